@@ -1,0 +1,87 @@
+"""Every error this package raises on purpose, in one family.
+
+Each says what failed and where in its message, and what to do about it in its ``hint``. No message ever holds
+a secret or a guest's data. The assets turn them into Dagster failures that are not retried in vain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ToastAssetsError(Exception):
+    """What failed and where (``message``), and the way out (``hint``)."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(f"{message} {hint}".strip())
+
+
+class SettingsError(ToastAssetsError):
+    """Settings that are missing or malformed: all of them at once, each with the variable's name."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        lines = "".join(f"\n  - {problem}" for problem in self.problems)
+        count = f"{len(self.problems)} setting{'s' if len(self.problems) > 1 else ''}"
+        super().__init__(
+            f"{count} missing or malformed:{lines}\n",
+            hint="Set the variables in the environment of the run (README, Production set-up).",
+        )
+
+
+class WeekError(ToastAssetsError):
+    """A partition key that names no week, or a week that has not closed yet."""
+
+
+class StoreError(ToastAssetsError):
+    """The bucket is missing, refuses access, or holds an object that cannot be read."""
+
+
+class StoreConflictError(StoreError):
+    """Somebody else wrote the object between reading and writing it; read again and merge again."""
+
+
+class ToastError(ToastAssetsError):
+    """Anything that went wrong between this package and Toast."""
+
+
+class ToastLoginError(ToastError):
+    """Toast refused the credentials, or the login service stayed down."""
+
+
+class ToastRefusedError(ToastError):
+    """Toast refused a request for good (400, 401 after a new login, 403, 404, 422)."""
+
+    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+        self.status = status
+        super().__init__(message, hint=hint)
+
+
+class ToastTransientError(ToastError):
+    """One failed attempt that is worth repeating: a 429, a 5xx, a time-out, a broken connection."""
+
+
+class ToastReplyError(ToastTransientError):
+    """A reply with status 200 that proves nothing: not JSON, not an array, an order outside its window."""
+
+
+class ToastIncompleteError(ToastError):
+    """A restaurant's week could not be proved complete within the retry budget."""
+
+
+class ExportError(ToastAssetsError):
+    """An export is missing, or does not belong to the raw orders that are stored."""
+
+
+class AmperityError(ToastAssetsError):
+    """Anything that went wrong between this package and Amperity."""
+
+
+class AmperityRefusedError(AmperityError):
+    """Amperity refused the delivery as a whole (401, 403, 405, 411): a setting is wrong."""
+
+
+class AmperityTransientError(AmperityError):
+    """One failed attempt that is worth repeating: 429, 500, 503, 504, a time-out, a broken connection."""

@@ -1,0 +1,117 @@
+"""The week: the half-open interval of modified times that one partition holds.
+
+The one place that knows when a week begins and ends. By default a week is [Monday 04:00 UTC, next Monday
+04:00 UTC), as in Amperity's guide; its key is the date of its first day, ``2025-09-15``. All results are in UTC;
+with another time zone a week is 167 or 169 hours long where daylight saving changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from toast_assets.errors import WeekError
+
+KEY_FORMAT = "%Y-%m-%d"
+DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+@dataclass(frozen=True, order=True)
+class Week:
+    """One partition: ``key`` is the first day's date, ``start`` (inclusive) and ``end`` (exclusive) are in UTC."""
+
+    key: str
+    start: datetime
+    end: datetime
+
+    @property
+    def start_ms(self) -> int:
+        """The start in milliseconds since 1970, UTC."""
+        return epoch_ms(self.start)
+
+    @property
+    def end_ms(self) -> int:
+        """The end (exclusive) in milliseconds since 1970, UTC."""
+        return epoch_ms(self.end)
+
+
+@dataclass(frozen=True)
+class WeekCalendar:
+    """Where weeks begin: ``weekday`` 0 is Monday, ``hour`` is local to ``timezone``, ``first`` is the first week's date."""
+
+    first: date = date(2025, 1, 6)
+    timezone: str = "UTC"
+    weekday: int = 0
+    hour: int = 4
+    settling: timedelta = timedelta(minutes=15)
+
+    def week(self, key: str) -> Week:
+        """The week named ``key``.
+
+        Raises:
+            WeekError: the key is not a date, not a week's first day, or before the first week.
+        """
+        try:
+            day = datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC).date()
+        except ValueError:
+            raise WeekError(
+                f"Partition {key!r} is not a date.", hint="Use a week's first day, such as 2025-09-15."
+            ) from None
+        if day.weekday() != self.weekday:
+            begins = day - timedelta(days=(day.weekday() - self.weekday) % 7)
+            raise WeekError(
+                f"Partition {key!r} is a {DAY_NAMES[day.weekday()]}; weeks begin on a {DAY_NAMES[self.weekday]}.",
+                hint=f"The week that holds this day is {begins:{KEY_FORMAT}}.",
+            )
+        if day < self.first:
+            raise WeekError(
+                f"Partition {key!r} is before the first week, {self.first:{KEY_FORMAT}}.",
+                hint="Set TOAST_START_DATE to an earlier week's first day.",
+            )
+        return Week(f"{day:{KEY_FORMAT}}", self._begin(day), self._begin(day + timedelta(days=7)))
+
+    def closed_week(self, key: str, now: datetime) -> Week:
+        """The week named ``key``, if it may be pulled at ``now`` (aware).
+
+        Raises:
+            WeekError: as ``week``, or the week is still open: orders would still enter it (Toast: ordersBulk
+                filters on the modified time, so only a closed window can be complete).
+        """
+        week = self.week(key)
+        ready = week.end + self.settling
+        if now < ready:
+            raise WeekError(
+                f"Week {week.key} has not closed yet: it ends at {week.end:%Y-%m-%d %H:%M} UTC"
+                f" and may be pulled from {ready:%Y-%m-%d %H:%M} UTC on.",
+                hint="Materialize it then, or let weekly_toast_orders_sensor do it.",
+            )
+        return week
+
+    def last_closed(self, now: datetime) -> Week | None:
+        """The newest week that may be pulled at ``now`` (aware), or None where the first week is still open."""
+        local = now.astimezone(ZoneInfo(self.timezone)).date()
+        day = local - timedelta(days=(local.weekday() - self.weekday) % 7)
+        while day >= self.first:
+            if now >= self._begin(day + timedelta(days=7)) + self.settling:
+                return self.week(f"{day:{KEY_FORMAT}}")
+            day -= timedelta(days=7)
+        return None
+
+    def _begin(self, day: date) -> datetime:
+        return datetime.combine(day, time(self.hour), ZoneInfo(self.timezone)).astimezone(UTC)
+
+
+def epoch_ms(moment: datetime) -> int:
+    """Milliseconds since 1970-01-01 UTC of an aware datetime."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def from_epoch_ms(milliseconds: int) -> datetime:
+    """The aware UTC datetime of milliseconds since 1970-01-01 UTC."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+
+
+def iso_ms(moment: datetime) -> str:
+    """ISO-8601 in UTC with milliseconds and ``Z``, as in the export's metadata and the manifest."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
