@@ -43,6 +43,20 @@ class StoreConflictError(StoreError):
     """Somebody else wrote the object between reading and writing it; read again and merge again."""
 
 
+class TransientError(ToastAssetsError):
+    """One failed attempt that is worth repeating.
+
+    ``throttled`` is true for a 429; ``retry_after`` is what the server asked for, in seconds, or None.
+    """
+
+    def __init__(
+        self, message: str, *, throttled: bool = False, retry_after: float | None = None, hint: str = ""
+    ) -> None:
+        self.throttled = throttled
+        self.retry_after = retry_after
+        super().__init__(message, hint=hint)
+
+
 class ToastError(ToastAssetsError):
     """Anything that went wrong between this package and Toast."""
 
@@ -59,7 +73,7 @@ class ToastRefusedError(ToastError):
         super().__init__(message, hint=hint)
 
 
-class ToastTransientError(ToastError):
+class ToastTransientError(TransientError, ToastError):
     """One failed attempt that is worth repeating: a 429, a 5xx, a time-out, a broken connection."""
 
 
@@ -83,5 +97,5 @@ class AmperityRefusedError(AmperityError):
     """Amperity refused the delivery as a whole (401, 403, 405, 411): a setting is wrong."""
 
 
-class AmperityTransientError(AmperityError):
+class AmperityTransientError(TransientError, AmperityError):
     """One failed attempt that is worth repeating: 429, 500, 503, 504, a time-out, a broken connection."""

@@ -38,7 +38,10 @@ class Week:
 
 @dataclass(frozen=True)
 class WeekCalendar:
-    """Where weeks begin: ``weekday`` 0 is Monday, ``hour`` is local to ``timezone``, ``first`` is the first week's date."""
+    """Where weeks begin: ``weekday`` 0 is Monday, ``hour`` is local to ``timezone``.
+
+    ``first`` is the first week's first day; ``settling`` is how long after its end a week is left alone.
+    """
 
     first: date = date(2025, 1, 6)
     timezone: str = "UTC"

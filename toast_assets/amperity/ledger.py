@@ -1,0 +1,99 @@
+"""The delivery ledger: for each record and method whether Amperity has it, in which version, and the receipt.
+
+A restaurant's week has one Parquet file with one row per record and method. While a delivery runs, its results are
+kept in small segments beside it, so that a crash costs the receipts of one batch at most; a finished delivery folds
+them into the restaurant's file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from toast_assets.amperity.records import RecordKey
+
+State = Literal["pending", "accepted", "loaded", "rejected"]
+
+LEDGER_SCHEMA = pa.schema(
+    [
+        pa.field("restaurant_guid", pa.string(), nullable=False),
+        pa.field("record_id", pa.string(), nullable=False),
+        pa.field("order_guid", pa.string()),
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("destination", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("status", pa.int32()),
+        pa.field("reason", pa.string()),
+        pa.field("updated_at", pa.timestamp("ms", tz="UTC"), nullable=False),
+    ]
+)
+
+_RECORD = ["restaurant_guid", "method", "destination", "record_id"]
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """The latest on one version of one record. ``status`` is HTTP's, None where there was no answer;
+    ``updated_ms`` is in milliseconds since 1970, UTC."""
+
+    key: RecordKey
+    state: State
+    attempts: int
+    status: int | None
+    reason: str | None
+    updated_ms: int
+
+
+def to_table(entries: Sequence[LedgerEntry]) -> pa.Table:
+    """Entries as rows of the ledger."""
+    updated = pa.array([entry.updated_ms for entry in entries], pa.int64())
+    columns: dict[str, object] = {
+        "restaurant_guid": [entry.key.restaurant_guid for entry in entries],
+        "record_id": [entry.key.record_id for entry in entries],
+        "order_guid": [entry.key.record_id if entry.key.method == "stream" else None for entry in entries],
+        "method": [entry.key.method for entry in entries],
+        "destination": [entry.key.destination for entry in entries],
+        "version": [entry.key.version for entry in entries],
+        "state": [entry.state for entry in entries],
+        "request_id": [entry.key.request_id for entry in entries],
+        "attempts": [entry.attempts for entry in entries],
+        "status": [entry.status for entry in entries],
+        "reason": [entry.reason for entry in entries],
+        "updated_at": updated.cast(LEDGER_SCHEMA.field("updated_at").type),
+    }
+    return pa.table(columns, schema=LEDGER_SCHEMA)
+
+
+def fold(older: pa.Table | None, newer: Iterable[pa.Table]) -> pa.Table:
+    """One row per record and method, the newest of all tables (later ones are newer), sorted by record."""
+    tables = [table for table in (older, *newer) if table is not None]
+    rows = pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
+    numbered = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
+    last = numbered.group_by(_RECORD).aggregate([("row", "max")])["row_max"]
+    return rows.take(last.combine_chunks()).sort_by([(name, "ascending") for name in _RECORD])
+
+
+def settled_request_ids(table: pa.Table) -> set[str]:
+    """Request ids of what Amperity has. They stand for method, destination, record and version together."""
+    arrived = table.filter(pc.is_in(table["state"], pa.array(["accepted", "loaded"])))
+    return set(arrived["request_id"].to_pylist())
+
+
+def encode_ledger(table: pa.Table) -> bytes:
+    """Parquet, the same bytes for the same rows."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd")
+    return bytes(buffer.getvalue())
+
+
+def decode_ledger(body: bytes) -> pa.Table:
+    """The inverse of ``encode_ledger``."""
+    return pq.read_table(pa.BufferReader(body), schema=LEDGER_SCHEMA)

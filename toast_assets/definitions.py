@@ -1,0 +1,35 @@
+"""Everything that Dagster loads: composition only."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from dagster_aws.s3 import S3Resource
+
+from toast_assets.defs import assets, checks
+from toast_assets.defs.jobs import weekly_toast_orders
+from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
+from toast_assets.defs.sensors import build_sensor
+
+
+def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """All definitions; ``resource_overrides`` replace resources by their keys."""
+    s3 = S3Resource()
+    return dg.Definitions(
+        assets=[assets.raw_toast_orders, assets.toast_orders_s3_export, assets.amperity_delivery],
+        asset_checks=[checks.every_restaurant_complete],
+        jobs=[weekly_toast_orders],
+        sensors=[build_sensor()],
+        resources={
+            "toast": ToastResource.from_environment(),
+            "s3": s3,
+            "order_store": OrderStoreResource.from_environment(s3=s3),
+            "amperity": AmperityResource.from_environment(),
+            **(resource_overrides or {}),
+        },
+        # The weekly run is one process by nature: a fresh Python per step would only add seconds.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,1 @@
+"""Everything that Dagster sees: assets, checks, resources, sensors, one file per idea."""

@@ -1,0 +1,119 @@
+"""The assets: each takes its week, calls the pipeline, and reports. One weekly partition each."""
+
+import asyncio
+from datetime import timedelta
+
+import dagster as dg
+
+from toast_assets.defs.metadata import RAW_COLUMNS, delivery_metadata, export_metadata, raw_metadata
+from toast_assets.defs.partitions import calendar, weekly_partitions
+from toast_assets.defs.preflight import check_settings, closed_week, failures
+from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
+from toast_assets.pipeline.deliver import DeliveryReport, WeekDelivery, check_delivery
+from toast_assets.pipeline.export import ExportReport, export_week
+from toast_assets.pipeline.pull import PullReport, WeekPull
+from toast_assets.week import Week
+
+GROUP = "toast_to_amperity"
+OWNERS = ["team:data-engineering"]
+WEEKLY = weekly_partitions(calendar())
+# Pools bound what concurrent runs ask of each service together; their sizes are set in the instance.
+TOAST_POOL, AMPERITY_POOL = "toast", "amperity"
+
+
+class PullConfig(dg.Config):
+    """``refresh`` true asks Toast again for every restaurant, false only for what an earlier run did not finish; left
+    out, a run that follows an incomplete one does the latter, any other the former."""
+
+    refresh: bool | None = None
+
+
+class DeliveryConfig(dg.Config):
+    """``dry_run`` does all but send, and reports what would be sent."""
+
+    dry_run: bool = False
+
+
+@dg.asset(
+    partitions_def=WEEKLY,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"toast", "parquet", "s3"},
+    pool=TOAST_POOL,
+    metadata={"dagster/column_schema": RAW_COLUMNS},
+    description="One row per order that Toast last modified within the week, byte for byte as Toast sent it.",
+)
+def raw_toast_orders(
+    context: dg.AssetExecutionContext,
+    config: PullConfig,
+    toast: ToastResource,
+    order_store: OrderStoreResource,
+    amperity: AmperityResource,
+) -> dg.MaterializeResult[None]:
+    with failures():
+        check_settings(context, order_store, toast, amperity)
+        week = closed_week(context)
+        store = order_store.store()
+
+        async def pull() -> PullReport:
+            async with toast.client(week, context.log) as client:
+                previous = _previous(week)
+                return await WeekPull(week, client, store, previous, config.refresh, context.log).run()
+
+        report = asyncio.run(pull())
+    version = report.manifest.data_version
+    return dg.MaterializeResult(metadata=raw_metadata(report, store), data_version=dg.DataVersion(version))
+
+
+@dg.asset(
+    deps=[raw_toast_orders],
+    partitions_def=WEEKLY,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"json", "s3"},
+    description="One gzipped JSON file per restaurant: the week's orders in the envelope of Amperity's guide.",
+)
+def toast_orders_s3_export(
+    context: dg.AssetExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
+) -> dg.MaterializeResult[None]:
+    with failures():
+        check_settings(context, order_store, amperity=amperity)
+        store = order_store.store()
+        report: ExportReport = export_week(closed_week(context), store, context.log)
+    return dg.MaterializeResult(metadata=export_metadata(report, store))
+
+
+@dg.asset(
+    deps=[toast_orders_s3_export],
+    partitions_def=WEEKLY,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"amperity"},
+    pool=AMPERITY_POOL,
+    description="One record per exported order that Amperity has accepted, with its receipt in the delivery ledger.",
+)
+def amperity_delivery(
+    context: dg.AssetExecutionContext,
+    config: DeliveryConfig,
+    order_store: OrderStoreResource,
+    amperity: AmperityResource,
+) -> dg.MaterializeResult[None]:
+    with failures():
+        check_settings(context, order_store, amperity=amperity)
+        week, store = closed_week(context), order_store.store()
+
+        async def deliver() -> DeliveryReport:
+            async with amperity.client(context.log) as client:
+                return await WeekDelivery(week, client, store, config.dry_run, context.log).run()
+
+        report = asyncio.run(deliver())
+        metadata = delivery_metadata(report, store)
+        # Also where the delivery counts as failed, what arrived is to be seen.
+        context.add_asset_metadata(metadata)
+        check_delivery(report, amperity.settings().max_reject_share)
+    return dg.MaterializeResult(metadata=metadata)
+
+
+def _previous(week: Week) -> Week | None:
+    weeks = calendar()
+    return weeks.last_closed(week.end - timedelta(days=7) + weeks.settling)

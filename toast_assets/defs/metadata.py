@@ -1,0 +1,128 @@
+"""What a person sees of each materialization: counts under stable names, addresses, and a table per restaurant.
+
+Numbers keep their names from run to run, so that Dagster plots them over partitions. Nothing here holds guest data.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from toast_assets.orders.files import RAW_SCHEMA
+from toast_assets.pipeline.deliver import DeliveryReport
+from toast_assets.pipeline.export import ExportReport
+from toast_assets.pipeline.pull import PullReport
+from toast_assets.store.order_store import OrderStore
+
+Metadata = Mapping[str, Any]
+
+RAW_COLUMNS = dg.TableSchema(
+    columns=[
+        dg.TableColumn("restaurant_guid", "string", "Toast's GUID of the restaurant (the request's header)."),
+        dg.TableColumn("order_guid", "string", "Toast: Order.guid. One row per order."),
+        dg.TableColumn("modified_at", "timestamp[ms, UTC]", "Toast: Order.modifiedDate of the newest version."),
+        dg.TableColumn("business_date", "date", "Toast: Order.businessDate, the restaurant's local business day."),
+        dg.TableColumn("deleted", "bool", "Toast: Order.deleted."),
+        dg.TableColumn("voided", "bool", "Toast: Order.voided."),
+        dg.TableColumn("pulled_at", "timestamp[ms, UTC]", "When this version was read from Toast."),
+        dg.TableColumn("order_json", "binary", "The order's JSON, byte for byte as Toast sent it (UTF-8)."),
+    ]
+)
+assert [column.name for column in RAW_COLUMNS.columns] == RAW_SCHEMA.names  # noqa: S101 - holds at every import
+
+# Long tables are for the bucket; the UI shows the head and says so.
+_MOST_ROWS = 50
+
+
+def raw_metadata(report: PullReport, store: OrderStore) -> Metadata:
+    """Metadata of ``raw_toast_orders``."""
+    stored = report.manifest.stored
+    rows = [
+        (
+            result.name or result.guid,
+            "failed" if result.failure else "complete",
+            *(result.orders, result.new, result.changed),
+            *(result.calls.requests, result.calls.retries, result.calls.throttled, f"{result.seconds:.1f}"),
+        )
+        for result in report.restaurants
+    ]
+    heads = ("restaurant", "outcome", "orders", "new", "changed", "requests", "retries", "429s", "seconds")
+    return {
+        "dagster/row_count": sum(pull.orders for pull in stored.values()),
+        "dagster/uri": store.bucket.uri(store.layout.raw_folder(report.week)),
+        "orders": sum(pull.orders for pull in stored.values()),
+        "new_orders": sum(result.new for result in report.restaurants),
+        "changed_orders": sum(result.changed for result in report.restaurants),
+        "restaurants": len(stored),
+        "failed_restaurants": len(report.manifest.failures),
+        "bytes": sum(pull.bytes for pull in stored.values()),
+        "requests": sum(result.calls.requests for result in report.restaurants),
+        "retries": sum(result.calls.retries for result in report.restaurants),
+        "throttled": sum(result.calls.throttled for result in report.restaurants),
+        "logins": report.logins,
+        "seconds": round(report.seconds, 2),
+        "manifest": dg.MetadataValue.url(store.bucket.uri(store.layout.manifest(report.week))),
+        "per_restaurant": markdown_table(heads, rows),
+    }
+
+
+def export_metadata(report: ExportReport, store: OrderStore) -> Metadata:
+    """Metadata of ``toast_orders_s3_export``."""
+    rows = [
+        (
+            export.metadata.restaurant_guid,
+            export.metadata.total_orders,
+            export.bytes,
+            f"`{store.bucket.uri(export.key)}`",
+        )
+        for export in report.exports
+    ]
+    orders = sum(export.metadata.total_orders for export in report.exports)
+    return {
+        "dagster/row_count": orders,
+        "dagster/uri": store.bucket.uri(store.layout.prefix),
+        "orders": orders,
+        "restaurants": len(report.exports),
+        "bytes": sum(export.bytes for export in report.exports),
+        "seconds": round(report.seconds, 2),
+        "objects": markdown_table(("restaurant", "orders", "bytes", "object"), rows),
+    }
+
+
+def delivery_metadata(report: DeliveryReport, store: OrderStore) -> Metadata:
+    """Metadata of ``amperity_delivery``."""
+    counts = report.methods.values()
+    rows = [
+        (method, one.records, one.accepted, one.unchanged, one.rejected, one.pending)
+        for method, one in report.methods.items()
+    ]
+    heads = ("method", "records", "accepted", "had arrived before", "rejected", "pending")
+    metadata: dict[str, Any] = {
+        "dagster/uri": store.bucket.uri(store.layout.deliveries(report.week)),
+        "records": sum(one.records for one in counts),
+        "accepted": sum(one.accepted for one in counts),
+        "unchanged": sum(one.unchanged for one in counts),
+        "rejected": sum(one.rejected for one in counts),
+        "pending": sum(one.pending for one in counts),
+        "requests": report.calls.requests,
+        "retries": report.calls.retries,
+        "throttled": report.calls.throttled,
+        "bytes": report.calls.bytes,
+        "seconds": round(report.seconds, 2),
+        "by_method": markdown_table(heads, rows),
+    }
+    if report.dry_run:
+        metadata["dry_run"] = f"Nothing was sent; {report.would_send} records would have been."
+    if report.reject_reasons:
+        metadata["rejects"] = dg.MetadataValue.url(store.bucket.uri(store.layout.rejects(report.week)))
+        metadata["reject_reasons"] = markdown_table(("reason", "records"), list(report.reject_reasons.items()))
+    return metadata
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Iterable[object]]) -> dg.MarkdownMetadataValue:
+    """A Markdown table; of a long one the head, with a line that says so."""
+    lines = [heads, ["---"] * len(heads), *rows[:_MOST_ROWS]]
+    text = "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    if len(rows) > _MOST_ROWS:
+        text += f"\n\n… and {len(rows) - _MOST_ROWS} more."
+    return dg.MetadataValue.md(text)

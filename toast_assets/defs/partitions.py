@@ -1,0 +1,48 @@
+"""The weekly partitions: Dagster's view of ``toast_assets.week``."""
+
+import os
+
+import dagster as dg
+
+from toast_assets.errors import SettingsError
+from toast_assets.settings import CalendarSettings
+from toast_assets.week import KEY_FORMAT, WeekCalendar
+
+CALENDAR_VARIABLES = (
+    "TOAST_START_DATE",
+    "TOAST_WEEK_TIMEZONE",
+    "TOAST_WEEK_WEEKDAY",
+    "TOAST_WEEK_HOUR",
+    "TOAST_SETTLING_SECONDS",
+)
+
+
+def calendar_problems() -> list[str]:
+    """What is malformed among the variables that say where weeks begin."""
+    try:
+        _settings()
+    except SettingsError as error:
+        return list(error.problems)
+    return []
+
+
+def calendar() -> WeekCalendar:
+    """The calendar by the environment. Loading the definitions must not fail, so malformed variables, which each run
+    names before it does anything, count as not set here."""
+    try:
+        return _settings().calendar()
+    except SettingsError:
+        return WeekCalendar()
+
+
+def weekly_partitions(weeks: WeekCalendar) -> dg.TimeWindowPartitionsDefinition:
+    """One partition a week, keyed by its first day's date."""
+    # cron counts weekdays from Sunday, datetime from Monday.
+    cron = f"0 {weeks.hour} * * {(weeks.weekday + 1) % 7}"
+    return dg.TimeWindowPartitionsDefinition(
+        start=f"{weeks.first:{KEY_FORMAT}}", fmt=KEY_FORMAT, cron_schedule=cron, timezone=weeks.timezone
+    )
+
+
+def _settings() -> CalendarSettings:
+    return CalendarSettings.parse({name: os.environ.get(name) for name in CALENDAR_VARIABLES})

@@ -1,0 +1,66 @@
+"""Before anything is asked of a service: are the settings of all selected assets there, and has the week closed?"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from toast_assets.defs.partitions import calendar, calendar_problems
+from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
+from toast_assets.errors import SettingsError, ToastAssetsError
+from toast_assets.week import Week
+
+RAW = dg.AssetKey("raw_toast_orders")
+DELIVERY = dg.AssetKey("amperity_delivery")
+
+
+def closed_week(context: dg.AssetExecutionContext) -> Week:
+    """The week of this run's one partition.
+
+    Raises:
+        WeekError: the partition is no week, or it has not closed yet.
+    """
+    return calendar().closed_week(context.partition_key, datetime.now(UTC))
+
+
+def check_settings(
+    context: dg.AssetExecutionContext,
+    order_store: OrderStoreResource,
+    toast: ToastResource | None = None,
+    amperity: AmperityResource | None = None,
+) -> None:
+    """Check what the run's selected assets need, not just this one: a delivery that cannot work is known at once.
+
+    Raises:
+        SettingsError: naming every variable that is missing or malformed.
+    """
+    selected = _selected(context)
+    problems = calendar_problems()
+    checks: list[Callable[[], object]] = [order_store.settings]
+    if toast is not None and RAW in selected:
+        checks.insert(0, toast.settings)
+    if amperity is not None and DELIVERY in selected:
+        checks.append(amperity.settings)
+    for check in checks:
+        try:
+            check()
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Turn this package's errors into failures that Dagster shows as one sentence and does not retry in vain."""
+    try:
+        yield
+    except ToastAssetsError as error:
+        raise dg.Failure(
+            description=str(error), metadata={"cause": type(error).__name__}, allow_retries=False
+        ) from error
+
+
+def _selected(context: dg.AssetExecutionContext) -> set[dg.AssetKey]:
+    return set(context.job_def.asset_layer.selected_asset_keys)

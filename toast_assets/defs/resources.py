@@ -1,0 +1,168 @@
+"""The resources: credentials and addresses as Dagster sees them, and the plain clients that they make.
+
+Values are strings as in the environment; the settings behind them check them all together, so an unset variable is
+no error until a run needs it. ``from_environment`` gives each field its variable, by name only: neither the UI nor
+a log ever shows a value.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import dagster as dg
+from dagster_aws.s3 import S3Resource
+from pydantic import Field
+
+from toast_assets.amperity.client import AmperityClient
+from toast_assets.settings import AmperitySettings, StoreSettings, ToastSettings
+from toast_assets.store.bucket import Bucket
+from toast_assets.store.order_store import OrderStore
+from toast_assets.toast.client import ToastClient
+from toast_assets.week import Week
+
+# Toast asks to space calls for historical pulls; what closed longer ago than this counts as historical.
+_HISTORICAL_AFTER = timedelta(days=31)
+
+
+class EnvironmentResource(dg.ConfigurableResource[Any]):
+    """A resource whose fields each stand for one environment variable."""
+
+    variables: ClassVar[Mapping[str, str]]
+
+    @classmethod
+    def from_environment(cls, **values: Any) -> Self:
+        """A resource that reads each variable that is set when the run starts; ``values`` go to the other fields."""
+        present = {name: dg.EnvVar(variable) for name, variable in cls.variables.items() if variable in os.environ}
+        return cls(**present, **values)
+
+    def _values(self) -> dict[str, str | None]:
+        return {variable: getattr(self, name) for name, variable in self.variables.items()}
+
+
+def _secret(description: str) -> Any:
+    return Field(default=None, description=description, json_schema_extra={"dagster__is_secret": True})
+
+
+def _value(description: str) -> Any:
+    return Field(default=None, description=description)
+
+
+class ToastResource(EnvironmentResource):
+    """Toast: how to reach it, as whom, for which restaurants, and how fast."""
+
+    variables: ClassVar[Mapping[str, str]] = {
+        "api_url": "TOAST_API_URL",
+        "client_id": "TOAST_CLIENT_ID",
+        "client_secret": "TOAST_CLIENT_SECRET",
+        "restaurant_guids": "TOAST_RESTAURANT_GUID",
+        "requests_per_second": "TOAST_REQUESTS_PER_SECOND",
+        "total_requests_per_second": "TOAST_TOTAL_REQUESTS_PER_SECOND",
+        "historical_spacing_seconds": "TOAST_HISTORICAL_SPACING_SECONDS",
+        "timeout_seconds": "TOAST_TIMEOUT_SECONDS",
+        "concurrent_restaurants": "TOAST_CONCURRENT_RESTAURANTS",
+    }
+
+    api_url: str | None = _value("Toast's base URL; a path is ignored.")
+    client_id: str | None = _value("The machine client's id.")
+    client_secret: str | None = _secret("The machine client's secret.")
+    restaurant_guids: str | None = _value("One GUID, several separated by commas, or * to discover them.")
+    requests_per_second: str | None = _value("Calls per second and restaurant on ordersBulk; default 5.")
+    total_requests_per_second: str | None = _value("Calls per second over all restaurants; default: no limit.")
+    historical_spacing_seconds: str | None = _value(
+        "Seconds between calls for one restaurant when the week closed more than 31 days ago; default 5, 0 for none."
+    )
+    timeout_seconds: str | None = _value("Seconds after which a call is cut off; default 60.")
+    concurrent_restaurants: str | None = _value("How many restaurants are pulled side by side; default 10.")
+
+    def settings(self) -> ToastSettings:
+        """The checked settings.
+
+        Raises:
+            SettingsError: naming every variable that is missing or malformed.
+        """
+        return ToastSettings.parse(self._values())
+
+    def client(self, week: Week, log: logging.Logger) -> ToastClient:
+        """A client for the pull of ``week``, which is slower where the week is historical."""
+        settings = self.settings()
+        historical = datetime.now(UTC) - week.end > _HISTORICAL_AFTER
+        return ToastClient(
+            settings, spacing_seconds=settings.historical_spacing_seconds if historical else 0.0, log=log
+        )
+
+
+class AmperityResource(EnvironmentResource):
+    """Amperity: how to reach it, as whom, and in which ways orders are delivered."""
+
+    variables: ClassVar[Mapping[str, str]] = {
+        "api_url": "AMPERITY_API_URL",
+        "tenant_id": "AMPERITY_TENANT_ID",
+        "api_key": "AMPERITY_API_KEY",
+        "client_id": "AMPERITY_CLIENT_ID",
+        "client_secret": "AMPERITY_CLIENT_SECRET",
+        "delivery": "AMPERITY_DELIVERY",
+        "stream_id": "AMPERITY_STREAM_ID",
+        "requests_per_second": "AMPERITY_REQUESTS_PER_SECOND",
+        "timeout_seconds": "AMPERITY_TIMEOUT_SECONDS",
+        "max_record_bytes": "AMPERITY_MAX_RECORD_BYTES",
+        "max_reject_share": "AMPERITY_MAX_REJECT_SHARE",
+        "redact": "AMPERITY_REDACT",
+        "redact_salt": "AMPERITY_REDACT_SALT",
+    }
+
+    api_url: str | None = _value("For stream only scheme and host count; for notify it is the exact URL.")
+    tenant_id: str | None = _value("The tenant; default: the first label of an ….amperity.com host.")
+    api_key: str | None = _secret("The bearer token.")
+    client_id: str | None = _value("With the client secret: lets the token be fetched and renewed.")
+    client_secret: str | None = _secret("With the client id: lets the token be fetched and renewed.")
+    delivery: str | None = _value("stream, notify, or both separated by a comma; default stream.")
+    stream_id: str | None = _value("The stream for whole orders, is-….")
+    requests_per_second: str | None = _value("Records per second; default 1000.")
+    timeout_seconds: str | None = _value("Seconds after which a call is cut off; default 30.")
+    max_record_bytes: str | None = _value("Larger records are rejected before they are sent; default 1000000.")
+    max_reject_share: str | None = _value("The delivery fails if more than this share is rejected; default 0.01.")
+    redact: str | None = _value("Fields to drop or hash, such as email=hash,phone=drop.")
+    redact_salt: str | None = _secret("The salt of the hashes.")
+
+    def settings(self) -> AmperitySettings:
+        """The checked settings.
+
+        Raises:
+            SettingsError: naming every variable that is missing or malformed.
+        """
+        return AmperitySettings.parse(self._values())
+
+    def client(self, log: logging.Logger) -> AmperityClient:
+        """A client for one delivery."""
+        return AmperityClient(self.settings(), log=log)
+
+
+class OrderStoreResource(EnvironmentResource):
+    """The bucket's layout on top of the ``s3`` resource: raw orders, exports, manifests, ledgers."""
+
+    variables: ClassVar[Mapping[str, str]] = {"bucket": "S3_BUCKET_NAME", "prefix": "S3_PREFIX"}
+
+    s3: dg.ResourceDependency[S3Resource]
+    bucket: str | None = _value("The bucket; it exists, the pipeline never creates it.")
+    prefix: str | None = _value("The prefix of all keys; default toast-orders/.")
+
+    def settings(self) -> StoreSettings:
+        """The checked settings.
+
+        Raises:
+            SettingsError: naming every variable that is missing or malformed.
+        """
+        return StoreSettings.parse(self._values())
+
+    @cached_property
+    def _client(self) -> Any:
+        # The resource makes a session for each client; one a run is enough, and threads may share it.
+        return self.s3.get_client()
+
+    def store(self) -> OrderStore:
+        """The order store of this run."""
+        settings = self.settings()
+        return OrderStore(Bucket(self._client, settings.bucket), settings.prefix)

@@ -1,0 +1,1 @@
+"""Orders as bytes, rows and files: pure functions, no network."""

@@ -1,0 +1,212 @@
+"""The raw Parquet file of a restaurant's week: written, read and merged as a stream, by modified time and GUID.
+
+A file holds one row per order, its newest version. Everything here works on local files, in small batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from toast_assets.orders.raw import RawOrder, with_restaurant
+
+RAW_SCHEMA = pa.schema(
+    [
+        pa.field("restaurant_guid", pa.string(), nullable=False),
+        pa.field("order_guid", pa.string(), nullable=False),
+        pa.field("modified_at", pa.timestamp("ms", tz="UTC"), nullable=False),
+        pa.field("business_date", pa.date32()),
+        pa.field("deleted", pa.bool_(), nullable=False),
+        pa.field("voided", pa.bool_(), nullable=False),
+        pa.field("pulled_at", pa.timestamp("ms", tz="UTC"), nullable=False),
+        pa.field("order_json", pa.binary(), nullable=False),
+    ]
+)
+
+# Bounds the memory of each restaurant that is pulled or read; large enough to compress well.
+_ROW_GROUP_BYTES = 4_000_000
+_ROW_GROUP_ROWS = 5_000
+
+
+class RawFileWriter:
+    """Writes orders, which come sorted by modified time and GUID, into a Parquet file at ``path``.
+
+    ``sha256`` is over the export's order bytes, each followed by a line feed, in the file's order.
+    """
+
+    def __init__(self, path: Path, restaurant_guid: str) -> None:
+        self._restaurant_guid = restaurant_guid
+        self._file = pq.ParquetWriter(path, RAW_SCHEMA, compression="zstd", compression_level=1)
+        self._batch: list[RawOrder] = []
+        self._batch_bytes = 0
+        self._hash = hashlib.sha256()
+        self.orders = 0
+        self.bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._flush()
+        self._file.close()
+
+    def write(self, orders: Iterable[RawOrder]) -> None:
+        """Append ``orders``."""
+        for order in orders:
+            self._batch.append(order)
+            self._batch_bytes += len(order.body)
+            if self._batch_bytes >= _ROW_GROUP_BYTES or len(self._batch) >= _ROW_GROUP_ROWS:
+                self._flush()
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that was written; complete once the writer is closed."""
+        return self._hash.hexdigest()
+
+    def _flush(self) -> None:
+        if not self._batch:
+            return
+        for order in self._batch:
+            self._hash.update(with_restaurant(order.body, self._restaurant_guid))
+            self._hash.update(b"\n")
+        self._file.write_table(_to_arrow(self._batch, self._restaurant_guid))
+        self.orders += len(self._batch)
+        self.bytes += self._batch_bytes
+        self._batch, self._batch_bytes = [], 0
+
+
+def _to_arrow(orders: list[RawOrder], restaurant_guid: str) -> pa.Table:
+    columns = [
+        pa.repeat(pa.scalar(restaurant_guid, pa.string()), len(orders)),
+        [order.guid for order in orders],
+        pa.array([order.modified_ms for order in orders], pa.int64()).cast(RAW_SCHEMA.field("modified_at").type),
+        [order.business_date for order in orders],
+        [order.deleted for order in orders],
+        [order.voided for order in orders],
+        pa.array([order.pulled_ms for order in orders], pa.int64()).cast(RAW_SCHEMA.field("pulled_at").type),
+        [order.body for order in orders],
+    ]
+    arrays = [
+        column if isinstance(column, pa.Array) else pa.array(column, field.type)
+        for column, field in zip(columns, RAW_SCHEMA, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=RAW_SCHEMA)
+
+
+def read_raw(path: Path) -> Iterator[RawOrder]:
+    """The orders of a raw file, in its order, one row group in memory at a time."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            columns = (
+                table["order_guid"].to_pylist(),
+                table["modified_at"].cast(pa.int64()).to_pylist(),
+                table["business_date"].to_pylist(),
+                table["deleted"].to_pylist(),
+                table["voided"].to_pylist(),
+                table["pulled_at"].cast(pa.int64()).to_pylist(),
+                table["order_json"].to_pylist(),
+            )
+            for row in zip(*columns, strict=True):
+                yield RawOrder(*row)
+
+
+def holds_duplicates(path: Path) -> bool:
+    """Whether an order stands in the file more than once, as it does when it was edited while it was pulled."""
+    guids = pq.read_table(path, columns=["order_guid"])["order_guid"]
+    return bool(pc.count_distinct(guids).as_py() != len(guids))
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merged file's content and what the pull brought: counts of orders, bytes of their JSON, hash of the export."""
+
+    orders: int
+    bytes: int
+    sha256: str
+    new: int
+    changed: int
+
+    @property
+    def differs(self) -> bool:
+        """Whether the file holds anything that the stored one did not."""
+        return bool(self.new or self.changed)
+
+
+class _Origin(Enum):
+    STORED = "stored before"
+    PULLED = "pulled now"
+    REPLACED = "pulled now instead of stored bytes with the same modified time"
+
+
+def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str) -> Merged:
+    """Write into ``target`` the newest version of each order of both files.
+
+    What is stored is only ever added to. The newest modified time wins; for one time the stored bytes stay unless
+    Toast now sends others, and then the newer pull wins.
+    """
+    sources = [path for path in (stored, pulled) if path is not None]
+    newest = _newest_where_several(sources)
+    outdated = _guids_among(stored, newest) if stored else frozenset()
+    new = changed = 0
+    with RawFileWriter(target, restaurant_guid) as writer:
+        for _, versions in groupby(_interleaved(stored, pulled), key=lambda row: row[0].sort_key):
+            order, origin = _winner(versions)
+            if newest.get(order.guid, order.modified_ms) != order.modified_ms:
+                continue
+            if origin is not _Origin.STORED:
+                was_stored = origin is _Origin.REPLACED or order.guid in outdated
+                changed += was_stored
+                new += not was_stored
+            writer.write((order,))
+    return Merged(writer.orders, writer.bytes, writer.sha256, new, changed)
+
+
+def _interleaved(stored: Path | None, pulled: Path) -> Iterator[tuple[RawOrder, bool]]:
+    """Rows of both files by sort key, the stored one first; the flag tells those that were pulled."""
+    before = ((order, False) for order in read_raw(stored)) if stored else iter(())
+    after = ((order, True) for order in read_raw(pulled))
+    return heapq.merge(before, after, key=lambda row: (row[0].sort_key, row[1]))
+
+
+def _winner(versions: Iterable[tuple[RawOrder, bool]]) -> tuple[RawOrder, _Origin]:
+    """Of rows with one GUID and one modified time: the first, unless a later one has other bytes."""
+    rows = iter(versions)
+    order, pulled = next(rows)
+    origin = _Origin.PULLED if pulled else _Origin.STORED
+    for other, _ in rows:
+        if other.body != order.body:
+            order = other
+            origin = _Origin.PULLED if origin is _Origin.PULLED else _Origin.REPLACED
+    return order, origin
+
+
+def _newest_where_several(paths: Iterable[Path]) -> dict[str, int]:
+    """The newest modified time (milliseconds) of the orders that have more than one: few, whatever the week's size."""
+    tables = [pq.read_table(path, columns=["order_guid", "modified_at"]) for path in paths]
+    grouped = (
+        pa.concat_tables(tables).group_by("order_guid").aggregate([("modified_at", "min"), ("modified_at", "max")])
+    )
+    several = grouped.filter(pc.not_equal(grouped["modified_at_min"], grouped["modified_at_max"]))
+    newest = several["modified_at_max"].cast(pa.int64()).to_pylist()
+    return dict(zip(several["order_guid"].to_pylist(), newest, strict=True))
+
+
+def _guids_among(path: Path, guids: Iterable[str]) -> frozenset[str]:
+    stored = pq.read_table(path, columns=["order_guid"])["order_guid"]
+    wanted = pa.array(list(guids), pa.string())
+    return frozenset(stored.filter(pc.is_in(stored, wanted)).to_pylist())

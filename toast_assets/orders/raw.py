@@ -1,0 +1,131 @@
+"""Cuts a page of Toast's orders into single orders without decoding them, so that every byte survives.
+
+Only the few fields that the pipeline needs to place an order are read; money is never decoded here, because a
+float would not give back its digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+
+import msgspec
+
+from toast_assets.week import epoch_ms
+
+
+class RawOrder(msgspec.Struct, frozen=True, order=False):
+    """One version of one order.
+
+    ``modified_ms`` and ``pulled_ms`` are milliseconds since 1970 in UTC, ``business_date`` is the restaurant's
+    local one, ``body`` holds the order's JSON exactly as Toast sent it (UTF-8 bytes).
+    """
+
+    guid: str
+    modified_ms: int
+    business_date: date | None
+    deleted: bool
+    voided: bool
+    pulled_ms: int
+    body: bytes
+
+    @property
+    def sort_key(self) -> tuple[int, str]:
+        """The order of rows in raw files and exports: by modified time, then GUID."""
+        return (self.modified_ms, self.guid)
+
+
+class MalformedOrderError(ValueError):
+    """A page that is not JSON, or an order in it without the fields that place it. Never quotes the body."""
+
+
+class _Head(msgspec.Struct):
+    guid: str
+    modifiedDate: str
+    businessDate: int | str | None = None
+    deleted: bool | None = None
+    voided: bool | None = None
+    restaurantGuid: str | None = None
+
+
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
+def cut_orders(array: bytes, *, restaurant_guid: str, pulled_ms: int) -> list[RawOrder]:
+    """The orders of a JSON array, in the array's order.
+
+    Raises:
+        MalformedOrderError: the bytes are no JSON array in UTF-8, an order lacks ``guid`` or ``modifiedDate``,
+            or it says that it belongs to another restaurant.
+    """
+    try:
+        str(array, "utf-8")
+        elements = _decode_array(array)
+        return [_cut(bytes(element), restaurant_guid, pulled_ms) for element in elements]
+    except UnicodeDecodeError:
+        raise MalformedOrderError("the body is not UTF-8") from None
+    except msgspec.ValidationError as error:
+        raise MalformedOrderError(f"an order lacks what every order has ({error})") from None
+    except msgspec.DecodeError as error:
+        raise MalformedOrderError(f"the body is not JSON ({error})") from None
+
+
+def _cut(body: bytes, restaurant_guid: str, pulled_ms: int) -> RawOrder:
+    head = _decode_head(body)
+    if head.restaurantGuid not in (None, restaurant_guid):
+        raise MalformedOrderError("an order belongs to another restaurant")
+    return RawOrder(
+        guid=head.guid,
+        modified_ms=parse_time_ms(head.modifiedDate),
+        business_date=_business_date(head.businessDate),
+        deleted=bool(head.deleted),
+        voided=bool(head.voided),
+        pulled_ms=pulled_ms,
+        body=body,
+    )
+
+
+def with_restaurant(body: bytes, restaurant_guid: str) -> bytes:
+    """Toast's object plus ``restaurantGuid`` as its last field; all other bytes stay as they are.
+
+    Toast's orders do not say which restaurant they belong to. One that already does is returned unchanged.
+    """
+    if b'"restaurantGuid"' in body and _decode_head(body).restaurantGuid is not None:
+        return body
+    return body.rstrip()[:-1].rstrip() + b',"restaurantGuid":' + msgspec.json.encode(restaurant_guid) + b"}"
+
+
+def parse_time_ms(text: str) -> int:
+    """Milliseconds since 1970, UTC, of Toast's ``2025-09-19T14:30:00.000+0000`` or ``…Z``.
+
+    Raises:
+        MalformedOrderError: the text is not a time with a zone.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise MalformedOrderError("an order's modifiedDate is not an ISO-8601 time") from None
+    if moment.tzinfo is None:
+        raise MalformedOrderError("an order's modifiedDate has no time zone")
+    return epoch_ms(moment)
+
+
+def format_time(milliseconds: int) -> str:
+    """Toast's form of a time: exactly three fraction digits and ``+0000`` (Toast: Orders API, date formats)."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}+0000"
+
+
+def _business_date(value: int | str | None) -> date | None:
+    # Some bodies hold 0 or nothing; the order itself keeps whatever was sent.
+    try:
+        number = int(value or 0)
+        return date(number // 10000, number // 100 % 100, number % 100)
+    except ValueError:
+        return None
+
+
+def total_bytes(orders: Iterable[RawOrder]) -> int:
+    """Bytes of the orders' JSON."""
+    return sum(len(order.body) for order in orders)

@@ -1,0 +1,165 @@
+"""Writes each restaurant's week as one gzipped JSON file, in the envelope of Amperity's guide.
+
+The export is a function of the stored raw orders and the manifest alone: the same orders give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import msgspec
+from isal import igzip
+
+from toast_assets.errors import ExportError
+from toast_assets.orders.files import read_raw
+from toast_assets.orders.raw import with_restaurant
+from toast_assets.store.manifest import Manifest, PullRecord
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week, iso_ms
+
+_COMPRESSION = 2
+_CHUNK_BYTES = 1 << 18
+# Compressing and uploading overlap; more would only cost memory.
+_AT_ONCE = 2
+
+
+class ExportMetadata(msgspec.Struct, frozen=True):
+    """The envelope's ``metadata``; the first four fields are the guide's. Times are UTC."""
+
+    fetch_date: str
+    start_date: str
+    end_date: str
+    total_orders: int
+    restaurant_guid: str
+    partition: str
+    orders_sha256: str
+
+
+@dataclass(frozen=True)
+class Export:
+    """One exported object; ``bytes`` is its compressed size."""
+
+    key: str
+    bytes: int
+    metadata: ExportMetadata
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """All objects of a week's export, and the seconds it took."""
+
+    week: Week
+    exports: Sequence[Export]
+    seconds: float
+
+
+def export_week(
+    week: Week, store: OrderStore, log: logging.Logger, exported: Callable[[Export], None] = lambda _: None
+) -> ExportReport:
+    """Export every restaurant of which the week's raw orders are stored whole.
+
+    Raises:
+        ExportError: the week was never pulled, or raw orders and manifest do not belong together.
+        StoreError: the bucket is missing or refuses access.
+    """
+    began = time.monotonic()
+    stored = stored_pulls(week, store)
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="export") as threads:
+        jobs = [threads.submit(_export, week, guid, pull, store) for guid, pull in stored.items()]
+        exports = []
+        for job in jobs:
+            export = job.result()
+            log.info("%s: %d orders, %d bytes.", export.key, export.metadata.total_orders, export.bytes)
+            exported(export)
+            exports.append(export)
+    return ExportReport(week, exports, time.monotonic() - began)
+
+
+def stored_pulls(week: Week, store: OrderStore) -> dict[str, PullRecord]:
+    """What the manifest says is stored of each restaurant's week.
+
+    Raises:
+        ExportError: the week was never pulled.
+    """
+    manifest: Manifest | None = store.load_manifest(week)[0]
+    if manifest is None or not manifest.stored:
+        raise ExportError(
+            f"Week {week.key} was not pulled yet: there is no {store.bucket.uri(store.layout.manifest(week))}.",
+            hint="Materialize raw_toast_orders for this week first.",
+        )
+    return manifest.stored
+
+
+def _export(week: Week, guid: str, pull: PullRecord, store: OrderStore) -> Export:
+    metadata = ExportMetadata(
+        fetch_date=pull.finished_at,
+        start_date=iso_ms(week.start),
+        end_date=iso_ms(week.end),
+        total_orders=pull.orders,
+        restaurant_guid=guid,
+        partition=week.key,
+        orders_sha256=pull.orders_sha256,
+    )
+    key = store.layout.export(week, guid)
+    with tempfile.TemporaryDirectory(prefix="toast-assets-") as folder:
+        raw, target = Path(folder) / "raw.parquet", Path(folder) / "export.json.gz"
+        if store.download_raw(week, guid, raw).etag is None:
+            raise _apart(week, guid, store)
+        with target.open("wb") as file:
+            if _write_envelope(file, raw, guid, metadata) != (pull.orders, pull.orders_sha256):
+                raise _apart(week, guid, store)
+        store.bucket.write(
+            key,
+            target,
+            ContentType="application/json",
+            ContentEncoding="gzip",
+            Metadata={
+                "source": "toast-orders",
+                "timestamp": metadata.fetch_date,
+                "total_orders": str(metadata.total_orders),
+                "sha256": metadata.orders_sha256,
+            },
+        )
+        return Export(key, target.stat().st_size, metadata)
+
+
+def _write_envelope(file: BinaryIO, raw: Path, guid: str, metadata: ExportMetadata) -> tuple[int, str]:
+    """Write one gzip member without name and time, so that equal orders give equal bytes; orders and hash written."""
+    orders, digest = 0, hashlib.sha256()
+    with cast(BinaryIO, igzip.IGzipFile("", "wb", _COMPRESSION, file, mtime=0)) as member:  # type: ignore[no-untyped-call]
+        member.write(b'{"orders":[')
+        for bodies in _chunks(with_restaurant(order.body, guid) for order in read_raw(raw)):
+            member.write((b",\n" if orders else b"\n") + b",\n".join(bodies))
+            digest.update(b"\n".join(bodies) + b"\n")
+            orders += len(bodies)
+        member.write(b'\n],"metadata":' + msgspec.json.encode(metadata) + b"}\n")
+    return orders, digest.hexdigest()
+
+
+def _chunks(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Bodies by the quarter megabyte: single orders are too small to be handed on one by one."""
+    chunk: list[bytes] = []
+    size = 0
+    for body in bodies:
+        chunk.append(body)
+        size += len(body)
+        if size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _apart(week: Week, guid: str, store: OrderStore) -> ExportError:
+    return ExportError(
+        f"The raw orders {store.bucket.uri(store.layout.raw(week, guid))} are not those that the manifest describes.",
+        hint="A run that was cut off can leave them so: materialize raw_toast_orders for this week again.",
+    )

@@ -1,0 +1,34 @@
+"""A sandbox that stands in for Toast, Amperity and S3, as strict as the two services' contracts.
+
+Every rule of the stand-ins is marked where it is written: [doc] documented, [seen] in saved real responses,
+[forum] said by Toast's staff, [inferred] follows from these, [conflict] sources disagree, judgement: decided
+here.
+"""
+
+from __future__ import annotations
+
+from toast_assets.sandbox.amperity_books import AmperityBooks, Record
+from toast_assets.sandbox.config import Restaurant, SandboxConfig, Sort, invent_restaurants
+from toast_assets.sandbox.faults import Fault, Faults, Kind
+from toast_assets.sandbox.orders import StoredOrder, invent_order, invent_week
+from toast_assets.sandbox.server import Books, Sandbox
+from toast_assets.sandbox.toast_books import ToastBooks, ToastCall
+
+__all__ = [
+    "AmperityBooks",
+    "Books",
+    "Fault",
+    "Faults",
+    "Kind",
+    "Record",
+    "Restaurant",
+    "Sandbox",
+    "SandboxConfig",
+    "Sort",
+    "StoredOrder",
+    "ToastBooks",
+    "ToastCall",
+    "invent_order",
+    "invent_restaurants",
+    "invent_week",
+]

@@ -1,0 +1,120 @@
+"""What a sandbox is set up with: restaurants, limits, dialects, credentials. Everything has a default."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+
+class Sort(StrEnum):
+    """The order in which ``ordersBulk`` returns a window. Toast documents none [forum], so any may be met."""
+
+    SHUFFLED = "shuffled"
+    """Neither by time nor by GUID, but the same on every request for the same window: the default."""
+    MODIFIED = "modified"
+    MODIFIED_DESC = "modified_desc"
+    CREATED = "created"
+    RANDOM = "random"
+    """Another order on every request: a walk over several pages then loses and repeats orders."""
+
+
+@dataclass(frozen=True)
+class Restaurant:
+    """One location. ``closeout_hour`` is local; ``forbidden`` ones answer 403 to these credentials."""
+
+    guid: str
+    name: str
+    timezone: str = "America/New_York"
+    closeout_hour: int = 4
+    orders_per_week: int = 300
+    archived: bool = False
+    deleted: bool = False
+    forbidden: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether the location trades and these credentials may read it."""
+        return not (self.archived or self.deleted or self.forbidden)
+
+
+DEFAULT_RESTAURANTS = (
+    Restaurant("0b1f6a52-7c3d-4e8f-9a10-4d2c6b7e8f01", "Harbor & Thistle, Pier 9", orders_per_week=320),
+    Restaurant("1c2e7b63-8d4e-4f90-8b21-5e3d7c8f9012", "Harbor & Thistle, Old Mill", orders_per_week=240),
+    Restaurant(
+        "2d3f8c74-9e5f-4a01-9c32-6f4e8d90a123",
+        "Café Ciénaga",
+        timezone="America/Los_Angeles",
+        closeout_hour=3,
+        orders_per_week=36,
+    ),
+    Restaurant("3e409d85-af60-4b12-8d43-705f9ea1b234", "Harbor & Thistle, Test Kitchen", deleted=True),
+    Restaurant("4f51ae96-b071-4c23-9e54-8160afb2c345", "Harbor & Thistle, Winter Garden", archived=True),
+)
+
+
+def invent_restaurants(count: int, orders_per_week: int = 300, seed: int = 1) -> tuple[Restaurant, ...]:
+    """``count`` live restaurants with invented GUIDs, for trying a large brand; equal for equal arguments."""
+    rng = Random(f"restaurants:{seed}")
+    zones = ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles")
+    restaurants = []
+    for number in range(count):
+        digits = f"{rng.getrandbits(120):030x}"
+        guid = f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-{digits[18:30]}"
+        name = f"Harbor & Thistle, No. {number + 1}"
+        restaurants.append(Restaurant(guid, name, zones[number % len(zones)], orders_per_week=orders_per_week))
+    return tuple(restaurants)
+
+
+ALL_SCOPES = "orders:read restaurants:read config:read guest.pi:read delivery_info.address:read"
+
+
+@dataclass(frozen=True)
+class SandboxConfig:
+    """Settings of one sandbox. Rates are requests; ports of 0 are free ones; ``now`` gives Unix seconds.
+
+    ``now`` is the clock of token expiry, rate limits, what "modified now" means and which orders exist already.
+    """
+
+    seed: int = 1
+    restaurants: tuple[Restaurant, ...] = DEFAULT_RESTAURANTS
+    now: Callable[[], float] = time.time
+    latency_seconds: float = 0.0
+    rate_limits: bool = True
+    host: str = "127.0.0.1"
+    toast_port: int = 0
+    amperity_port: int = 0
+    s3_port: int = 0
+
+    toast_client_id: str = "sandbox-client"
+    toast_client_secret: str = "sandbox-secret"  # noqa: S105 - opens nothing but this sandbox
+    token_seconds: int = 86_400
+    scopes: str = ALL_SCOPES
+    partner: bool = True
+    guide_login: bool = False
+    guide_orders: bool = False
+    sort: Sort = Sort.SHUFFLED
+    page_cap: int = 100
+    longest_window_days: int = 31
+    orders_per_second: int = 5
+    requests_per_second: int = 20
+    requests_per_quarter_hour: int = 10_000
+
+    tenant: str = "sandbox"
+    amperity_api_key: str = "sandbox-api-key"
+    amperity_client_id: str = "sandbox-amperity-client"
+    amperity_client_secret: str = "sandbox-amperity-secret"  # noqa: S105 - opens nothing but this sandbox
+    amperity_token_seconds: int = 3600
+    streams: tuple[str, ...] = ("is-toast-orders", "is-toast-order-items", "is-toast-customers")
+    records_per_second: int = 1000
+    largest_record: int = 1_000_000
+    keep_bodies: bool = True
+    control_requests_per_second: int = 10
+    polls_until_done: int = 2
+    ingest_tables: tuple[str, ...] = ("orders", "order_items", "customers")
+
+    bucket: str | None = None
+    """The bucket's name; None picks one that no other sandbox of this process uses."""
+    prefix: str = "toast-orders/"

@@ -1,0 +1,233 @@
+"""The sandbox: Toast, Amperity and S3 on three loopback ports, for as long as a ``with`` block lasts.
+
+with Sandbox(SandboxConfig(seed=7)) as sandbox:
+    os.environ.update(sandbox.environment())
+    ...
+    assert sandbox.books.amperity.accepted
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, cast
+
+import uvicorn
+
+from toast_assets.errors import ToastAssetsError
+from toast_assets.sandbox.amperity import AmperityService
+from toast_assets.sandbox.amperity_books import AmperityBooks
+from toast_assets.sandbox.amperity_control import ControlPlane
+from toast_assets.sandbox.config import SandboxConfig
+from toast_assets.sandbox.faults import Faults
+from toast_assets.sandbox.s3 import REGION, S3
+from toast_assets.sandbox.status import StatusPages
+from toast_assets.sandbox.toast import ToastService
+from toast_assets.sandbox.toast_books import ToastBooks
+from toast_assets.sandbox.wire import App, Receive, Scope, Send, TransportProtocol
+
+_START_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Books:
+    """Everything that was asked and answered, per service."""
+
+    toast: ToastBooks
+    amperity: AmperityBooks
+
+
+class Sandbox:
+    """One sandbox. Its data and books exist from construction on, its servers while it is entered.
+
+    ``toast_url``, ``amperity_url`` and ``s3_url`` have no trailing slash; ``bucket`` exists and is empty at the start.
+    """
+
+    def __init__(self, config: SandboxConfig | None = None) -> None:
+        self.config = config or SandboxConfig()
+        self.faults = Faults()
+        self.toast_books = ToastBooks(self.config)
+        self.amperity_books = AmperityBooks(keep_bodies=self.config.keep_bodies)
+        self.books = Books(self.toast_books, self.amperity_books)
+        self.toast = ToastService(self.config, self.toast_books, self.faults)
+        self.amperity = AmperityService(self.config, self.amperity_books, self.faults)
+        self.toast_url = self.amperity_url = self.s3_url = self.bucket = ""
+        self._server: _LoopbackServer | None = None
+        self._s3: S3 | None = None
+
+    @property
+    def control(self) -> ControlPlane:
+        """Amperity's control plane, to set what ingest jobs report."""
+        return self.amperity.control
+
+    def __enter__(self) -> Self:
+        """Starts the servers.
+
+        Raises:
+            ToastAssetsError: a port is taken, or the server did not start.
+        """
+        config = self.config
+        pages = StatusPages(self.toast_books, self.amperity_books, self.faults, self.toast)
+        server = _LoopbackServer(config.host, [(config.toast_port, pages), (config.amperity_port, self.amperity)])
+        self._server = server
+        self.toast_url, self.amperity_url = (f"http://{config.host}:{port}" for port in server.ports)
+        try:
+            # Moto's own server would wait for ever for a port that is taken.
+            for taken in _listen(config.host, [config.s3_port]):
+                taken.close()
+            self._s3 = S3(config.host, config.s3_port, config.bucket)
+        except BaseException:
+            self.close()
+            raise
+        self.s3_url, self.bucket = self._s3.url, self._s3.bucket
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stops the servers."""
+        self.close()
+
+    def close(self) -> None:
+        """Ends every connection and stops the servers; the books stay readable."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+        if self._s3 is not None:
+            self._s3.close()
+            self._s3 = None
+
+    @property
+    def restaurant_guids(self) -> tuple[str, ...]:
+        """The GUIDs of the restaurants that trade and may be read."""
+        return tuple(each.guid for each in self.config.restaurants if each.live)
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables that point the pipeline at this sandbox."""
+        config = self.config
+        return {
+            "TOAST_API_URL": self.toast_url,
+            "TOAST_CLIENT_ID": config.toast_client_id,
+            "TOAST_CLIENT_SECRET": config.toast_client_secret,
+            "TOAST_RESTAURANT_GUID": ",".join(self.restaurant_guids),
+            "TOAST_HISTORICAL_SPACING_SECONDS": "0",
+            "S3_BUCKET_NAME": self.bucket,
+            "S3_PREFIX": config.prefix,
+            "AWS_ENDPOINT_URL_S3": self.s3_url,
+            "AWS_ACCESS_KEY_ID": "sandbox",
+            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_DEFAULT_REGION": REGION,
+            "AMPERITY_API_URL": self.amperity_url,
+            "AMPERITY_TENANT_ID": config.tenant,
+            "AMPERITY_API_KEY": config.amperity_api_key,
+            "AMPERITY_CLIENT_ID": config.amperity_client_id,
+            "AMPERITY_CLIENT_SECRET": config.amperity_client_secret,
+            "AMPERITY_STREAM_ID": config.streams[0],
+            "AMPERITY_CONTROL_URL": f"{self.amperity_url}/api",
+        }
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that ends at once when told to: it neither polls for its end nor waits for calls in progress."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.running = threading.Event()
+        self._end = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def end(self) -> None:
+        """Asks the server to end; from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end.set)
+
+    async def main_loop(self) -> None:
+        """Serves until ``end``; once a second the Date header is renewed."""
+        self._loop = asyncio.get_running_loop()
+        self.running.set()
+        while not self._end.is_set():
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._end.wait(), 1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Hangs up on every client and drops the calls in progress."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        # One turn of the loop, in which the protocols learn that their clients are gone.
+        await asyncio.sleep(0)
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _LoopbackServer:
+    """One uvicorn in one thread that serves a different application on each of several ports."""
+
+    def __init__(self, host: str, apps: list[tuple[int, App]]) -> None:
+        self._sockets = _listen(host, [port for port, _ in apps])
+        self.ports = [int(each.getsockname()[1]) for each in self._sockets]
+        self._apps = {port: app for port, (_, app) in zip(self.ports, apps, strict=True)}
+        config = uvicorn.Config(
+            cast(Any, self._serve),
+            interface="asgi3",
+            proxy_headers=False,
+            http=TransportProtocol,
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            log_level="error",
+            server_header=False,
+            timeout_keep_alive=60,
+        )
+        self._server = _Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=(self._sockets,), name="toast-sandbox", daemon=True
+        )
+        self._thread.start()
+        if not self._server.running.wait(_START_SECONDS):
+            self.stop()
+            raise ToastAssetsError("The sandbox did not start.", hint="Look for an error above.")
+
+    def stop(self) -> None:
+        """Ends every connection at once, waiting calls included, and the thread."""
+        self._server.end()
+        self._thread.join(_START_SECONDS)
+        for each in self._sockets:
+            each.close()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A call is only cancelled when the sandbox ends: nothing that anybody should read about.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._apps[scope["server"][1]](scope, receive, send)
+
+
+def _listen(host: str, ports: list[int]) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    for port in ports:
+        listener = socket.socket()
+        sockets.append(listener)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as problem:
+            for each in sockets:
+                each.close()
+            raise ToastAssetsError(
+                f"The sandbox cannot listen on {host}:{port}: {problem.strerror}.",
+                hint="Choose another port, or 0 for a free one.",
+            ) from problem
+        listener.listen(1024)
+        listener.setblocking(False)
+    return sockets

@@ -1,0 +1,1 @@
+"""The bucket: its layout, atomic objects, the manifest."""

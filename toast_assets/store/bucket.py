@@ -1,0 +1,163 @@
+"""The bucket: whole objects in, whole objects out, and errors that say which permission or name is wrong.
+
+An S3 object appears only when it is complete, so a reader sees the old object or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+
+from toast_assets.errors import StoreConflictError, StoreError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+else:
+    S3Client = Any
+
+_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+_CONFLICT = frozenset({"409", "412", "PreconditionFailed", "ConditionalRequestConflict"})
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which version of an object was read; ``etag`` is None where there was none."""
+
+    etag: str | None
+
+
+ABSENT = Version(None)
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object's size in bytes and its user metadata, names in lower case."""
+
+    size: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class Bucket:
+    """One bucket through one S3 client (boto3's clients may be shared by threads)."""
+
+    def __init__(self, client: S3Client, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def uri(self, key: str) -> str:
+        """``s3://bucket/key``."""
+        return f"s3://{self.name}/{key}"
+
+    def check(self) -> None:
+        """Ask for the bucket itself, so that a wrong name or role shows before any work is done.
+
+        Raises:
+            StoreError: the bucket is missing or forbidden, or there are no credentials.
+        """
+        with self._errors("s3:ListBucket"):
+            self._client.head_bucket(Bucket=self.name)
+
+    def read(self, key: str) -> tuple[bytes, Version] | None:
+        """The object and its version, or None where there is no such object."""
+        try:
+            with self._errors("s3:GetObject", key):
+                reply = self._client.get_object(Bucket=self.name, Key=key)
+                return reply["Body"].read(), Version(reply["ETag"])
+        except _MissingObjectError:
+            return None
+
+    def download(self, key: str, path: Path) -> Version | None:
+        """Write the object into the file at ``path``; its version, or None where there is no such object."""
+        try:
+            with self._errors("s3:GetObject", key):
+                reply = self._client.get_object(Bucket=self.name, Key=key)
+                with path.open("wb") as file:
+                    for chunk in reply["Body"].iter_chunks(1 << 20):
+                        file.write(chunk)
+                return Version(reply["ETag"])
+        except _MissingObjectError:
+            return None
+
+    def info(self, key: str) -> ObjectInfo | None:
+        """The object's size and metadata, or None where there is no such object."""
+        try:
+            with self._errors("s3:GetObject", key):
+                reply = self._client.head_object(Bucket=self.name, Key=key)
+        except _MissingObjectError:
+            return None
+        return ObjectInfo(reply["ContentLength"], {name.lower(): value for name, value in reply["Metadata"].items()})
+
+    def write(self, key: str, body: bytes | Path, *, replaces: Version | None = None, **properties: Any) -> Version:
+        """Store ``body`` (bytes, or a file's content) under ``key``; ``properties`` as boto3's put_object takes them.
+
+        With ``replaces`` only if the object is still that version (``ABSENT``: still does not exist).
+
+        Raises:
+            StoreConflictError: it is not.
+            StoreError: the bucket is missing or forbidden.
+        """
+        if replaces is not None:
+            properties |= {"IfMatch": replaces.etag} if replaces.etag else {"IfNoneMatch": "*"}
+        with self._errors("s3:PutObject", key):
+            if isinstance(body, bytes):
+                reply = self._client.put_object(Bucket=self.name, Key=key, Body=body, **properties)
+            else:
+                with body.open("rb") as file:
+                    reply = self._client.put_object(Bucket=self.name, Key=key, Body=file, **properties)
+        return Version(reply["ETag"])
+
+    def delete(self, key: str) -> None:
+        """Remove the object; it is no error where there is none."""
+        with self._errors("s3:DeleteObject", key):
+            self._client.delete_object(Bucket=self.name, Key=key)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """All keys that begin with ``prefix``, in S3's order."""
+        with self._errors("s3:ListBucket", prefix):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+                yield from (entry["Key"] for entry in page.get("Contents", ()))
+
+    @contextmanager
+    def _errors(self, permission: str, key: str = "") -> Iterator[None]:
+        where = self.uri(key)
+        try:
+            yield
+        except (NoCredentialsError, PartialCredentialsError):
+            raise StoreError(
+                "No AWS credentials were found.",
+                hint="Give the run a role, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+            ) from None
+        except ClientError as error:
+            raise self._typed(error, permission, where, key) from error
+        except BotoCoreError as error:
+            raise StoreError(
+                f"S3 could not be reached for {where} ({type(error).__name__}).",
+                hint="Check AWS_ENDPOINT_URL_S3, the region and the network.",
+            ) from error
+
+    def _typed(self, error: ClientError, permission: str, where: str, key: str) -> StoreError:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code == "NoSuchBucket" or (code in _MISSING and not key):
+            return StoreError(
+                f"The bucket {self.name} does not exist.",
+                hint="Check S3_BUCKET_NAME; the pipeline never creates a bucket.",
+            )
+        if code in _MISSING:
+            return _MissingObjectError(f"There is no {where}.")
+        if code in _CONFLICT:
+            return StoreConflictError(f"{where} was written by somebody else in the meantime.")
+        if code in {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}:
+            return StoreError(
+                f"S3 refused access to {where} ({code}).",
+                hint=f"Check the credentials and that their policy allows {permission} (README, Production set-up).",
+            )
+        return StoreError(f"S3 answered {code} for {where}.", hint="Check AWS_ENDPOINT_URL_S3 and the bucket.")
+
+
+class _MissingObjectError(StoreError):
+    """There is no such object; never leaves this module."""

@@ -1,0 +1,54 @@
+"""Where everything lies in the bucket: the one place that knows a key.
+
+Every key is a function of the week and the restaurant alone, so a second run overwrites instead of adding. Readers
+outside (Amperity's couriers, notebooks, other pipelines) rely on these names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from toast_assets.week import Week
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Keys below ``prefix``, which is empty or ends with a slash."""
+
+    prefix: str
+
+    def export(self, week: Week, restaurant_guid: str) -> str:
+        """The gzipped JSON export of a restaurant's week, named by the week's end as in Amperity's guide."""
+        return f"{self.prefix}toast-orders_{week.end:%Y%m%d_%H%M%S}_{restaurant_guid}.json.gz"
+
+    def raw(self, week: Week, restaurant_guid: str) -> str:
+        """The raw orders of a restaurant's week, Parquet."""
+        return f"{self.raw_folder(week)}restaurant={restaurant_guid}.parquet"
+
+    def raw_folder(self, week: Week) -> str:
+        """The folder of a week's raw orders, ending with a slash."""
+        return f"{self.prefix}raw/week={week.key}/"
+
+    def manifest(self, week: Week) -> str:
+        """What was pulled, JSON."""
+        return f"{self.prefix}manifests/week={week.key}.json"
+
+    def deliveries(self, week: Week) -> str:
+        """The folder of the delivery ledger, ending with a slash."""
+        return f"{self.prefix}deliveries/week={week.key}/"
+
+    def ledger(self, week: Week, restaurant_guid: str) -> str:
+        """The delivery ledger of a restaurant's week, Parquet."""
+        return f"{self.deliveries(week)}restaurant={restaurant_guid}.parquet"
+
+    def ledger_segments(self, week: Week) -> str:
+        """The folder of results that no restaurant's ledger holds yet, ending with a slash; empty between runs."""
+        return f"{self.deliveries(week)}open/"
+
+    def ledger_segment(self, week: Week, number: int) -> str:
+        """One piece of such results, Parquet."""
+        return f"{self.ledger_segments(week)}{number:06d}.parquet"
+
+    def rejects(self, week: Week) -> str:
+        """What Amperity refused, with the reason, NDJSON, gzip."""
+        return f"{self.prefix}rejects/week={week.key}/rejects.ndjson.gz"

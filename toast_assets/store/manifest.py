@@ -1,0 +1,101 @@
+"""What was pulled for a week, and how it is known to be whole: one JSON object a week, readable by people.
+
+All times are ISO-8601 in UTC with milliseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+
+class SliceRecord(msgspec.Struct, frozen=True):
+    """One window that was read whole: ``start`` inclusive, ``end`` exclusive; why it counts, and what it cost."""
+
+    start: str
+    end: str
+    orders: int
+    requests: int
+    evidence: str
+
+
+class PullRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What is stored of a restaurant's week, and the pull that brought it.
+
+    ``orders``, ``bytes`` and ``orders_sha256`` describe the raw file as a whole; ``new`` and ``changed`` are what the
+    pull brought to it. ``bytes`` are those of the orders' JSON.
+    """
+
+    orders: int
+    bytes: int
+    orders_sha256: str
+    new: int
+    changed: int
+    requests: int
+    retries: int
+    throttled: int
+    started_at: str
+    finished_at: str
+    slices: tuple[SliceRecord, ...]
+
+
+class RestaurantRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One restaurant: what is stored (``pull``), and why the last attempt failed, if it did (``failure``)."""
+
+    outcome: Literal["complete", "failed"]
+    name: str | None = None
+    time_zone: str | None = None
+    closeout_hour: int | None = None
+    pull: PullRecord | None = None
+    failure: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A week's pull. ``pending`` are restaurants that a run under way, or one that died, still has to ask for."""
+
+    partition: str
+    start_date: str
+    end_date: str
+    outcome: Literal["complete", "incomplete"]
+    pending: tuple[str, ...] = ()
+    restaurants: dict[str, RestaurantRecord] = {}
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """The restaurants whose last attempt failed, and why."""
+        return {
+            guid: record.failure or "failed" for guid, record in self.restaurants.items() if record.outcome == "failed"
+        }
+
+    @property
+    def stored(self) -> dict[str, PullRecord]:
+        """What is stored of each restaurant; those of which nothing is are left out."""
+        return {guid: record.pull for guid, record in self.restaurants.items() if record.pull is not None}
+
+    @property
+    def data_version(self) -> str:
+        """A hash of the orders that are stored: it changes when any order does, and only then."""
+        digest = hashlib.sha256()
+        for guid, pull in sorted(self.stored.items()):
+            digest.update(f"{guid}={pull.orders_sha256}\n".encode())
+        return digest.hexdigest()
+
+    def missing(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        """Which of the ``wanted`` restaurants an earlier attempt did not finish."""
+        return tuple(
+            guid
+            for guid in wanted
+            if guid in self.pending or guid not in self.restaurants or self.restaurants[guid].outcome == "failed"
+        )
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """JSON for machines and people, the same bytes for the same content."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def decode_manifest(body: bytes) -> Manifest:
+    """The inverse of ``encode_manifest``."""
+    return msgspec.json.decode(body, type=Manifest)

@@ -1,0 +1,296 @@
+"""Toast's HTTP interface: one method a call, each with its limits, time-out and retries.
+
+A plain asynchronous client on httpx, usable alone:
+
+    async with ToastClient(settings) as toast:
+        page = await toast.orders_page("restaurant-guid", Window(start_ms, end_ms))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+import msgspec
+
+from toast_assets.errors import (
+    ToastRefusedError,
+    ToastTransientError,
+    TransientError,
+)
+from toast_assets.orders.raw import format_time
+from toast_assets.retry import RetryPolicy, Sleep
+from toast_assets.settings import ToastSettings
+from toast_assets.toast.limits import Pace, concerns_everyone, exhausted_for, pace_spacing, seconds_to_wait
+from toast_assets.toast.login import ToastLogin
+from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window, read_page
+from toast_assets.toast.restaurants import (
+    PARTNERS_PATH,
+    Restaurant,
+    read_partner_list,
+    read_restaurant,
+    restaurant_path,
+)
+
+ORDERS_PATH = "/orders/v2/ordersBulk"
+RESTAURANT_HEADER = "Toast-Restaurant-External-ID"
+
+T = TypeVar("T")
+
+_TRANSIENT = frozenset({408, 425, 500, 502, 503, 504})
+
+
+@dataclass
+class CallStats:
+    """What was asked for one restaurant: counts of calls, and the bytes of bodies that came back."""
+
+    requests: int = 0
+    retries: int = 0
+    throttled: int = 0
+    bytes: int = 0
+
+
+class _ErrorBody(msgspec.Struct):
+    message: str | None = None
+    requestId: str | None = None
+
+
+class ToastClient:
+    """Asynchronous client of one Toast machine client. Not shared between event loops.
+
+    ``spacing_seconds`` lies between two calls for the orders of one restaurant, where it is more than the limit asks
+    for. ``sleep`` and ``now`` (Unix seconds) are injectable so that waiting can be tested without waiting.
+    """
+
+    def __init__(
+        self,
+        settings: ToastSettings,
+        *,
+        spacing_seconds: float = 0.0,
+        retry: RetryPolicy | None = None,
+        sleep: Sleep = asyncio.sleep,
+        now: Callable[[], float] = time.time,
+        log: logging.Logger | None = None,
+    ) -> None:
+        self.settings = settings
+        self.stats: defaultdict[str, CallStats] = defaultdict(CallStats)
+        self._retry = retry or RetryPolicy()
+        self._sleep = sleep
+        self._now = now
+        self._log = log or logging.getLogger(__name__)
+        self.spacing_seconds = max(spacing_seconds, pace_spacing(settings.requests_per_second))
+        total = settings.total_requests_per_second
+        self._everyone = Pace(pace_spacing(total) if total else 0.0, sleep=sleep)
+        self._paces: dict[str, Pace] = {}
+        self._http = httpx.AsyncClient(
+            base_url=settings.api_url,
+            timeout=httpx.Timeout(settings.timeout_seconds),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
+            headers={"Accept": "application/json"},
+        )
+        self._login = ToastLogin(settings, self._post_login)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    @property
+    def logins(self) -> int:
+        """How often this client logged in."""
+        return self._login.logins
+
+    async def login(self) -> None:
+        """Log in now, so that wrong credentials show before anything else is done.
+
+        Raises:
+            ToastLoginError: Toast refuses the credentials, or the login service stays down.
+        """
+        await self._login.token()
+
+    async def orders_page(
+        self, restaurant_guid: str, window: Window, *, page: int = 1, token: str | None = None
+    ) -> OrdersPage:
+        """One page of the orders last modified within ``window`` (Toast: Orders API, ordersBulk).
+
+        Raises:
+            ToastRefusedError: 400, 401 after a new login, 403, 404, 422: repeating it does not help.
+            ToastTransientError: the retry budget is used up (the last attempt's error).
+            ToastLoginError: a login that became necessary failed.
+        """
+        parameters: dict[str, str | int] = {
+            "startDate": format_time(window.start),
+            "endDate": format_time(window.end),
+            "pageSize": PAGE_SIZE,
+        }
+        parameters |= {"pageToken": token} if token else {"page": page}
+        pulled_ms = int(self._now() * 1000)
+
+        def read(response: httpx.Response) -> OrdersPage:
+            return read_page(response, window, restaurant_guid=restaurant_guid, pulled_ms=pulled_ms)
+
+        return await self._get(
+            ORDERS_PATH,
+            read,
+            restaurant_guid=restaurant_guid,
+            parameters=parameters,
+            paces=[self._pace(restaurant_guid)],
+        )
+
+    def _pace(self, restaurant_guid: str) -> Pace:
+        if restaurant_guid not in self._paces:
+            self._paces[restaurant_guid] = Pace(self.spacing_seconds, sleep=self._sleep)
+        return self._paces[restaurant_guid]
+
+    async def restaurant(self, guid: str) -> Restaurant:
+        """Name, time zone and closeout hour of one restaurant (Toast: Restaurants API; needs restaurants:read).
+
+        Raises:
+            ToastError: as ``orders_page``; these calls are repeated only once and never cause a login.
+        """
+        return await self._get(
+            restaurant_path(guid),
+            lambda response: read_restaurant(response.content, guid),
+            restaurant_guid=guid,
+            essential=False,
+        )
+
+    async def restaurant_guids(self) -> list[str]:
+        """All restaurants that the client may read, without deleted ones (Toast: Partners API).
+
+        Raises:
+            ToastError: as ``orders_page``; standard credentials may be refused.
+        """
+        return await self._get(PARTNERS_PATH, lambda response: read_partner_list(response.content))
+
+    async def _get(
+        self,
+        path: str,
+        read: Callable[[httpx.Response], T],
+        *,
+        restaurant_guid: str | None = None,
+        parameters: Mapping[str, str | int] | None = None,
+        paces: Sequence[Pace] = (),
+        essential: bool = True,
+    ) -> T:
+        stats = self.stats[restaurant_guid or ""]
+
+        async def call() -> T:
+            token = await self._login.token()
+            response = await self._send_as(token, path, restaurant_guid, parameters, paces)
+            if response.status_code == 401 and essential and (renewed := await self._login.renewed(token)):
+                token = renewed
+                response = await self._send_as(token, path, restaurant_guid, parameters, paces)
+            self._raise_for_status(response, restaurant_guid)
+            self._login.accepted(token)
+            return read(response)
+
+        def retried(error: TransientError, wait: float) -> None:
+            stats.retries += 1
+            stats.throttled += error.throttled
+            self._log.warning("%s Asking again in %.1f s.", error.message, wait)
+
+        policy = self._retry if essential else replace(self._retry, attempts=2)
+        return await policy.retrying(sleep=self._sleep, on_retry=retried)(call)
+
+    async def _send_as(
+        self,
+        token: str,
+        path: str,
+        restaurant_guid: str | None,
+        parameters: Mapping[str, str | int] | None,
+        paces: Sequence[Pace],
+    ) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"}
+        if restaurant_guid is not None:
+            headers[RESTAURANT_HEADER] = restaurant_guid
+        for pace in (self._everyone, *paces):
+            await pace.admit()
+        stats = self.stats[restaurant_guid or ""]
+        stats.requests += 1
+        response = await self._send("GET", path, restaurant_guid, headers=headers, params=parameters)
+        stats.bytes += len(response.content)
+        self._obey(response, paces)
+        return response
+
+    async def _post_login(self, path: str, credentials: dict[str, str]) -> httpx.Response:
+        async def call() -> httpx.Response:
+            response = await self._send("POST", path, None, json=credentials)
+            self._raise_for_status(response, None)
+            return response
+
+        def retried(error: TransientError, wait: float) -> None:
+            self._log.warning("%s Logging in again in %.1f s.", error.message, wait)
+
+        return await self._retry.retrying(sleep=self._sleep, on_retry=retried)(call)
+
+    async def _send(self, method: str, path: str, restaurant_guid: str | None, **arguments: Any) -> httpx.Response:
+        where = _where(path, restaurant_guid)
+        try:
+            # httpx's own time-outs concern single reads; a body that drips in for ever has to end, too.
+            async with asyncio.timeout(self.settings.timeout_seconds):
+                return await self._http.request(method, path, **arguments)
+        except (TimeoutError, httpx.TimeoutException):
+            raise ToastTransientError(
+                f"Toast did not answer {where} within {self.settings.timeout_seconds:g} s.",
+                hint="TOAST_TIMEOUT_SECONDS sets the limit.",
+            ) from None
+        except httpx.HTTPError as error:
+            raise ToastTransientError(
+                f"The connection to Toast broke at {where} ({type(error).__name__}).",
+                hint="Check TOAST_API_URL and the network.",
+            ) from error
+
+    def _obey(self, response: httpx.Response, paces: Sequence[Pace]) -> None:
+        """Pause whom the reply's limit headers concern: the restaurant, or everyone where it is the account."""
+        seconds = exhausted_for(response.headers, self._now())
+        if response.status_code == 429:
+            seconds = seconds_to_wait(response.headers, self._now()) or 0.0
+        for pace in (self._everyone,) if concerns_everyone(response.headers) else paces:
+            pace.hold(seconds)
+
+    def _raise_for_status(self, response: httpx.Response, restaurant_guid: str | None) -> None:
+        status = response.status_code
+        if status == 200:
+            return
+        what = f"Toast answered {status} to {_where(response.request.url.path, restaurant_guid)}"
+        details = _details(response)
+        if status == 429:
+            told = seconds_to_wait(response.headers, self._now())
+            raise ToastTransientError(f"{what}{details}.", throttled=True, retry_after=told)
+        if status in _TRANSIENT or status >= 500:
+            raise ToastTransientError(f"{what}{details}.")
+        raise ToastRefusedError(f"{what}{details}.", status=status, hint=_HINTS.get(status, ""))
+
+
+_HINTS = {
+    400: "Toast calls the request malformed; check TOAST_RESTAURANT_GUID.",
+    401: "Toast takes the credentials but not for this call; check the client's scopes and restaurants.",
+    403: "The client may not read this restaurant; check its scopes (orders:read) and TOAST_RESTAURANT_GUID.",
+    404: "Toast does not know it; check TOAST_RESTAURANT_GUID and TOAST_API_URL.",
+}
+
+
+def _where(path: str, restaurant_guid: str | None) -> str:
+    return f"{path} for restaurant {restaurant_guid}" if restaurant_guid else path
+
+
+def _details(response: httpx.Response) -> str:
+    """Toast's message and request id, for its support; never more of a body than these (Toast: error body)."""
+    try:
+        body = msgspec.json.decode(response.content, type=_ErrorBody)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    parts = [body.message and body.message[:200], body.requestId and f"request id {body.requestId[:80]}"]
+    text = ", ".join(part for part in parts if part)
+    return f" ({text})" if text else ""

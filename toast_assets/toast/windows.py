@@ -1,0 +1,171 @@
+"""Reads a restaurant's week so that nothing can slip through, and says for each part why that is so.
+
+Toast's list cannot be paged safely: an order that is edited while pages are walked leaves the window, everything
+behind it moves up, and the first order of the next page is never seen (Toast: ordersBulk filters on the modified
+time; the sort order is undocumented). A reply that holds a whole window is atomic. So the week is cut into windows
+that fit one reply each. They touch exactly, and they are read from left to right, one after the other: an edit only
+ever moves an order to the right, so none can jump from the part not yet read into the part already read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from toast_assets.errors import ToastIncompleteError
+from toast_assets.orders.raw import RawOrder
+from toast_assets.toast.density import Density
+from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
+
+# How often a window is asked again, or walked again, before it counts as one that cannot be proved.
+_MOST_ROUNDS = 12
+_MOST_PAGES = 10_000
+
+
+class Evidence(StrEnum):
+    """Why a window counts as read whole."""
+
+    ONE_REPLY = "one_reply"
+    """A page below the page size without a next one: the reply held all of the window at one moment."""
+    ASKED_AGAIN = "asked_again"
+    """The reply was doubted (empty, or an order seen before was missing) and came again with the same orders."""
+    WALKS_AGREED = "walks_agreed"
+    """Several pages that no cut could avoid, walked until two walks had the same orders."""
+
+
+@dataclass(frozen=True)
+class ProvedWindow:
+    """A window that was read whole: its ``orders`` by modified time and GUID, and what it took to prove it."""
+
+    window: Window
+    orders: list[RawOrder]
+    evidence: Evidence
+    requests: int
+
+
+class FetchPage(Protocol):
+    """One page of a window of one restaurant; errors that are worth repeating were repeated already."""
+
+    async def __call__(self, window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
+        """The page numbered ``page``, or the one that ``token`` stands for."""
+
+
+async def read_week(fetch: FetchPage, week: Window, density: Density) -> AsyncIterator[ProvedWindow]:
+    """The windows of a closed ``week``, from left to right, without a gap or an overlap.
+
+    Raises:
+        ToastIncompleteError: a window contradicts itself each time it is asked.
+        ToastError: whatever ``fetch`` raises.
+    """
+    reader = _Reader(fetch)
+    at, tries = week.start, 0
+    window = density.next_window(at)
+    while True:
+        reader.requests += 1
+        proved = await reader.prove(window, await fetch(window))
+        if isinstance(proved, OrdersPage):
+            tries += 1
+            window = density.smaller_window(window, sorted(order.modified_ms for order in proved.orders), tries)
+            continue
+        density.learn(window, [order.modified_ms for order in proved.orders])
+        yield proved
+        if window.end >= week.end:
+            return
+        at, tries = window.end, 0
+        window = density.next_window(at)
+
+
+class _Reader:
+    """Decides what a reply proves. ``requests`` counts calls since the last proved window."""
+
+    def __init__(self, fetch: FetchPage) -> None:
+        self._fetch = fetch
+        self._witnesses: dict[str, int] = {}
+        self.requests = 0
+
+    async def prove(self, window: Window, page: OrdersPage) -> ProvedWindow | OrdersPage:
+        """The window, proved; or the overfull page that shows that it has to be cut."""
+        for _ in range(_MOST_ROUNDS):
+            if len(page.orders) >= PAGE_SIZE and window.can_be_cut:
+                # What stands on an overfull page exists: the parts have to show it, too.
+                self._witnesses |= {order.guid: order.modified_ms for order in page.orders}
+                return page
+            if page.may_have_more:
+                return self._proved(window, await self._walk_until_agreed(window), Evidence.WALKS_AGREED)
+            if not self._doubtful(window, page.orders):
+                return self._proved(window, page.orders, Evidence.ONE_REPLY)
+            again = await self._fetch(window)
+            self.requests += 1
+            if not again.may_have_more and _identity(again.orders) == _identity(page.orders):
+                return self._proved(window, again.orders, Evidence.ASKED_AGAIN)
+            page = again
+        raise _contradiction(window, "answered differently each time it was asked")
+
+    def _doubtful(self, window: Window, orders: Sequence[RawOrder]) -> bool:
+        found = {order.guid for order in orders}
+        seen_before = {guid for guid, time in self._witnesses.items() if window.start <= time < window.end}
+        return not orders or not seen_before <= found
+
+    def _proved(self, window: Window, orders: Sequence[RawOrder], evidence: Evidence) -> ProvedWindow:
+        requests, self.requests = self.requests, 0
+        self._witnesses = {guid: time for guid, time in self._witnesses.items() if time >= window.end}
+        return ProvedWindow(window, _newest_sorted(orders), evidence, requests)
+
+    async def _walk_until_agreed(self, window: Window) -> list[RawOrder]:
+        """All orders of a window that takes several pages.
+
+        A walk is believed when the one before had as many rows and both together hold no more orders than that;
+        with an order that changes from request to request, it takes more walks until nothing is missing.
+        """
+        rows = -1
+        seen: dict[str, RawOrder] = {}
+        for _ in range(_MOST_ROUNDS * 2):
+            walk = await self._walk(window)
+            if walk is None:
+                rows = -1
+                continue
+            together = seen | {order.guid: order for order in walk}
+            if rows == len(walk) == len(together):
+                return list(together.values())
+            if rows != len(walk) or len(together) > len(walk):
+                together = {order.guid: order for order in walk}
+            rows, seen = len(walk), together
+        raise _contradiction(window, "holds more than one page, and its pages never came twice alike")
+
+    async def _walk(self, window: Window) -> list[RawOrder] | None:
+        """The rows of all pages, one after the other; None where a page came twice in a row, which proves nothing."""
+        rows: list[RawOrder] = []
+        previous: frozenset[tuple[str, int]] | None = None
+        token: str | None = None
+        for number in range(1, _MOST_PAGES):
+            page = await self._fetch(window, page=number, token=token)
+            self.requests += 1
+            identity = _identity(page.orders)
+            if page.orders and identity == previous:
+                return None
+            rows += page.orders
+            if not page.orders or not page.may_have_more:
+                return rows
+            previous, token = identity, page.token
+        raise _contradiction(window, f"has no last page within {_MOST_PAGES}")
+
+
+def _identity(orders: Sequence[RawOrder]) -> frozenset[tuple[str, int]]:
+    return frozenset((order.guid, order.modified_ms) for order in orders)
+
+
+def _newest_sorted(orders: Sequence[RawOrder]) -> list[RawOrder]:
+    newest: dict[str, RawOrder] = {}
+    for order in orders:
+        if order.guid not in newest or newest[order.guid].modified_ms <= order.modified_ms:
+            newest[order.guid] = order
+    return sorted(newest.values(), key=lambda order: order.sort_key)
+
+
+def _contradiction(window: Window, what: str) -> ToastIncompleteError:
+    return ToastIncompleteError(
+        f"The window {window} {what}, so it cannot be proved complete.",
+        hint="Materialize the week again later; what is whole is kept.",
+    )

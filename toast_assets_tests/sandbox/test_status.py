@@ -1,0 +1,52 @@
+"""The status page and the sandbox's own JSON tell what happened; faults can be armed by hand."""
+
+from __future__ import annotations
+
+import httpx
+
+from toast_assets_tests.sandbox.conftest import ONE, SMALL, Caller
+
+
+def arm(caller: Caller, **fault: object) -> httpx.Response:
+    return caller.http.post(caller.sandbox.toast_url + "/_sandbox/faults", json=fault)
+
+
+def test_the_books_as_json_count_requests_orders_records_and_logins(caller: Caller) -> None:
+    caller.week(SMALL)
+    caller.amperity()
+    caller.amperity("/stream/v0/data/is-typing-error")
+    caller.amperity(content=b"[]")
+    books = caller.http.get(caller.sandbox.toast_url + "/_sandbox/books.json").json()
+    assert books["toast"]["logins"] == 1
+    assert {"path": "orders", "target": SMALL, "status": 200, "count": 1} in books["toast"]["requests"]
+    assert {each["restaurant"]: each["orders"] for each in books["toast"]["orders_served"]}[SMALL] == 36
+    assert books["amperity"]["accepted"] == {"is-toast-orders": 1}
+    assert books["amperity"]["dropped"] == {"is-typing-error": 1}
+    assert books["amperity"]["rejected"] == 1
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows(caller: Caller) -> None:
+    caller.amperity("/stream/v0/data/is-<script>")
+    reply = caller.http.get(caller.sandbox.toast_url)
+    assert reply.headers["content-type"].startswith("text/html")
+    assert "Harbor &amp; Thistle, Pier 9" in reply.text
+    assert "<script" not in reply.text
+    assert "src=" not in reply.text
+    assert 'http-equiv="refresh"' in reply.text
+
+
+def test_a_fault_can_be_armed_and_disarmed_by_hand(caller: Caller) -> None:
+    assert arm(caller, kind="status", path="orders", status=502, target=ONE, last=None).status_code == 201
+    assert caller.week().status_code == 502
+    books = caller.http.get(caller.sandbox.toast_url + "/_sandbox/books.json").json()
+    assert books["faults"][0]["fired"] == 1
+    assert caller.http.delete(caller.sandbox.toast_url + "/_sandbox/faults").status_code == 200
+    assert caller.week().status_code == 200
+
+
+def test_a_fault_that_cannot_be_armed_is_explained(caller: Caller) -> None:
+    for wrong in ({"kind": "x", "path": "orders"}, {"kind": "reset", "path": "x"}, {"kind": "reset", "action": 1}):
+        reply = arm(caller, **wrong)
+        assert reply.status_code == 400
+        assert "path is one of" in reply.json()["help"]
+    assert caller.week().status_code == 200

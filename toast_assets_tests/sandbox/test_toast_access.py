@@ -1,0 +1,90 @@
+"""What credentials may see at the stand-in for Toast, in which dialect, and which restaurants there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toast_assets_tests.sandbox.conftest import ARCHIVED, DELETED, ONE, SMALL, WEEK, Caller, Start
+
+OTHER = "5e5e5e5e-0000-4000-a000-000000000000"
+
+
+def whole_week(caller: Caller) -> list[dict[str, Any]]:
+    return [order for page in range(1, 5) for order in caller.week(page=page).json()]
+
+
+# Scopes and dialects
+
+
+def test_without_the_guest_scope_customers_are_absent(start: Start) -> None:
+    caller = start(scopes="orders:read delivery_info.address:read")
+    orders = whole_week(caller)
+    assert not any("customer" in check for order in orders for check in order["checks"])
+    assert any((order["deliveryInfo"] or {}).get("address1") for order in orders)
+
+
+def test_without_the_address_scope_deliveries_have_no_address(start: Start) -> None:
+    caller = start(scopes="orders:read guest.pi:read")
+    deliveries = [order["deliveryInfo"] for order in whole_week(caller) if order["deliveryInfo"]]
+    assert deliveries
+    assert not any("address1" in delivery or "zipCode" in delivery for delivery in deliveries)
+
+
+def test_without_a_scope_for_orders_or_restaurants_there_is_a_403(start: Start) -> None:
+    caller = start(scopes="config:read")
+    assert caller.week().status_code == 403
+    assert caller.toast(f"/restaurants/v1/restaurants/{ONE}").status_code == 403
+
+
+def test_with_the_channel_scope_alone_a_client_sees_no_orders_of_others(start: Start) -> None:
+    assert start(scopes="orders.channel:read").week().json() == []
+
+
+def test_the_guides_dialect_is_an_object_with_a_page_token(start: Start) -> None:
+    caller = start(guide_orders=True)
+    reply = caller.week(pageSize=100)
+    seen = reply.json()["orders"]
+    assert "link" not in reply.headers
+    while (token := reply.json()["nextPageToken"]) is not None:
+        reply = caller.week(pageSize=100, pageToken=token)
+        seen += reply.json()["orders"]
+    assert len({order["guid"] for order in seen}) == 320
+    assert caller.week(pageToken="nonsense").status_code == 400
+
+
+def test_the_deprecated_path_gives_guids_of_at_most_one_hour(caller: Caller) -> None:
+    hour = {"startDate": "2025-09-19T22:00:00.000Z", "endDate": "2025-09-19T23:00:00.000Z"}
+    guids = caller.toast("/orders/v2/orders", None, **hour).json()
+    assert guids
+    assert all(isinstance(guid, str) for guid in guids)
+    assert caller.toast("/orders/v2/orders", None, **WEEK).status_code == 400
+
+
+# Locations
+
+
+def test_partners_list_all_restaurants_and_the_deleted_one_is_marked(caller: Caller) -> None:
+    entries = caller.toast("/partners/v1/restaurants", {"Toast-Restaurant-External-ID": ""}).json()
+    assert {entry["restaurantGuid"]: entry["deleted"] for entry in entries}[DELETED] is True
+    assert len(entries) == 5
+
+
+def test_others_than_partners_may_not_list_restaurants(start: Start) -> None:
+    assert start(partner=False).toast("/partners/v1/restaurants").status_code == 403
+
+
+def test_a_group_lists_guids_and_nothing_else(caller: Caller) -> None:
+    group = caller.toast("/partners/v1/restaurants").json()[0]["managementGroupGuid"]
+    members = caller.toast(f"/restaurants/v1/groups/{group}/restaurants").json()
+    assert {"guid": ONE} in members
+    assert {"guid": DELETED} not in members
+    assert caller.toast(f"/restaurants/v1/groups/{OTHER}/restaurants").status_code == 404
+    no_member = {"Toast-Restaurant-External-ID": ""}
+    assert caller.toast(f"/restaurants/v1/groups/{group}/restaurants", no_member).status_code == 400
+
+
+def test_a_restaurant_tells_its_time_zone_close_out_hour_and_whether_it_is_archived(caller: Caller) -> None:
+    general = caller.toast(f"/restaurants/v1/restaurants/{SMALL}").json()["general"]
+    assert (general["timeZone"], general["closeoutHour"], general["archived"]) == ("America/Los_Angeles", 3, False)
+    assert caller.toast(f"/restaurants/v1/restaurants/{ARCHIVED}").json()["general"]["archived"] is True
+    assert caller.toast(f"/restaurants/v1/restaurants/{OTHER}").status_code == 404
