@@ -15,7 +15,8 @@ class ToastAssetsError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         self.message = message
         self.hint = hint
-        super().__init__(f"{message} {hint}".strip())
+        separator = "" if message.endswith("\n") else " "
+        super().__init__(f"{message}{separator}{hint}".strip())
 
 
 class SettingsError(ToastAssetsError):

@@ -1,8 +1,10 @@
 """The weekly partitions: Dagster's view of ``toast_assets.week``."""
 
 import os
+from datetime import UTC, datetime
 
 import dagster as dg
+from dagster._core.definitions.partitions.context import PartitionLoadingContext
 
 from toast_assets.errors import SettingsError
 from toast_assets.settings import CalendarSettings
@@ -35,11 +37,29 @@ def calendar() -> WeekCalendar:
         return WeekCalendar()
 
 
+class TimeWindowPartitionsDefinition(dg.TimeWindowPartitionsDefinition):
+    """Dagster's own, with an error that says what is wrong with a key: a week still open, or no week's first day.
+
+    It has its base's name because Dagster stores partitions definitions by their class's name; what is stored, and
+    what other processes read, is the base.
+    """
+
+    def validate_partition_key(self, partition_key: str, context: PartitionLoadingContext) -> None:
+        """Accept a closed week's key.
+
+        Raises:
+            WeekError: the key is none, or its week has not closed yet.
+        """
+        if not self.has_partition_key(partition_key):
+            calendar().closed_week(partition_key, datetime.now(UTC))
+        super().validate_partition_key(partition_key, context)
+
+
 def weekly_partitions(weeks: WeekCalendar) -> dg.TimeWindowPartitionsDefinition:
     """One partition a week, keyed by its first day's date."""
     # cron counts weekdays from Sunday, datetime from Monday.
     cron = f"0 {weeks.hour} * * {(weeks.weekday + 1) % 7}"
-    return dg.TimeWindowPartitionsDefinition(
+    return TimeWindowPartitionsDefinition(
         start=f"{weeks.first:{KEY_FORMAT}}", fmt=KEY_FORMAT, cron_schedule=cron, timezone=weeks.timezone
     )
 

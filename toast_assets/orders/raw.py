@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
+from typing import Any
 
 import msgspec
 
@@ -40,12 +41,14 @@ class MalformedOrderError(ValueError):
 
 
 class _Head(msgspec.Struct):
+    # Without these two an order cannot be placed. The rest is looked at as it comes: a strange business date is no
+    # reason to give up a restaurant's week.
     guid: str
     modifiedDate: str
-    businessDate: int | str | None = None
-    deleted: bool | None = None
-    voided: bool | None = None
-    restaurantGuid: str | None = None
+    businessDate: Any = None
+    deleted: Any = None
+    voided: Any = None
+    restaurantGuid: Any = None
 
 
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -73,14 +76,17 @@ def cut_orders(array: bytes, *, restaurant_guid: str, pulled_ms: int) -> list[Ra
 
 def _cut(body: bytes, restaurant_guid: str, pulled_ms: int) -> RawOrder:
     head = _decode_head(body)
-    if head.restaurantGuid not in (None, restaurant_guid):
+    if not head.guid:
+        # Two such orders would count as one.
+        raise MalformedOrderError("an order has an empty guid")
+    if isinstance(head.restaurantGuid, str) and head.restaurantGuid.lower() != restaurant_guid.lower():
         raise MalformedOrderError("an order belongs to another restaurant")
     return RawOrder(
         guid=head.guid,
         modified_ms=parse_time_ms(head.modifiedDate),
         business_date=_business_date(head.businessDate),
-        deleted=bool(head.deleted),
-        voided=bool(head.voided),
+        deleted=head.deleted is True,
+        voided=head.voided is True,
         pulled_ms=pulled_ms,
         body=body,
     )
@@ -117,12 +123,12 @@ def format_time(milliseconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}+0000"
 
 
-def _business_date(value: int | str | None) -> date | None:
+def _business_date(value: object) -> date | None:
     # Some bodies hold 0 or nothing; the order itself keeps whatever was sent.
     try:
-        number = int(value or 0)
+        number = int(str(value))
         return date(number // 10000, number // 100 % 100, number % 100)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -37,7 +37,8 @@ class Rejects:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="toast-assets-")
         self._path = Path(self._folder.name) / "rejects.ndjson.gz"
-        self._file = cast(BinaryIO, gzip.GzipFile(filename="", mode="wb", fileobj=self._path.open("wb"), mtime=0))
+        self._plain = self._path.open("wb")
+        self._file = cast(BinaryIO, gzip.GzipFile(filename="", mode="wb", fileobj=self._plain, mtime=0))
         self.count = 0
 
     def __enter__(self) -> Self:
@@ -46,7 +47,7 @@ class Rejects:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._close()
         self._folder.cleanup()
 
     def add(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> None:
@@ -57,9 +58,13 @@ class Rejects:
 
     def save(self, store: OrderStore, week: Week) -> None:
         """Store the file instead of the one of the last delivery; without rejects there is none."""
-        self._file.close()
+        self._close()
         key = store.layout.rejects(week)
         if self.count:
             store.bucket.write(key, self._path, ContentType="application/x-ndjson", ContentEncoding="gzip")
         elif store.bucket.info(key) is not None:
             store.bucket.delete(key)
+
+    def _close(self) -> None:
+        self._file.close()
+        self._plain.close()

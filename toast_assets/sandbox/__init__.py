@@ -8,6 +8,7 @@ here.
 from __future__ import annotations
 
 from toast_assets.sandbox.amperity_books import AmperityBooks, Record
+from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import Restaurant, SandboxConfig, Sort, invent_restaurants
 from toast_assets.sandbox.faults import Fault, Faults, Kind
 from toast_assets.sandbox.orders import StoredOrder, invent_order, invent_week
@@ -17,6 +18,7 @@ from toast_assets.sandbox.toast_books import ToastBooks, ToastCall
 __all__ = [
     "AmperityBooks",
     "Books",
+    "Call",
     "Fault",
     "Faults",
     "Kind",

@@ -23,22 +23,26 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from toast_assets.sandbox.amperity_books import AmperityBooks, AmperityCall, Notice
-from toast_assets.sandbox.amperity_control import ControlPlane
+from toast_assets.sandbox.amperity_control import ControlPlane, ControlRefusal
+from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults
 from toast_assets.sandbox.limits import Limit
-from toast_assets.sandbox.service import Service
-from toast_assets.sandbox.wire import Call, Reply, Scope, json_reply
+from toast_assets.sandbox.service import Answer, Service
 
-_STREAM = "/stream/v0/data/"
 _NOTICE_TEXTS = ("source", "data_type", "s3_location", "tenant_id")
 _NOTICE_METADATA = ("total_records", "fetch_date", "start_date", "end_date")
 
 
 class AmperityService(Service):
     """Amperity's HTTP APIs, writing into ``books``."""
+
+    name = "amperity"
 
     def __init__(self, config: SandboxConfig, books: AmperityBooks, faults: Faults) -> None:
         super().__init__(config, faults)
@@ -50,25 +54,27 @@ class AmperityService(Service):
         self._issued = count(1)
         self._traces = count(1)
 
-    def call(self, scope: Scope, body: bytes) -> Call:
-        """Says what kind of request this is; ``unknown`` where Amperity has no such path."""
-        url: str = scope["path"]
-        target = None
-        if url.startswith(_STREAM):
-            path, target = "stream", url.removeprefix(_STREAM)
-        elif url == "/api/v0/oauth2/token":
-            path = "token"
-        elif url == "/api/v1/streaming":
-            path = "notice"
-        else:
-            path = "control" if self.control.has(url) else "unknown"
-        return Call("amperity", path, scope["method"], url, target, scope["headers"], scope["query_string"], body)
+    def routes(self) -> list[Route]:
+        """Streaming, tokens, the guide's notice, and the control plane below ``/api``."""
+        return [
+            self.route("POST", "/stream/v0/data/{stream_id:path}", "stream", self._stream),
+            self.route("POST", "/api/v0/oauth2/token", "token", self._token),
+            self.route("POST", "/api/v1/streaming", "notice", self._notice),
+            *(
+                self.route(method, f"/api{path}", "control", self._controlled(answer))
+                for method, path, answer in self.control.paths()
+            ),
+        ]
+
+    def target(self, request: Request) -> str | None:
+        """The stream's id."""
+        return request.path_params.get("stream_id")
 
     def revoke(self) -> None:
         """Makes every token issued so far worthless, the API key included."""
         self._tokens.clear()
 
-    def error(self, status: int, message: str) -> Reply:
+    def error(self, status: int, message: str) -> Response:
         """The control plane's error body [doc]."""
         number = next(self._traces)
         body = {
@@ -77,75 +83,59 @@ class AmperityService(Service):
             "request_id": f"request-{number}",
             "trace_id": f"trace-{number}",
         }
-        return json_reply(status, body)
+        return JSONResponse(body, status)
 
-    def record(self, call: Call, reply: Reply) -> None:
+    def record(self, call: Call, status: int) -> None:
         """Writes the call into Amperity's books."""
-        entry = AmperityCall(self.config.now(), call.path, call.target, reply.status)
-        self.books.write(entry, call.header(b"x-request-id"))
+        self.books.write(AmperityCall(self.config.now(), call.path, call.target, status), call.header("x-request-id"))
 
-    def answer(self, call: Call) -> Reply:
-        """Answers one request as Amperity would."""
-        if call.path == "unknown":
-            return self.error(404, "No such path.")
-        if call.path == "control":
-            return self._control(call)
-        if call.method != "POST":
-            return self.error(405, f"{call.method} is not possible here.")
-        if call.path == "token":
-            return self._token(call)
-        reply = self._notice(call) if call.path == "notice" else self._stream(call)
-        request_id = call.header(b"x-request-id")
-        if request_id is not None:
-            reply.headers.append((b"x-request-id", request_id.encode("latin-1")))
-        return reply
+    def _stream(self, call: Call) -> Response:
+        refusal = self._length_refusal(call) or self._tenant_refusal(call, "x-amperity-tenant") or self._limited(call)
+        return _echoed(call, refusal or self._accepted(call))
 
-    def _stream(self, call: Call) -> Reply:
-        refusal = self._length_refusal(call) or self._tenant_refusal(call, b"x-amperity-tenant") or self._limited(call)
-        if refusal is not None:
-            return refusal
-        stream_id = call.target or ""
-        request_id, now = call.header(b"x-request-id"), self.config.now()
+    def _accepted(self, call: Call) -> Response:
+        stream_id, request_id = call.target or "", call.header("x-request-id")
         try:
             call.body.decode()
-            self.books.accept(stream_id, request_id, now, call.body, exists=stream_id in self._streams)
+            exists = stream_id in self._streams
+            self.books.accept(stream_id, request_id, self.config.now(), call.body, exists=exists)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self.error(400, "The body must be exactly one JSON object.")
-        return Reply(202)
+        return Response(status_code=202)
 
-    def _length_refusal(self, call: Call) -> Reply | None:
-        if call.header(b"content-length") is None:
+    def _length_refusal(self, call: Call) -> Response | None:
+        if call.header("content-length") is None:
             return self.error(411, "Content-Length is required.")
         if len(call.body) > self.config.largest_record:
             return self.error(413, f"The record is larger than {self.config.largest_record} bytes.")
         return None
 
-    def _tenant_refusal(self, call: Call, header: bytes) -> Reply | None:
+    def _tenant_refusal(self, call: Call, header: str) -> Response | None:
         """What is wrong with tenant, token or content type, if anything."""
         tenant = call.header(header)
         if tenant is None:
-            return self.error(400, f"The header {header.decode()} is required.")
+            return self.error(400, f"The header {header} is required.")
         if tenant != self.config.tenant:
             return self.error(403, "The token does not belong to this tenant.")
         if self._tokens.get(call.bearer or "", 0.0) <= self.config.now():
             return self.error(401, "The token is missing, unknown or has expired.")
-        if call.method == "POST" and _media_type(call) != "application/json":
+        if call.method == "POST" and call.media_type != "application/json":
             return self.error(400, "Content-Type must be application/json.")
         return None
 
-    def _limited(self, call: Call) -> Reply | None:
+    def _limited(self, call: Call) -> Response | None:
         if self.config.rate_limits and not self._limit.take(self.config.tenant, self.config.now()).allowed:
             return self.error(429, "Too many requests.")
         return None
 
-    def _token(self, call: Call) -> Reply:
+    def _token(self, call: Call) -> Response:
         """Client credentials against a bearer token [doc]; wrong ones are a 401, another form a 400 (judgement)."""
         config = self.config
-        if call.header(b"x-amperity-tenant") is None:
+        if call.header("x-amperity-tenant") is None:
             return self.error(400, "The header x-amperity-tenant is required.")
-        if call.header(b"x-amperity-tenant") != config.tenant:
+        if call.header("x-amperity-tenant") != config.tenant:
             return self.error(403, "The client does not belong to this tenant.")
-        if _media_type(call) != "application/x-www-form-urlencoded":
+        if call.media_type != "application/x-www-form-urlencoded":
             return self.error(400, "Content-Type must be application/x-www-form-urlencoded.")
         form = parse_qs(call.body.decode("latin-1"))
         if form.get("grant_type") != ["client_credentials"]:
@@ -158,13 +148,13 @@ class AmperityService(Service):
         self._tokens[token] = config.now() + config.amperity_token_seconds
         self.books.tokens_issued += 1
         content = {"access_token": token, "expires_in": config.amperity_token_seconds, "token_type": "Bearer"}
-        return json_reply(200, content)
+        return JSONResponse(content)
 
-    def _notice(self, call: Call) -> Reply:
+    def _notice(self, call: Call) -> Response:
         """The guide's notice: 200, or 400 with what is missing [doc for the statuses, judgement for the checks]."""
-        refusal = self._tenant_refusal(call, b"amperity-tenant")
-        if refusal is not None:
-            return refusal
+        return _echoed(call, self._tenant_refusal(call, "amperity-tenant") or self._noted(call))
+
+    def _noted(self, call: Call) -> Response:
         try:
             content = msgspec.json.decode(call.body, type=dict[str, Any])
         except msgspec.DecodeError:
@@ -176,16 +166,27 @@ class AmperityService(Service):
             return self.error(400, f"Missing or malformed: {', '.join(missing)}.")
         if content["tenant_id"] != self.config.tenant or not content["s3_location"].startswith("s3://"):
             return self.error(400, "tenant_id or s3_location is wrong.")
-        self.books.notices.append(Notice(call.header(b"x-request-id"), self.config.now(), content))
-        return json_reply(200, {"status": "accepted"})
+        self.books.notices.append(Notice(call.header("x-request-id"), self.config.now(), content))
+        return JSONResponse({"status": "accepted"})
 
-    def _control(self, call: Call) -> Reply:
-        refusal = self._tenant_refusal(call, b"amperity-tenant")
-        if refusal is not None:
-            return refusal
-        reply = self.control.answer(call)
-        return self.error(*reply) if isinstance(reply, tuple) else reply
+    def _controlled(self, answer: Answer) -> Answer:
+        """``answer`` of the control plane, after the checks of tenant and token."""
+
+        def judged(call: Call) -> Response:
+            refusal = self._tenant_refusal(call, "amperity-tenant")
+            if refusal is not None:
+                return refusal
+            try:
+                self.control.admit(call)
+                return answer(call)
+            except ControlRefusal as problem:
+                return self.error(problem.status, str(problem))
+
+        return judged
 
 
-def _media_type(call: Call) -> str:
-    return (call.header(b"content-type") or "").partition(";")[0].strip().lower()
+def _echoed(call: Call, response: Response) -> Response:
+    request_id = call.header("x-request-id")
+    if request_id is not None:
+        response.headers["x-request-id"] = request_id
+    return response

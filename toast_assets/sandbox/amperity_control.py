@@ -13,22 +13,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from starlette.responses import JSONResponse, Response
 
 from toast_assets.sandbox.amperity_books import AmperityBooks
+from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.limits import Limit
-from toast_assets.sandbox.wire import Call, Reply, json_reply
 from toast_assets.week import iso_ms
 
 API_VERSION = "2024-04-01"
-_ROUTE = re.compile(r"/api/(workflow/runs|ingest/jobs)(?:/([^/]+))?")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _WEEK_SECONDS = 7 * 86_400
-Refusal = tuple[int, str]
+
+
+class ControlRefusal(Exception):  # noqa: N818 - the service's answer, not a failure of the sandbox
+    """What the control plane answers instead: a status and a message."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class ControlPlane:
@@ -46,38 +54,39 @@ class ControlPlane:
         self._limit = Limit("control", config.control_requests_per_second, 1)
         self._polls: dict[str, int] = {}
 
-    def has(self, url: str) -> bool:
-        """Whether the control plane has this path."""
-        return _ROUTE.fullmatch(url) is not None
+    def paths(self) -> list[tuple[str, str, Callable[[Call], Response]]]:
+        """Method, path below the base URL, and what answers there."""
+        return [
+            ("POST", "/workflow/runs", self._start),
+            ("GET", "/workflow/runs", self._runs),
+            ("GET", "/workflow/runs/{id}", self._run),
+            ("GET", "/ingest/jobs", self._jobs),
+            ("GET", "/ingest/jobs/{id}", self._job),
+        ]
 
-    def answer(self, call: Call) -> Reply | Refusal:
-        """Answers a request whose tenant and token are right; a refusal is a status and a message."""
-        if call.header(b"api-version") != API_VERSION:
-            return 400, f"The header api-version must be {API_VERSION}."
+    def admit(self, call: Call) -> None:
+        """Judges what all paths have in common.
+
+        Raises:
+            ControlRefusal: the API version is wrong, or there were too many requests.
+        """
+        if call.header("api-version") != API_VERSION:
+            raise ControlRefusal(400, f"The header api-version must be {API_VERSION}.")
         if self._config.rate_limits and not self._limit.take("tenant", self._config.now()).allowed:
-            return 429, "Too many requests."
-        route = _ROUTE.fullmatch(call.url)
-        kind, identifier = route.groups() if route else ("", None)
-        if kind == "workflow/runs" and call.method == "POST" and identifier is None:
-            return self._start(call)
-        if call.method != "GET":
-            return 405, f"{call.method} is not possible here."
-        if kind == "workflow/runs":
-            return self._run(identifier)
-        return self._jobs(call) if identifier is None else self._job(identifier)
+            raise ControlRefusal(429, "Too many requests.")
 
-    def _start(self, call: Call) -> Reply | Refusal:
+    def _start(self, call: Call) -> Response:
         try:
             content = msgspec.json.decode(call.body, type=dict[str, Any])
         except msgspec.DecodeError:
-            return 400, "The body must be one JSON object."
+            raise ControlRefusal(400, "The body must be one JSON object.") from None
         if not str(content.get("config_id", "")).startswith("cg-"):
-            return 400, "config_id must begin with cg-."
+            raise ControlRefusal(400, "config_id must begin with cg-.")
         for name in ("range_from", "range_to"):
             if name in content and _DAY.fullmatch(str(content[name])) is None:
-                return 400, f"{name} must be YYYY-MM-DD."
+                raise ControlRefusal(400, f"{name} must be YYYY-MM-DD.")
         if content.get("run_mode", "full") not in ("full", "refresh", "source"):
-            return 400, "run_mode must be full, refresh or source."
+            raise ControlRefusal(400, "run_mode must be full, refresh or source.")
         number = len(self._books.runs) + 1
         run = {
             "id": f"wf-sandbox-{number}",
@@ -89,38 +98,40 @@ class ControlPlane:
             "request": content,
         }
         self._books.runs.append(run)
-        return json_reply(201, _shown(run))
+        return JSONResponse(_shown(run), 201)
 
-    def _run(self, identifier: str | None) -> Reply | Refusal:
-        if identifier is None:
-            return json_reply(200, {"data": [_shown(run) for run in self._books.runs], "next_token": ""})
+    def _runs(self, _call: Call) -> Response:
+        return JSONResponse({"data": [_shown(run) for run in self._books.runs], "next_token": ""})
+
+    def _run(self, call: Call) -> Response:
+        identifier = call.path_value("id")
         run = next((run for run in self._books.runs if run["id"] == identifier), None)
         if run is None:
-            return 404, "No such workflow."
+            raise ControlRefusal(404, "No such workflow.")
         self._look(identifier)
-        return json_reply(200, _shown(run))
+        return JSONResponse(_shown(run))
 
-    def _jobs(self, call: Call) -> Reply | Refusal:
+    def _jobs(self, call: Call) -> Response:
         given = dict(call.query)
         try:
             begin, end = (_timestamp(given[name]) for name in ("created_from", "created_to"))
         except (KeyError, ValueError):
-            return 400, "created_from and created_to are required ISO-8601 timestamps."
+            raise ControlRefusal(400, "created_from and created_to are required ISO-8601 timestamps.") from None
         if not 0 < end - begin <= _WEEK_SECONDS:
-            return 400, "created_from and created_to may be at most seven days apart."
+            raise ControlRefusal(400, "created_from and created_to may be at most seven days apart.")
         started = (run for run in self._books.runs if begin <= _timestamp(run["created_at"]) < end)
         data = []
         for run in started:
             self._look(run["id"])
             data.append(self._details(run))
-        return json_reply(200, {"data": data, "next_token": ""})
+        return JSONResponse({"data": data, "next_token": ""})
 
-    def _job(self, identifier: str) -> Reply | Refusal:
+    def _job(self, call: Call) -> Response:
         for run in self._books.runs:
-            if _job_id(run) == identifier:
+            if _job_id(run) == call.path_value("id"):
                 self._look(run["id"])
-                return json_reply(200, self._details(run))
-        return 404, "No such ingest job."
+                return JSONResponse(self._details(run))
+        raise ControlRefusal(404, "No such ingest job.")
 
     def _look(self, workflow_id: str) -> None:
         """Time passes by being asked: a job is done after some polls, so that no test has to wait."""

@@ -12,7 +12,7 @@ from enum import StrEnum
 from threading import Lock
 from typing import Any
 
-from toast_assets.sandbox.wire import Call
+from toast_assets.sandbox.calls import Call
 
 
 class Phase(StrEnum):

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox.amperity import AmperityService
@@ -28,7 +29,7 @@ from toast_assets.sandbox.s3 import REGION, S3
 from toast_assets.sandbox.status import StatusPages
 from toast_assets.sandbox.toast import ToastService
 from toast_assets.sandbox.toast_books import ToastBooks
-from toast_assets.sandbox.wire import App, Receive, Scope, Send, TransportProtocol
+from toast_assets.sandbox.wire import TransportProtocol
 
 _START_SECONDS = 20.0
 
@@ -71,8 +72,9 @@ class Sandbox:
             ToastAssetsError: a port is taken, or the server did not start.
         """
         config = self.config
-        pages = StatusPages(self.toast_books, self.amperity_books, self.faults, self.toast)
-        server = _LoopbackServer(config.host, [(config.toast_port, pages), (config.amperity_port, self.amperity)])
+        pages = StatusPages(self.toast_books, self.amperity_books, self.faults)
+        toast, amperity = self.toast.app(also=pages.routes()), self.amperity.app()
+        server = _LoopbackServer(config.host, [(config.toast_port, toast), (config.amperity_port, amperity)])
         self._server = server
         self.toast_url, self.amperity_url = (f"http://{config.host}:{port}" for port in server.ports)
         try:
@@ -174,7 +176,7 @@ class _Server(uvicorn.Server):
 class _LoopbackServer:
     """One uvicorn in one thread that serves a different application on each of several ports."""
 
-    def __init__(self, host: str, apps: list[tuple[int, App]]) -> None:
+    def __init__(self, host: str, apps: list[tuple[int, ASGIApp]]) -> None:
         self._sockets = _listen(host, [port for port, _ in apps])
         self.ports = [int(each.getsockname()[1]) for each in self._sockets]
         self._apps = {port: app for port, (_, app) in zip(self.ports, apps, strict=True)}

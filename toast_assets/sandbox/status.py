@@ -13,21 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
 
 from toast_assets.sandbox.amperity_books import AmperityBooks, Record
 from toast_assets.sandbox.faults import PATHS, Fault, Faults, Kind
 from toast_assets.sandbox.toast_books import ToastBooks
-from toast_assets.sandbox.wire import (
-    HTML_TYPE,
-    App,
-    Receive,
-    Reply,
-    Scope,
-    Send,
-    json_reply,
-    read_body,
-    send_reply,
-)
 
 _PAGE = Path(__file__).with_name("status.html")
 
@@ -54,30 +46,31 @@ _BY_HAND = _ByHand.__struct_fields__
 
 
 class StatusPages:
-    """An ASGI application: the sandbox's own pages, and ``below`` for everything else."""
+    """The sandbox's own pages."""
 
-    def __init__(self, toast: ToastBooks, amperity: AmperityBooks, faults: Faults, below: App) -> None:
+    def __init__(self, toast: ToastBooks, amperity: AmperityBooks, faults: Faults) -> None:
         self._toast = toast
         self._amperity = amperity
         self._faults = faults
-        self._below = below
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request."""
-        match scope["method"], scope["path"]:
-            case "GET", "/":
-                reply = Reply(200, self.page().encode(), [HTML_TYPE])
-            case "GET", "/_sandbox/books.json":
-                reply = json_reply(200, self.summary())
-            case "POST", "/_sandbox/faults":
-                reply = self._arm(await read_body(receive))
-            case "DELETE", "/_sandbox/faults":
-                self._faults.clear()
-                reply = json_reply(200, {"armed": []})
-            case _:
-                await self._below(scope, receive, send)
-                return
-        await send_reply(reply, send)
+    def routes(self) -> list[Route]:
+        """The pages' routes, to be served beside Toast's."""
+        return [
+            Route("/", self._show),
+            Route("/_sandbox/books.json", self._books),
+            Route("/_sandbox/faults", self._arm, methods=["POST"]),
+            Route("/_sandbox/faults", self._disarm, methods=["DELETE"]),
+        ]
+
+    async def _show(self, _request: Request) -> Response:
+        return HTMLResponse(self.page())
+
+    async def _books(self, _request: Request) -> Response:
+        return JSONResponse(self.summary())
+
+    async def _disarm(self, _request: Request) -> Response:
+        self._faults.clear()
+        return JSONResponse({"armed": []})
 
     def summary(self) -> dict[str, Any]:
         """The numbers of the page: counts of requests, orders, records, logins, faults."""
@@ -137,17 +130,17 @@ class StatusPages:
             html = html.replace(f"<!--{name}-->", content)
         return html
 
-    def _arm(self, body: bytes) -> Reply:
+    async def _arm(self, request: Request) -> Response:
         help_text = f"Use {', '.join(sorted(_BY_HAND))}; path is one of {', '.join(PATHS)}."
         try:
-            given = msgspec.json.decode(body, type=dict[str, Any])
+            given = msgspec.json.decode(await request.body(), type=dict[str, Any])
             fault = msgspec.convert(given, _ByHand)
         except msgspec.MsgspecError as problem:
-            return json_reply(400, {"error": str(problem), "help": help_text})
+            return JSONResponse({"error": str(problem), "help": help_text}, 400)
         if fault.path not in PATHS:
-            return json_reply(400, {"error": f"There is no path kind {fault.path!r}.", "help": help_text})
+            return JSONResponse({"error": f"There is no path kind {fault.path!r}.", "help": help_text}, 400)
         armed = self._faults.add(Fault(**msgspec.structs.asdict(fault)))
-        return json_reply(201, armed.described())
+        return JSONResponse(armed.described(), 201)
 
 
 def _requests(counter: Counter[tuple[str, str | None, int]]) -> list[dict[str, Any]]:

@@ -13,38 +13,32 @@ scope (403), parameters (400).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from itertools import count
-from urllib.parse import unquote
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
+from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import Restaurant, SandboxConfig
 from toast_assets.sandbox.faults import Faults
 from toast_assets.sandbox.limits import Count, Limit, Limits
-from toast_assets.sandbox.service import Service
+from toast_assets.sandbox.service import Answer, Service
 from toast_assets.sandbox.templates import toast_time
 from toast_assets.sandbox.toast_auth import ToastTokens
 from toast_assets.sandbox.toast_books import ToastBooks, ToastCall
 from toast_assets.sandbox.toast_pages import OrderPages
 from toast_assets.sandbox.toast_query import QueryError, read_hour
-from toast_assets.sandbox.wire import Call, Headers, Reply, Scope, json_reply
 
 _CREATED_MS = 1_700_000_000_000
 _GROUP = "9a8b7c6d-5e4f-4a3b-8c2d-1e0f9a8b7c6d"
-_ROUTES: tuple[tuple[str, str, re.Pattern[str]], ...] = (
-    ("login", "POST", re.compile(r"/authentication/v1/authentication/login")),
-    ("orders", "GET", re.compile(r"/orders/v2/ordersBulk")),
-    ("order_guids", "GET", re.compile(r"/orders/v2/orders")),
-    ("restaurants", "GET", re.compile(r"/partners/v1/restaurants")),
-    ("restaurants", "GET", re.compile(r"/restaurants/v1/groups/([^/]+)/restaurants")),
-    ("restaurants", "GET", re.compile(r"/restaurants/v1/restaurants/([^/]+)")),
-)
 
 
 class ToastService(Service):
     """Toast's HTTP API on the orders of ``books``."""
+
+    name = "toast"
 
     def __init__(self, config: SandboxConfig, books: ToastBooks, faults: Faults) -> None:
         super().__init__(config, faults)
@@ -60,19 +54,26 @@ class ToastService(Service):
         # The limits over all APIs are shared between the paths: one object counts both [doc].
         self._order_limits = Limits(Limit("ENDPOINT", config.orders_per_second, 1), *every_api)
 
-    def call(self, scope: Scope, body: bytes) -> Call:
-        """Says what kind of request this is; ``unknown`` where Toast has no such path."""
-        url: str = scope["path"]
-        path = next((kind for kind, _, pattern in _ROUTES if pattern.fullmatch(url)), "unknown")
-        call = Call("toast", path, scope["method"], url, None, scope["headers"], scope["query_string"], body)
-        call.target = call.header(b"toast-restaurant-external-id")
-        return call
+    def routes(self) -> list[Route]:
+        """Login, orders in both forms, restaurants in three."""
+        return [
+            self._get("/orders/v2/ordersBulk", "orders", self._orders),
+            self._get("/orders/v2/orders", "order_guids", self._order_guids),
+            self._get("/partners/v1/restaurants", "restaurants", self._partner_list, names_restaurant=False),
+            self._get("/restaurants/v1/groups/{group}/restaurants", "restaurants", self._group_members),
+            self._get("/restaurants/v1/restaurants/{guid}", "restaurants", self._restaurant),
+            self.route("POST", "/authentication/v1/authentication/login", "login", self._login),
+        ]
+
+    def target(self, request: Request) -> str | None:
+        """The restaurant that the header names."""
+        return ", ".join(request.headers.getlist("toast-restaurant-external-id")) or None
 
     def revoke(self) -> None:
         """Makes every token issued so far worthless."""
         self.tokens.revoke_all()
 
-    def error(self, status: int, message: str, field: str | None = None) -> Reply:
+    def error(self, status: int, message: str, field: str | None = None) -> Response:
         """Toast's error body. ``canRetry`` is there to be ignored [doc]."""
         request_id = f"sandbox-{next(self._request_ids):08d}"
         body = {
@@ -87,53 +88,48 @@ class ToastService(Service):
             "errors": [],
             "canRetry": None,
         }
-        return json_reply(status, body)
+        return JSONResponse(body, status)
 
-    def record(self, call: Call, reply: Reply) -> None:
+    def record(self, call: Call, status: int) -> None:
         """Writes the call into Toast's books."""
         page = call.parameter("page", "1") if call.path == "orders" else "1"
         number = int(page) if page.isascii() and page.isdigit() else 0
-        now = self.config.now()
-        self.books.write(ToastCall(now, call.path, call.target, reply.status, call.window, number, reply.orders))
+        self.books.write(ToastCall(self.config.now(), call.path, call.target, status, call.window, number, call.orders))
 
-    def answer(self, call: Call) -> Reply:
-        """Answers one request as Toast would."""
-        if call.path == "unknown":
-            return self.error(404, "No such path.")
-        if not any(call.method == method and pattern.fullmatch(call.url) for _, method, pattern in _ROUTES):
-            return self.error(405, f"{call.method} is not possible here.")
-        if call.path == "login":
-            return self._login(call)
-        return self._data_call(call)
-
-    def _login(self, call: Call) -> Reply:
+    def _login(self, call: Call) -> Response:
         self.books.logins += 1
-        if not (call.header(b"content-type") or "").startswith("application/json"):
+        if call.media_type != "application/json":
             return self.error(415, "The body must be application/json.")
         try:
             reply = self.tokens.login(call.body)
         except msgspec.DecodeError:
             return self.error(400, "The body must be a JSON object with clientId, clientSecret, userAccessType.")
-        return self.error(401, "Wrong credentials.") if reply is None else json_reply(200, reply)
+        return self.error(401, "Wrong credentials.") if reply is None else JSONResponse(reply)
 
-    def _data_call(self, call: Call) -> Reply:
-        if not self.tokens.valid(call.bearer):
-            return self.error(401, "The access token is missing, unknown or has expired.")
-        # Partners list their restaurants without naming one [doc].
-        refusal = self._restaurant_refusal(call) if call.url != "/partners/v1/restaurants" else None
-        if refusal is not None:
-            return refusal
+    def _get(self, path: str, kind: str, answer: Answer, *, names_restaurant: bool = True) -> Route:
+        """A data call's route: ``answer`` comes after the checks that all data calls share."""
+
+        def judged(call: Call) -> Response:
+            if not self.tokens.valid(call.bearer):
+                return self.error(401, "The access token is missing, unknown or has expired.")
+            refusal = self._restaurant_refusal(call) if names_restaurant else None
+            return refusal or self._limited(call, answer)
+
+        return self.route("GET", path, kind, judged)
+
+    def _limited(self, call: Call, answer: Answer) -> Response:
         limited = self._take(call)
-        headers = _rate_headers(limited) if limited else []
-        if limited is not None and not limited.allowed:
-            reply = self.error(429, "Too many requests.")
-            headers.append((b"retry-after", b"%d" % limited.retry_after))
-        else:
-            reply = self._scoped(call)
-        reply.headers += headers
-        return reply
+        if limited is None:
+            return self._scoped(call, answer)
+        response = self._scoped(call, answer) if limited.allowed else self.error(429, "Too many requests.")
+        response.headers["x-toast-ratelimit-by"] = limited.name
+        response.headers["x-toast-ratelimit-remaining"] = str(limited.remaining)
+        response.headers["x-toast-ratelimit-reset"] = str(limited.reset)
+        if not limited.allowed:
+            response.headers["retry-after"] = str(limited.retry_after)
+        return response
 
-    def _restaurant_refusal(self, call: Call) -> Reply | None:
+    def _restaurant_refusal(self, call: Call) -> Response | None:
         if call.target is None or "," in call.target or not call.target.strip():
             return self.error(400, "Toast-Restaurant-External-ID must name one restaurant.", "restaurant")
         restaurant = self.books.restaurants.get(call.target)
@@ -150,62 +146,48 @@ class ToastService(Service):
         # Without a restaurant the caller's address counts; here there is only one [doc].
         return limits.take(call.target or "address", self.config.now())
 
-    def _scoped(self, call: Call) -> Reply:
+    def _scoped(self, call: Call, answer: Answer) -> Response:
         """Judges the scope: reading orders and restaurants each needs its own (a 403 without is a judgement)."""
         scopes = self.config.scopes.split()
-        if call.path == "restaurants":
-            if "restaurants:read" not in scopes:
-                return self.error(403, "The scope restaurants:read is missing.")
-            return self._restaurants(call)
-        if "orders:read" not in scopes and "orders.channel:read" not in scopes:
-            return self.error(403, "The scope orders:read is missing.")
+        needed = ["restaurants:read"] if call.path == "restaurants" else ["orders:read", "orders.channel:read"]
+        if not any(scope in scopes for scope in needed):
+            return self.error(403, f"The scope {needed[0]} is missing.")
         try:
-            return self._order_guids(call) if call.path == "order_guids" else self._pages.answer(call)
+            return answer(call)
         except QueryError as problem:
             return self.error(400, str(problem), problem.field)
 
-    def _order_guids(self, call: Call) -> Reply:
+    def _orders(self, call: Call) -> Response:
+        return self._pages.answer(call)
+
+    def _order_guids(self, call: Call) -> Response:
         if self.config.guide_orders:
             return self._pages.answer(call)
         call.window = read_hour(call)
         orders = self.books.view(call.target or "", *call.window)
-        return json_reply(200, [order.guid for order in orders])
+        return JSONResponse([order.guid for order in orders])
 
-    def _restaurants(self, call: Call) -> Reply:
-        shapes: dict[str, Callable[[str], Reply]] = {
-            "groups": self._group_members,
-            "restaurants": self._restaurant,
-        }
-        if call.url == "/partners/v1/restaurants":
-            return self._partner_list()
-        _, _, _, kind, guid, *_ = call.url.split("/")
-        return shapes[kind](unquote(guid))
+    def _partner_list(self, _call: Call) -> Response:
+        """All connected restaurants, deleted ones marked [doc]; a 403 for others than partners [conflict].
 
-    def _partner_list(self) -> Reply:
-        """All connected restaurants, deleted ones marked [doc]; a 403 for others than partners [conflict]."""
+        Partners list them without naming one [doc].
+        """
         if not self.config.partner:
             return self.error(403, "Only partners may list restaurants.")
-        return json_reply(200, [_partner_entry(each) for each in self.books.restaurants.values() if not each.forbidden])
+        known = self.books.restaurants.values()
+        return JSONResponse([_partner_entry(each) for each in known if not each.forbidden])
 
-    def _group_members(self, group: str) -> Reply:
+    def _group_members(self, call: Call) -> Response:
         """GUIDs only [doc]; deleted members are not listed (judgement)."""
-        if group != _GROUP:
+        if call.path_value("group") != _GROUP:
             return self.error(404, "No such group.")
-        return json_reply(200, [{"guid": each.guid} for each in self.books.restaurants.values() if not each.deleted])
+        return JSONResponse([{"guid": each.guid} for each in self.books.restaurants.values() if not each.deleted])
 
-    def _restaurant(self, guid: str) -> Reply:
-        restaurant = self.books.restaurants.get(guid)
+    def _restaurant(self, call: Call) -> Response:
+        restaurant = self.books.restaurants.get(call.path_value("guid"))
         if restaurant is None or restaurant.deleted:
             return self.error(404, "No such restaurant.")
-        return json_reply(200, _restaurant_details(restaurant))
-
-
-def _rate_headers(limited: Count) -> Headers:
-    return [
-        (b"x-toast-ratelimit-by", limited.name.encode()),
-        (b"x-toast-ratelimit-remaining", b"%d" % limited.remaining),
-        (b"x-toast-ratelimit-reset", b"%d" % limited.reset),
-    ]
+        return JSONResponse(_restaurant_details(restaurant))
 
 
 def _partner_entry(restaurant: Restaurant) -> dict[str, object]:

@@ -14,10 +14,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 import msgspec
+from starlette.responses import Response
 
+from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.checks import Json
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Fault, Faults, Kind, Phase
@@ -25,7 +25,6 @@ from toast_assets.sandbox.orders import StoredOrder
 from toast_assets.sandbox.templates import decode, encode, toast_time
 from toast_assets.sandbox.toast_books import ToastBooks
 from toast_assets.sandbox.toast_query import PageQuery, read_query
-from toast_assets.sandbox.wire import JSON_TYPE, Call, Headers, Reply
 
 _ADDRESS = ("address1", "address2", "city", "state", "administrativeArea", "zipCode", "latitude", "longitude")
 _Window = tuple[str, int, int, int]
@@ -46,7 +45,7 @@ class OrderPages:
         self._previous: dict[str, tuple[bytes, int]] = {}
         self._scopes = frozenset(config.scopes.split())
 
-    def answer(self, call: Call) -> Reply:
+    def answer(self, call: Call) -> Response:
         """The page that ``call`` asks for.
 
         Raises:
@@ -66,14 +65,17 @@ class OrderPages:
             page, more = [], False
         if fault is not None and fault.kind is Kind.STRAY_ORDER and page:
             page[0] = _moved(page[0], query.end_ms)
-        body, number = b"[" + b",".join(page) + b"]", len(page)
+        body, call.orders = b"[" + b",".join(page) + b"]", len(page)
         if fault is not None and fault.kind is Kind.REPEATED_PAGE:
-            body, number = self._previous.get(restaurant, (body, number))
-        self._previous[restaurant] = (body, number)
+            body, call.orders = self._previous.get(restaurant, (body, call.orders))
+        self._previous[restaurant] = (body, call.orders)
         if guide:
-            token = f"page-{query.page + 1}" if more else None
-            return Reply(200, _guide_body(body, token), [JSON_TYPE], number)
-        return Reply(200, body, [JSON_TYPE, *_links(call, query.page, more=more)], number)
+            body = _guide_body(body, f"page-{query.page + 1}" if more else None)
+        response = Response(body, media_type="application/json")
+        if not guide:
+            for link in _links(call, query.page, more=more):
+                response.headers.append("link", link)
+        return response
 
     def _orders(self, restaurant: str, query: PageQuery) -> list[StoredOrder]:
         if "orders:read" not in self._scopes:
@@ -124,15 +126,11 @@ def _guide_body(page: bytes, token: str | None) -> bytes:
     return b'{"orders":' + page + b',"nextPageToken":' + msgspec.json.encode(token) + b"}"
 
 
-def _links(call: Call, page: int, *, more: bool) -> Headers:
+def _links(call: Call, page: int, *, more: bool) -> list[str]:
     pages = {"first": 1, "self": page}
     if page > 1:
         pages["prev"] = page - 1
     if more:
         pages["next"] = page + 1
-    base = f"http://{call.header(b'host') or 'localhost'}{call.url}"
-    headers: Headers = []
-    for relation, number in pages.items():
-        query = urlencode({**dict(call.query), "page": str(number)})
-        headers.append((b"link", f'<{base}?{query}>; rel="{relation}"'.encode("latin-1", "replace")))
-    return headers
+    url = call.request.url
+    return [f'<{url.include_query_params(page=number)}>; rel="{relation}"' for relation, number in pages.items()]

@@ -15,8 +15,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.templates import DAY_MS
-from toast_assets.sandbox.wire import Call
 from toast_assets.week import epoch_ms
 
 LARGEST_PAGE = 100

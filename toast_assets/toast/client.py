@@ -66,7 +66,8 @@ class ToastClient:
     """Asynchronous client of one Toast machine client. Not shared between event loops.
 
     ``spacing_seconds`` lies between two calls for the orders of one restaurant, where it is more than the limit asks
-    for. ``sleep`` and ``now`` (Unix seconds) are injectable so that waiting can be tested without waiting.
+    for. ``sleep``, ``now`` (Unix seconds) and ``clock`` (monotonic seconds) are injectable, so that waiting can be tested
+    without waiting.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class ToastClient:
         retry: RetryPolicy | None = None,
         sleep: Sleep = asyncio.sleep,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         log: logging.Logger | None = None,
     ) -> None:
         self.settings = settings
@@ -84,10 +86,11 @@ class ToastClient:
         self._retry = retry or RetryPolicy()
         self._sleep = sleep
         self._now = now
+        self._clock = clock
         self._log = log or logging.getLogger(__name__)
         self.spacing_seconds = max(spacing_seconds, pace_spacing(settings.requests_per_second))
         total = settings.total_requests_per_second
-        self._everyone = Pace(pace_spacing(total) if total else 0.0, sleep=sleep)
+        self._everyone = Pace(pace_spacing(total) if total else 0.0, sleep=sleep, clock=clock)
         self._paces: dict[str, Pace] = {}
         self._http = httpx.AsyncClient(
             base_url=settings.api_url,
@@ -95,7 +98,7 @@ class ToastClient:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
             headers={"Accept": "application/json"},
         )
-        self._login = ToastLogin(settings, self._post_login)
+        self._login = ToastLogin(settings, self._post_login, clock=clock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -149,7 +152,7 @@ class ToastClient:
 
     def _pace(self, restaurant_guid: str) -> Pace:
         if restaurant_guid not in self._paces:
-            self._paces[restaurant_guid] = Pace(self.spacing_seconds, sleep=self._sleep)
+            self._paces[restaurant_guid] = Pace(self.spacing_seconds, sleep=self._sleep, clock=self._clock)
         return self._paces[restaurant_guid]
 
     async def restaurant(self, guid: str) -> Restaurant:

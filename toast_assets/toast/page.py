@@ -6,6 +6,7 @@ body, an object, an order from outside the window: each is an error to be retrie
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import httpx
@@ -16,6 +17,7 @@ from toast_assets.orders.raw import MalformedOrderError, RawOrder, cut_orders, f
 
 # The most that Toast hands out in one reply (Toast: ordersBulk, pageSize).
 PAGE_SIZE = 100
+_NEXT = re.compile(r""";\s*rel\s*=\s*["']?[^"';,]*\bnext\b""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, order=True)
@@ -86,7 +88,7 @@ def read_page(response: httpx.Response, window: Window, *, restaurant_guid: str,
 
 def _names_next(headers: httpx.Headers) -> bool:
     # Toast sends one Link header line for each relation; httpx's Response.links reads only the folded first form.
-    return any('rel="next"' in line or "rel=next" in line for line in headers.get_list("Link"))
+    return any(_NEXT.search(line) for line in headers.get_list("Link"))
 
 
 def _unusable(reason: str, window: Window, restaurant_guid: str) -> ToastReplyError:

@@ -9,7 +9,7 @@ ever moves an order to the right, so none can jump from the part not yet read in
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -21,6 +21,9 @@ from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
 
 # How often a window is asked again, or walked again, before it counts as one that cannot be proved.
 _MOST_ROUNDS = 12
+_MOST_WALKS = 24
+# Nothing at all, where orders were seen a moment ago, is hardly ever true: that many more replies have to say so.
+_ALIKE_WHERE_ALL_IS_GONE = 2
 _MOST_PAGES = 10_000
 
 
@@ -30,7 +33,7 @@ class Evidence(StrEnum):
     ONE_REPLY = "one_reply"
     """A page below the page size without a next one: the reply held all of the window at one moment."""
     ASKED_AGAIN = "asked_again"
-    """The reply was doubted (empty, or an order seen before was missing) and came again with the same orders."""
+    """The reply was doubted (empty, or an order seen before was missing), and a second one said the same of it."""
     WALKS_AGREED = "walks_agreed"
     """Several pages that no cut could avoid, walked until two walks had the same orders."""
 
@@ -63,11 +66,10 @@ async def read_week(fetch: FetchPage, week: Window, density: Density) -> AsyncIt
     at, tries = week.start, 0
     window = density.next_window(at)
     while True:
-        reader.requests += 1
-        proved = await reader.prove(window, await fetch(window))
-        if isinstance(proved, OrdersPage):
+        proved = await reader.prove(window)
+        if not isinstance(proved, ProvedWindow):
             tries += 1
-            window = density.smaller_window(window, sorted(order.modified_ms for order in proved.orders), tries)
+            window = density.smaller_window(window, sorted(order.modified_ms for order in proved), tries)
             continue
         density.learn(window, [order.modified_ms for order in proved.orders])
         yield proved
@@ -83,33 +85,54 @@ class _Reader:
     def __init__(self, fetch: FetchPage) -> None:
         self._fetch = fetch
         self._witnesses: dict[str, int] = {}
-        self.requests = 0
+        self._requests = 0
 
-    async def prove(self, window: Window, page: OrdersPage) -> ProvedWindow | OrdersPage:
-        """The window, proved; or the overfull page that shows that it has to be cut."""
+    async def prove(self, window: Window) -> ProvedWindow | list[RawOrder]:
+        """The window, proved; or some of its orders, which show that it has to be cut."""
+        page = await self._page(window)
+        agreed = 0
         for _ in range(_MOST_ROUNDS):
-            if len(page.orders) >= PAGE_SIZE and window.can_be_cut:
-                # What stands on an overfull page exists: the parts have to show it, too.
-                self._witnesses |= {order.guid: order.modified_ms for order in page.orders}
-                return page
             if page.may_have_more:
-                return self._proved(window, await self._walk_until_agreed(window), Evidence.WALKS_AGREED)
-            if not self._doubtful(window, page.orders):
+                overfull = await self._overfull(window, page)
+                if overfull is None:
+                    return self._proved(window, await self._walk_until_agreed(window), Evidence.WALKS_AGREED)
+                # What stands on an overfull page exists: the parts have to show it, too.
+                self._witnesses |= {order.guid: order.modified_ms for order in overfull}
+                return overfull
+            absent = self._absent(window, page.orders)
+            if page.orders and not absent:
                 return self._proved(window, page.orders, Evidence.ONE_REPLY)
-            again = await self._fetch(window)
-            self.requests += 1
-            if not again.may_have_more and _identity(again.orders) == _identity(page.orders):
-                return self._proved(window, again.orders, Evidence.ASKED_AGAIN)
+            again = await self._page(window)
+            # What only the first reply had was edited in between: it was visible, so it is kept.
+            both = _newest_sorted([*page.orders, *again.orders])
+            alike = not again.may_have_more and bool(page.orders) == bool(again.orders)
+            agreed = agreed + 1 if alike and absent <= self._absent(window, both) else 0
+            if agreed >= (_ALIKE_WHERE_ALL_IS_GONE if absent and not both else 1):
+                return self._proved(window, both, Evidence.ASKED_AGAIN)
             page = again
         raise _contradiction(window, "answered differently each time it was asked")
 
-    def _doubtful(self, window: Window, orders: Sequence[RawOrder]) -> bool:
-        found = {order.guid for order in orders}
-        seen_before = {guid for guid, time in self._witnesses.items() if window.start <= time < window.end}
-        return not orders or not seen_before <= found
+    async def _page(self, window: Window, number: int = 1, token: str | None = None) -> OrdersPage:
+        self._requests += 1
+        return await self._fetch(window, page=number, token=token)
+
+    async def _overfull(self, window: Window, page: OrdersPage) -> list[RawOrder] | None:
+        """Orders of a window that takes several pages and can be cut; None where it has to be walked."""
+        if not window.can_be_cut:
+            return None
+        if len(page.orders) >= PAGE_SIZE:
+            return page.orders
+        # A short page that names a next one: a cut helps only if there is something on that.
+        following = await self._page(window, 2, page.token)
+        return [*page.orders, *following.orders] if following.orders else None
+
+    def _absent(self, window: Window, orders: Iterable[RawOrder]) -> set[str]:
+        """What was seen before in this part of the week and is not among ``orders``."""
+        expected = {guid for guid, time in self._witnesses.items() if window.start <= time < window.end}
+        return expected - {order.guid for order in orders}
 
     def _proved(self, window: Window, orders: Sequence[RawOrder], evidence: Evidence) -> ProvedWindow:
-        requests, self.requests = self.requests, 0
+        requests, self._requests = self._requests, 0
         self._witnesses = {guid: time for guid, time in self._witnesses.items() if time >= window.end}
         return ProvedWindow(window, _newest_sorted(orders), evidence, requests)
 
@@ -121,7 +144,7 @@ class _Reader:
         """
         rows = -1
         seen: dict[str, RawOrder] = {}
-        for _ in range(_MOST_ROUNDS * 2):
+        for _ in range(_MOST_WALKS):
             walk = await self._walk(window)
             if walk is None:
                 rows = -1
@@ -137,18 +160,15 @@ class _Reader:
     async def _walk(self, window: Window) -> list[RawOrder] | None:
         """The rows of all pages, one after the other; None where a page came twice in a row, which proves nothing."""
         rows: list[RawOrder] = []
-        previous: frozenset[tuple[str, int]] | None = None
-        token: str | None = None
+        page = OrdersPage([], has_next=True)
         for number in range(1, _MOST_PAGES):
-            page = await self._fetch(window, page=number, token=token)
-            self.requests += 1
-            identity = _identity(page.orders)
-            if page.orders and identity == previous:
+            before, page = page, await self._page(window, number, page.token)
+            if page.orders and _identity(page.orders) == _identity(before.orders):
                 return None
             rows += page.orders
-            if not page.orders or not page.may_have_more:
+            # An empty page is the end, unless it names another one that is not empty.
+            if not page.may_have_more or not (page.orders or before.orders or number == 1):
                 return rows
-            previous, token = identity, page.token
         raise _contradiction(window, f"has no last page within {_MOST_PAGES}")
 
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from toast_assets.sandbox import Kind
-from toast_assets.sandbox.wire import Call
+from toast_assets.sandbox import Call, Kind
 from toast_assets_tests.sandbox.conftest import BULK, END_MS, ONE, SMALL, START_MS, Caller
 
 

@@ -1,0 +1,79 @@
+"""The commands and their options. What they do is imported when they run, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from toast_assets.errors import ToastAssetsError
+
+# What the extra ``sandbox`` installs on top of the pipeline.
+_SANDBOX_MODULES = ("moto", "flask", "flask_cors", "starlette", "uvicorn")
+
+
+class _Group(click.Group):
+    """Ends a command with one clear sentence where this package's errors end it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except ToastAssetsError as error:
+            raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] not in _SANDBOX_MODULES:
+                raise
+            hint = "Install it with: pip install 'toast-assets[sandbox]'"
+            raise click.ClickException(f"The sandbox needs {error.name}, which is not installed. {hint}") from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="toast-assets")
+def main() -> None:
+    """Pull restaurant orders from Toast, export them to S3, deliver them to Amperity."""
+
+
+@main.command()
+def demo() -> None:
+    """Run the weekly job once on a sandbox, and show that the counts agree.
+
+    Needs no account and no variable: Toast, Amperity and S3 are played by the sandbox, on ports of this machine,
+    with their real rate limits. Takes some ten seconds. Dagster's history goes to .toast-assets in this folder.
+    """
+    from toast_assets.cli.demo import run_demo
+
+    run_demo()
+
+
+@main.command()
+@click.option("--ui", is_flag=True, help="Materialize the last closed week, then open Dagster's UI on the sandbox.")
+@click.option(
+    "--port",
+    default=9300,
+    show_default=True,
+    type=click.IntRange(0, 65533),
+    help="Toast's port and the status page; Amperity and S3 take the next two. 0 takes any that are free.",
+)
+@click.option(
+    "--ui-port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="The port of Dagster's UI."
+)
+@click.option("--seed", default=1, show_default=True, help="Equal seeds give equal orders.")
+@click.option(
+    "--restaurants", type=click.IntRange(min=1), help="So many invented restaurants.  [default: three that trade]"
+)
+@click.option("--orders", type=click.IntRange(min=0), help="Orders a week and restaurant.  [default: 36 to 320]")
+@click.option("--latency", default=0.0, show_default=True, type=click.FloatRange(min=0), help="Seconds to each answer.")
+def sandbox(
+    *, ui: bool, port: int, ui_port: int, seed: int, restaurants: int | None, orders: int | None, latency: float
+) -> None:
+    """Serve Toast, Amperity and S3 on loopback ports until Ctrl-C.
+
+    Prints the variables that point the pipeline at it. Orders are invented, the same for equal seeds; what is in
+    its bucket is gone when it ends.
+    """
+    from toast_assets.cli.environment import sandbox_config
+    from toast_assets.cli.serve import serve
+
+    config = sandbox_config(port, seed=seed, restaurants=restaurants, orders=orders, latency=latency)
+    serve(config, ui_port if ui else None)

@@ -1,0 +1,70 @@
+"""Which sandbox the commands start, and the environment they then work in: the sandbox's variables, and nothing of the
+caller's that could lead the pipeline to a real Toast, Amperity or bucket."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from toast_assets.sandbox import Sandbox, SandboxConfig, invent_restaurants
+
+# The same in every command, so that addresses in Dagster's history stay true.
+_BUCKET = "toast-orders-sandbox"
+_FOREIGN = ("TOAST_", "AMPERITY_", "S3_", "AWS_", "DAGSTER_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+def sandbox_config(
+    port: int = 0, *, seed: int = 1, restaurants: int | None = None, orders: int | None = None, latency: float = 0.0
+) -> SandboxConfig:
+    """A sandbox on three neighbouring ports (``port`` 0: any free ones), by default with three restaurants that trade.
+
+    ``orders`` are per week and restaurant, ``latency`` is in seconds.
+    """
+    config = SandboxConfig(
+        seed=seed,
+        latency_seconds=latency,
+        toast_port=port,
+        amperity_port=port and port + 1,
+        s3_port=port and port + 2,
+        bucket=_BUCKET,
+    )
+    if restaurants is not None:
+        config = replace(config, restaurants=invent_restaurants(restaurants, seed=seed))
+    if orders is not None:
+        config = replace(
+            config, restaurants=tuple(replace(each, orders_per_week=orders) for each in config.restaurants)
+        )
+    return config
+
+
+def sandbox_environment(sandbox: Sandbox, dagster_home: Path) -> dict[str, str]:
+    """The caller's environment, less all that concerns the pipeline, plus the sandbox's own variables."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_FOREIGN)}
+    return {
+        **kept,
+        **sandbox.environment(),
+        "DAGSTER_HOME": str(dagster_home),
+        # The AWS SDK also reads files in the caller's home, which can name another endpoint.
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
+@contextmanager
+def only(environment: Mapping[str, str]) -> Iterator[None]:
+    """Makes ``environment`` this process's environment for as long as the block lasts."""
+    before = dict(os.environ)
+    _become(environment)
+    try:
+        yield
+    finally:
+        _become(before)
+
+
+def _become(environment: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)

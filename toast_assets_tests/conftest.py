@@ -1,0 +1,57 @@
+"""Fixtures that all tests share. Every test has a sandbox of its own: real HTTP on loopback ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from toast_assets.sandbox import Sandbox, SandboxConfig
+from toast_assets.store.order_store import OrderStore
+from toast_assets.toast.client import ToastClient
+from toast_assets.week import Week, WeekCalendar
+from toast_assets_tests.support.clients import order_store, toast_client
+
+StartSandbox = Callable[..., Sandbox]
+
+
+@pytest.fixture
+def start_sandbox() -> Iterator[StartSandbox]:
+    """Starts sandboxes (settings of ``SandboxConfig``) that end with the test; limits are off unless asked for."""
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> Sandbox:
+            changed: dict[str, Any] = {"rate_limits": False} | settings
+            return stack.enter_context(Sandbox(SandboxConfig(**changed)))
+
+        yield start
+
+
+@pytest.fixture
+def sandbox(start_sandbox: StartSandbox) -> Sandbox:
+    """Three small restaurants, no rate limits, no faults."""
+    return start_sandbox()
+
+
+@pytest.fixture
+def store(sandbox: Sandbox) -> OrderStore:
+    """The order store on the sandbox's bucket."""
+    return order_store(sandbox)
+
+
+@pytest.fixture
+def week() -> Week:
+    """A closed week in which the sandbox has orders."""
+    return WeekCalendar().week("2025-09-15")
+
+
+@pytest.fixture
+def make_toast(sandbox: Sandbox) -> Callable[..., ToastClient]:
+    """Makes clients of the sandbox that wait for nothing; keywords are environment variables."""
+
+    def make(**changes: Any) -> ToastClient:
+        return toast_client(sandbox, **changes)
+
+    return make

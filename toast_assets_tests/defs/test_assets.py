@@ -1,0 +1,204 @@
+"""The assets through Dagster, against the sandbox over real HTTP and S3."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from toast_assets.sandbox import Sandbox
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week
+from toast_assets_tests.defs.conftest import RunWeek
+
+
+def objects(store: OrderStore) -> dict[str, bytes]:
+    found = {key: store.bucket.read(key) for key in store.bucket.keys("")}
+    return {key: content[0] for key, content in found.items() if content}
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    failed = [event for event in result.all_events if event.is_step_failure]
+    assert len(failed) == 1
+    data = failed[0].step_failure_data
+    return str(data.user_failure_data.description if data.user_failure_data else data.error)
+
+
+def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> Mapping[str, Any]:
+    (event,) = [event for event in result.get_asset_materialization_events() if event.asset_key == dg.AssetKey(asset)]
+    return {name: value.value for name, value in event.materialization.metadata.items()}
+
+
+@pytest.mark.usefixtures("sandbox_environment")
+class TestAWeek:
+    def test_every_order_is_stored_exported_and_delivered_once(
+        self, run_week: RunWeek, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        assert run_week().success
+        for guid in sandbox.restaurant_guids:
+            truth = {order.guid for order in sandbox.toast_books.orders(guid, week.start, week.end)}
+            export = json.loads(gzip.decompress(objects(store)[store.layout.export(week, guid)]))
+            assert {order["guid"] for order in export["orders"]} == truth
+            assert all(order["restaurantGuid"] == guid for order in export["orders"])
+            assert export["metadata"]["total_orders"] == len(truth) == len(export["orders"])
+            delivered = [str(record.guid) for record in sandbox.amperity_books.accepted if record.restaurant == guid]
+            assert sorted(delivered) == sorted(truth)
+
+    def test_a_second_run_changes_no_object_and_sends_nothing(
+        self, run_week: RunWeek, sandbox: Sandbox, store: OrderStore
+    ) -> None:
+        assert run_week().success
+        before, sent = objects(store), len(sandbox.amperity_books.accepted)
+        assert run_week().success
+        assert objects(store) == before
+        assert len(sandbox.amperity_books.accepted) == sent
+
+    def test_metadata_counts_what_was_done(self, run_week: RunWeek, sandbox: Sandbox, week: Week) -> None:
+        result = run_week()
+        orders = sum(len(sandbox.toast_books.orders(guid, week.start, week.end)) for guid in sandbox.restaurant_guids)
+        raw = metadata_of(result, "raw_toast_orders")
+        assert (raw["orders"], raw["new_orders"], raw["restaurants"]) == (orders, orders, 3)
+        assert raw["requests"] == sum(sandbox.toast_books.count(path=path) for path in ("orders", "restaurants"))
+        assert metadata_of(result, "toast_orders_s3_export")["orders"] == orders
+        assert metadata_of(result, "amperity_delivery")["accepted"] == orders
+
+    def test_no_metadata_or_log_holds_a_secret_or_a_guest(
+        self, run_week: RunWeek, sandbox: Sandbox, instance: dg.DagsterInstance, week: Week
+    ) -> None:
+        result = run_week()
+        text = "\n".join(str(entry) for entry in instance.all_logs(result.run_id))
+        environment = sandbox.environment()
+        for name in ("TOAST_CLIENT_SECRET", "AMPERITY_API_KEY", "AWS_SECRET_ACCESS_KEY"):
+            assert environment[name] not in text or len(environment[name]) < 8
+        orders = sandbox.toast_books.orders(sandbox.restaurant_guids[0], week.start, week.end)
+        customers = [check.get("customer") or {} for order in orders for check in json.loads(order.json)["checks"]]
+        guests = {customer["email"] for customer in customers if customer.get("email")}
+        assert guests
+        assert not [guest for guest in guests if guest in text]
+
+    def test_the_data_version_changes_with_the_orders_only(
+        self, run_week: RunWeek, sandbox: Sandbox, week: Week
+    ) -> None:
+        versions = [self._version(run_week("raw_toast_orders")) for _ in range(2)]
+        sandbox.toast_books.late_arrivals(sandbox.restaurant_guids[0], week.start, week.end, 1)
+        versions.append(self._version(run_week("raw_toast_orders")))
+        assert versions[0] == versions[1] != versions[2]
+
+    def _version(self, result: dg.ExecuteInProcessResult) -> str:
+        (event,) = result.get_asset_materialization_events()
+        return (event.materialization.tags or {})["dagster/data_version"]
+
+    def test_an_empty_week_is_exported_and_says_so(
+        self, run_week: RunWeek, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        for guid in sandbox.restaurant_guids:
+            sandbox.toast_books.set_orders(guid, [])
+        assert run_week().success
+        for guid in sandbox.restaurant_guids:
+            export = json.loads(gzip.decompress(objects(store)[store.layout.export(week, guid)]))
+            assert (export["orders"], export["metadata"]["total_orders"]) == ([], 0)
+
+    def test_one_restaurant_that_is_forbidden_stops_no_other_and_fails_the_check(
+        self, run_week: RunWeek, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        bad, *good = sandbox.restaurant_guids
+        sandbox.faults.arm("status", "orders", target=bad, status=403, last=None)
+        result = run_week()
+        assert result.success
+        (check,) = result.get_asset_check_evaluations()
+        assert not check.passed
+        assert bad in str(check.description)
+        assert "403" in str(check.description)
+        assert {store.layout.export(week, guid) for guid in good} <= objects(store).keys()
+        assert store.layout.export(week, bad) not in objects(store)
+
+    def test_the_run_after_an_incomplete_one_asks_only_for_what_is_missing(
+        self, run_week: RunWeek, sandbox: Sandbox
+    ) -> None:
+        bad, *good = sandbox.restaurant_guids
+        sandbox.faults.arm("status", "orders", target=bad, status=403, last=None)
+        run_week("raw_toast_orders")
+        sandbox.faults.clear()
+        asked = {guid: sandbox.toast_books.count(path="orders", restaurant=guid) for guid in good}
+        result = run_week("raw_toast_orders")
+        assert {guid: sandbox.toast_books.count(path="orders", restaurant=guid) for guid in good} == asked
+        assert all(check.passed for check in result.get_asset_check_evaluations())
+
+    def test_refresh_asks_for_every_restaurant_again(self, run_week: RunWeek, sandbox: Sandbox) -> None:
+        run_week("raw_toast_orders")
+        asked = sandbox.toast_books.count(path="orders")
+        run_week("raw_toast_orders", config={"raw_toast_orders": {"refresh": False}})
+        assert sandbox.toast_books.count(path="orders") == asked
+        run_week("raw_toast_orders", config={"raw_toast_orders": {"refresh": True}})
+        assert sandbox.toast_books.count(path="orders") > asked
+
+    def test_a_dry_run_sends_and_writes_nothing(self, run_week: RunWeek, sandbox: Sandbox, store: OrderStore) -> None:
+        run_week("raw_toast_orders", "toast_orders_s3_export")
+        before = objects(store)
+        result = run_week("amperity_delivery", config={"amperity_delivery": {"dry_run": True}})
+        assert "records would have been" in metadata_of(result, "amperity_delivery")["dry_run"]
+        assert (objects(store), list(sandbox.amperity_books.log)) == (before, [])
+
+
+class TestBadInput:
+    def test_all_settings_of_all_selected_assets_are_named_before_the_first_request(
+        self, bare_environment: pytest.MonkeyPatch, run_week: RunWeek
+    ) -> None:
+        bare_environment.setenv("TOAST_START_DATE", "last year")
+        failure = failure_of(run_week())
+        for name in (
+            *("TOAST_CLIENT_ID", "TOAST_CLIENT_SECRET", "TOAST_RESTAURANT_GUID", "TOAST_START_DATE"),
+            *("S3_BUCKET_NAME", "AMPERITY_TENANT_ID", "AMPERITY_API_KEY", "AMPERITY_STREAM_ID"),
+        ):
+            assert name in failure
+
+    def test_settings_of_assets_that_are_not_selected_are_not_asked_for(
+        self, sandbox_environment: pytest.MonkeyPatch, sandbox: Sandbox, run_week: RunWeek
+    ) -> None:
+        for name in sandbox.environment():
+            if name.startswith("AMPERITY_"):
+                sandbox_environment.delenv(name)
+        assert run_week("raw_toast_orders", "toast_orders_s3_export").success
+
+    def test_a_missing_bucket_is_one_sentence_and_nothing_is_asked_of_toast(
+        self, sandbox_environment: pytest.MonkeyPatch, sandbox: Sandbox, run_week: RunWeek
+    ) -> None:
+        sandbox_environment.setenv("S3_BUCKET_NAME", "no-such-bucket")
+        assert failure_of(run_week()).startswith("The bucket no-such-bucket does not exist.")
+        assert not sandbox.toast_books.log
+
+    def test_wrong_credentials_are_one_sentence_and_nothing_is_written(
+        self, sandbox_environment: pytest.MonkeyPatch, run_week: RunWeek, store: OrderStore
+    ) -> None:
+        sandbox_environment.setenv("TOAST_CLIENT_SECRET", "wrong")
+        assert "Check TOAST_CLIENT_ID, TOAST_CLIENT_SECRET" in failure_of(run_week())
+        assert not objects(store)
+
+    def test_an_unknown_restaurant_alone_fails_and_nothing_is_written(
+        self, sandbox_environment: pytest.MonkeyPatch, run_week: RunWeek, store: OrderStore
+    ) -> None:
+        sandbox_environment.setenv("TOAST_RESTAURANT_GUID", "nobody")
+        failure = failure_of(run_week())
+        assert "nobody" in failure
+        assert "404" in failure
+        assert not objects(store)
+
+    def test_a_wrong_tenant_is_one_sentence_and_nothing_counts_as_delivered(
+        self, sandbox_environment: pytest.MonkeyPatch, run_week: RunWeek, store: OrderStore, week: Week
+    ) -> None:
+        sandbox_environment.setenv("AMPERITY_TENANT_ID", "other")
+        assert "Check AMPERITY_TENANT_ID" in failure_of(run_week())
+        assert not [key for key in objects(store) if key.startswith(store.layout.deliveries(week))]
+
+    @pytest.mark.usefixtures("sandbox_environment")
+    def test_an_export_before_its_pull_says_what_to_materialize(self, run_week: RunWeek) -> None:
+        assert "Materialize raw_toast_orders" in failure_of(run_week("toast_orders_s3_export"))
+
+    @pytest.mark.usefixtures("sandbox_environment")
+    def test_a_delivery_before_its_export_says_what_to_materialize(self, run_week: RunWeek) -> None:
+        run_week("raw_toast_orders")
+        assert "Materialize toast_orders_s3_export" in failure_of(run_week("amperity_delivery"))

@@ -1,0 +1,68 @@
+"""What users see of the definitions; a change here is a change for them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
+
+from toast_assets.definitions import build_defs
+from toast_assets.defs.partitions import weekly_partitions
+from toast_assets.errors import WeekError
+from toast_assets.week import WeekCalendar
+
+pytestmark = pytest.mark.usefixtures("bare_environment")
+
+
+def test_names_are_the_ones_that_users_rely_on() -> None:
+    repository = build_defs().get_repository_def()
+    assert {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()} == {
+        "raw_toast_orders",
+        "toast_orders_s3_export",
+        "amperity_delivery",
+    }
+    assert {key.name for key in repository.asset_graph.asset_check_keys} == {"every_restaurant_complete"}
+    assert [sensor.name for sensor in repository.sensor_defs] == ["weekly_toast_orders_sensor"]
+    assert repository.has_job("weekly_toast_orders")
+    assert {"toast", "s3", "amperity", "order_store"} <= set(repository.get_top_level_resources())
+
+
+def test_the_assets_form_one_line_and_say_what_they_are() -> None:
+    graph = build_defs().get_repository_def().asset_graph
+    line = ("raw_toast_orders", "toast_orders_s3_export", "amperity_delivery")
+    for upstream, downstream in pairwise(line):
+        assert graph.get(dg.AssetKey(downstream)).parent_keys == {dg.AssetKey(upstream)}
+    for name in line:
+        node = graph.get(dg.AssetKey(name))
+        assert node.description
+        assert node.owners
+        assert node.kinds
+        assert node.group_name == "toast_to_amperity"
+        assert isinstance(node.partitions_def, dg.TimeWindowPartitionsDefinition)
+
+
+def test_no_secret_stands_in_the_resources_that_the_ui_shows(bare_environment: pytest.MonkeyPatch) -> None:
+    bare_environment.setenv("TOAST_CLIENT_SECRET", "v3ry-s3cret")
+    bare_environment.setenv("AMPERITY_API_KEY", "als0-s3cret")
+    resources = build_defs().get_repository_def().get_top_level_resources()
+    text = "".join(
+        str(resource.config_schema.default_value) for resource in resources.values() if resource.config_schema
+    )
+    assert "s3cret" not in text
+
+
+def test_an_open_or_unknown_partition_is_refused_with_its_reason() -> None:
+    partitions = weekly_partitions(WeekCalendar())
+    with partition_loading_context() as context:
+        with pytest.raises(WeekError, match="has not closed yet: it ends at 2199"):
+            partitions.validate_partition_key("2199-01-07", context)
+        with pytest.raises(WeekError, match="weeks begin on a Monday"):
+            partitions.validate_partition_key("2025-09-16", context)
+        partitions.validate_partition_key("2025-09-15", context)
+
+
+def test_partitions_are_stored_as_dagsters_own() -> None:
+    stored = dg.serialize_value(weekly_partitions(WeekCalendar()))
+    assert type(dg.deserialize_value(stored)) is dg.TimeWindowPartitionsDefinition

@@ -1,0 +1,1 @@
+"""What tests of several parts share: sandboxes, stores, clients that do not wait."""

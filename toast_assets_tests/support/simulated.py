@@ -1,0 +1,106 @@
+"""A Toast in memory: orders with modified times, read through ``FetchPage``, with things that happen in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Protocol
+
+from toast_assets.orders.raw import RawOrder, format_time
+from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
+
+WEEK = Window(1_757_908_800_000, 1_758_513_600_000)
+"""The week of 2025-09-15."""
+HOUR_MS = 3_600_000
+# Orders per hour of a day from 04:00 UTC on: a restaurant with a lunch and a dinner peak that is shut at night.
+_HOURS = (1, 0, 0, 0, 0, 1, 3, 6, 8, 8, 10, 30, 60, 50, 20, 14, 20, 50, 80, 70, 40, 20, 10, 4)
+_DAYS = (0.8, 0.8, 0.9, 1.0, 1.4, 1.6, 1.2)
+
+
+class Sorting(Protocol):
+    """Puts the orders of a window, sorted by time, into the order in which they are paged."""
+
+    def __call__(self, orders: list[RawOrder], rng: Random) -> list[RawOrder]: ...
+
+
+def ascending(orders: list[RawOrder], rng: Random) -> list[RawOrder]:
+    """By modified time."""
+    del rng
+    return orders
+
+
+def descending(orders: list[RawOrder], rng: Random) -> list[RawOrder]:
+    """By modified time, newest first."""
+    del rng
+    return orders[::-1]
+
+
+def by_guid(orders: list[RawOrder], rng: Random) -> list[RawOrder]:
+    """Neither by time nor by anything useful, but the same each time."""
+    del rng
+    return sorted(orders, key=lambda order: hash(order.guid))
+
+
+def at_random(orders: list[RawOrder], rng: Random) -> list[RawOrder]:
+    """Another order on each request."""
+    return rng.sample(orders, len(orders))
+
+
+def raw_order(guid: str, modified_ms: int, body: bytes | None = None) -> RawOrder:
+    """One version of an order; its body is of the time unless one is given."""
+    text = format_time(modified_ms)
+    raw = body or b'{"guid":"%s","modifiedDate":"%s"}' % (guid.encode(), text.encode())
+    return RawOrder(guid, modified_ms, None, deleted=False, voided=False, pulled_ms=0, body=raw)
+
+
+def uniform_times(count: int, seed: int = 1, week: Window = WEEK) -> list[int]:
+    """``count`` times spread over a week by chance."""
+    rng = Random(seed)
+    return [rng.randrange(week.start, week.end) for _ in range(count)]
+
+
+def realistic_times(count: int, seed: int = 1, week: Window = WEEK) -> list[int]:
+    """``count`` times as restaurants have them: peaks, quiet nights, busier weekends."""
+    rng = Random(seed)
+    weights = [hour * day for day in _DAYS for hour in _HOURS]
+    hours = rng.choices(range(len(weights)), weights, k=count)
+    return [week.start + hour * HOUR_MS + rng.randrange(HOUR_MS) for hour in hours]
+
+
+@dataclass
+class SimulatedToast:
+    """``before`` is called ahead of every reply with the number of the request: edits, arrivals, anything."""
+
+    sorting: Sorting = by_guid
+    page_size: int = PAGE_SIZE
+    seed: int = 1
+    before: Callable[[int], object] = lambda _: None
+    orders: dict[str, RawOrder] = field(default_factory=dict)
+    asked: list[tuple[Window, int]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, times: Iterable[int], sorting: Sorting = by_guid, page_size: int = PAGE_SIZE) -> SimulatedToast:
+        """Orders with these modified times."""
+        toast = cls(sorting, page_size)
+        for number, time in enumerate(times):
+            toast.put(f"order-{number}", time)
+        return toast
+
+    def put(self, guid: str, modified_ms: int) -> None:
+        """Add an order, or replace its older version."""
+        self.orders[guid] = raw_order(guid, modified_ms)
+
+    def within(self, window: Window) -> list[RawOrder]:
+        """The orders of a window by modified time: the truth."""
+        inside = [order for order in self.orders.values() if window.start <= order.modified_ms < window.end]
+        return sorted(inside, key=lambda order: order.sort_key)
+
+    async def __call__(self, window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
+        """One page, as ``ordersBulk`` gives it."""
+        del token
+        self.asked.append((window, page))
+        self.before(len(self.asked))
+        orders = self.sorting(self.within(window), Random(f"{self.seed}:{len(self.asked)}"))
+        start, end = (page - 1) * self.page_size, page * self.page_size
+        return OrdersPage(orders[start:end], has_next=end < len(orders))

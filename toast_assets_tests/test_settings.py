@@ -1,0 +1,113 @@
+"""Settings: every problem at once, by the variable's name, and never a secret."""
+
+import pytest
+
+from toast_assets.errors import SettingsError
+from toast_assets.settings import AmperitySettings, CalendarSettings, StoreSettings, ToastSettings
+
+TOAST = {"TOAST_CLIENT_ID": "id", "TOAST_CLIENT_SECRET": "s3cret", "TOAST_RESTAURANT_GUID": "a-1"}
+AMPERITY = {"AMPERITY_TENANT_ID": "acme", "AMPERITY_API_KEY": "k3y", "AMPERITY_STREAM_ID": "is-orders"}
+
+
+def problems(kind: type[ToastSettings | AmperitySettings | StoreSettings | CalendarSettings], **values: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        kind.parse(values)
+    return str(caught.value)
+
+
+def test_all_that_is_missing_is_named_at_once() -> None:
+    text = problems(ToastSettings)
+    assert [name in text for name in TOAST] == [True] * 3
+
+
+def test_what_is_missing_is_named_even_where_something_else_is_malformed() -> None:
+    text = problems(AmperitySettings, AMPERITY_API_URL="ftp://x", AMPERITY_DELIVERY="stream,pigeon")
+    for part in ("AMPERITY_API_URL", "'pigeon'", "AMPERITY_TENANT_ID", "AMPERITY_API_KEY", "AMPERITY_STREAM_ID"):
+        assert part in text
+
+
+def test_an_empty_value_counts_as_not_set() -> None:
+    assert "TOAST_CLIENT_ID is not set" in problems(ToastSettings, **{**TOAST, "TOAST_CLIENT_ID": " "})
+
+
+def test_the_path_of_the_api_url_is_ignored_and_so_are_credentials_in_it() -> None:
+    settings = ToastSettings.parse({**TOAST, "TOAST_API_URL": "https://u:p@ws-api.toasttab.com/orders/v2/orders"})
+    assert settings.api_url == "https://ws-api.toasttab.com"
+
+
+@pytest.mark.parametrize(("value", "guids"), [("a", ("a",)), (" a , b,a ", ("a", "b")), ("*", ("*",))])
+def test_restaurants_are_one_several_or_all(value: str, guids: tuple[str, ...]) -> None:
+    assert ToastSettings.parse({**TOAST, "TOAST_RESTAURANT_GUID": value}).restaurant_guids == guids
+
+
+@pytest.mark.parametrize("value", ["a/b", "*,a", "a b", ",", "../a"])
+def test_what_is_no_guid_is_refused_because_it_becomes_part_of_a_key(value: str) -> None:
+    assert "TOAST_RESTAURANT_GUID" in problems(ToastSettings, **{**TOAST, "TOAST_RESTAURANT_GUID": value})
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "fast", "inf", "nan"])
+def test_a_rate_is_a_positive_number(value: str) -> None:
+    assert "TOAST_REQUESTS_PER_SECOND" in problems(ToastSettings, **{**TOAST, "TOAST_REQUESTS_PER_SECOND": value})
+
+
+@pytest.mark.parametrize(("prefix", "kept"), [("toast-orders", "toast-orders/"), ("/a/b/", "a/b/"), ("/", "")])
+def test_a_prefix_ends_with_one_slash_and_begins_with_none(prefix: str, kept: str) -> None:
+    assert StoreSettings.parse({"S3_BUCKET_NAME": "bucket", "S3_PREFIX": prefix}).prefix == kept
+
+
+def test_the_tenant_is_the_first_label_of_amperitys_host() -> None:
+    url = "https://socktown.amperity.com/api/v1/streaming"
+    values = {**AMPERITY, "AMPERITY_API_URL": url}
+    del values["AMPERITY_TENANT_ID"]
+    settings = AmperitySettings.parse(values)
+    assert (settings.tenant_id, settings.origin) == ("socktown", "https://socktown.amperity.com")
+
+
+def test_without_a_url_the_tenant_makes_it() -> None:
+    assert AmperitySettings.parse(AMPERITY).origin == "https://acme.amperity.com"
+
+
+def test_a_stream_id_of_another_form_is_refused_because_amperity_would_drop_every_record() -> None:
+    assert "begin with 'is-'" in problems(AmperitySettings, **{**AMPERITY, "AMPERITY_STREAM_ID": "orders"})
+
+
+def test_notify_needs_its_url_and_no_stream() -> None:
+    values = {**AMPERITY, "AMPERITY_DELIVERY": "notify"}
+    del values["AMPERITY_STREAM_ID"]
+    text = problems(AmperitySettings, **values)
+    assert "AMPERITY_API_URL" in text
+    assert "AMPERITY_STREAM_ID" not in text
+
+
+def test_a_client_id_without_its_secret_is_refused() -> None:
+    assert "only AMPERITY_CLIENT_ID is set" in problems(AmperitySettings, **{**AMPERITY, "AMPERITY_CLIENT_ID": "c"})
+
+
+def test_hashing_needs_a_salt() -> None:
+    assert "AMPERITY_REDACT_SALT" in problems(AmperitySettings, **{**AMPERITY, "AMPERITY_REDACT": "email=hash"})
+
+
+def test_a_redaction_without_a_rule_is_refused() -> None:
+    assert "AMPERITY_REDACT" in problems(AmperitySettings, **{**AMPERITY, "AMPERITY_REDACT": "email"})
+
+
+def test_the_first_week_has_to_begin_on_a_first_day() -> None:
+    assert "2025-01-07 is a Tuesday" in problems(CalendarSettings, TOAST_START_DATE="2025-01-07")
+
+
+def test_another_weekday_moves_the_default_first_week_to_it() -> None:
+    calendar = CalendarSettings.parse({"TOAST_WEEK_WEEKDAY": "Wednesday"}).calendar()
+    assert calendar.first.isoformat() == "2025-01-08"
+
+
+def test_an_unknown_zone_hour_or_day_is_refused() -> None:
+    text = problems(CalendarSettings, TOAST_WEEK_TIMEZONE="Mars/Base", TOAST_WEEK_HOUR="24", TOAST_WEEK_WEEKDAY="Mo")
+    for name in ("TOAST_WEEK_TIMEZONE", "TOAST_WEEK_HOUR", "TOAST_WEEK_WEEKDAY"):
+        assert name in text
+
+
+def test_neither_settings_nor_their_errors_show_a_secret() -> None:
+    assert "s3cret" not in repr(ToastSettings.parse(TOAST))
+    assert "k3y" not in repr(AmperitySettings.parse(AMPERITY))
+    assert "s3cret" not in problems(ToastSettings, **{**TOAST, "TOAST_REQUESTS_PER_SECOND": "x"})
+    assert "k3y" not in problems(AmperitySettings, **{**AMPERITY, "AMPERITY_STREAM_ID": "x"})
