@@ -1,0 +1,226 @@
+"""Raw orders to flat Arrow tables, batch by batch, in memory that does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import reduce
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from toast_assets.orders.model import GIFT_CARD_TYPES, NO_REVENUE_TYPES, Order, ServiceCharge
+from toast_assets.tables.arrays import Kind, to_array
+from toast_assets.tables.clock import local, zone
+from toast_assets.tables.guests import guest_key
+from toast_assets.tables.reading import RawOrders, Reason, Rejection, Unrepresentable, read
+from toast_assets.tables.schema import TABLES
+from toast_assets.tables.times import instant
+from toast_assets.tables.totals import (
+    ZERO,
+    Totals,
+    add,
+    check_totals,
+    discount_sum,
+    is_taken,
+    refund_amounts,
+    sales_discount,
+)
+from toast_assets.tables.walk import Walk
+
+_GIFT_CARDS = pa.array(sorted(GIFT_CARD_TYPES))
+_NO_REVENUE = pa.array(sorted(NO_REVENUE_TYPES))
+_NOUGHT = pa.scalar(ZERO, Kind.MONEY.arrow)
+
+
+@dataclass(frozen=True)
+class FlatBatch:
+    """The rows of one batch of orders: an Arrow batch per table, and the orders that could not be converted."""
+
+    tables: dict[str, pa.RecordBatch]
+    rejections: tuple[Rejection, ...] = ()
+
+
+def flatten(batches: Iterable[RawOrders]) -> Iterator[FlatBatch]:
+    """The tables of each batch, in turn. Nothing is kept between batches.
+
+    An order that cannot be read or converted is a rejection, and the rest of its batch goes on.
+    """
+    for batch in batches:
+        orders, _, rejections = read(batch)
+        try:
+            tables = tables_of(batch, orders)
+        except Unrepresentable:
+            orders, misfits = _one_by_one(batch, orders)
+            rejections.extend(misfits)
+            tables = tables_of(batch, orders)
+        yield FlatBatch(tables, tuple(rejections))
+
+
+def _one_by_one(batch: RawOrders, orders: Iterable[Order]) -> tuple[list[Order], list[Rejection]]:
+    fitting: list[Order] = []
+    misfits: list[Rejection] = []
+    for order in orders:
+        try:
+            tables_of(batch, [order])
+        except Unrepresentable as error:
+            misfits.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, str(error)))
+        else:
+            fitting.append(order)
+    return fitting, misfits
+
+
+def tables_of(batch: RawOrders, orders: Iterable[Order]) -> dict[str, pa.RecordBatch]:
+    """The six tables of decoded orders; of ``batch`` only the restaurant and its time zone are used.
+
+    Raises:
+        Unrepresentable: a value does not fit its column's type.
+    """
+    walk = Walk()
+    for order in orders:
+        walk.add(order)
+    amounts = _Amounts(walk)
+    order_batch = _orders(batch, walk, amounts)
+    check_batch = _checks(order_batch, walk, amounts)
+    return {
+        "orders": order_batch,
+        "checks": check_batch,
+        "order_items": _items(check_batch, walk),
+        "payments": _payments(check_batch, walk),
+        "discounts": _discounts(order_batch, check_batch, walk),
+        "customers": _customers(check_batch, walk),
+    }
+
+
+class _Amounts:
+    """The totals of checks and orders as Arrow arrays. Most orders have one check: its totals are converted once."""
+
+    def __init__(self, walk: Walk) -> None:
+        counts = zip(walk.checks, walk.check_counts, strict=True)
+        totals = [check_totals(check, counts=counting) for check, counting in counts]
+        self._checks = len(totals)
+        checks_of: list[list[int]] = [[] for _ in walk.orders]
+        for check, order in enumerate(walk.check_order):
+            checks_of[order].append(check)
+        rows: list[int] = []
+        for checks in checks_of:
+            if len(checks) == 1:
+                rows.append(checks[0])
+            else:
+                rows.append(len(totals))
+                totals.append(add(totals[check] for check in checks))
+        self._order_rows = pa.array(rows, pa.int32())
+        columns = zip(*totals, strict=True) if totals else [()] * len(Totals._fields)
+        self._arrays = {
+            name: to_array(Kind.MONEY, list(column)) for name, column in zip(Totals._fields, columns, strict=True)
+        }
+
+    def of_checks(self) -> dict[str, Any]:
+        return {name: array.slice(0, self._checks) for name, array in self._arrays.items()}
+
+    def of_orders(self) -> dict[str, Any]:
+        return {name: array.take(self._order_rows) for name, array in self._arrays.items()}
+
+
+def _orders(batch: RawOrders, walk: Walk, amounts: _Amounts) -> pa.RecordBatch:
+    given = amounts.of_orders()
+    given["restaurant_guid"] = pa.repeat(pa.scalar(batch.restaurant_guid, pa.string()), len(walk.orders))
+    given["order_guid"] = [order.guid for order in walk.orders]
+    given["business_date"] = [order.business_date for order in walk.orders]
+    given["opened_at_local"] = _local_times(batch.timezone, [order.opened_date for order in walk.orders])
+    given["check_count"] = [len(order.checks or ()) for order in walk.orders]
+    return TABLES["orders"].batch(walk.orders, given)
+
+
+def _checks(orders: pa.RecordBatch, walk: Walk, amounts: _Amounts) -> pa.RecordBatch:
+    given = {**amounts.of_checks(), **_origin(orders, walk.check_order)}
+    given["position"] = walk.check_position
+    given["counts"] = walk.check_counts
+    refunds = [_charge_refunds(check.applied_service_charges) for check in walk.checks]
+    given["service_charge_refund_amount"] = [amount for amount, _ in refunds]
+    given["service_charge_tax_refund_amount"] = [tax for _, tax in refunds]
+    return TABLES["checks"].batch(walk.checks, given)
+
+
+def _items(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
+    selections = [line.selection for line in walk.items]
+    given = _origin(checks, walk.item_check)
+    given["parent_selection_guid"] = [line.parent_guid for line in walk.items]
+    given["depth"] = [line.depth for line in walk.items]
+    given["position"] = [line.position for line in walk.items]
+    given["discount_amount"] = [
+        discount_sum(one.applied_discounts) if one.applied_discounts else ZERO for one in selections
+    ]
+    given["net_sales"] = _row_net_sales
+    given["is_gift_card"] = lambda arrays: pc.is_in(arrays["selection_type"], _GIFT_CARDS)
+    return TABLES["order_items"].batch(selections, given)
+
+
+def _payments(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
+    given = _origin(checks, walk.payment_check)
+    given["taken"] = [is_taken(payment) for payment in walk.payments]
+    return TABLES["payments"].batch(walk.payments, given)
+
+
+def _discounts(orders: pa.RecordBatch, checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
+    places = walk.discount_place
+    given = _origin(orders, [place.order for place in places])
+    of_check = pa.array([None if place.check < 0 else place.check for place in places], pa.int32())
+    given["check_guid"] = checks["check_guid"].take(of_check)
+    given["counts"] = [
+        walk.check_counts[place.check] if place.check >= 0 else not walk.orders[place.order].is_gone for place in places
+    ]
+    given["selection_guid"] = [place.selection_guid for place in places]
+    given["level"] = [place.level for place in places]
+    given["sales_discount_amount"] = list(map(sales_discount, walk.discounts))
+    return TABLES["discounts"].batch(walk.discounts, given)
+
+
+def _customers(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
+    given = _origin(checks, walk.customer_check)
+    given["customer_key"] = list(map(guest_key, walk.customers))
+    return TABLES["customers"].batch(walk.customers, given)
+
+
+def _origin(parents: pa.RecordBatch, rows: Sequence[int]) -> dict[str, Any]:
+    """What a row inherits, taken from its parent's row in one go: much cheaper than converting it again."""
+    taken = pa.array(rows, pa.int32())
+    names = {
+        "restaurant_guid": "restaurant_guid",
+        "order_guid": "order_guid",
+        "business_date": "business_date",
+        "order_modified_at": "order_modified_at" if "order_modified_at" in parents.schema.names else "modified_at",
+        "check_guid": "check_guid",
+        "counts": "counts",
+    }
+    return {name: parents[source].take(taken) for name, source in names.items() if source in parents.schema.names}
+
+
+def _row_net_sales(arrays: Mapping[str, pa.Array]) -> pa.Array:
+    """``totals.line_net_sales`` of every row at once, which pays: there are more items than anything else."""
+    no_sale = [arrays["voided"], arrays["deleted"], arrays["deferred"], pc.greater(arrays["depth"], 0)]
+    no_sale += [pc.invert(arrays["counts"]), pc.is_in(arrays["selection_type"], _NO_REVENUE)]
+    net = pc.subtract(pc.coalesce(arrays["pre_discount_price"], _NOUGHT), arrays["discount_amount"])
+    return pc.if_else(reduce(pc.or_, no_sale), _NOUGHT, net.cast(Kind.MONEY.arrow))
+
+
+def _charge_refunds(charges: Sequence[ServiceCharge] | None) -> tuple[Decimal, Decimal]:
+    amount = tax = ZERO
+    for charge in charges or ():
+        more, more_tax = refund_amounts(charge.refund_details)
+        amount += more
+        tax += more_tax
+    return amount, tax
+
+
+def _local_times(timezone: str | None, opened: Sequence[str | None]) -> list[Any]:
+    clock = zone(timezone)
+    if clock is None:
+        return [None] * len(opened)
+    try:
+        moments = [instant(text) for text in opened]
+        return [None if moment is None else local(moment, clock) for moment in moments]
+    except ValueError as error:
+        raise Unrepresentable(str(error)) from None

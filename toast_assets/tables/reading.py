@@ -1,0 +1,83 @@
+"""Raw orders in, typed orders out, and what becomes of a record that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from toast_assets.orders.model import Order, decode_order
+
+
+@dataclass(frozen=True)
+class RawOrders:
+    """A small batch of one restaurant's orders, each the bytes of one JSON object as Toast sent it.
+
+    A few hundred orders make a good batch: conversion works by column. ``timezone`` is the restaurant's IANA name,
+    ``currency`` its ISO code; Toast has both in the restaurant's ``general`` record, not in the order.
+    """
+
+    restaurant_guid: str
+    orders: Sequence[bytes]
+    timezone: str | None = None
+    currency: str | None = None
+
+
+class Reason(StrEnum):
+    """Why a record was rejected."""
+
+    UNREADABLE = "unreadable"
+    """Not JSON, or a known field has a type that cannot be read."""
+    NO_KEY = "no_key"
+    """The record has no GUID, so that nothing could ever refer to it."""
+    UNREPRESENTABLE = "unrepresentable"
+    """A value does not fit the declared type: a date that is none, an amount beyond 14 digits, a missing time."""
+    UNKNOWN_TIME_ZONE = "unknown_time_zone"
+    """The restaurant's time zone is missing or not an IANA name, so that no local time can be told."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """One record that was left out, while the rest went on. ``detail`` never holds a guest's data."""
+
+    restaurant_guid: str
+    order_guid: str | None
+    reason: Reason
+    detail: str
+
+
+class Unrepresentable(ValueError):  # noqa: N818 - caught within the domain and turned into a Rejection
+    """A value that the declared type cannot hold; the message holds no value."""
+
+
+class _Identity(msgspec.Struct):
+    guid: str | None = None
+
+
+def read(batch: RawOrders) -> tuple[list[Order], list[int], list[Rejection]]:
+    """The readable orders of ``batch``, their positions in it, and a rejection for each of the others."""
+    orders: list[Order] = []
+    positions: list[int] = []
+    rejections: list[Rejection] = []
+    for position, data in enumerate(batch.orders):
+        try:
+            order = decode_order(data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            detail = str(error) if isinstance(error, msgspec.DecodeError) else "nested too deeply"
+            rejections.append(Rejection(batch.restaurant_guid, _guid(data), Reason.UNREADABLE, detail))
+            continue
+        if order.guid:
+            orders.append(order)
+            positions.append(position)
+        else:
+            rejections.append(Rejection(batch.restaurant_guid, None, Reason.NO_KEY, "the order has no guid"))
+    return orders, positions, rejections
+
+
+def _guid(data: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(data, type=_Identity).guid
+    except (msgspec.DecodeError, RecursionError):
+        return None

@@ -1,0 +1,237 @@
+"""Raw orders become tables: every shape, every level, nothing lost, nothing invented."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from toast_assets.tables.flatten import FlatBatch, flatten
+from toast_assets.tables.reading import RawOrders, Reason
+from toast_assets.tables.schema import TABLES
+from toast_assets_tests.guide import guide_order
+from toast_assets_tests.invented import (
+    RESTAURANT,
+    Json,
+    check,
+    customer,
+    discount,
+    encode,
+    gift_card,
+    modifier,
+    order,
+    payment,
+    selection,
+    service_charge,
+)
+
+
+def flat(*orders: Json | bytes, timezone: str | None = "America/New_York") -> FlatBatch:
+    data = [one if isinstance(one, bytes) else encode(one)[0] for one in orders]
+    (batch,) = flatten([RawOrders(RESTAURANT, data, timezone)])
+    return batch
+
+
+def rows(table: str, *orders: Json, timezone: str | None = "America/New_York") -> list[Json]:
+    batch = flat(*orders, timezone=timezone)
+    assert batch.rejections == ()
+    made: list[Json] = batch.tables[table].to_pylist()
+    return made
+
+
+def only(table: str, *orders: Json) -> Json:
+    (row,) = rows(table, *orders)
+    return row
+
+
+def test_every_table_has_its_declared_schema_even_without_a_row() -> None:
+    for orders in [(), (order(),), (guide_order(),)]:
+        for name, batch in flat(*orders).tables.items():
+            assert batch.schema.equals(TABLES[name].schema, check_metadata=True)
+            batch.validate(full=True)
+
+
+def test_an_order_is_one_row_with_its_restaurant_times_and_business_date() -> None:
+    row = only("orders", order())
+    assert row["restaurant_guid"] == RESTAURANT
+    assert row["business_date"] == date(2025, 9, 19)
+    assert row["modified_at"] == datetime(2025, 9, 19, 18, 45, 12, 345000, tzinfo=UTC)
+    assert row["opened_at_local"] == datetime(2025, 9, 19, 14, 0)  # noqa: DTZ001 - a local time
+    assert row["deleted_at"] is None
+    assert row["dining_option_guid"]
+
+
+def test_a_local_time_is_null_where_the_restaurants_time_zone_is_unknown() -> None:
+    for timezone in (None, "", "Mars/Olympus", "../etc"):
+        assert rows("orders", order(), timezone=timezone)[0]["opened_at_local"] is None
+
+
+def test_items_and_modifiers_are_rows_with_parent_and_depth() -> None:
+    inner = modifier(displayName="inner")
+    outer = modifier(displayName="outer", modifiers=[inner])
+    item = selection(displayName="item", modifiers=[outer, modifier(displayName="second")])
+    found = [(row["display_name"], row["depth"], row["position"]) for row in rows("order_items", order(check(item)))]
+    assert found == [("item", 0, 0), ("outer", 1, 0), ("inner", 2, 0), ("second", 1, 1)]
+    parents = {row["display_name"]: row["parent_selection_guid"] for row in rows("order_items", order(check(item)))}
+    assert parents == {"item": None, "outer": item["guid"], "inner": outer["guid"], "second": item["guid"]}
+
+
+def test_every_row_says_which_order_and_check_it_belongs_to() -> None:
+    made = order(
+        check(selection(off="1"), guest=customer(), appliedDiscounts=[discount("1")]), check(guest=customer()), checks=2
+    )
+    batch = flat(order(), made)
+    for name, table in batch.tables.items():
+        column = table.column("order_guid").to_pylist()
+        assert made["guid"] in column, name
+        assert table.column("business_date").null_count == 0
+    bills = [bill["guid"] for bill in made["checks"]]
+    assert batch.tables["customers"].column("check_guid").to_pylist() == bills
+
+
+def test_net_sales_stand_on_items_and_never_on_modifiers_gift_cards_or_voids() -> None:
+    lines = [
+        selection("10.00", off="1.00", modifiers=[modifier("2.00")]),
+        selection("5.00", voided=True),
+        gift_card("50.00"),
+    ]
+    found = [row["net_sales"] for row in rows("order_items", order(check(*lines)))]
+    assert found == [Decimal("9.0000"), 0, 0, 0]
+    assert sum(row["net_sales"] for row in rows("order_items", order(check(*lines), voided=True))) == 0
+
+
+def test_discounts_of_every_level_are_rows() -> None:
+    item = selection(appliedDiscounts=[discount("1")], modifiers=[modifier(appliedDiscounts=[discount("2")])])
+    made = order(check(item, appliedDiscounts=[discount("3")]), appliedDiscounts=[discount("4")])
+    found = {row["level"]: row for row in rows("discounts", made)}
+    assert {level: row["discount_amount"] for level, row in found.items()} == {
+        "order": 4,
+        "check": 3,
+        "item": 1,
+        "modifier": 2,
+    }
+    assert found["order"]["check_guid"] is None
+    assert found["check"]["selection_guid"] is None
+    assert found["item"]["selection_guid"] == item["guid"]
+
+
+def test_a_payment_shows_its_refund_and_its_void() -> None:
+    refunded, voided = rows("payments", order(check(payments=[payment(refund="3.21"), payment(voided=True)])))
+    assert (refunded["refund_amount"], refunded["refund_business_date"]) == (Decimal("3.2100"), date(2025, 9, 20))
+    assert (refunded["voided"], voided["voided"], voided["taken"]) == (False, True, False)
+    assert voided["voided_at"] == datetime(2025, 9, 19, 19, 0, tzinfo=UTC)
+
+
+def test_card_data_and_employees_names_are_in_no_table() -> None:
+    text = str([table.to_pylist() for table in flat(order(), guide_order()).tables.values()])
+    for secret in ("4242", "411111", "card-payment-id", "Edna", "edna@"):
+        assert secret not in text
+
+
+def test_a_service_charges_refund_is_on_its_check() -> None:
+    charge = service_charge("5", refundDetails={"refundAmount": Decimal(5), "taxRefundAmount": Decimal("0.4")})
+    row = only("checks", order(check(appliedServiceCharges=[charge])))
+    assert row["service_charge_refund_amount"] == 5
+    assert row["service_charge_tax_refund_amount"] == Decimal("0.4000")
+
+
+def test_the_guides_example_is_all_in_the_tables() -> None:
+    row = only("orders", guide_order())
+    assert (row["display_number"], row["dining_behavior"], row["delivery_city"]) == ("777", "DELIVERY", "Sampleton")
+    assert [item["display_name"] for item in rows("order_items", guide_order())] == ["Flatbread", "Olives"]
+    assert only("payments", guide_order())["amount"] == 1853
+    assert only("customers", guide_order())["email"] == "greta.guest@example.com"
+
+
+def null_everywhere() -> Json:
+    lines = [dict.fromkeys(selection(), None)]
+    bill = dict.fromkeys(check(), None) | {"selections": lines, "payments": [dict.fromkeys(payment(), None)]}
+    return dict.fromkeys(order(), None) | {"guid": "nulls", "checks": [bill, dict.fromkeys(check(), None)]}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        order() | {"checks": []},
+        order() | {"checks": None},
+        order(check() | {"selections": [], "payments": []}),
+        order(check(guest={"guid": "only-a-guid"})),
+        order(check(gift_card())),
+        order(check(selection(quantity="0.333333333", item=None, itemGroup=None, selectionType="SPECIAL_REQUEST"))),
+        order(excessFood=True, createdInTestMode=True, deleted=True, voided=True),
+        order(deletedDate=None, businessDate=None, openedDate=None),
+        order(openedDate="", closedDate="2025-09-19T18:41:00.123456Z", paidDate="2025-09-19T18:41:00"),
+        null_everywhere(),
+        guide_order(),
+    ],
+)
+def test_an_odd_order_loses_no_row(made: Json) -> None:
+    batch = flat(made)
+    assert batch.rejections == ()
+    assert batch.tables["orders"].num_rows == 1
+    assert batch.tables["checks"].num_rows == len(made["checks"] or [])
+
+
+def test_the_noise_of_binary_floating_point_is_rounded_away() -> None:
+    bill = check() | {"amount": Decimal("10.989999999999998"), "taxAmount": Decimal("0.00004")}
+    row = only("checks", order(bill))
+    assert (row["amount"], row["tax_amount"]) == (Decimal("10.9900"), 0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda made: b"<html>gateway</html>", Reason.UNREADABLE),
+        (lambda made: encode(order(check() | {"taxAmount": "Greta"}))[0], Reason.UNREADABLE),
+        (lambda made: encode(made | {"guid": None})[0], Reason.NO_KEY),
+        (lambda made: encode(made | {"businessDate": 20251341})[0], Reason.UNREPRESENTABLE),
+        (lambda made: encode(made | {"paidDate": "Greta's birthday"})[0], Reason.UNREPRESENTABLE),
+        (lambda made: encode(made | {"openedDate": "Greta's birthday"})[0], Reason.UNREPRESENTABLE),
+        (lambda made: encode(made | {"numberOfGuests": 2**40})[0], Reason.UNREPRESENTABLE),
+        (lambda made: encode(order(check() | {"totalAmount": Decimal(10) ** 16}))[0], Reason.UNREPRESENTABLE),
+        (lambda made: b'{"guid":"deep","checks":' + b"[" * 100_000, Reason.UNREADABLE),
+    ],
+)
+def test_an_order_that_cannot_be_converted_is_rejected_and_the_others_go_on(spoil: Any, reason: Reason) -> None:
+    batch = flat(order(), spoil(order()), order())
+    (rejection,) = batch.rejections
+    assert rejection.reason is reason
+    assert "Greta" not in rejection.detail
+    assert batch.tables["orders"].num_rows == 2
+    assert batch.tables["checks"].num_rows == 2
+
+
+def test_a_rejection_names_the_order_where_it_can() -> None:
+    made = encode(order(guid="o-1") | {"checks": "none"})[0]
+    assert [rejection.order_guid for rejection in flat(made).rejections] == ["o-1"]
+
+
+def test_batches_are_converted_as_they_come() -> None:
+    consumed = 0
+
+    def endless() -> Any:
+        nonlocal consumed
+        while True:
+            consumed += 1
+            yield RawOrders(RESTAURANT, encode(order()))
+
+    batches = flatten(endless())
+    next(batches)
+    next(batches)
+    assert consumed == 2
+
+
+def test_the_tables_survive_parquet_with_types_and_descriptions(tmp_path: Path) -> None:
+    for name, batch in flat(order(check(guest=customer())), guide_order()).tables.items():
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pa.Table.from_batches([batch]), path)
+        back = pq.read_table(path)
+        assert back.schema.equals(TABLES[name].schema)
+        field = back.schema.field("order_guid")
+        assert field.metadata[b"description"] == b"The order."
+        assert back.to_pylist() == batch.to_pylist()
