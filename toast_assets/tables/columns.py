@@ -7,9 +7,9 @@ Conversion is by column, a batch at a time: that is what makes it fast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from operator import attrgetter
 from typing import Any
 
@@ -108,25 +108,29 @@ class Table:
         """
         attributes = Attributes(rows)
         arrays: dict[str, pa.Array] = {}
+        derived = {}
         for column in self.columns:
             values = attributes.get(column.path) if column.path else given[column.name]
-            if not callable(values):
-                arrays[column.name] = self._array(column, values, len(rows))
-        for column in self.columns:
-            if column.name not in arrays:
-                arrays[column.name] = given[column.name](arrays)
+            if callable(values):
+                derived[column] = values
+            else:
+                arrays[column.name] = self._guarded(column, partial(_array, column.kind, values, len(rows)))
+        for column, function in derived.items():
+            arrays[column.name] = self._guarded(column, partial(function, arrays))
         return pa.RecordBatch.from_arrays([arrays[column.name] for column in self.columns], schema=self.schema)
 
-    def _array(self, column: Column, values: Any, rows: int) -> pa.Array:
-        if values is None:
-            return empty(column.kind, rows)
-        if isinstance(values, pa.Array):
-            return values
+    def _guarded(self, column: Column, convert: Callable[[], pa.Array]) -> pa.Array:
         try:
-            return to_array(column.kind, values)
+            return convert()
         except (ValueError, OverflowError, ArithmeticError, pa.ArrowException):
             # The error of pyarrow repeats the value, which may be a guest's.
             raise Unrepresentable(f"a value of {self.name}.{column.name} is no {column.kind.name}") from None
+
+
+def _array(kind: Kind, values: Any, rows: int) -> pa.Array:
+    if values is None:
+        return empty(kind, rows)
+    return values if isinstance(values, pa.Array) else to_array(kind, values)
 
 
 # The rest of a key can be null where Toast leaves a GUID out, and Parquet refuses a null in a required column.

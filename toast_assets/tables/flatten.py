@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from functools import reduce
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.orders.model import GIFT_CARD_TYPES, NO_REVENUE_TYPES, Order, ServiceCharge
 from toast_assets.tables.arrays import Kind, to_array
-from toast_assets.tables.clock import local, zone
+from toast_assets.tables.clock import zone
 from toast_assets.tables.guests import guest_key
 from toast_assets.tables.reading import RawOrders, Reason, Rejection, Unrepresentable, read
 from toast_assets.tables.schema import TABLES
-from toast_assets.tables.times import instant
 from toast_assets.tables.totals import (
     ZERO,
     Totals,
@@ -29,9 +30,11 @@ from toast_assets.tables.totals import (
     sales_discount,
 )
 from toast_assets.tables.walk import Walk
+from toast_assets.week import from_epoch_ms
 
 _GIFT_CARDS = pa.array(sorted(GIFT_CARD_TYPES))
 _NO_REVENUE = pa.array(sorted(NO_REVENUE_TYPES))
+_QUARTER_MS = 15 * 60 * 1000
 _NOUGHT = pa.scalar(ZERO, Kind.MONEY.arrow)
 
 
@@ -129,7 +132,7 @@ def _orders(batch: RawOrders, walk: Walk, amounts: _Amounts) -> pa.RecordBatch:
     given["restaurant_guid"] = pa.repeat(pa.scalar(batch.restaurant_guid, pa.string()), len(walk.orders))
     given["order_guid"] = [order.guid for order in walk.orders]
     given["business_date"] = [order.business_date for order in walk.orders]
-    given["opened_at_local"] = _local_times(batch.timezone, [order.opened_date for order in walk.orders])
+    given["opened_at_local"] = lambda arrays: _local_times(batch.timezone, arrays["opened_at"])
     given["check_count"] = [len(order.checks or ()) for order in walk.orders]
     return TABLES["orders"].batch(walk.orders, given)
 
@@ -215,12 +218,17 @@ def _charge_refunds(charges: Sequence[ServiceCharge] | None) -> tuple[Decimal, D
     return amount, tax
 
 
-def _local_times(timezone: str | None, opened: Sequence[str | None]) -> list[Any]:
+def _local_times(timezone: str | None, opened: pa.Array) -> pa.Array:
+    """The moments on the restaurant's clock. Offsets change on the quarter hour at most, so each is looked up once."""
     clock = zone(timezone)
     if clock is None:
-        return [None] * len(opened)
-    try:
-        moments = [instant(text) for text in opened]
-        return [None if moment is None else local(moment, clock) for moment in moments]
-    except ValueError as error:
-        raise Unrepresentable(str(error)) from None
+        return pa.nulls(len(opened), Kind.LOCAL.arrow)
+    moments = opened.cast(pa.int64())
+    quarters = pc.divide(moments, _QUARTER_MS).dictionary_encode()
+    offsets = pa.array([_offset_ms(quarter, clock) for quarter in quarters.dictionary.to_pylist()], pa.int64())
+    return pc.add(moments, offsets.take(quarters.indices)).cast(Kind.LOCAL.arrow)
+
+
+def _offset_ms(quarter: int, clock: ZoneInfo) -> int:
+    offset = from_epoch_ms(quarter * _QUARTER_MS).astimezone(clock).utcoffset() or timedelta()
+    return offset // timedelta(milliseconds=1)

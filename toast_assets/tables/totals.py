@@ -123,7 +123,7 @@ def sales_discount(discount: AppliedDiscount) -> Decimal:
 
 def is_taken(payment: Payment) -> bool:
     """Whether the payment took money, or is about to."""
-    return payment.payment_status not in UNPAID_STATES and not payment.is_voided
+    return payment.payment_status not in UNPAID_STATES and (payment.void_info is None or not payment.is_voided)
 
 
 def refund_of(selection: Selection) -> tuple[Decimal, Decimal]:

@@ -192,6 +192,7 @@ def test_the_noise_of_binary_floating_point_is_rounded_away() -> None:
         (lambda made: encode(made | {"businessDate": 20251341})[0], Reason.UNREPRESENTABLE),
         (lambda made: encode(made | {"paidDate": "Greta's birthday"})[0], Reason.UNREPRESENTABLE),
         (lambda made: encode(made | {"openedDate": "Greta's birthday"})[0], Reason.UNREPRESENTABLE),
+        (lambda made: encode(made | {"openedDate": "0001-01-01T00:00:00Z"})[0], Reason.UNREPRESENTABLE),
         (lambda made: encode(made | {"numberOfGuests": 2**40})[0], Reason.UNREPRESENTABLE),
         (lambda made: encode(order(check() | {"totalAmount": Decimal(10) ** 16}))[0], Reason.UNREPRESENTABLE),
         (lambda made: b'{"guid":"deep","checks":' + b"[" * 100_000, Reason.UNREADABLE),
