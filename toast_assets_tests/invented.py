@@ -282,7 +282,8 @@ def _some_check(chance: random.Random) -> Json:
     made = check(*(items or [selection()]), payments=paid, guest=_some_guest(chance), voided=chance.random() < 0.01)
     made["selections"] = items
     if chance.random() < 0.1:
-        made["appliedDiscounts"] = [_some_discount(chance)]
+        room = sum((item["price"] for item in items if not (item["voided"] or item["deferred"])), Decimal(0))
+        made["appliedDiscounts"] = [_some_discount(chance, room)]
     if chance.random() < 0.1:
         made["appliedServiceCharges"] = [service_charge(_cents(chance, 5), gratuity=chance.random() < 0.5)]
     return made
@@ -302,14 +303,15 @@ def _some_selection(chance: random.Random) -> Json:
         item=ref("MenuItem", multiLocationId=f"4000000000{chance.randint(10, 40)}"),
     )
     if chance.random() < 0.1:
-        made["appliedDiscounts"] = [_some_discount(chance)]
+        taken_off = _some_discount(chance, made["price"])
+        made |= {"appliedDiscounts": [taken_off], "price": made["price"] - taken_off["discountAmount"]}
     if chance.random() < 0.03:
         made["refundDetails"] = refund_details(str(made["price"]), str(made["tax"]))
     return made
 
 
-def _some_discount(chance: random.Random) -> Json:
-    amount = _cents(chance, 2)
+def _some_discount(chance: random.Random, room: Decimal) -> Json:
+    amount = str(min(Decimal(_cents(chance, 2)), room))
     kind = chance.choice(["PERCENT", "FIXED", "OPEN_PERCENT", "OPEN_FIXED", "BOGO", "FIXED_TOTAL", "A_NEW_KIND"])
     made = discount(amount, taxed=amount, discountType=kind)
     if chance.random() < 0.3:

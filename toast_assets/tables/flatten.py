@@ -84,6 +84,15 @@ def tables_of(batch: RawOrders, orders: Iterable[Order]) -> dict[str, pa.RecordB
     walk = Walk()
     for order in orders:
         walk.add(order)
+    try:
+        return _tables(batch, walk)
+    except Unrepresentable:
+        raise
+    except (ValueError, ArithmeticError):
+        raise Unrepresentable("an amount is too large, or is no number") from None
+
+
+def _tables(batch: RawOrders, walk: Walk) -> dict[str, pa.RecordBatch]:
     amounts = _Amounts(walk)
     order_batch = _orders(batch, walk, amounts)
     check_batch = _checks(order_batch, walk, amounts)

@@ -64,8 +64,8 @@ def read(batch: RawOrders) -> tuple[list[Order], list[int], list[Rejection]]:
     for position, data in enumerate(batch.orders):
         try:
             order = decode_order(data)
-        except (msgspec.DecodeError, RecursionError) as error:
-            detail = str(error) if isinstance(error, msgspec.DecodeError) else "nested too deeply"
+        except (msgspec.DecodeError, RecursionError, ArithmeticError) as error:
+            detail = str(error) if isinstance(error, msgspec.DecodeError) else "nested too deeply, or an endless number"
             rejections.append(Rejection(batch.restaurant_guid, _guid(data), Reason.UNREADABLE, detail))
             continue
         if order.guid:

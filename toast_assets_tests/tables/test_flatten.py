@@ -207,6 +207,15 @@ def test_an_order_that_cannot_be_converted_is_rejected_and_the_others_go_on(spoi
     assert batch.tables["checks"].num_rows == 2
 
 
+@pytest.mark.parametrize("digits", ["1e16", '"NaN"', '"sNaN"', '"Infinity"', "1e99999", '"1e99999999999999999999"'])
+@pytest.mark.parametrize("field", ["preDiscountPrice", "tax", "quantity"])
+def test_an_amount_that_is_no_amount_rejects_its_order_alone(field: str, digits: str) -> None:
+    spoilt = b'{"guid":"o","checks":[{"guid":"c","selections":[{"guid":"s","%s":%s}]}]}'
+    batch = flat(order(), spoilt % (field.encode(), digits.encode()))
+    assert [rejection.order_guid for rejection in batch.rejections] == ["o"]
+    assert batch.tables["orders"].num_rows == 1
+
+
 def test_a_rejection_names_the_order_where_it_can() -> None:
     made = encode(order(guid="o-1") | {"checks": "none"})[0]
     assert [rejection.order_guid for rejection in flat(made).rejections] == ["o-1"]
