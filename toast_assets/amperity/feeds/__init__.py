@@ -1,0 +1,1 @@
+"""Flat feeds for Amperity, as pure functions of the orders: rows, schemas, courier configuration."""

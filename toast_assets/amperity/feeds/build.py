@@ -1,0 +1,88 @@
+"""Raw orders to the rows of all feeds, batch by batch: the one entry to this package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from toast_assets.amperity.feeds.customers import CUSTOMERS, NewestGuests, sightings
+from toast_assets.amperity.feeds.order_items import ORDER_ITEMS, order_items
+from toast_assets.amperity.feeds.sale import is_guest_order, sale
+from toast_assets.amperity.feeds.schema import Feed, Row
+from toast_assets.amperity.feeds.transactions import TRANSACTIONS, transactions
+from toast_assets.orders.model import Order
+from toast_assets.tables.clock import zone
+from toast_assets.tables.reading import RawOrders, Reason, Rejection, Unrepresentable, read
+
+FEEDS: dict[str, Feed] = {feed.name: feed for feed in (ORDER_ITEMS, TRANSACTIONS, CUSTOMERS)}
+_GUESTS_AT_A_TIME = 1000
+
+
+@dataclass(frozen=True)
+class FeedBatch:
+    """Rows by feed, the orders that were rejected, and the number of orders that are no guest's."""
+
+    rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    rejections: Sequence[Rejection] = ()
+    left_out: int = 0
+
+
+def feed_batches(batches: Iterable[RawOrders], brand: str) -> Iterator[FeedBatch]:
+    """The rows of ``order_items`` and ``transactions`` batch by batch, then those of ``customers``, a row per guest.
+
+    ``brand`` is what Amperity calls the purchase brand. An order that cannot be sent is a rejection in every feed, and
+    the others go on; so is every order of a restaurant whose time zone is unknown. Orders of the test mode and records
+    of wasted food are left out and counted.
+    """
+    with closing(NewestGuests()) as guests:
+        for batch in batches:
+            yield _of_batch(batch, brand, guests)
+        remaining = guests.rows()
+        while chunk := list(islice(remaining, _GUESTS_AT_A_TIME)):
+            yield FeedBatch({CUSTOMERS.name: chunk})
+
+
+def _of_batch(batch: RawOrders, brand: str, guests: NewestGuests) -> FeedBatch:
+    orders, _, rejections = read(batch)
+    rows: dict[str, list[Row]] = {ORDER_ITEMS.name: [], TRANSACTIONS.name: []}
+    wanted = [order for order in orders if is_guest_order(order)]
+    clock = zone(batch.timezone)
+    for order in wanted:
+        if clock is None:
+            detail = "the restaurant's time zone is missing or no IANA name"
+            rejections.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNKNOWN_TIME_ZONE, detail))
+            continue
+        try:
+            _add(rows, guests, batch, order, clock, brand)
+        except Unrepresentable as error:
+            rejections.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, str(error)))
+        except ArithmeticError:
+            detail = "an amount is too large, or is no number"
+            rejections.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, detail))
+    return FeedBatch(rows, rejections, len(orders) - len(wanted))
+
+
+def _add(
+    rows: dict[str, list[Row]], guests: NewestGuests, batch: RawOrders, order: Order, clock: ZoneInfo, brand: str
+) -> None:
+    """All rows of an order or none."""
+    context = sale(batch, order, clock, brand)
+    items = list(map(_finite, order_items(context)))
+    itemized = list(map(_finite, transactions(context)))
+    guests.add(sightings(context))
+    rows[ORDER_ITEMS.name] += items
+    rows[TRANSACTIONS.name] += itemized
+
+
+def _finite(row: Row) -> Row:
+    values: tuple[Any, ...] = msgspec.structs.astuple(row)
+    if any(isinstance(value, Decimal) and not value.is_finite() for value in values):
+        raise Unrepresentable("an amount is too large, or is no number")
+    return row

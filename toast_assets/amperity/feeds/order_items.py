@@ -1,0 +1,140 @@
+"""The feed ``order_items``: one row per item and per modifier, with every detail that Toast knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Annotated
+
+from toast_assets.amperity.feeds.sale import Sale, product_id
+from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, quantity, text
+from toast_assets.orders.model import Check, Selection
+from toast_assets.tables.reading import Unrepresentable
+from toast_assets.tables.totals import discount_sum
+from toast_assets.tables.walk import Line, lines
+
+
+class OrderItemRow(Row, frozen=True):
+    """An item or modifier as ordered."""
+
+    selection_id: Annotated[str, text("The item or modifier as ordered: Toast's selection GUID.", key=True)]
+    order_id: Annotated[str, text("The order: Toast's GUID, which never changes.")]
+    check_id: Annotated[str | None, text("The check within the order: Toast's GUID.")]
+    parent_selection_id: Annotated[str | None, text("For a modifier the row it belongs to; null for an item.")]
+    depth: Annotated[int, integer("0 for an item, 1 for its modifiers, 2 for theirs, ….")]
+    store_id: Annotated[str, text("The restaurant: Toast's GUID.")]
+    business_date: Annotated[str | None, day("The business date on the restaurant's calendar.")]
+    order_datetime: Annotated[str, moment("When the order was opened, on the restaurant's clock.")]
+    order_datetime_utc: Annotated[str, moment("When the order was opened, in UTC.")]
+    modified_at: Annotated[
+        str, moment("When the order was last modified, in UTC: the last-updated field, the latest row of a key wins.")
+    ]
+    modified_at_local: Annotated[str, moment("When the order was last modified, on the restaurant's clock.")]
+    product_id: Annotated[
+        str,
+        text(
+            "The item's key across restaurants (multiLocationId), else its GUID, else Toast's selection type, such as "
+            "TOAST_CARD_SELL, where there is no item."
+        ),
+    ]
+    product_name: Annotated[str | None, text("What the guest read.")]
+    menu_group_id: Annotated[str | None, text("The menu group it was ordered from: Toast's GUID.")]
+    sales_category_id: Annotated[str | None, text("The sales category: Toast's GUID.")]
+    selection_type: Annotated[str | None, text("Toast's selection type: NONE, OPEN_ITEM, SPECIAL_REQUEST, ….")]
+    quantity: Annotated[
+        Decimal | None, quantity("The quantity as Toast has it, fractional when weighed or split between checks.")
+    ]
+    unit_of_measure: Annotated[str | None, text("NONE, or the unit of a weighed quantity.")]
+    list_price: Annotated[
+        Decimal | None,
+        decimal(
+            "Gross price for the whole quantity, without tax. An item's includes its modifiers': sum depth 0 only."
+        ),
+    ]
+    discount_amount: Annotated[Decimal, decimal("Non-tax discounts on this very row, without those on the check.")]
+    net_price: Annotated[
+        Decimal | None,
+        decimal("Toast's price: for the whole quantity, with modifiers, after all discounts, without tax."),
+    ]
+    tax_amount: Annotated[Decimal | None, decimal("Tax on this row.")]
+    is_gift_card: Annotated[bool, flag("A gift card sold or topped up; not among the transactions.")]
+    is_deferred: Annotated[bool, flag("Deferred revenue; not among the transactions.")]
+    is_cancelled: Annotated[bool, flag("The row, its item, check or order was voided or deleted.")]
+    refund_amount: Annotated[
+        Decimal | None, decimal("Refunded of this row, without tax, as a positive amount; with its modifiers.")
+    ]
+    tax_refund_amount: Annotated[Decimal | None, decimal("Refunded tax, as a positive amount.")]
+    purchase_channel: Annotated[str, text("How it was ordered: Toast's source, or Unknown.")]
+    purchase_brand: Annotated[str, text("The brand, a setting.")]
+    currency: Annotated[str | None, text("The restaurant's ISO currency code, null where it is not known.")]
+    fk_customer: Annotated[
+        str | None, text("The order's one guest, as in transactions and customers; null where there is none.")
+    ]
+
+
+ORDER_ITEMS = Feed(
+    "order_items",
+    "One row per item and per modifier, to any depth, gift cards and voided ones included.",
+    OrderItemRow,
+    "A custom table: no semantic tags, joined to the others by order_id and fk_customer.",
+)
+
+
+def order_items(sale: Sale) -> Iterator[OrderItemRow]:
+    """The rows of one order.
+
+    Raises:
+        Unrepresentable: an item or modifier has no GUID, so that its row would have no key.
+    """
+    for check in sale.order.checks or ():
+        gone_above: list[bool] = []
+        for line in lines(check.selections):
+            # A modifier goes with its item: the flags of what is above it, by depth.
+            del gone_above[line.depth :]
+            gone_above.append(line.selection.is_gone or any(gone_above))
+            cancelled = sale.order.is_gone or check.is_gone or gone_above[-1]
+            yield _row(sale, check, line, cancelled)
+
+
+def _row(sale: Sale, check: Check, line: Line, cancelled: bool) -> OrderItemRow:
+    selection = line.selection
+    if not selection.guid:
+        raise Unrepresentable("an item or modifier has no guid")
+    refund = selection.refund_details
+    return OrderItemRow(
+        selection_id=selection.guid,
+        order_id=sale.order_id,
+        check_id=check.guid,
+        parent_selection_id=line.parent_guid,
+        depth=line.depth,
+        store_id=sale.store_id,
+        business_date=sale.business_date,
+        order_datetime=sale.order_datetime,
+        order_datetime_utc=sale.order_datetime_utc,
+        modified_at=sale.modified_at,
+        modified_at_local=sale.modified_at_local,
+        product_id=product_id(selection),
+        product_name=selection.name,
+        menu_group_id=selection.item_group.guid if selection.item_group else None,
+        sales_category_id=selection.sales_category.guid if selection.sales_category else None,
+        selection_type=selection.selection_type,
+        quantity=selection.quantity,
+        unit_of_measure=selection.unit_of_measure,
+        list_price=selection.pre_discount_price,
+        discount_amount=discount_sum(selection.applied_discounts),
+        net_price=selection.price,
+        tax_amount=selection.tax,
+        is_gift_card=selection.is_gift_card,
+        is_deferred=_is_deferred(selection),
+        is_cancelled=cancelled,
+        refund_amount=refund.refund_amount if refund else None,
+        tax_refund_amount=refund.tax_refund_amount if refund else None,
+        purchase_channel=sale.channel,
+        purchase_brand=sale.brand,
+        currency=sale.currency,
+        fk_customer=sale.fk_customer,
+    )
+
+
+def _is_deferred(selection: Selection) -> bool:
+    return not selection.is_revenue

@@ -1,0 +1,108 @@
+"""What all feeds say of an order in the same way: store, times, channel, guest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from toast_assets.orders.model import Order, Selection
+from toast_assets.tables.clock import local
+from toast_assets.tables.guests import guest_key, order_customer
+from toast_assets.tables.reading import RawOrders, Unrepresentable
+from toast_assets.tables.times import business_day, instant
+
+UNKNOWN_CHANNEL = "Unknown"
+UNKNOWN_PRODUCT = "UNKNOWN_ITEM"
+
+
+@dataclass(frozen=True)
+class Sale:
+    """An order with the context that Toast leaves out of it. Times are text as Amperity reads it."""
+
+    order: Order
+    order_id: str
+    store_id: str
+    brand: str
+    currency: str | None
+    channel: str
+    business_date: str | None
+    order_datetime: str
+    order_datetime_utc: str
+    modified_at: str
+    modified_at_local: str
+    fk_customer: str | None
+
+
+def sale(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -> Sale:
+    """The order in its context.
+
+    Raises:
+        Unrepresentable: the order has no time, no modified time, or one that is none.
+    """
+    opened = _first_time(order)
+    modified = _time(order.modified_date)
+    if opened is None or modified is None or order.guid is None:
+        raise Unrepresentable("the order has no time at which it was opened or modified")
+    try:
+        business_date = business_day(order.business_date)
+    except ValueError:
+        raise Unrepresentable("the business date is no date") from None
+    return Sale(
+        order,
+        order.guid,
+        batch.restaurant_guid,
+        brand,
+        batch.currency,
+        order.source or UNKNOWN_CHANNEL,
+        business_date.isoformat() if business_date is not None else None,
+        _clock_text(opened, clock),
+        timestamp(opened),
+        timestamp(modified),
+        _clock_text(modified, clock),
+        guest_key(order_customer(order)),
+    )
+
+
+def is_guest_order(order: Order) -> bool:
+    """Whether a guest ordered at all: orders of the test mode and records of wasted food are sent nowhere."""
+    return not (order.created_in_test_mode or order.excess_food)
+
+
+def product_id(selection: Selection) -> str:
+    """The item's key across restaurants, else its GUID, else what kind of selection it is: never empty.
+
+    Toast: gift cards and special requests have no item.
+    """
+    item = selection.item
+    if item is not None and (item.multi_location_id or item.guid):
+        return item.multi_location_id or item.guid or UNKNOWN_PRODUCT
+    kind = selection.selection_type
+    return kind if kind and kind != "NONE" else UNKNOWN_PRODUCT
+
+
+def timestamp(moment: datetime) -> str:
+    """``yyyy-MM-dd HH:mm:ss.SSS``, without an offset."""
+    return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
+
+
+def _clock_text(moment: datetime, clock: ZoneInfo) -> str:
+    try:
+        return timestamp(local(moment, clock))
+    except OverflowError:
+        raise Unrepresentable("a time is beyond the calendar") from None
+
+
+def _first_time(order: Order) -> datetime | None:
+    for text in (order.opened_date, order.created_date, order.paid_date, order.closed_date, order.modified_date):
+        moment = _time(text)
+        if moment is not None:
+            return moment
+    return None
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        return instant(text)
+    except ValueError as error:
+        raise Unrepresentable(str(error)) from None

@@ -1,0 +1,111 @@
+"""How a feed is declared: its row is a struct whose fields say what they hold, and all documentation follows.
+
+A row writes every key, in the order of its fields, null where nothing is known: Amperity takes the first record for
+the schema. Field names are lower-case letters, digits and underscores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import msgspec
+
+# Numbers keep their digits: 12.10 is written as 12.10, not as text and not by way of a binary float.
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+LAST_UPDATED = "modified_at"
+
+
+@dataclass(frozen=True)
+class Field:
+    """What one field of a row holds: its documented type, a description with the rule applied, Amperity's tag."""
+
+    type: str
+    description: str
+    tag: str = ""
+    key: bool = False
+
+
+def text(description: str, tag: str = "", *, key: bool = False) -> Field:
+    """A string; ids, postal codes and phones are strings too."""
+    return Field("string", description, tag, key)
+
+
+def decimal(description: str, tag: str = "") -> Field:
+    """An exact amount in currency units."""
+    return Field("decimal(18,4)", description, tag)
+
+
+def quantity(description: str, tag: str = "") -> Field:
+    """An exact quantity, which may be a fraction."""
+    return Field("decimal(18,6)", description, tag)
+
+
+def integer(description: str, tag: str = "") -> Field:
+    """A whole number."""
+    return Field("integer", description, tag)
+
+
+def flag(description: str, tag: str = "") -> Field:
+    """True or false, never null."""
+    return Field("boolean", description, tag)
+
+
+def moment(description: str, tag: str = "") -> Field:
+    """A time, written ``yyyy-MM-dd HH:mm:ss.SSS``."""
+    return Field("datetime", description, tag)
+
+
+def day(description: str, tag: str = "") -> Field:
+    """A date, written ``2025-09-19``."""
+    return Field("date", description, tag)
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One record of a feed."""
+
+
+@dataclass(frozen=True)
+class FeedColumn:
+    """One field of a feed, by name."""
+
+    name: str
+    field: Field
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A feed: what one row is, the struct of its rows, and the Amperity table that it is meant for."""
+
+    name: str
+    description: str
+    row: type[Row]
+    purpose: str
+
+    @cached_property
+    def columns(self) -> tuple[FeedColumn, ...]:
+        """The fields, in the order in which they are written."""
+        hints = get_type_hints(self.row, include_extras=True)
+        return tuple(FeedColumn(one.name, _field(hints[one.name])) for one in msgspec.structs.fields(self.row))
+
+    @cached_property
+    def key(self) -> str:
+        """The name of the key field."""
+        return next(column.name for column in self.columns if column.field.key)
+
+    def key_of(self, row: Row) -> str:
+        """The key of ``row``."""
+        value: str = getattr(row, self.key)
+        return value
+
+
+def encode(row: Row) -> bytes:
+    """``row`` as one line of NDJSON, without the line feed: one JSON object, every key in fixed order."""
+    return _ENCODER.encode(row)
+
+
+def _field(hint: Any) -> Field:
+    if get_origin(hint) is Annotated:
+        return next(one for one in get_args(hint) if isinstance(one, Field))
+    raise TypeError("a field of a feed is declared as Annotated[type, text(...)] or the like")

@@ -1,0 +1,278 @@
+"""The feed ``transactions``: shaped for Amperity's Unified Itemized Transactions.
+
+One row per order, product and kind. What was ordered is a purchase, and stays one whatever becomes of it; what was
+voided or deleted, and what was refunded, is taken back by rows of its own, with values of 0 and below. So the rows
+of an order add up to what it came to, in whichever week Amperity first saw it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
+from typing import Annotated
+
+from toast_assets.amperity.feeds.sale import Sale, product_id
+from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, text
+from toast_assets.amperity.feeds.shares import shares
+from toast_assets.orders.model import Check, Selection
+from toast_assets.tables.totals import (
+    ZERO,
+    check_totals,
+    discount_sum,
+    is_taken,
+    line_net_sales,
+    refund_amounts,
+    refund_of,
+)
+
+UNITEMIZED_REFUND = "UNITEMIZED_REFUND"
+_ONE = Decimal(1)
+
+
+class Kind(StrEnum):
+    """What a row stands for."""
+
+    PURCHASE = "purchase"
+    RETURN = "return"
+    CANCELLATION = "cancellation"
+
+
+class TransactionRow(Row, frozen=True):
+    """What an order has of one product and kind."""
+
+    transaction_item_id: Annotated[str, text("order_id|product_id|kind: the row's key.", key=True)]
+    order_id: Annotated[str, text("The order: Toast's GUID, which never changes.", "txn-item/order-id")]
+    order_datetime: Annotated[
+        str, moment("When the order was opened, on the restaurant's clock.", "txn-item/order-datetime")
+    ]
+    order_datetime_utc: Annotated[str, moment("When the order was opened, in UTC.")]
+    business_date: Annotated[str | None, day("The business date on the restaurant's calendar.")]
+    product_id: Annotated[
+        str,
+        text(
+            "The item's key across restaurants (multiLocationId), else its GUID, else Toast's selection type where "
+            "there is no item. UNITEMIZED_REFUND for refunded money that Toast ties to no item.",
+            "txn-item/product-id",
+        ),
+    ]
+    product_name: Annotated[str | None, text("What the guest read.", "txn-item/product-name")]
+    product_category: Annotated[
+        str | None,
+        text(
+            "The sales category's GUID, else the menu group's: Toast's orders have no names.",
+            "txn-item/product-category",
+        ),
+    ]
+    item_quantity: Annotated[
+        int,
+        integer(
+            "Units, summed. Weighed items count 1 each; fractions of items split between checks are summed, then "
+            "rounded half up, to 1 at least. Negative in returns of whole items and in cancellations, 0 in partial "
+            "refunds.",
+            "txn-item/item-quantity",
+        ),
+    ]
+    item_list_price: Annotated[
+        Decimal,
+        decimal("Gross price of all units with their modifiers, without tax.", "txn-item/item-list-price"),
+    ]
+    item_discount_amount: Annotated[
+        Decimal,
+        decimal(
+            "Non-tax discounts on the items, and their share of the discounts on their check.",
+            "txn-item/item-discount-amount",
+        ),
+    ]
+    item_revenue: Annotated[
+        Decimal,
+        decimal(
+            "item_list_price - item_discount_amount: after all discounts, without tax, tips and service charges. In a "
+            "return the amount refunded.",
+            "txn-item/item-revenue",
+        ),
+    ]
+    item_tax_amount: Annotated[
+        Decimal | None,
+        decimal("Tax on the items; null for UNITEMIZED_REFUND, of which it is not known.", "txn-item/item-tax-amount"),
+    ]
+    order_discount_amount: Annotated[
+        Decimal,
+        decimal(
+            "The row's share of the discounts on the order's checks, which item_discount_amount contains already: sum "
+            "it over an order, never subtract it.",
+            "txn-item/order-discount-amount",
+        ),
+    ]
+    is_return: Annotated[bool, flag("Refunded: values are 0 or below.", "txn-item/is-return")]
+    is_cancellation: Annotated[bool, flag("Voided or deleted: values are 0 or below.", "txn-item/is-cancellation")]
+    store_id: Annotated[str, text("The restaurant: Toast's GUID.", "txn-item/store-id")]
+    purchase_channel: Annotated[
+        str, text("How it was ordered: Toast's source, or Unknown.", "txn-item/purchase-channel")
+    ]
+    purchase_brand: Annotated[str, text("The brand, a setting.", "txn-item/purchase-brand")]
+    payment_method: Annotated[str | None, text("The type of the order's largest payment.", "txn-item/payment-method")]
+    currency: Annotated[
+        str | None, text("The restaurant's ISO currency code, null where it is not known.", "txn-item/currency")
+    ]
+    fk_customer: Annotated[
+        str | None,
+        text(
+            "The order's one guest: of its first check that still stands and names one. Toast's GUID, else a SHA-256 "
+            "of e-mail or phone; null where nobody is named.",
+            "fk-customer",
+        ),
+    ]
+    modified_at: Annotated[
+        str, moment("When the order was last modified, in UTC: the last-updated field, the latest row of a key wins.")
+    ]
+    modified_at_local: Annotated[str, moment("When the order was last modified, on the restaurant's clock.")]
+
+
+TRANSACTIONS = Feed(
+    "transactions",
+    "One row per order, product and kind: purchase, return, cancellation.",
+    TransactionRow,
+    "Unified Itemized Transactions.",
+)
+
+
+@dataclass
+class _Sum:
+    """What is summed into one row; ``units`` may be fractional until the end."""
+
+    units: Decimal = ZERO
+    list_price: Decimal = ZERO
+    discount: Decimal = ZERO
+    tax: Decimal | None = ZERO
+    order_discount: Decimal = ZERO
+    name: str | None = None
+    category: str | None = None
+
+    def add(self, other: _Sum, sign: int) -> None:
+        self.units += sign * other.units
+        self.list_price += sign * other.list_price
+        self.discount += sign * other.discount
+        self.order_discount += sign * other.order_discount
+        self.tax = None if self.tax is None or other.tax is None else self.tax + sign * other.tax
+        self.name = self.name or other.name
+        self.category = self.category or other.category
+
+
+_Sums = dict[tuple[str, Kind], _Sum]
+
+
+def transactions(sale: Sale) -> list[TransactionRow]:
+    """The rows of one order, by product in the order's own sequence."""
+    sums: _Sums = {}
+    for check in sale.order.checks or ():
+        _add_check(sums, check, gone=sale.order.is_gone or check.is_gone)
+    method = _payment_method(sale)
+    return [_row(sale, product, kind, amounts, method) for (product, kind), amounts in sums.items()]
+
+
+def _add_check(sums: _Sums, check: Check, *, gone: bool) -> None:
+    items = [selection for selection in check.selections or () if selection.is_revenue]
+    off_check = shares(discount_sum(check.applied_discounts), [_weight(item) for item in items])
+    for item, share in zip(items, off_check, strict=True):
+        product, line = product_id(item), _line(item, share)
+        cancelled = gone or item.is_gone
+        if line.list_price < 0:
+            # Money given back over the counter. Voided it is a row of nothing: no cancellation can be positive.
+            _sum(sums, product, Kind.RETURN).add(_Sum() if cancelled else line, 1)
+            continue
+        _sum(sums, product, Kind.PURCHASE).add(line, 1)
+        if cancelled:
+            _sum(sums, product, Kind.CANCELLATION).add(line, -1)
+        else:
+            _add_refund(sums, item, product, line)
+    if not gone:
+        _add_unitemized_refund(sums, check)
+
+
+def _line(item: Selection, share: Decimal) -> _Sum:
+    category = item.sales_category or item.item_group
+    net = line_net_sales(item)
+    line = _Sum(_units(item), item.pre_discount_price or ZERO, ZERO, item.tax or ZERO, share, item.name)
+    line.category = category.guid if category is not None else None
+    if line.list_price < 0:
+        line.units, line.list_price, line.tax = -abs(line.units), net, -abs(line.tax or ZERO)
+    else:
+        line.discount = line.list_price - net + share
+    return line
+
+
+def _add_refund(sums: _Sums, item: Selection, product: str, line: _Sum) -> None:
+    amount, tax = refund_of(item)
+    if amount or tax:
+        whole = amount >= line.list_price - line.discount > 0
+        back = _Sum(line.units if whole else ZERO, amount, ZERO, tax, ZERO, line.name, line.category)
+        _sum(sums, product, Kind.RETURN).add(back, -1)
+
+
+def _add_unitemized_refund(sums: _Sums, check: Check) -> None:
+    refunded = check_totals(check).refund_amount
+    if not refunded:
+        return
+    itemized = [refund_of(item) for item in check.selections or ()]
+    itemized += [refund_amounts(charge.refund_details) for charge in check.applied_service_charges or ()]
+    rest = refunded - sum((amount + tax for amount, tax in itemized), ZERO)
+    if rest > 0:
+        back = _Sum(list_price=rest, tax=None, name="Refund without items")
+        _sum(sums, UNITEMIZED_REFUND, Kind.RETURN).add(back, -1)
+
+
+def _sum(sums: _Sums, product: str, kind: Kind) -> _Sum:
+    return sums.setdefault((product, kind), _Sum())
+
+
+def _weight(item: Selection) -> Decimal:
+    return ZERO if item.is_gone else max(line_net_sales(item), ZERO)
+
+
+def _units(item: Selection) -> Decimal:
+    quantity = _ONE if item.quantity is None else abs(item.quantity)
+    weighed = item.unit_of_measure not in {None, "", "NONE"}
+    return _ONE if weighed and quantity > 0 else quantity
+
+
+def _whole(units: Decimal) -> int:
+    rounded = int(abs(units).quantize(_ONE, ROUND_HALF_UP))
+    return (-1 if units < 0 else 1) * max(rounded, 1 if units else 0)
+
+
+def _payment_method(sale: Sale) -> str | None:
+    checks: Sequence[Check] = sale.order.checks or ()
+    taken = [payment for check in checks for payment in check.payments or () if is_taken(payment)]
+    largest = max(taken, key=lambda payment: payment.amount or ZERO, default=None)
+    return largest.type if largest is not None else None
+
+
+def _row(sale: Sale, product: str, kind: Kind, amounts: _Sum, method: str | None) -> TransactionRow:
+    return TransactionRow(
+        transaction_item_id=f"{sale.order_id}|{product}|{kind}",
+        order_id=sale.order_id,
+        order_datetime=sale.order_datetime,
+        order_datetime_utc=sale.order_datetime_utc,
+        business_date=sale.business_date,
+        product_id=product,
+        product_name=amounts.name,
+        product_category=amounts.category,
+        item_quantity=_whole(amounts.units),
+        item_list_price=amounts.list_price,
+        item_discount_amount=amounts.discount,
+        item_revenue=amounts.list_price - amounts.discount,
+        item_tax_amount=amounts.tax,
+        order_discount_amount=amounts.order_discount,
+        is_return=kind is Kind.RETURN,
+        is_cancellation=kind is Kind.CANCELLATION,
+        store_id=sale.store_id,
+        purchase_channel=sale.channel,
+        purchase_brand=sale.brand,
+        payment_method=method,
+        currency=sale.currency,
+        fk_customer=sale.fk_customer,
+        modified_at=sale.modified_at,
+        modified_at_local=sale.modified_at_local,
+    )

@@ -1,0 +1,76 @@
+"""What Amperity is told to load is what is written."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from toast_assets.amperity.feeds.build import FEEDS
+from toast_assets.amperity.feeds.couriers import PATH, feed_key, file_pattern, load_settings, render
+from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed
+
+ROOT = Path(__file__).parents[3]
+REQUIRED = {
+    *("order-id", "order-datetime", "product-id", "item-quantity", "item-revenue", "order-discount-amount"),
+    *("is-return", "is-cancellation", "store-id", "purchase-channel", "purchase-brand"),
+}
+
+
+def matches(pattern: str, key: str, day: date) -> bool:
+    """A courier's pattern, read as Amperity does for one day: quoted text is literal, ``*`` stays in its segment."""
+    parts = []
+    for quoted, free in re.findall(r"'([^']*)'|([^']+)", pattern):
+        text = quoted or free.replace("yyyy", f"{day:%Y}").replace("MM", f"{day:%m}").replace("dd", f"{day:%d}")
+        parts.append(re.escape(text).replace(r"\*", "[^/]*"))
+    return re.fullmatch("".join(parts), key) is not None
+
+
+def test_the_document_is_in_step_with_the_code() -> None:
+    assert (ROOT / PATH).read_text(encoding="utf-8") == render(), (
+        f"python -m toast_assets.amperity.feeds.couriers {PATH}"
+    )
+
+
+@pytest.mark.parametrize("feed", FEEDS)
+@pytest.mark.parametrize("prefix", ["toast-orders/", "", "brand/toast/"])
+def test_a_files_key_matches_its_own_pattern_and_no_other(feed: str, prefix: str) -> None:
+    day = date(2025, 9, 22)
+    key = feed_key(prefix, feed, day, "r-1")
+    assert key == f"{prefix}amperity/{feed}/2025/09/22/{feed}_r-1.ndjson.gz"
+    assert [other for other in FEEDS if matches(file_pattern(prefix, other), key, day)] == [feed]
+    assert not matches(file_pattern(prefix, feed), key, date(2025, 9, 23))
+
+
+def test_nothing_else_in_the_bucket_matches_a_pattern() -> None:
+    day = date(2025, 9, 22)
+    for other in ("manifests/week=2025-09-15.json", "amperity/order_items/2025/09/22/sub/order_items_1.ndjson.gz"):
+        assert not any(matches(file_pattern("toast-orders/", feed), f"toast-orders/{other}", day) for feed in FEEDS)
+
+
+@pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS)
+def test_every_feed_has_one_key_and_a_last_updated_moment(feed: Feed) -> None:
+    assert [column.name for column in feed.columns if column.field.key] == [feed.key]
+    assert {column.name: column.field.type for column in feed.columns}[LAST_UPDATED] == "datetime"
+    assert load_settings(feed.name)[0]["object/land-as"]["file/content-type"] == "application/x-ndjson"
+
+
+def test_transactions_have_every_tag_that_amperity_requires_and_are_named_after_them() -> None:
+    tags = {column.field.tag: column.name for column in FEEDS["transactions"].columns if column.field.tag}
+    assert {f"txn-item/{tag}" for tag in REQUIRED} | {"fk-customer"} <= set(tags)
+    for tag, name in tags.items():
+        assert name == tag.removeprefix("txn-item/").replace("-", "_")
+
+
+def test_personal_data_is_in_customers_alone() -> None:
+    personal = {"given-name", "surname", "email", "phone", "address", "address2", "city", "state", "postal"}
+    for name, feed in FEEDS.items():
+        tags = {column.field.tag for column in feed.columns}
+        assert (personal <= tags) if name == "customers" else not (personal & tags)
+
+
+@pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS)
+def test_every_field_is_described(feed: Feed) -> None:
+    assert all(column.field.description.endswith(".") for column in feed.columns)

@@ -1,0 +1,98 @@
+"""The customers: one row per guest, the newest wins, and nothing that is known is forgotten."""
+
+from __future__ import annotations
+
+import itertools
+from hashlib import sha256
+
+import pytest
+
+from toast_assets_tests.amperity.feeds.rows import only, rows
+from toast_assets_tests.guide import guide_order
+from toast_assets_tests.invented import Json, check, customer, order
+
+MONDAY, TUESDAY, FRIDAY = (f"2025-09-{day}T12:00:00.000+0000" for day in (15, 16, 19))
+ADDRESS = {"address1": "1 Example Road", "city": "Sampleton", "state": "MA", "zipCode": "01234", "address2": ""}
+
+
+def visit(guest: Json | None, modified: str = MONDAY, **more: object) -> Json:
+    return order(check(guest=guest), modifiedDate=modified, **more)  # type: ignore[arg-type]
+
+
+def test_a_guest_is_one_row_however_many_orders_there_are() -> None:
+    guest = customer(guid="g")
+    assert only("customers", visit(guest), visit(guest, FRIDAY))["customer_id"] == "g"
+
+
+def test_the_newest_order_says_what_a_guest_is_called_whatever_comes_first() -> None:
+    visits = [
+        visit(customer(guid="g", firstName="Old", email="old@example.com"), MONDAY),
+        visit(customer(guid="g", firstName="Newer", email="newer@example.com"), TUESDAY),
+        visit(customer(guid="g", firstName="New", email=None), FRIDAY),
+    ]
+    for sequence in itertools.permutations(visits):
+        row = only("customers", *sequence)
+        assert (row["given_name"], row["email"]) == ("New", None)
+        assert row["modified_at"] == "2025-09-19 12:00:00.000"
+        assert row["modified_at_local"] == "2025-09-19 08:00:00.000"
+
+
+def test_an_address_outlives_orders_without_one() -> None:
+    for sequence in itertools.permutations(
+        [
+            visit(customer(guid="g"), TUESDAY, deliveryInfo=ADDRESS),
+            visit(customer(guid="g", firstName="New"), FRIDAY),
+            visit(customer(guid="g"), MONDAY, deliveryInfo=ADDRESS | {"address1": "Old Lane"}),
+        ]
+    ):
+        row = only("customers", *sequence)
+        assert (row["address"], row["postal"], row["given_name"]) == ("1 Example Road", "01234", "New")
+        assert row["address2"] is None
+
+
+def test_an_order_that_knows_a_guest_by_guid_alone_takes_nothing_away() -> None:
+    row = only("customers", visit({"guid": "g"}, FRIDAY), visit(customer(guid="g"), MONDAY))
+    assert (row["given_name"], row["modified_at"]) == ("Greta", "2025-09-15 12:00:00.000")
+
+
+def test_a_row_that_knows_only_a_guid_can_never_replace_a_better_one() -> None:
+    row = only("customers", visit({"guid": "g"}, FRIDAY))
+    assert row["modified_at"] == row["modified_at_local"] == "1970-01-01 00:00:00.000"
+    assert row["fk_customer"] == "g"
+    assert row["email"] is None
+
+
+def test_a_guest_without_a_guid_is_known_by_e_mail_else_by_phone() -> None:
+    by_mail = visit(customer("Greta@Example.com ", guid=None))
+    by_phone = visit(customer(None, guid=None))
+    keys = {row["customer_id"] for row in rows("customers", by_mail, by_phone)}
+    assert keys == {sha256(text).hexdigest() for text in (b"greta@example.com", b"6175550123")}
+
+
+def test_a_guest_of_whom_only_the_name_is_known_is_no_customer() -> None:
+    made = visit(customer(None, guid=None, phone=None))
+    assert rows("customers", made) == []
+    assert only("transactions", made)["fk_customer"] is None
+
+
+def test_every_guest_of_an_order_has_a_row_and_the_address_is_the_first_ones() -> None:
+    made = order(check(guest=customer(guid="a")), check(guest=customer(guid="b")), deliveryInfo=ADDRESS)
+    assert {row["customer_id"]: row["address"] for row in rows("customers", made)} == {"a": "1 Example Road", "b": None}
+
+
+@pytest.mark.parametrize(("flag"), ["voided", "deleted"])
+def test_a_guest_of_a_voided_order_is_still_a_guest(flag: str) -> None:
+    assert only("customers", visit(customer(guid="g")) | {flag: True})["customer_id"] == "g"
+
+
+def test_every_customer_key_of_the_transactions_has_its_row() -> None:
+    made = [visit(customer(guid="a")), visit({"guid": "b"}), visit(customer(guid=None)), visit(None), guide_order()]
+    keys = {row["fk_customer"] for row in rows("transactions", *made)} - {None}
+    assert keys == {row["customer_id"] for row in rows("customers", *made)}
+
+
+def test_e_mail_and_phone_are_normalised_and_null_when_they_are_none() -> None:
+    row = only("customers", visit(customer(" Greta@Example.COM", phone="+1-617-555-0123")))
+    assert (row["email"], row["phone"]) == ("greta@example.com", "6175550123")
+    row = only("customers", visit(customer("none", phone="000-000-0000")))
+    assert (row["email"], row["phone"]) == (None, None)

@@ -1,0 +1,53 @@
+"""The order items: every item and modifier, with the key that never changes."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from toast_assets_tests.amperity.feeds.rows import batches, lines, only, rows
+from toast_assets_tests.guide import guide_order
+from toast_assets_tests.invented import check, gift_card, modifier, order, refund_details, selection
+
+
+def test_every_item_and_modifier_is_a_row_with_its_place() -> None:
+    item = selection(
+        displayName="item", modifiers=[modifier(displayName="outer", modifiers=[modifier(displayName="inner")])]
+    )
+    found = [(row["product_name"], row["depth"]) for row in rows("order_items", order(check(item)))]
+    assert found == [("item", 0), ("outer", 1), ("inner", 2)]
+    parents = [row["parent_selection_id"] for row in rows("order_items", order(check(item)))]
+    assert parents == [None, item["guid"], item["modifiers"][0]["guid"]]
+
+
+def test_the_key_is_the_selections_guid() -> None:
+    item = selection()
+    assert only("order_items", order(check(item)))["selection_id"] == item["guid"]
+
+
+def test_gift_cards_are_rows_and_are_marked() -> None:
+    row = only("order_items", order(check(gift_card())))
+    assert (row["is_gift_card"], row["is_deferred"], row["product_id"]) == (True, True, "TOAST_CARD_SELL")
+
+
+def test_what_is_voided_at_any_level_is_marked_with_all_that_is_below_it() -> None:
+    tree = selection(modifiers=[modifier(voided=True, modifiers=[modifier()]), modifier()])
+    found = rows("order_items", order(check(tree, selection())))
+    assert [row["is_cancelled"] for row in found] == [False, True, True, False, False]
+    assert all(row["is_cancelled"] for row in rows("order_items", order(check(tree) | {"voided": True})))
+    assert all(row["is_cancelled"] for row in rows("order_items", order(check(tree), deleted=True)))
+
+
+def test_quantities_and_prices_keep_the_digits_that_toast_sent() -> None:
+    made = order(check(selection("12.10", quantity="0.3750", unitOfMeasure="LB")))
+    (line,) = lines("order_items", batches(made))
+    assert b'"quantity":0.3750,' in line
+    assert b'"list_price":12.10,' in line
+
+
+def test_a_refund_is_shown_as_a_positive_amount() -> None:
+    row = only("order_items", order(check(selection(refundDetails=refund_details("3.00", "0.24")))))
+    assert (row["refund_amount"], row["tax_refund_amount"]) == (3, Decimal("0.24"))
+
+
+def test_the_guides_example_has_its_rows() -> None:
+    assert [row["product_name"] for row in rows("order_items", guide_order())] == ["Flatbread", "Olives"]
