@@ -51,15 +51,19 @@ def flatten(batches: Iterable[RawOrders]) -> Iterator[FlatBatch]:
 
     An order that cannot be read or converted is a rejection, and the rest of its batch goes on.
     """
-    for batch in batches:
-        orders, _, rejections = read(batch)
-        try:
-            tables = tables_of(batch, orders)
-        except Unrepresentable:
-            orders, misfits = _one_by_one(batch, orders)
-            rejections.extend(misfits)
-            tables = tables_of(batch, orders)
-        yield FlatBatch(tables, tuple(rejections))
+    # A function of its own frees a batch's orders before the next ones are decoded into the same memory.
+    return map(_flat, batches)
+
+
+def _flat(batch: RawOrders) -> FlatBatch:
+    orders, rejections = read(batch)
+    try:
+        tables = tables_of(batch, orders)
+    except Unrepresentable:
+        orders, misfits = _one_by_one(batch, orders)
+        rejections.extend(misfits)
+        tables = tables_of(batch, orders)
+    return FlatBatch(tables, tuple(rejections))
 
 
 def _one_by_one(batch: RawOrders, orders: Iterable[Order]) -> tuple[list[Order], list[Rejection]]:

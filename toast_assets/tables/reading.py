@@ -56,12 +56,11 @@ class _Identity(msgspec.Struct):
     guid: str | None = None
 
 
-def read(batch: RawOrders) -> tuple[list[Order], list[int], list[Rejection]]:
-    """The readable orders of ``batch``, their positions in it, and a rejection for each of the others."""
+def read(batch: RawOrders) -> tuple[list[Order], list[Rejection]]:
+    """The readable orders of ``batch``, and a rejection for each of the others."""
     orders: list[Order] = []
-    positions: list[int] = []
     rejections: list[Rejection] = []
-    for position, data in enumerate(batch.orders):
+    for data in batch.orders:
         try:
             order = decode_order(data)
         except (msgspec.DecodeError, RecursionError, ArithmeticError) as error:
@@ -70,10 +69,9 @@ def read(batch: RawOrders) -> tuple[list[Order], list[int], list[Rejection]]:
             continue
         if order.guid:
             orders.append(order)
-            positions.append(position)
         else:
             rejections.append(Rejection(batch.restaurant_guid, None, Reason.NO_KEY, "the order has no guid"))
-    return orders, positions, rejections
+    return orders, rejections
 
 
 def _guid(data: bytes) -> str | None:

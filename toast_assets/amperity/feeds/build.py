@@ -50,7 +50,7 @@ def feed_batches(batches: Iterable[RawOrders], brand: str) -> Iterator[FeedBatch
 
 
 def _of_batch(batch: RawOrders, brand: str, guests: NewestGuests) -> FeedBatch:
-    orders, _, rejections = read(batch)
+    orders, rejections = read(batch)
     rows: dict[str, list[Row]] = {ORDER_ITEMS.name: [], TRANSACTIONS.name: []}
     wanted = [order for order in orders if is_guest_order(order)]
     clock = zone(batch.timezone)
