@@ -86,6 +86,10 @@ class ToastIncompleteError(ToastError):
     """A restaurant's week could not be proved complete within the retry budget."""
 
 
+class UnrepresentableError(ToastAssetsError):
+    """A value of one record that the declared type cannot hold; that record is rejected and the others go on."""
+
+
 class ExportError(ToastAssetsError):
     """An export is missing, or does not belong to the raw orders that are stored."""
 

@@ -101,7 +101,7 @@ class CurbsidePickup(_Toast, frozen=True):
 
 
 class Customer(_Toast, frozen=True):
-    """A guest; every field may be null, ``guid`` included (contract: mainly on takeout and delivery)."""
+    """A guest; every field may be null, ``guid`` included. Toast has them mainly on takeout and delivery."""
 
     guid: str | None = None
     first_name: str | None = None
@@ -209,7 +209,7 @@ class Selection(_Toast, frozen=True):
 
     @property
     def is_gift_card(self) -> bool:
-        """A gift card sold or topped up (contract: ``item`` is null, ``deferred`` is set)."""
+        """A gift card sold or topped up. Toast: ``item`` is null then, and ``deferred`` set."""
         return self.selection_type in GIFT_CARD_TYPES
 
     @property
@@ -327,7 +327,7 @@ class Check(_Toast, frozen=True):
 
 
 class Order(_Toast, frozen=True):
-    """One order. Nothing in it says which restaurant it belongs to (contract), so that travels beside it."""
+    """One order. Nothing in it says which restaurant it belongs to, so that travels beside it."""
 
     guid: str | None = None
     external_id: str | None = None

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from toast_assets.errors import UnrepresentableError
 from toast_assets.tables.arrays import Kind, empty, to_array
-from toast_assets.tables.reading import Unrepresentable
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Table:
         A given column is a list, an Arrow array, or a function of the arrays of all columns that are not functions.
 
         Raises:
-            Unrepresentable: a value does not fit its column's type.
+            UnrepresentableError: a value does not fit its column's type.
         """
         attributes = Attributes(rows)
         arrays: dict[str, pa.Array] = {}
@@ -124,7 +124,7 @@ class Table:
             return convert()
         except (ValueError, OverflowError, ArithmeticError, pa.ArrowException):
             # The error of pyarrow repeats the value, which may be a guest's.
-            raise Unrepresentable(f"a value of {self.name}.{column.name} is no {column.kind.name}") from None
+            raise UnrepresentableError(f"a value of {self.name}.{column.name} is no {column.kind.name}") from None
 
 
 def _array(kind: Kind, values: Any, rows: int) -> pa.Array:

@@ -13,11 +13,12 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.model import GIFT_CARD_TYPES, NO_REVENUE_TYPES, Order, ServiceCharge
 from toast_assets.tables.arrays import Kind, to_array
 from toast_assets.tables.clock import zone
 from toast_assets.tables.guests import guest_key
-from toast_assets.tables.reading import RawOrders, Reason, Rejection, Unrepresentable, read
+from toast_assets.tables.reading import RawOrders, Reason, Rejection, read
 from toast_assets.tables.schema import TABLES
 from toast_assets.tables.totals import (
     ZERO,
@@ -59,7 +60,7 @@ def _flat(batch: RawOrders) -> FlatBatch:
     orders, rejections = read(batch)
     try:
         tables = tables_of(batch, orders)
-    except Unrepresentable:
+    except UnrepresentableError:
         orders, misfits = _one_by_one(batch, orders)
         rejections.extend(misfits)
         tables = tables_of(batch, orders)
@@ -72,7 +73,7 @@ def _one_by_one(batch: RawOrders, orders: Iterable[Order]) -> tuple[list[Order],
     for order in orders:
         try:
             tables_of(batch, [order])
-        except Unrepresentable as error:
+        except UnrepresentableError as error:
             misfits.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, str(error)))
         else:
             fitting.append(order)
@@ -83,17 +84,15 @@ def tables_of(batch: RawOrders, orders: Iterable[Order]) -> dict[str, pa.RecordB
     """The six tables of decoded orders; of ``batch`` only the restaurant and its time zone are used.
 
     Raises:
-        Unrepresentable: a value does not fit its column's type.
+        UnrepresentableError: a value does not fit its column's type.
     """
     walk = Walk()
     for order in orders:
         walk.add(order)
     try:
         return _tables(batch, walk)
-    except Unrepresentable:
-        raise
     except (ValueError, ArithmeticError):
-        raise Unrepresentable("an amount is too large, or is no number") from None
+        raise UnrepresentableError("an amount is too large, or is no number") from None
 
 
 def _tables(batch: RawOrders, walk: Walk) -> dict[str, pa.RecordBatch]:
@@ -134,9 +133,11 @@ class _Amounts:
         }
 
     def of_checks(self) -> dict[str, Any]:
+        """The columns of amounts, a row per check."""
         return {name: array.slice(0, self._checks) for name, array in self._arrays.items()}
 
     def of_orders(self) -> dict[str, Any]:
+        """The columns of amounts, a row per order."""
         return {name: array.take(self._order_rows) for name, array in self._arrays.items()}
 
 

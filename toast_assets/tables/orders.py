@@ -61,7 +61,9 @@ TOTALS = (
 
 ORDERS = Table(
     "orders",
-    "One row per order, in its newest version of the week. Amounts are sums over its checks.",
+    "One row per order, in its newest version of the week. Amounts are sums over its checks. Toast's recipe for net "
+    "sales leaves out what is voided or deleted, not what was made in test mode or records wasted food: filter by "
+    "created_in_test_mode and excess_food.",
     "",
     ("restaurant_guid", "order_guid"),
     (

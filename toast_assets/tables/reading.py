@@ -48,10 +48,6 @@ class Rejection:
     detail: str
 
 
-class Unrepresentable(ValueError):  # noqa: N818 - caught within the domain and turned into a Rejection
-    """A value that the declared type cannot hold; the message holds no value."""
-
-
 class _Identity(msgspec.Struct):
     guid: str | None = None
 

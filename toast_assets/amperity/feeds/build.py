@@ -17,9 +17,10 @@ from toast_assets.amperity.feeds.order_items import ORDER_ITEMS, order_items
 from toast_assets.amperity.feeds.sale import is_guest_order, sale
 from toast_assets.amperity.feeds.schema import Feed, Row
 from toast_assets.amperity.feeds.transactions import TRANSACTIONS, transactions
+from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.model import Order
 from toast_assets.tables.clock import zone
-from toast_assets.tables.reading import RawOrders, Reason, Rejection, Unrepresentable, read
+from toast_assets.tables.reading import RawOrders, Reason, Rejection, read
 
 FEEDS: dict[str, Feed] = {feed.name: feed for feed in (ORDER_ITEMS, TRANSACTIONS, CUSTOMERS)}
 _GUESTS_AT_A_TIME = 1000
@@ -61,7 +62,7 @@ def _of_batch(batch: RawOrders, brand: str, guests: NewestGuests) -> FeedBatch:
             continue
         try:
             _add(rows, guests, batch, order, clock, brand)
-        except Unrepresentable as error:
+        except UnrepresentableError as error:
             rejections.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, str(error)))
         except ArithmeticError:
             detail = "an amount is too large, or is no number"
@@ -84,5 +85,5 @@ def _add(
 def _finite(row: Row) -> Row:
     values: tuple[Any, ...] = msgspec.structs.astuple(row)
     if any(isinstance(value, Decimal) and not value.is_finite() for value in values):
-        raise Unrepresentable("an amount is too large, or is no number")
+        raise UnrepresentableError("an amount is too large, or is no number")
     return row

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from toast_assets.amperity.feeds.sale import Sale, product_id
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, quantity, text
+from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.model import Check, Selection
-from toast_assets.tables.reading import Unrepresentable
 from toast_assets.tables.totals import discount_sum
 from toast_assets.tables.walk import Line, lines
 
@@ -84,7 +84,7 @@ def order_items(sale: Sale) -> Iterator[OrderItemRow]:
     """The rows of one order.
 
     Raises:
-        Unrepresentable: an item or modifier has no GUID, so that its row would have no key.
+        UnrepresentableError: an item or modifier has no GUID, so that its row would have no key.
     """
     for check in sale.order.checks or ():
         gone_above: list[bool] = []
@@ -99,7 +99,7 @@ def order_items(sale: Sale) -> Iterator[OrderItemRow]:
 def _row(sale: Sale, check: Check, line: Line, cancelled: bool) -> OrderItemRow:
     selection = line.selection
     if not selection.guid:
-        raise Unrepresentable("an item or modifier has no guid")
+        raise UnrepresentableError("an item or modifier has no guid")
     refund = selection.refund_details
     return OrderItemRow(
         selection_id=selection.guid,

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.model import Order, Selection
 from toast_assets.tables.clock import local
 from toast_assets.tables.guests import guest_key, order_customer
-from toast_assets.tables.reading import RawOrders, Unrepresentable
+from toast_assets.tables.reading import RawOrders
 from toast_assets.tables.times import business_day, instant
 
 UNKNOWN_CHANNEL = "Unknown"
@@ -38,16 +39,16 @@ def sale(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -> Sale:
     """The order in its context.
 
     Raises:
-        Unrepresentable: the order has no time, no modified time, or one that is none.
+        UnrepresentableError: the order has no time, no modified time, or one that is none.
     """
     opened = _first_time(order)
     modified = _time(order.modified_date)
     if opened is None or modified is None or order.guid is None:
-        raise Unrepresentable("the order has no time at which it was opened or modified")
+        raise UnrepresentableError("the order has no time at which it was opened or modified")
     try:
         business_date = business_day(order.business_date)
     except ValueError:
-        raise Unrepresentable("the business date is no date") from None
+        raise UnrepresentableError("the business date is no date") from None
     return Sale(
         order,
         order.guid,
@@ -90,7 +91,7 @@ def _clock_text(moment: datetime, clock: ZoneInfo) -> str:
     try:
         return timestamp(local(moment, clock))
     except OverflowError:
-        raise Unrepresentable("a time is beyond the calendar") from None
+        raise UnrepresentableError("a time is beyond the calendar") from None
 
 
 def _first_time(order: Order) -> datetime | None:
@@ -105,4 +106,4 @@ def _time(text: str | None) -> datetime | None:
     try:
         return instant(text)
     except ValueError as error:
-        raise Unrepresentable(str(error)) from None
+        raise UnrepresentableError(str(error)) from None

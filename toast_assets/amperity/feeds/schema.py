@@ -96,8 +96,11 @@ class Feed:
 
     def key_of(self, row: Row) -> str:
         """The key of ``row``."""
-        value: str = getattr(row, self.key)
-        return value
+        return str(getattr(row, self.key))
+
+    def version_of(self, row: Row) -> str:
+        """When the order behind ``row`` was last modified, in UTC: key and version together name a record."""
+        return str(getattr(row, LAST_UPDATED))
 
 
 def encode(row: Row) -> bytes:

@@ -151,6 +151,7 @@ class _Sum:
     category: str | None = None
 
     def add(self, other: _Sum, sign: int) -> None:
+        """Adds ``other`` (``sign`` 1) or takes it off (-1)."""
         self.units += sign * other.units
         self.list_price += sign * other.list_price
         self.discount += sign * other.discount
