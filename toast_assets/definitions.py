@@ -16,7 +16,12 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     """All definitions; ``resource_overrides`` replace resources by their keys."""
     s3 = S3Resource()
     return dg.Definitions(
-        assets=[assets.raw_toast_orders, assets.toast_orders_s3_export, assets.amperity_delivery],
+        assets=[
+            assets.raw_toast_orders,
+            assets.toast_orders_s3_export,
+            assets.amperity_feeds,
+            assets.amperity_delivery,
+        ],
         asset_checks=[checks.every_restaurant_complete],
         jobs=[weekly_toast_orders],
         sensors=[build_sensor()],

@@ -83,6 +83,7 @@ Origin = Annotated[str, BeforeValidator(_origin)]
 Url = Annotated[str, BeforeValidator(_url)]
 Token = Annotated[str, BeforeValidator(_header_safe)]
 Items = Annotated[tuple[str, ...], BeforeValidator(_split)]
+WorkflowId = Annotated[str, Field(pattern=r"^cg-[A-Za-z0-9_-]+$")]
 StreamId = Annotated[str, BeforeValidator(_stream_id)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -132,6 +133,7 @@ class ToastSettings(Settings):
     client_id: str = Field(alias="TOAST_CLIENT_ID")
     client_secret: SecretStr = Field(alias="TOAST_CLIENT_SECRET")
     restaurant_guids: Items = Field(alias="TOAST_RESTAURANT_GUID", min_length=1)
+    member_restaurant_guid: str | None = Field(None, alias="TOAST_MEMBER_RESTAURANT_GUID")
     requests_per_second: Rate = Field(5.0, alias="TOAST_REQUESTS_PER_SECOND")
     total_requests_per_second: Rate | None = Field(None, alias="TOAST_TOTAL_REQUESTS_PER_SECOND")
     historical_spacing_seconds: float = Field(5.0, alias="TOAST_HISTORICAL_SPACING_SECONDS", ge=0)
@@ -149,6 +151,13 @@ class ToastSettings(Settings):
         if odd:
             raise ValueError(f"holds {odd[0]!r}, which is not a GUID")
         return tuple(dict.fromkeys(value))
+
+    @field_validator("member_restaurant_guid")
+    @classmethod
+    def _identifier(cls, value: str | None) -> str | None:
+        if value is not None and not _IDENTIFIER.fullmatch(value):
+            raise ValueError("is not a GUID")
+        return value
 
     @property
     def discovers(self) -> bool:
@@ -220,7 +229,40 @@ class CalendarSettings(Settings):
         return WeekCalendar(first, ZoneInfo(self.timezone).key, self.weekday, self.hour, settling)
 
 
-class AmperitySettings(Settings):
+class PrivacySettings(Settings):
+    """What is dropped or hashed before anything leaves for Amperity."""
+
+    redact: Annotated[dict[str, Rule], BeforeValidator(_rules)] = Field({}, alias="AMPERITY_REDACT")
+    redact_salt: SecretStr | None = Field(None, alias="AMPERITY_REDACT_SALT")
+
+    @classmethod
+    def cross_check(cls, present: Mapping[str, str]) -> list[str]:
+        """A hash needs its salt."""
+        if "hash" in present.get("AMPERITY_REDACT", "") and "AMPERITY_REDACT_SALT" not in present:
+            return ["AMPERITY_REDACT_SALT is not set; hashes without a secret salt can be guessed"]
+        return []
+
+    @property
+    def redaction(self) -> Redaction:
+        """The rules, ready to be applied."""
+        salt = self.redact_salt.get_secret_value() if self.redact_salt else ""
+        return Redaction(self.redact, salt.encode())
+
+
+class FeedSettings(PrivacySettings):
+    """What the flat feeds need besides the orders: nothing of Amperity's is called for them."""
+
+    brand: str = Field(alias="AMPERITY_BRAND")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, str | None]) -> Self:
+        """As ``Settings.parse``; other variables are passed over, and the brand is the tenant where it is not set."""
+        tenant = values.get("AMPERITY_TENANT_ID") or tenant_of_host(values.get("AMPERITY_API_URL"))
+        own = {name: values.get(name) for name in ("AMPERITY_REDACT", "AMPERITY_REDACT_SALT")}
+        return super().parse(own | {"AMPERITY_BRAND": values.get("AMPERITY_BRAND") or tenant})
+
+
+class AmperitySettings(PrivacySettings):
     """How to reach Amperity, as whom, and in which ways the orders are delivered."""
 
     api_url: Url | None = Field(None, alias="AMPERITY_API_URL")
@@ -231,12 +273,13 @@ class AmperitySettings(Settings):
     methods: Annotated[tuple[DeliveryMethod, ...], BeforeValidator(_split)] = Field(
         ("stream",), alias="AMPERITY_DELIVERY", min_length=1
     )
+    control_url: Url = Field("https://app.amperity.com/api", alias="AMPERITY_CONTROL_URL")
+    workflow_config_id: WorkflowId | None = Field(None, alias="AMPERITY_WORKFLOW_CONFIG_ID")
+    workflow_timeout_seconds: float = Field(3600.0, alias="AMPERITY_WORKFLOW_TIMEOUT_SECONDS", ge=0)
     stream_id: StreamId | None = Field(None, alias="AMPERITY_STREAM_ID")
     requests_per_second: Rate = Field(1000.0, alias="AMPERITY_REQUESTS_PER_SECOND")
     timeout_seconds: PositiveSeconds = Field(30.0, alias="AMPERITY_TIMEOUT_SECONDS")
     max_reject_share: float = Field(0.01, alias="AMPERITY_MAX_REJECT_SHARE", ge=0, le=1)
-    redact: Annotated[dict[str, Rule], BeforeValidator(_rules)] = Field({}, alias="AMPERITY_REDACT")
-    redact_salt: SecretStr | None = Field(None, alias="AMPERITY_REDACT_SALT")
     max_record_bytes: int = Field(1_000_000, alias="AMPERITY_MAX_RECORD_BYTES", gt=0)
 
     @field_validator("methods", mode="before")
@@ -253,26 +296,19 @@ class AmperitySettings(Settings):
         """What the chosen delivery methods need, and what belongs together."""
         methods = present.get("AMPERITY_DELIVERY", "stream")
         renewal = [name for name in ("AMPERITY_CLIENT_ID", "AMPERITY_CLIENT_SECRET") if name in present]
-        problems = []
-        if "AMPERITY_TENANT_ID" not in present and not tenant_of_host(present.get("AMPERITY_API_URL")):
+        problems = super().cross_check(present)
+        calls = "stream" in methods or "notify" in methods or "AMPERITY_WORKFLOW_CONFIG_ID" in present
+        if calls and "AMPERITY_TENANT_ID" not in present and not tenant_of_host(present.get("AMPERITY_API_URL")):
             problems.append("AMPERITY_TENANT_ID is not set")
         if len(renewal) == 1:
             problems.append(f"AMPERITY_CLIENT_ID and AMPERITY_CLIENT_SECRET belong together; only {renewal[0]} is set")
-        if not renewal and "AMPERITY_API_KEY" not in present:
+        if calls and not renewal and "AMPERITY_API_KEY" not in present:
             problems.append("AMPERITY_API_KEY is not set (nor AMPERITY_CLIENT_ID with AMPERITY_CLIENT_SECRET)")
         if "stream" in methods and "AMPERITY_STREAM_ID" not in present:
             problems.append("AMPERITY_STREAM_ID is not set")
-        if "hash" in present.get("AMPERITY_REDACT", "") and "AMPERITY_REDACT_SALT" not in present:
-            problems.append("AMPERITY_REDACT_SALT is not set; hashes without a secret salt can be guessed")
         if "notify" in methods and "AMPERITY_API_URL" not in present:
             problems.append("AMPERITY_API_URL is not set; notify posts to exactly this URL")
         return problems
-
-    @property
-    def redaction(self) -> Redaction:
-        """What is dropped or hashed before an order leaves."""
-        salt = self.redact_salt.get_secret_value() if self.redact_salt else ""
-        return Redaction(self.redact, salt.encode())
 
     @property
     def tenant_id(self) -> str:

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -137,6 +137,30 @@ class AmperityClient:
         }
         return await self._deliver(_Call("POST", self.settings.api_url or "", headers, body), success=200)
 
+    async def control_call(self, method: str, url: str, headers: dict[str, str], **arguments: Any) -> bytes:
+        """One call of the control plane; the body of its good reply. Only reading is repeated after a fault, because a
+        repeated start is a second start.
+
+        Raises:
+            AmperityError: as ``send_record``.
+        """
+
+        async def attempt() -> bytes:
+            token = await self._token.token()
+            response = await self._send(method, url, headers=headers | _bearer(token), **arguments)
+            if response.status_code == 401 and (renewed := await self._token.renewed(token)):
+                response = await self._send(method, url, headers=headers | _bearer(renewed), **arguments)
+            if response.is_success:
+                return response.content
+            self._raise_unless_decided(response, 200)
+            raise AmperityRefusedError(
+                f"Amperity answered {response.status_code} to {response.request.url.path}.",
+                hint="Check AMPERITY_WORKFLOW_CONFIG_ID, AMPERITY_CONTROL_URL and the key's role (DataGrid Operator).",
+            )
+
+        policy = self._retry if method == "GET" else replace(self._retry, attempts=1)
+        return await policy.retrying(sleep=self._sleep)(attempt)
+
     async def _deliver(self, call: _Call, success: int) -> Receipt:
         def retried(error: TransientError, wait: float) -> None:
             self.stats.retries += 1
@@ -166,7 +190,7 @@ class AmperityClient:
         call.attempts += 1
         self.stats.requests += 1
         self.stats.bytes += len(call.body)
-        headers = call.headers | {"Authorization": f"Bearer {token}"}
+        headers = call.headers | _bearer(token)
         response = await self._send(call.method, call.url, headers=headers, content=call.body)
         if response.status_code == 429:
             self._rate.pushed_back(retry_after_seconds(response.headers.get("Retry-After"), self._now()))
@@ -211,3 +235,7 @@ class AmperityClient:
         raise AmperityRefusedError(
             f"{what} for tenant {self.settings.tenant_id}.", hint=_HINTS.get(status, _OTHER_HINT)
         )
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}

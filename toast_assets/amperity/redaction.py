@@ -60,21 +60,26 @@ class Redaction:
             rule = self._all_rules.get(name)
             if rule == "drop":
                 continue
-            value = self._hashed(bytes(raw)) if rule == "hash" else self.apply(bytes(raw))
+            value = self._hashed_value(bytes(raw)) if rule == "hash" else self.apply(bytes(raw))
             parts.append(msgspec.json.encode(name) + b":" + value)
         return b"{" + b",".join(parts) + b"}"
 
-    def _hashed(self, value: bytes) -> bytes:
+    def _hashed_value(self, value: bytes) -> bytes:
         """Strings and numbers become their hash, in objects and arrays each by itself; null stays null."""
         if value[:1] == b"{":
             fields = (
-                msgspec.json.encode(name) + b":" + self._hashed(bytes(raw))
+                msgspec.json.encode(name) + b":" + self._hashed_value(bytes(raw))
                 for name, raw in _decode_object(value).items()
             )
             return b"{" + b",".join(fields) + b"}"
         if value[:1] == b"[":
-            return b"[" + b",".join(self._hashed(bytes(item)) for item in _decode_array(value)) + b"]"
+            return b"[" + b",".join(self._hashed_value(bytes(item)) for item in _decode_array(value)) + b"]"
         if value in (b"null", b"true", b"false"):
             return value
-        text = msgspec.json.decode(value, type=str).encode() if value[:1] == b'"' else value
-        return msgspec.json.encode(hmac.new(self.salt, text, hashlib.sha256).hexdigest())
+        return msgspec.json.encode(
+            self.hashed(msgspec.json.decode(value, type=str) if value[:1] == b'"' else value.decode())
+        )
+
+    def hashed(self, text: str) -> str:
+        """What stands for ``text``: HMAC-SHA-256 keyed by the salt, hexadecimal."""
+        return hmac.new(self.salt, text.encode(), hashlib.sha256).hexdigest()

@@ -5,13 +5,23 @@ from datetime import timedelta
 
 import dagster as dg
 
-from toast_assets.defs.metadata import RAW_COLUMNS, delivery_metadata, export_metadata, raw_metadata
+from toast_assets.amperity.feeds.privacy import FeedPrivacy
+from toast_assets.defs.metadata import (
+    RAW_COLUMNS,
+    delivery_metadata,
+    export_metadata,
+    feeds_metadata,
+    load_metadata,
+    raw_metadata,
+)
 from toast_assets.defs.partitions import calendar, weekly_partitions
 from toast_assets.defs.preflight import check_settings, closed_week, failures
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
 from toast_assets.pipeline.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.pipeline.export import ExportReport, export_week
+from toast_assets.pipeline.feeds import write_feeds
 from toast_assets.pipeline.pull import PullReport, WeekPull
+from toast_assets.pipeline.workflow import WeekLoad, WorkflowReport
 from toast_assets.week import Week
 
 GROUP = "toast_to_amperity"
@@ -84,7 +94,26 @@ def toast_orders_s3_export(
 
 
 @dg.asset(
-    deps=[toast_orders_s3_export],
+    deps=[raw_toast_orders],
+    partitions_def=WEEKLY,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"json", "s3"},
+    description="Flat NDJSON files per restaurant for Amperity's couriers: order_items, transactions, customers.",
+)
+def amperity_feeds(
+    context: dg.AssetExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
+) -> dg.MaterializeResult[None]:
+    with failures():
+        check_settings(context, order_store, amperity=amperity)
+        settings, store = amperity.feed_settings(), order_store.store()
+        privacy = FeedPrivacy(settings.redaction)
+        report = write_feeds(closed_week(context), store, settings.brand, privacy, context.log)
+    return dg.MaterializeResult(metadata=feeds_metadata(report, store))
+
+
+@dg.asset(
+    deps=[toast_orders_s3_export, amperity_feeds],
     partitions_def=WEEKLY,
     group_name=GROUP,
     owners=OWNERS,
@@ -102,12 +131,15 @@ def amperity_delivery(
         check_settings(context, order_store, amperity=amperity)
         week, store = closed_week(context), order_store.store()
 
-        async def deliver() -> DeliveryReport:
+        async def deliver() -> tuple[DeliveryReport, WorkflowReport | None]:
             async with amperity.client(context.log) as client:
-                return await WeekDelivery(week, client, store, config.dry_run, context.log).run()
+                report = await WeekDelivery(week, client, store, config.dry_run, context.log).run()
+                if "s3_pull" not in client.settings.methods:
+                    return report, None
+                return report, await WeekLoad(week, client, store, config.dry_run, context.log).run()
 
-        report = asyncio.run(deliver())
-        metadata = delivery_metadata(report, store)
+        report, load = asyncio.run(deliver())
+        metadata = delivery_metadata(report, store) | load_metadata(load)
         # Also where the delivery counts as failed, what arrived is to be seen.
         context.add_asset_metadata(metadata)
         check_delivery(report, amperity.settings().max_reject_share)

@@ -3,15 +3,19 @@
 Numbers keep their names from run to run, so that Dagster plots them over partitions. Nothing here holds guest data.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
+from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.orders.files import RAW_SCHEMA
 from toast_assets.pipeline.deliver import DeliveryReport
 from toast_assets.pipeline.export import ExportReport
+from toast_assets.pipeline.feeds import FeedsReport
 from toast_assets.pipeline.pull import PullReport
+from toast_assets.pipeline.workflow import WorkflowReport
 from toast_assets.store.order_store import OrderStore
 
 Metadata = Mapping[str, Any]
@@ -89,7 +93,7 @@ def export_metadata(report: ExportReport, store: OrderStore) -> Metadata:
     }
 
 
-def delivery_metadata(report: DeliveryReport, store: OrderStore) -> Metadata:
+def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, Any]:
     """Metadata of ``amperity_delivery``."""
     counts = report.methods.values()
     rows = [
@@ -116,6 +120,47 @@ def delivery_metadata(report: DeliveryReport, store: OrderStore) -> Metadata:
     if report.reject_reasons:
         metadata["rejects"] = dg.MetadataValue.url(store.bucket.uri(store.layout.rejects(report.week)))
         metadata["reject_reasons"] = markdown_table(("reason", "records"), list(report.reject_reasons.items()))
+    return metadata
+
+
+def feeds_metadata(report: FeedsReport, store: OrderStore) -> dict[str, Any]:
+    """Metadata of ``amperity_feeds``."""
+    rows = [(file.feed, file.restaurant_guid, file.rows, file.bytes, f"`{file.key}`") for file in report.files]
+    counts = Counter(dict.fromkeys(FEEDS, 0))
+    for file in report.files:
+        counts[file.feed] += file.rows
+    metadata: dict[str, Any] = {
+        "dagster/row_count": counts.total(),
+        "dagster/uri": store.bucket.uri(f"{store.layout.prefix}amperity/"),
+        **{f"{feed}_rows": count for feed, count in counts.items()},
+        "bytes": sum(file.bytes for file in report.files),
+        "rejected_orders": len(report.rejections),
+        "not_guests_orders": report.left_out,
+        "seconds": round(report.seconds, 2),
+        "files": markdown_table(("feed", "restaurant", "rows", "bytes", "object"), rows),
+    }
+    if report.rejections:
+        first = [(one.order_guid, one.restaurant_guid, one.reason, one.detail) for one in report.rejections]
+        metadata["rejections"] = markdown_table(("order", "restaurant", "reason", "detail"), first)
+    return metadata
+
+
+def load_metadata(report: WorkflowReport | None) -> dict[str, Any]:
+    """Metadata of ``amperity_delivery`` about what Amperity loaded by ``s3_pull``; nothing where that is off."""
+    if report is None:
+        return {}
+    if report.state is None:
+        return {"s3_pull": "The feed files are in place; Amperity's couriers load them on their own schedule."}
+    metadata: dict[str, Any] = {"workflow_run": report.run_id or "", "load_state": report.state}
+    if report.tables:
+        rows = [
+            (table.table_name, table.state, table.read, table.inserted, table.updated, table.rejected, table.errors)
+            for table in report.tables
+        ]
+        heads = ("table", "state", "read", "inserted", "updated", "rejected", "errors")
+        metadata["loaded_rows"] = sum((table.inserted or 0) + (table.updated or 0) for table in report.tables)
+        metadata["load_rejected_rows"] = sum(table.rejected or 0 for table in report.tables)
+        metadata["loaded"] = markdown_table(heads, rows)
     return metadata
 
 

@@ -12,6 +12,7 @@ from toast_assets.errors import SettingsError, ToastAssetsError
 from toast_assets.week import Week
 
 RAW = dg.AssetKey("raw_toast_orders")
+FEEDS = dg.AssetKey("amperity_feeds")
 DELIVERY = dg.AssetKey("amperity_delivery")
 
 
@@ -40,13 +41,15 @@ def check_settings(
     checks: list[Callable[[], object]] = [order_store.settings]
     if toast is not None and RAW in selected:
         checks.insert(0, toast.settings)
+    if amperity is not None and FEEDS in selected:
+        checks.append(amperity.feed_settings)
     if amperity is not None and DELIVERY in selected:
         checks.append(amperity.settings)
     for check in checks:
         try:
             check()
         except SettingsError as error:
-            problems += error.problems
+            problems += [problem for problem in error.problems if problem not in problems]
     if problems:
         raise SettingsError(problems)
 

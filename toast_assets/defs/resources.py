@@ -17,7 +17,7 @@ from dagster_aws.s3 import S3Resource
 from pydantic import Field
 
 from toast_assets.amperity.client import AmperityClient
-from toast_assets.settings import AmperitySettings, StoreSettings, ToastSettings
+from toast_assets.settings import AmperitySettings, FeedSettings, StoreSettings, ToastSettings
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
@@ -58,6 +58,7 @@ class ToastResource(EnvironmentResource):
         "client_id": "TOAST_CLIENT_ID",
         "client_secret": "TOAST_CLIENT_SECRET",
         "restaurant_guids": "TOAST_RESTAURANT_GUID",
+        "member_restaurant_guid": "TOAST_MEMBER_RESTAURANT_GUID",
         "requests_per_second": "TOAST_REQUESTS_PER_SECOND",
         "total_requests_per_second": "TOAST_TOTAL_REQUESTS_PER_SECOND",
         "historical_spacing_seconds": "TOAST_HISTORICAL_SPACING_SECONDS",
@@ -69,6 +70,9 @@ class ToastResource(EnvironmentResource):
     client_id: str | None = _value("The machine client's id.")
     client_secret: str | None = _secret("The machine client's secret.")
     restaurant_guids: str | None = _value("One GUID, several separated by commas, or * to discover them.")
+    member_restaurant_guid: str | None = _value(
+        "With *: one restaurant of the management group, whose members are then found without partner access."
+    )
     requests_per_second: str | None = _value("Calls per second and restaurant on ordersBulk; default 5.")
     total_requests_per_second: str | None = _value("Calls per second over all restaurants; default: no limit.")
     historical_spacing_seconds: str | None = _value(
@@ -109,6 +113,10 @@ class AmperityResource(EnvironmentResource):
         "timeout_seconds": "AMPERITY_TIMEOUT_SECONDS",
         "max_record_bytes": "AMPERITY_MAX_RECORD_BYTES",
         "max_reject_share": "AMPERITY_MAX_REJECT_SHARE",
+        "brand": "AMPERITY_BRAND",
+        "control_url": "AMPERITY_CONTROL_URL",
+        "workflow_config_id": "AMPERITY_WORKFLOW_CONFIG_ID",
+        "workflow_timeout_seconds": "AMPERITY_WORKFLOW_TIMEOUT_SECONDS",
         "redact": "AMPERITY_REDACT",
         "redact_salt": "AMPERITY_REDACT_SALT",
     }
@@ -118,12 +126,16 @@ class AmperityResource(EnvironmentResource):
     api_key: str | None = _secret("The bearer token.")
     client_id: str | None = _value("With the client secret: lets the token be fetched and renewed.")
     client_secret: str | None = _secret("With the client id: lets the token be fetched and renewed.")
-    delivery: str | None = _value("stream, notify, or both separated by a comma; default stream.")
+    delivery: str | None = _value("stream, s3_pull, notify, or several separated by commas; default stream.")
     stream_id: str | None = _value("The stream for whole orders, is-….")
     requests_per_second: str | None = _value("Records per second; default 1000.")
     timeout_seconds: str | None = _value("Seconds after which a call is cut off; default 30.")
     max_record_bytes: str | None = _value("Larger records are rejected before they are sent; default 1000000.")
     max_reject_share: str | None = _value("The delivery fails if more than this share is rejected; default 0.01.")
+    brand: str | None = _value("The purchase brand in the flat feeds; default: the tenant.")
+    control_url: str | None = _value("The control plane's base URL; default https://app.amperity.com/api.")
+    workflow_config_id: str | None = _value("The courier group, cg-…, that s3_pull starts and follows; default: none.")
+    workflow_timeout_seconds: str | None = _value("How long a workflow run is followed; default 3600.")
     redact: str | None = _value("Fields to drop or hash, such as email=hash,phone=drop.")
     redact_salt: str | None = _secret("The salt of the hashes.")
 
@@ -133,7 +145,17 @@ class AmperityResource(EnvironmentResource):
         Raises:
             SettingsError: naming every variable that is missing or malformed.
         """
-        return AmperitySettings.parse(self._values())
+        values = self._values()
+        values.pop("AMPERITY_BRAND")
+        return AmperitySettings.parse(values)
+
+    def feed_settings(self) -> FeedSettings:
+        """The checked settings of the flat feeds.
+
+        Raises:
+            SettingsError: naming every variable that is missing or malformed.
+        """
+        return FeedSettings.parse(self._values())
 
     def client(self, log: logging.Logger) -> AmperityClient:
         """A client for one delivery."""

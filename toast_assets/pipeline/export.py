@@ -21,7 +21,7 @@ from isal import igzip
 from toast_assets.errors import ExportError
 from toast_assets.orders.files import read_raw
 from toast_assets.orders.raw import with_restaurant
-from toast_assets.store.manifest import Manifest, PullRecord
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, iso_ms
 
@@ -89,13 +89,23 @@ def stored_pulls(week: Week, store: OrderStore) -> dict[str, PullRecord]:
     Raises:
         ExportError: the week was never pulled.
     """
+    records = stored_restaurants(week, store)
+    return {guid: record.pull for guid, record in records.items() if record.pull is not None}
+
+
+def stored_restaurants(week: Week, store: OrderStore) -> dict[str, RestaurantRecord]:
+    """The manifest's records of the restaurants of which the week is stored.
+
+    Raises:
+        ExportError: the week was never pulled.
+    """
     manifest: Manifest | None = store.load_manifest(week)[0]
     if manifest is None or not manifest.stored:
         raise ExportError(
             f"Week {week.key} was not pulled yet: there is no {store.bucket.uri(store.layout.manifest(week))}.",
             hint="Materialize raw_toast_orders for this week first.",
         )
-    return manifest.stored
+    return {guid: manifest.restaurants[guid] for guid in manifest.stored}
 
 
 def _export(week: Week, guid: str, pull: PullRecord, store: OrderStore) -> Export:
@@ -112,10 +122,10 @@ def _export(week: Week, guid: str, pull: PullRecord, store: OrderStore) -> Expor
     with tempfile.TemporaryDirectory(prefix="toast-assets-") as folder:
         raw, target = Path(folder) / "raw.parquet", Path(folder) / "export.json.gz"
         if store.download_raw(week, guid, raw).etag is None:
-            raise _apart(week, guid, store)
+            raise apart(week, guid, store)
         with target.open("wb") as file:
             if _write_envelope(file, raw, guid, metadata) != (pull.orders, pull.orders_sha256):
-                raise _apart(week, guid, store)
+                raise apart(week, guid, store)
         store.bucket.write(
             key,
             target,
@@ -158,7 +168,8 @@ def _chunks(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield chunk
 
 
-def _apart(week: Week, guid: str, store: OrderStore) -> ExportError:
+def apart(week: Week, guid: str, store: OrderStore) -> ExportError:
+    """The error for raw orders and a manifest that do not belong together."""
     return ExportError(
         f"The raw orders {store.bucket.uri(store.layout.raw(week, guid))} are not those that the manifest describes.",
         hint="A run that was cut off can leave them so: materialize raw_toast_orders for this week again.",

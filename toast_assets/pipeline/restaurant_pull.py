@@ -137,6 +137,7 @@ class RestaurantPull:
             name=known.name,
             time_zone=known.time_zone,
             closeout_hour=known.closeout_hour,
+            currency=known.currency,
             pull=pull,
             failure=failure,
         )
@@ -159,6 +160,7 @@ class RestaurantPull:
             name=restaurant.name,
             time_zone=restaurant.time_zone,
             closeout_hour=restaurant.closeout_hour,
+            currency=restaurant.currency,
             pull=record.pull,
             failure=record.failure,
         )

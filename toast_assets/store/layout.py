@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from toast_assets.amperity.feeds.couriers import feed_key
 from toast_assets.week import Week
 
 
@@ -33,6 +34,10 @@ class Layout:
         """What was pulled, JSON."""
         return f"{self.prefix}manifests/week={week.key}.json"
 
+    def feed(self, week: Week, restaurant_guid: str, feed: str) -> str:
+        """A flat feed of a restaurant's week for Amperity's couriers, NDJSON, gzip; dated by the week's end."""
+        return feed_key(self.prefix, feed, week.end.date(), f"{week.end:%Y%m%d_%H%M%S}_{restaurant_guid}")
+
     def deliveries(self, week: Week) -> str:
         """The folder of the delivery ledger, ending with a slash."""
         return f"{self.prefix}deliveries/week={week.key}/"
@@ -40,6 +45,10 @@ class Layout:
     def ledger(self, week: Week, restaurant_guid: str) -> str:
         """The delivery ledger of a restaurant's week, Parquet."""
         return f"{self.deliveries(week)}restaurant={restaurant_guid}.parquet"
+
+    def workflow_ledger(self, week: Week) -> str:
+        """The ledger of the workflow that loads a week's feeds, Parquet."""
+        return f"{self.deliveries(week)}s3_pull.parquet"
 
     def ledger_segments(self, week: Week) -> str:
         """The folder of results that no restaurant's ledger holds yet, ending with a slash; empty between runs."""

@@ -48,6 +48,7 @@ class RestaurantRecord(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     time_zone: str | None = None
     closeout_hour: int | None = None
+    currency: str | None = None
     pull: PullRecord | None = None
     failure: str | None = None
 
