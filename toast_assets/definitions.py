@@ -7,6 +7,7 @@ import dagster as dg
 from dagster_aws.s3 import S3Resource
 
 from toast_assets.defs import assets, checks
+from toast_assets.defs.alerts import AlertsResource, build_alert_sensors
 from toast_assets.defs.jobs import weekly_toast_orders
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
 from toast_assets.defs.sensors import build_sensor
@@ -24,12 +25,13 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         ],
         asset_checks=[checks.every_restaurant_complete],
         jobs=[weekly_toast_orders],
-        sensors=[build_sensor()],
+        sensors=[build_sensor(), *build_alert_sensors()],
         resources={
             "toast": ToastResource.from_environment(),
             "s3": s3,
             "order_store": OrderStoreResource.from_environment(s3=s3),
             "amperity": AmperityResource.from_environment(),
+            "alerts": AlertsResource.from_environment(),
             **(resource_overrides or {}),
         },
         # The weekly run is one process by nature: a fresh Python per step would only add seconds.

@@ -14,7 +14,7 @@ from toast_assets.defs.metadata import (
     load_metadata,
     raw_metadata,
 )
-from toast_assets.defs.partitions import calendar, weekly_partitions
+from toast_assets.defs.partitions import calendar, overdue_policy, weekly_partitions
 from toast_assets.defs.preflight import check_settings, closed_week, failures
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
 from toast_assets.pipeline.deliver import DeliveryReport, WeekDelivery, check_delivery
@@ -27,6 +27,7 @@ from toast_assets.week import Week
 GROUP = "toast_to_amperity"
 OWNERS = ["team:data-engineering"]
 WEEKLY = weekly_partitions(calendar())
+OVERDUE = overdue_policy(calendar())
 # Pools bound what concurrent runs ask of each service together; their sizes are set in the instance.
 TOAST_POOL, AMPERITY_POOL = "toast", "amperity"
 
@@ -48,6 +49,7 @@ class DeliveryConfig(dg.Config):
     partitions_def=WEEKLY,
     group_name=GROUP,
     owners=OWNERS,
+    freshness_policy=OVERDUE,
     kinds={"toast", "parquet", "s3"},
     pool=TOAST_POOL,
     metadata={"dagster/column_schema": RAW_COLUMNS},
@@ -80,6 +82,7 @@ def raw_toast_orders(
     partitions_def=WEEKLY,
     group_name=GROUP,
     owners=OWNERS,
+    freshness_policy=OVERDUE,
     kinds={"json", "s3"},
     description="One gzipped JSON file per restaurant: the week's orders in the envelope of Amperity's guide.",
 )
@@ -117,6 +120,7 @@ def amperity_feeds(
     partitions_def=WEEKLY,
     group_name=GROUP,
     owners=OWNERS,
+    freshness_policy=OVERDUE,
     kinds={"amperity"},
     pool=AMPERITY_POOL,
     description="One record per exported order that Amperity has accepted, with its receipt in the delivery ledger.",

@@ -1,7 +1,7 @@
 """The weekly partitions: Dagster's view of ``toast_assets.week``."""
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster._core.definitions.partitions.context import PartitionLoadingContext
@@ -17,6 +17,8 @@ CALENDAR_VARIABLES = (
     "TOAST_WEEK_HOUR",
     "TOAST_SETTLING_SECONDS",
 )
+
+_OVERDUE_AFTER_HOURS = 12
 
 
 def calendar_problems() -> list[str]:
@@ -61,6 +63,17 @@ def weekly_partitions(weeks: WeekCalendar) -> dg.TimeWindowPartitionsDefinition:
     cron = f"0 {weeks.hour} * * {(weeks.weekday + 1) % 7}"
     return TimeWindowPartitionsDefinition(
         start=f"{weeks.first:{KEY_FORMAT}}", fmt=KEY_FORMAT, cron_schedule=cron, timezone=weeks.timezone
+    )
+
+
+def overdue_policy(weeks: WeekCalendar) -> dg.FreshnessPolicy:
+    """An asset turns red in the UI where it was not materialized within twelve hours after a week's end."""
+    hour = weeks.hour + _OVERDUE_AFTER_HOURS
+    day = (weeks.weekday + 1 + hour // 24) % 7
+    return dg.FreshnessPolicy.cron(
+        deadline_cron=f"0 {hour % 24} * * {day}",
+        lower_bound_delta=timedelta(hours=_OVERDUE_AFTER_HOURS),
+        timezone=weeks.timezone,
     )
 
 
