@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -17,6 +18,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from toast_assets.errors import TransientError
 
 Sleep = Callable[[float], Awaitable[None]]
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]*)?")
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,9 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
     """Seconds to wait by a ``Retry-After`` header (a number or an HTTP date; ``now`` in Unix seconds), else None."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if _SECONDS.fullmatch(value.strip()):
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

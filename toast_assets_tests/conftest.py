@@ -12,9 +12,27 @@ from toast_assets.sandbox import Sandbox, SandboxConfig
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
 from toast_assets.week import Week, WeekCalendar
+from toast_assets_tests.support import fault_table
 from toast_assets_tests.support.clients import order_store, toast_client
 
 StartSandbox = Callable[..., Sandbox]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--fault-table`` prints what the fault matrix found."""
+    parser.addoption("--fault-table", action="store_true", help="print the fault matrix as a table")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes room for the rows of the fault matrix."""
+    config.stash[fault_table.KEY] = fault_table.FaultTable()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Prints the fault matrix at the very end, if it was asked for."""
+    table = config.stash.get(fault_table.KEY, None)
+    if table is not None and table.rows and config.getoption("--fault-table"):
+        fault_table.print_table(table)
 
 
 @pytest.fixture

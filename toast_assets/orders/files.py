@@ -37,6 +37,12 @@ RAW_SCHEMA = pa.schema(
 # Bounds the memory of each restaurant that is pulled or read; large enough to compress well.
 _ROW_GROUP_BYTES = 4_000_000
 _ROW_GROUP_ROWS = 5_000
+# The entry of the file's footer that says how the orders were pulled.
+_NOTE = b"toast_assets.pull"
+
+
+class UnreadableFileError(ValueError):
+    """A file that is no raw file of this package."""
 
 
 class RawFileWriter:
@@ -71,6 +77,10 @@ class RawFileWriter:
             self._batch_bytes += len(order.body)
             if self._batch_bytes >= _ROW_GROUP_BYTES or len(self._batch) >= _ROW_GROUP_ROWS:
                 self._flush()
+
+    def note(self, text: bytes) -> None:
+        """Put ``text`` into the file's footer, where ``read_note`` finds it."""
+        self._file.add_key_value_metadata({_NOTE: text})
 
     @property
     def sha256(self) -> str:
@@ -125,6 +135,28 @@ def read_raw(path: Path) -> Iterator[RawOrder]:
                 yield RawOrder(*row)
 
 
+def check_raw(path: Path) -> None:
+    """Make sure that ``path`` is a raw file.
+
+    Raises:
+        UnreadableFileError: it is not Parquet, or has not the columns of a raw file.
+    """
+    try:
+        names = pq.read_schema(path).names
+    except pa.ArrowException as error:
+        raise UnreadableFileError(f"it is not Parquet ({error})") from error
+    missing = [name for name in RAW_SCHEMA.names if name not in names]
+    if missing:
+        raise UnreadableFileError(f"it has no column {missing[0]}")
+
+
+def read_note(path: Path) -> bytes | None:
+    """What ``RawFileWriter.note`` put into the footer of a raw file, or None."""
+    entries = pq.read_metadata(path).metadata or {}
+    note: bytes | None = entries.get(_NOTE)
+    return note
+
+
 def holds_duplicates(path: Path) -> bool:
     """Whether an order stands in the file more than once, as it does when it was edited while it was pulled."""
     guids = pq.read_table(path, columns=["order_guid"])["order_guid"]
@@ -147,14 +179,38 @@ class Merged:
         return bool(self.new or self.changed)
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a raw file holds: counts of orders, bytes of their JSON, hash of the export; ``recent`` were pulled since
+    the moment that was asked for."""
+
+    orders: int
+    bytes: int
+    sha256: str
+    recent: int
+
+
+def content_of(path: Path, restaurant_guid: str, *, since_ms: int = 0) -> Content:
+    """Read a raw file through; ``since_ms`` is in milliseconds since 1970, UTC."""
+    orders = size = recent = 0
+    digest = hashlib.sha256()
+    for order in read_raw(path):
+        orders += 1
+        size += len(order.body)
+        recent += order.pulled_ms > since_ms
+        digest.update(with_restaurant(order.body, restaurant_guid))
+        digest.update(b"\n")
+    return Content(orders, size, digest.hexdigest(), recent)
+
+
 class _Origin(Enum):
     STORED = "stored before"
     PULLED = "pulled now"
     REPLACED = "pulled now instead of stored bytes with the same modified time"
 
 
-def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str) -> Merged:
-    """Write into ``target`` the newest version of each order of both files.
+def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str, note: bytes = b"") -> Merged:
+    """Write into ``target`` the newest version of each order of both files, and ``note`` into its footer.
 
     What is stored is only ever added to. The newest modified time wins; for one time the stored bytes stay unless
     Toast now sends others, and then the newer pull wins.
@@ -173,6 +229,7 @@ def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str)
                 changed += was_stored
                 new += not was_stored
             writer.write((order,))
+        writer.note(note)
     return Merged(writer.orders, writer.bytes, writer.sha256, new, changed)
 
 
@@ -186,13 +243,14 @@ def _interleaved(stored: Path | None, pulled: Path) -> Iterator[tuple[RawOrder, 
 def _winner(versions: Iterable[tuple[RawOrder, bool]]) -> tuple[RawOrder, _Origin]:
     """Of rows with one GUID and one modified time: the first, unless a later one has other bytes."""
     rows = iter(versions)
-    order, pulled = next(rows)
-    origin = _Origin.PULLED if pulled else _Origin.STORED
+    first, pulled = next(rows)
+    order = first
     for other, _ in rows:
         if other.body != order.body:
             order = other
-            origin = _Origin.PULLED if origin is _Origin.PULLED else _Origin.REPLACED
-    return order, origin
+    if pulled:
+        return order, _Origin.PULLED
+    return (first, _Origin.STORED) if order.body == first.body else (order, _Origin.REPLACED)
 
 
 def _newest_where_several(paths: Iterable[Path]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,19 +12,20 @@ from typing import Self
 
 import msgspec
 
-from toast_assets.errors import StoreConflictError
+from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.store.bucket import Version
 from toast_assets.store.manifest import Manifest, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, iso_ms
 
 # Writing the manifest of a thousand restaurants again and again may take this share of the time, no more.
-_SHARE_OF_TIME = 0.05
+_SHARE_OF_TIME = 0.2
 
 
 @dataclass
 class PullProgress:
-    """The week's manifest during one run: records come in as restaurants finish, a background task saves them.
+    """The week's manifest during one run: whoever finishes a restaurant waits until that is saved, with all others
+    that finished meanwhile.
 
     Nothing is saved before the first restaurant is stored, so a run in which all fail leaves no trace. An unchanged
     week ends with the very manifest that it began with.
@@ -38,9 +40,10 @@ class PullProgress:
     _records: dict[str, RestaurantRecord] = field(init=False)
     _pending: dict[str, None] = field(init=False)
     _saved: Manifest | None = field(init=False)
-    _changed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _worth_saving: bool = field(init=False, default=False)
+    _all_done: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _saving: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
-    _saver: asyncio.Task[None] = field(init=False)
+    _rest_until: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         self._records = _still_wanted(self.before, self.wanted) if self.before else {}
@@ -51,42 +54,55 @@ class PullProgress:
         """What the manifest said of a restaurant before this run, or says since."""
         return self._records.get(guid)
 
-    def finished(self, guid: str, record: RestaurantRecord) -> None:
-        """A restaurant is done, stored or failed."""
+    async def finished(self, guid: str, record: RestaurantRecord) -> None:
+        """A restaurant is done, stored or failed; returns when the bucket knows it.
+
+        Raises:
+            StoreError: the bucket fails.
+        """
         self._records[guid] = record
         self._pending.pop(guid, None)
-        self._changed.set()
+        self._worth_saving = self._worth_saving or record.outcome == "complete"
+        if not self._pending:
+            self._all_done.set()
+        if self._worth_saving:
+            await self._save()
 
     async def __aenter__(self) -> Self:
-        self._saver = asyncio.create_task(self._keep_saving())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._saver.cancel()
-        await asyncio.gather(self._saver, return_exceptions=True)
-        if error is not None:
-            await self._save()
+        if error is not None and self._worth_saving:
+            self._all_done.set()
+            # The error that ended the run is the one to tell.
+            with contextlib.suppress(StoreError):
+                await self._save()
 
     async def finish(self) -> Manifest:
         """Save the final state and return it."""
+        self._all_done.set()
         await self._save()
         return self._current()
 
-    async def _keep_saving(self) -> None:
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            began = time.monotonic()
-            # A write under way ends even if the run does; what it brings has to be known to the next one.
-            await asyncio.shield(self._save())
-            await asyncio.sleep((time.monotonic() - began) / _SHARE_OF_TIME)
-
     async def _save(self) -> None:
         async with self._saving:
+            if self._current() == self._saved:
+                return
+            await self._rest()
+            began = time.monotonic()
             while (manifest := self._current()) != self._saved and manifest.stored:
                 await self._write(manifest)
+            ended = time.monotonic()
+            self._rest_until = ended + (ended - began) * (1 / _SHARE_OF_TIME - 1)
+
+    async def _rest(self) -> None:
+        """Let others finish, too, before the next save, unless there are none."""
+        left = self._rest_until - time.monotonic()
+        if left > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_done.wait(), left)
 
     async def _write(self, manifest: Manifest) -> None:
         try:

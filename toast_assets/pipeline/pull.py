@@ -9,21 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from toast_assets.errors import ToastIncompleteError
+from toast_assets.errors import StoreError, ToastIncompleteError
 from toast_assets.orders.raw import parse_time_ms
 from toast_assets.pipeline.progress import PullProgress
 from toast_assets.pipeline.restaurant_pull import PulledRestaurant, RestaurantPull
-from toast_assets.store.manifest import Manifest, SliceRecord
+from toast_assets.pipeline.watch import PullWatch, announce
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, SliceRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
+from toast_assets.toast.discovery import discover_restaurants
 from toast_assets.toast.page import Window
-from toast_assets.week import Week, iso_ms
+from toast_assets.toast.restaurants import Restaurant
+from toast_assets.week import Week
 
 _WEEK_MS = 7 * 24 * 3_600_000
+
+EarlierWindows = Mapping[str, Sequence[tuple[Window, int]]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class WeekPull:
 
     ``refresh`` true asks Toast for every restaurant, false only for those that an earlier run did not finish; None
     does the latter after a run that was incomplete, the former otherwise. ``previous`` is the week before, whose
-    manifest tells how busy the restaurants are.
+    manifest tells how busy the restaurants are. ``clock`` gives monotonic seconds.
     """
 
     week: Week
@@ -53,6 +58,8 @@ class WeekPull:
     refresh: bool | None = None
     log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], float] = time.monotonic
+    _details: dict[str, Restaurant] = field(init=False, default_factory=dict)
 
     async def run(self) -> PullReport:
         """Pull, store and report.
@@ -65,68 +72,67 @@ class WeekPull:
         began = time.monotonic()
         await asyncio.to_thread(self.store.bucket.check)
         manifest, version = await asyncio.to_thread(self.store.load_manifest, self.week)
+        before = await asyncio.to_thread(self._previous_pulls)
         await self.toast.login()
-        wanted = await self._wanted()
-        asked = self._asked(manifest, wanted)
-        earlier = await asyncio.to_thread(self._earlier_windows, manifest)
-        self._announce(asked, earlier)
+        wanted = await self._wanted(before)
+        missing = manifest.missing(wanted) if manifest else wanted
+        asked = wanted if self.refresh or (self.refresh is None and not missing) else missing
+        # A run that died may have stored restaurants that no manifest mentions.
+        stored = frozenset() if self.refresh else await asyncio.to_thread(self.store.raw_restaurants, self.week)
+        earlier = _earlier_windows(manifest.stored if manifest else {}, before)
         progress = PullProgress(self.store, self.week, manifest, version, asked, wanted)
-        pulled = await self._pull_all(asked, progress, earlier)
-        if pulled and asked == wanted and all(result.failure for result in pulled):
+        pulled = await self._pull_all(asked, stored.intersection(missing), progress, earlier)
+        if pulled and len(pulled) == len(wanted) and all(result.failure for result in pulled):
             raise _nothing_pulled(self.week, pulled)
         final = await progress.finish()
         return PullReport(self.week, final, pulled, self.toast.logins, time.monotonic() - began)
 
-    async def _wanted(self) -> tuple[str, ...]:
+    async def _wanted(self, before: Mapping[str, PullRecord]) -> tuple[str, ...]:
         if not self.toast.settings.discovers:
             return self.toast.settings.restaurant_guids
-        return tuple(await self.toast.restaurant_guids())
-
-    def _asked(self, manifest: Manifest | None, wanted: tuple[str, ...]) -> tuple[str, ...]:
-        if manifest is None or self.refresh is True:
-            return wanted
-        missing = manifest.missing(wanted)
-        return wanted if self.refresh is None and not missing else missing
-
-    def _earlier_windows(self, manifest: Manifest | None) -> dict[str, list[tuple[Window, int]]]:
-        """Windows and counts of this week's or the previous week's last pull, moved into this week."""
-        known = dict(manifest.stored) if manifest else {}
-        shift = dict.fromkeys(known, 0)
-        if self.previous is not None:
-            before, _ = self.store.load_manifest(self.previous)
-            for guid, pull in (before.stored if before else {}).items():
-                if guid not in known:
-                    known[guid], shift[guid] = pull, _WEEK_MS
-        return {guid: [_moved(entry, shift[guid]) for entry in pull.slices] for guid, pull in known.items()}
-
-    def _announce(self, asked: Sequence[str], earlier: dict[str, list[tuple[Window, int]]]) -> None:
-        self.log.info(
-            "Week %s (%s to %s): asking Toast for %d restaurants.",
-            *(self.week.key, iso_ms(self.week.start), iso_ms(self.week.end), len(asked)),
-        )
-        requests = [len(earlier[guid]) for guid in asked if guid in earlier]
-        if requests:
-            spacing = self.toast.spacing_seconds
-            at_once = self.toast.settings.concurrent_restaurants
-            seconds = max(max(requests) * spacing, sum(requests) * spacing / at_once)
-            self.log.info(
-                "By the last pull about %d requests for %d of them, %.0f s at %.1f s between two for one restaurant.",
-                *(sum(requests), len(requests), seconds, spacing),
+        self._details = {found.guid: found for found in await discover_restaurants(self.toast, self.log)}
+        vanished = sorted(before.keys() - self._details.keys())
+        if vanished:
+            self.log.warning(
+                "%d restaurants of the week before are not listed any more and are left out: %s",
+                *(len(vanished), ", ".join(vanished[:20])),
             )
+        return tuple(self._details)
+
+    def _previous_pulls(self) -> Mapping[str, PullRecord]:
+        """What is stored of the week before. It only helps to guess, so it may be missing or broken."""
+        if self.previous is None:
+            return {}
+        try:
+            manifest, _ = self.store.load_manifest(self.previous)
+        except StoreError as error:
+            self.log.warning("The week before gives no hint how busy the restaurants are: %s", error)
+            return {}
+        return manifest.stored if manifest else {}
 
     async def _pull_all(
-        self, asked: Sequence[str], progress: PullProgress, earlier: dict[str, list[tuple[Window, int]]]
+        self, asked: Sequence[str], resumable: frozenset[str], progress: PullProgress, earlier: EarlierWindows
     ) -> list[PulledRestaurant]:
-        places = asyncio.Semaphore(self.toast.settings.concurrent_restaurants)
+        at_once = self.toast.settings.concurrent_restaurants
+        spacing = self.toast.spacing_seconds
+        announce(self.week, asked, earlier, spacing=spacing, at_once=at_once, log=self.log)
+        places = asyncio.Semaphore(at_once)
+        watch = PullWatch(self.week, len(asked), self.log, self.clock)
         results: dict[str, PulledRestaurant] = {}
 
         async def pull(guid: str) -> None:
+            before, details = progress.record_of(guid), self._details.get(guid)
+            one = RestaurantPull(
+                *(self.week, guid, self.toast, self.store, self.now, before, earlier.get(guid, ()), details),
+                window_read=watch.window_read,
+            )
             async with places:
-                before = progress.record_of(guid)
-                one = RestaurantPull(self.week, guid, self.toast, self.store, self.now, before, earlier.get(guid, ()))
-                record, results[guid] = await one.run()
-                progress.finished(guid, record)
-                self._log_result(results[guid], len(results), len(asked))
+                record = await one.resumed() if guid in resumable else None
+                if record is None:
+                    record, results[guid] = await one.run()
+            done = watch.finished(guid)
+            await progress.finished(guid, record)
+            self._log_result(guid, record, results.get(guid), done)
 
         try:
             async with progress, asyncio.TaskGroup() as group:
@@ -135,17 +141,27 @@ class WeekPull:
         except BaseExceptionGroup as errors:
             # The first reason is the one to act on; what was cancelled because of it adds nothing.
             raise errors.exceptions[0] from None
-        return [results[guid] for guid in asked]
+        return [results[guid] for guid in asked if guid in results]
 
-    def _log_result(self, result: PulledRestaurant, done: int, of: int) -> None:
-        if result.failure:
-            self.log.error("Restaurant %s failed (%d of %d): %s", result.guid, done, of, result.failure)
-            return
-        self.log.info(
-            "Restaurant %s (%d of %d): %d orders, %d new, %d changed; %d requests, %d retries, %.1f s.",
-            *(result.name or result.guid, done, of, result.orders, result.new, result.changed),
-            *(result.calls.requests, result.calls.retries, result.seconds),
-        )
+    def _log_result(self, guid: str, record: RestaurantRecord, result: PulledRestaurant | None, done: str) -> None:
+        if record.failure:
+            self.log.error("Restaurant %s failed (%s): %s", guid, done, record.failure)
+        elif result is None:
+            self.log.info("Restaurant %s (%s): stored by a run that was cut off; not asked again.", guid, done)
+        else:
+            self.log.info(
+                "Restaurant %s (%s): %d orders, %d new, %d changed; %d requests, %d retries, %.1f s.",
+                *(record.name or guid, done, result.orders, result.new, result.changed),
+                *(result.calls.requests, result.calls.retries, result.seconds),
+            )
+
+
+def _earlier_windows(this: Mapping[str, PullRecord], before: Mapping[str, PullRecord]) -> EarlierWindows:
+    """Windows and counts of this week's last pull, or else of the week before, moved into this week."""
+    shifted = {guid: (pull, _WEEK_MS) for guid, pull in before.items()} | {
+        guid: (pull, 0) for guid, pull in this.items()
+    }
+    return {guid: [_moved(entry, shift) for entry in pull.slices] for guid, (pull, shift) in shifted.items()}
 
 
 def _moved(entry: SliceRecord, shift: int) -> tuple[Window, int]:

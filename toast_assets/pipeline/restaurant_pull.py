@@ -10,13 +10,33 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
+
 from toast_assets.errors import StoreConflictError, ToastError, ToastLoginError
-from toast_assets.orders.files import Merged, RawFileWriter, holds_duplicates, merge
-from toast_assets.store.manifest import PullRecord, RestaurantRecord, SliceRecord
+from toast_assets.orders.files import (
+    Merged,
+    RawFileWriter,
+    UnreadableFileError,
+    check_raw,
+    content_of,
+    holds_duplicates,
+    merge,
+    read_note,
+)
+from toast_assets.orders.raw import parse_time_ms
+from toast_assets.store.manifest import (
+    PullEvidence,
+    PullRecord,
+    RestaurantRecord,
+    SliceRecord,
+    decode_evidence,
+    encode_evidence,
+)
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import CallStats, ToastClient
 from toast_assets.toast.density import Density
 from toast_assets.toast.page import OrdersPage, Window
+from toast_assets.toast.restaurants import Restaurant
 from toast_assets.toast.windows import ProvedWindow, read_week
 from toast_assets.week import Week, from_epoch_ms, iso_ms
 
@@ -44,8 +64,12 @@ class PulledRestaurant:
 
 @dataclass(frozen=True)
 class RestaurantPull:
-    """One restaurant in one run. ``before`` is its record in the manifest, ``earlier`` are windows with their counts
-    that an earlier pull needed, moved into this week."""
+    """One restaurant in one run.
+
+    ``before`` is its record in the manifest, ``earlier`` are windows with their counts that an earlier pull needed,
+    moved into this week, ``details`` what Toast tells of it, if that was asked already. ``window_read`` hears of every
+    window.
+    """
 
     week: Week
     guid: str
@@ -54,6 +78,8 @@ class RestaurantPull:
     now: Callable[[], datetime]
     before: RestaurantRecord | None = None
     earlier: Sequence[tuple[Window, int]] = ()
+    details: Restaurant | None = None
+    window_read: Callable[[str, ProvedWindow], None] = lambda _guid, _proved: None
 
     async def run(self) -> tuple[RestaurantRecord, PulledRestaurant]:
         """The restaurant's new record, and what this run did. A restaurant that fails is a result, not an error.
@@ -63,40 +89,87 @@ class RestaurantPull:
             StoreError: the bucket fails.
         """
         began = time.monotonic()
-        started_at = iso_ms(self.now())
         with tempfile.TemporaryDirectory(prefix="toast-assets-") as folder:
             try:
-                slices, pulled = await self._read(Path(folder) / "pulled.parquet")
+                evidence, pulled = await self._read(Path(folder) / "pulled.parquet")
+                # Before the orders are stored: between the raw file and the manifest lies as little as possible.
+                known = await self._described()
+                merged = await asyncio.to_thread(self._merge_and_store, Path(folder), pulled, evidence)
             except ToastLoginError:
                 raise
-            except ToastError as error:
+            except (ToastError, UnreadableFileError) as error:
                 return self._failed(str(error)), self._result(began, failure=str(error))
-            merged = await asyncio.to_thread(self._merge_and_store, Path(folder), pulled)
-        record = await self._described(self._completed(started_at, slices, merged))
+        record = msgspec.structs.replace(known, pull=self._completed(evidence, merged))
         return record, self._result(
             began, name=record.name, orders=merged.orders, new=merged.new, changed=merged.changed
         )
 
-    async def _read(self, path: Path) -> tuple[list[SliceRecord], Merged]:
+    async def resumed(self) -> RestaurantRecord | None:
+        """The record of what a run stored that died before it could note it; None where there is no such thing."""
+        with tempfile.TemporaryDirectory(prefix="toast-assets-") as folder:
+            pull = await asyncio.to_thread(self._stored_pull, Path(folder) / "stored.parquet")
+        return msgspec.structs.replace(await self._described(), pull=pull) if pull else None
+
+    def _stored_pull(self, path: Path) -> PullRecord | None:
+        if self.store.download_raw(self.week, self.guid, path).etag is None:
+            return None
+        try:
+            check_raw(path)
+        except UnreadableFileError:
+            return None
+        evidence = decode_evidence(read_note(path) or b"")
+        before = self.before.pull if self.before else None
+        if evidence is None or (before is not None and evidence.finished_at <= before.finished_at):
+            return None
+        content = content_of(path, self.guid, since_ms=parse_time_ms(before.finished_at) if before else 0)
+        new = content.orders - (before.orders if before else 0)
+        return PullRecord.of(
+            evidence,
+            orders=content.orders,
+            size=content.bytes,
+            orders_sha256=content.sha256,
+            new=new,
+            changed=content.recent - new if before else 0,
+        )
+
+    async def _read(self, path: Path) -> tuple[PullEvidence, Merged]:
         async def fetch(window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
             return await self.toast.orders_page(self.guid, window, page=page, token=token)
 
+        started_at = iso_ms(self.now())
         week = Window(self.week.start_ms, self.week.end_ms)
         slices = []
         with RawFileWriter(path, self.guid) as writer:
             async for proved in read_week(fetch, week, Density(week, self.earlier)):
                 await asyncio.to_thread(writer.write, proved.orders)
                 slices.append(_slice_record(proved))
-        return slices, Merged(writer.orders, writer.bytes, writer.sha256, new=writer.orders, changed=0)
+                self.window_read(self.guid, proved)
+            evidence = self._evidence(started_at, slices)
+            writer.note(encode_evidence(evidence))
+        return evidence, Merged(writer.orders, writer.bytes, writer.sha256, new=writer.orders, changed=0)
 
-    def _merge_and_store(self, folder: Path, content: Merged) -> Merged:
+    def _evidence(self, started_at: str, slices: Sequence[SliceRecord]) -> PullEvidence:
+        calls = self.toast.stats[self.guid]
+        return PullEvidence(
+            requests=calls.requests,
+            retries=calls.retries,
+            throttled=calls.throttled,
+            started_at=started_at,
+            finished_at=iso_ms(self.now()),
+            slices=tuple(slices),
+        )
+
+    def _merge_and_store(self, folder: Path, content: Merged, evidence: PullEvidence) -> Merged:
         """Store what was ``pulled``, whose ``content`` is known, together with what is stored already."""
         stored, pulled, target = folder / "stored.parquet", folder / "pulled.parquet", folder / "merged.parquet"
         plain = not holds_duplicates(pulled)
+        note = encode_evidence(evidence)
         for last_try in [False] * _MOST_CONFLICTS + [True]:
             version = self.store.download_raw(self.week, self.guid, stored)
+            if version.etag:
+                self._check_stored(stored)
             alone = plain and not version.etag
-            merged = content if alone else merge(stored if version.etag else None, pulled, target, self.guid)
+            merged = content if alone else merge(stored if version.etag else None, pulled, target, self.guid, note)
             if version.etag and not merged.differs:
                 return merged
             try:
@@ -108,62 +181,53 @@ class RestaurantPull:
                 return merged
         raise AssertionError("the last try returns or raises")  # pragma: no cover
 
-    def _completed(self, started_at: str, slices: Sequence[SliceRecord], merged: Merged) -> RestaurantRecord:
+    def _check_stored(self, path: Path) -> None:
+        try:
+            check_raw(path)
+        except UnreadableFileError as error:
+            where = self.store.bucket.uri(self.store.layout.raw(self.week, self.guid))
+            raise UnreadableFileError(
+                f"The stored raw file {where} cannot be read: {error}. Restore an earlier version of it, or remove it,"
+                " and materialize the week again."
+            ) from error
+
+    def _completed(self, evidence: PullEvidence, merged: Merged) -> PullRecord:
         before = self.before.pull if self.before else None
         if before is not None and not merged.differs and before.orders_sha256 == merged.sha256:
             # The evidence of the pull that brought the orders stays; a second look that finds nothing changes nothing.
-            return self._record(before)
-        calls = self.toast.stats[self.guid]
-        return self._record(
-            PullRecord(
-                orders=merged.orders,
-                bytes=merged.bytes,
-                orders_sha256=merged.sha256,
-                new=merged.new,
-                changed=merged.changed,
-                requests=calls.requests,
-                retries=calls.retries,
-                throttled=calls.throttled,
-                started_at=started_at,
-                finished_at=iso_ms(self.now()),
-                slices=tuple(slices),
-            )
-        )
-
-    def _record(self, pull: PullRecord | None, failure: str | None = None) -> RestaurantRecord:
-        known = self.before or RestaurantRecord(outcome="complete")
-        return RestaurantRecord(
-            outcome="failed" if failure else "complete",
-            name=known.name,
-            time_zone=known.time_zone,
-            closeout_hour=known.closeout_hour,
-            currency=known.currency,
-            pull=pull,
-            failure=failure,
+            return before
+        return PullRecord.of(
+            evidence,
+            orders=merged.orders,
+            size=merged.bytes,
+            orders_sha256=merged.sha256,
+            new=merged.new,
+            changed=merged.changed,
         )
 
     def _failed(self, reason: str) -> RestaurantRecord:
-        return self._record(self.before.pull if self.before else None, reason)
+        known = self.before or RestaurantRecord(outcome="failed")
+        return msgspec.structs.replace(known, outcome="failed", failure=reason)
 
-    async def _described(self, record: RestaurantRecord) -> RestaurantRecord:
-        """With name and time zone; these are for display and local times, so a refusal here fails nothing."""
-        if record.time_zone is not None:
-            return record
-        try:
-            restaurant = await self.toast.restaurant(self.guid)
-        except ToastLoginError:
-            raise
-        except ToastError:
-            return record
-        return RestaurantRecord(
-            outcome=record.outcome,
-            name=restaurant.name,
-            time_zone=restaurant.time_zone,
-            closeout_hour=restaurant.closeout_hour,
-            currency=restaurant.currency,
-            pull=record.pull,
-            failure=record.failure,
-        )
+    async def _described(self) -> RestaurantRecord:
+        """A complete record without its pull: with name and time zone, which are for display and local times, so that
+        a refusal here fails nothing."""
+        known = self.before or RestaurantRecord(outcome="complete")
+        details = self.details
+        if details is None and known.time_zone is None:
+            try:
+                details = await self.toast.restaurant(self.guid)
+            except ToastError:
+                details = None
+        if details is not None and details.time_zone is not None:
+            known = msgspec.structs.replace(
+                known,
+                name=details.name,
+                time_zone=details.time_zone,
+                closeout_hour=details.closeout_hour,
+                currency=details.currency,
+            )
+        return msgspec.structs.replace(known, outcome="complete", pull=None, failure=None)
 
     def _result(self, began: float, **values: object) -> PulledRestaurant:
         calls = self.toast.stats[self.guid]

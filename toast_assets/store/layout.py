@@ -38,6 +38,26 @@ class Layout:
         """A flat feed of a restaurant's week for Amperity's couriers, NDJSON, gzip; dated by the week's end."""
         return feed_key(self.prefix, feed, week.end.date(), f"{week.end:%Y%m%d_%H%M%S}_{restaurant_guid}")
 
+    def table(self, table: str, week_key: str) -> str:
+        """A flat table of a week, all restaurants, Parquet; a week is named by its partition key."""
+        return f"{self.table_folder(table)}week={week_key}/{table}.parquet"
+
+    def table_folder(self, table: str) -> str:
+        """The folder of a flat table, all weeks, ending with a slash."""
+        return f"{self.prefix}tables/{table}/"
+
+    def current_orders(self, restaurant_guid: str) -> str:
+        """The newest version of each of a restaurant's orders over all weeks, Parquet."""
+        return f"{self.table_folder('current_orders')}restaurant={restaurant_guid}.parquet"
+
+    def current_orders_state(self) -> str:
+        """Which weeks, in which version, the current orders hold, JSON."""
+        return f"{self.table_folder('current_orders')}state.json"
+
+    def inspection(self, week: Week) -> str:
+        """What the asset checks read out of a week's raw orders, JSON."""
+        return f"{self.prefix}inspections/week={week.key}.json"
+
     def deliveries(self, week: Week) -> str:
         """The folder of the delivery ledger, ending with a slash."""
         return f"{self.prefix}deliveries/week={week.key}/"

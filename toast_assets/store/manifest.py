@@ -21,6 +21,18 @@ class SliceRecord(msgspec.Struct, frozen=True):
     evidence: str
 
 
+class PullEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """How a restaurant's week was read. It also stands in the footer of the raw file, so that a run that dies between
+    the file and the manifest leaves nothing that would have to be asked for again."""
+
+    requests: int
+    retries: int
+    throttled: int
+    started_at: str
+    finished_at: str
+    slices: tuple[SliceRecord, ...]
+
+
 class PullRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is stored of a restaurant's week, and the pull that brought it.
 
@@ -39,6 +51,20 @@ class PullRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str
     finished_at: str
     slices: tuple[SliceRecord, ...]
+
+    @classmethod
+    def of(
+        cls, evidence: PullEvidence, *, orders: int, size: int, orders_sha256: str, new: int, changed: int
+    ) -> PullRecord:
+        """The record of a pull; ``size`` are the ``bytes``."""
+        return cls(
+            orders=orders,
+            bytes=size,
+            orders_sha256=orders_sha256,
+            new=new,
+            changed=changed,
+            **{name: getattr(evidence, name) for name in evidence.__struct_fields__},
+        )
 
 
 class RestaurantRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +116,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             for guid in wanted
             if guid in self.pending or guid not in self.restaurants or self.restaurants[guid].outcome == "failed"
         )
+
+
+def encode_evidence(evidence: PullEvidence) -> bytes:
+    """JSON on one line, for the footer of a raw file."""
+    return msgspec.json.encode(evidence)
+
+
+def decode_evidence(body: bytes) -> PullEvidence | None:
+    """The inverse of ``encode_evidence``; None for what it did not write."""
+    try:
+        return msgspec.json.decode(body, type=PullEvidence)
+    except msgspec.DecodeError:
+        return None
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import re
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from toast_assets.errors import StoreError
+from toast_assets.settings import StoreSettings
 from toast_assets.store.bucket import ABSENT, Bucket, Version
 from toast_assets.store.layout import Layout
 from toast_assets.store.manifest import Manifest, decode_manifest, encode_manifest
+from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CURRENT_ORDERS = "current_orders"
+PARQUET = "application/vnd.apache.parquet"
 
 
 class OrderStore:
@@ -19,6 +34,20 @@ class OrderStore:
     def __init__(self, bucket: Bucket, prefix: str) -> None:
         self.bucket = bucket
         self.layout = Layout(prefix)
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The store that ``S3_BUCKET_NAME`` and ``S3_PREFIX`` name, for notebooks and scripts; credentials, region and
+        endpoint are found by the AWS SDK itself.
+
+        Raises:
+            SettingsError: a variable is missing or malformed.
+        """
+        import boto3  # takes a while, and runs bring a client of their own
+
+        names = (one.alias for one in StoreSettings.model_fields.values() if one.alias)
+        settings = StoreSettings.parse({name: os.environ.get(name) for name in names})
+        return cls(Bucket(boto3.client("s3"), settings.bucket), settings.prefix)
 
     def load_manifest(self, week: Week) -> tuple[Manifest | None, Version]:
         """The week's manifest and its version; None and ``ABSENT`` where the week was never pulled.
@@ -49,6 +78,16 @@ class OrderStore:
             self.layout.manifest(week), encode_manifest(manifest), replaces=replaces, ContentType="application/json"
         )
 
+    def raw_restaurants(self, week: Week) -> frozenset[str]:
+        """The restaurants of which there is a raw file."""
+        folder = self.layout.raw_folder(week)
+        names = (key.removeprefix(folder) for key in self.bucket.keys(folder))
+        return frozenset(
+            name.removeprefix("restaurant=").removesuffix(".parquet")
+            for name in names
+            if name.startswith("restaurant=") and name.endswith(".parquet")
+        )
+
     def download_raw(self, week: Week, restaurant_guid: str, path: Path) -> Version:
         """The raw file into ``path``; ``ABSENT``, and no file, where there is none."""
         return self.bucket.download(self.layout.raw(week, restaurant_guid), path) or ABSENT
@@ -61,3 +100,89 @@ class OrderStore:
         """
         key = self.layout.raw(week, restaurant_guid)
         return self.bucket.write(key, path, replaces=replaces, ContentType="application/vnd.apache.parquet")
+
+    def table_weeks(self, table: str) -> list[str]:
+        """The partition keys of the weeks of which ``table`` is stored, oldest first."""
+        pattern = re.compile(re.escape(self.layout.table(table, "WEEK")).replace("WEEK", r"([^/]+)"))
+        found = map(pattern.fullmatch, self.bucket.keys(self.layout.table_folder(table)))
+        return sorted(match[1] for match in found if match)
+
+    def table_version(self, table: str, week_key: str) -> str | None:
+        """The SHA-256 of a table's stored file, or None where there is none."""
+        info = self.bucket.info(self.layout.table(table, week_key))
+        return info.metadata.get("sha256") if info else None
+
+    def save_table(self, table: str, week_key: str, path: Path, sha256: str) -> None:
+        """Store the file at ``path``, whose hash is ``sha256``, as a week's table."""
+        key = self.layout.table(table, week_key)
+        self.bucket.write(key, path, ContentType=PARQUET, Metadata={"sha256": sha256})
+
+    def load_table(
+        self, table: str, week_key: str | None = None, *, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """A week of a flat table, or all of ``current_orders``, with exact types (``pandas.ArrowDtype``).
+
+        >>> store = OrderStore.from_environment()
+        >>> orders = store.load_table("orders", "2025-09-15")
+        >>> sales = store.load_table("current_orders", columns=["business_date", "restaurant_guid", "net_sales"])
+
+        The same files in DuckDB, over as many weeks as wanted, ``week`` being the partition key::
+
+            SELECT business_date, restaurant_guid, sum(net_sales) AS net_sales
+            FROM read_parquet('s3://BUCKET/toast-orders/tables/current_orders/*.parquet')
+            GROUP BY ALL ORDER BY ALL
+
+            SELECT week, display_name, sum(quantity) AS sold
+            FROM read_parquet('s3://BUCKET/toast-orders/tables/order_items/*/*.parquet', hive_partitioning = true)
+            WHERE depth = 0 AND counts AND NOT voided
+            GROUP BY ALL ORDER BY sold DESC
+
+        Raises:
+            StoreError: there is no such table or column, or it was not made for that week.
+        """
+        frame: pd.DataFrame = self._read_table(table, week_key, columns).to_pandas(types_mapper=_arrow_dtype())
+        return frame
+
+    def _read_table(self, table: str, week_key: str | None, columns: Sequence[str] | None) -> pa.Table:
+        keys = self._table_keys(table, week_key)
+        declared = TABLES["orders" if table == CURRENT_ORDERS else table].schema.names
+        if unknown := [name for name in columns or () if name not in declared]:
+            raise StoreError(f"The table {table} has no column {unknown[0]}.", hint=f"It has {', '.join(declared)}.")
+        with tempfile.TemporaryDirectory(prefix="toast-assets-") as folder:
+            path = Path(folder) / "table.parquet"
+            parts = []
+            for key in keys:
+                if not self.bucket.download(key, path):
+                    raise self._not_made(table, week_key)
+                with pq.ParquetFile(path) as file:
+                    parts.append(file.read(columns=list(columns) if columns else None))
+        return pa.concat_tables(parts)
+
+    def _table_keys(self, table: str, week_key: str | None) -> list[str]:
+        if table not in TABLES and table != CURRENT_ORDERS:
+            raise StoreError(f"There is no table {table}.", hint=f"Tables: {', '.join([*TABLES, CURRENT_ORDERS])}.")
+        if (week_key is None) != (table == CURRENT_ORDERS):
+            wanted = "covers all weeks: name none" if week_key else "is kept by week: name one, such as 2025-09-15"
+            raise StoreError(f"The table {table} {wanted}.", hint=f"Newest state over all weeks: {CURRENT_ORDERS}.")
+        if week_key is not None:
+            return [self.layout.table(table, week_key)]
+        keys = [key for key in self.bucket.keys(self.layout.table_folder(table)) if key.endswith(".parquet")]
+        if not keys:
+            raise self._not_made(table, week_key)
+        return keys
+
+    def _not_made(self, table: str, week_key: str | None) -> StoreError:
+        if week_key is None:
+            return StoreError(f"The table {table} was not made yet.", hint=f"Materialize {table} first.")
+        weeks = self.table_weeks(table)
+        stored = f"Stored are {len(weeks)} weeks, {weeks[0]} to {weeks[-1]}." if weeks else "No week is stored yet."
+        return StoreError(
+            f"There is no table {table} for week {week_key}.",
+            hint=f"{stored} Name a week by its first day, or materialize {table} for it.",
+        )
+
+
+def _arrow_dtype() -> type[pd.ArrowDtype]:
+    import pandas as pd  # half a second that runs of the pipeline do not need
+
+    return pd.ArrowDtype

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -28,12 +28,15 @@ from toast_assets.errors import (
 from toast_assets.orders.raw import format_time
 from toast_assets.retry import RetryPolicy, Sleep
 from toast_assets.settings import ToastSettings
-from toast_assets.toast.limits import Pace, concerns_everyone, exhausted_for, pace_spacing, seconds_to_wait
-from toast_assets.toast.login import ToastLogin
+from toast_assets.toast.limits import Pace, admit, concerns_everyone, exhausted_for, pace_spacing, seconds_to_wait
+from toast_assets.toast.login import Granted, ToastLogin, Token
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window, read_page
 from toast_assets.toast.restaurants import (
     PARTNERS_PATH,
+    Listed,
     Restaurant,
+    group_path,
+    read_group_list,
     read_partner_list,
     read_restaurant,
     restaurant_path,
@@ -44,7 +47,7 @@ RESTAURANT_HEADER = "Toast-Restaurant-External-ID"
 
 T = TypeVar("T")
 
-_TRANSIENT = frozenset({408, 425, 500, 502, 503, 504})
+_TRANSIENT = frozenset({408, 425})
 
 
 @dataclass
@@ -66,8 +69,8 @@ class ToastClient:
     """Asynchronous client of one Toast machine client. Not shared between event loops.
 
     ``spacing_seconds`` lies between two calls for the orders of one restaurant, where it is more than the limit asks
-    for. ``sleep``, ``now`` (Unix seconds) and ``clock`` (monotonic seconds) are injectable, so that waiting can be tested
-    without waiting.
+    for. ``sleep``, ``now`` (Unix seconds) and ``clock`` (monotonic seconds) are injectable, so that waiting can be
+    tested without waiting; ``transport`` takes the place of the network.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class ToastClient:
         sleep: Sleep = asyncio.sleep,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
+        transport: httpx.AsyncBaseTransport | None = None,
         log: logging.Logger | None = None,
     ) -> None:
         self.settings = settings
@@ -97,6 +101,7 @@ class ToastClient:
             timeout=httpx.Timeout(settings.timeout_seconds),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
             headers={"Accept": "application/json"},
+            transport=transport,
         )
         self._login = ToastLogin(settings, self._post_login, clock=clock)
 
@@ -137,9 +142,9 @@ class ToastClient:
             "pageSize": PAGE_SIZE,
         }
         parameters |= {"pageToken": token} if token else {"page": page}
-        pulled_ms = int(self._now() * 1000)
 
         def read(response: httpx.Response) -> OrdersPage:
+            pulled_ms = int(self._now() * 1000)
             return read_page(response, window, restaurant_guid=restaurant_guid, pulled_ms=pulled_ms)
 
         return await self._get(
@@ -147,7 +152,7 @@ class ToastClient:
             read,
             restaurant_guid=restaurant_guid,
             parameters=parameters,
-            paces=[self._pace(restaurant_guid)],
+            paced=True,
         )
 
     def _pace(self, restaurant_guid: str) -> Pace:
@@ -155,26 +160,36 @@ class ToastClient:
             self._paces[restaurant_guid] = Pace(self.spacing_seconds, sleep=self._sleep, clock=self._clock)
         return self._paces[restaurant_guid]
 
-    async def restaurant(self, guid: str) -> Restaurant:
+    async def restaurant(self, guid: str, *, essential: bool = False) -> Restaurant:
         """Name, time zone and closeout hour of one restaurant (Toast: Restaurants API; needs restaurants:read).
 
         Raises:
-            ToastError: as ``orders_page``; these calls are repeated only once and never cause a login.
+            ToastError: as ``orders_page``; a call that is not ``essential`` is repeated only once and renews no login.
         """
         return await self._get(
             restaurant_path(guid),
             lambda response: read_restaurant(response.content, guid),
             restaurant_guid=guid,
-            essential=False,
+            essential=essential,
         )
 
-    async def restaurant_guids(self) -> list[str]:
-        """All restaurants that the client may read, without deleted ones (Toast: Partners API).
+    async def partner_restaurants(self) -> list[Listed]:
+        """All restaurants that the client may read, deleted ones marked (Toast: Partners API).
 
         Raises:
             ToastError: as ``orders_page``; standard credentials may be refused.
         """
         return await self._get(PARTNERS_PATH, lambda response: read_partner_list(response.content))
+
+    async def group_members(self, group_guid: str, member_guid: str) -> list[str]:
+        """The restaurants of a management group, asked for in the name of one of them (Toast: Restaurants API).
+
+        Raises:
+            ToastError: as ``orders_page``.
+        """
+        return await self._get(
+            group_path(group_guid), lambda response: read_group_list(response.content), restaurant_guid=member_guid
+        )
 
     async def _get(
         self,
@@ -183,17 +198,31 @@ class ToastClient:
         *,
         restaurant_guid: str | None = None,
         parameters: Mapping[str, str | int] | None = None,
-        paces: Sequence[Pace] = (),
+        paced: bool = False,
         essential: bool = True,
     ) -> T:
         stats = self.stats[restaurant_guid or ""]
+        paces = [self._everyone, self._pace(restaurant_guid)] if paced and restaurant_guid else [self._everyone]
+
+        async def send(token: Token) -> httpx.Response:
+            await admit(paces)
+            stats.requests += 1
+            headers = {"Authorization": f"Bearer {token.value}"}
+            if restaurant_guid is not None:
+                headers[RESTAURANT_HEADER] = restaurant_guid
+            response = await self._send("GET", path, restaurant_guid, headers=headers, params=parameters)
+            stats.bytes += len(response.content)
+            self._obey(response, restaurant_guid)
+            return response
 
         async def call() -> T:
             token = await self._login.token()
-            response = await self._send_as(token, path, restaurant_guid, parameters, paces)
+            response = await send(token)
             if response.status_code == 401 and essential and (renewed := await self._login.renewed(token)):
                 token = renewed
-                response = await self._send_as(token, path, restaurant_guid, parameters, paces)
+                response = await send(token)
+                if response.status_code == 401:
+                    self._login.refused(token)
             self._raise_for_status(response, restaurant_guid)
             self._login.accepted(token)
             return read(response)
@@ -203,37 +232,18 @@ class ToastClient:
             stats.throttled += error.throttled
             self._log.warning("%s Asking again in %.1f s.", error.message, wait)
 
-        policy = self._retry if essential else replace(self._retry, attempts=2)
+        # What is only for display may not hold up a pull for long.
+        policy = self._retry if essential else replace(self._retry, attempts=2, throttled_for=60.0)
         return await policy.retrying(sleep=self._sleep, on_retry=retried)(call)
 
-    async def _send_as(
-        self,
-        token: str,
-        path: str,
-        restaurant_guid: str | None,
-        parameters: Mapping[str, str | int] | None,
-        paces: Sequence[Pace],
-    ) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {token}"}
-        if restaurant_guid is not None:
-            headers[RESTAURANT_HEADER] = restaurant_guid
-        for pace in (self._everyone, *paces):
-            await pace.admit()
-        stats = self.stats[restaurant_guid or ""]
-        stats.requests += 1
-        response = await self._send("GET", path, restaurant_guid, headers=headers, params=parameters)
-        stats.bytes += len(response.content)
-        self._obey(response, paces)
-        return response
-
-    async def _post_login(self, path: str, credentials: dict[str, str]) -> httpx.Response:
-        async def call() -> httpx.Response:
+    async def _post_login(self, path: str, credentials: dict[str, str], read: Callable[[bytes], Granted]) -> Granted:
+        async def call() -> Granted:
             response = await self._send("POST", path, None, json=credentials)
             self._raise_for_status(response, None)
-            return response
+            return read(response.content)
 
         def retried(error: TransientError, wait: float) -> None:
-            self._log.warning("%s Logging in again in %.1f s.", error.message, wait)
+            self._log.warning("Toast's login failed: %s Trying again in %.1f s.", error.message, wait)
 
         return await self._retry.retrying(sleep=self._sleep, on_retry=retried)(call)
 
@@ -254,13 +264,15 @@ class ToastClient:
                 hint="Check TOAST_API_URL and the network.",
             ) from error
 
-    def _obey(self, response: httpx.Response, paces: Sequence[Pace]) -> None:
+    def _obey(self, response: httpx.Response, restaurant_guid: str | None) -> None:
         """Pause whom the reply's limit headers concern: the restaurant, or everyone where it is the account."""
         seconds = exhausted_for(response.headers, self._now())
         if response.status_code == 429:
             seconds = seconds_to_wait(response.headers, self._now()) or 0.0
-        for pace in (self._everyone,) if concerns_everyone(response.headers) else paces:
-            pace.hold(seconds)
+        if concerns_everyone(response.headers):
+            self._everyone.hold(seconds)
+        elif restaurant_guid is not None:
+            self._pace(restaurant_guid).hold(seconds)
 
     def _raise_for_status(self, response: httpx.Response, restaurant_guid: str | None) -> None:
         status = response.status_code
@@ -271,7 +283,7 @@ class ToastClient:
         if status == 429:
             told = seconds_to_wait(response.headers, self._now())
             raise ToastTransientError(f"{what}{details}.", throttled=True, retry_after=told)
-        if status in _TRANSIENT or status >= 500:
+        if status >= 500 or status in _TRANSIENT:
             raise ToastTransientError(f"{what}{details}.")
         raise ToastRefusedError(f"{what}{details}.", status=status, hint=_HINTS.get(status, ""))
 

@@ -6,133 +6,216 @@ Times are milliseconds since 1970, UTC.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from toast_assets.toast.page import PAGE_SIZE, Window
+from toast_assets.toast.page import Window
+from toast_assets.toast.samples import Sample, Samples, Sorting
 
 # Fine enough to see a rush at closing time, coarse enough to be filled by a few days.
 BIN_MS = 600_000
 _BINS_PER_DAY = 144
-# A guess is off by chance alone (the square root of the count) and by the day's mood; this leaves room for both.
-_TARGET = 78
-# A day is busier or quieter than the one before, within reason.
+# A guess is off by chance alone (the square root of the count) and by the day's mood; this leaves room for both, the
+# lower one while no day is known.
+_TARGET = 78.0
+_CAUTIOUS = 62.0
+# A day is busier or quieter than the one before, within reason; a closed one is noticed window by window.
+_CALMEST, _BUSIEST = 0.4, 2.5
+_CLOSED = 0.25
 _FLOOR = 0.02
-_CALMEST, _BUSIEST = 0.5, 2.0
+# How much each source is worth, as the share of a window's orders that would have to be seen to know as much.
+_WORTH_OF_DAY = 0.08
+_WORTH_OF_EARLIER = 0.3
+_WORTH_OF_PROFILE = 0.03
+_WORTH_OF_PACE = 0.01
+# What an overfull week, and an overfull part of one, may hold where nothing else is known.
+_UNKNOWN_WEEK = 1500.0
+_UNKNOWN_PART = 300.0
+_OVERFULL = 125.0
+# Where so many are expected and the last window was not empty, none at all are hardly ever true.
+_PLENTY = 30.0
+# Half the width of the hump that one order leaves in the profile of a day: an hour and a half.
+_HUMP = 9
 
 
 class Density:
-    """Orders per hour of one restaurant's week: exact for what was read, guessed for what lies ahead.
+    """Orders per ten minutes of one restaurant's week: exact for what was read, guessed for what lies ahead.
 
     ``earlier`` are the windows of a previous pull with their counts, moved into this week: restaurants repeat
-    themselves from week to week. Without it, the days already read are the guide.
+    themselves from week to week. Besides, the days already read are the guide, and what overfull pages showed.
     """
 
     def __init__(self, week: Window, earlier: Sequence[tuple[Window, int]] = ()) -> None:
         self._week = week
-        bins = -(-(week.end - week.start) // BIN_MS)
-        self._seen = [0] * bins
-        self._earlier = _per_bin(week, bins, earlier) if earlier else None
+        self._bins = -(-(week.end - week.start) // BIN_MS)
+        self._seen = [0] * self._bins
+        self._earlier = _per_bin(week, self._bins, earlier) if earlier else None
         self._pace: float | None = None
         self._guessed = self._found = 0.0
-        self._pages_are_sorted: bool | None = None
-        self._overfull: list[int] = []
+        self._empty_in_a_row = 0
+        self._samples = Samples()
+        self._first: Sample | None = None
+        self._profile: list[float] = []
 
     def next_window(self, start: int) -> Window:
         """The window from ``start`` on that should fill a good part of a reply; all the rest while nothing is known."""
-        if self._pace is None and self._earlier is None:
+        if self._knows_nothing:
             return Window(start, self._week.end)
-        orders = 0.0
-        ends: list[tuple[float, int]] = []
-        for rate, end in self._rates(start, self._week.end):
-            before = ends[-1][1] if ends else start
-            orders += rate * (end - before) * self._mood()
-            ends.append((orders, end))
-            if orders > 3 * _TARGET:
-                break
-        # Near the week's end in even parts, so that no small rest is left.
-        goal = _TARGET if orders > 3 * _TARGET else orders / max(1, round(orders / _TARGET + 0.3))
-        before, had = start, 0.0
-        for orders, end in ends:
-            if orders >= goal:
-                return Window(start, max(start + 1, before + int((goal - had) / (orders - had) * (end - before))))
-            before, had = end, orders
-        return Window(start, self._week.end)
+        return self._filled(Window(start, self._week.end), even=True)
+
+    def expects_orders(self, window: Window) -> bool:
+        """Whether it would be odd to find nothing at all in ``window``."""
+        if self._knows_nothing:
+            return window == self._week
+        expected, at = 0.0, window.start
+        for rate, until in self._rates(window):
+            expected += rate * (until - at)
+            at = until
+        return expected > _PLENTY and not self._empty_in_a_row
 
     def smaller_window(self, window: Window, times: Sequence[int], tries: int) -> Window:
         """A part of ``window``, from its start, that may fit one reply after ``tries`` overfull ones.
 
         ``times`` are the modified times on the overfull page, ascending: they show where the orders are, though
-        the page is either the first hundred or any hundred of them, for Toast's sort order is undocumented.
+        the page may be any part of them, for Toast's sort order is undocumented.
         """
-        self._overfull = list(times)
         crowd, size = Counter(times).most_common(1)[0]
         if size * 2 > len(times):
             # A crowd in one millisecond gets a window of its own, after what is before it.
-            return Window(window.start, max(crowd, window.start + 1))
-        span = window.end - window.start
-        share = _TARGET / PAGE_SIZE
-        longest = span - 1
-        if not (self._pages_are_sorted or (self._pages_are_sorted is None and times[-1] - window.start < span / 2)):
-            # Any hundred of an unknown number: take a smaller part of them each time, and of the time as well.
-            shrink = 1.5 if self._knows_a_day(window.start) else 4.0
-            share /= shrink ** min(tries, 6)
-            longest = int(span / shrink)
-        end = min(times[int(share * len(times))], window.start + longest)
+            return Window(window.start, min(max(crowd, window.start + 1), window.end - 1))
+        sample = self._sampled(window, times, tries)
+        sorting = self._samples.sorting_of(sample)
+        longest = window.end - window.start - 1 if tries < 4 else (window.end - window.start) // 2
+        rank = 0.85 / 1.6 ** (tries - 1)
+        if sorting is Sorting.EARLIEST and tries < 4:
+            rank = 0.95
+        elif sorting is Sorting.LATEST:
+            rank = 0.6
+            # The page says that there is more before it begins, and nothing about how much.
+            if self._knows_nothing or tries > 1:
+                part = 0.25 if self._knows_nothing or tries > 2 else 0.6
+                longest = min(longest, int((times[0] - window.start) * part))
+        end = min(self._filled(window, even=False).end, times[int(rank * len(times))], window.start + longest)
         return Window(window.start, max(end, window.start + 1))
 
     def learn(self, window: Window, times: Sequence[int]) -> None:
         """``window`` was read whole; ``times`` are its orders' modified times, ascending."""
-        at = window.start
-        guessed = 0.0
-        for rate, end in self._rates(window.start, window.end):
-            guessed += rate * (end - at)
-            at = end
+        guessed, at = 0.0, window.start
+        for rate, _, until in self._guesses(window):
+            guessed += rate * (until - at)
+            at = until
         self._guessed = 0.7 * self._guessed + guessed
         self._found = 0.7 * self._found + len(times)
-        if self._overfull:
-            page = self._overfull
-            on_page = bisect_left(page, window.end) - bisect_left(page, window.start)
-            if times:
-                self._pages_are_sorted = on_page == len(times)
-            self._overfull = []
+        self._empty_in_a_row = 0 if times or guessed < 10 else self._empty_in_a_row + 1
+        self._samples.learn(window, times)
         for time in times:
             self._seen[self._bin(time)] += 1
         # A quiet window says little about the bins after it: the guess grows by steps only.
         pace = (len(times) + 1) / (window.end - window.start)
         self._pace = pace if self._pace is None else max(pace, self._pace / 4)
 
-    def _rates(self, start: int, end: int) -> Iterator[tuple[float, int]]:
-        """Guessed orders per millisecond, bin by bin, with each piece's end."""
-        at = start
-        while at < end:
-            number = self._bin(at)
-            at = min(end, self._week.start + (number + 1) * BIN_MS)
-            yield self._rate(number, start), at
-
-    def _rate(self, number: int, read_until: int) -> float:
-        known = self._bin(read_until)
-        past = self._seen[number % _BINS_PER_DAY : min(number, known) : _BINS_PER_DAY]
-        if past:
-            return (sum(past[-4:]) / len(past[-4:]) + _FLOOR) / BIN_MS
-        if self._earlier is not None:
-            return (self._earlier[number] + _FLOOR) / BIN_MS
-        return self._pace or _FLOOR / BIN_MS
-
-    def _mood(self) -> float:
-        # A few imagined orders on both sides keep the ratio calm while little was read.
-        return min(_BUSIEST, max(_CALMEST, (self._found + 40) / (self._guessed + 40)))
+    @property
+    def _knows_nothing(self) -> bool:
+        return self._pace is None and self._earlier is None
 
     def _knows_a_day(self, start: int) -> bool:
         return self._earlier is not None or start - self._week.start >= _BINS_PER_DAY * BIN_MS
+
+    def _filled(self, room: Window, *, even: bool) -> Window:
+        """The window from the start of ``room`` on that should hold the wanted number of orders."""
+        goal = _TARGET if self._knows_a_day(room.start) else _CAUTIOUS
+        orders = 0.0
+        at = room.start
+        ends: list[tuple[float, int]] = []
+        for rate, until in self._rates(room):
+            orders += rate * (until - at)
+            at = until
+            ends.append((orders, until))
+            if orders > 3 * goal:
+                break
+        else:
+            # Near the week's end in even parts, so that no small rest is left.
+            goal = orders / max(1, round(orders / goal + 0.3)) if even else goal
+        before, had = room.start, 0.0
+        for orders, until in ends:
+            if orders >= goal and orders > had:
+                end = before + int((goal - had) / (orders - had) * (until - before))
+                return Window(room.start, min(room.end, max(room.start + 1, end)))
+            before, had = until, orders
+        return room
+
+    def _sampled(self, window: Window, times: Sequence[int], tries: int) -> Sample:
+        total = _OVERFULL * 1.5 ** (tries - 1)
+        if self._knows_nothing:
+            total = _UNKNOWN_WEEK if tries == 1 else _UNKNOWN_PART
+        sample = Sample(window, times, min(0.95, len(times) / total))
+        self._samples.add(sample)
+        if self._knows_nothing and tries == 1:
+            self._first = sample
+            self._profile = self._day_profile(times)
+        return sample
+
+    def _rates(self, window: Window) -> Iterator[tuple[float, int]]:
+        """Orders per millisecond, by guess and by samples, piece by piece with each piece's end."""
+        mood = min(_BUSIEST, max(_CALMEST, (self._found + 40) / (self._guessed + 40))) * _CLOSED**self._empty_in_a_row
+        layers = self._samples.layers()
+        at = window.start
+        for guess, worth, bin_end in self._guesses(window):
+            while at < bin_end:
+                rate, until = guess * mood, bin_end
+                for part, sample, whole in layers:
+                    if at < part.start:
+                        until = min(until, part.start)
+                    elif at < part.end:
+                        until = min(until, part.end)
+                        hits = sample.hits(at, until) / (until - at)
+                        rate = hits if whole else (worth * rate + hits) / (worth + sample.share)
+                        break
+                at = until
+                yield rate, until
+
+    def _guesses(self, window: Window) -> Iterator[tuple[float, float, int]]:
+        """Guessed orders per millisecond without samples, what the guess is worth, and its bin's end."""
+        read_until = self._bin(window.start)
+        at = window.start
+        while at < window.end:
+            number = self._bin(at)
+            at = min(window.end, self._week.start + (number + 1) * BIN_MS)
+            orders, worth = self._guess(number, read_until)
+            yield orders / BIN_MS, worth, at
+
+    def _guess(self, number: int, read_until: int) -> tuple[float, float]:
+        """Orders in the bin ``number``, and what this guess is worth."""
+        past = self._seen[number % _BINS_PER_DAY : min(number, read_until) : _BINS_PER_DAY][-4:]
+        orders, worth = sum(past) * _WORTH_OF_DAY, len(past) * _WORTH_OF_DAY
+        if self._earlier is not None:
+            orders += self._earlier[number] * _WORTH_OF_EARLIER
+            worth += _WORTH_OF_EARLIER
+        if self._first is not None and self._samples.sorting_of(self._first) is Sorting.ANY:
+            total = len(self._first.times) / self._first.share
+            orders += self._profile[number % _BINS_PER_DAY] * total * _WORTH_OF_PROFILE
+            worth += _WORTH_OF_PROFILE
+        elif not worth:
+            orders, worth = (self._pace or 0.0) * BIN_MS * _WORTH_OF_PACE, _WORTH_OF_PACE
+        # Nothing is impossible: a guess of nothing at all would make one window of all the rest.
+        guess = orders / worth
+        return guess + _FLOOR * _FLOOR / (guess + _FLOOR), worth
+
+    def _day_profile(self, times: Sequence[int]) -> list[float]:
+        """Each bin's share of a week's orders, by the times of day of some of them."""
+        profile = [0.0] * _BINS_PER_DAY
+        one = _BINS_PER_DAY / self._bins / len(times) / (_HUMP + 1) ** 2
+        for time in times:
+            for away in range(-_HUMP, _HUMP + 1):
+                profile[(self._bin(time) + away) % _BINS_PER_DAY] += one * (_HUMP + 1 - abs(away))
+        return profile
 
     def _bin(self, time: int) -> int:
         return (time - self._week.start) // BIN_MS
 
 
 def _per_bin(week: Window, bins: int, windows: Sequence[tuple[Window, int]]) -> list[float]:
-    """Orders per hour of ``week``, each window's count spread evenly over its length."""
+    """Orders in each bin of ``week``, each window's count spread evenly over its length."""
     counts = [0.0] * bins
     for window, count in windows:
         at = max(window.start, week.start)

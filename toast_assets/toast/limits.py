@@ -7,7 +7,7 @@ can never put more than the limit into one slice.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -30,16 +30,31 @@ class Pace:
         self._clock = clock
         self._held_until = 0.0
 
-    async def admit(self) -> None:
-        """Wait until the next call may leave."""
-        while (left := self._held_until - self._clock()) > 0:
+    async def turn(self) -> None:
+        """Wait until it is the next call's turn; a ``hold`` may have come in the meantime."""
+        while (left := self.held) > 0:
             await self._sleep(left)
         if self._limiter is not None:
             await self._limiter.acquire()
 
+    @property
+    def held(self) -> float:
+        """For how many more seconds nothing may leave."""
+        return max(0.0, self._held_until - self._clock())
+
     def hold(self, seconds: float) -> None:
         """Let nothing leave for ``seconds`` from now."""
         self._held_until = max(self._held_until, self._clock() + min(seconds, _LONGEST_WINDOW))
+
+
+async def admit(paces: Sequence[Pace]) -> None:
+    """Wait until a call may leave by all ``paces``; the last one is kept most exactly."""
+    while True:
+        for pace in paces:
+            await pace.turn()
+        # Who waited through a hold takes turns again: else all who wait would leave at once when it ends.
+        if not any(pace.held for pace in paces):
+            return
 
 
 def pace_spacing(rate: float) -> float:
@@ -55,7 +70,8 @@ def seconds_to_wait(headers: httpx.Headers, now: float) -> float | None:
 
 def exhausted_for(headers: httpx.Headers, now: float) -> float:
     """Seconds until the next call may leave, by a good reply that says it was the last one of its window, else 0."""
-    if headers.get("X-Toast-RateLimit-Remaining") != "0":
+    remaining = headers.get("X-Toast-RateLimit-Remaining", "")
+    if "0" not in [part.strip() for part in remaining.split(",")]:
         return 0.0
     return _seconds_to_reset(headers, now) or 0.0
 
@@ -67,10 +83,12 @@ def concerns_everyone(headers: httpx.Headers) -> bool:
 
 
 def _seconds_to_reset(headers: httpx.Headers, now: float) -> float | None:
-    reset = headers.get("X-Toast-RateLimit-Reset", "").strip()
-    if not reset.isdigit():
+    parts = [part.strip() for part in headers.get("X-Toast-RateLimit-Reset", "").split(",")]
+    resets = [int(part) for part in parts if part.isascii() and part.isdigit()]
+    if not resets:
         return None
-    return min(_LONGEST_WINDOW, max(0.0, int(reset) - _toasts_now(headers, now)))
+    # Several scopes may be named at once: the last of them to open counts.
+    return min(_LONGEST_WINDOW, max(0.0, max(resets) - _toasts_now(headers, now)))
 
 
 def _toasts_now(headers: httpx.Headers, now: float) -> float:

@@ -4,56 +4,71 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-import httpx
 import msgspec
 
-from toast_assets.errors import ToastError, ToastLoginError, TransientError
+from toast_assets.errors import ToastError, ToastLoginError, ToastReplyError, TransientError
 from toast_assets.settings import ToastSettings
 
 LOGIN_PATH = "/authentication/v1/authentication/login"
 
 # Toast hands out a new token only within the old one's last minute (Toast: Authentication).
 _RENEW_BEFORE_EXPIRY = 60.0
-# Too many logins can end access (Toast: Authentication); one run has no good reason for more than this.
+# The guide's sessionToken comes without its lifetime.
+_UNKNOWN_LIFETIME = 3600.0
+# Too many logins can end access (Toast: Authentication: no more than twice an hour). A run has no good reason for
+# more than these, nor for another one soon after two that did not help.
 _MOST_RENEWALS = 10
+_MOST_IN_VAIN = 2
+_SOON = 1800.0
 
 
-class _Token(msgspec.Struct):
-    accessToken: str
-    expiresIn: float | None = None
+@dataclass(frozen=True)
+class Token:
+    """An access token; ``number`` counts logins, because Toast may hand out the same ``value`` again."""
+
+    value: str
+    number: int
 
 
-class _Reply(msgspec.Struct):
-    token: _Token | None = None
-    sessionToken: str | None = None
+@dataclass(frozen=True)
+class Granted:
+    """What a login brought: a token, and how many more seconds it is valid."""
+
+    token: str
+    seconds: float
+
+
+class PostLogin(Protocol):
+    """Sends one login request, with retries, and returns what ``read`` makes of the body of a reply with status 200."""
+
+    async def __call__(self, path: str, credentials: dict[str, str], read: Callable[[bytes], Granted]) -> Granted: ...
 
 
 class ToastLogin:
-    """One machine client's token, shared by all calls of a run.
-
-    ``post`` sends one login request with retries and returns the reply with status 200.
-    """
+    """One machine client's token, shared by all calls of a run."""
 
     def __init__(
-        self,
-        settings: ToastSettings,
-        post: Callable[[str, dict[str, str]], Awaitable[httpx.Response]],
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, settings: ToastSettings, post: PostLogin, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._settings = settings
         self._post = post
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._token = ""
-        self._expires_at = 0.0
-        self._renewals = 0
+        self._token = Token("", 0)
+        self._logged_in_at = self._expires_at = float("-inf")
+        self._renewals = self._in_vain = 0
         self._proved = False
-        self.logins = 0
 
-    async def token(self) -> str:
+    @property
+    def logins(self) -> int:
+        """How often this client logged in."""
+        return self._token.number
+
+    async def token(self) -> Token:
         """A token that is valid now.
 
         Raises:
@@ -64,25 +79,36 @@ class ToastLogin:
                 await self._login()
             return self._token
 
-    def accepted(self, token: str) -> None:
+    def accepted(self, token: Token) -> None:
         """A data call with ``token`` succeeded: a later 401 means that the token has ended, not that it is bad."""
-        self._proved = self._proved or token == self._token
+        self._proved = self._proved or token.number == self._token.number
 
-    async def renewed(self, rejected: str) -> str | None:
-        """Another token instead of the ``rejected`` one; None if a new one would be no better.
+    def refused(self, token: Token) -> None:
+        """A data call was answered 401 although ``token`` had just been renewed for it."""
+        del token
+        self._in_vain += 1
+
+    async def renewed(self, rejected: Token) -> Token | None:
+        """A newer token instead of the ``rejected`` one; None if another login would be no better.
 
         Raises:
             ToastLoginError: as ``token``.
         """
         async with self._lock:
             # Whoever waited here finds the token that the first one brought.
-            if self._token != rejected:
+            if self._token.number != rejected.number:
                 return self._token
-            if self._renewals >= _MOST_RENEWALS or (self._renewals and not self._proved):
+            if not self._renewal_may_help():
                 return None
             self._renewals += 1
             await self._login()
             return self._token
+
+    def _renewal_may_help(self) -> bool:
+        if self._renewals == 0:
+            return True
+        long_ago = self._clock() - self._logged_in_at > _SOON
+        return self._renewals < _MOST_RENEWALS and self._proved and (self._in_vain < _MOST_IN_VAIN or long_ago)
 
     async def _login(self) -> None:
         settings = self._settings
@@ -92,7 +118,12 @@ class ToastLogin:
             "userAccessType": "TOAST_MACHINE_CLIENT",
         }
         try:
-            response = await self._post(LOGIN_PATH, credentials)
+            granted = await self._post(LOGIN_PATH, credentials, _read)
+        except ToastReplyError as error:
+            raise ToastLoginError(
+                f"Toast's login at {settings.api_url} {error.message}",
+                hint="Check that TOAST_API_URL is Toast's API and not a proxy's sign-in page.",
+            ) from error
         except TransientError as error:
             raise ToastLoginError(
                 f"Toast's login at {settings.api_url} stayed down: {error.message}",
@@ -103,22 +134,35 @@ class ToastLogin:
                 f"Toast refused the login at {settings.api_url}: {error.message}",
                 hint="Check TOAST_CLIENT_ID, TOAST_CLIENT_SECRET and TOAST_API_URL.",
             ) from None
-        self._keep(response)
-
-    def _keep(self, response: httpx.Response) -> None:
-        try:
-            reply = msgspec.json.decode(response.content, type=_Reply)
-        except msgspec.DecodeError:
-            reply = _Reply()
-        # The guide's example reads a top-level sessionToken; Toast documents token.accessToken.
-        token = reply.token.accessToken if reply.token else reply.sessionToken
-        if not token:
-            raise ToastLoginError(
-                f"Toast's login at {self._settings.api_url} answered 200 without a token.",
-                hint="Check that TOAST_API_URL is Toast's API and not a proxy's sign-in page.",
-            )
-        lifetime = reply.token.expiresIn if reply.token and reply.token.expiresIn else 3600.0
-        self._token = token
-        self._expires_at = self._clock() + max(0.0, lifetime - min(_RENEW_BEFORE_EXPIRY, lifetime / 10))
+        self._token = Token(granted.token, self._token.number + 1)
+        self._logged_in_at = self._clock()
+        margin = min(_RENEW_BEFORE_EXPIRY, granted.seconds / 10)
+        self._expires_at = self._logged_in_at + granted.seconds - margin
         self._proved = False
-        self.logins += 1
+
+
+def _read(body: bytes) -> Granted:
+    """The token in a reply with status 200.
+
+    Raises:
+        ToastReplyError: there is none; a gateway may have answered instead of Toast.
+    """
+    try:
+        reply = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        reply = {}
+    documented = reply.get("token")
+    found = documented if isinstance(documented, dict) else {}
+    # The guide's example reads a top-level sessionToken; Toast documents token.accessToken.
+    token = found.get("accessToken") or reply.get("sessionToken")
+    if not isinstance(token, str):
+        raise ToastReplyError("answered 200 without a token.")
+    return Granted(token, _seconds(found.get("expiresIn")))
+
+
+def _seconds(value: object) -> float:
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        return _UNKNOWN_LIFETIME
+    return seconds if seconds > 0 else _UNKNOWN_LIFETIME

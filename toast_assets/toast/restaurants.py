@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
 from toast_assets.errors import ToastReplyError
 
 PARTNERS_PATH = "/partners/v1/restaurants"
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Restaurant:
-    """One location. ``time_zone`` is an IANA name, ``closeout_hour`` the local hour at which its day begins."""
+    """One location. ``time_zone`` is an IANA name, ``closeout_hour`` the local hour at which its day begins,
+    ``currency`` an ISO code."""
 
     guid: str
     name: str | None = None
     time_zone: str | None = None
     closeout_hour: int | None = None
+    currency: str | None = None
+    group_guid: str | None = None
     archived: bool = False
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A restaurant in the list that partners get."""
+
+    guid: str
+    deleted: bool = False
 
 
 class _General(msgspec.Struct):
@@ -27,6 +44,8 @@ class _General(msgspec.Struct):
     locationName: str | None = None
     timeZone: str | None = None
     closeoutHour: int | None = None
+    currencyCode: str | None = None
+    managementGroupGuid: str | None = None
     archived: bool | None = None
 
 
@@ -34,14 +53,23 @@ class _Details(msgspec.Struct):
     general: _General | None = None
 
 
-class _Listed(msgspec.Struct):
+class _Partner(msgspec.Struct):
     restaurantGuid: str
     deleted: bool | None = None
+
+
+class _Member(msgspec.Struct):
+    guid: str
 
 
 def restaurant_path(guid: str) -> str:
     """The path of one restaurant's details."""
     return f"/restaurants/v1/restaurants/{guid}"
+
+
+def group_path(guid: str) -> str:
+    """The path of a management group's restaurants."""
+    return f"/restaurants/v1/groups/{guid}/restaurants"
 
 
 def read_restaurant(body: bytes, guid: str) -> Restaurant:
@@ -56,18 +84,47 @@ def read_restaurant(body: bytes, guid: str) -> Restaurant:
         raise ToastReplyError(f"Toast's details of restaurant {guid} cannot be read.") from None
     names = [part for part in (general.name, general.locationName) if part]
     return Restaurant(
-        guid, " – ".join(names) or None, general.timeZone, general.closeoutHour, archived=bool(general.archived)
+        guid=guid,
+        name=" – ".join(names) or None,
+        time_zone=general.timeZone,
+        closeout_hour=general.closeoutHour,
+        currency=general.currencyCode,
+        group_guid=general.managementGroupGuid,
+        archived=bool(general.archived),
     )
 
 
-def read_partner_list(body: bytes) -> list[str]:
-    """GUIDs of the restaurants that a partner client may read, without deleted ones, in a stable order.
+def read_partner_list(body: bytes) -> list[Listed]:
+    """The restaurants that a partner client may read, in a stable order.
 
     Raises:
         ToastReplyError: the body is not what Toast documents.
     """
+    entries = _decoded(body, list[_Partner])
+    deleted = {entry.restaurantGuid for entry in entries if entry.deleted}
+    guids = _identifiers(entry.restaurantGuid for entry in entries)
+    return [Listed(guid, guid in deleted) for guid in guids]
+
+
+def read_group_list(body: bytes) -> list[str]:
+    """GUIDs of a management group's restaurants, in a stable order.
+
+    Raises:
+        ToastReplyError: the body is not what Toast documents.
+    """
+    return _identifiers(entry.guid for entry in _decoded(body, list[_Member]))
+
+
+def _decoded(body: bytes, form: type[T]) -> T:
     try:
-        listed = msgspec.json.decode(body, type=list[_Listed])
+        return msgspec.json.decode(body, type=form)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise ToastReplyError("Toast's list of restaurants cannot be read.") from None
-    return sorted({entry.restaurantGuid for entry in listed if not entry.deleted})
+
+
+def _identifiers(guids: Iterable[str]) -> list[str]:
+    found = sorted(set(guids))
+    # They become parts of headers and of keys in the bucket.
+    if not all(_IDENTIFIER.fullmatch(guid) for guid in found):
+        raise ToastReplyError("Toast's list of restaurants holds something that is not a GUID.")
+    return found

@@ -22,8 +22,9 @@ from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
 # How often a window is asked again, or walked again, before it counts as one that cannot be proved.
 _MOST_ROUNDS = 12
 _MOST_WALKS = 24
-# Nothing at all, where orders were seen a moment ago, is hardly ever true: that many more replies have to say so.
-_ALIKE_WHERE_ALL_IS_GONE = 2
+# Nothing at all, in a whole week or where orders were seen or expected, is hardly ever true: that many more replies
+# have to say so.
+_ALIKE_WHERE_NONE_IS_ODD = 3
 _MOST_PAGES = 10_000
 
 
@@ -66,7 +67,7 @@ async def read_week(fetch: FetchPage, week: Window, density: Density) -> AsyncIt
     at, tries = week.start, 0
     window = density.next_window(at)
     while True:
-        proved = await reader.prove(window)
+        proved = await reader.prove(window, expects_orders=density.expects_orders(window))
         if not isinstance(proved, ProvedWindow):
             tries += 1
             window = density.smaller_window(window, sorted(order.modified_ms for order in proved), tries)
@@ -87,7 +88,7 @@ class _Reader:
         self._witnesses: dict[str, int] = {}
         self._requests = 0
 
-    async def prove(self, window: Window) -> ProvedWindow | list[RawOrder]:
+    async def prove(self, window: Window, *, expects_orders: bool) -> ProvedWindow | list[RawOrder]:
         """The window, proved; or some of its orders, which show that it has to be cut."""
         page = await self._page(window)
         agreed = 0
@@ -107,7 +108,7 @@ class _Reader:
             both = _newest_sorted([*page.orders, *again.orders])
             alike = not again.may_have_more and bool(page.orders) == bool(again.orders)
             agreed = agreed + 1 if alike and absent <= self._absent(window, both) else 0
-            if agreed >= (_ALIKE_WHERE_ALL_IS_GONE if absent and not both else 1):
+            if agreed >= (_ALIKE_WHERE_NONE_IS_ODD if not both and (absent or expects_orders) else 1):
                 return self._proved(window, both, Evidence.ASKED_AGAIN)
             page = again
         raise _contradiction(window, "answered differently each time it was asked")

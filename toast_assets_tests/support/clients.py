@@ -53,9 +53,11 @@ def toast_settings(sandbox: Sandbox, **changes: str) -> ToastSettings:
     return ToastSettings.parse({name: value for name, value in environment.items() if name in names})
 
 
-def toast_client(sandbox: Sandbox, *, retry: RetryPolicy = QUICK, **changes: str) -> ToastClient:
+def toast_client(
+    sandbox: Sandbox, *, retry: RetryPolicy = QUICK, skipped: SkippedTime | None = None, **changes: str
+) -> ToastClient:
     """A client that neither paces itself nor waits between retries; ``changes`` are environment variables."""
-    skipped = SkippedTime()
+    skipped = skipped or SkippedTime()
     return ToastClient(
         toast_settings(sandbox, **changes), retry=retry, sleep=skipped.sleep, now=skipped.now, clock=skipped.clock
     )

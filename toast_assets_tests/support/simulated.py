@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
+from zlib import crc32
 
 from toast_assets.orders.raw import RawOrder, format_time
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
@@ -39,12 +41,18 @@ def descending(orders: list[RawOrder], rng: Random) -> list[RawOrder]:
 def by_guid(orders: list[RawOrder], rng: Random) -> list[RawOrder]:
     """Neither by time nor by anything useful, but the same each time."""
     del rng
-    return sorted(orders, key=lambda order: hash(order.guid))
+    return sorted(orders, key=lambda order: crc32(order.guid.encode()))
 
 
 def at_random(orders: list[RawOrder], rng: Random) -> list[RawOrder]:
     """Another order on each request."""
     return rng.sample(orders, len(orders))
+
+
+def lunch_times(count: int, seed: int = 1, week: Window = WEEK) -> list[int]:
+    """``count`` times of a restaurant that opens for lunch on five days only."""
+    rng = Random(seed)
+    return [week.start + rng.randrange(1, 6) * 24 * HOUR_MS + int(rng.gauss(13.5, 1.1) * HOUR_MS) for _ in range(count)]
 
 
 def raw_order(guid: str, modified_ms: int, body: bytes | None = None) -> RawOrder:
@@ -78,6 +86,7 @@ class SimulatedToast:
     before: Callable[[int], object] = lambda _: None
     orders: dict[str, RawOrder] = field(default_factory=dict)
     asked: list[tuple[Window, int]] = field(default_factory=list)
+    _sorted: list[RawOrder] | None = None
 
     @classmethod
     def of(cls, times: Iterable[int], sorting: Sorting = by_guid, page_size: int = PAGE_SIZE) -> SimulatedToast:
@@ -90,11 +99,15 @@ class SimulatedToast:
     def put(self, guid: str, modified_ms: int) -> None:
         """Add an order, or replace its older version."""
         self.orders[guid] = raw_order(guid, modified_ms)
+        self._sorted = None
 
     def within(self, window: Window) -> list[RawOrder]:
         """The orders of a window by modified time: the truth."""
-        inside = [order for order in self.orders.values() if window.start <= order.modified_ms < window.end]
-        return sorted(inside, key=lambda order: order.sort_key)
+        if self._sorted is None:
+            self._sorted = sorted(self.orders.values(), key=lambda order: order.sort_key)
+        times = (window.start, window.end)
+        low, high = (bisect_left(self._sorted, time, key=lambda order: order.modified_ms) for time in times)
+        return self._sorted[low:high]
 
     async def __call__(self, window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
         """One page, as ``ordersBulk`` gives it."""

@@ -1,0 +1,241 @@
+"""Raw files: written, read and merged without losing or inventing an order, whatever came before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toast_assets.orders import files
+from toast_assets.orders.files import (
+    RAW_SCHEMA,
+    Merged,
+    RawFileWriter,
+    UnreadableFileError,
+    check_raw,
+    content_of,
+    holds_duplicates,
+    merge,
+    read_note,
+    read_raw,
+)
+from toast_assets.orders.raw import RawOrder, with_restaurant
+from toast_assets.week import from_epoch_ms
+
+NOON = 1_758_000_000_000
+
+
+def version(guid: str, modified: int, text: str = "", pulled: int = 0) -> RawOrder:
+    body = json.dumps({"guid": guid, "modifiedDate": f"{modified}", "text": text}).encode()
+    return RawOrder(guid, NOON + modified, None, deleted=False, voided=False, pulled_ms=NOON + pulled, body=body)
+
+
+def write(path: Path, orders: Sequence[RawOrder]) -> Path:
+    with RawFileWriter(path, "one") as writer:
+        writer.write(sorted(orders, key=lambda order: order.sort_key))
+    return path
+
+
+def merged(
+    folder: Path, stored: Sequence[RawOrder] | None, pulled: Sequence[RawOrder]
+) -> tuple[Merged, list[RawOrder]]:
+    before = write(folder / "stored.parquet", stored) if stored is not None else None
+    target = folder / "merged.parquet"
+    result = merge(before, write(folder / "pulled.parquet", pulled), target, "one")
+    return result, list(read_raw(target))
+
+
+# Writing and reading
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    orders = [version("a", 1, "é"), version("b", 1), version("a2", 2)]
+    assert list(read_raw(write(tmp_path / "raw.parquet", orders))) == orders
+
+
+def test_a_file_of_no_orders_is_a_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "raw.parquet", [])
+    check_raw(path)
+    assert list(read_raw(path)) == []
+    assert content_of(path, "one").sha256 == hashlib.sha256(b"").hexdigest()
+
+
+def test_the_columns_are_those_that_readers_rely_on(tmp_path: Path) -> None:
+    path = write(tmp_path / "raw.parquet", [version("a", 1, pulled=9)])
+    table = pq.read_table(path)
+    assert table.schema.equals(RAW_SCHEMA)
+    row = table.to_pylist()[0]
+    assert row["restaurant_guid"] == "one"
+    assert row["modified_at"] == from_epoch_ms(NOON + 1)
+    assert row["pulled_at"] == from_epoch_ms(NOON + 9)
+    assert row["order_json"] == version("a", 1).body
+
+
+def test_the_hash_is_over_the_exports_orders_each_followed_by_a_line_feed(tmp_path: Path) -> None:
+    orders = [version("a", 1), version("b", 2)]
+    with RawFileWriter(tmp_path / "raw.parquet", "one") as writer:
+        writer.write(orders)
+    expected = b"".join(with_restaurant(order.body, "one") + b"\n" for order in orders)
+    assert writer.sha256 == hashlib.sha256(expected).hexdigest()
+    content = content_of(tmp_path / "raw.parquet", "one", since_ms=NOON - 1)
+    assert (content.orders, content.bytes, content.sha256, content.recent) == (
+        writer.orders,
+        writer.bytes,
+        writer.sha256,
+        2,
+    )
+
+
+def test_row_groups_stay_small_in_bytes_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_ROW_GROUP_BYTES", 2_000)
+    monkeypatch.setattr(files, "_ROW_GROUP_ROWS", 30)
+    orders = [version(f"{number:03}", number, "x" * 200) for number in range(30)]
+    orders += [version(f"{number:03}", number) for number in range(30, 120)]
+    path = write(tmp_path / "raw.parquet", orders)
+    groups = pq.ParquetFile(path)
+    sizes = [groups.metadata.row_group(number).num_rows for number in range(groups.num_row_groups)]
+    assert max(sizes) <= 30
+    assert len(sizes) >= 6
+    assert list(read_raw(path)) == orders
+
+
+def test_an_error_while_writing_leaves_no_file_that_could_be_taken_for_whole(tmp_path: Path) -> None:
+    path = tmp_path / "raw.parquet"
+
+    def fail_half_way() -> None:
+        with RawFileWriter(path, "one") as writer:
+            writer.write([version("a", 1)])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert list(read_raw(path)) == []
+
+
+def test_a_note_stands_in_the_footer_and_changes_no_row(tmp_path: Path) -> None:
+    with RawFileWriter(tmp_path / "raw.parquet", "one") as writer:
+        writer.write([version("a", 1)])
+        writer.note(b'{"who":"me"}')
+    assert read_note(tmp_path / "raw.parquet") == b'{"who":"me"}'
+    assert list(read_raw(tmp_path / "raw.parquet")) == [version("a", 1)]
+    assert read_note(write(tmp_path / "other.parquet", [])) is None
+
+
+def test_a_merge_keeps_its_own_note(tmp_path: Path) -> None:
+    merge(None, write(tmp_path / "pulled.parquet", [version("a", 1)]), tmp_path / "merged.parquet", "one", b"note")
+    assert read_note(tmp_path / "merged.parquet") == b"note"
+
+
+def test_a_file_that_is_no_raw_file_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "text.parquet").write_bytes(b"hello")
+    with pytest.raises(UnreadableFileError, match="not Parquet"):
+        check_raw(tmp_path / "text.parquet")
+    pq.write_table(pa.table({"order_guid": ["a"]}), tmp_path / "other.parquet")
+    with pytest.raises(UnreadableFileError, match="no column restaurant_guid"):
+        check_raw(tmp_path / "other.parquet")
+
+
+def test_an_order_that_stands_in_a_file_twice_is_noticed(tmp_path: Path) -> None:
+    assert holds_duplicates(write(tmp_path / "twice.parquet", [version("a", 1), version("a", 2)]))
+    assert not holds_duplicates(write(tmp_path / "once.parquet", [version("a", 1), version("b", 2)]))
+
+
+def test_recent_orders_are_those_pulled_since(tmp_path: Path) -> None:
+    path = write(tmp_path / "raw.parquet", [version("a", 1, pulled=10), version("b", 2, pulled=20)])
+    assert content_of(path, "one", since_ms=NOON + 10).recent == 1
+
+
+# Merging
+
+
+def test_the_newer_version_wins_whichever_side_it_comes_from(tmp_path: Path) -> None:
+    result, rows = merged(tmp_path, [version("a", 5), version("b", 1)], [version("a", 3), version("b", 7)])
+    assert rows == [version("a", 5), version("b", 7)]
+    assert (result.new, result.changed) == (0, 1)
+
+
+def test_what_is_stored_and_not_pulled_any_more_stays(tmp_path: Path) -> None:
+    result, rows = merged(tmp_path, [version("gone", 1)], [version("b", 2)])
+    assert [order.guid for order in rows] == ["gone", "b"]
+    assert (result.new, result.changed, result.differs) == (1, 0, True)
+
+
+def test_for_one_time_the_stored_bytes_stay_unless_they_differ(tmp_path: Path) -> None:
+    _, rows = merged(tmp_path, [version("a", 1, pulled=1)], [version("a", 1, pulled=2)])
+    assert rows == [version("a", 1, pulled=1)]
+    result, rows = merged(tmp_path, [version("a", 1, "old", 1)], [version("a", 1, "new", 2)])
+    assert rows == [version("a", 1, "new", 2)]
+    assert (result.new, result.changed) == (0, 1)
+
+
+def test_an_unchanged_week_does_not_differ(tmp_path: Path) -> None:
+    orders = [version("a", 1), version("b", 2)]
+    result, rows = merged(tmp_path, orders, orders)
+    assert not result.differs
+    assert rows == orders
+
+
+def test_several_versions_of_one_pull_count_as_one_order(tmp_path: Path) -> None:
+    result, rows = merged(tmp_path, None, [version("a", 1), version("a", 4), version("b", 2)])
+    assert rows == [version("b", 2), version("a", 4)]
+    assert (result.orders, result.new, result.changed) == (2, 2, 0)
+
+
+def test_the_same_version_twice_in_one_pull_counts_once(tmp_path: Path) -> None:
+    result, rows = merged(tmp_path, None, [version("a", 1, "x"), version("a", 1, "x")])
+    assert rows == [version("a", 1, "x")]
+    assert result.new == 1
+
+
+orders = st.builds(
+    version,
+    guid=st.sampled_from("abcdefg"),
+    modified=st.integers(0, 5),
+    text=st.sampled_from(["", "x"]),
+    pulled=st.integers(0, 3),
+)
+whole = st.lists(orders, max_size=12, unique_by=lambda order: order.guid)
+
+
+@given(st.one_of(st.none(), whole), st.lists(st.lists(orders, max_size=12), min_size=1, max_size=4))
+@settings(max_examples=50, deadline=None)
+def test_merging_is_what_a_dictionary_would_do(stored: list[RawOrder] | None, pulls: list[list[RawOrder]]) -> None:
+    model = {order.guid: order for order in stored or ()}
+    current = stored
+    with TemporaryDirectory() as folder:
+        for pulled in pulls:
+            before = dict(model)
+            for order in sorted(pulled, key=lambda each: each.sort_key):
+                known = model.get(order.guid)
+                if known is None or (known.modified_ms, 0) < (order.modified_ms, known.body != order.body):
+                    model[order.guid] = order
+            result, rows = merged(Path(folder), current, pulled)
+            _same(rows, model)
+            assert result.orders == len(model)
+            assert result.new == len(model.keys() - before.keys())
+            assert result.changed == sum(model[guid].body != old.body for guid, old in before.items())
+            assert result.differs == (_bodies(model) != _bodies(before))
+            current = rows
+
+
+def _same(rows: list[RawOrder], model: dict[str, RawOrder]) -> None:
+    assert rows == sorted(rows, key=lambda order: order.sort_key)
+    assert _bodies({order.guid: order for order in rows}) == _bodies(model)
+    assert len(rows) == len(model)
+
+
+def _bodies(versions: dict[str, RawOrder]) -> dict[str, tuple[int, bytes]]:
+    return {guid: (order.modified_ms, order.body) for guid, order in versions.items()}
+
+
+def test_times_are_utc_milliseconds() -> None:
+    assert from_epoch_ms(NOON) == datetime(2025, 9, 16, 5, 20, tzinfo=UTC)

@@ -1,0 +1,201 @@
+"""Orders are cut out of pages without losing a byte, and placed by the few fields that place them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toast_assets.orders.raw import (
+    MalformedOrderError,
+    RawOrder,
+    cut_orders,
+    format_time,
+    parse_time_ms,
+    total_bytes,
+    with_restaurant,
+)
+from toast_assets.week import epoch_ms
+
+PLACED = '"guid":"a","modifiedDate":"2025-09-19T14:30:00.000+0000"'
+
+
+def cut(text: str | bytes, restaurant: str = "one") -> list[RawOrder]:
+    body = text if isinstance(text, bytes) else text.encode()
+    return cut_orders(body, restaurant_guid=restaurant, pulled_ms=5)
+
+
+def one(fields: str = "") -> RawOrder:
+    (order,) = cut("[{" + PLACED + fields + "}]")
+    return order
+
+
+# Any JSON value, written with odd but legal white space and escapes.
+
+numbers = st.one_of(
+    st.integers().map(str),
+    st.decimals(allow_nan=False, allow_infinity=False, places=4).map(str).filter(lambda text: "E" not in text),
+    st.sampled_from(["12.10", "-0", "1E400", "1e-7", "0.10000000000000000000000001", "123456789012345678901234567890"]),
+)
+texts = st.text(st.characters(codec="utf-8"), max_size=12)
+values = st.recursive(
+    st.one_of(
+        st.sampled_from(["null", "true", "false"]),
+        numbers,
+        texts.map(json.dumps),
+        texts.map(lambda text: json.dumps(text, ensure_ascii=False)),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: "[ " + " ,\n".join(items) + "]"),
+        st.lists(st.tuples(texts, inner), max_size=3, unique_by=lambda pair: pair[0]).map(
+            lambda pairs: "{" + " , ".join(f"{json.dumps(name)} :\t{value}" for name, value in pairs) + " }"
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> bytes:
+    guid = draw(st.text(st.characters(codec="utf-8"), min_size=1, max_size=8))
+    fields = [f'"guid": {json.dumps(guid)}', '"modifiedDate":"2025-09-19T14:30:00.000Z"']
+    fields += [f'"field{number}" : {draw(values)}' for number in range(draw(st.integers(0, 4)))]
+    return ("{" + draw(st.sampled_from(["", " ", "\n\t"])) + " , ".join(draw(st.permutations(fields))) + "}").encode()
+
+
+@given(st.lists(bodies(), max_size=6), st.sampled_from([b",", b" , ", b",\n  "]))
+@settings(max_examples=150, deadline=None)
+def test_every_byte_of_an_order_survives(orders: list[bytes], between: bytes) -> None:
+    page = b" [" + between.join(orders) + b" ]\n"
+    assert [order.body for order in cut(page)] == orders
+
+
+@given(bodies())
+@settings(max_examples=100, deadline=None)
+def test_the_restaurant_is_added_and_nothing_else_changes(body: bytes) -> None:
+    added = with_restaurant(body, "one")
+    assert added.startswith(body.rstrip()[:-1].rstrip())
+    assert json.loads(added) == {**json.loads(body), "restaurantGuid": "one"}
+    assert list(json.loads(added))[-1] == "restaurantGuid"
+
+
+def test_the_restaurants_guid_is_added_as_json() -> None:
+    assert json.loads(with_restaurant(b'{"guid":"a","modifiedDate":""}', 'o"ne'))["restaurantGuid"] == 'o"ne'
+
+
+def test_an_order_that_names_its_restaurant_stays_as_it_is() -> None:
+    body = one(',"restaurantGuid":"one"').body
+    assert with_restaurant(body, "one") == body
+    assert with_restaurant(body, "ONE") == body
+
+
+def test_a_nested_restaurant_is_not_the_orders_own() -> None:
+    body = one(',"restaurant":{"restaurantGuid":"another"}').body
+    assert json.loads(with_restaurant(body, "one"))["restaurantGuid"] == "one"
+
+
+def test_an_order_of_another_restaurant_is_refused() -> None:
+    with pytest.raises(MalformedOrderError, match="another restaurant"):
+        one(',"restaurantGuid":"two"')
+    assert cut("[{" + PLACED + ',"restaurantGuid":"ONE"}]')
+
+
+# The fields that place an order
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("", (None, False, False)),
+        (',"businessDate":20250919,"deleted":true,"voided":true', (date(2025, 9, 19), True, True)),
+        (',"businessDate":"20250919"', (date(2025, 9, 19), False, False)),
+        (',"businessDate":null,"deleted":null,"voided":null', (None, False, False)),
+        (',"businessDate":0', (None, False, False)),
+        (',"businessDate":20251399', (None, False, False)),
+        (',"businessDate":99999999999999999999', (None, False, False)),
+        (',"businessDate":{"year":2025},"deleted":"no","voided":0', (None, False, False)),
+    ],
+)
+def test_a_strange_business_date_or_flag_loses_no_order(fields: str, expected: tuple[Any, ...]) -> None:
+    order = one(fields)
+    assert (order.business_date, order.deleted, order.voided) == expected
+
+
+def test_the_sort_key_is_time_then_guid() -> None:
+    assert one().sort_key == (parse_time_ms("2025-09-19T14:30:00.000Z"), "a")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        "",
+        "{}",
+        "[{}]",
+        '[{"guid":"a"}]',
+        '[{"modifiedDate":"2025-09-19T14:30:00.000Z"}]',
+        '[{"guid":"","modifiedDate":"2025-09-19T14:30:00.000Z"}]',
+        '[{"guid":7,"modifiedDate":"2025-09-19T14:30:00.000Z"}]',
+        '[{"guid":"a","modifiedDate":1758292200000}]',
+        '[{"guid":"a","modifiedDate":"2025-09-19T14:30:00"}]',
+        "[{" + PLACED + ',"x":01}]',
+        "[{" + PLACED + ',"x":NaN}]',
+        "[{" + PLACED + ',"x":"\\q"}]',
+        "[{" + PLACED + "}",
+        "[{" + PLACED + "}] []",
+    ],
+)
+def test_what_cannot_be_placed_or_is_no_json_is_refused(array: str) -> None:
+    with pytest.raises(MalformedOrderError):
+        cut(array)
+
+
+def test_an_error_names_no_content() -> None:
+    with pytest.raises(MalformedOrderError) as caught:
+        cut('[{"guid":7,"modifiedDate":"","email":"guest@example.com"}]')
+    assert "guest" not in str(caught.value)
+
+
+# Times
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2025-09-19T14:30:00.000+0000",
+        "2025-09-19T14:30:00.000Z",
+        "2025-09-19T14:30:00.000+00:00",
+        "2025-09-19T10:30:00.000-0400",
+        "2025-09-19T14:30:00Z",
+        "2025-09-19T14:30:00.000999Z",
+    ],
+)
+def test_times_are_read_in_every_form_that_was_seen(text: str) -> None:
+    assert parse_time_ms(text) == epoch_ms(datetime(2025, 9, 19, 14, 30, tzinfo=UTC))
+
+
+@given(st.integers(0, 4_102_444_800_000))
+def test_a_time_is_written_as_it_is_read(milliseconds: int) -> None:
+    text = format_time(milliseconds)
+    assert parse_time_ms(text) == milliseconds
+    assert len(text) == len("2025-09-19T14:30:00.000+0000")
+
+
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)), st.integers(-14 * 60, 14 * 60))  # noqa: DTZ001
+def test_offsets_do_not_matter(moment: datetime, minutes: int) -> None:
+    zoned = moment.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=minutes)))
+    assert parse_time_ms(zoned.isoformat()) == epoch_ms(zoned)
+
+
+def test_bytes_are_those_of_the_json() -> None:
+    assert total_bytes([one(), one(',"x":"é"')]) == len(one().body) + len(one(',"x":"é"').body)
+
+
+def test_a_raw_order_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        one().guid = "b"  # type: ignore[misc]
+    assert isinstance(one(), msgspec.Struct)

@@ -1,0 +1,169 @@
+"""The bucket: whole objects, conditional writes, and errors that say which name or permission is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from toast_assets.errors import StoreConflictError, StoreError
+from toast_assets.sandbox import Sandbox
+from toast_assets.store.bucket import ABSENT, Bucket, Version
+from toast_assets_tests.support.clients import s3_client
+from toast_assets_tests.support.s3_faults import before, refuse
+
+
+@pytest.fixture
+def bucket(sandbox: Sandbox) -> Bucket:
+    return Bucket(s3_client(sandbox), sandbox.bucket)
+
+
+def test_what_is_written_is_read_with_its_version(bucket: Bucket) -> None:
+    version = bucket.write("a/b.json", b"{}")
+    assert bucket.read("a/b.json") == (b"{}", version)
+    assert version.etag
+
+
+def test_files_are_written_and_read_as_they_are(bucket: Bucket, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"x" * 3_000_000)
+    version = bucket.write("big", source, ContentType="text/plain", Metadata={"total_orders": "7"})
+    assert bucket.download("big", target) == version
+    assert target.read_bytes() == source.read_bytes()
+    info = bucket.info("big")
+    assert info is not None
+    assert (info.size, info.metadata["total_orders"]) == (3_000_000, "7")
+
+
+def test_a_missing_object_is_none_and_no_error(bucket: Bucket, tmp_path: Path) -> None:
+    assert bucket.read("nothing") is None
+    assert bucket.info("nothing") is None
+    assert bucket.download("nothing", tmp_path / "nothing") is None
+    assert not (tmp_path / "nothing").exists()
+    bucket.delete("nothing")
+
+
+def test_a_write_that_replaces_a_version_fails_where_there_is_another(bucket: Bucket) -> None:
+    first = bucket.write("key", b"1")
+    second = bucket.write("key", b"2", replaces=first)
+    with pytest.raises(StoreConflictError, match="written by somebody else"):
+        bucket.write("key", b"3", replaces=first)
+    assert bucket.read("key") == (b"2", second)
+
+
+def test_a_write_that_expects_nothing_fails_where_there_is_something(bucket: Bucket) -> None:
+    bucket.write("key", b"1", replaces=ABSENT)
+    with pytest.raises(StoreConflictError):
+        bucket.write("key", b"2", replaces=ABSENT)
+    assert bucket.read("key") is not None
+
+
+def test_a_write_that_replaces_a_version_fails_where_there_is_nothing_any_more(bucket: Bucket) -> None:
+    version = bucket.write("key", b"1")
+    bucket.delete("key")
+    with pytest.raises(StoreError):
+        bucket.write("key", b"2", replaces=version)
+    assert bucket.read("key") is None
+
+
+def test_keys_are_listed_over_several_pages(sandbox: Sandbox, bucket: Bucket) -> None:
+    for number in range(7):
+        bucket.write(f"folder/{number}", b"")
+    bucket.write("other", b"")
+    sizes: list[int] = []
+
+    def small_pages(params: dict[str, object], **_: object) -> None:
+        params["MaxKeys"] = 3
+
+    client = s3_client(sandbox)
+    client.meta.events.register("provide-client-params.s3.ListObjectsV2", small_pages)
+    before(client, "ListObjectsV2", sizes.append)
+    assert list(Bucket(client, sandbox.bucket).keys("folder/")) == [f"folder/{number}" for number in range(7)]
+    assert len(sizes) == 3
+
+
+def test_uris_are_those_of_s3(bucket: Bucket, sandbox: Sandbox) -> None:
+    assert bucket.uri("a/b") == f"s3://{sandbox.bucket}/a/b"
+
+
+# Errors
+
+
+def test_a_missing_bucket_names_the_variable(sandbox: Sandbox) -> None:
+    missing = Bucket(s3_client(sandbox), "no-such-bucket")
+    with pytest.raises(StoreError, match=r"no-such-bucket does not exist.*S3_BUCKET_NAME"):
+        missing.check()
+    with pytest.raises(StoreError, match=r"no-such-bucket does not exist.*S3_BUCKET_NAME"):
+        missing.write("key", b"")
+    with pytest.raises(StoreError, match=r"no-such-bucket does not exist.*S3_BUCKET_NAME"):
+        missing.read("key")
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"])
+def test_a_refusal_names_the_permission(sandbox: Sandbox, code: str) -> None:
+    client = s3_client(sandbox)
+    for operation in ("PutObject", "GetObject", "ListObjectsV2", "DeleteObject"):
+        refuse(client, operation, 403, code)
+    bucket = Bucket(client, sandbox.bucket)
+    with pytest.raises(StoreError, match=rf"{code}.*s3:PutObject"):
+        bucket.write("key", b"")
+    with pytest.raises(StoreError, match=r"key .*s3:GetObject"):
+        bucket.read("key")
+    with pytest.raises(StoreError, match="s3:ListBucket"):
+        list(bucket.keys(""))
+    with pytest.raises(StoreError, match="s3:DeleteObject"):
+        bucket.delete("key")
+
+
+def test_a_bucket_of_somebody_else_is_a_refusal(sandbox: Sandbox) -> None:
+    client = s3_client(sandbox)
+    refuse(client, "HeadBucket", 403, "")
+    with pytest.raises(StoreError, match=r"refused access.*s3:ListBucket"):
+        Bucket(client, sandbox.bucket).check()
+
+
+def test_missing_credentials_are_told_as_such(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    client = boto3.Session().client("s3", endpoint_url=sandbox.s3_url, region_name="us-east-1")
+    with pytest.raises(StoreError, match=r"No AWS credentials.*AWS_PROFILE"):
+        Bucket(client, sandbox.bucket).check()
+
+
+def test_a_server_that_cannot_be_reached_names_the_endpoint(sandbox: Sandbox) -> None:
+    client = boto3.client(
+        "s3",
+        endpoint_url="http://127.0.0.1:9",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+        region_name="us-east-1",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    with pytest.raises(StoreError, match=r"could not be reached.*AWS_ENDPOINT_URL_S3"):
+        Bucket(client, sandbox.bucket).check()
+
+
+def test_a_server_that_fails_once_is_asked_again(sandbox: Sandbox) -> None:
+    client = s3_client(sandbox)
+    refused = refuse(client, "PutObject", 503, "SlowDown", times=1)
+    Bucket(client, sandbox.bucket).write("key", b"1", replaces=ABSENT)
+    assert len(refused) == 1
+
+
+def test_another_error_is_told_with_its_code(sandbox: Sandbox) -> None:
+    client = s3_client(sandbox)
+    refuse(client, "PutObject", 400, "EntityTooLarge")
+    with pytest.raises(StoreError, match="EntityTooLarge"):
+        Bucket(client, sandbox.bucket).write("key", b"")
+
+
+def test_versions_are_told_apart_by_etag() -> None:
+    assert Version("a") != Version("b")
+    assert Version(None) == ABSENT

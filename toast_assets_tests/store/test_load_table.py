@@ -1,0 +1,97 @@
+"""Tables as users load them: pandas with exact types, DuckDB with the documented queries."""
+
+from __future__ import annotations
+
+import logging
+import textwrap
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+
+from toast_assets.errors import SettingsError, StoreError
+from toast_assets.pipeline.tables import build_tables
+from toast_assets.sandbox import Sandbox
+from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.schema import TABLES
+from toast_assets.week import Week
+from toast_assets_tests.invented import check, encode, order, selection
+from toast_assets_tests.support.stored_weeks import store_week
+
+LOG = logging.getLogger(__name__)
+
+
+@pytest.fixture
+def tables(store: OrderStore, week: Week) -> OrderStore:
+    sold = [order(check(selection("12.10"), selection("0.20"))), order(check(selection("1.00")), voided=True)]
+    store_week(store, week, {"here": encode(*sold)})
+    build_tables(week, store, LOG)
+    return store
+
+
+def test_a_week_of_a_table_is_a_data_frame_of_exact_types(tables: OrderStore) -> None:
+    orders = tables.load_table("orders", "2025-09-15")
+    assert list(orders.columns) == TABLES["orders"].schema.names
+    assert all(isinstance(dtype, pd.ArrowDtype) for dtype in orders.dtypes)
+    assert orders["net_sales"].sum() == Decimal("12.3")
+    assert set(orders["business_date"]) == {date(2025, 9, 19)}
+
+
+def test_only_the_columns_that_are_asked_for_are_loaded(tables: OrderStore) -> None:
+    assert list(tables.load_table("payments", "2025-09-15", columns=["amount"]).columns) == ["amount"]
+
+
+@pytest.mark.parametrize(
+    ("table", "week_key", "message"),
+    [
+        ("order", "2025-09-15", "There is no table order. Tables: orders, checks,"),
+        ("orders", "2025-09-22", "no table orders for week 2025-09-22. Stored are 1 weeks, 2025-09-15 to 2025-09-15"),
+        ("orders", None, "The table orders is kept by week: name one"),
+        ("current_orders", "2025-09-15", "The table current_orders covers all weeks: name none"),
+        ("current_orders", None, "The table current_orders was not made yet. Materialize current_orders first"),
+    ],
+)
+def test_what_is_not_there_is_a_clear_error(tables: OrderStore, table: str, week_key: str | None, message: str) -> None:
+    with pytest.raises(StoreError, match=message):
+        tables.load_table(table, week_key)
+
+
+def test_an_unknown_column_is_a_clear_error(tables: OrderStore) -> None:
+    with pytest.raises(StoreError, match="The table orders has no column nett"):
+        tables.load_table("orders", "2025-09-15", columns=["nett"])
+
+
+def test_notebooks_find_the_store_by_the_environment(
+    tables: OrderStore, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in sandbox.environment().items():
+        monkeypatch.setenv(name, value)
+    assert len(OrderStore.from_environment().load_table("orders", "2025-09-15")) == 2
+    monkeypatch.delenv("S3_BUCKET_NAME")
+    with pytest.raises(SettingsError, match="S3_BUCKET_NAME is not set"):
+        OrderStore.from_environment()
+
+
+def documented_queries(folder: Path) -> Iterator[str]:
+    _, _, text = str(OrderStore.load_table.__doc__).partition("::\n\n")
+    block, _, _ = text.partition("Raises:")
+    for query in textwrap.dedent(block).strip().split("\n\n"):
+        yield query.replace("s3://BUCKET/toast-orders/", f"{folder}/")
+
+
+def test_the_documented_duckdb_queries_run_as_they_are(tables: OrderStore, tmp_path: Path) -> None:
+    for key in tables.bucket.keys(f"{tables.layout.prefix}tables/"):
+        path = tmp_path / key.removeprefix(tables.layout.prefix)
+        path.parent.mkdir(parents=True)
+        tables.bucket.download(key, path)
+    current = tmp_path / "tables/current_orders/restaurant=here.parquet"
+    current.parent.mkdir()
+    tables.bucket.download(tables.layout.table("orders", "2025-09-15"), current)
+    connection = duckdb.connect()
+    sales, items = (connection.execute(query).fetchall() for query in documented_queries(tmp_path))
+    assert sales == [(date(2025, 9, 19), "here", Decimal("12.3000"))]
+    assert items == [(date(2025, 9, 15), "Soup of the day", Decimal("2.000000"))]

@@ -1,0 +1,59 @@
+"""The order store: weeks and restaurants in the bucket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from toast_assets.errors import StoreConflictError, StoreError
+from toast_assets.store.bucket import ABSENT
+from toast_assets.store.manifest import Manifest
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week
+
+
+def empty(week: Week) -> Manifest:
+    return Manifest(partition=week.key, start_date="", end_date="", outcome="complete")
+
+
+def test_a_week_that_was_never_pulled_has_no_manifest(store: OrderStore, week: Week) -> None:
+    assert store.load_manifest(week) == (None, ABSENT)
+
+
+def test_a_manifest_is_loaded_as_it_was_saved(store: OrderStore, week: Week) -> None:
+    version = store.save_manifest(week, empty(week), ABSENT)
+    assert store.load_manifest(week) == (empty(week), version)
+
+
+def test_a_manifest_that_somebody_else_saved_is_not_overwritten(store: OrderStore, week: Week) -> None:
+    store.save_manifest(week, empty(week), ABSENT)
+    with pytest.raises(StoreConflictError):
+        store.save_manifest(week, empty(week), ABSENT)
+
+
+def test_a_manifest_that_cannot_be_read_is_named(store: OrderStore, week: Week) -> None:
+    store.bucket.write(store.layout.manifest(week), b"{")
+    with pytest.raises(StoreError, match=r"manifests/week=2025-09-15.json cannot be read"):
+        store.load_manifest(week)
+
+
+def test_a_raw_file_is_stored_under_week_and_restaurant(store: OrderStore, week: Week, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"rows")
+    assert store.download_raw(week, "one", target) == ABSENT
+    version = store.save_raw(week, "one", source, ABSENT)
+    assert store.download_raw(week, "one", target) == version
+    assert target.read_bytes() == b"rows"
+    assert list(store.bucket.keys("")) == ["toast-orders/raw/week=2025-09-15/restaurant=one.parquet"]
+    with pytest.raises(StoreConflictError):
+        store.save_raw(week, "one", source, ABSENT)
+
+
+def test_the_restaurants_with_raw_files_are_listed(store: OrderStore, week: Week, tmp_path: Path) -> None:
+    assert store.raw_restaurants(week) == frozenset()
+    (tmp_path / "raw").write_bytes(b"rows")
+    for guid in ("one", "two"):
+        store.save_raw(week, guid, tmp_path / "raw", ABSENT)
+    store.bucket.write(store.layout.raw_folder(week) + "notes.txt", b"")
+    assert store.raw_restaurants(week) == {"one", "two"}

@@ -1,0 +1,74 @@
+"""The restaurants that ``*`` stands for, found in the sandbox over real HTTP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from toast_assets.errors import ToastError, ToastRefusedError, ToastTransientError
+from toast_assets.sandbox import Kind, Restaurant, Sandbox
+from toast_assets.toast.discovery import discover_restaurants
+from toast_assets_tests.support.clients import toast_client
+
+StartSandbox = Callable[..., Sandbox]
+LOG = logging.getLogger(__name__)
+
+
+async def discover(sandbox: Sandbox, member: str = "") -> list[str]:
+    async with toast_client(sandbox, TOAST_RESTAURANT_GUID="*", TOAST_MEMBER_RESTAURANT_GUID=member) as toast:
+        return [restaurant.guid for restaurant in await discover_restaurants(toast, LOG)]
+
+
+async def test_deleted_and_archived_restaurants_are_left_out(sandbox: Sandbox) -> None:
+    assert await discover(sandbox) == sorted(sandbox.restaurant_guids)
+
+
+async def test_what_toast_tells_of_each_is_kept(sandbox: Sandbox) -> None:
+    async with toast_client(sandbox, TOAST_RESTAURANT_GUID="*") as toast:
+        found = await discover_restaurants(toast, LOG)
+    assert {restaurant.time_zone for restaurant in found} == {"America/New_York", "America/Los_Angeles"}
+
+
+async def test_without_partner_access_a_member_names_its_group(start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox(partner=False)
+    assert await discover(sandbox, sandbox.restaurant_guids[1]) == sorted(sandbox.restaurant_guids)
+
+
+async def test_with_partner_access_both_lists_are_taken_together(start_sandbox: StartSandbox) -> None:
+    # The partner list hides restaurants of which the credentials may not read the orders; the group's does not.
+    hidden = Restaurant("hidden", "Hidden", forbidden=True)
+    sandbox = start_sandbox(restaurants=(Restaurant("a", "A"), Restaurant("b", "B", deleted=True), hidden))
+    assert await discover(sandbox) == ["a"]
+    assert await discover(sandbox, "a") == ["a", "hidden"]
+
+
+async def test_without_either_list_the_error_says_what_to_set(start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox(partner=False)
+    with pytest.raises(ToastRefusedError, match=r"403.*TOAST_RESTAURANT_GUID.*TOAST_MEMBER_RESTAURANT_GUID"):
+        await discover(sandbox)
+
+
+async def test_no_restaurant_at_all_is_an_error_and_no_empty_week(start_sandbox: StartSandbox) -> None:
+    sandbox = start_sandbox(restaurants=(Restaurant("gone", "Gone", deleted=True),))
+    with pytest.raises(ToastError, match="lists no restaurant"):
+        await discover(sandbox)
+
+
+async def test_a_list_that_is_down_for_once_is_waited_for(sandbox: Sandbox) -> None:
+    sandbox.faults.arm(Kind.STATUS, "restaurants", status=503, last=2)
+    assert await discover(sandbox) == sorted(sandbox.restaurant_guids)
+
+
+async def test_a_list_that_stays_down_is_an_error(sandbox: Sandbox) -> None:
+    sandbox.faults.arm(Kind.HTML, "restaurants", last=None)
+    with pytest.raises(ToastTransientError, match="list of restaurants"):
+        await discover(sandbox)
+
+
+@pytest.mark.parametrize("status", [403, 500])
+async def test_a_restaurant_of_which_no_details_can_be_had_is_kept(sandbox: Sandbox, status: int) -> None:
+    for guid in sandbox.restaurant_guids:
+        sandbox.faults.arm(Kind.STATUS, "restaurants", status=status, target=guid, last=None)
+    assert await discover(sandbox) == sorted(sandbox.restaurant_guids)

@@ -1,0 +1,47 @@
+"""Lists and details of restaurants, read from what Toast documents."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from toast_assets.errors import ToastReplyError
+from toast_assets.toast.restaurants import Listed, read_group_list, read_partner_list, read_restaurant
+
+
+def test_details_without_names_or_zone_are_details_all_the_same() -> None:
+    for body in (b"{}", b'{"guid":"one","general":null}', b'{"general":{"name":null}}'):
+        restaurant = read_restaurant(body, "one")
+        assert (restaurant.guid, restaurant.name, restaurant.time_zone, restaurant.archived) == (
+            "one",
+            None,
+            None,
+            False,
+        )
+
+
+def test_details_that_are_no_object_are_an_error_to_be_retried() -> None:
+    for body in (b"", b"<html>", b"[]", b'{"general":{"archived":"perhaps"}}'):
+        with pytest.raises(ToastReplyError, match="one"):
+            read_restaurant(body, "one")
+
+
+def test_the_partner_list_marks_deleted_restaurants_and_knows_each_once() -> None:
+    body = msgspec.json.encode(
+        [
+            {"restaurantGuid": "b", "deleted": False, "restaurantName": "B"},
+            {"restaurantGuid": "a", "deleted": True},
+            {"restaurantGuid": "b"},
+        ]
+    )
+    assert read_partner_list(body) == [Listed("a", deleted=True), Listed("b")]
+
+
+def test_the_list_of_a_group_has_guids_only() -> None:
+    assert read_group_list(b'[{"guid":"b"},{"guid":"a"}]') == ["a", "b"]
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'[{"guid":7}]', b'[{"guid":"../secrets"}]', b'[{"guid":""}]'])
+def test_a_list_that_is_none_is_an_error_to_be_retried(body: bytes) -> None:
+    with pytest.raises(ToastReplyError, match="list of restaurants"):
+        read_group_list(body)
