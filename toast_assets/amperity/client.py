@@ -1,4 +1,4 @@
-"""Amperity's HTTP interfaces: one record into a stream, one notice to a URL.
+"""Amperity's HTTP interfaces: one record into a stream, one notice to a URL, calls of the control plane.
 
 A plain asynchronous client on httpx, usable alone:
 
@@ -11,55 +11,58 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from toast_assets.amperity.answers import (
+    ACCEPTED,
+    NOTICED,
+    explanation,
+    hint_for,
+    raise_if_transient,
+    raise_unless_decided,
+    told_to_wait,
+)
 from toast_assets.amperity.rate import AdaptiveRate
-from toast_assets.amperity.token import AmperityToken
+from toast_assets.amperity.token import AmperityToken, Bearer
 from toast_assets.errors import AmperityRefusedError, AmperityTransientError, TransientError
-from toast_assets.retry import RetryPolicy, Sleep, retry_after_seconds
+from toast_assets.retry import RetryPolicy, Sleep
 from toast_assets.settings import AmperitySettings
 
 TENANT_HEADER = "X-Amperity-Tenant"
 NOTICE_TENANT_HEADER = "Amperity-Tenant"
 
-# Many requests over few connections: a record takes one round trip, and each connection carries one at a time.
-CONNECTIONS = 32
-
-_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-# These concern the one record; anything else that is no success concerns them all (Amperity: Streaming API).
-_RECORD_REFUSED = frozenset({400, 413, 422})
-
-_HINTS = {
-    401: "Check AMPERITY_API_KEY, it may have expired; with AMPERITY_CLIENT_ID and _CLIENT_SECRET it is renewed.",
-    403: "Check AMPERITY_TENANT_ID, and that the key has Streaming Ingest Write Access.",
-    404: "Check AMPERITY_API_URL.",
-    405: "Check AMPERITY_API_URL.",
-    411: "A proxy seems to remove Content-Length; check AMPERITY_API_URL.",
-}
-_OTHER_HINT = "Check AMPERITY_API_URL: this is not how Amperity answers."
+# Many requests over few connections: each carries one at a time, and only as many are opened as the rate and the time
+# of an answer ask for.
+CONNECTIONS = 48
+# A token that is rejected so often by one and the same call will not do for it.
+_MOST_RENEWALS = 3
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """Amperity's answer to one record: ``accepted`` is not yet loaded. ``attempts`` counts the calls it took;
-    ``status`` is None for a record that was not even sent."""
+    """What became of one record: ``accepted`` is not yet loaded, ``pending`` had no answer in spite of all attempts.
 
-    accepted: bool
+    ``status`` is that of the last answer, None where there was none; ``attempts`` counts the calls. ``reason`` holds
+    no guest's data; ``explanation`` is Amperity's own, and may.
+    """
+
+    state: Literal["accepted", "rejected", "pending"]
     status: int | None
     attempts: int
     reason: str | None = None
+    explanation: str = ""
 
 
 @dataclass
 class DeliveryStats:
-    """Counts of calls to Amperity, and bytes of bodies sent."""
+    """Counts of calls to Amperity (``throttled``: answered 429), and bytes of bodies sent."""
 
     requests: int = 0
     retries: int = 0
@@ -69,15 +72,22 @@ class DeliveryStats:
 
 @dataclass
 class _Call:
-    method: str
-    url: str
+    """One record or notice under way. ``where`` names its target in messages."""
+
+    url: httpx.URL
+    where: str
     headers: dict[str, str]
     body: bytes
-    attempts: int = field(default=0)
+    success: int
+    attempts: int = 0
+    status: int | None = None
 
 
 class AmperityClient:
-    """Asynchronous client of one tenant. Not shared between event loops. ``sleep`` and ``now`` are injectable."""
+    """Asynchronous client of one tenant. Not shared between event loops.
+
+    ``sleep``, ``now`` (Unix seconds), ``clock`` (seconds) and ``transport`` are injectable.
+    """
 
     def __init__(
         self,
@@ -86,6 +96,8 @@ class AmperityClient:
         retry: RetryPolicy | None = None,
         sleep: Sleep = asyncio.sleep,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        transport: httpx.AsyncBaseTransport | None = None,
         log: logging.Logger | None = None,
     ) -> None:
         self.settings = settings
@@ -94,12 +106,19 @@ class AmperityClient:
         self._sleep = sleep
         self._now = now
         self._log = log or logging.getLogger(__name__)
-        self._rate = AdaptiveRate(settings.requests_per_second, sleep=sleep)
-        timeout = httpx.Timeout(settings.timeout_seconds)
-        limits = httpx.Limits(max_connections=CONNECTIONS)
-        # httpx's own connections reach about 600 records a second on one core, aiohttp's several thousand.
-        self._http = httpx.AsyncClient(transport=AiohttpTransport(limits=limits), timeout=timeout)
-        self._token = AmperityToken(settings, self._post_token)
+        self._rate = AdaptiveRate(settings.requests_per_second, sleep=sleep, clock=clock)
+        self._token = AmperityToken(settings, self._post_token, clock=clock, now=now)
+        # httpx's own connections reach about 600 records a second on one core, aiohttp's several thousand. Requests
+        # are handed to the transport as they are: a client around it would add what nobody uses here, at its price.
+        self._transport = transport or AiohttpTransport(limits=httpx.Limits(max_connections=CONNECTIONS))
+        self._connections = asyncio.Semaphore(CONNECTIONS)
+        self._first = asyncio.Lock()
+        self._answered_once = False
+        self._on_their_way = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._may_leave = asyncio.Event()
+        self._may_leave.set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -107,22 +126,18 @@ class AmperityClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._http.aclose()
+        await self._transport.aclose()
 
     async def send_record(self, stream_id: str, request_id: str, body: bytes) -> Receipt:
         """Send one record, ``body`` being one JSON object (Amperity: Streaming API; 202 is accepted).
 
         Raises:
             AmperityRefusedError: 401, 403, 404, 405, 411 or an answer that is not Amperity's: no record would pass.
-            AmperityTransientError: the retry budget is used up (the last attempt's error).
+            AmperityError: Amperity asks to wait longer than any run should, or gives no new token.
         """
-        url = f"{self.settings.origin}/stream/v0/data/{stream_id}"
-        headers = {
-            TENANT_HEADER: self.settings.tenant_id,
-            "Content-Type": "application/json",
-            "X-Request-Id": request_id,
-        }
-        return await self._deliver(_Call("POST", url, headers, body), success=202)
+        url = httpx.URL(f"{self.settings.origin}/stream/v0/data/{stream_id}")
+        headers = self._headers(TENANT_HEADER, request_id)
+        return await self._deliver(_Call(url, url.path, headers, body, ACCEPTED))
 
     async def send_notice(self, request_id: str, body: bytes) -> Receipt:
         """Post the guide's notice to exactly ``AMPERITY_API_URL``; 200 is success, 400 a validation error.
@@ -130,112 +145,183 @@ class AmperityClient:
         Raises:
             AmperityError: as ``send_record``.
         """
-        headers = {
-            NOTICE_TENANT_HEADER: self.settings.tenant_id,
-            "Content-Type": "application/json",
-            "X-Request-Id": request_id,
-        }
-        return await self._deliver(_Call("POST", self.settings.api_url or "", headers, body), success=200)
+        headers = self._headers(NOTICE_TENANT_HEADER, request_id)
+        # The URL of a notice may be a secret, so it is named by its setting.
+        call = _Call(httpx.URL(self.settings.api_url or ""), "the URL for notices", headers, body, NOTICED)
+        return await self._deliver(call)
 
     async def control_call(self, method: str, url: str, headers: dict[str, str], **arguments: Any) -> bytes:
         """One call of the control plane; the body of its good reply. Only reading is repeated after a fault, because a
         repeated start is a second start.
 
         Raises:
+            AmperityTransientError: the retry budget is used up (the last attempt's error).
             AmperityError: as ``send_record``.
         """
+        where = httpx.URL(url).path
+
+        async def send() -> tuple[httpx.Response, Bearer]:
+            bearer = await self._token.token()
+            request = httpx.Request(method, url, headers=headers | bearer.header, **arguments)
+            return await self._exchange(request, where), bearer
 
         async def attempt() -> bytes:
-            token = await self._token.token()
-            response = await self._send(method, url, headers=headers | _bearer(token), **arguments)
-            if response.status_code == 401 and (renewed := await self._token.renewed(token)):
-                response = await self._send(method, url, headers=headers | _bearer(renewed), **arguments)
+            response = await self._authorized(send)
             if response.is_success:
                 return response.content
-            self._raise_unless_decided(response, 200)
-            raise AmperityRefusedError(
-                f"Amperity answered {response.status_code} to {response.request.url.path}.",
-                hint="Check AMPERITY_WORKFLOW_CONFIG_ID, AMPERITY_CONTROL_URL and the key's role (DataGrid Operator).",
-            )
+            raise_if_transient(response, where, self._told(response, where))
+            settings = "Check AMPERITY_WORKFLOW_CONFIG_ID, AMPERITY_CONTROL_URL and the key's role (DataGrid Operator)."
+            # Only the key itself concerns both APIs alike; all other hints are about streams.
+            hint = hint_for(401) if response.status_code == 401 else settings
+            raise AmperityRefusedError(f"Amperity answered {response.status_code} to {where}.", hint=hint)
 
         policy = self._retry if method == "GET" else replace(self._retry, attempts=1)
         return await policy.retrying(sleep=self._sleep)(attempt)
 
-    async def _deliver(self, call: _Call, success: int) -> Receipt:
-        def retried(error: TransientError, wait: float) -> None:
-            self.stats.retries += 1
-            self.stats.throttled += error.throttled
-            self._log.debug("%s Trying again in %.1f s.", error.message, wait)
+    async def settle(self) -> None:
+        """Let no record leave any more, and wait for the answers to those on their way, each a time-out at most."""
+        self._may_leave.clear()
+        await self._quiet.wait()
+
+    def resume(self) -> None:
+        """Let records leave again after ``settle``."""
+        self._may_leave.set()
+
+    def _headers(self, tenant_header: str, request_id: str) -> dict[str, str]:
+        return {
+            tenant_header: self.settings.tenant_id,
+            "Content-Type": "application/json",
+            "X-Request-Id": request_id,
+        }
+
+    async def _deliver(self, call: _Call) -> Receipt:
+        try:
+            return await self._attempt(call)
+        except AmperityTransientError as error:
+            return await self._deliver_after(error, call)
+
+    async def _deliver_after(self, first_error: AmperityTransientError, call: _Call) -> Receipt:
+        """Repeat a call whose first attempt failed."""
+        asked = 0.0
+        errors = [first_error]
 
         async def attempt() -> Receipt:
-            response = await self._authorized(call)
-            self._raise_unless_decided(response, success)
-            if response.status_code == success:
-                self._rate.succeeded()
-                return Receipt(True, success, call.attempts)
-            reason = f"Amperity answered {response.status_code} to this record"
-            return Receipt(False, response.status_code, call.attempts, reason)
+            # The retries' machinery costs more than a call that succeeds at once, so it comes in only now.
+            if errors:
+                raise errors.pop()
+            return await self._attempt(call)
 
-        return await self._retry.retrying(sleep=self._sleep, on_retry=retried)(attempt)
+        def retried(error: TransientError, wait: float) -> None:
+            nonlocal asked
+            asked = error.retry_after or 0.0
+            self.stats.retries += 1
+            self._log.debug("%s Trying again in %.1f s.", error.message, max(wait, asked))
 
-    async def _authorized(self, call: _Call) -> httpx.Response:
-        token = await self._token.token()
-        response = await self._admitted(call, token)
-        if response.status_code == 401 and (renewed := await self._token.renewed(token)):
-            response = await self._admitted(call, renewed)
-        return response
+        async def pause(seconds: float) -> None:
+            await self._sleep(max(seconds, asked))
 
-    async def _admitted(self, call: _Call, token: str) -> httpx.Response:
-        await self._rate.admit()
+        try:
+            return await self._retry.retrying(sleep=pause, on_retry=retried)(attempt)
+        except AmperityTransientError as error:
+            return Receipt("pending", call.status, call.attempts, error.message)
+
+    async def _attempt(self, call: _Call) -> Receipt:
+        """One attempt. The very first one goes alone: it is enough to learn that a setting is wrong."""
+        if not self._answered_once:
+            async with self._first:
+                if not self._answered_once:
+                    try:
+                        return await self._attempt_now(call)
+                    finally:
+                        self._answered_once = True
+        return await self._attempt_now(call)
+
+    async def _attempt_now(self, call: _Call) -> Receipt:
+        response = await self._authorized(lambda: self._admitted(call))
+        told = self._told(response, call.where)
+        if response.status_code == 429:
+            self.stats.throttled += 1
+            self._rate.pushed_back(told)
+        raise_unless_decided(response, call.success, call.where, self.settings.tenant_id, told)
+        if response.status_code == call.success:
+            self._rate.succeeded()
+            return Receipt("accepted", call.status, call.attempts)
+        reason = f"Amperity answered {response.status_code} to this record"
+        secret = call.headers.get("Authorization", "").removeprefix("Bearer ")
+        return Receipt("rejected", call.status, call.attempts, reason, explanation(response, secret))
+
+    async def _authorized(self, send: Callable[[], Awaitable[tuple[httpx.Response, Bearer]]]) -> httpx.Response:
+        """The answer to a call, which is sent again where its token is rejected and another one is to be had."""
+        renewals = 0
+        while True:
+            response, bearer = await send()
+            if response.status_code != 401:
+                if response.is_success:
+                    self._token.worked(bearer)
+                return response
+            # A token that was replaced meanwhile was rejected for its age, which says nothing about the new one.
+            renewals += self._token.is_current(bearer)
+            if renewals > _MOST_RENEWALS or await self._token.renewed(bearer) is None:
+                return response
+
+    async def _admitted(self, call: _Call) -> tuple[httpx.Response, Bearer]:
+        """Send when a connection is free and the rate allows; nothing waits between being admitted and leaving."""
+        async with self._connections:
+            await self._rate.admit()
+            try:
+                await self._may_leave.wait()
+                bearer = await self._token.token()
+                call.headers |= bearer.header
+                response = await self._counted(call)
+            finally:
+                self._rate.answered()
+        call.status = response.status_code
+        return response, bearer
+
+    async def _counted(self, call: _Call) -> httpx.Response:
+        request = httpx.Request("POST", call.url, headers=call.headers, content=call.body)
         call.attempts += 1
         self.stats.requests += 1
         self.stats.bytes += len(call.body)
-        headers = call.headers | _bearer(token)
-        response = await self._send(call.method, call.url, headers=headers, content=call.body)
-        if response.status_code == 429:
-            self._rate.pushed_back(retry_after_seconds(response.headers.get("Retry-After"), self._now()))
-        return response
+        self._on_their_way += 1
+        self._quiet.clear()
+        try:
+            return await self._exchange(request, call.where)
+        finally:
+            self._on_their_way -= 1
+            if not self._on_their_way:
+                self._quiet.set()
 
     async def _post_token(self, path: str, form: dict[str, str]) -> httpx.Response:
         async def attempt() -> httpx.Response:
             headers = {TENANT_HEADER: self.settings.tenant_id}
-            response = await self._send("POST", self.settings.origin + path, headers=headers, data=form)
-            self._raise_unless_decided(response, 200)
-            if response.status_code != 200:
-                raise AmperityRefusedError(f"Amperity answered {response.status_code} to {path}.")
-            return response
+            request = httpx.Request("POST", self.settings.origin + path, headers=headers, data=form)
+            response = await self._exchange(request, path)
+            if response.status_code == NOTICED:
+                return response
+            raise_if_transient(response, path, self._told(response, path))
+            raise AmperityRefusedError(f"Amperity answered {response.status_code} to {path}.")
 
         return await self._retry.retrying(sleep=self._sleep)(attempt)
 
-    async def _send(self, method: str, url: str, **arguments: Any) -> httpx.Response:
-        path = httpx.URL(url).path
+    def _told(self, response: httpx.Response, where: str) -> float | None:
+        return told_to_wait(response, self._now(), self._retry.throttled_for, where)
+
+    async def _exchange(self, request: httpx.Request, where: str) -> httpx.Response:
         try:
             async with asyncio.timeout(self.settings.timeout_seconds):
-                return await self._http.request(method, url, **arguments)
-        except (TimeoutError, httpx.TimeoutException) as error:
+                response = await self._transport.handle_async_request(request)
+                await response.aread()
+                return response
+        except TimeoutError as error:
             raise AmperityTransientError(
-                f"Amperity did not answer {path} within {self.settings.timeout_seconds:g} s.",
+                f"Amperity did not answer {where} within {self.settings.timeout_seconds:g} s.",
                 hint="Check AMPERITY_API_URL and the network; AMPERITY_TIMEOUT_SECONDS sets the limit.",
             ) from error
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+            # The transport names every broken connection a time-out; what broke is told by its cause.
+            kind = type(error.__cause__ or error).__name__
             raise AmperityTransientError(
-                f"The connection to Amperity broke at {path} ({type(error).__name__}).",
+                f"The connection to Amperity broke at {where} ({kind}).",
                 hint="Check AMPERITY_API_URL and the network.",
             ) from error
-
-    def _raise_unless_decided(self, response: httpx.Response, success: int) -> None:
-        """Pass what decides about this one record; raise what is worth repeating or concerns all records."""
-        status = response.status_code
-        if status == success or status in _RECORD_REFUSED:
-            return
-        what = f"Amperity answered {status} to {response.request.url.path}"
-        if status in _TRANSIENT or status > 500:
-            told = retry_after_seconds(response.headers.get("Retry-After"), self._now())
-            raise AmperityTransientError(f"{what}.", throttled=status == 429, retry_after=told)
-        raise AmperityRefusedError(
-            f"{what} for tenant {self.settings.tenant_id}.", hint=_HINTS.get(status, _OTHER_HINT)
-        )
-
-
-def _bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}

@@ -7,8 +7,8 @@ them into the restaurant's file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pyarrow as pa
@@ -17,7 +17,13 @@ import pyarrow.parquet as pq
 
 from toast_assets.amperity.records import RecordKey
 
-State = Literal["pending", "accepted", "loaded", "rejected"]
+State = Literal["pending", "accepted", "loaded", "rejected", "superseded"]
+"""``pending``: no answer yet. ``accepted``: Amperity has it. ``loaded``: it is in a table there. ``rejected``: Amperity
+refused it. ``superseded``: not sent, because a newer version of the order had arrived with a later week."""
+
+ARRIVED: tuple[State, ...] = ("accepted", "loaded")
+# What need not be sent (again).
+_SETTLED: tuple[State, ...] = (*ARRIVED, "superseded")
 
 LEDGER_SCHEMA = pa.schema(
     [
@@ -41,8 +47,9 @@ _RECORD = ["restaurant_guid", "method", "destination", "record_id"]
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """The latest on one version of one record. ``status`` is HTTP's, None where there was no answer;
-    ``updated_ms`` is in milliseconds since 1970, UTC."""
+    """The latest on one version of one record. ``attempts`` are all calls that this version took, in all runs;
+    ``status`` is HTTP's of the last answer, None where there was none; ``updated_ms`` is in milliseconds since 1970,
+    UTC."""
 
     key: RecordKey
     state: State
@@ -58,7 +65,7 @@ def to_table(entries: Sequence[LedgerEntry]) -> pa.Table:
     columns: dict[str, object] = {
         "restaurant_guid": [entry.key.restaurant_guid for entry in entries],
         "record_id": [entry.key.record_id for entry in entries],
-        "order_guid": [entry.key.record_id if entry.key.method == "stream" else None for entry in entries],
+        "order_guid": [entry.key.order_guid for entry in entries],
         "method": [entry.key.method for entry in entries],
         "destination": [entry.key.destination for entry in entries],
         "version": [entry.key.version for entry in entries],
@@ -81,10 +88,23 @@ def fold(older: pa.Table | None, newer: Iterable[pa.Table]) -> pa.Table:
     return rows.take(last.combine_chunks()).sort_by([(name, "ascending") for name in _RECORD])
 
 
-def settled_request_ids(table: pa.Table) -> set[str]:
-    """Request ids of what Amperity has. They stand for method, destination, record and version together."""
-    arrived = table.filter(pc.is_in(table["state"], pa.array(["accepted", "loaded"])))
-    return set(arrived["request_id"].to_pylist())
+@dataclass(frozen=True)
+class Known:
+    """What a ledger says of a restaurant's records, by their request ids, which stand for method, destination, record
+    and version together: those that are ``settled``, and how many calls the others took so far."""
+
+    settled: frozenset[str] = frozenset()
+    attempts: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: pa.Table | None) -> Known:
+        """What ``table`` says; nothing where there is none."""
+        if table is None:
+            return cls()
+        settled = pc.is_in(table["state"], pa.array(_SETTLED))
+        others = table.filter(pc.invert(settled))
+        attempts = zip(others["request_id"].to_pylist(), others["attempts"].to_pylist(), strict=True)
+        return cls(frozenset(table.filter(settled)["request_id"].to_pylist()), dict(attempts))
 
 
 def encode_ledger(table: pa.Table) -> bytes:

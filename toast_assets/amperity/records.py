@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import uuid
 from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,11 +26,16 @@ class RecordKey:
     record_id: str
     version: str
 
-    @property
+    @cached_property
     def request_id(self) -> str:
         """The ``X-Request-Id``: unique for the version, the same on every resend."""
         parts = (self.method, self.destination, self.restaurant_guid, self.record_id, self.version)
         return str(uuid.uuid5(_NAMESPACE, "\n".join(parts)))
+
+    @property
+    def order_guid(self) -> str | None:
+        """The order that the record is, None for a record that is none."""
+        return self.record_id if self.method == "stream" else None
 
 
 def order_version(order: RawOrder) -> str:
@@ -37,8 +44,17 @@ def order_version(order: RawOrder) -> str:
 
 
 def stream_body(order: RawOrder, restaurant_guid: str, redaction: Redaction) -> bytes:
-    """The order's record: Toast's object plus ``restaurantGuid``, redacted."""
+    """The order's record: Toast's object plus ``restaurantGuid``, redacted.
+
+    Raises:
+        UnrepresentableError: the order cannot be redacted, so it must not leave.
+    """
     return redaction.apply(with_restaurant(order.body, restaurant_guid))
+
+
+def notice_destination(url: str) -> str:
+    """What stands for the URL of notices in the ledger: its host, and a hash, because such an URL may be a secret."""
+    return f"{urlsplit(url).hostname}#{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
 class _Notice(msgspec.Struct):

@@ -16,6 +16,8 @@ from typing import Literal
 
 import msgspec
 
+from toast_assets.errors import UnrepresentableError
+
 Rule = Literal["drop", "hash"]
 
 # Personal data that no destination needs (Toast: payments; PCI DSS counts the first six and last four digits).
@@ -43,24 +45,31 @@ class Redaction:
     def _mentions(self) -> re.Pattern[bytes]:
         names = "|".join(re.escape(name) for name in self._all_rules)
         # A backslash may hide a name behind an escape, so such a part is looked at in full.
-        return re.compile(rb'"(?:%s)"|\\u' % names.encode())
+        return re.compile(rb'"(?:%s)"|\\' % names.encode())
 
     def apply(self, body: bytes) -> bytes:
         """The JSON value with the rules applied.
 
         Raises:
-            msgspec.DecodeError: the bytes are not JSON.
+            UnrepresentableError: the bytes cannot be read as JSON, so nobody knows what they hold.
         """
+        try:
+            return self._applied(body.strip())
+        except (msgspec.DecodeError, RecursionError):
+            # The cause may quote the record.
+            raise UnrepresentableError("the record cannot be read, so it cannot be redacted") from None
+
+    def _applied(self, body: bytes) -> bytes:
         if body[:1] not in (b"{", b"[") or not self._mentions.search(body):
             return body
         if body[:1] == b"[":
-            return b"[" + b",".join(self.apply(bytes(item)) for item in _decode_array(body)) + b"]"
+            return b"[" + b",".join(self._applied(bytes(item)) for item in _decode_array(body)) + b"]"
         parts = []
         for name, raw in _decode_object(body).items():
             rule = self._all_rules.get(name)
             if rule == "drop":
                 continue
-            value = self._hashed_value(bytes(raw)) if rule == "hash" else self.apply(bytes(raw))
+            value = self._hashed_value(bytes(raw)) if rule == "hash" else self._applied(bytes(raw))
             parts.append(msgspec.json.encode(name) + b":" + value)
         return b"{" + b",".join(parts) + b"}"
 

@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import httpx
 import msgspec
 
-from toast_assets.errors import AmperityError, AmperityRefusedError
+from toast_assets.errors import AmperityError, AmperityRefusedError, AmperityTransientError
 from toast_assets.settings import AmperitySettings
 
 TOKEN_PATH = "/api/v0/oauth2/token"  # noqa: S105 - a path
 
 # Renewed this long before it ends (or a tenth of its life), so that no call is sent with a token about to expire.
 _AHEAD_SECONDS = 60.0
+_NEVER = float("inf")
 
 
 class _Reply(msgspec.Struct):
     access_token: str
-    expires_in: float = 3600.0
+    expires_in: float | None = None
+
+
+class _Claims(msgspec.Struct):
+    exp: float
+
+
+@dataclass(frozen=True, eq=False)
+class Bearer:
+    """One token as it was obtained: two of them are different even where the server gives the same text again."""
+
+    value: str
+
+    @property
+    def header(self) -> dict[str, str]:
+        """The header that carries it."""
+        return {"Authorization": f"Bearer {self.value}"}
 
 
 class AmperityToken:
-    """The token of one tenant, shared by all calls. ``post`` sends the token request with retries."""
+    """The token of one tenant, shared by all calls. ``post`` sends the token request with retries; ``clock`` counts
+    seconds, ``now`` gives Unix seconds."""
 
     def __init__(
         self,
@@ -32,41 +53,56 @@ class AmperityToken:
         post: Callable[[str, dict[str, str]], Awaitable[httpx.Response]],
         *,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._post = post
         self._clock = clock
+        self._now = now
         self._lock = asyncio.Lock()
-        self._token = settings.api_key.get_secret_value() if settings.api_key else ""
-        self._expires_at = float("inf") if self._token else 0.0
+        self._current = Bearer(settings.api_key.get_secret_value() if settings.api_key else "")
+        self._expires_at = self._end_of(self._current.value) if self._current.value else float("-inf")
+        self._untried: Bearer | None = None
 
-    async def token(self) -> str:
+    async def token(self) -> Bearer:
         """A token that is valid now, as far as is known.
 
         Raises:
             AmperityRefusedError: Amperity refuses the client's credentials.
+            AmperityError: the token service stays down.
         """
         if self._clock() < self._expires_at:
-            return self._token
+            return self._current
         async with self._lock:
             if self._clock() >= self._expires_at:
                 await self._renew()
-            return self._token
+            return self._current
 
-    async def renewed(self, rejected: str) -> str | None:
-        """Another token instead of the ``rejected`` one; None where there is nothing to renew it with.
+    async def renewed(self, rejected: Bearer) -> Bearer | None:
+        """Another token instead of the ``rejected`` one; None where there is nothing to renew it with, or where the
+        rejected one was itself brought by a rejection and never worked.
 
         Raises:
-            AmperityRefusedError: as ``token``.
+            AmperityError: as ``token``.
         """
         async with self._lock:
             # Whoever waited here finds the token that the first one brought.
-            if self._token != rejected:
-                return self._token
-            if self._settings.client_id is None:
+            if self._current is not rejected:
+                return self._current
+            if self._settings.client_id is None or rejected is self._untried:
                 return None
             await self._renew()
-            return self._token
+            self._untried = self._current
+            return self._current
+
+    def is_current(self, bearer: Bearer) -> bool:
+        """Whether ``bearer`` is the newest token."""
+        return bearer is self._current
+
+    def worked(self, bearer: Bearer) -> None:
+        """A call with ``bearer`` was taken: if it is rejected later on, it has expired or was revoked."""
+        if bearer is self._untried:
+            self._untried = None
 
     async def _renew(self) -> None:
         secret = self._settings.client_secret
@@ -77,12 +113,39 @@ class AmperityToken:
         }
         try:
             response = await self._post(TOKEN_PATH, form)
-            reply = msgspec.json.decode(response.content, type=_Reply)
+            reply = msgspec.json.decode(response.content, type=_Reply, strict=False)
+        except AmperityTransientError as error:
+            raise AmperityError(
+                f"Amperity gave no new token: {error.message}",
+                hint="The token service stays down: materialize amperity_delivery again later.",
+            ) from None
         except (AmperityError, msgspec.DecodeError) as error:
             what = error.message if isinstance(error, AmperityError) else "the reply holds no access_token"
             raise AmperityRefusedError(
                 f"Amperity gave no new token: {what}",
                 hint="Check AMPERITY_CLIENT_ID, AMPERITY_CLIENT_SECRET and AMPERITY_TENANT_ID.",
             ) from None
-        self._token = reply.access_token
-        self._expires_at = self._clock() + reply.expires_in - min(_AHEAD_SECONDS, reply.expires_in / 10)
+        self._current = Bearer(reply.access_token)
+        end = self._end_of(reply.access_token, reply.expires_in)
+        # A new token that is over at once says nothing about its life: it is used until it is rejected.
+        self._expires_at = end if end > self._clock() else _NEVER
+
+    def _end_of(self, token: str, left: float | None = None) -> float:
+        """When to renew a token that has so many seconds ``left``, or as many as its own claim says; never where it
+        cannot be renewed or does not say."""
+        if left is None and self._settings.client_id is not None:
+            expires = _expiry_claim(token)
+            left = None if expires is None else expires - self._now()
+        return _NEVER if left is None else self._clock() + left - min(_AHEAD_SECONDS, left / 10)
+
+
+def _expiry_claim(token: str) -> float | None:
+    """``exp`` of a JWT in Unix seconds. The signature is Amperity's to check; nothing is decided by this but a time."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        return msgspec.json.decode(claims, type=_Claims, strict=False).exp
+    except (binascii.Error, ValueError):
+        return None

@@ -1,4 +1,4 @@
-"""Delivers a week to Amperity: each order once in each of its versions, with a receipt for every record.
+"""Delivers a week to Amperity: each record once in each of its versions, with a receipt for every one.
 
 What the ledger says has arrived is not sent again; what changed, was refused or was never answered is.
 """
@@ -9,54 +9,36 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from toast_assets.amperity.client import AmperityClient, DeliveryStats, Receipt
-from toast_assets.amperity.ledger import LedgerEntry, State, settled_request_ids
-from toast_assets.amperity.records import RecordKey, notice_body, order_version, stream_body
-from toast_assets.errors import AmperityError, AmperityTransientError, ExportError
-from toast_assets.orders.files import read_raw
-from toast_assets.orders.raw import RawOrder
+from toast_assets.amperity.ledger import Known, LedgerEntry
+from toast_assets.errors import AmperityError, ExportError, UnrepresentableError
 from toast_assets.pipeline.export import stored_pulls
+from toast_assets.pipeline.outgoing import MethodCounts, Outgoing, Source, sources
 from toast_assets.pipeline.receipts import Receipts
 from toast_assets.pipeline.rejects import Rejects
 from toast_assets.settings import AmperitySettings
 from toast_assets.store.manifest import PullRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.week import Week, epoch_ms, iso_ms
+from toast_assets.week import Week, epoch_ms
 
 _RESTAURANTS_AT_ONCE = 4
-_READ_AT_ONCE = 200
 # So many records in a row without any answer mean that Amperity is down, not that single records fail.
 _MOST_FAILURES_IN_A_ROW = 25
 
 
-@dataclass
-class MethodCounts:
-    """What became of the records of one method: ``unchanged`` had arrived before and were not sent."""
-
-    records: int = 0
-    unchanged: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    pending: int = 0
-
-
 @dataclass(frozen=True)
 class DeliveryReport:
-    """One run's delivery of a week, counts by method; in a dry run nothing was sent and ``would_send`` says how many
-    would have been."""
+    """One run's delivery of a week, counts by method; in a dry run nothing was sent."""
 
     week: Week
     methods: dict[str, MethodCounts]
     calls: DeliveryStats
     dry_run: bool
-    would_send: int
     seconds: float
     reject_reasons: dict[str, int] = field(default_factory=dict)
 
@@ -65,31 +47,29 @@ class DeliveryReport:
         """Records that Amperity accepted in this run."""
         return sum(counts.accepted for counts in self.methods.values())
 
-
-@dataclass(frozen=True)
-class _Outgoing:
-    key: RecordKey
-    body: bytes
+    @property
+    def would_send(self) -> int:
+        """Records that a dry run would have sent."""
+        return sum(counts.would_send for counts in self.methods.values())
 
 
 @dataclass
 class WeekDelivery:
     """One run's delivery of a week.
 
-    ``dry_run`` does all but send and write. ``max_reject_share`` of a method's records may be refused before the
-    delivery counts as failed.
+    ``dry_run`` does all but send and write. ``replay`` sends nothing but what was refused before.
     """
 
     week: Week
     amperity: AmperityClient
     store: OrderStore
     dry_run: bool = False
+    replay: bool = False
     log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _methods: dict[str, MethodCounts] = field(init=False, default_factory=dict)
     _reasons: Counter[str] = field(init=False, default_factory=Counter)
     _failures_in_a_row: int = field(init=False, default=0)
-    _would_send: int = field(init=False, default=0)
 
     @property
     def _settings(self) -> AmperitySettings:
@@ -101,7 +81,7 @@ class WeekDelivery:
         Raises:
             ExportError: the week was not pulled, or its export is missing or older than the raw orders.
             AmperityRefusedError: Amperity takes no records at all; a setting is wrong. What arrived before is noted.
-            AmperityError: records are left without an answer, or too many were refused; all others were delivered.
+            AmperityError: Amperity gives no answers at all.
             StoreError: the bucket is missing or refuses access.
         """
         began = time.monotonic()
@@ -109,121 +89,114 @@ class WeekDelivery:
         pulls = await asyncio.to_thread(stored_pulls, self.week, self.store)
         for guid, pull in pulls.items():
             await asyncio.to_thread(self._check_export, guid, pull)
-        self._methods = {method: MethodCounts() for method in self._settings.methods}
-        with Rejects() as rejects:
+        with Rejects(self.store, self.week) as rejects:
+            refused = await asyncio.to_thread(rejects.load)
+            due = sources(self.week, self.store, self._settings, refused if self.replay else None)
+            self._methods = {source.method: MethodCounts() for source in due}
             try:
                 async with Receipts(self.store, self.week, read_only=self.dry_run) as receipts:
-                    await self._deliver_all(pulls, receipts, rejects)
-            except BaseExceptionGroup as errors:
-                # The first reason is the one to act on; what was cancelled because of it adds nothing.
-                raise errors.exceptions[0] from None
-            if not self.dry_run:
-                await asyncio.to_thread(rejects.save, self.store, self.week)
-        return DeliveryReport(
-            self.week,
-            self._methods,
-            self.amperity.stats,
-            self.dry_run,
-            self._would_send,
-            time.monotonic() - began,
-            dict(self._reasons),
-        )
+                    await self._deliver_all(pulls, due, receipts, rejects)
+            finally:
+                if not self.dry_run:
+                    await asyncio.to_thread(rejects.save)
+        seconds = time.monotonic() - began
+        return DeliveryReport(self.week, self._methods, self.amperity.stats, self.dry_run, seconds, dict(self._reasons))
 
-    async def _deliver_all(self, pulls: Mapping[str, PullRecord], receipts: Receipts, rejects: Rejects) -> None:
+    async def _deliver_all(
+        self, pulls: Mapping[str, PullRecord], due: list[Source], receipts: Receipts, rejects: Rejects
+    ) -> None:
         places = asyncio.Semaphore(_RESTAURANTS_AT_ONCE)
 
         async def deliver(guid: str, pull: PullRecord) -> None:
             async with places:
-                await self._deliver_restaurant(guid, pull, receipts, rejects)
+                await self._deliver_restaurant(guid, pull, due, receipts, rejects)
 
-        async with asyncio.TaskGroup() as group:
-            for guid, pull in pulls.items():
-                group.create_task(deliver(guid, pull))
-
-    async def _deliver_restaurant(self, guid: str, pull: PullRecord, receipts: Receipts, rejects: Rejects) -> None:
-        ledger = await asyncio.to_thread(receipts.load, guid)
-        settled = settled_request_ids(ledger) if ledger is not None else set()
         try:
             async with asyncio.TaskGroup() as group:
-                async for outgoing in self._outgoing(guid, pull, settled):
-                    await receipts.place()
-                    group.create_task(self._send(outgoing, receipts, rejects))
+                for guid, pull in pulls.items():
+                    group.create_task(deliver(guid, pull))
+        except BaseExceptionGroup as errors:
+            # The first reason is the one to act on; what was cancelled because of it adds nothing.
+            raise errors.exceptions[0] from None
+
+    async def _deliver_restaurant(
+        self, guid: str, pull: PullRecord, due: list[Source], receipts: Receipts, rejects: Rejects
+    ) -> None:
+        ledger = await asyncio.to_thread(receipts.load, guid)
+        known = Known.of(ledger.table)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for source in due:
+                    counts = self._methods[source.method]
+                    async with aclosing(source.due(guid, pull, known, counts)) as records:
+                        async for outgoing in records:
+                            if self.dry_run:
+                                counts.would_send += outgoing.newer_week is None
+                                continue
+                            await receipts.place()
+                            group.create_task(self._settle(outgoing, known, receipts, rejects))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         await receipts.close_restaurant(guid, ledger)
         self.log.info("Restaurant %s: %s.", guid, self._summary())
 
-    async def _outgoing(self, guid: str, pull: PullRecord, settled: set[str]) -> AsyncIterator[_Outgoing]:
-        """The records that Amperity does not have yet."""
-        if "stream" in self._settings.methods:
-            async for orders in self._stored_orders(guid):
-                for order in orders:
-                    key = RecordKey("stream", self._settings.stream_id or "", guid, order.guid, order_version(order))
-                    if self._is_due(key, settled):
-                        yield _Outgoing(key, stream_body(order, guid, self._settings.redaction))
-        if "notify" in self._settings.methods:
-            export = self.store.layout.export(self.week, guid)
-            key = RecordKey("notify", self._settings.api_url or "", guid, export, pull.orders_sha256)
-            if self._is_due(key, settled):
-                yield _Outgoing(key, self._notice(export, pull))
-
-    def _is_due(self, key: RecordKey, settled: set[str]) -> bool:
-        counts = self._methods[key.method]
-        counts.records += 1
-        if key.request_id in settled:
-            counts.unchanged += 1
-            return False
-        self._would_send += 1
-        return not self.dry_run
-
-    def _notice(self, export: str, pull: PullRecord) -> bytes:
-        return notice_body(
-            self.store.bucket.uri(export),
-            tenant_id=self._settings.tenant_id,
-            orders=pull.orders,
-            fetch_date=pull.finished_at,
-            start_date=iso_ms(self.week.start),
-            end_date=iso_ms(self.week.end),
-        )
-
-    async def _stored_orders(self, guid: str) -> AsyncIterator[list[RawOrder]]:
-        with TemporaryDirectory(prefix="toast-assets-") as folder:
-            path = Path(folder) / "raw.parquet"
-            await asyncio.to_thread(self.store.download_raw, self.week, guid, path)
-            orders = read_raw(path)
-            while batch := await asyncio.to_thread(lambda: list(islice(orders, _READ_AT_ONCE))):
-                yield batch
-
-    async def _send(self, outgoing: _Outgoing, receipts: Receipts, rejects: Rejects) -> None:
-        """Send one record and note its receipt; a record without an answer stays pending."""
+    async def _settle(self, outgoing: Outgoing, known: Known, receipts: Receipts, rejects: Rejects) -> None:
+        """Decide one record, by sending it unless a newer version has arrived, and note what became of it."""
         key, counts = outgoing.key, self._methods[outgoing.key.method]
+        before = known.attempts.get(key.request_id, 0)
+        if outgoing.newer_week is not None:
+            counts.superseded += 1
+            rejects.remove(key)
+            reason = f"a newer version has arrived with week {outgoing.newer_week}"
+            receipts.add(LedgerEntry(key, "superseded", before, None, reason, self._now_ms()))
+            return
+        body: bytes | None = None
         try:
-            receipt = await self._receipt(outgoing)
-        except AmperityTransientError as error:
+            body = outgoing.body()
+            receipt = await self._sent(outgoing, body)
+        except UnrepresentableError as error:
+            receipt = Receipt("rejected", None, 0, error.message)
+        except AmperityError:
+            # Records on their way are still answered, and their receipts kept, before the group cancels all others.
+            await self.amperity.settle()
+            raise
+        attempts = before + receipt.attempts
+        entry = LedgerEntry(key, receipt.state, attempts, receipt.status, receipt.reason, self._now_ms())
+        receipts.add(entry)
+        if receipt.state == "pending":
             counts.pending += 1
-            self._failures_in_a_row += 1
-            if self._failures_in_a_row >= _MOST_FAILURES_IN_A_ROW:
-                raise
-            receipts.add(LedgerEntry(key, "pending", 0, None, error.message, self._now_ms()))
+            await self._unanswered(receipt)
             return
         self._failures_in_a_row = 0
-        state: State = "accepted" if receipt.accepted else "rejected"
-        if receipt.accepted:
+        if receipt.state == "accepted":
             counts.accepted += 1
-        else:
-            counts.rejected += 1
-            self._reasons[receipt.reason or ""] += 1
-            rejects.add(key, receipt.status, receipt.reason or "", outgoing.body)
-        receipts.add(LedgerEntry(key, state, receipt.attempts, receipt.status, receipt.reason, self._now_ms()))
+            rejects.remove(key)
+            return
+        counts.rejected += 1
+        reason = receipt.reason or ""
+        self._reasons[reason] += 1
+        told = f"{reason}: {receipt.explanation}" if receipt.explanation else reason
+        rejects.add(key, receipt.status, told, body if body is not None else b"null")
 
-    async def _receipt(self, outgoing: _Outgoing) -> Receipt:
-        key, body = outgoing.key, outgoing.body
+    async def _sent(self, outgoing: Outgoing, body: bytes) -> Receipt:
+        key = outgoing.key
         if key.method == "notify":
             return await self.amperity.send_notice(key.request_id, body)
         if len(body) > self._settings.max_record_bytes:
             limit = f"{self._settings.max_record_bytes} (AMPERITY_MAX_RECORD_BYTES)"
-            return Receipt(False, None, 0, f"the record has {len(body)} bytes, the limit is {limit}")
+            return Receipt("rejected", None, 0, f"the record is larger than the limit of {limit} bytes")
         return await self.amperity.send_record(key.destination, key.request_id, body)
+
+    async def _unanswered(self, receipt: Receipt) -> None:
+        """Stop where Amperity is down: all other records would only wait as long in vain."""
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row < _MOST_FAILURES_IN_A_ROW:
+            return
+        await self.amperity.settle()
+        raise AmperityError(
+            f"Amperity gave no answer to {self._failures_in_a_row} records in a row ({receipt.reason})",
+            hint="What arrived is noted. Materialize amperity_delivery again later; only the rest is sent.",
+        )
 
     def _check_export(self, guid: str, pull: PullRecord) -> None:
         """What is delivered has to be what was exported."""
@@ -263,5 +236,6 @@ def check_delivery(report: DeliveryReport, max_reject_share: float) -> None:
             reasons = ", ".join(f"{count} × {reason}" for reason, count in report.reject_reasons.items())
             raise AmperityError(
                 f"Amperity refused {counts.rejected} of {counts.records} {method} records ({reasons}).",
-                hint="The records are in the week's rejects; mend the cause and materialize amperity_delivery again.",
+                hint="The records are in the week's rejects; mend the cause, then toast-assets replay-rejects, or"
+                " materialize amperity_delivery again.",
             )

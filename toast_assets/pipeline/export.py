@@ -19,7 +19,7 @@ import msgspec
 from isal import igzip
 
 from toast_assets.errors import ExportError
-from toast_assets.orders.files import read_raw
+from toast_assets.orders.files import UnreadableFileError, check_raw, read_raw
 from toast_assets.orders.raw import with_restaurant
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
@@ -67,19 +67,26 @@ def export_week(
     """Export every restaurant of which the week's raw orders are stored whole.
 
     Raises:
-        ExportError: the week was never pulled, or raw orders and manifest do not belong together.
+        ExportError: the week was never pulled; or raw orders and manifest do not belong together, which is told when
+            all other restaurants are exported.
         StoreError: the bucket is missing or refuses access.
     """
     began = time.monotonic()
     stored = stored_pulls(week, store)
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="export") as threads:
         jobs = [threads.submit(_export, week, guid, pull, store) for guid, pull in stored.items()]
-        exports = []
+        exports, problems = [], []
         for job in jobs:
-            export = job.result()
+            try:
+                export = job.result()
+            except ExportError as error:
+                problems.append(error)
+                continue
             log.info("%s: %d orders, %d bytes.", export.key, export.metadata.total_orders, export.bytes)
             exported(export)
             exports.append(export)
+    if problems:
+        raise _not_all_exported(week, problems)
     return ExportReport(week, exports, time.monotonic() - began)
 
 
@@ -123,6 +130,10 @@ def _export(week: Week, guid: str, pull: PullRecord, store: OrderStore) -> Expor
         raw, target = Path(folder) / "raw.parquet", Path(folder) / "export.json.gz"
         if store.download_raw(week, guid, raw).etag is None:
             raise apart(week, guid, store)
+        try:
+            check_raw(raw)
+        except UnreadableFileError as error:
+            raise apart(week, guid, store) from error
         with target.open("wb") as file:
             if _write_envelope(file, raw, guid, metadata) != (pull.orders, pull.orders_sha256):
                 raise apart(week, guid, store)
@@ -166,6 +177,13 @@ def _chunks(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
             chunk, size = [], 0
     if chunk:
         yield chunk
+
+
+def _not_all_exported(week: Week, problems: Sequence[ExportError]) -> ExportError:
+    if len(problems) == 1:
+        return problems[0]
+    reasons = "".join(f"\n  - {problem.message}" for problem in problems)
+    return ExportError(f"Week {week.key}: {len(problems)} exports are missing.{reasons}\n", hint=problems[0].hint)
 
 
 def apart(week: Week, guid: str, store: OrderStore) -> ExportError:

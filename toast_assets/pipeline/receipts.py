@@ -1,13 +1,16 @@
 """Keeps the delivery ledger in the bucket while records are sent.
 
 A record's receipt is in the bucket before more than a batch of others is on the way: whoever sends takes a place, and
-the place is free again once the receipt is stored. Writing goes on beside the sending.
+the place is free again once the receipt is stored. Writing goes on beside the sending, in segments; when all of a
+restaurant's records were answered, they are folded into its ledger and taken away.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -17,7 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.amperity.ledger import LedgerEntry, decode_ledger, encode_ledger, fold, to_table
-from toast_assets.store.order_store import OrderStore
+from toast_assets.errors import StoreConflictError, StoreError
+from toast_assets.store.bucket import ABSENT, Version
+from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.week import Week
 
 # The most records whose receipts a crash can cost, so the most that are sent twice after one.
@@ -25,11 +30,24 @@ BATCH = 500
 # Segments are not written for every handful of receipts, nor held back for long.
 _SEGMENT = BATCH // 4
 _SEGMENT_SECONDS = 0.25
+# Two runs of one week at once are rare; losing the race this often means something else is wrong.
+_MOST_CONFLICTS = 5
+
+
+@dataclass(frozen=True)
+class StoredLedger:
+    """A restaurant's ledger as it was read; ``table`` is None where there was none."""
+
+    table: pa.Table | None
+    version: Version
 
 
 @dataclass
 class Receipts:
-    """The ledger of one week during one delivery; ``read_only`` for a dry run."""
+    """The ledger of one week during one delivery; ``read_only`` for a dry run.
+
+    What a delivery that died left behind is folded in first. A delivery that stops leaves nothing open behind.
+    """
 
     store: OrderStore
     week: Week
@@ -38,10 +56,11 @@ class Receipts:
     _waiting: list[LedgerEntry] = field(init=False, default_factory=list)
     _enough: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _written: dict[str, list[pa.Table]] = field(init=False, default_factory=lambda: defaultdict(list))
-    _segments: int = field(init=False, default=0)
+    _segments: dict[str, set[str]] = field(init=False, default_factory=dict)
     _writing: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _writer: asyncio.Task[None] = field(init=False)
-    _broken: BaseException | None = field(init=False, default=None)
+    _ending: bool = field(init=False, default=False)
+    _broken: Exception | None = field(init=False, default=None)
 
     async def __aenter__(self) -> Self:
         if not self.read_only:
@@ -52,16 +71,31 @@ class Receipts:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.cancel()
-        await asyncio.gather(self._writer, return_exceptions=True)
-        await self._write_waiting()
-        if error is None and not self.read_only:
-            await asyncio.to_thread(self._remove_segments)
+        self._ending = True
+        self._enough.set()
+        await self._writer
+        try:
+            await self._write_waiting()
+            if error is None or isinstance(error, Exception):
+                for guid in list(self._written):
+                    await self._fold(guid, None)
+        except StoreError:
+            # What is on its way is the reason to act on; the segments are folded by the next delivery.
+            if error is None:
+                raise
 
-    def load(self, restaurant_guid: str) -> pa.Table | None:
-        """The restaurant's ledger of this week as it was stored, or None."""
-        found = self.store.bucket.read(self.store.layout.ledger(self.week, restaurant_guid))
-        return decode_ledger(found[0]) if found else None
+    def load(self, restaurant_guid: str) -> StoredLedger:
+        """The restaurant's ledger of this week.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        stored = self._read(restaurant_guid)
+        if not self.read_only:
+            return stored
+        # A dry run folds nothing, but has to know what a delivery that died left behind.
+        left = [rows[restaurant_guid] for _, rows in self._left_behind() if restaurant_guid in rows]
+        return StoredLedger(fold(stored.table, left), stored.version) if left else stored
 
     async def place(self) -> None:
         """Wait until one more record may be sent.
@@ -76,25 +110,22 @@ class Receipts:
             raise self._broken
 
     def add(self, entry: LedgerEntry) -> None:
-        """A record was answered."""
+        """A record that had taken a place was answered."""
         self._waiting.append(entry)
         if len(self._waiting) >= _SEGMENT:
             self._enough.set()
 
-    async def close_restaurant(self, restaurant_guid: str, ledger: pa.Table | None) -> None:
-        """All of a restaurant's records were answered: fold the receipts into its ledger."""
+    async def close_restaurant(self, restaurant_guid: str, ledger: StoredLedger) -> None:
+        """All of a restaurant's records were answered: fold the receipts into the ``ledger`` that was loaded."""
         await self._write_waiting()
-        if receipts := self._written.pop(restaurant_guid, None):
-            folded = await asyncio.to_thread(fold, ledger, receipts)
-            await asyncio.to_thread(self._save, restaurant_guid, folded)
+        await self._fold(restaurant_guid, ledger)
 
     async def _keep_writing(self) -> None:
         try:
-            while True:
+            while not self._ending:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._enough.wait(), _SEGMENT_SECONDS)
-                # A segment under way is finished even if the delivery ends meanwhile.
-                await asyncio.shield(self._write_waiting())
+                await self._write_waiting()
         except Exception as error:  # noqa: BLE001 - handed on to whoever sends next
             self._broken = error
             self._places.release()
@@ -105,32 +136,92 @@ class Receipts:
             self._enough.clear()
             if not entries:
                 return
-            table = to_table(entries)
-            self._segments += 1
-            key = self.store.layout.ledger_segment(self.week, self._segments)
-            await asyncio.to_thread(self.store.bucket.write, key, encode_ledger(table))
-            for guid, rows in _by_restaurant(table).items():
-                self._written[guid].append(rows)
+            # Numbered by time, so that those of a later run are later, whoever reads them.
+            key = self.store.layout.ledger_segment(self.week, time.time_ns())
+            try:
+                rows = await asyncio.to_thread(self._save_segment, key, entries)
+            except BaseException:
+                self._waiting = entries + self._waiting
+                raise
+            self._segments[key] = set(rows)
+            for guid, table in rows.items():
+                self._written[guid].append(table)
             for _ in entries:
                 self._places.release()
 
-    def _save(self, restaurant_guid: str, table: pa.Table) -> None:
-        key = self.store.layout.ledger(self.week, restaurant_guid)
-        self.store.bucket.write(key, encode_ledger(table), ContentType="application/vnd.apache.parquet")
+    def _save_segment(self, key: str, entries: Sequence[LedgerEntry]) -> dict[str, pa.Table]:
+        table = to_table(entries)
+        self.store.bucket.write(key, encode_ledger(table), ContentType=PARQUET)
+        return _by_restaurant(table)
+
+    async def _fold(self, guid: str, ledger: StoredLedger | None) -> None:
+        """Fold what was written of a restaurant, and take away the segments of which nothing is left to fold."""
+        receipts = self._written.pop(guid, None)
+        if receipts is None:
+            return
+        try:
+            await asyncio.to_thread(self._save, guid, ledger, receipts)
+        except BaseException:
+            self._written[guid] = receipts + self._written.pop(guid, [])
+            raise
+        for guids in self._segments.values():
+            guids.discard(guid)
+        folded = [key for key, guids in self._segments.items() if not guids]
+        for key in folded:
+            del self._segments[key]
+        await asyncio.to_thread(self._delete, folded)
+
+    def _save(self, guid: str, ledger: StoredLedger | None, receipts: Sequence[pa.Table]) -> None:
+        """Store the ledger with ``receipts`` folded in, also where another run has written it in the meantime."""
+        key = self.store.layout.ledger(self.week, guid)
+        for last_try in [False] * _MOST_CONFLICTS + [True]:
+            stored = ledger or self._read(guid)
+            body = encode_ledger(fold(stored.table, receipts))
+            try:
+                self.store.bucket.write(key, body, replaces=stored.version, ContentType=PARQUET)
+            except StoreConflictError:
+                if last_try:
+                    raise
+                ledger = None
+            else:
+                return
+
+    def _read(self, guid: str) -> StoredLedger:
+        key = self.store.layout.ledger(self.week, guid)
+        found = self.store.bucket.read(key)
+        if found is None:
+            return StoredLedger(None, ABSENT)
+        return StoredLedger(self._decoded(key, found[0]), found[1])
+
+    def _decoded(self, key: str, body: bytes) -> pa.Table:
+        try:
+            return decode_ledger(body)
+        except (pa.ArrowException, OSError) as error:
+            raise StoreError(
+                f"The delivery ledger {self.store.bucket.uri(key)} cannot be read ({type(error).__name__}).",
+                hint="Restore an earlier version of the object; without it everything it stands for is sent again.",
+            ) from error
+
+    def _left_behind(self) -> Iterable[tuple[str, dict[str, pa.Table]]]:
+        """The segments of a delivery that died, oldest first, with their rows by restaurant."""
+        for key in list(self.store.bucket.keys(self.store.layout.ledger_segments(self.week))):
+            if found := self.store.bucket.read(key):
+                yield key, _by_restaurant(self._decoded(key, found[0]))
 
     def _recover(self) -> None:
         """Fold what a delivery that died left behind."""
-        rows: dict[str, list[pa.Table]] = defaultdict(list)
-        for key in self.store.bucket.keys(self.store.layout.ledger_segments(self.week)):
-            found = self.store.bucket.read(key)
-            for guid, table in _by_restaurant(decode_ledger(found[0])).items() if found else ():
-                rows[guid].append(table)
-        for guid, tables in rows.items():
-            self._save(guid, fold(self.load(guid), tables))
-        self._remove_segments()
+        receipts: dict[str, list[pa.Table]] = defaultdict(list)
+        folded = []
+        for key, rows in self._left_behind():
+            folded.append(key)
+            for guid, table in rows.items():
+                receipts[guid].append(table)
+        for guid, tables in receipts.items():
+            self._save(guid, None, tables)
+        self._delete(folded)
 
-    def _remove_segments(self) -> None:
-        for key in list(self.store.bucket.keys(self.store.layout.ledger_segments(self.week))):
+    def _delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
             self.store.bucket.delete(key)
 
 

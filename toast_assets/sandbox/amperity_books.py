@@ -75,11 +75,17 @@ _PEEK = msgspec.json.Decoder(_Peek)
 
 
 class AmperityBooks:
-    """Accepted records, those lost without an error (``dropped``), refused requests, notices, workflow runs."""
+    """Accepted records, those lost without an error (``dropped``), refused requests, notices, workflow runs.
+
+    ``accepted_of`` counts accepted records by stream and restaurant; ``sent_again`` those that had been accepted
+    before: same stream, order and modified time.
+    """
 
     def __init__(self, *, keep_bodies: bool = True) -> None:
         self.accepted: list[Record] = []
         self.dropped: list[Record] = []
+        self.accepted_of: Counter[tuple[str, str | None]] = Counter()
+        self.sent_again = 0
         self.rejected: list[Rejection] = []
         self.notices: list[Notice] = []
         self.runs: list[dict[str, Any]] = []
@@ -87,6 +93,7 @@ class AmperityBooks:
         self.log: deque[AmperityCall] = deque(maxlen=_LOG_LENGTH)
         self.tokens_issued = 0
         self._keep_bodies = keep_bodies
+        self._versions: set[tuple[str, str | None, str | None, str | None]] = set()
 
     def accept(self, stream_id: str, request_id: str | None, at: float, body: bytes, *, exists: bool) -> None:
         """Books a record as accepted, or as dropped where its stream does not exist.
@@ -106,7 +113,17 @@ class AmperityBooks:
             _text(peek.modifiedDate),
             body if self._keep_bodies else None,
         )
+        if exists:
+            self._count(record)
         (self.accepted if exists else self.dropped).append(record)
+
+    def _count(self, record: Record) -> None:
+        self.accepted_of[record.stream_id, record.restaurant] += 1
+        version = (record.stream_id, record.restaurant, record.guid, record.modified)
+        if record.guid is None:
+            return
+        self.sent_again += version in self._versions
+        self._versions.add(version)
 
     def write(self, call: AmperityCall, request_id: str | None) -> None:
         """Adds a request to the log and the counters, and to the rejections where it failed on a stream."""

@@ -278,7 +278,7 @@ class Maker:
             "refundStatus": "FULL" if full else "PARTIAL" if partial else "NONE",
             "refund": self.refund(refund_cents) if refund_cents else None,
             "cardType": self.rng.choice(menu.CARD_TYPES) if card else None,
-            "cardEntryMode": self.rng.choice(("EMV_CHIP_SIGN", "ONLINE", "TOKEN")) if card else None,
+            "cardEntryMode": self.rng.choice(("EMV_CHIP_SIGN", "ONLINE", "TOKENIZED")) if card else None,
             "last4Digits": f"{self.rng.randrange(10_000):04d}" if card else None,
             "first6Digits": f"99{self.rng.randrange(10_000):04d}" if card else None,
             "cardPaymentId": f"card-{self.rng.getrandbits(48):012x}" if card else None,

@@ -36,6 +36,13 @@ class S3:
         self.url = f"http://{host}:{self._address[1]}"
         _backend().create_bucket(self.bucket, REGION)
 
+    def objects(self) -> list[tuple[str, int]]:
+        """Keys and sizes in bytes of what the bucket holds now, by key."""
+        bucket = _backend().buckets.get(self.bucket)
+        # A copy, because requests change the bucket in another thread.
+        held = dict(bucket.keys) if bucket else {}
+        return sorted((key, versions[-1].size) for key, versions in held.items() if versions)
+
     def close(self) -> None:
         """Stops the server and takes the bucket away."""
         from moto.s3.models import s3_backends

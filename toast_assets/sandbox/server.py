@@ -72,7 +72,7 @@ class Sandbox:
             ToastAssetsError: a port is taken, or the server did not start.
         """
         config = self.config
-        pages = StatusPages(self.toast_books, self.amperity_books, self.faults)
+        pages = StatusPages(self)
         toast, amperity = self.toast.app(also=pages.routes()), self.amperity.app()
         server = _LoopbackServer(config.host, [(config.toast_port, toast), (config.amperity_port, amperity)])
         self._server = server
@@ -110,6 +110,10 @@ class Sandbox:
     def restaurant_guids(self) -> tuple[str, ...]:
         """The GUIDs of the restaurants that trade and may be read."""
         return tuple(each.guid for each in self.config.restaurants if each.live)
+
+    def objects(self) -> list[tuple[str, int]]:
+        """Keys and sizes in bytes of what the bucket holds now; none before S3 has started."""
+        return self._s3.objects() if self._s3 is not None else []
 
     def environment(self) -> dict[str, str]:
         """The environment variables that point the pipeline at this sandbox."""

@@ -97,7 +97,7 @@ def _order(maker: Maker, opened_ms: int) -> Json:
         **maker.void_fields(0 if voided else None),
         "businessDate": business_token(opened_ms),
         "channelGuid": None,
-        "source": "In Store" if dine_in else rng.choice(("Online", "API", "Kiosk", "Caller ID")),
+        "source": "In Store" if dine_in else rng.choice(("Online", "API", "Kiosk", "Caller Id")),
         "duration": (paid_ms - opened_ms) // 1000,
         "displayNumber": str(rng.randrange(1, 400)),
         "numberOfGuests": rng.randrange(1, 7) if dine_in else 0,

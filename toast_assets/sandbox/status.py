@@ -8,20 +8,23 @@ disarms all. None of this exists at Toast.
 from __future__ import annotations
 
 from collections import Counter
-from html import escape
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.templating import Jinja2Templates
 
-from toast_assets.sandbox.amperity_books import AmperityBooks, Record
-from toast_assets.sandbox.faults import PATHS, Fault, Faults, Kind
-from toast_assets.sandbox.toast_books import ToastBooks
+from toast_assets.sandbox.amperity_books import Record
+from toast_assets.sandbox.faults import PATHS, Fault, Kind
+from toast_assets.sandbox.status_view import StatusView
 
-_PAGE = Path(__file__).with_name("status.html")
+if TYPE_CHECKING:
+    from toast_assets.sandbox.server import Sandbox
+
+_TEMPLATES = Jinja2Templates(Path(__file__).parent)
 
 
 class _ByHand(msgspec.Struct, forbid_unknown_fields=True):
@@ -46,12 +49,10 @@ _BY_HAND = _ByHand.__struct_fields__
 
 
 class StatusPages:
-    """The sandbox's own pages."""
+    """The pages about one sandbox."""
 
-    def __init__(self, toast: ToastBooks, amperity: AmperityBooks, faults: Faults) -> None:
-        self._toast = toast
-        self._amperity = amperity
-        self._faults = faults
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
 
     def routes(self) -> list[Route]:
         """The pages' routes, to be served beside Toast's."""
@@ -62,73 +63,11 @@ class StatusPages:
             Route("/_sandbox/faults", self._disarm, methods=["DELETE"]),
         ]
 
-    async def _show(self, _request: Request) -> Response:
-        return HTMLResponse(self.page())
+    async def _show(self, request: Request) -> Response:
+        return _TEMPLATES.TemplateResponse(request, "status.html", {"view": StatusView(self._sandbox)})
 
     async def _books(self, _request: Request) -> Response:
-        return JSONResponse(self.summary())
-
-    async def _disarm(self, _request: Request) -> Response:
-        self._faults.clear()
-        return JSONResponse({"armed": []})
-
-    def summary(self) -> dict[str, Any]:
-        """The numbers of the page: counts of requests, orders, records, logins, faults."""
-        toast, amperity = self._toast, self._amperity
-        names = {guid: restaurant.name for guid, restaurant in toast.restaurants.items()}
-        return {
-            "toast": {
-                "logins": toast.logins,
-                "requests": _requests(toast.requests),
-                "too_many_requests": toast.count(status=429),
-                "orders_served": [
-                    {"restaurant": guid, "name": names[guid], "orders": toast.orders_served[guid]} for guid in names
-                ],
-            },
-            "amperity": {
-                "requests": _requests(amperity.requests),
-                "too_many_requests": amperity.count(status=429),
-                "accepted": _by_stream(amperity.accepted),
-                "dropped": _by_stream(amperity.dropped),
-                "rejected": len(amperity.rejected),
-                "notices": len(amperity.notices),
-                "workflow_runs": len(amperity.runs),
-                "tokens_issued": amperity.tokens_issued,
-            },
-            "faults": list(self._faults.described()),
-        }
-
-    def page(self) -> str:
-        """The status page as HTML."""
-        summary = self.summary()
-        toast, amperity = summary["toast"], summary["amperity"]
-        accepted, dropped = sum(amperity["accepted"].values()), sum(amperity["dropped"].values())
-        figures = {
-            "Orders served": sum(each["orders"] for each in toast["orders_served"]),
-            "Toast requests": sum(each["count"] for each in toast["requests"]),
-            "Logins": toast["logins"],
-            "Records accepted": accepted,
-            "Dropped silently": dropped,
-            "Refused": amperity["rejected"],
-            "429s": toast["too_many_requests"] + amperity["too_many_requests"],
-        }
-        streams = [
-            {"stream": name, "accepted": amperity["accepted"].get(name, 0), "dropped": amperity["dropped"].get(name, 0)}
-            for name in sorted(amperity["accepted"] | amperity["dropped"])
-        ]
-        tiles = "".join(f"<li><b>{number:,}</b>{escape(name)}</li>" for name, number in figures.items())
-        sections = {
-            "tiles": tiles,
-            "restaurants": _table(toast["orders_served"], "No restaurants."),
-            "toast": _table(toast["requests"], "Nobody has called yet."),
-            "streams": _table(streams, "Nothing has been delivered yet."),
-            "amperity": _table(amperity["requests"], "Nobody has called yet."),
-            "faults": _table(summary["faults"], "None: both services behave."),
-        }
-        html = _PAGE.read_text(encoding="utf-8")
-        for name, content in sections.items():
-            html = html.replace(f"<!--{name}-->", content)
-        return html
+        return JSONResponse(_summary(self._sandbox))
 
     async def _arm(self, request: Request) -> Response:
         help_text = f"Use {', '.join(sorted(_BY_HAND))}; path is one of {', '.join(PATHS)}."
@@ -139,8 +78,52 @@ class StatusPages:
             return JSONResponse({"error": str(problem), "help": help_text}, 400)
         if fault.path not in PATHS:
             return JSONResponse({"error": f"There is no path kind {fault.path!r}.", "help": help_text}, 400)
-        armed = self._faults.add(Fault(**msgspec.structs.asdict(fault)))
+        armed = self._sandbox.faults.add(Fault(**msgspec.structs.asdict(fault)))
         return JSONResponse(armed.described(), 201)
+
+    async def _disarm(self, _request: Request) -> Response:
+        self._sandbox.faults.clear()
+        return JSONResponse({"armed": []})
+
+
+def _summary(sandbox: Sandbox) -> dict[str, Any]:
+    """Counts of requests, orders, records, logins, objects, faults."""
+    toast, amperity = sandbox.toast_books, sandbox.amperity_books
+    names = {guid: restaurant.name for guid, restaurant in toast.restaurants.items()}
+    objects = sandbox.objects()
+    return {
+        "toast": {
+            "logins": toast.logins,
+            "requests": _requests(toast.requests),
+            "too_many_requests": toast.count(status=429),
+            "orders_served": [
+                {
+                    "restaurant": guid,
+                    "name": name,
+                    "orders": toast.orders_served[guid],
+                    "distinct_orders": len(toast.guids_served[guid]),
+                }
+                for guid, name in names.items()
+            ],
+        },
+        "s3": {
+            "bucket": sandbox.bucket,
+            "objects": len(objects),
+            "bytes": sum(size for _, size in objects),
+        },
+        "amperity": {
+            "requests": _requests(amperity.requests),
+            "too_many_requests": amperity.count(status=429),
+            "accepted": _by_stream(amperity.accepted),
+            "sent_again": amperity.sent_again,
+            "dropped": _by_stream(amperity.dropped),
+            "rejected": len(amperity.rejected),
+            "notices": len(amperity.notices),
+            "workflow_runs": len(amperity.runs),
+            "tokens_issued": amperity.tokens_issued,
+        },
+        "faults": list(sandbox.faults.described()),
+    }
 
 
 def _requests(counter: Counter[tuple[str, str | None, int]]) -> list[dict[str, Any]]:
@@ -154,17 +137,3 @@ def _requests(counter: Counter[tuple[str, str | None, int]]) -> list[dict[str, A
 
 def _by_stream(records: list[Record]) -> dict[str, int]:
     return dict(Counter(record.stream_id for record in list(records)))
-
-
-def _table(rows: list[dict[str, Any]], nothing: str) -> str:
-    if not rows:
-        return f"<p>{escape(nothing)}</p>"
-    head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in rows[0])
-    lines = []
-    for row in rows:
-        cells = "".join(
-            f'<td class="{"n" if isinstance(value, int) else "t"}">{"" if value is None else escape(str(value))}</td>'
-            for value in row.values()
-        )
-        lines.append(f"<tr>{cells}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"

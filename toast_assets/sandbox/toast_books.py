@@ -38,13 +38,17 @@ class ToastCall(NamedTuple):
 
 
 class ToastBooks:
-    """Toast's data and its request log. Restaurants are named by GUID, times are ``Moment``."""
+    """Toast's data and its request log. Restaurants are named by GUID, times are ``Moment``.
+
+    ``orders_served`` counts the orders on all pages, ``guids_served`` holds each order once; both by restaurant.
+    """
 
     def __init__(self, config: SandboxConfig) -> None:
         self.restaurants: dict[str, Restaurant] = {each.guid: each for each in config.restaurants}
         self.requests: Counter[tuple[str, str | None, int]] = Counter()
         self.log: deque[ToastCall] = deque(maxlen=_LOG_LENGTH)
         self.orders_served: Counter[str] = Counter()
+        self.guids_served: dict[str, set[str]] = {each.guid: set() for each in config.restaurants}
         self.logins = 0
         self.lock = RLock()
         self._config = config

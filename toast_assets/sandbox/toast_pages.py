@@ -59,6 +59,7 @@ class OrderPages:
         fault = fired[0] if fired else None
         orders = self._orders(restaurant, query)
         begin, end = self._cut(restaurant, query, fault)
+        self._books.guids_served[restaurant].update(order.guid for order in orders[begin:end])
         page = [self._body(order) for order in orders[begin:end]]
         more = end < len(orders)
         if fault is not None and fault.kind is Kind.EMPTY_PAGE:

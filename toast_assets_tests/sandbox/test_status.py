@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
-from toast_assets_tests.sandbox.conftest import ONE, SMALL, Caller
+from toast_assets.sandbox import invent_restaurants
+from toast_assets_tests.sandbox.conftest import ONE, SMALL, Caller, Start
+from toast_assets_tests.sandbox.test_server import bucket
 
 
 def arm(caller: Caller, **fault: object) -> httpx.Response:
@@ -23,6 +26,45 @@ def test_the_books_as_json_count_requests_orders_records_and_logins(caller: Call
     assert books["amperity"]["accepted"] == {"is-toast-orders": 1}
     assert books["amperity"]["dropped"] == {"is-typing-error": 1}
     assert books["amperity"]["rejected"] == 1
+
+
+def test_repeats_are_told_apart_on_both_sides(caller: Caller) -> None:
+    for body in (b'{"guid": "a", "modifiedDate": "1"}',) * 2 + (b'{"guid": "a", "modifiedDate": "2"}', b"{}", b"{}"):
+        caller.amperity(content=body)
+    for _ in range(2):
+        caller.week(SMALL)
+    books = caller.http.get(caller.sandbox.toast_url + "/_sandbox/books.json").json()
+    assert (books["amperity"]["accepted"], books["amperity"]["sent_again"]) == ({"is-toast-orders": 5}, 1)
+    (small,) = (each for each in books["toast"]["orders_served"] if each["restaurant"] == SMALL)
+    assert (small["orders"], small["distinct_orders"]) == (72, 36)
+
+
+def test_the_bucket_is_counted(caller: Caller) -> None:
+    bucket(caller.sandbox).put_object(Key="toast-orders/raw/a", Body=b"four")
+    bucket(caller.sandbox).put_object(Key="toast-orders/raw/a", Body=b"fives")
+    bucket(caller.sandbox).put_object(Key="toast-orders/b", Body=b"")
+    url = caller.sandbox.toast_url
+    books = caller.http.get(url + "/_sandbox/books.json").json()
+    assert books["s3"] == {"bucket": caller.sandbox.bucket, "objects": 2, "bytes": 5}
+    page = caller.http.get(url).text
+    assert "<code>toast-orders/</code>" in page
+    assert "<code>toast-orders/raw/</code>" in page
+
+
+def test_the_page_shows_a_large_brands_head(start: Start) -> None:
+    caller = start(restaurants=invent_restaurants(100, orders_per_week=1))
+    page = caller.http.get(caller.sandbox.toast_url).text
+    assert "the busiest 40 of 100" in page
+
+
+def test_the_page_shows_calls_that_were_refused_or_not_answered(caller: Caller) -> None:
+    caller.sandbox.faults.arm("reset", "orders")
+    with pytest.raises(httpx.ReadError):
+        caller.week()
+    caller.week(page="x")
+    page = caller.http.get(caller.sandbox.toast_url).text
+    assert '<span class="tag bad">no answer</span>' in page
+    assert '<span class="tag bad">400</span>' in page
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows(caller: Caller) -> None:

@@ -169,9 +169,16 @@ def test_dates_that_end_in_z_are_accepted(caller: Caller) -> None:
     assert caller.toast(BULK, None, **window).json() == caller.week().json()
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("POST", BULK, 405), ("GET", "/orders/v3/orders", 404)])
-def test_other_paths_and_methods_do_not_exist(caller: Caller, method: str, path: str, status: int) -> None:
-    assert caller.http.request(method, caller.sandbox.toast_url + path).status_code == status
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [("POST", BULK, 405, "orders"), ("GET", "/orders/v3/orders", 404, "unknown"), ("GET", BULK + "/", 404, "unknown")],
+)
+def test_other_paths_and_methods_do_not_exist_and_are_booked(
+    caller: Caller, method: str, path: str, status: int, kind: str
+) -> None:
+    reply = caller.http.request(method, caller.sandbox.toast_url + path)
+    assert (reply.status_code, reply.json()["status"]) == (status, status)
+    assert caller.sandbox.toast_books.count(kind, status=status) == 1
 
 
 # Windows and pages
