@@ -6,8 +6,11 @@ from typing import Any
 import dagster as dg
 from dagster_aws.s3 import S3Resource
 
-from toast_assets.defs import assets, checks
+from toast_assets.defs import assets, checks, current_orders, tables
 from toast_assets.defs.alerts import AlertsResource, build_alert_sensors
+from toast_assets.defs.checks_delivery import DELIVERY_CHECKS
+from toast_assets.defs.checks_raw import RAW_CHECKS
+from toast_assets.defs.checks_tables import TABLE_CHECKS
 from toast_assets.defs.jobs import weekly_toast_orders
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
 from toast_assets.defs.sensors import build_sensor
@@ -22,8 +25,10 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             assets.toast_orders_s3_export,
             assets.amperity_feeds,
             assets.amperity_delivery,
+            tables.toast_tables,
+            current_orders.current_orders,
         ],
-        asset_checks=[checks.every_restaurant_complete],
+        asset_checks=[checks.every_restaurant_complete, *RAW_CHECKS, *DELIVERY_CHECKS, *TABLE_CHECKS],
         jobs=[weekly_toast_orders],
         sensors=[build_sensor(), *build_alert_sensors()],
         resources={

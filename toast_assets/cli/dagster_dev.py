@@ -21,6 +21,7 @@ from toast_assets.errors import ToastAssetsError
 _HOST = "127.0.0.1"
 _START_SECONDS = 120.0
 _STOP_SECONDS = 30.0
+_GROUP_SECONDS = 3.0
 
 
 class DagsterDev:
@@ -58,15 +59,16 @@ class DagsterDev:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends the child as Ctrl-C would, and whatever is left of its processes."""
+        """Ends the child as Ctrl-C would, and whatever it leaves behind: code servers outlive it for a while."""
         process = self._started()
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_STOP_SECONDS)
         with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+            self._wait_for_group()
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
     def wait_until_ready(self) -> None:
         """Return when the UI answers.
@@ -92,6 +94,13 @@ class DagsterDev:
         """
         self._started().wait()
         self._check_running()
+
+    def _wait_for_group(self) -> None:
+        """Return when the time is over; ProcessLookupError when all of the child's processes have ended before."""
+        deadline = time.monotonic() + _GROUP_SECONDS
+        while time.monotonic() < deadline:
+            os.killpg(self._started().pid, 0)
+            time.sleep(0.05)
 
     def _check_running(self) -> None:
         status = self._started().poll()

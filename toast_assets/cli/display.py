@@ -9,6 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any
 
 import dagster as dg
@@ -20,7 +21,7 @@ from rich.text import Text
 
 # A log record that says how far its step has come: "… (2 of 3) …".
 _SHARE = re.compile(r"\((\d+) of (\d+)\)")
-# Of an asset's metadata, what fits into one line; zeros and what an asset does not have are left out.
+# Of an asset's metadata, what fits into one line; zeros are left out.
 _HEADLINES = {
     "orders": "orders",
     "new_orders": "new",
@@ -33,6 +34,17 @@ _HEADLINES = {
     "rejected": "rejected",
     "pending": "pending",
 }
+
+
+class Outcome(Enum):
+    """How an asset check ended: as a failure only where its severity is an error."""
+
+    PASSED = "passed"
+    WARNED = "warned"
+    FAILED = "failed"
+
+
+_MARKS = {Outcome.PASSED: "[green]✓[/]", Outcome.WARNED: "[yellow]![/]", Outcome.FAILED: "[red]✗[/]"}
 
 
 class Display:
@@ -50,7 +62,7 @@ class Display:
     def step_ended(self, step: str, summary: str, *, failed: bool) -> None:
         """An asset is done; ``summary`` says in a line what came of it."""
 
-    def checked(self, check: str, text: str, *, passed: bool) -> None:
+    def checked(self, check: str, text: str, outcome: Outcome) -> None:
         """An asset check has been evaluated."""
 
     def ended(self) -> None:
@@ -75,8 +87,8 @@ class PlainDisplay(Display):
         seconds = time.monotonic() - self._began.get(step, time.monotonic())
         self._print(f"  {'failed' if failed else 'done'} in {seconds:.1f} s: {summary}")
 
-    def checked(self, check: str, text: str, *, passed: bool) -> None:
-        self._print(f"check {check}\n  {'passed' if passed else 'failed'}: {text}")
+    def checked(self, check: str, text: str, outcome: Outcome) -> None:
+        self._print(f"check {check} {outcome.value}: {text}")
 
     def _print(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, markup=False)
@@ -97,6 +109,7 @@ class LiveDisplay(Display):
             expand=True,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._passed = 0
 
     def started(self, steps: Sequence[str]) -> None:
         for step in steps:
@@ -113,13 +126,18 @@ class LiveDisplay(Display):
         self._progress.update(self._tasks[step], text=text)
 
     def step_ended(self, step: str, summary: str, *, failed: bool) -> None:
-        mark = "[red]✗[/]" if failed else "[green]✓[/]"
+        mark = _MARKS[Outcome.FAILED if failed else Outcome.PASSED]
         self._progress.update(self._tasks[step], total=1, completed=0 if failed else 1, text=summary, mark=mark)
         self._progress.stop_task(self._tasks[step])
 
-    def checked(self, check: str, text: str, *, passed: bool) -> None:
-        mark = "[green]✓[/]" if passed else "[red]✗[/]"
-        self._tasks[check] = self._progress.add_task(check, total=1, completed=1, text=text, mark=mark)
+    def checked(self, check: str, text: str, outcome: Outcome) -> None:
+        if outcome is Outcome.PASSED:
+            # Passed ones share a line: what needs a look should stand out.
+            self._passed += 1
+            check, text = "asset checks", f"{self._passed} passed"
+        if check not in self._tasks:
+            self._tasks[check] = self._progress.add_task(check, start=False, total=1, completed=1, text="", mark="")
+        self._progress.update(self._tasks[check], text=text, mark=_MARKS[outcome])
 
     def ended(self) -> None:
         self._progress.stop()
@@ -154,7 +172,7 @@ class DisplayHandler(logging.Handler):
         super().__init__()
         self._display = display
         self._steps = set(steps)
-        self._summaries: dict[str, str] = {}
+        self._made: dict[str, list[dg.AssetMaterialization]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Shows one record."""
@@ -169,24 +187,31 @@ class DisplayHandler(logging.Handler):
         step = event.step_key or ""
         if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
-            self._display.checked(check.check_name, check.description or "", passed=check.passed)
+            bad = Outcome.WARNED if check.severity is dg.AssetCheckSeverity.WARN else Outcome.FAILED
+            outcome = Outcome.PASSED if check.passed else bad
+            self._display.checked(check.check_name, check.description or "", outcome)
         if step not in self._steps:
             return
         match event.event_type:
             case dg.DagsterEventType.STEP_START:
                 self._display.step_started(step)
             case dg.DagsterEventType.ASSET_MATERIALIZATION:
-                self._summaries[step] = headline(event.step_materialization_data.materialization.metadata)
+                self._made.setdefault(step, []).append(event.step_materialization_data.materialization)
             case dg.DagsterEventType.STEP_SUCCESS:
-                self._display.step_ended(step, self._summaries.get(step, ""), failed=False)
+                self._display.step_ended(step, headline(self._made.get(step, [])), failed=False)
             case dg.DagsterEventType.STEP_FAILURE:
                 self._display.step_ended(step, failure_reason(event), failed=True)
 
 
-def headline(metadata: Any) -> str:
-    """The counts of an asset's metadata in one line."""
-    counts = {text: metadata[name].value for name, text in _HEADLINES.items() if name in metadata}
-    return ", ".join(f"{number:,} {text}" for text, number in counts.items() if number)
+def headline(made: Sequence[dg.AssetMaterialization]) -> str:
+    """What a step made, in one line: the counts of its asset, or the rows of each where there are several."""
+    if len(made) == 1:
+        metadata = made[0].metadata
+        counts = [(metadata[name].value, text) for name, text in _HEADLINES.items() if name in metadata]
+    else:
+        rows = [(each.metadata.get("dagster/row_count"), each.asset_key.to_user_string()) for each in made]
+        counts = [(count.value, name) for count, name in rows if count is not None]
+    return ", ".join(f"{count:,} {text}" for count, text in counts if isinstance(count, int) and count)
 
 
 def failure_reason(event: dg.DagsterEvent) -> str:
@@ -196,7 +221,11 @@ def failure_reason(event: dg.DagsterEvent) -> str:
     failure = event.step_failure_data
     if failure.user_failure_data and failure.user_failure_data.description:
         return failure.user_failure_data.description
-    return failure.error.message.strip() if failure.error else "The step failed without a reason."
+    # Dagster wraps what the step raised in errors of its own.
+    error = failure.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "The step failed without a reason."
 
 
 def was_interrupted(event: dg.DagsterEvent) -> bool:

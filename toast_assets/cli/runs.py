@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from toast_assets.cli.display import Display, DisplayHandler, failure_reason, was_interrupted
+from toast_assets.cli.home import PID_TAG
 from toast_assets.errors import ToastAssetsError
 from toast_assets.week import Week
 
@@ -55,7 +57,8 @@ def materialize(week: Week, instance: dg.DagsterInstance, display: Display) -> W
     job = defs.resolve_job_def(_JOB)
     selected = job.asset_layer.selected_asset_keys
     ordered = [key for key in defs.resolve_asset_graph().toposorted_asset_keys if key in selected]
-    steps = [key.to_python_identifier() for key in ordered]
+    # One step can make several assets.
+    steps = list(dict.fromkeys(defs.resolve_assets_def(key).node_def.name for key in ordered))
     # Under the name of Dagster's own logger, so that the UI can execute the run again with the same run config.
     shown = job.with_logger_defs({"console": _logger(DisplayHandler(display, steps))})
     display.started(steps)
@@ -64,7 +67,7 @@ def materialize(week: Week, instance: dg.DagsterInstance, display: Display) -> W
             run_config={"loggers": {"console": {}}},
             instance=instance,
             partition_key=week.key,
-            tags={"toast/reason": f"week {week.key}: toast-assets on a sandbox"},
+            tags={PID_TAG: str(os.getpid()), "toast/reason": "toast-assets on a sandbox"},
             raise_on_error=False,
         )
     finally:

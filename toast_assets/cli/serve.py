@@ -68,7 +68,8 @@ def _serve_ui(sandbox: Sandbox, port: int, console: Console) -> None:
         console.print(
             f"\nDagster's UI           {ui.url}/asset-groups\n"
             f"Its log                {ui.log}\n\n"
-            "Pick an asset and another week, and materialize it. Ctrl-C ends everything.",
+            "Pick an asset and another week, and materialize it. Runs that start by themselves are the sensor's.\n"
+            "Ctrl-C ends everything.",
             soft_wrap=True,
         )
         ui.wait()

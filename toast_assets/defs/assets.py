@@ -137,7 +137,7 @@ def amperity_delivery(
 
         async def deliver() -> tuple[DeliveryReport, WorkflowReport | None]:
             async with amperity.client(context.log) as client:
-                report = await WeekDelivery(week, client, store, config.dry_run, context.log).run()
+                report = await WeekDelivery(week, client, store, config.dry_run, log=context.log).run()
                 if "s3_pull" not in client.settings.methods:
                     return report, None
                 return report, await WeekLoad(week, client, store, config.dry_run, context.log).run()

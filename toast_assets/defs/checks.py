@@ -1,4 +1,8 @@
-"""Asset checks: what a person may trust about a week, each with its reasons, per partition."""
+"""Asset checks: what a person may trust about a week, each with its reasons, per partition.
+
+Here is what all checks share, and the one about the pull itself. ``checks_raw``, ``checks_delivery`` and
+``checks_tables`` hold the others.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -11,12 +15,18 @@ from toast_assets.defs.metadata import markdown_table
 from toast_assets.defs.partitions import calendar
 from toast_assets.defs.preflight import failures
 from toast_assets.defs.resources import OrderStoreResource
+from toast_assets.defs.tables import AFTER_DELIVERY
+from toast_assets.pipeline.verdicts import Verdict, verdict
+from toast_assets.store.manifest import Manifest
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week
 
 _Decorator = Callable[[Callable[..., dg.AssetCheckResult]], dg.AssetChecksDefinition]
+Judge = Callable[[Week, Manifest, OrderStore], Verdict]
 
 
-def _weekly_check(asset: dg.AssetsDefinition, description: str, *, blocking: bool = False) -> _Decorator:
-    """``dg.asset_check`` with a status per week.
+def weekly_check(asset: dg.AssetsDefinition | dg.AssetKey, description: str, *, blocking: bool = False) -> _Decorator:
+    """``dg.asset_check`` with a status per week. A check that does not block has time until the delivery is done.
 
     Partitioned checks are in preview in Dagster 1.13, hence its warning at each import; the version is locked, and
     the tests run them.
@@ -25,36 +35,58 @@ def _weekly_check(asset: dg.AssetsDefinition, description: str, *, blocking: boo
     def decorate(function: Callable[..., dg.AssetCheckResult]) -> dg.AssetChecksDefinition:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", dg.PreviewWarning)
-            return dg.asset_check(asset=asset, partitions_def=WEEKLY, description=description, blocking=blocking)(
-                function
-            )
+            return dg.asset_check(
+                asset=asset,
+                partitions_def=WEEKLY,
+                description=description,
+                blocking=blocking,
+                op_tags=None if blocking else AFTER_DELIVERY,
+            )(function)
 
     return decorate
 
 
-@_weekly_check(
+def judged(
+    context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource, judge: Judge
+) -> dg.AssetCheckResult:
+    """What ``judge`` says of the context's week, as Dagster shows it; a week that was never pulled fails."""
+    with failures():
+        week = calendar().closed_week(context.partition_key, datetime.now(UTC))
+        store = order_store.store()
+        manifest, _ = store.load_manifest(week)
+        if manifest is None or not manifest.stored:
+            return _shown(Verdict(False, f"Week {week.key} was never pulled."))
+        return _shown(judge(week, manifest, store))
+
+
+def _shown(found: Verdict) -> dg.AssetCheckResult:
+    details = {"details": markdown_table(found.heads, found.rows)} if found.rows else {}
+    return dg.AssetCheckResult(
+        passed=found.passed,
+        severity=dg.AssetCheckSeverity.WARN if found.warns else dg.AssetCheckSeverity.ERROR,
+        description=found.description,
+        metadata={**found.figures, **details},
+    )
+
+
+@weekly_check(
     raw_toast_orders,
     description="Every restaurant's week was pulled and proved whole. Does not block: what is whole goes on.",
 )
 def every_restaurant_complete(
     context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource
 ) -> dg.AssetCheckResult:
-    with failures():
-        week = calendar().closed_week(context.partition_key, datetime.now(UTC))
-        manifest, _ = order_store.store().load_manifest(week)
-    if manifest is None:
-        return dg.AssetCheckResult(passed=False, description=f"Week {week.key} was never pulled.")
+    return judged(context, order_store, _completeness)
+
+
+def _completeness(week: Week, manifest: Manifest, store: OrderStore) -> Verdict:
+    del week, store
     reasons = {guid: manifest.restaurants[guid].failure or "failed" for guid in manifest.failures}
     reasons |= dict.fromkeys(manifest.pending, "not pulled yet: a run was cut off")
-    listed = "; ".join(f"{guid}: {reason}" for guid, reason in reasons.items())
-    described = f"{len(reasons)} restaurants are missing – {listed}" if reasons else "All restaurants are complete."
-    return dg.AssetCheckResult(
-        passed=not reasons,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=described,
-        metadata={
-            "restaurants": len(manifest.restaurants),
-            "missing": len(reasons),
-            "reasons": markdown_table(("restaurant", "reason"), list(reasons.items())),
-        },
+    return verdict(
+        [f"{guid}: {reason}" for guid, reason in reasons.items()],
+        "All restaurants are complete.",
+        figures={"restaurants": len(manifest.restaurants), "missing": len(reasons)},
+        heads=("restaurant", "reason"),
+        rows=list(reasons.items()),
     )

@@ -5,10 +5,11 @@ import os
 import dagster as dg
 
 from toast_assets.defs.assets import GROUP
+from toast_assets.defs.tables import TABLES_GROUP
 
 
 def _weekly_selection() -> dg.AssetSelection:
-    selection = dg.AssetSelection.groups(GROUP)
+    selection = dg.AssetSelection.groups(GROUP, TABLES_GROUP)
     if "s3_pull" in os.environ.get("AMPERITY_DELIVERY", ""):
         return selection
     # The feeds are copies of guests' data; they are made where somebody loads them.
@@ -18,5 +19,5 @@ def _weekly_selection() -> dg.AssetSelection:
 weekly_toast_orders = dg.define_asset_job(
     "weekly_toast_orders",
     selection=_weekly_selection(),
-    description="Pull a week's orders from Toast, export them to S3, deliver them to Amperity.",
+    description="Pull a week's orders from Toast, export them to S3, deliver them to Amperity, make the tables.",
 )

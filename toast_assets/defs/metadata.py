@@ -97,15 +97,16 @@ def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, An
     """Metadata of ``amperity_delivery``."""
     counts = report.methods.values()
     rows = [
-        (method, one.records, one.accepted, one.unchanged, one.rejected, one.pending)
+        (method, one.records, one.accepted, one.unchanged, one.superseded, one.rejected, one.pending)
         for method, one in report.methods.items()
     ]
-    heads = ("method", "records", "accepted", "had arrived before", "rejected", "pending")
+    heads = ("method", "records", "accepted", "had arrived before", "superseded", "rejected", "pending")
     metadata: dict[str, Any] = {
         "dagster/uri": store.bucket.uri(store.layout.deliveries(report.week)),
         "records": sum(one.records for one in counts),
         "accepted": sum(one.accepted for one in counts),
         "unchanged": sum(one.unchanged for one in counts),
+        "superseded": sum(one.superseded for one in counts),
         "rejected": sum(one.rejected for one in counts),
         "pending": sum(one.pending for one in counts),
         "requests": report.calls.requests,

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import dagster as dg
 from dagster_aws.s3 import S3Resource
@@ -22,6 +22,9 @@ from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
 from toast_assets.week import Week
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Toast asks to space calls for historical pulls; what closed longer ago than this counts as historical.
 _HISTORICAL_AFTER = timedelta(days=31)
@@ -188,3 +191,11 @@ class OrderStoreResource(EnvironmentResource):
         """The order store of this run."""
         settings = self.settings()
         return OrderStore(Bucket(self._client, settings.bucket), settings.prefix)
+
+    def load_table(self, table: str, week_key: str | None = None) -> "pd.DataFrame":
+        """``OrderStore.load_table`` of this run's store.
+
+        Raises:
+            StoreError: there is no such table, or it was not made for that week.
+        """
+        return self.store().load_table(table, week_key)

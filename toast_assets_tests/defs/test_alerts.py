@@ -93,10 +93,12 @@ class TestAlerts:
         assert "every_restaurant_complete" in text
         assert bad in text
 
-    def test_a_run_without_failed_checks_posts_nothing(
+    def test_a_run_with_nothing_worse_than_a_warning_posts_nothing(
         self, run_week: RunWeek, instance: dg.DagsterInstance, webhook: Webhook
     ) -> None:
         result = run_week("raw_toast_orders")
+        failed = [one for one in result.get_asset_check_evaluations() if not one.passed]
+        assert {one.severity for one in failed} == {dg.AssetCheckSeverity.WARN}
         alert(FAILED_CHECK, result, instance, AlertsResource(webhook_url=webhook.url))
         assert not webhook.messages
 

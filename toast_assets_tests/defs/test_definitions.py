@@ -13,6 +13,7 @@ from toast_assets.defs.partitions import weekly_partitions
 from toast_assets.errors import WeekError
 from toast_assets.week import WeekCalendar
 
+TABLE_ASSETS = ("orders", "checks", "order_items", "payments", "discounts", "customers")
 pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
@@ -23,8 +24,21 @@ def test_names_are_the_ones_that_users_rely_on() -> None:
         "toast_orders_s3_export",
         "amperity_feeds",
         "amperity_delivery",
+        *TABLE_ASSETS,
+        "current_orders",
     }
-    assert {key.name for key in repository.asset_graph.asset_check_keys} == {"every_restaurant_complete"}
+    assert {key.name for key in repository.asset_graph.asset_check_keys} == {
+        "every_restaurant_complete",
+        "order_guids_unique",
+        "modified_times_inside_week",
+        "no_schema_drift",
+        "guests_scope_present",
+        "guests_reachable",
+        "volume_as_usual",
+        "export_equals_raw",
+        "delivered_equals_exported",
+        "totals_reconcile",
+    }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "weekly_toast_orders_sensor",
         "failed_run_alert_sensor",
@@ -46,6 +60,22 @@ def test_the_assets_form_one_line_and_say_what_they_are() -> None:
         assert node.kinds
         assert node.group_name == "toast_to_amperity"
         assert isinstance(node.partitions_def, dg.TimeWindowPartitionsDefinition)
+
+
+def test_the_tables_come_out_of_the_raw_orders_alone_and_say_what_they_are() -> None:
+    graph = build_defs().get_repository_def().asset_graph
+    for name in TABLE_ASSETS:
+        node = graph.get(dg.AssetKey(name))
+        assert node.parent_keys == {dg.AssetKey("raw_toast_orders")}
+        assert isinstance(node.partitions_def, dg.TimeWindowPartitionsDefinition)
+    current = graph.get(dg.AssetKey("current_orders"))
+    assert (current.parent_keys, current.partitions_def) == ({dg.AssetKey("orders")}, None)
+    for node in map(graph.get, map(dg.AssetKey, (*TABLE_ASSETS, "current_orders"))):
+        assert node.description
+        assert node.owners
+        assert node.kinds
+        assert node.group_name == "toast_tables"
+        assert node.metadata["dagster/column_schema"]
 
 
 def test_no_secret_stands_in_the_resources_that_the_ui_shows(bare_environment: pytest.MonkeyPatch) -> None:

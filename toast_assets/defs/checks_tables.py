@@ -1,0 +1,26 @@
+"""Checks of the flat tables."""
+
+import dagster as dg
+
+from toast_assets.defs.checks import judged, weekly_check
+from toast_assets.defs.resources import OrderStoreResource
+from toast_assets.pipeline.crosschecks import totals_reconcile as compared_with_raw
+from toast_assets.pipeline.inspection import inspection_of
+
+
+@weekly_check(
+    dg.AssetKey("orders"),
+    description=(
+        "Orders, net sales by Toast's recipe, tax, tips, payments and refunds of the tables are those of the raw"
+        " orders, which are added up on their own, for every restaurant to the cent."
+    ),
+)
+def totals_reconcile(context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource) -> dg.AssetCheckResult:
+    return judged(
+        context,
+        order_store,
+        lambda week, manifest, store: compared_with_raw(week, inspection_of(week, manifest, store), store),
+    )
+
+
+TABLE_CHECKS = [totals_reconcile]

@@ -1,0 +1,81 @@
+"""Reads an export back as a stranger would: does it unpack, is it whole, what is in it?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import msgspec
+from isal import igzip, igzip_lib
+
+from toast_assets.pipeline.export import ExportMetadata
+
+_HEAD, _TAIL = b'{"orders":[', b'],"metadata":'
+# The stub of isal does not say that its error is one.
+_DAMAGE = cast(tuple[type[Exception], ...], (OSError, EOFError, igzip_lib.IsalError))
+_read_order = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_read_metadata = msgspec.json.Decoder(ExportMetadata).decode
+
+
+class UnreadableExportError(ValueError):
+    """The file is no export; the message says where it breaks and never quotes an order."""
+
+
+@dataclass(frozen=True)
+class ExportContent:
+    """Orders in an export, the hash over them as ``orders_sha256`` is defined, and what its envelope says."""
+
+    orders: int
+    sha256: str
+    metadata: ExportMetadata
+
+
+def read_export(path: Path) -> ExportContent:
+    """What is in the gzipped export at ``path``, with one order in memory at a time.
+
+    Raises:
+        UnreadableExportError: it does not unpack, or is not the envelope of an export.
+    """
+    try:
+        with cast(BinaryIO, igzip.IGzipFile(str(path), "rb")) as file:  # type: ignore[no-untyped-call]
+            return _read(iter(file))
+    except _DAMAGE as error:
+        raise UnreadableExportError(f"it does not unpack ({type(error).__name__})") from None
+
+
+def _read(lines: Iterator[bytes]) -> ExportContent:
+    if next(lines, b"").rstrip() != _HEAD:
+        raise UnreadableExportError("it does not begin like an export")
+    digest, orders, pending = hashlib.sha256(), 0, b""
+    for line in lines:
+        if not pending and line.startswith(_TAIL):
+            # To the very end: only there the checksum of the whole file is compared.
+            if next(lines, None) is not None:
+                raise UnreadableExportError("something follows its metadata")
+            return ExportContent(orders, digest.hexdigest(), _envelope(line))
+        pending += line
+        order = pending.removesuffix(b"\n").removesuffix(b",")
+        # An order that Toast sent in several lines is complete once it is an object by itself, and not before.
+        if not _is_object(order):
+            continue
+        digest.update(order + b"\n")
+        orders, pending = orders + 1, b""
+    raise UnreadableExportError(f"it ends after {orders} orders, without its metadata")
+
+
+def _is_object(text: bytes) -> bool:
+    try:
+        _read_order(text)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def _envelope(tail: bytes) -> ExportMetadata:
+    try:
+        return _read_metadata(tail.removeprefix(_TAIL).rstrip().removesuffix(b"}"))
+    except msgspec.DecodeError as error:
+        raise UnreadableExportError(f"its metadata cannot be read ({error})") from None

@@ -1,0 +1,165 @@
+"""What the asset checks conclude from the facts of a week: pure functions, each with its reasons in words.
+
+Order GUIDs, restaurants, counts and field names are all that is ever named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import sqrt
+from statistics import median
+
+from toast_assets.pipeline.inspection import Inspection
+from toast_assets.store.manifest import Manifest
+from toast_assets.week import Week
+
+_MOST_REASONS = 10
+# Below so many earlier weeks there is no "usual", below so many orders no share means anything.
+_FEWEST_WEEKS = 3
+_FEWEST_ORDERS = 10
+# Takeout by another name: orders that guests place under their names.
+_AWAY = frozenset({"DELIVERY", "TAKE_OUT", "Online"})
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a check passed and why; ``warns`` says that a failure deserves a look rather than a stop.
+
+    ``figures`` are numbers under names that stay, ``rows`` below ``heads`` the details.
+    """
+
+    passed: bool
+    description: str
+    warns: bool = False
+    figures: Mapping[str, int | float] = field(default_factory=dict)
+    heads: Sequence[str] = ()
+    rows: Sequence[Sequence[object]] = ()
+
+
+def verdict(
+    problems: Sequence[str],
+    fine: str,
+    *,
+    warns: bool = False,
+    figures: Mapping[str, int | float] | None = None,
+    heads: Sequence[str] = (),
+    rows: Sequence[Sequence[object]] = (),
+) -> Verdict:
+    """Passed with ``fine`` if there are no ``problems``; else failed with the first of them."""
+    return Verdict(not problems, listed(problems) or fine, warns, figures or {}, heads, rows)
+
+
+def listed(problems: Sequence[str]) -> str:
+    """Problems as one text; of many the first, with the number of the others."""
+    more = len(problems) - _MOST_REASONS
+    return "; ".join(problems[:_MOST_REASONS]) + (f"; and {more} more" if more > 0 else "")
+
+
+def order_guids_unique(found: Inspection) -> Verdict:
+    """Each order stands once in its restaurant's week."""
+    problems = [
+        f"{guid}: {facts.repeats} orders stand more than once, such as {facts.repeated[0]}"
+        for guid, facts in found.restaurants.items()
+        if facts.repeats
+    ]
+    repeats = sum(facts.repeats for facts in found.restaurants.values())
+    return verdict(problems, "Every order stands once.", figures={"repeated_orders": repeats})
+
+
+def modified_times_inside_week(week: Week, found: Inspection) -> Verdict:
+    """Every order was modified within the week."""
+    problems = [
+        f"{guid}: {facts.strays} orders were modified outside, such as {facts.outside[0]}"
+        for guid, facts in found.restaurants.items()
+        if facts.strays
+    ]
+    strays = sum(facts.strays for facts in found.restaurants.values())
+    fine = f"All were modified from {week.start:%Y-%m-%d %H:%M} until before {week.end:%Y-%m-%d %H:%M} UTC."
+    return verdict(problems, fine, figures={"orders_outside": strays})
+
+
+def no_schema_drift(found: Inspection) -> Verdict:
+    """Orders have the fields and enum values that are recorded."""
+    rows = [(one.kind, one.path, one.value or "", one.first_order or "") for one in found.drift]
+    problems = [
+        f"{kind} {path}{f' = {value}' if value else ''} (first in order {first})" for kind, path, value, first in rows
+    ]
+    kinds = [one.kind for one in found.drift]
+    return verdict(
+        problems,
+        "Orders look as recorded.",
+        warns=True,
+        figures={
+            "new_fields": kinds.count("new field"),
+            "new_values": kinds.count("new value"),
+            "vanished_fields": kinds.count("vanished field"),
+        },
+        heads=("what", "field", "value", "first order"),
+        rows=rows,
+    )
+
+
+def guests_scope_present(found: Inspection) -> Verdict:
+    """Somebody is named on takeout and delivery orders; where nobody is, the credential may not read guests."""
+    away = [reach for facts in found.restaurants.values() for name, reach in facts.channels.items() if name in _AWAY]
+    orders, named = sum(one.orders for one in away), sum(one.with_guest for one in away)
+    problems = []
+    if orders >= _FEWEST_ORDERS and not named:
+        problems.append(
+            f"None of {orders} takeout and delivery orders names a guest: the credential lacks the scope guest.pi:read."
+            " Ask Toast to add it, then materialize the week again with refresh: true"
+        )
+    fine = f"{named} of {orders} takeout and delivery orders name a guest."
+    return verdict(problems, fine, warns=True, figures={"takeout_and_delivery": orders, "with_guest": named})
+
+
+def guests_reachable(found: Inspection, names: Mapping[str, str]) -> Verdict:
+    """A report, never a failure: the share of orders with an e-mail or phone, by restaurant and channel."""
+    rows = [
+        (names.get(guid, guid), channel, one.orders, one.with_guest, one.reachable, f"{one.reachable / one.orders:.0%}")
+        for guid, facts in found.restaurants.items()
+        for channel, one in facts.channels.items()
+    ]
+    orders = sum(one.orders for facts in found.restaurants.values() for one in facts.channels.values())
+    reached = sum(one.reachable for facts in found.restaurants.values() for one in facts.channels.values())
+    share = reached / orders if orders else 0.0
+    return Verdict(
+        True,
+        f"{reached} of {orders} orders ({share:.0%}) have an e-mail or a phone.",
+        figures={"orders": orders, "reachable_orders": reached, "reachable_share": round(share, 4)},
+        heads=("restaurant", "channel", "orders", "with a guest", "with e-mail or phone", "share"),
+        rows=rows,
+    )
+
+
+def volume_as_usual(manifest: Manifest, earlier: Iterable[Manifest]) -> Verdict:
+    """Each restaurant's orders against the median of its own last weeks.
+
+    A week is unusual if it differs from the median by more than 40 %, by more than four times its usual distance from
+    it, and by more than chance moves a count of that size (three times its square root).
+    """
+    before: dict[str, list[int]] = {}
+    for one in earlier:
+        for guid, pull in one.stored.items():
+            before.setdefault(guid, []).append(pull.orders)
+    rows, problems = [], []
+    for guid, pull in manifest.stored.items():
+        weeks = before.get(guid, [])
+        if len(weeks) < _FEWEST_WEEKS:
+            continue
+        usual = median(weeks)
+        distance = median(abs(count - usual) for count in weeks)
+        if abs(pull.orders - usual) > max(0.4 * usual, 4 * distance, 3 * sqrt(usual)):
+            name = manifest.restaurants[guid].name or guid
+            problems.append(f"{name}: {pull.orders} orders, usually {usual:.0f}")
+            rows.append((name, pull.orders, f"{usual:.0f}", len(weeks)))
+    known = sum(len(before.get(guid, [])) >= _FEWEST_WEEKS for guid in manifest.stored)
+    return verdict(
+        problems,
+        f"{known} of {len(manifest.stored)} restaurants have earlier weeks to compare with, and are as usual.",
+        warns=True,
+        figures={"unusual_restaurants": len(problems), "compared_restaurants": known},
+        heads=("restaurant", "orders", "usual", "earlier weeks"),
+        rows=rows,
+    )

@@ -1,0 +1,115 @@
+"""``toast-assets sandbox``: it serves what it prints, and ends with everything it started."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import boto3
+import httpx
+import pytest
+
+from toast_assets_tests.cli.conftest import Start, run
+
+FREE = ("--port", "0", "--restaurants", "2", "--orders", "3")
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """What the command prints up to the line that holds ``text``."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    raise AssertionError("".join(lines))
+
+
+def exported(output: str) -> dict[str, str]:
+    """The variables of the ``export`` lines, as a shell reads them."""
+    lines = [shlex.split(line)[1] for line in output.splitlines() if line.startswith("export ")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_what_its_export_lines_say_until_it_is_ended(start: Start, ending: signal.Signals) -> None:
+    process = start("sandbox", *FREE)
+    variables = exported(read_until(process, "Ctrl-C ends it"))
+    assert len(variables["TOAST_RESTAURANT_GUID"].split(",")) == 2
+    assert httpx.get(variables["TOAST_API_URL"]).is_success
+    client = boto3.client(
+        "s3",
+        endpoint_url=variables["AWS_ENDPOINT_URL_S3"],
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        region_name=variables["AWS_DEFAULT_REGION"],
+    )
+    assert client.list_objects_v2(Bucket=variables["S3_BUCKET_NAME"])["KeyCount"] == 0
+    process.send_signal(ending)
+    assert process.wait(20) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(variables["TOAST_API_URL"])
+
+
+def test_with_the_ui_dagster_runs_on_the_sandbox_and_nothing_of_it_stays_behind(start: Start, tmp_path: Path) -> None:
+    port = free_port()
+    process = start("sandbox", *FREE, "--ui", "--ui-port", str(port))
+    output = read_until(process, "Ctrl-C ends everything")
+    assert re.search(rf"Dagster's UI\s+http://127.0.0.1:{port}/", output)
+    query = '{assetOrError(assetKey: {path: "raw_toast_orders"}) {... on Asset {assetMaterializations {partition}}}}'
+    reply = httpx.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=30).json()
+    assert reply["data"]["assetOrError"]["assetMaterializations"], "the first week is there already"
+    children = _session_of(tmp_path)
+    assert children
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert not [pid for pid in children if _runs(pid)]
+
+
+@pytest.mark.parametrize("options", [("--port",), ("--port", "0", "--ui", "--ui-port")])
+def test_a_port_that_is_taken_is_one_sentence_and_a_1(tmp_path: Path, options: tuple[str, ...]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        reply = run(tmp_path, "sandbox", *options, str(port))
+    assert reply.returncode == 1
+    assert reply.stderr.startswith("Error: ")
+    assert str(port) in reply.stderr
+    assert reply.stderr.count("\n") == 1
+
+
+def _session_of(folder: Path) -> list[int]:
+    """The processes that work in Dagster's folder: ``dagster dev`` and all that it started."""
+    home = folder / ".toast-assets" / "dagster_home"
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _working_folder(entry) == home:
+            found.append(int(entry.name))
+    return found
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def _working_folder(process: Path) -> Path | None:
+    try:
+        return Path(os.readlink(process / "cwd"))  # noqa: PTH115 - the link's text, not what it resolves to
+    except OSError:
+        return None

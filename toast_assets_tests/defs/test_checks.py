@@ -1,0 +1,260 @@
+"""The checks through Dagster: per partition, with reasons, blocking where a delivery must not go on."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import Mock
+
+import dagster as dg
+import pytest
+from dagster_aws.s3 import S3Resource
+
+from toast_assets.definitions import build_defs
+from toast_assets.defs.checks_delivery import DELIVERY_CHECKS
+from toast_assets.defs.checks_raw import RAW_CHECKS
+from toast_assets.defs.checks_tables import TABLE_CHECKS
+from toast_assets.defs.resources import AmperityResource, OrderStoreResource
+from toast_assets.pipeline import inspection
+from toast_assets.sandbox import Sandbox
+from toast_assets.sandbox.checks import Json as SandboxOrder
+from toast_assets.store.bucket import Bucket
+from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.schema import TABLES
+from toast_assets.week import Week, WeekCalendar
+from toast_assets_tests.conftest import StartSandbox
+from toast_assets_tests.defs.conftest import RunWeek
+from toast_assets_tests.invented import check, customer, encode, order
+from toast_assets_tests.support.stored_weeks import store_week
+
+ALL = {
+    *("every_restaurant_complete", "order_guids_unique", "modified_times_inside_week", "no_schema_drift"),
+    *("guests_scope_present", "guests_reachable", "volume_as_usual", "export_equals_raw"),
+    *("delivered_equals_exported", "totals_reconcile"),
+}
+CHECKS = [*RAW_CHECKS, *DELIVERY_CHECKS, *TABLE_CHECKS]
+Evaluate = Callable[[str], dg.AssetCheckResult]
+WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+
+
+def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    found = {one.check_name: one for one in result.get_asset_check_evaluations()}
+    assert len(found) == len(result.get_asset_check_evaluations())
+    return found
+
+
+def figures(evaluation: dg.AssetCheckEvaluation | dg.AssetCheckResult) -> dict[str, Any]:
+    return {name: value.value for name, value in evaluation.metadata.items()}
+
+
+@pytest.fixture
+def stored(sandbox_environment: pytest.MonkeyPatch, store: OrderStore, week: Week) -> Callable[..., object]:
+    """Puts orders of one restaurant into the store, as if they had been pulled."""
+    del sandbox_environment
+    return lambda *orders: store_week(store, week, {"here": encode(*orders)})
+
+
+@pytest.mark.usefixtures("sandbox_environment")
+class TestAWeeklyRun:
+    def test_every_check_gives_its_verdict_for_the_week(self, run_week: RunWeek) -> None:
+        result = run_week()
+        found = evaluations(result)
+        assert set(found) == ALL
+        assert {one.partition for one in found.values()} == {"2025-09-15"}
+        failed = {name: one.description for name, one in found.items() if not one.passed}
+        assert set(failed) <= {"no_schema_drift"}, failed
+
+    def test_checks_of_one_data_version_read_the_raw_orders_once(
+        self, run_week: RunWeek, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inspect = Mock(wraps=inspection._inspect)
+        monkeypatch.setattr(inspection, "_inspect", inspect)
+        run_week()
+        run_week()
+        assert inspect.call_count == 1
+
+    def test_a_restaurant_that_is_missing_fails_its_own_check_only(self, run_week: RunWeek, sandbox: Sandbox) -> None:
+        sandbox.faults.arm("status", "orders", target=sandbox.restaurant_guids[0], status=403, last=None)
+        found = evaluations(run_week())
+        assert {name for name, one in found.items() if not one.passed} - {"no_schema_drift"} == {
+            "every_restaurant_complete"
+        }
+
+    def test_no_check_names_a_guest(self, run_week: RunWeek, sandbox: Sandbox, week: Week, store: OrderStore) -> None:
+        found = evaluations(run_week())
+        text = str([(one.description, figures(one)) for one in found.values()])
+        text += str(store.bucket.read(store.layout.inspection(week)))
+        for guid in sandbox.restaurant_guids:
+            for stored_order in sandbox.toast_books.orders(guid, week.start, week.end):
+                for bill in json.loads(stored_order.json)["checks"]:
+                    guest: SandboxOrder = bill.get("customer") or {}
+                    assert not [one for name in ("email", "phone") if (one := guest.get(name)) and one in text]
+
+    def test_refused_orders_warn(self, run_week: RunWeek, sandbox_environment: pytest.MonkeyPatch) -> None:
+        sandbox_environment.setenv("AMPERITY_MAX_RECORD_BYTES", "9000")
+        sandbox_environment.setenv("AMPERITY_MAX_REJECT_SHARE", "1")
+        delivered = evaluations(run_week())["delivered_equals_exported"]
+        assert (delivered.passed, delivered.severity) == (False, WARN)
+        assert figures(delivered)["rejected"] > 0
+
+    def test_orders_that_were_not_sent_are_an_error(self, run_week: RunWeek) -> None:
+        run_week("raw_toast_orders", "toast_orders_s3_export")
+        result = run_week("amperity_delivery", config={"amperity_delivery": {"dry_run": True}})
+        delivered = evaluations(result)["delivered_equals_exported"]
+        assert (delivered.passed, delivered.severity) == (False, ERROR)
+        assert "0 of 320 accepted" in str(delivered.description)
+
+    def test_an_order_that_changed_after_its_delivery_is_an_error(
+        self, run_week: RunWeek, sandbox: Sandbox, week: Week
+    ) -> None:
+        run_week()
+        guid = sandbox.restaurant_guids[0]
+        edited = sandbox.toast_books.orders(guid, week.start, week.end)[5]
+        sandbox.toast_books.edit_order(guid, edited.guid, at=week.end_ms - 10)
+        run_week("raw_toast_orders", "toast_orders_s3_export")
+        result = run_week("amperity_delivery", config={"amperity_delivery": {"dry_run": True}})
+        delivered = evaluations(result)["delivered_equals_exported"]
+        assert (delivered.passed, delivered.severity) == (False, ERROR)
+        assert evaluations(run_week())["delivered_equals_exported"].passed
+
+
+class TestBlocking:
+    @pytest.mark.usefixtures("sandbox_environment")
+    def test_an_export_that_is_not_what_is_stored_is_not_delivered(
+        self, run_week: RunWeek, sandbox: Sandbox, store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write = Bucket.write
+
+        def spoil(bucket: Bucket, key: str, body: Any, **given: Any) -> Any:
+            exported = key == store.layout.export(week, sandbox.restaurant_guids[0])
+            return write(bucket, key, gzip.compress(b'{"orders":[\n') if exported else body, **given)
+
+        monkeypatch.setattr(Bucket, "write", spoil)
+        result = run_week()
+        assert not result.success
+        broken = evaluations(result)["export_equals_raw"]
+        assert not broken.passed
+        assert "cannot be read: it ends after 0 orders" in str(broken.description)
+        assert not sandbox.amperity_books.log
+
+    def test_a_doubled_order_is_neither_exported_nor_delivered(
+        self, run_week: RunWeek, stored: Callable[..., object], sandbox: Sandbox
+    ) -> None:
+        doubled = order()
+        stored(doubled, doubled, order())
+        result = run_week("toast_orders_s3_export")
+        assert result.success
+        graph = build_defs().get_repository_def().asset_graph
+        blocking = {key.name for key in graph.asset_check_keys if graph.get_check_spec(key).blocking}
+        assert blocking == {"order_guids_unique", "export_equals_raw"}
+        assert not sandbox.amperity_books.log
+
+
+class TestSingleChecks:
+    @pytest.fixture
+    def evaluate(self, stored: object) -> Evaluate:
+        """Asks one check about the week, with the resources of a run."""
+        del stored
+
+        def run(name: str) -> dg.AssetCheckResult:
+            named: dict[str, Any] = {
+                "order_store": OrderStoreResource.from_environment(s3=S3Resource()),
+                "amperity": AmperityResource.from_environment(),
+            }
+            (definition,) = [one for one in CHECKS if next(iter(one.check_specs)).name == name]
+            function = cast(Any, definition.node_def).compute_fn.decorated_fn
+            with dg.build_resources(named) as resources:
+                wanted = {key: getattr(resources, key) for key in definition.required_resource_keys if key in named}
+                result = function(SimpleNamespace(partition_key="2025-09-15"), **wanted)
+            assert isinstance(result, dg.AssetCheckResult)
+            return result
+
+        return run
+
+    def test_a_week_that_was_never_pulled_fails_every_check(self, evaluate: Evaluate) -> None:
+        found = evaluate("no_schema_drift")
+        assert (found.passed, found.description) == (False, "Week 2025-09-15 was never pulled.")
+
+    def test_without_streaming_there_is_nothing_to_compare(
+        self, evaluate: Evaluate, stored: Callable[..., object], sandbox_environment: pytest.MonkeyPatch
+    ) -> None:
+        stored(order())
+        sandbox_environment.setenv("AMPERITY_DELIVERY", "notify")
+        found = evaluate("delivered_equals_exported")
+        assert found.passed
+        assert "not streamed" in str(found.description)
+
+    def test_a_doubled_order_is_named(self, evaluate: Evaluate, stored: Callable[..., object]) -> None:
+        doubled = order()
+        stored(doubled, doubled, order())
+        found = evaluate("order_guids_unique")
+        assert (found.passed, found.severity) == (False, ERROR)
+        assert doubled["guid"] in str(found.description)
+
+    def test_an_order_outside_the_week_is_named(self, evaluate: Evaluate, stored: Callable[..., object]) -> None:
+        stored(order(), stray := order(modifiedDate="2025-09-22T04:00:00.000+0000"))
+        found = evaluate("modified_times_inside_week")
+        assert not found.passed
+        assert stray["guid"] in str(found.description)
+
+    def test_a_new_field_warns_with_its_first_order(self, evaluate: Evaluate, stored: Callable[..., object]) -> None:
+        stored(order(), first := order(loyaltyTier="gold"))
+        found = evaluate("no_schema_drift")
+        assert (found.passed, found.severity) == (False, WARN)
+        assert f"new field loyaltyTier (first in order {first['guid']})" in str(found.description)
+
+    def test_missing_guests_warn_of_a_missing_scope(self, evaluate: Evaluate, stored: Callable[..., object]) -> None:
+        stored(*(order(deliveryInfo={"address1": "1 Example Road"}) for _ in range(12)))
+        found = evaluate("guests_scope_present")
+        assert (found.passed, found.severity) == (False, WARN)
+        assert "lacks the scope guest.pi:read" in str(found.description)
+
+    def test_the_share_of_reachable_guests_is_reported_by_channel(
+        self, evaluate: Evaluate, stored: Callable[..., object]
+    ) -> None:
+        guests = (customer(), customer(None, phone=None), None)
+        stored(*(order(check(guest=guest), source="Online") for guest in guests), order())
+        found = evaluate("guests_reachable")
+        assert found.passed
+        assert figures(found)["reachable_share"] == 0.25
+        assert "| Online | 3 | 2 | 1 | 33% |" in figures(found)["details"]
+
+    def test_a_restaurant_far_from_its_usual_volume_warns(
+        self,
+        evaluate: Evaluate,
+        stored: Callable[..., object],
+        store: OrderStore,
+    ) -> None:
+        for number, key in enumerate(("2025-09-08", "2025-09-01", "2025-08-25")):
+            store_week(store, WeekCalendar().week(key), {"here": encode(*(order() for _ in range(50 + number)))})
+        stored(*(order() for _ in range(9)))
+        found = evaluate("volume_as_usual")
+        assert (found.passed, found.severity) == (False, WARN)
+        assert "Place here: 9 orders, usually 51" in str(found.description)
+
+    def test_an_order_that_is_in_no_table_breaks_the_reconciliation(
+        self,
+        evaluate: Evaluate,
+        stored: Callable[..., object],
+        run_week: RunWeek,
+    ) -> None:
+        stored(order(), order(businessDate=20251399))
+        assert run_week(*TABLES).success
+        found = evaluate("totals_reconcile")
+        assert (found.passed, found.severity) == (False, ERROR)
+        assert "here: orders.orders is 1, raw 2" in str(found.description)
+        assert "here: orders.net_sales is 10.0000, raw 20.0000" in str(found.description)
+
+
+def test_without_the_scope_the_sandbox_shows_what_toast_would(
+    start_sandbox: StartSandbox, bare_environment: pytest.MonkeyPatch, run_week: RunWeek
+) -> None:
+    sandbox = start_sandbox(scopes="orders:read restaurants:read")
+    for name, value in sandbox.environment().items():
+        bare_environment.setenv(name, value)
+    bare_environment.setenv("TOAST_REQUESTS_PER_SECOND", "100000")
+    found = evaluations(run_week("raw_toast_orders"))["guests_scope_present"]
+    assert (found.passed, found.severity) == (False, WARN)

@@ -1,0 +1,138 @@
+"""The tables through Dagster: made by the weekly run, after the delivery, with all that the UI shows."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster_aws.s3 import S3Resource
+
+from toast_assets.definitions import build_defs
+from toast_assets.defs.resources import OrderStoreResource
+from toast_assets.sandbox import Sandbox
+from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.schema import TABLES
+from toast_assets.week import Week
+from toast_assets_tests.defs.conftest import RunWeek
+from toast_assets_tests.invented import encode, order
+from toast_assets_tests.support.stored_weeks import store_week
+
+
+def materialization(result: dg.ExecuteInProcessResult, asset: str) -> dg.AssetMaterialization:
+    (event,) = [event for event in result.get_asset_materialization_events() if event.asset_key == dg.AssetKey(asset)]
+    return event.materialization
+
+
+def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> Mapping[str, Any]:
+    return {name: value.value for name, value in materialization(result, asset).metadata.items()}
+
+
+@pytest.mark.usefixtures("sandbox_environment")
+def test_the_weekly_run_makes_every_table_of_the_week_and_the_current_orders(
+    run_week: RunWeek, store: OrderStore
+) -> None:
+    result = run_week()
+    assert result.success
+    raw = metadata_of(result, "raw_toast_orders")
+    for name, table in TABLES.items():
+        made = materialization(result, name)
+        assert made.partition == "2025-09-15"
+        frame = store.load_table(name, "2025-09-15")
+        metadata = metadata_of(result, name)
+        assert metadata["dagster/row_count"] == metadata["rows"] == len(frame) > 0
+        columns = [column.name for column in metadata["dagster/column_schema"].columns]
+        assert columns == list(frame.columns) == list(metadata["dagster/column_lineage"].deps_by_column)
+        assert store.bucket.info(metadata["dagster/uri"].removeprefix(f"s3://{store.bucket.name}/"))
+        assert table.description
+    current = materialization(result, "current_orders")
+    assert current.partition is None
+    assert metadata_of(result, "current_orders")["orders"] == raw["orders"] == len(store.load_table("current_orders"))
+
+
+@pytest.mark.usefixtures("sandbox_environment")
+def test_no_delivery_waits_for_a_table(run_week: RunWeek) -> None:
+    result = run_week()
+    made = [event.asset_key.to_user_string() for event in result.get_asset_materialization_events() if event.asset_key]
+    assert made[:3] == ["raw_toast_orders", "toast_orders_s3_export", "amperity_delivery"]
+
+
+@pytest.mark.usefixtures("sandbox_environment")
+def test_tables_are_made_although_the_delivery_fails(
+    run_week: RunWeek, sandbox_environment: pytest.MonkeyPatch
+) -> None:
+    sandbox_environment.setenv("AMPERITY_TENANT_ID", "other")
+    result = run_week()
+    assert not result.success
+    assert metadata_of(result, "orders")["orders"] > 0
+
+
+@pytest.mark.usefixtures("sandbox_environment")
+def test_orders_show_restaurants_pictures_and_what_changed(run_week: RunWeek, sandbox: Sandbox, week: Week) -> None:
+    first = metadata_of(run_week(), "orders")
+    assert first["new_orders"] == first["orders"]
+    for name in ("orders_by_hour", "orders_by_week"):
+        _, _, picture = first[name].partition("base64,")
+        assert base64.b64decode(picture.removesuffix(")")).startswith(b"\x89PNG")
+        assert len(first[name]) < 60_000
+    assert sandbox.restaurant_guids[0] in first["per_restaurant"]
+    sandbox.toast_books.late_arrivals(sandbox.restaurant_guids[0], week.start, week.end, 2)
+    second = metadata_of(run_week(), "orders")
+    assert (second["new_orders"], second["changed_orders"]) == (2, 0)
+    assert second["unchanged_orders"] == first["orders"]
+    assert {name for name, value in first.items() if isinstance(value, int | float)} == {
+        name for name, value in second.items() if isinstance(value, int | float)
+    }
+
+
+@pytest.mark.usefixtures("sandbox_environment")
+def test_rejected_orders_are_listed_with_their_reason_and_never_their_content(
+    run_week: RunWeek, store: OrderStore, week: Week
+) -> None:
+    bad = order(businessDate=20251399, source="a-guest@example.com")
+    store_week(store, week, {"here": encode(order(), bad)})
+    metadata = metadata_of(run_week(*TABLES), "orders")
+    assert metadata["rejected_orders"] == 1
+    assert bad["guid"] in metadata["rejections"]
+    assert "20251399" not in metadata["rejections"]
+
+
+@pytest.mark.usefixtures("sandbox_environment")
+def test_data_versions_change_with_the_tables_content_only(run_week: RunWeek, store: OrderStore, week: Week) -> None:
+    store_week(store, week, {"here": encode(*(made := [order(), order()]))})
+    versions = [self_versions(run_week(*TABLES)) for _ in range(2)]
+    store_week(store, week, {"here": encode(*made, order())})
+    versions.append(self_versions(run_week(*TABLES)))
+    assert versions[0] == versions[1]
+    assert all(versions[1][name] != versions[2][name] for name in ("orders", "checks", "order_items", "payments"))
+    assert versions[1]["customers"] == versions[2]["customers"]
+
+
+def self_versions(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    return {name: (materialization(result, name).tags or {})["dagster/data_version"] for name in TABLES}
+
+
+@pytest.mark.usefixtures("sandbox_environment")
+def test_a_table_before_its_pull_says_what_to_materialize(run_week: RunWeek) -> None:
+    result = run_week(*TABLES)
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    assert failed.step_failure_data.user_failure_data
+    assert "Materialize raw_toast_orders" in str(failed.step_failure_data.user_failure_data.description)
+
+
+@pytest.mark.usefixtures("sandbox_environment")
+def test_the_resource_loads_tables_too(run_week: RunWeek) -> None:
+    run_week("raw_toast_orders", *TABLES)
+    resource = OrderStoreResource.from_environment(s3=S3Resource())
+    with dg.build_resources({"order_store": resource}) as resources:
+        assert len(resources.order_store.load_table("orders", "2025-09-15")) > 0
+
+
+def test_column_descriptions_name_the_fields_of_toast(bare_environment: pytest.MonkeyPatch) -> None:
+    del bare_environment
+    node = build_defs().get_repository_def().asset_graph.get(dg.AssetKey("payments"))
+    columns = {column.name: column for column in node.metadata["dagster/column_schema"].columns}
+    assert columns["tip_amount"].type == "decimal128(18, 4)"
+    assert columns["tip_amount"].description == "The tip. Toast: checks[].payments[].tipAmount."

@@ -1,0 +1,74 @@
+"""Reading an export back: what it holds, or where it breaks."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from pathlib import Path
+
+import pytest
+
+from toast_assets.pipeline.export import export_week
+from toast_assets.pipeline.export_reading import UnreadableExportError, read_export
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week
+from toast_assets_tests.invented import encode, order
+from toast_assets_tests.support.stored_weeks import store_week
+
+PRETTY = b'{"guid":"pretty","modifiedDate":"2025-09-15T05:00:00.000Z",\n "checks": [\n{"guid": "c"},\n\n{}\n]\n}'
+
+
+@pytest.fixture
+def exported(store: OrderStore, week: Week, tmp_path: Path) -> Path:
+    """An export of three orders, one of which Toast sent in several lines."""
+    store_week(store, week, {"here": [*encode(order(), order()), PRETTY]})
+    export_week(week, store, logging.getLogger(__name__))
+    store.bucket.download(store.layout.export(week, "here"), tmp_path / "export")
+    return tmp_path / "export"
+
+
+def test_count_and_hash_are_those_of_the_stored_orders(exported: Path, store: OrderStore, week: Week) -> None:
+    content = read_export(exported)
+    manifest, _ = store.load_manifest(week)
+    assert manifest is not None
+    pull = manifest.stored["here"]
+    assert (content.orders, content.sha256) == (3, pull.orders_sha256)
+    assert (content.metadata.total_orders, content.metadata.partition) == (3, "2025-09-15")
+
+
+def test_an_empty_export_is_one(store: OrderStore, week: Week, tmp_path: Path) -> None:
+    store_week(store, week, {"here": []})
+    export_week(week, store, logging.getLogger(__name__))
+    store.bucket.download(store.layout.export(week, "here"), tmp_path / "export")
+    assert read_export(tmp_path / "export").orders == 0
+
+
+def test_a_file_that_was_cut_off_does_not_unpack(exported: Path) -> None:
+    exported.write_bytes(exported.read_bytes()[:-40])
+    with pytest.raises(UnreadableExportError, match="does not unpack"):
+        read_export(exported)
+
+
+def test_no_flipped_byte_goes_unnoticed(exported: Path) -> None:
+    whole = exported.read_bytes()
+    for place in range(20, len(whole), 23):
+        exported.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with pytest.raises(UnreadableExportError):
+            read_export(exported)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "does not begin"),
+        (b'{"orders":[\n{"guid":"a"},\n', "ends after 1 orders"),
+        (b'{"orders":[\n{"guid":"a"\n],"metadata":{}}\n', "ends after 0 orders"),
+        (b'{"orders":[\n],"metadata":{}}\n', "metadata cannot be read"),
+        (b'{"orders":[\n],"metadata":{}}\nmore', "something follows"),
+    ],
+)
+def test_what_is_no_export_says_where_it_breaks(tmp_path: Path, text: bytes, message: str) -> None:
+    path = tmp_path / "export"
+    path.write_bytes(gzip.compress(text))
+    with pytest.raises(UnreadableExportError, match=message):
+        read_export(path)
