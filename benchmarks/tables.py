@@ -1,0 +1,203 @@
+"""How fast stored raw orders become the flat tables, on one core, and that memory does not grow with the week.
+
+``python -m benchmarks.tables`` makes weeks of invented orders of about 5 KB in a folder that stands in for the bucket,
+and measures ``build_tables`` and the checks' one reading of the raw orders, each in a process of its own on one core.
+It fails if the tables are slower than 15,000 orders a second or if memory grows with the week.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import md5
+from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+
+from toast_assets.orders.files import RawFileWriter
+from toast_assets.orders.raw import cut_orders
+from toast_assets.pipeline.inspection import inspection_of
+from toast_assets.pipeline.tables import build_tables
+from toast_assets.sandbox.config import invent_restaurants
+from toast_assets.sandbox.orders import invent_week
+from toast_assets.store.bucket import Bucket, ObjectInfo, Version
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week, WeekCalendar, iso_ms
+
+SMALL, LARGE = 10_000, 100_000
+WANTED_ORDERS_PER_SECOND = 15_000
+ALLOWED_GROWTH = 1.25
+_RESTAURANTS = 10
+# The sandbox's orders are as long as Toast's; those above this are left out, which brings the mean to about 5 KB.
+_LONGEST_ORDER = 7_500
+_WEEK = WeekCalendar().week("2025-09-15")
+
+
+class FolderBucket(Bucket):
+    """A bucket in a local folder: no network and no server, so that only the work itself is measured."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(client=None, name="benchmark")  # type: ignore[arg-type]
+        self._folder = folder
+
+    def read(self, key: str) -> tuple[bytes, Version] | None:
+        """The object, or None."""
+        path = self._folder / key
+        return (path.read_bytes(), Version("1")) if path.exists() else None
+
+    def download(self, key: str, path: Path) -> Version | None:
+        """A copy of the object at ``path``."""
+        if not (self._folder / key).exists():
+            return None
+        copyfile(self._folder / key, path)
+        return Version("1")
+
+    def info(self, key: str) -> ObjectInfo | None:
+        """The object's size; metadata is not kept."""
+        path = self._folder / key
+        return ObjectInfo(path.stat().st_size) if path.exists() else None
+
+    def write(self, key: str, body: bytes | Path, *, replaces: Version | None = None, **properties: Any) -> Version:
+        """Store the object; nobody else writes here."""
+        del replaces, properties
+        path = self._folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body if isinstance(body, bytes) else body.read_bytes())
+        return Version(md5(key.encode(), usedforsecurity=False).hexdigest())
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One piece of work: orders, seconds by the clock and of processor time, the process's peak memory."""
+
+    orders: int
+    seconds: float
+    cpu_seconds: float
+    megabytes: float
+
+    @property
+    def orders_per_second(self) -> float:
+        """Orders a second of processor time: what one core does that has nothing else to do."""
+        return self.orders / self.cpu_seconds
+
+
+def build(week: Week, store: OrderStore) -> None:
+    """All six tables."""
+    build_tables(week, store, logging.getLogger(__name__))
+
+
+def inspect(week: Week, store: OrderStore) -> None:
+    """What the asset checks read."""
+    manifest, _ = store.load_manifest(week)
+    if manifest is not None:
+        inspection_of(week, manifest, store)
+
+
+WORK: dict[str, Callable[[Week, OrderStore], None]] = {"tables": build, "checks": inspect}
+
+
+def main() -> int:
+    """Measure, print, and say by the exit code whether it is as promised."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--measure", nargs=2, metavar=("WORK", "FOLDER"), help="used by the benchmark itself")
+    arguments = parser.parse_args()
+    if arguments.measure:
+        _measure(arguments.measure[0], Path(arguments.measure[1]))
+        return 0
+    with TemporaryDirectory(prefix="benchmark-") as folder:
+        results = {count: _run_all(Path(folder) / str(count), count) for count in (SMALL, LARGE)}
+    growth = results[LARGE]["tables"].megabytes / results[SMALL]["tables"].megabytes
+    fast = results[LARGE]["tables"].orders_per_second >= WANTED_ORDERS_PER_SECOND
+    _say(f"Memory with ten times the orders: {growth:.2f} times.")
+    return 0 if fast and growth <= ALLOWED_GROWTH else 1
+
+
+def _run_all(folder: Path, count: int) -> dict[str, Measured]:
+    size = _make_week(folder, count)
+    _say(f"{count:,} orders of {size / count:,.0f} bytes, {_RESTAURANTS} restaurants")
+    results = {}
+    for work in WORK:
+        command = [sys.executable, "-m", "benchmarks.tables", "--measure", work, str(folder)]
+        reply = subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - this very module
+        results[work] = one = Measured(count, *msgspec.json.decode(reply.stdout, type=tuple[float, float, float]))
+        times = f"{one.cpu_seconds:.2f} s of one core ({one.seconds:.2f} s by the clock)"
+        _say(f"  {work}: {one.orders_per_second:,.0f} orders/s, {times}, peak {one.megabytes:.0f} MB")
+    return results
+
+
+def _measure(work: str, folder: Path) -> None:
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    store = OrderStore(FolderBucket(folder), "")
+    began, cpu_began = time.perf_counter(), time.process_time()
+    WORK[work](_WEEK, store)
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sys.stdout.write(msgspec.json.encode((seconds, cpu_seconds, peak)).decode())
+
+
+def _make_week(folder: Path, count: int) -> int:
+    """A week of ``count`` orders, as a pull would leave it; the bytes of its orders."""
+    store = OrderStore(FolderBucket(folder), "")
+    records = {}
+    for restaurant in invent_restaurants(_RESTAURANTS):
+        path = folder / "raw.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with RawFileWriter(path, restaurant.guid) as writer:
+            for body in _orders(restaurant.guid, count // _RESTAURANTS):
+                writer.write(cut_orders(b"[" + body + b"]", restaurant_guid=restaurant.guid, pulled_ms=0))
+        store.bucket.write(store.layout.raw(_WEEK, restaurant.guid), path)
+        path.unlink()
+        pull = PullRecord(
+            orders=writer.orders,
+            bytes=writer.bytes,
+            orders_sha256=writer.sha256,
+            new=writer.orders,
+            changed=0,
+            requests=0,
+            retries=0,
+            throttled=0,
+            started_at=iso_ms(_WEEK.end),
+            finished_at=iso_ms(_WEEK.end),
+            slices=(),
+        )
+        records[restaurant.guid] = RestaurantRecord(outcome="complete", time_zone=restaurant.timezone, pull=pull)
+    manifest = Manifest(
+        partition=_WEEK.key,
+        start_date=iso_ms(_WEEK.start),
+        end_date=iso_ms(_WEEK.end),
+        outcome="complete",
+        restaurants=records,
+    )
+    store.save_manifest(_WEEK, manifest, Version(None))
+    return sum(record.pull.bytes for record in records.values() if record.pull)
+
+
+def _orders(restaurant_guid: str, count: int) -> Iterator[bytes]:
+    made = 0
+    for order in invent_week(1, restaurant_guid, _WEEK.start, _WEEK.end, count * 2):
+        body = order.json
+        if len(body) <= _LONGEST_ORDER:
+            yield body
+            made += 1
+        if made == count:
+            return
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
