@@ -140,22 +140,26 @@ class _Reader:
     async def _walk_until_agreed(self, window: Window) -> list[RawOrder]:
         """All orders of a window that takes several pages.
 
-        A walk is believed when the one before had as many rows and both together hold no more orders than that;
-        with an order that changes from request to request, it takes more walks until nothing is missing.
+        Walks with one number of rows, one after the other, saw one set of orders: an order that left in between would
+        have taken a row along. So those after the first are put together until they hold as many orders as rows; with
+        an order that changes from request to request, that takes several. The first one may only agree: what it saw
+        may have left before its last page.
         """
+        first: set[str] = set()
         rows = -1
         seen: dict[str, RawOrder] = {}
         for _ in range(_MOST_WALKS):
             walk = await self._walk(window)
-            if walk is None:
-                rows = -1
+            guids = {order.guid for order in walk or ()}
+            if walk is None or len(walk) != rows:
+                first, rows, seen = guids, -1 if walk is None else len(walk), {}
                 continue
-            together = seen | {order.guid: order for order in walk}
-            if rows == len(walk) == len(together):
-                return list(together.values())
-            if rows != len(walk) or len(together) > len(walk):
-                together = {order.guid: order for order in walk}
-            rows, seen = len(walk), together
+            seen |= {order.guid: order for order in walk}
+            together = len(first | seen.keys())
+            if len(seen) == together == rows:
+                return list(seen.values())
+            if together > rows:
+                first, seen = guids, {}
         raise _contradiction(window, "holds more than one page, and its pages never came twice alike")
 
     async def _walk(self, window: Window) -> list[RawOrder] | None:

@@ -96,9 +96,9 @@ class SimulatedToast:
             toast.put(f"order-{number}", time)
         return toast
 
-    def put(self, guid: str, modified_ms: int) -> None:
+    def put(self, guid: str, modified_ms: int, body: bytes | None = None) -> None:
         """Add an order, or replace its older version."""
-        self.orders[guid] = raw_order(guid, modified_ms)
+        self.orders[guid] = raw_order(guid, modified_ms, body)
         self._sorted = None
 
     def within(self, window: Window) -> list[RawOrder]:

@@ -294,6 +294,22 @@ async def test_a_crowd_from_which_orders_leave_is_walked_until_it_rests(sorting:
     assert staying <= set(guids(await read(toast)))
 
 
+@pytest.mark.parametrize("number", range(1, 14))
+async def test_an_order_that_leaves_a_crowd_in_random_order_takes_no_other_one_along(number: int) -> None:
+    """It stood on an early page of a walk and was gone at the last: it must not be counted in place of another."""
+    for seed in range(8):
+        toast = SimulatedToast.of([CROWDED] * 229, at_random)
+        toast.seed = seed
+
+        def edit(request: int, toast: SimulatedToast = toast) -> None:
+            if request == number:
+                toast.put("order-0", WEEK.end + number)
+
+        toast.before = edit
+        found = set(guids(await read(toast, Window(CROWDED, CROWDED + 1))))
+        assert toast.orders.keys() - {"order-0"} <= found
+
+
 async def test_orders_that_arrive_late_ahead_of_the_reading_are_found() -> None:
     toast = SimulatedToast.of(realistic_times(300))
 
