@@ -33,28 +33,38 @@ if TYPE_CHECKING:
 
 DISCOVER = "*"
 DeliveryMethod = Literal["stream", "s3_pull", "notify"]
+STREAMS = ("AMPERITY_STREAM_ID", "AMPERITY_ORDER_ITEMS_STREAM_ID", "AMPERITY_CUSTOMERS_STREAM_ID")
 
 # A GUID becomes part of keys and headers. Toast's are UUIDs, the guide's examples are not.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _STREAM_ID = re.compile(r"is-[A-Za-z0-9_-]+")
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
+# Keys and last-updated fields of what is delivered, and the references that hold it together.
+_NEEDED = frozenset(
+    {"guid", "restaurantGuid", "modifiedDate", "selection_id", "customer_id", "transaction_item_id", "order_id"}
+    | {"fk_customer", "store_id", "modified_at"}
+)
 
 def _origin(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError("is not an http(s) URL such as https://ws-api.toasttab.com")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def _url(value: str) -> str:
+def _exact_url(value: str) -> str:
     _origin(value)
-    return value.rstrip("/")
+    return value
+
+
+def _base_url(value: str) -> str:
+    return _exact_url(value).rstrip("/")
 
 
 def _header_safe(value: str) -> str:
     if not _HEADER_SAFE.fullmatch(value):
-        raise ValueError("holds a space or a control character")
+        raise ValueError("holds a space or another character that no header may hold")
     return value
 
 
@@ -65,11 +75,15 @@ def _split(value: object) -> object:
 def _rules(value: object) -> object:
     if not isinstance(value, str):
         return value
-    rules = [part.partition("=") for part in (piece.strip() for piece in value.split(",")) if part]
-    for name, _, rule in rules:
+    rules: dict[str, str] = {}
+    for part in filter(None, (piece.strip() for piece in value.split(","))):
+        name, rule = (half.strip() for half in f"{part}=".split("=")[:2])
         if not name or rule not in ("drop", "hash"):
             raise ValueError(f"holds {name!r} without =drop or =hash; write email=hash,phone=drop")
-    return {name.strip(): rule for name, _, rule in rules}
+        if name in _NEEDED:
+            raise ValueError(f"holds {name!r}, by which Amperity tells records and their versions apart")
+        rules[name] = rule
+    return rules
 
 
 def _stream_id(value: str) -> str:
@@ -80,11 +94,13 @@ def _stream_id(value: str) -> str:
 
 
 Origin = Annotated[str, BeforeValidator(_origin)]
-Url = Annotated[str, BeforeValidator(_url)]
+ExactUrl = Annotated[str, BeforeValidator(_exact_url)]
+BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 Token = Annotated[str, BeforeValidator(_header_safe)]
 Items = Annotated[tuple[str, ...], BeforeValidator(_split)]
 WorkflowId = Annotated[str, Field(pattern=r"^cg-[A-Za-z0-9_-]+$")]
 StreamId = Annotated[str, BeforeValidator(_stream_id)]
+SecretToken = Annotated[SecretStr, BeforeValidator(_header_safe)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -265,15 +281,15 @@ class FeedSettings(PrivacySettings):
 class AmperitySettings(PrivacySettings):
     """How to reach Amperity, as whom, and in which ways the orders are delivered."""
 
-    api_url: Url | None = Field(None, alias="AMPERITY_API_URL")
+    api_url: ExactUrl | None = Field(None, alias="AMPERITY_API_URL")
     tenant: Token | None = Field(None, alias="AMPERITY_TENANT_ID")
-    api_key: SecretStr | None = Field(None, alias="AMPERITY_API_KEY")
+    api_key: SecretToken | None = Field(None, alias="AMPERITY_API_KEY")
     client_id: str | None = Field(None, alias="AMPERITY_CLIENT_ID")
     client_secret: SecretStr | None = Field(None, alias="AMPERITY_CLIENT_SECRET")
     methods: Annotated[tuple[DeliveryMethod, ...], BeforeValidator(_split)] = Field(
         ("stream",), alias="AMPERITY_DELIVERY", min_length=1
     )
-    control_url: Url = Field("https://app.amperity.com/api", alias="AMPERITY_CONTROL_URL")
+    control_url: BaseUrl = Field("https://app.amperity.com/api", alias="AMPERITY_CONTROL_URL")
     workflow_config_id: WorkflowId | None = Field(None, alias="AMPERITY_WORKFLOW_CONFIG_ID")
     workflow_timeout_seconds: float = Field(3600.0, alias="AMPERITY_WORKFLOW_TIMEOUT_SECONDS", ge=0)
     stream_id: StreamId | None = Field(None, alias="AMPERITY_STREAM_ID")
@@ -289,6 +305,9 @@ class AmperitySettings(PrivacySettings):
         for item in items if isinstance(items, Iterable) else ():
             if item not in ("stream", "s3_pull", "notify"):
                 raise ValueError(f"holds {item!r}; the methods are stream, s3_pull and notify")
+    order_items_stream_id: StreamId | None = Field(None, alias="AMPERITY_ORDER_ITEMS_STREAM_ID")
+    customers_stream_id: StreamId | None = Field(None, alias="AMPERITY_CUSTOMERS_STREAM_ID")
+    brand: str | None = Field(None, alias="AMPERITY_BRAND")
         return items
 
     @classmethod
@@ -318,6 +337,9 @@ class AmperitySettings(PrivacySettings):
     @property
     def origin(self) -> str:
         """Scheme and host of the Streaming API."""
+        streams = [name for name in STREAMS if name in present]
+        if len({present[name] for name in streams}) < len(streams):
+            problems.append(f"{', '.join(streams)} are not all different; a stream has one schema")
         return _origin(self.api_url) if self.api_url else f"https://{self.tenant_id}.amperity.com"
 
 
@@ -327,4 +349,9 @@ def tenant_of_host(url: str | None) -> str | None:
         host = urlsplit(url or "").hostname or ""
     except ValueError:
         return None
+    @property
+    def purchase_brand(self) -> str:
+        """The brand in the rows of the flat feeds."""
+        return self.brand or self.tenant_id
+
     return host.split(".")[0] if host.endswith(".amperity.com") else None

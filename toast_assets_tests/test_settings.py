@@ -55,6 +55,11 @@ def test_a_prefix_ends_with_one_slash_and_begins_with_none(prefix: str, kept: st
     assert StoreSettings.parse({"S3_BUCKET_NAME": "bucket", "S3_PREFIX": prefix}).prefix == kept
 
 
+def test_a_key_is_refused_without_the_encryption_that_uses_it() -> None:
+    assert "only S3_SSE=aws:kms uses" in problems(StoreSettings, S3_BUCKET_NAME="bucket", S3_KMS_KEY_ID="k")
+    assert "S3_SSE" in problems(StoreSettings, S3_BUCKET_NAME="bucket", S3_SSE="rot13")
+
+
 def test_the_tenant_is_the_first_label_of_amperitys_host() -> None:
     url = "https://socktown.amperity.com/api/v1/streaming"
     values = {**AMPERITY, "AMPERITY_API_URL": url}
@@ -111,3 +116,37 @@ def test_neither_settings_nor_their_errors_show_a_secret() -> None:
     assert "k3y" not in repr(AmperitySettings.parse(AMPERITY))
     assert "s3cret" not in problems(ToastSettings, **{**TOAST, "TOAST_REQUESTS_PER_SECOND": "x"})
     assert "k3y" not in problems(AmperitySettings, **{**AMPERITY, "AMPERITY_STREAM_ID": "x"})
+
+
+def test_feed_streams_are_off_unless_named_and_have_to_be_stream_ids_of_their_own() -> None:
+    settings = AmperitySettings.parse(AMPERITY)
+    assert (settings.order_items_stream_id, settings.customers_stream_id) == (None, None)
+    odd = {"AMPERITY_ORDER_ITEMS_STREAM_ID": "items", "AMPERITY_CUSTOMERS_STREAM_ID": "guests"}
+    text = problems(AmperitySettings, **AMPERITY, **odd)
+    assert all(f"{name} is not a stream id" in text for name in odd)
+    same = {"AMPERITY_CUSTOMERS_STREAM_ID": AMPERITY["AMPERITY_STREAM_ID"]}
+    assert "AMPERITY_STREAM_ID, AMPERITY_CUSTOMERS_STREAM_ID are not all different" in problems(
+        AmperitySettings, **AMPERITY, **same
+    )
+
+
+def test_the_url_of_notices_is_kept_to_the_letter() -> None:
+    url = "https://hooks.example.com/a//b/?key=1&x=/"
+    assert AmperitySettings.parse({**AMPERITY, "AMPERITY_API_URL": url}).api_url == url
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nfeed", "caf\u00e9"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key: str) -> None:
+    text = problems(AmperitySettings, **{**AMPERITY, "AMPERITY_API_KEY": key})
+    assert "AMPERITY_API_KEY holds a space or another character" in text
+    assert key not in text
+
+
+@pytest.mark.parametrize("name", ["guid", "modifiedDate", "customer_id"])
+def test_what_tells_records_and_versions_apart_cannot_be_redacted(name: str) -> None:
+    values = {**AMPERITY, "AMPERITY_REDACT": f"email=drop, {name} = drop"}
+    assert f"holds '{name}'" in problems(AmperitySettings, **values)
+
+
+def test_a_port_that_is_none_is_refused() -> None:
+    assert "AMPERITY_API_URL" in problems(AmperitySettings, **{**AMPERITY, "AMPERITY_API_URL": "http://host:99999"})

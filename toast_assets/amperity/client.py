@@ -311,7 +311,11 @@ class AmperityClient:
         try:
             async with asyncio.timeout(self.settings.timeout_seconds):
                 response = await self._transport.handle_async_request(request)
-                await response.aread()
+                try:
+                    await response.aread()
+                finally:
+                    # A body that breaks off would otherwise keep its connection, of which there are few.
+                    await response.aclose()
                 return response
         except TimeoutError as error:
             raise AmperityTransientError(

@@ -1,4 +1,5 @@
-"""One order as one record of Amperity's Streaming API, with the key that makes a resend recognisable."""
+"""One order, or one row of a feed, as one record of Amperity's Streaming API, with the key that makes a resend
+recognisable."""
 
 from __future__ import annotations
 
@@ -18,13 +19,17 @@ _NAMESPACE = uuid.UUID("7f6fd2a0-58a5-4d0e-9b5e-4a7c1d3e2b90")
 
 @dataclass(frozen=True)
 class RecordKey:
-    """Which version of which record goes where. ``version`` changes with each change of the order's bytes."""
+    """Which version of which record goes where. ``version`` changes with each change of what the record is made of.
+
+    ``order_guid`` is the order that the record is or belongs to, None for a record of several orders.
+    """
 
     method: str
     destination: str
     restaurant_guid: str
     record_id: str
     version: str
+    order_guid: str | None = None
 
     @cached_property
     def request_id(self) -> str:
@@ -32,15 +37,20 @@ class RecordKey:
         parts = (self.method, self.destination, self.restaurant_guid, self.record_id, self.version)
         return str(uuid.uuid5(_NAMESPACE, "\n".join(parts)))
 
-    @property
-    def order_guid(self) -> str | None:
-        """The order that the record is, None for a record that is none."""
-        return self.record_id if self.method == "stream" else None
+
+def record_version(modified_ms: int, content: bytes) -> str:
+    """Modified time and a hash of the content: Toast can change an order without a new modified time."""
+    return f"{modified_ms}-{hashlib.sha256(content).hexdigest()[:16]}"
+
+
+def modified_of(version: str) -> int:
+    """The modified time in a ``record_version``, in milliseconds since 1970."""
+    return int(version.partition("-")[0])
 
 
 def order_version(order: RawOrder) -> str:
-    """Modified time and a hash of Toast's bytes: Toast can change an order without a new modified time."""
-    return f"{order.modified_ms}-{hashlib.sha256(order.body).hexdigest()[:16]}"
+    """The version of an order, by Toast's bytes."""
+    return record_version(order.modified_ms, order.body)
 
 
 def stream_body(order: RawOrder, restaurant_guid: str, redaction: Redaction) -> bytes:

@@ -118,8 +118,10 @@ def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, An
     }
     if report.dry_run:
         metadata["dry_run"] = f"Nothing was sent; {report.would_send} records would have been."
+        metadata["would_send"] = report.would_send
     if report.reject_reasons:
-        metadata["rejects"] = dg.MetadataValue.url(store.bucket.uri(store.layout.rejects(report.week)))
+        if not report.dry_run:
+            metadata["rejects"] = dg.MetadataValue.url(store.bucket.uri(store.layout.rejects(report.week)))
         metadata["reject_reasons"] = markdown_table(("reason", "records"), list(report.reject_reasons.items()))
     return metadata
 

@@ -111,6 +111,8 @@ class AmperityResource(EnvironmentResource):
         "client_id": "AMPERITY_CLIENT_ID",
         "client_secret": "AMPERITY_CLIENT_SECRET",
         "delivery": "AMPERITY_DELIVERY",
+        "order_items_stream_id": "AMPERITY_ORDER_ITEMS_STREAM_ID",
+        "customers_stream_id": "AMPERITY_CUSTOMERS_STREAM_ID",
         "stream_id": "AMPERITY_STREAM_ID",
         "requests_per_second": "AMPERITY_REQUESTS_PER_SECOND",
         "timeout_seconds": "AMPERITY_TIMEOUT_SECONDS",
@@ -130,6 +132,8 @@ class AmperityResource(EnvironmentResource):
     client_id: str | None = _value("With the client secret: lets the token be fetched and renewed.")
     client_secret: str | None = _secret("With the client id: lets the token be fetched and renewed.")
     delivery: str | None = _value("stream, s3_pull, notify, or several separated by commas; default stream.")
+    order_items_stream_id: str | None = _value("With stream: the stream for the rows of order_items; default: none.")
+    customers_stream_id: str | None = _value("With stream: the stream for the rows of customers; default: none.")
     stream_id: str | None = _value("The stream for whole orders, is-….")
     requests_per_second: str | None = _value("Records per second; default 1000.")
     timeout_seconds: str | None = _value("Seconds after which a call is cut off; default 30.")
@@ -148,9 +152,7 @@ class AmperityResource(EnvironmentResource):
         Raises:
             SettingsError: naming every variable that is missing or malformed.
         """
-        values = self._values()
-        values.pop("AMPERITY_BRAND")
-        return AmperitySettings.parse(values)
+        return AmperitySettings.parse(self._values())
 
     def feed_settings(self) -> FeedSettings:
         """The checked settings of the flat feeds.

@@ -16,13 +16,15 @@ from datetime import UTC, datetime
 
 from toast_assets.amperity.client import AmperityClient, DeliveryStats, Receipt
 from toast_assets.amperity.ledger import Known, LedgerEntry
+from toast_assets.amperity.records import RecordKey
 from toast_assets.errors import AmperityError, ExportError, UnrepresentableError
-from toast_assets.pipeline.export import stored_pulls
-from toast_assets.pipeline.outgoing import MethodCounts, Outgoing, Source, sources
+from toast_assets.pipeline.export import stored_restaurants
+from toast_assets.pipeline.outgoing import MethodCounts, Outgoing, Refused, Source
+from toast_assets.pipeline.outgoing_rows import sources
 from toast_assets.pipeline.receipts import Receipts
-from toast_assets.pipeline.rejects import Rejects
+from toast_assets.pipeline.rejects import NOTIFY, RejectKey, Rejects
 from toast_assets.settings import AmperitySettings
-from toast_assets.store.manifest import PullRecord
+from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, epoch_ms
 
@@ -70,6 +72,7 @@ class WeekDelivery:
     _methods: dict[str, MethodCounts] = field(init=False, default_factory=dict)
     _reasons: Counter[str] = field(init=False, default_factory=Counter)
     _failures_in_a_row: int = field(init=False, default=0)
+    _unanswered_keys: set[RejectKey] = field(init=False, default_factory=set)
 
     @property
     def _settings(self) -> AmperitySettings:
@@ -86,16 +89,16 @@ class WeekDelivery:
         """
         began = time.monotonic()
         await asyncio.to_thread(self.store.bucket.check)
-        pulls = await asyncio.to_thread(stored_pulls, self.week, self.store)
-        for guid, pull in pulls.items():
-            await asyncio.to_thread(self._check_export, guid, pull)
+        restaurants = await asyncio.to_thread(stored_restaurants, self.week, self.store)
+        for guid, record in restaurants.items():
+            await asyncio.to_thread(self._check_export, guid, record)
         with Rejects(self.store, self.week) as rejects:
             refused = await asyncio.to_thread(rejects.load)
             due = sources(self.week, self.store, self._settings, refused if self.replay else None)
             self._methods = {source.method: MethodCounts() for source in due}
             try:
                 async with Receipts(self.store, self.week, read_only=self.dry_run) as receipts:
-                    await self._deliver_all(pulls, due, receipts, rejects)
+                    await self._deliver_all(restaurants, due, receipts, rejects)
             finally:
                 if not self.dry_run:
                     await asyncio.to_thread(rejects.save)
@@ -103,24 +106,24 @@ class WeekDelivery:
         return DeliveryReport(self.week, self._methods, self.amperity.stats, self.dry_run, seconds, dict(self._reasons))
 
     async def _deliver_all(
-        self, pulls: Mapping[str, PullRecord], due: list[Source], receipts: Receipts, rejects: Rejects
+        self, restaurants: Mapping[str, RestaurantRecord], due: list[Source], receipts: Receipts, rejects: Rejects
     ) -> None:
         places = asyncio.Semaphore(_RESTAURANTS_AT_ONCE)
 
-        async def deliver(guid: str, pull: PullRecord) -> None:
+        async def deliver(guid: str, record: RestaurantRecord) -> None:
             async with places:
-                await self._deliver_restaurant(guid, pull, due, receipts, rejects)
+                await self._deliver_restaurant(guid, record, due, receipts, rejects)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for guid, pull in pulls.items():
-                    group.create_task(deliver(guid, pull))
+                for guid, record in restaurants.items():
+                    group.create_task(deliver(guid, record))
         except BaseExceptionGroup as errors:
             # The first reason is the one to act on; what was cancelled because of it adds nothing.
             raise errors.exceptions[0] from None
 
     async def _deliver_restaurant(
-        self, guid: str, pull: PullRecord, due: list[Source], receipts: Receipts, rejects: Rejects
+        self, guid: str, record: RestaurantRecord, due: list[Source], receipts: Receipts, rejects: Rejects
     ) -> None:
         ledger = await asyncio.to_thread(receipts.load, guid)
         known = Known.of(ledger.table)
@@ -128,17 +131,32 @@ class WeekDelivery:
             async with asyncio.TaskGroup() as group:
                 for source in due:
                     counts = self._methods[source.method]
-                    async with aclosing(source.due(guid, pull, known, counts)) as records:
-                        async for outgoing in records:
-                            if self.dry_run:
-                                counts.would_send += outgoing.newer_week is None
-                                continue
-                            await receipts.place()
-                            group.create_task(self._settle(outgoing, known, receipts, rejects))
+                    async with aclosing(source.due(guid, record, known, counts)) as records:
+                        async for one in records:
+                            if isinstance(one, Refused):
+                                self._refuse(one.key, Receipt("rejected", None, 0, one.reason), None, rejects)
+                            elif self.dry_run:
+                                self._rehearse(one, rejects)
+                            else:
+                                await receipts.place()
+                                group.create_task(self._settle(one, known, receipts, rejects))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         await receipts.close_restaurant(guid, ledger)
+        rejects.forget(guid, self._methods.keys(), self._unanswered_keys)
         self.log.info("Restaurant %s: %s.", guid, self._summary())
+
+    def _rehearse(self, outgoing: Outgoing, rejects: Rejects) -> None:
+        """Do all but send."""
+        counts = self._methods[outgoing.key.method]
+        if outgoing.newer_week is not None:
+            counts.superseded += 1
+            return
+        body, problem = self._rendered(outgoing)
+        if problem is None:
+            counts.would_send += 1
+        else:
+            self._refuse(outgoing.key, Receipt("rejected", None, 0, problem), body, rejects)
 
     async def _settle(self, outgoing: Outgoing, known: Known, receipts: Receipts, rejects: Rejects) -> None:
         """Decide one record, by sending it unless a newer version has arrived, and note what became of it."""
@@ -150,42 +168,53 @@ class WeekDelivery:
             reason = f"a newer version has arrived with week {outgoing.newer_week}"
             receipts.add(LedgerEntry(key, "superseded", before, None, reason, self._now_ms()))
             return
-        body: bytes | None = None
-        try:
-            body = outgoing.body()
-            receipt = await self._sent(outgoing, body)
-        except UnrepresentableError as error:
-            receipt = Receipt("rejected", None, 0, error.message)
-        except AmperityError:
-            # Records on their way are still answered, and their receipts kept, before the group cancels all others.
-            await self.amperity.settle()
-            raise
+        body, problem = self._rendered(outgoing)
+        if body is None or problem is not None:
+            receipt = Receipt("rejected", None, 0, problem)
+        else:
+            receipt = await self._sent(key, body)
         attempts = before + receipt.attempts
-        entry = LedgerEntry(key, receipt.state, attempts, receipt.status, receipt.reason, self._now_ms())
-        receipts.add(entry)
+        receipts.add(LedgerEntry(key, receipt.state, attempts, receipt.status, receipt.reason, self._now_ms()))
         if receipt.state == "pending":
             counts.pending += 1
+            self._unanswered_keys.add(RejectKey.of(key))
             await self._unanswered(receipt)
             return
         self._failures_in_a_row = 0
-        if receipt.state == "accepted":
-            counts.accepted += 1
-            rejects.remove(key)
+        if receipt.state == "rejected":
+            self._refuse(key, receipt, body, rejects)
             return
-        counts.rejected += 1
+        counts.accepted += 1
+        rejects.remove(key)
+
+    def _refuse(self, key: RecordKey, receipt: Receipt, body: bytes | None, rejects: Rejects) -> None:
+        """Count a refused record and keep it with its reason."""
         reason = receipt.reason or ""
+        self._methods[key.method].rejected += 1
         self._reasons[reason] += 1
         told = f"{reason}: {receipt.explanation}" if receipt.explanation else reason
         rejects.add(key, receipt.status, told, body if body is not None else b"null")
 
-    async def _sent(self, outgoing: Outgoing, body: bytes) -> Receipt:
-        key = outgoing.key
-        if key.method == "notify":
-            return await self.amperity.send_notice(key.request_id, body)
-        if len(body) > self._settings.max_record_bytes:
-            limit = f"{self._settings.max_record_bytes} (AMPERITY_MAX_RECORD_BYTES)"
-            return Receipt("rejected", None, 0, f"the record is larger than the limit of {limit} bytes")
-        return await self.amperity.send_record(key.destination, key.request_id, body)
+    def _rendered(self, outgoing: Outgoing) -> tuple[bytes | None, str | None]:
+        """The record's JSON, and why it cannot be sent, if that is so."""
+        try:
+            body = outgoing.body()
+        except UnrepresentableError as error:
+            return None, error.message
+        most = self._settings.max_record_bytes
+        if outgoing.key.method != NOTIFY and len(body) > most:
+            return body, f"the record is larger than the limit of {most} bytes (AMPERITY_MAX_RECORD_BYTES)"
+        return body, None
+
+    async def _sent(self, key: RecordKey, body: bytes) -> Receipt:
+        try:
+            if key.method == NOTIFY:
+                return await self.amperity.send_notice(key.request_id, body)
+            return await self.amperity.send_record(key.destination, key.request_id, body)
+        except AmperityError:
+            # Records on their way are still answered, and their receipts kept, before the group cancels all others.
+            await self.amperity.settle()
+            raise
 
     async def _unanswered(self, receipt: Receipt) -> None:
         """Stop where Amperity is down: all other records would only wait as long in vain."""
@@ -194,15 +223,15 @@ class WeekDelivery:
             return
         await self.amperity.settle()
         raise AmperityError(
-            f"Amperity gave no answer to {self._failures_in_a_row} records in a row ({receipt.reason})",
+            f"Amperity gave no good answer to {_MOST_FAILURES_IN_A_ROW} records in a row, last: {receipt.reason}",
             hint="What arrived is noted. Materialize amperity_delivery again later; only the rest is sent.",
         )
 
-    def _check_export(self, guid: str, pull: PullRecord) -> None:
+    def _check_export(self, guid: str, record: RestaurantRecord) -> None:
         """What is delivered has to be what was exported."""
         export = self.store.layout.export(self.week, guid)
         info = self.store.bucket.info(export)
-        if info is None or info.metadata.get("sha256") != pull.orders_sha256:
+        if info is None or record.pull is None or info.metadata.get("sha256") != record.pull.orders_sha256:
             state = "is missing" if info is None else "is older than the raw orders"
             raise ExportError(
                 f"The export {self.store.bucket.uri(export)} {state}.",
@@ -221,11 +250,13 @@ class WeekDelivery:
 
 
 def check_delivery(report: DeliveryReport, max_reject_share: float) -> None:
-    """Fail a delivery of which too much did not arrive.
+    """Fail a delivery of which too much did not arrive; a dry run never fails by this.
 
     Raises:
         AmperityError: records are left without an answer, or more than ``max_reject_share`` of them were refused.
     """
+    if report.dry_run:
+        return
     for method, counts in report.methods.items():
         if counts.pending:
             raise AmperityError(

@@ -1,4 +1,4 @@
-"""Whether a later week has brought a newer version of an order to Amperity already.
+"""Whether a later week has brought a newer version of a record to Amperity already.
 
 An order that was edited after its week belongs to two weeks, once in each version. If the earlier week is delivered
 after the later one – it had failed, or all is sent to another stream – its version is outdated and stays here. Amperity
@@ -12,17 +12,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from toast_assets.amperity.ledger import ARRIVED, decode_ledger
+from toast_assets.amperity.ledger import ARRIVED
+from toast_assets.amperity.records import modified_of
+from toast_assets.pipeline.ledger_files import read_ledger
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import KEY_FORMAT, Week
 
 _WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Newer:
+    """The newest version of a record that has arrived: its modified time in milliseconds, and with which week."""
+
+    modified_ms: int
+    week_key: str
 
 
 @dataclass(frozen=True)
@@ -33,37 +42,54 @@ class LaterWeeks:
     week: Week
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
-    def newest(self, restaurant_guid: str, stream_id: str, raw: Path) -> dict[str, tuple[int, str]]:
-        """Of the orders in the raw file at ``raw``: the newest modified time (milliseconds) that has arrived with a
-        later week, and that week. Few orders are edited weeks later, so this is small.
+    def any_of(self, restaurant_guid: str) -> bool:
+        """Whether there is anything to look into.
 
         Raises:
             StoreError: the bucket is missing or refuses access.
         """
-        keys = self._ledgers.get(restaurant_guid)
-        if not keys:
-            return {}
-        orders = pq.read_table(raw, columns=["order_guid"])["order_guid"].combine_chunks()
-        newest: dict[str, tuple[int, str]] = {}
-        for week_key, key in keys:
-            for guid, version in self._arrived(key, stream_id, orders):
-                newest[guid] = max(newest.get(guid, (0, "")), (int(version.partition("-")[0]), week_key))
+        return bool(self._keys_of(restaurant_guid))
+
+    def newest(
+        self,
+        restaurant_guid: str,
+        method: str,
+        destination: str,
+        chosen: pa.Array,
+        by: Literal["record_id", "order_guid"] = "record_id",
+    ) -> dict[str, Newer]:
+        """By record id, what has arrived with a later week of the records whose ``by`` is among the ``chosen`` ones.
+        Few orders are edited weeks later, so this is small.
+
+        Raises:
+            StoreError: the bucket is missing or refuses access, or a ledger cannot be read.
+        """
+        newest: dict[str, Newer] = {}
+        for week_key, key in self._keys_of(restaurant_guid):
+            for record_id, version in self._arrived(key, restaurant_guid, method, destination, chosen, by):
+                modified_ms = modified_of(version)
+                if record_id not in newest or newest[record_id].modified_ms < modified_ms:
+                    newest[record_id] = Newer(modified_ms, week_key)
         return newest
 
-    def _arrived(self, key: str, stream_id: str, orders: pa.Array) -> Iterator[tuple[str, str]]:
-        found = self.store.bucket.read(key)
-        if found is None:
+    def _arrived(
+        self, key: str, restaurant_guid: str, method: str, destination: str, chosen: pa.Array, by: str
+    ) -> Iterator[tuple[str, str]]:
+        ledger = read_ledger(self.store.bucket, key)
+        if ledger is None:
             return
-        ledger = decode_ledger(found[0])
-        chosen = pc.and_(pc.equal(ledger["method"], "stream"), pc.equal(ledger["destination"], stream_id))
-        chosen = pc.and_(chosen, pc.is_in(ledger["state"], pa.array(ARRIVED)))
-        chosen = pc.and_(chosen, pc.is_in(ledger["record_id"], orders))
-        rows = ledger.filter(chosen)
+        mask = pc.is_in(ledger["state"], pa.array(ARRIVED))
+        for column, value in (("restaurant_guid", restaurant_guid), ("method", method), ("destination", destination)):
+            mask = pc.and_(mask, pc.equal(ledger[column], value))
+        rows = ledger.filter(pc.and_(mask, pc.is_in(ledger[by], chosen)))
         yield from zip(rows["record_id"].to_pylist(), rows["version"].to_pylist(), strict=True)
+
+    def _keys_of(self, restaurant_guid: str) -> list[tuple[str, str]]:
+        return self._ledgers.get(restaurant_guid, []) + self._ledgers.get("", [])
 
     @cached_property
     def _ledgers(self) -> dict[str, list[tuple[str, str]]]:
-        """Week and key of each restaurant's ledgers."""
+        """Week and key of each restaurant's ledgers; under no restaurant those of deliveries that were cut off."""
         ledgers: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for week in self._weeks():
             folder = self.store.layout.deliveries(week)
@@ -72,6 +98,8 @@ class LaterWeeks:
                 if name.startswith("restaurant=") and name.endswith(".parquet"):
                     guid = name.removeprefix("restaurant=").removesuffix(".parquet")
                     ledgers[guid].append((week.key, key))
+                elif key.startswith(self.store.layout.ledger_segments(week)):
+                    ledgers[""].append((week.key, key))
         return ledgers
 
     def _weeks(self) -> Iterator[Week]:

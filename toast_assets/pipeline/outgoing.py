@@ -1,9 +1,12 @@
-"""What of a week Amperity does not have yet: orders for its stream, notices of exports. Knows nothing of sending."""
+"""What of a week Amperity does not have yet: orders for its stream, notices of exports. Knows nothing of sending.
+
+The rows of feeds that are streamed are in ``outgoing_rows``.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Set
+from collections.abc import AsyncGenerator, Callable, Mapping, Set
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,14 +15,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from toast_assets.amperity.ledger import Known
-from toast_assets.amperity.records import RecordKey, notice_body, notice_destination, order_version, stream_body
+from toast_assets.amperity.records import (
+    RecordKey,
+    modified_of,
+    notice_body,
+    notice_destination,
+    order_version,
+    stream_body,
+)
 from toast_assets.orders.files import read_raw
 from toast_assets.orders.raw import RawOrder
-from toast_assets.pipeline.later_weeks import LaterWeeks
+from toast_assets.pipeline.later_weeks import LaterWeeks, Newer
 from toast_assets.pipeline.rejects import RejectKey
 from toast_assets.settings import AmperitySettings
-from toast_assets.store.manifest import PullRecord
+from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, iso_ms
 
@@ -53,6 +66,17 @@ class Outgoing:
     newer_week: str | None = None
 
 
+@dataclass(frozen=True)
+class Refused:
+    """An order of which no rows can be made, so that there is nothing to send; ``reason`` holds no guest's data."""
+
+    key: RecordKey
+    reason: str
+
+
+Due = Outgoing | Refused
+
+
 class Source(Protocol):
     """The records of one delivery method."""
 
@@ -61,7 +85,7 @@ class Source(Protocol):
         """The delivery method's name."""
         ...
 
-    def due(self, guid: str, pull: PullRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Outgoing]:
+    def due(self, guid: str, record: RestaurantRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Due]:
         """A restaurant's records that Amperity does not have, by what the ledger ``known``; all are counted."""
         ...
 
@@ -80,24 +104,29 @@ class Orders:
     def __post_init__(self) -> None:
         object.__setattr__(self, "later", LaterWeeks(self.store, self.week))
 
-    async def due(self, guid: str, pull: PullRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Outgoing]:
+    async def due(self, guid: str, record: RestaurantRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Due]:
         """Orders in a version that has not arrived."""
-        del pull
+        del record
         stream_id = self.settings.stream_id or ""
         with TemporaryDirectory(prefix="toast-assets-") as folder:
             path = Path(folder) / "raw.parquet"
             await asyncio.to_thread(self.store.download_raw, self.week, guid, path)
-            newer: dict[str, tuple[int, str]] | None = None
+            newer: dict[str, Newer] | None = None
             async with aclosing(_batches(path)) as batches:
                 async for order in batches:
-                    key = RecordKey(self.method, stream_id, guid, order.guid, order_version(order))
-                    if not _is_due(key, known, counts, self.only):
+                    version = order_version(order)
+                    key = RecordKey(self.method, stream_id, guid, order.guid, version, order_guid=order.guid)
+                    if not is_due(key, known, counts, self.only):
                         continue
                     if newer is None:
-                        newer = await asyncio.to_thread(self.later.newest, guid, stream_id, path)
-                    at, week = newer.get(order.guid, (0, ""))
+                        newer = await asyncio.to_thread(self._newer, guid, stream_id, path)
                     body = partial(stream_body, order, guid, self.settings.redaction)
-                    yield Outgoing(key, body, week if at > order.modified_ms else None)
+                    yield Outgoing(key, body, newer_week(newer, key))
+
+    def _newer(self, guid: str, stream_id: str, raw: Path) -> dict[str, Newer]:
+        if not self.later.any_of(guid):
+            return {}
+        return self.later.newest(guid, self.method, stream_id, order_guids(raw))
 
 
 @dataclass(frozen=True)
@@ -110,12 +139,15 @@ class Notices:
     only: Set[RejectKey] | None = None
     method: str = field(init=False, default="notify")
 
-    async def due(self, guid: str, pull: PullRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Outgoing]:
+    async def due(self, guid: str, record: RestaurantRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Due]:
         """The notice, unless it was taken for this very content."""
+        pull = record.pull
+        if pull is None:
+            return
         export = self.store.layout.export(self.week, guid)
         destination = notice_destination(self.settings.api_url or "")
         key = RecordKey(self.method, destination, guid, export, pull.orders_sha256)
-        if _is_due(key, known, counts, self.only):
+        if is_due(key, known, counts, self.only):
             yield Outgoing(key, partial(self._body, export, pull))
 
     def _body(self, export: str, pull: PullRecord) -> bytes:
@@ -129,18 +161,8 @@ class Notices:
         )
 
 
-def sources(
-    week: Week, store: OrderStore, settings: AmperitySettings, only: Set[RejectKey] | None = None
-) -> list[Source]:
-    """What is to be sent by the methods that are set; s3_pull sends nothing itself."""
-    known: dict[str, Callable[[], Source]] = {
-        "stream": lambda: Orders(week, store, settings, only),
-        "notify": lambda: Notices(week, store, settings, only),
-    }
-    return [known[method]() for method in dict.fromkeys(settings.methods) if method in known]
-
-
-def _is_due(key: RecordKey, known: Known, counts: MethodCounts, only: Set[RejectKey] | None) -> bool:
+def is_due(key: RecordKey, known: Known, counts: MethodCounts, only: Set[RejectKey] | None) -> bool:
+    """Whether a record is to be looked at (``only`` limits it to some) and has not arrived; counts it."""
     if only is not None and RejectKey.of(key) not in only:
         return False
     counts.records += 1
@@ -148,6 +170,17 @@ def _is_due(key: RecordKey, known: Known, counts: MethodCounts, only: Set[Reject
         counts.unchanged += 1
         return False
     return True
+
+
+def newer_week(newer: Mapping[str, Newer], key: RecordKey) -> str | None:
+    """The week with which a newer version of a record has arrived, None where there is none."""
+    later = newer.get(key.record_id)
+    return later.week_key if later is not None and later.modified_ms > modified_of(key.version) else None
+
+
+def order_guids(raw: Path) -> pa.Array:
+    """The GUIDs in a raw file."""
+    return pq.read_table(raw, columns=["order_guid"])["order_guid"].combine_chunks()
 
 
 async def _batches(path: Path) -> AsyncGenerator[RawOrder]:

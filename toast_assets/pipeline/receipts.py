@@ -19,8 +19,9 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toast_assets.amperity.ledger import LedgerEntry, decode_ledger, encode_ledger, fold, to_table
+from toast_assets.amperity.ledger import LedgerEntry, encode_ledger, fold, to_table
 from toast_assets.errors import StoreConflictError, StoreError
+from toast_assets.pipeline.ledger_files import read_ledger, read_versioned
 from toast_assets.store.bucket import ABSENT, Version
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.week import Week
@@ -187,26 +188,14 @@ class Receipts:
                 return
 
     def _read(self, guid: str) -> StoredLedger:
-        key = self.store.layout.ledger(self.week, guid)
-        found = self.store.bucket.read(key)
-        if found is None:
-            return StoredLedger(None, ABSENT)
-        return StoredLedger(self._decoded(key, found[0]), found[1])
-
-    def _decoded(self, key: str, body: bytes) -> pa.Table:
-        try:
-            return decode_ledger(body)
-        except (pa.ArrowException, OSError) as error:
-            raise StoreError(
-                f"The delivery ledger {self.store.bucket.uri(key)} cannot be read ({type(error).__name__}).",
-                hint="Restore an earlier version of the object; without it everything it stands for is sent again.",
-            ) from error
+        found = read_versioned(self.store.bucket, self.store.layout.ledger(self.week, guid))
+        return StoredLedger(*found) if found else StoredLedger(None, ABSENT)
 
     def _left_behind(self) -> Iterable[tuple[str, dict[str, pa.Table]]]:
         """The segments of a delivery that died, oldest first, with their rows by restaurant."""
         for key in list(self.store.bucket.keys(self.store.layout.ledger_segments(self.week))):
-            if found := self.store.bucket.read(key):
-                yield key, _by_restaurant(self._decoded(key, found[0]))
+            if (table := read_ledger(self.store.bucket, key)) is not None:
+                yield key, _by_restaurant(table)
 
     def _recover(self) -> None:
         """Fold what a delivery that died left behind."""

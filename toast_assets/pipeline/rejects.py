@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Set
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -24,19 +24,25 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 
 _COMPRESSION = 2
+NOTIFY = "notify"
+FEED_METHODS = "stream_"
+"""The beginning of the methods that stream the rows of a feed."""
 
 
 class RejectKey(NamedTuple):
-    """Which record of which restaurant was refused by which method; ``order_guid`` is None for a notice."""
+    """Which record of which restaurant was refused by which method.
+
+    ``record_id`` is the GUID of an order, the key of a feed's row, or None for the restaurant's notice.
+    """
 
     method: str
     restaurant_guid: str
-    order_guid: str | None
+    record_id: str | None
 
     @classmethod
     def of(cls, key: RecordKey) -> RejectKey:
         """The same for all versions and destinations of a record."""
-        return cls(key.method, key.restaurant_guid, key.order_guid)
+        return cls(key.method, key.restaurant_guid, None if key.method == NOTIFY else key.record_id)
 
 
 class RejectLine(msgspec.Struct, frozen=True):
@@ -51,10 +57,24 @@ class RejectLine(msgspec.Struct, frozen=True):
     record: msgspec.Raw
 
 
+class _RowKeys(msgspec.Struct):
+    selection_id: str | None = None
+    customer_id: str | None = None
+
+
 class _Which(msgspec.Struct):
     order_guid: str | None
     restaurant_guid: str
     method: str
+    record: msgspec.Raw
+
+    @property
+    def key(self) -> RejectKey:
+        record_id = self.order_guid
+        if self.method.startswith(FEED_METHODS) and bytes(self.record) != b"null":
+            row = msgspec.json.decode(self.record, type=_RowKeys)
+            record_id = row.selection_id or row.customer_id or record_id
+        return RejectKey(self.method, self.restaurant_guid, record_id)
 
 
 class Rejects:
@@ -92,11 +112,10 @@ class Rejects:
     def add(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> None:
         """A record was refused; ``record`` is its JSON."""
         self.remove(key)
-        which = RejectKey.of(key)
         if b"\n" in record or b"\r" in record:
             # Whitespace between tokens, as in a body that Toast had indented; a record is one line here.
             record = msgspec.json.format(record, indent=-1)
-        line = RejectLine(which.order_guid, which.restaurant_guid, which.method, status, reason, msgspec.Raw(record))
+        line = RejectLine(key.order_guid, key.restaurant_guid, key.method, status, reason, msgspec.Raw(record))
         self._file.write(msgspec.json.encode(line) + b"\n")
         self._changed = True
 
@@ -106,6 +125,14 @@ class Rejects:
         if which in self._undecided:
             self._undecided.remove(which)
             self._changed = True
+
+    def forget(self, restaurant_guid: str, methods: Collection[str], still_open: Set[RejectKey]) -> None:
+        """All of a restaurant's records were looked at: what was refused before and was not met again, nor is among the
+        ``still_open`` ones, has arrived since or is no more."""
+        for key in [one for one in self._undecided if one.restaurant_guid == restaurant_guid]:
+            if key.method in methods and key not in still_open:
+                self._undecided.remove(key)
+                self._changed = True
 
     def save(self) -> None:
         """Store the file instead of the one that was loaded; without rejects there is none."""
@@ -138,8 +165,7 @@ class Rejects:
         try:
             with gzip.open(self._before) as file:
                 for line in file:
-                    which = msgspec.json.decode(line, type=_Which)
-                    yield RejectKey(which.method, which.restaurant_guid, which.order_guid), line
+                    yield msgspec.json.decode(line, type=_Which).key, line
         except (OSError, EOFError, msgspec.DecodeError) as error:
             raise StoreError(
                 f"The rejects {self._store.bucket.uri(self._key)} cannot be read ({type(error).__name__}).",

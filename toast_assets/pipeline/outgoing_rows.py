@@ -1,0 +1,168 @@
+"""The rows of feeds that are streamed: each row one record, to a stream of its own.
+
+They are made from the raw orders, by the same rules as the files of ``amperity_feeds``, and do not need these files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+
+from toast_assets.amperity.feeds.build import feed_batches
+from toast_assets.amperity.feeds.customers import CUSTOMERS
+from toast_assets.amperity.feeds.order_items import ORDER_ITEMS
+from toast_assets.amperity.feeds.privacy import FeedPrivacy
+from toast_assets.amperity.feeds.schema import Feed, Row, encode
+from toast_assets.amperity.ledger import Known
+from toast_assets.amperity.records import RecordKey, record_version
+from toast_assets.orders.files import read_raw
+from toast_assets.pipeline.later_weeks import LaterWeeks, Newer
+from toast_assets.pipeline.outgoing import (
+    Due,
+    MethodCounts,
+    Notices,
+    Orders,
+    Outgoing,
+    Refused,
+    Source,
+    is_due,
+    newer_week,
+    order_guids,
+)
+from toast_assets.pipeline.rejects import FEED_METHODS, RejectKey
+from toast_assets.settings import AmperitySettings
+from toast_assets.store.manifest import RestaurantRecord
+from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.reading import RawOrders, Rejection
+from toast_assets.week import Week, epoch_ms
+
+_ORDERS_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one feed, for the stream ``stream_id``. ``only`` limits them to what was refused before."""
+
+    feed: Feed
+    stream_id: str
+    week: Week
+    store: OrderStore
+    settings: AmperitySettings
+    only: Set[RejectKey] | None = None
+    later: LaterWeeks = field(init=False)
+    privacy: FeedPrivacy = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "later", LaterWeeks(self.store, self.week))
+        object.__setattr__(self, "privacy", FeedPrivacy(self.settings.redaction))
+
+    @property
+    def method(self) -> str:
+        """``stream_order_items`` or ``stream_customers``."""
+        return FEED_METHODS + self.feed.name
+
+    async def due(self, guid: str, record: RestaurantRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Due]:
+        """Rows in a version that has not arrived, and the orders of which no rows can be made."""
+        if self.only is not None and not any(_is_of(key, self.method, guid) for key in self.only):
+            return
+        with TemporaryDirectory(prefix="toast-assets-") as folder:
+            raw = Path(folder) / "raw.parquet"
+            await asyncio.to_thread(self.store.download_raw, self.week, guid, raw)
+            wanted = await asyncio.to_thread(_Wanted.of, self, guid, raw)
+            newer = await asyncio.to_thread(self._newer_items, guid, raw)
+            batches = feed_batches(_orders(raw, guid, record), self.settings.purchase_brand)
+            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+                for rejection in batch.rejections:
+                    refused = self._refused(guid, rejection)
+                    if wanted(refused.key):
+                        counts.records += 1
+                        yield refused
+                rows = batch.rows.get(self.feed.name, ())
+                for outgoing in await asyncio.to_thread(self._outgoing, guid, rows, newer):
+                    if wanted(outgoing.key) and is_due(outgoing.key, known, counts, None):
+                        yield outgoing
+
+    def _outgoing(self, guid: str, rows: Sequence[Row], newer: Mapping[str, Newer]) -> list[Outgoing]:
+        due = []
+        for row in rows:
+            version = record_version(_modified_ms(self.feed.version_of(row)), encode(row))
+            shown = self.privacy.apply(row)
+            order_guid = getattr(row, "order_id", None)
+            key = RecordKey(self.method, self.stream_id, guid, self.feed.key_of(shown), version, order_guid)
+            due.append(Outgoing(key, partial(encode, shown)))
+        if self.feed is CUSTOMERS and due and self.later.any_of(guid):
+            guests = pa.array([one.key.record_id for one in due], pa.string())
+            newer = self.later.newest(guid, self.method, self.stream_id, guests)
+        return [replace(one, newer_week=newer_week(newer, one.key)) for one in due] if newer else due
+
+    def _newer_items(self, guid: str, raw: Path) -> dict[str, Newer]:
+        """Newer rows of the orders in the raw file at ``raw``. Guests are looked up when they are known."""
+        if self.feed is CUSTOMERS or not self.later.any_of(guid):
+            return {}
+        return self.later.newest(guid, self.method, self.stream_id, order_guids(raw), "order_guid")
+
+    def _refused(self, guid: str, rejection: Rejection) -> Refused:
+        order_guid = rejection.order_guid
+        key = RecordKey(self.method, self.stream_id, guid, order_guid or "", "", order_guid)
+        return Refused(key, f"{rejection.reason}: {rejection.detail}")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Which rows are to be looked at; ``refused`` are the ids of records that were refused, None for all rows.
+
+    Where orders were refused as a whole, ``all_guests`` is true: their guests cannot be told from others that are due.
+    """
+
+    refused: Set[str | None] | None
+    all_guests: bool = False
+
+    @classmethod
+    def of(cls, rows: Rows, guid: str, raw: Path) -> _Wanted:
+        if rows.only is None:
+            return cls(None)
+        refused = {key.record_id for key in rows.only if _is_of(key, rows.method, guid)}
+        return cls(refused, not refused.isdisjoint(order_guids(raw).to_pylist()))
+
+    def __call__(self, key: RecordKey) -> bool:
+        if self.refused is None or key.record_id in self.refused:
+            return True
+        return self.all_guests if key.order_guid is None else key.order_guid in self.refused
+
+
+def sources(
+    week: Week, store: OrderStore, settings: AmperitySettings, only: Set[RejectKey] | None = None
+) -> list[Source]:
+    """What is to be sent by the methods that are set, ``only`` limiting it to what was refused before; s3_pull sends
+    nothing itself."""
+    found: list[Source] = []
+    for method in dict.fromkeys(settings.methods):
+        if method == "notify":
+            found.append(Notices(week, store, settings, only))
+        elif method == "stream":
+            found.append(Orders(week, store, settings, only))
+            streams = ((ORDER_ITEMS, settings.order_items_stream_id), (CUSTOMERS, settings.customers_stream_id))
+            found += [Rows(feed, stream_id, week, store, settings, only) for feed, stream_id in streams if stream_id]
+    return found
+
+
+def _is_of(key: RejectKey, method: str, restaurant_guid: str) -> bool:
+    return (key.method, key.restaurant_guid) == (method, restaurant_guid)
+
+
+def _modified_ms(text: str) -> int:
+    return epoch_ms(datetime.fromisoformat(text).replace(tzinfo=UTC))
+
+
+def _orders(raw: Path, guid: str, record: RestaurantRecord) -> Iterator[RawOrders]:
+    orders = read_raw(raw)
+    while batch := [order.body for order in islice(orders, _ORDERS_AT_ONCE)]:
+        yield RawOrders(guid, batch, record.time_zone, record.currency)
