@@ -135,11 +135,11 @@ class MovingOrders(RuleBasedStateMachine):
                     brand.touch(guid, rng)
 
     def _pull(
-        self, week: Week, happens: dict[int, Callable[[], object]], broken: Mapping[int, Any], refresh: bool | None
+        self, week: Week, happens: Mapping[int, Callable[[], object]], broken: Mapping[int, Any], refresh: bool | None
     ) -> None:
         window = window_of(week)
         before = {guid: self.brand.visible(guid, window) for guid in RESTAURANTS}
-        self.brand.begin_pull(happens, dict(broken))
+        self.brand.begin_pull(happens, broken)
 
         async def run() -> set[str]:
             async with self.brand.client() as toast:
@@ -181,8 +181,9 @@ def new_store() -> Iterator[Callable[[], OrderStore]]:
 def test_orders_that_move_while_they_are_pulled_are_neither_lost_nor_invented(
     new_store: Callable[[], OrderStore],
 ) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: MovingOrders(new_store),
+    machine: Any = partial(MovingOrders, new_store)
+    run_state_machine_as_test(
+        machine,
         settings=settings(
             max_examples=25,
             stateful_step_count=12,

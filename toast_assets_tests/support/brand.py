@@ -7,7 +7,7 @@ product's own. Times are milliseconds since 1970, UTC.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
@@ -83,9 +83,9 @@ class Brand:
         if order is not None:
             self._put(restaurant, order.guid, order.modified_ms)
 
-    def begin_pull(self, happens: dict[int, Callable[[], object]], faults: dict[int, Fault]) -> None:
+    def begin_pull(self, happens: Mapping[int, Callable[[], object]], faults: Mapping[int, Fault]) -> None:
         """From here on calls are counted anew."""
-        self.calls, self.happens, self.faults = 0, happens, faults
+        self.calls, self.happens, self.faults = 0, dict(happens), dict(faults)
 
     def client(self) -> ToastClient:
         """A client of this Toast that waits for nothing."""
@@ -123,10 +123,9 @@ class Brand:
 
     def _put(self, restaurant: str, guid: str, at: int, *, voided: bool = False) -> None:
         self._versions += 1
-        fields = (guid, format_time(at), "true" if voided else "false", self._versions)
-        body = b'{"guid":"%s","modifiedDate":"%s","voided":%s,"edit":%d}' % tuple(
-            part.encode() if isinstance(part, str) else part for part in fields
-        )
+        flag = "true" if voided else "false"
+        order = f'{{"guid":"{guid}","modifiedDate":"{format_time(at)}","voided":{flag},"edit":{self._versions}}}'
+        body = order.encode()
         self._toasts[restaurant].put(guid, at, body)
         self.ever[restaurant].add((guid, at, body))
 
