@@ -26,30 +26,33 @@ from pydantic import (
 
 from toast_assets.amperity.redaction import Redaction, Rule
 from toast_assets.errors import SettingsError
+from toast_assets.tls import plain_http_problem
 from toast_assets.week import DAY_NAMES, KEY_FORMAT, WeekCalendar
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 DISCOVER = "*"
-DeliveryMethod = Literal["stream", "s3_pull", "notify"]
 STREAMS = ("AMPERITY_STREAM_ID", "AMPERITY_ORDER_ITEMS_STREAM_ID", "AMPERITY_CUSTOMERS_STREAM_ID")
+DeliveryMethod = Literal["stream", "s3_pull", "notify"]
 
 # A GUID becomes part of keys and headers. Toast's are UUIDs, the guide's examples are not.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _STREAM_ID = re.compile(r"is-[A-Za-z0-9_-]+")
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
-
 # Keys and last-updated fields of what is delivered, and the references that hold it together.
 _NEEDED = frozenset(
     {"guid", "restaurantGuid", "modifiedDate", "selection_id", "customer_id", "transaction_item_id", "order_id"}
     | {"fk_customer", "store_id", "modified_at"}
 )
 
+
 def _origin(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError("is not an http(s) URL such as https://ws-api.toasttab.com")
+    if problem := plain_http_problem(value):
+        raise ValueError(problem)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
@@ -97,10 +100,10 @@ Origin = Annotated[str, BeforeValidator(_origin)]
 ExactUrl = Annotated[str, BeforeValidator(_exact_url)]
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 Token = Annotated[str, BeforeValidator(_header_safe)]
+SecretToken = Annotated[SecretStr, BeforeValidator(_header_safe)]
 Items = Annotated[tuple[str, ...], BeforeValidator(_split)]
 WorkflowId = Annotated[str, Field(pattern=r"^cg-[A-Za-z0-9_-]+$")]
 StreamId = Annotated[str, BeforeValidator(_stream_id)]
-SecretToken = Annotated[SecretStr, BeforeValidator(_header_safe)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -186,6 +189,15 @@ class StoreSettings(Settings):
 
     bucket: str = Field(alias="S3_BUCKET_NAME", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")
     prefix: str = Field("toast-orders/", alias="S3_PREFIX")
+    sse: Literal["AES256", "aws:kms"] | None = Field(None, alias="S3_SSE")
+    kms_key_id: str | None = Field(None, alias="S3_KMS_KEY_ID")
+
+    @classmethod
+    def cross_check(cls, present: Mapping[str, str]) -> list[str]:
+        """A key needs the encryption that uses it."""
+        if "S3_KMS_KEY_ID" in present and present.get("S3_SSE") != "aws:kms":
+            return ["S3_KMS_KEY_ID is set, which only S3_SSE=aws:kms uses"]
+        return []
 
     @field_validator("prefix")
     @classmethod
@@ -293,6 +305,9 @@ class AmperitySettings(PrivacySettings):
     workflow_config_id: WorkflowId | None = Field(None, alias="AMPERITY_WORKFLOW_CONFIG_ID")
     workflow_timeout_seconds: float = Field(3600.0, alias="AMPERITY_WORKFLOW_TIMEOUT_SECONDS", ge=0)
     stream_id: StreamId | None = Field(None, alias="AMPERITY_STREAM_ID")
+    order_items_stream_id: StreamId | None = Field(None, alias="AMPERITY_ORDER_ITEMS_STREAM_ID")
+    customers_stream_id: StreamId | None = Field(None, alias="AMPERITY_CUSTOMERS_STREAM_ID")
+    brand: str | None = Field(None, alias="AMPERITY_BRAND")
     requests_per_second: Rate = Field(1000.0, alias="AMPERITY_REQUESTS_PER_SECOND")
     timeout_seconds: PositiveSeconds = Field(30.0, alias="AMPERITY_TIMEOUT_SECONDS")
     max_reject_share: float = Field(0.01, alias="AMPERITY_MAX_REJECT_SHARE", ge=0, le=1)
@@ -305,9 +320,6 @@ class AmperitySettings(PrivacySettings):
         for item in items if isinstance(items, Iterable) else ():
             if item not in ("stream", "s3_pull", "notify"):
                 raise ValueError(f"holds {item!r}; the methods are stream, s3_pull and notify")
-    order_items_stream_id: StreamId | None = Field(None, alias="AMPERITY_ORDER_ITEMS_STREAM_ID")
-    customers_stream_id: StreamId | None = Field(None, alias="AMPERITY_CUSTOMERS_STREAM_ID")
-    brand: str | None = Field(None, alias="AMPERITY_BRAND")
         return items
 
     @classmethod
@@ -325,6 +337,9 @@ class AmperitySettings(PrivacySettings):
             problems.append("AMPERITY_API_KEY is not set (nor AMPERITY_CLIENT_ID with AMPERITY_CLIENT_SECRET)")
         if "stream" in methods and "AMPERITY_STREAM_ID" not in present:
             problems.append("AMPERITY_STREAM_ID is not set")
+        streams = [name for name in STREAMS if name in present]
+        if len({present[name] for name in streams}) < len(streams):
+            problems.append(f"{', '.join(streams)} are not all different; a stream has one schema")
         if "notify" in methods and "AMPERITY_API_URL" not in present:
             problems.append("AMPERITY_API_URL is not set; notify posts to exactly this URL")
         return problems
@@ -335,11 +350,13 @@ class AmperitySettings(PrivacySettings):
         return self.tenant or tenant_of_host(self.api_url) or ""
 
     @property
+    def purchase_brand(self) -> str:
+        """The brand in the rows of the flat feeds."""
+        return self.brand or self.tenant_id
+
+    @property
     def origin(self) -> str:
         """Scheme and host of the Streaming API."""
-        streams = [name for name in STREAMS if name in present]
-        if len({present[name] for name in streams}) < len(streams):
-            problems.append(f"{', '.join(streams)} are not all different; a stream has one schema")
         return _origin(self.api_url) if self.api_url else f"https://{self.tenant_id}.amperity.com"
 
 
@@ -349,9 +366,4 @@ def tenant_of_host(url: str | None) -> str | None:
         host = urlsplit(url or "").hostname or ""
     except ValueError:
         return None
-    @property
-    def purchase_brand(self) -> str:
-        """The brand in the rows of the flat feeds."""
-        return self.brand or self.tenant_id
-
     return host.split(".")[0] if host.endswith(".amperity.com") else None

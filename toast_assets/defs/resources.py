@@ -18,7 +18,6 @@ from pydantic import Field
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.settings import AmperitySettings, FeedSettings, StoreSettings, ToastSettings
-from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
 from toast_assets.week import Week
@@ -111,9 +110,9 @@ class AmperityResource(EnvironmentResource):
         "client_id": "AMPERITY_CLIENT_ID",
         "client_secret": "AMPERITY_CLIENT_SECRET",
         "delivery": "AMPERITY_DELIVERY",
+        "stream_id": "AMPERITY_STREAM_ID",
         "order_items_stream_id": "AMPERITY_ORDER_ITEMS_STREAM_ID",
         "customers_stream_id": "AMPERITY_CUSTOMERS_STREAM_ID",
-        "stream_id": "AMPERITY_STREAM_ID",
         "requests_per_second": "AMPERITY_REQUESTS_PER_SECOND",
         "timeout_seconds": "AMPERITY_TIMEOUT_SECONDS",
         "max_record_bytes": "AMPERITY_MAX_RECORD_BYTES",
@@ -132,9 +131,9 @@ class AmperityResource(EnvironmentResource):
     client_id: str | None = _value("With the client secret: lets the token be fetched and renewed.")
     client_secret: str | None = _secret("With the client id: lets the token be fetched and renewed.")
     delivery: str | None = _value("stream, s3_pull, notify, or several separated by commas; default stream.")
+    stream_id: str | None = _value("The stream for whole orders, is-….")
     order_items_stream_id: str | None = _value("With stream: the stream for the rows of order_items; default: none.")
     customers_stream_id: str | None = _value("With stream: the stream for the rows of customers; default: none.")
-    stream_id: str | None = _value("The stream for whole orders, is-….")
     requests_per_second: str | None = _value("Records per second; default 1000.")
     timeout_seconds: str | None = _value("Seconds after which a call is cut off; default 30.")
     max_record_bytes: str | None = _value("Larger records are rejected before they are sent; default 1000000.")
@@ -170,11 +169,18 @@ class AmperityResource(EnvironmentResource):
 class OrderStoreResource(EnvironmentResource):
     """The bucket's layout on top of the ``s3`` resource: raw orders, exports, manifests, ledgers."""
 
-    variables: ClassVar[Mapping[str, str]] = {"bucket": "S3_BUCKET_NAME", "prefix": "S3_PREFIX"}
+    variables: ClassVar[Mapping[str, str]] = {
+        "bucket": "S3_BUCKET_NAME",
+        "prefix": "S3_PREFIX",
+        "sse": "S3_SSE",
+        "kms_key_id": "S3_KMS_KEY_ID",
+    }
 
     s3: dg.ResourceDependency[S3Resource]
     bucket: str | None = _value("The bucket; it exists, the pipeline never creates it.")
     prefix: str | None = _value("The prefix of all keys; default toast-orders/.")
+    sse: str | None = _value("Server-side encryption of every object: AES256 or aws:kms; default: the bucket's own.")
+    kms_key_id: str | None = _value("With aws:kms: the key; default: the account's key for S3.")
 
     def settings(self) -> StoreSettings:
         """The checked settings.
@@ -185,14 +191,20 @@ class OrderStoreResource(EnvironmentResource):
         return StoreSettings.parse(self._values())
 
     @cached_property
-    def _client(self) -> Any:
+    def _store(self) -> OrderStore:
         # The resource makes a session for each client; one a run is enough, and threads may share it.
-        return self.s3.get_client()
+        store = OrderStore.of(self.s3.get_client(), self.settings())
+        store.bucket.refuse_public()
+        return store
 
     def store(self) -> OrderStore:
-        """The order store of this run."""
-        settings = self.settings()
-        return OrderStore(Bucket(self._client, settings.bucket), settings.prefix)
+        """The order store of this run.
+
+        Raises:
+            SettingsError: naming every variable that is missing or malformed.
+            StoreError: the bucket is open to the public, or would be reached without encryption.
+        """
+        return self._store
 
     def load_table(self, table: str, week_key: str | None = None) -> "pd.DataFrame":
         """``OrderStore.load_table`` of this run's store.

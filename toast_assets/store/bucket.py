@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from toast_assets.errors import StoreConflictError, StoreError
+from toast_assets.store.exposure import exposure
+from toast_assets.tls import plain_http_problem
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -42,12 +44,36 @@ class ObjectInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-class Bucket:
-    """One bucket through one S3 client (boto3's clients may be shared by threads)."""
+@dataclass(frozen=True)
+class Encryption:
+    """How S3 encrypts what is stored: ``AES256`` with its own keys, ``aws:kms`` with ``kms_key_id``, or without one
+    with the account's key for S3."""
 
-    def __init__(self, client: S3Client, name: str) -> None:
+    algorithm: Literal["AES256", "aws:kms"]
+    kms_key_id: str | None = None
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """As boto3's put_object takes them."""
+        key = {"SSEKMSKeyId": self.kms_key_id} if self.kms_key_id else {}
+        return {"ServerSideEncryption": self.algorithm, **key}
+
+
+class Bucket:
+    """One bucket through one S3 client (boto3's clients may be shared by threads).
+
+    With an ``encryption`` every object is stored with it, else as the bucket's own default says.
+
+    Raises:
+        StoreError: the client would send everything unencrypted.
+    """
+
+    def __init__(self, client: S3Client, name: str, encryption: Encryption | None = None) -> None:
         self._client = client
+        self._encryption = encryption.properties if encryption else {}
         self.name = name
+        if problem := plain_http_problem(client.meta.endpoint_url):
+            raise StoreError(f"S3's endpoint {problem}.", hint="Check AWS_ENDPOINT_URL_S3.")
 
     def uri(self, key: str) -> str:
         """``s3://bucket/key``."""
@@ -61,6 +87,19 @@ class Bucket:
         """
         with self._errors("s3:ListBucket"):
             self._client.head_bucket(Bucket=self.name)
+
+    def refuse_public(self) -> None:
+        """Make sure that the bucket is not open to everybody, as far as these credentials may ask.
+
+        Raises:
+            StoreError: it is.
+        """
+        found = exposure(self._client, self.name)
+        if found.public:
+            raise StoreError(
+                f"The bucket {self.name} is public ({found.reason}): guests' data must not be stored in it.",
+                hint="Switch on all four settings of its block of public access.",
+            )
 
     def read(self, key: str) -> tuple[bytes, Version] | None:
         """The object and its version, or None where there is no such object."""
@@ -101,6 +140,7 @@ class Bucket:
             StoreConflictError: it is not.
             StoreError: the bucket is missing or forbidden.
         """
+        properties |= self._encryption
         if replaces is not None:
             properties |= {"IfMatch": replaces.etag} if replaces.etag else {"IfNoneMatch": "*"}
         with self._errors("s3:PutObject", key):

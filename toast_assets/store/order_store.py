@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from toast_assets.errors import StoreError
 from toast_assets.settings import StoreSettings
-from toast_assets.store.bucket import ABSENT, Bucket, Version
+from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Version
 from toast_assets.store.layout import Layout
 from toast_assets.store.manifest import Manifest, decode_manifest, encode_manifest
 from toast_assets.tables.schema import TABLES
@@ -23,6 +23,7 @@ from toast_assets.week import Week
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mypy_boto3_s3 import S3Client
 
 CURRENT_ORDERS = "current_orders"
 PARQUET = "application/vnd.apache.parquet"
@@ -47,7 +48,17 @@ class OrderStore:
 
         names = (one.alias for one in StoreSettings.model_fields.values() if one.alias)
         settings = StoreSettings.parse({name: os.environ.get(name) for name in names})
-        return cls(Bucket(boto3.client("s3"), settings.bucket), settings.prefix)
+        return cls.of(boto3.client("s3"), settings)
+
+    @classmethod
+    def of(cls, client: S3Client, settings: StoreSettings) -> Self:
+        """The store that ``settings`` describe, through one S3 client, which threads may share.
+
+        Raises:
+            StoreError: the client would send everything unencrypted.
+        """
+        encryption = Encryption(settings.sse, settings.kms_key_id) if settings.sse else None
+        return cls(Bucket(client, settings.bucket, encryption), settings.prefix)
 
     def load_manifest(self, week: Week) -> tuple[Manifest | None, Version]:
         """The week's manifest and its version; None and ``ABSENT`` where the week was never pulled.

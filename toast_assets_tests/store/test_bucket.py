@@ -10,7 +10,7 @@ from botocore.config import Config
 
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.sandbox import Sandbox
-from toast_assets.store.bucket import ABSENT, Bucket, Version
+from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Version
 from toast_assets_tests.support.clients import s3_client
 from toast_assets_tests.support.s3_faults import before, refuse
 
@@ -86,6 +86,30 @@ def test_keys_are_listed_over_several_pages(sandbox: Sandbox, bucket: Bucket) ->
 
 def test_uris_are_those_of_s3(bucket: Bucket, sandbox: Sandbox) -> None:
     assert bucket.uri("a/b") == f"s3://{sandbox.bucket}/a/b"
+
+
+@pytest.mark.parametrize("key", [None, "alias/toast"])
+def test_every_object_is_stored_with_the_encryption_that_is_set(
+    sandbox: Sandbox, tmp_path: Path, key: str | None
+) -> None:
+    client = s3_client(sandbox)
+    bucket = Bucket(client, sandbox.bucket, Encryption("aws:kms", key))
+    (tmp_path / "file").write_bytes(b"x")
+    first = bucket.write("bytes", b"1", ContentType="text/plain")
+    bucket.write("bytes", b"2", replaces=first)
+    bucket.write("file", tmp_path / "file")
+    for name in ("bytes", "file"):
+        reply = client.head_object(Bucket=sandbox.bucket, Key=name)
+        assert reply["ServerSideEncryption"] == "aws:kms"
+        assert reply.get("SSEKMSKeyId") == key
+
+
+def test_without_an_encryption_the_bucket_decides(sandbox: Sandbox) -> None:
+    client = s3_client(sandbox)
+    sent: list[str] = []
+    client.meta.events.register("before-send.s3.PutObject", lambda request, **_: sent.extend(request.headers))
+    Bucket(client, sandbox.bucket).write("key", b"1")
+    assert not [name for name in sent if "server-side-encryption" in name.lower()]
 
 
 # Errors

@@ -63,7 +63,7 @@ class ScriptedToast:
     ) -> ToastClient:
         """A client of this Toast in virtual time; ``changes`` are environment variables."""
         environment = {
-            "TOAST_API_URL": "http://toast.test",
+            "TOAST_API_URL": "https://toast.test",
             "TOAST_CLIENT_ID": "client",
             "TOAST_CLIENT_SECRET": "hush",
             "TOAST_RESTAURANT_GUID": "one",

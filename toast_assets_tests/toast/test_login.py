@@ -198,14 +198,14 @@ def test_a_gateways_page_with_200_instead_of_a_login_is_waited_for_as_well() -> 
 
 def test_a_login_that_stays_down_names_the_host_and_ends() -> None:
     toast = ScriptedToast(logins=lambda _: httpx.Response(503))
-    with pytest.raises(ToastLoginError, match=r"http://toast.test stayed down.*503.*TOAST_API_URL"):
+    with pytest.raises(ToastLoginError, match=r"https://toast.test stayed down.*503.*TOAST_API_URL"):
         run(toast, page)
     assert not toast.times()
 
 
 def test_a_login_without_a_token_names_the_host_and_ends() -> None:
     toast = ScriptedToast(logins=lambda _: httpx.Response(200, html="<h1>Sign in</h1>"))
-    with pytest.raises(ToastLoginError, match=r"http://toast.test answered 200 without a token.*proxy"):
+    with pytest.raises(ToastLoginError, match=r"https://toast.test answered 200 without a token.*proxy"):
         run(toast, page)
 
 
