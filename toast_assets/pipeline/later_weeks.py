@@ -7,10 +7,11 @@ keeps the row with the latest modified time anyhow, so a record that slips throu
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
@@ -21,9 +22,10 @@ from toast_assets.amperity.ledger import ARRIVED
 from toast_assets.amperity.records import modified_of
 from toast_assets.pipeline.ledger_files import read_ledger
 from toast_assets.store.order_store import OrderStore
-from toast_assets.week import KEY_FORMAT, Week
+from toast_assets.week import Week
 
 _WEEK = timedelta(days=7)
+_LEDGER = re.compile(r"week=(?P<week>[0-9-]{10})/(restaurant=(?P<restaurant>[^/]+)|open/[^/]+)\.parquet")
 
 
 @dataclass(frozen=True)
@@ -91,20 +93,11 @@ class LaterWeeks:
     def _ledgers(self) -> dict[str, list[tuple[str, str]]]:
         """Week and key of each restaurant's ledgers; under no restaurant those of deliveries that were cut off."""
         ledgers: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for week in self._weeks():
-            folder = self.store.layout.deliveries(week)
-            for key in self.store.bucket.keys(folder):
-                name = key.removeprefix(folder)
-                if name.startswith("restaurant=") and name.endswith(".parquet"):
-                    guid = name.removeprefix("restaurant=").removesuffix(".parquet")
-                    ledgers[guid].append((week.key, key))
-                elif key.startswith(self.store.layout.ledger_segments(week)):
-                    ledgers[""].append((week.key, key))
+        if self.week.end + _WEEK > self.now():
+            return ledgers
+        # One listing of all weeks: asking for each week by itself would take longer for all but the largest brands.
+        for key in self.store.bucket.keys(self.store.layout.all_deliveries):
+            found = _LEDGER.fullmatch(key.removeprefix(self.store.layout.all_deliveries))
+            if found and found["week"] > self.week.key:
+                ledgers[found["restaurant"] or ""].append((found["week"], key))
         return ledgers
-
-    def _weeks(self) -> Iterator[Week]:
-        """Keys are a function of the week's key alone, so daylight saving does not matter here."""
-        day, end = date.fromisoformat(self.week.key) + _WEEK, self.week.end
-        while end <= self.now():
-            yield Week(f"{day:{KEY_FORMAT}}", end, end + _WEEK)
-            day, end = day + _WEEK, end + _WEEK

@@ -97,12 +97,9 @@ class Orders:
     week: Week
     store: OrderStore
     settings: AmperitySettings
+    later: LaterWeeks
     only: Set[RejectKey] | None = None
-    later: LaterWeeks = field(init=False)
     method: str = field(init=False, default="stream")
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "later", LaterWeeks(self.store, self.week))
 
     async def due(self, guid: str, record: RestaurantRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Due]:
         """Orders in a version that has not arrived."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,13 +56,13 @@ class Rows:
     week: Week
     store: OrderStore
     settings: AmperitySettings
+    later: LaterWeeks
     only: Set[RejectKey] | None = None
-    later: LaterWeeks = field(init=False)
-    privacy: FeedPrivacy = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "later", LaterWeeks(self.store, self.week))
-        object.__setattr__(self, "privacy", FeedPrivacy(self.settings.redaction))
+    @cached_property
+    def privacy(self) -> FeedPrivacy:
+        """What is left out of the rows or hashed."""
+        return FeedPrivacy(self.settings.redaction)
 
     @property
     def method(self) -> str:
@@ -148,9 +148,12 @@ def sources(
         if method == "notify":
             found.append(Notices(week, store, settings, only))
         elif method == "stream":
-            found.append(Orders(week, store, settings, only))
+            later = LaterWeeks(store, week)
+            found.append(Orders(week, store, settings, later, only))
             streams = ((ORDER_ITEMS, settings.order_items_stream_id), (CUSTOMERS, settings.customers_stream_id))
-            found += [Rows(feed, stream_id, week, store, settings, only) for feed, stream_id in streams if stream_id]
+            found += [
+                Rows(feed, stream_id, week, store, settings, later, only) for feed, stream_id in streams if stream_id
+            ]
     return found
 
 

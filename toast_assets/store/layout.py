@@ -32,7 +32,17 @@ class Layout:
 
     def manifest(self, week: Week) -> str:
         """What was pulled, JSON."""
-        return f"{self.prefix}manifests/week={week.key}.json"
+        return f"{self.manifests}week={week.key}.json"
+
+    @property
+    def manifests(self) -> str:
+        """The folder of all weeks' manifests, ending with a slash."""
+        return f"{self.prefix}manifests/"
+
+    @property
+    def calendar(self) -> str:
+        """Where the stored weeks begin, JSON."""
+        return f"{self.prefix}calendar.json"
 
     def feed(self, week: Week, restaurant_guid: str, feed: str) -> str:
         """A flat feed of a restaurant's week for Amperity's couriers, NDJSON, gzip; dated by the week's end."""
@@ -58,9 +68,14 @@ class Layout:
         """What the asset checks read out of a week's raw orders, JSON."""
         return f"{self.prefix}inspections/week={week.key}.json"
 
+    @property
+    def all_deliveries(self) -> str:
+        """The folder of the delivery ledgers of all weeks, ending with a slash."""
+        return f"{self.prefix}deliveries/"
+
     def deliveries(self, week: Week) -> str:
-        """The folder of the delivery ledger, ending with a slash."""
-        return f"{self.prefix}deliveries/week={week.key}/"
+        """The folder of a week's delivery ledger, ending with a slash."""
+        return f"{self.all_deliveries}week={week.key}/"
 
     def ledger(self, week: Week, restaurant_guid: str) -> str:
         """The delivery ledger of a restaurant's week, Parquet."""
@@ -78,6 +93,11 @@ class Layout:
         """One piece of such results, Parquet."""
         return f"{self.ledger_segments(week)}{number:06d}.parquet"
 
+    @property
+    def all_rejects(self) -> str:
+        """The folder of the rejects of all weeks, ending with a slash."""
+        return f"{self.prefix}rejects/"
+
     def rejects(self, week: Week) -> str:
         """What Amperity refused, with the reason, NDJSON, gzip."""
-        return f"{self.prefix}rejects/week={week.key}/rejects.ndjson.gz"
+        return f"{self.all_rejects}week={week.key}/rejects.ndjson.gz"

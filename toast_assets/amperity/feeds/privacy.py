@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,13 +11,16 @@ import msgspec
 from toast_assets.amperity.feeds.schema import Row
 from toast_assets.amperity.redaction import Redaction, Rule
 
+_ADDRESS = ("address", "address2", "city", "state", "postal", "country")
 # Toast's names, which the setting uses, and the fields that they become.
 FIELDS = {
+    "customer": ("given_name", "surname", "email", "phone"),
+    "deliveryInfo": _ADDRESS,
     "firstName": ("given_name",),
     "lastName": ("surname",),
     "email": ("email",),
     "phone": ("phone",),
-    "address": ("address", "address2", "city", "state", "postal", "country"),
+    "address": _ADDRESS,
     "address1": ("address",),
     "address2": ("address2",),
     "city": ("city",),
@@ -26,9 +30,17 @@ FIELDS = {
 }
 
 
+_KEYS = ("customer_id", "fk_customer")
+_DERIVED_KEY = re.compile(r"[0-9a-f]{64}")
+
+
 @dataclass(frozen=True)
 class FeedPrivacy:
-    """``redaction``'s rules for the rows of a feed, by Toast's names or the feed's own."""
+    """``redaction``'s rules for the rows of a feed, by Toast's names or the feed's own.
+
+    A guest's key that is the plain hash of an e-mail or a phone could be found by trying, so where one of the two is
+    under a rule such keys are hashed once more, with the salt.
+    """
 
     redaction: Redaction
 
@@ -39,6 +51,10 @@ class FeedPrivacy:
             rules |= dict.fromkeys(FIELDS.get(name, (name,)), rule)
         return rules
 
+    @cached_property
+    def _guards_contacts(self) -> bool:
+        return not self._rules.keys().isdisjoint(("email", "phone"))
+
     def apply(self, row: Row) -> Row:
         """The row with the rules applied."""
         changes: dict[str, str | None] = {}
@@ -46,4 +62,8 @@ class FeedPrivacy:
             value = getattr(row, name, None)
             if value is not None:
                 changes[name] = self.redaction.hashed(str(value)) if rule == "hash" else None
+        for name in _KEYS if self._guards_contacts else ():
+            value = getattr(row, name, None)
+            if value is not None and _DERIVED_KEY.fullmatch(value):
+                changes[name] = self.redaction.hashed(value)
         return msgspec.structs.replace(row, **changes) if changes else row
