@@ -20,8 +20,8 @@ from toast_assets.week import Week
 
 # So many files lie ready or are under way at once; a file is removed once it was read.
 _AHEAD = 3
-# Conversion works by column: fewer would cost time, more would cost memory.
-_ORDERS_AT_ONCE = 400
+# Conversion works by column: fewer would cost time, more would cost memory. Of ordinary orders a row group has less.
+_ORDERS_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.model import GIFT_CARD_TYPES, NO_REVENUE_TYPES, Order, ServiceCharge
 from toast_assets.tables.arrays import Kind, to_array
 from toast_assets.tables.clock import zone
+from toast_assets.tables.collector import paused
 from toast_assets.tables.guests import guest_key
 from toast_assets.tables.reading import RawOrders, Reason, Rejection, read
 from toast_assets.tables.schema import TABLES
@@ -57,6 +58,11 @@ def flatten(batches: Iterable[RawOrders]) -> Iterator[FlatBatch]:
 
 
 def _flat(batch: RawOrders) -> FlatBatch:
+    with paused():
+        return _flattened(batch)
+
+
+def _flattened(batch: RawOrders) -> FlatBatch:
     orders, rejections = read(batch)
     try:
         tables = tables_of(batch, orders)
