@@ -77,3 +77,19 @@ def sandbox(
 
     config = sandbox_config(port, seed=seed, restaurants=restaurants, orders=orders, latency=latency)
     serve(config, ui_port if ui else None)
+
+
+@main.command("replay-rejects")
+@click.option(
+    "--week", metavar="DATE", help="The week's partition key, such as 2025-09-15.  [default: all with rejects]"
+)
+def replay_rejects(*, week: str | None) -> None:
+    """Send again what Amperity refused, and nothing else.
+
+    Reads the variables of the pipeline. Fix the cause first: what is refused again stays in the week's rejects, and
+    the command ends with 1.
+    """
+    from toast_assets.cli.replay_rejects import replay_rejects as replay
+
+    if not replay(week):
+        raise SystemExit(1)

@@ -1,0 +1,83 @@
+"""``toast-assets replay-rejects``: sends again what Amperity refused, with the environment's settings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+
+import click
+
+from toast_assets.amperity.client import AmperityClient
+from toast_assets.errors import SettingsError
+from toast_assets.pipeline.replay import Replay, replay_weeks, weeks_with_rejects
+from toast_assets.settings import AmperitySettings, CalendarSettings, Settings, StoreSettings
+from toast_assets.store.order_store import OrderStore
+
+
+def replay_rejects(week_key: str | None) -> bool:
+    """Replay one week's rejects, or those of all weeks, and print what became of them; whether none is left.
+
+    Raises:
+        SettingsError: naming every variable that is missing or malformed.
+        WeekError: ``week_key`` is no week.
+        AmperityError: Amperity takes nothing at all, or gives no answers.
+        StoreError: the bucket is missing or refuses access.
+    """
+    _check_environment()
+    settings = AmperitySettings.parse(_variables(AmperitySettings))
+    calendar = CalendarSettings.parse(_variables(CalendarSettings)).calendar()
+    store = OrderStore.from_environment()
+    chosen = weeks_with_rejects(store)
+    if week_key is not None:
+        week = calendar.week(week_key)
+        chosen = [key for key in chosen if key == week.key]
+    if not chosen:
+        click.echo("There are no rejects." if week_key is None else f"Week {week_key} has no rejects.")
+        return True
+
+    async def run() -> list[Replay]:
+        log = logging.getLogger("toast_assets.replay")
+        async with AmperityClient(settings, log=log) as client:
+            return await replay_weeks(chosen, calendar, client, store, log)
+
+    replays = asyncio.run(run())
+    for replay in replays:
+        click.echo("\n".join(_told(replay, store)))
+    return all(replay.left == 0 for replay in replays)
+
+
+def _check_environment() -> None:
+    """All problems at once, as the assets do it."""
+    problems: list[str] = []
+    for kind in (AmperitySettings, StoreSettings, CalendarSettings):
+        try:
+            kind.parse(_variables(kind))
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+
+
+def _variables(kind: type[Settings]) -> dict[str, str | None]:
+    names = (one.alias for one in kind.model_fields.values() if one.alias)
+    return {name: os.environ.get(name) for name in names}
+
+
+def _told(replay: Replay, store: OrderStore) -> list[str]:
+    lines = [f"Week {replay.week_key}"]
+    if replay.report is None:
+        return [*lines, f"  {replay.problem}"]
+    for method, counts in replay.report.methods.items():
+        if counts.records:
+            lines.append(
+                f"  {method}: {counts.accepted} of {counts.records} accepted now, {counts.superseded} superseded,"
+                f" {counts.rejected} refused again, {counts.pending} without an answer"
+            )
+    lines += [f"    {count} × {reason}" for reason, count in replay.report.reject_reasons.items()]
+    if replay.left:
+        where = store.bucket.uri(store.layout.all_rejects)
+        lines.append(f"  {replay.left} left in {where}week={replay.week_key}/rejects.ndjson.gz")
+    else:
+        lines.append("  none left")
+    return lines
