@@ -9,8 +9,8 @@ ever moves an order to the right, so none can jump from the part not yet read in
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Sequence, Set
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
 
 # How often a window is asked again, or walked again, before it counts as one that cannot be proved.
 _MOST_ROUNDS = 12
-_MOST_WALKS = 24
+_MOST_WALKS = 40
 # Nothing at all, in a whole week or where orders were seen or expected, is hardly ever true: that many more replies
 # have to say so.
 _ALIKE_WHERE_NONE_IS_ODD = 3
@@ -140,26 +140,26 @@ class _Reader:
     async def _walk_until_agreed(self, window: Window) -> list[RawOrder]:
         """All orders of a window that takes several pages.
 
-        Walks with one number of rows, one after the other, saw one set of orders: an order that left in between would
-        have taken a row along. So those after the first are put together until they hold as many orders as rows; with
-        an order that changes from request to request, that takes several. The first one may only agree: what it saw
-        may have left before its last page.
+        The last page of a walk tells how many orders there are at that moment: as many as the walk has rows. From then
+        on orders only leave, so what later walks show is among these; once they showed that many, nothing is missing,
+        whatever the sort order, and whatever was edited meanwhile. Where nothing moves, two walks are enough.
         """
-        first: set[str] = set()
-        rows = -1
-        seen: dict[str, RawOrder] = {}
+        marks: list[_Mark] = []
+        rows_before: int | None = None
         for _ in range(_MOST_WALKS):
             walk = await self._walk(window)
-            guids = {order.guid for order in walk or ()}
-            if walk is None or len(walk) != rows:
-                first, rows, seen = guids, -1 if walk is None else len(walk), {}
+            if walk is None:
+                rows_before = None
                 continue
-            seen |= {order.guid: order for order in walk}
-            together = len(first | seen.keys())
-            if len(seen) == together == rows:
-                return list(seen.values())
-            if together > rows:
-                first, seen = guids, {}
+            orders, rows = {order.guid: order for order in walk}, len(walk)
+            for mark in marks:
+                mark.seen |= orders
+            marks = [mark for mark in marks if mark.holds(rows)]
+            for mark in marks:
+                if len(mark.seen) == mark.orders:
+                    return list(mark.seen.values())
+            marks.append(_Mark(rows, rows if rows_before is None else rows_before, orders.keys()))
+            rows_before = rows
         raise _contradiction(window, "holds more than one page, and its pages never came twice alike")
 
     async def _walk(self, window: Window) -> list[RawOrder] | None:
@@ -168,6 +168,9 @@ class _Reader:
         page = OrdersPage([], has_next=True)
         for number in range(1, _MOST_PAGES):
             before, page = page, await self._page(window, number, page.token)
+            if not page.orders and (before.may_have_more or page.has_next):
+                # Another page was announced: an empty one is doubted.
+                page = await self._page(window, number, before.token)
             if page.orders and _identity(page.orders) == _identity(before.orders):
                 return None
             rows += page.orders
@@ -175,6 +178,22 @@ class _Reader:
             if not page.may_have_more or not (page.orders or before.orders or number == 1):
                 return rows
         raise _contradiction(window, f"has no last page within {_MOST_PAGES}")
+
+
+@dataclass
+class _Mark:
+    """The end of a walk: so many ``orders`` there were then, and at most ``most`` when it began. ``shown`` are those on
+    its pages, ``seen`` those on the pages of all walks since."""
+
+    orders: int
+    most: int
+    shown: Set[str]
+    seen: dict[str, RawOrder] = field(default_factory=dict)
+
+    def holds(self, rows: int) -> bool:
+        """Whether a later walk of so many ``rows`` fits: else one of the two was cut short, or orders arrived."""
+        together = len(self.shown | self.seen.keys())
+        return rows <= self.orders and len(self.seen) <= self.orders and together <= self.most
 
 
 def _identity(orders: Sequence[RawOrder]) -> frozenset[tuple[str, int]]:

@@ -310,6 +310,37 @@ async def test_an_order_that_leaves_a_crowd_in_random_order_takes_no_other_one_a
         assert toast.orders.keys() - {"order-0"} <= found
 
 
+@pytest.mark.parametrize("sorting", SORTINGS, ids=lambda sorting: sorting.__name__)
+@pytest.mark.parametrize("every", [2, 3])
+async def test_a_crowd_of_which_one_leaves_again_and_again_is_read_whole(every: int, sorting: Sorting) -> None:
+    """The number of rows is another one in each walk, so no two are ever alike."""
+    toast, rng = SimulatedToast.of([CROWDED] * 250, sorting), Random(every)
+    edited: set[str] = set()
+
+    def edit(number: int) -> None:
+        if number % every == 0:
+            guid = rng.choice(sorted(toast.orders.keys() - edited))
+            edited.add(guid)
+            toast.put(guid, WEEK.end + number)
+
+    toast.before = edit
+    found = set(guids(await read(toast, Window(CROWDED, CROWDED + 1))))
+    assert toast.orders.keys() - edited <= found
+
+
+@pytest.mark.parametrize("sorting", SORTINGS, ids=lambda sorting: sorting.__name__)
+@pytest.mark.parametrize(("every", "first"), [(2, 0), (2, 1), (3, 1), (3, 2), (5, 3), (5, 4)])
+async def test_pages_that_are_wrongly_empty_and_name_a_next_one_lose_nothing(
+    every: int, first: int, sorting: Sorting
+) -> None:
+    toast = SimulatedToast.of([*realistic_times(40), *[CROWDED] * 150], sorting)
+
+    def twist(number: int, _window: Window, _page: int, true: OrdersPage) -> OrdersPage:
+        return OrdersPage([], has_next=True) if number % every == first else true
+
+    assert sorted(guids(await read(Misbehaving(toast, twist)))) == sorted(toast.orders)
+
+
 async def test_orders_that_arrive_late_ahead_of_the_reading_are_found() -> None:
     toast = SimulatedToast.of(realistic_times(300))
 
