@@ -16,7 +16,8 @@ from toast_assets.defs.partitions import calendar
 from toast_assets.defs.preflight import failures
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.defs.tables import AFTER_DELIVERY
-from toast_assets.pipeline.verdicts import Verdict, verdict
+from toast_assets.pipeline import verdicts
+from toast_assets.pipeline.verdicts import Verdict
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
@@ -76,17 +77,4 @@ def _shown(found: Verdict) -> dg.AssetCheckResult:
 def every_restaurant_complete(
     context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource
 ) -> dg.AssetCheckResult:
-    return judged(context, order_store, _completeness)
-
-
-def _completeness(week: Week, manifest: Manifest, store: OrderStore) -> Verdict:
-    del week, store
-    reasons = {guid: manifest.restaurants[guid].failure or "failed" for guid in manifest.failures}
-    reasons |= dict.fromkeys(manifest.pending, "not pulled yet: a run was cut off")
-    return verdict(
-        [f"{guid}: {reason}" for guid, reason in reasons.items()],
-        "All restaurants are complete.",
-        figures={"restaurants": len(manifest.restaurants), "missing": len(reasons)},
-        heads=("restaurant", "reason"),
-        rows=list(reasons.items()),
-    )
+    return judged(context, order_store, lambda _week, manifest, _store: verdicts.every_restaurant_complete(manifest))

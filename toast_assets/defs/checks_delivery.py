@@ -5,8 +5,8 @@ import dagster as dg
 from toast_assets.defs.assets import amperity_delivery, toast_orders_s3_export
 from toast_assets.defs.checks import judged, weekly_check
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource
-from toast_assets.pipeline.crosschecks import delivered_equals_exported as compared_with_ledger
 from toast_assets.pipeline.crosschecks import export_equals_raw as compared_with_raw
+from toast_assets.pipeline.delivery_checks import delivered_equals_exported as compared_with_ledger
 from toast_assets.pipeline.inspection import inspection_of
 from toast_assets.pipeline.verdicts import Verdict
 from toast_assets.store.manifest import Manifest
@@ -25,17 +25,18 @@ def export_equals_raw(context: dg.AssetCheckExecutionContext, order_store: Order
 
 @weekly_check(
     amperity_delivery,
-    description="Amperity has accepted every exported order in its stored version, by the delivery ledger.",
+    description=(
+        "Amperity has accepted every exported order in its stored version, by the delivery ledger; a notice of"
+        " every export, and a load of the feeds, where these methods are set."
+    ),
 )
 def delivered_equals_exported(
     context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
 ) -> dg.AssetCheckResult:
     def judge(week: Week, manifest: Manifest, store: OrderStore) -> Verdict:
-        settings = amperity.settings()
-        if "stream" not in settings.methods or settings.stream_id is None:
-            return Verdict(True, "Orders are not streamed (AMPERITY_DELIVERY): there are no receipts to compare.")
-        found = inspection_of(week, manifest, store)
-        return compared_with_ledger(week, manifest, found, store, settings.stream_id)
+        return compared_with_ledger(
+            week, manifest, lambda: inspection_of(week, manifest, store), store, amperity.settings()
+        )
 
     return judged(context, order_store, judge)
 

@@ -22,7 +22,7 @@ def order_guids_unique(context: dg.AssetCheckExecutionContext, order_store: Orde
     return judged(
         context,
         order_store,
-        lambda week, manifest, store: verdicts.order_guids_unique(inspection_of(week, manifest, store)),
+        lambda week, manifest, store: verdicts.order_guids_unique(manifest, inspection_of(week, manifest, store)),
     )
 
 
@@ -39,7 +39,9 @@ def modified_times_inside_week(
     return judged(
         context,
         order_store,
-        lambda week, manifest, store: verdicts.modified_times_inside_week(week, inspection_of(week, manifest, store)),
+        lambda week, manifest, store: verdicts.modified_times_inside_week(
+            week, manifest, inspection_of(week, manifest, store)
+        ),
     )
 
 

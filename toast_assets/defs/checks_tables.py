@@ -19,7 +19,7 @@ def totals_reconcile(context: dg.AssetCheckExecutionContext, order_store: OrderS
     return judged(
         context,
         order_store,
-        lambda week, manifest, store: compared_with_raw(week, inspection_of(week, manifest, store), store),
+        lambda week, manifest, store: compared_with_raw(week, manifest, inspection_of(week, manifest, store), store),
     )
 
 

@@ -41,6 +41,8 @@ _MOST_ROWS = 50
 def raw_metadata(report: PullReport, store: OrderStore) -> Metadata:
     """Metadata of ``raw_toast_orders``."""
     stored = report.manifest.stored
+    orders = sum(pull.orders for pull in stored.values())
+    new, changed = (sum(getattr(result, name) for result in report.restaurants) for name in ("new", "changed"))
     rows = [
         (
             result.name or result.guid,
@@ -52,11 +54,12 @@ def raw_metadata(report: PullReport, store: OrderStore) -> Metadata:
     ]
     heads = ("restaurant", "outcome", "orders", "new", "changed", "requests", "retries", "429s", "seconds")
     return {
-        "dagster/row_count": sum(pull.orders for pull in stored.values()),
+        "dagster/row_count": orders,
         "dagster/uri": store.bucket.uri(store.layout.raw_folder(report.week)),
-        "orders": sum(pull.orders for pull in stored.values()),
-        "new_orders": sum(result.new for result in report.restaurants),
-        "changed_orders": sum(result.changed for result in report.restaurants),
+        "orders": orders,
+        "new_orders": new,
+        "changed_orders": changed,
+        "unchanged_orders": orders - new - changed,
         "restaurants": len(stored),
         "failed_restaurants": len(report.manifest.failures),
         "bytes": sum(pull.bytes for pull in stored.values()),
@@ -154,7 +157,15 @@ def load_metadata(report: WorkflowReport | None) -> dict[str, Any]:
         return {}
     if report.state is None:
         return {"s3_pull": "The feed files are in place; Amperity's couriers load them on their own schedule."}
-    metadata: dict[str, Any] = {"workflow_run": report.run_id or "", "load_state": report.state}
+    metadata: dict[str, Any] = {
+        "workflow_run": report.run_id or "",
+        "load_state": report.state,
+        "workflow_starts": report.starts,
+    }
+    if report.doubtful:
+        metadata["workflow_started_again"] = (
+            "An earlier start was never answered, so the workflow may have run twice; by upsert no row is doubled."
+        )
     if report.tables:
         rows = [
             (table.table_name, table.state, table.read, table.inserted, table.updated, table.rejected, table.errors)

@@ -1,27 +1,23 @@
-"""Checks that hold one stored thing against another: exports, ledgers and tables against the raw orders."""
+"""Checks that hold one stored thing against another: exports and tables against the raw orders."""
 
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from toast_assets.amperity.ledger import decode_ledger
 from toast_assets.pipeline.export_reading import UnreadableExportError, read_export
-from toast_assets.pipeline.inspection import Inspection, RestaurantFacts, versions_digest
+from toast_assets.pipeline.inspection import Inspection, RestaurantFacts
 from toast_assets.pipeline.raw_amounts import AMOUNTS
 from toast_assets.pipeline.table_files import restaurants_in
-from toast_assets.pipeline.verdicts import Verdict, verdict
+from toast_assets.pipeline.verdicts import Verdict, named, verdict
 from toast_assets.store.manifest import Manifest, PullRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 
-_ARRIVED = ("accepted", "loaded")
 # Which column of a table holds which amount; False rows of the flag are no money taken.
 _COLUMNS: Mapping[str, Mapping[str, str]] = {
     "orders": {name: name for name in AMOUNTS},
@@ -67,54 +63,7 @@ def _export_problem(week: Week, guid: str, pull: PullRecord, store: OrderStore, 
     return problem, content.orders
 
 
-def delivered_equals_exported(
-    week: Week, manifest: Manifest, found: Inspection, store: OrderStore, stream_id: str
-) -> Verdict:
-    """The ledger says of every order that is stored, in the version that is stored, that Amperity has it.
-
-    Orders that Amperity refused warn: they are kept among the rejects. Orders without an answer are an error.
-
-    Raises:
-        StoreError: the bucket is missing or refuses access.
-    """
-    problems, rows, totals = [], [], Counter[str]()
-    for guid, pull in manifest.stored.items():
-        states, arrived = _ledger_states(week, guid, store, stream_id)
-        same = versions_digest(arrived) == found.restaurants[guid].versions
-        missing = pull.orders - len(arrived) - states["rejected"]
-        totals.update(accepted=len(arrived), rejected=states["rejected"], missing=0 if same else missing)
-        if same:
-            continue
-        rows.append((guid, pull.orders, len(arrived), states["rejected"], states["pending"]))
-        if missing or states["rejected"]:
-            problems.append(f"{guid}: {len(arrived)} of {pull.orders} accepted, {states['rejected']} rejected")
-        else:
-            totals["missing"] += 1
-            problems.append(f"{guid}: Amperity has other versions of some orders than those that are stored")
-    return verdict(
-        problems,
-        f"Amperity has accepted all {totals['accepted']} orders.",
-        warns=not totals["missing"],
-        figures={"accepted": totals["accepted"], "rejected": totals["rejected"], "missing": totals["missing"]},
-        heads=("restaurant", "orders", "accepted", "rejected", "pending"),
-        rows=rows,
-    )
-
-
-def _ledger_states(week: Week, guid: str, store: OrderStore, stream_id: str) -> tuple[Counter[str], dict[str, str]]:
-    """How many records of a stream are in which state, and the versions of those that arrived, by order."""
-    body = store.bucket.read(store.layout.ledger(week, guid))
-    if body is None:
-        return Counter(), {}
-    ledger = decode_ledger(body[0])
-    streamed = pc.and_(pc.equal(ledger["method"], "stream"), pc.equal(ledger["destination"], stream_id))
-    ledger = ledger.filter(streamed)
-    arrived = ledger.filter(pc.is_in(ledger["state"], pa.array(_ARRIVED)))
-    versions = dict(zip(arrived["record_id"].to_pylist(), arrived["version"].to_pylist(), strict=True))
-    return Counter(ledger["state"].to_pylist()), versions
-
-
-def totals_reconcile(week: Week, found: Inspection, store: OrderStore) -> Verdict:
+def totals_reconcile(week: Week, manifest: Manifest, found: Inspection, store: OrderStore) -> Verdict:
     """What the tables add up to is what the raw orders add up to, for every restaurant, to the cent.
 
     Raises:
@@ -131,8 +80,8 @@ def totals_reconcile(week: Week, found: Inspection, store: OrderStore) -> Verdic
                 continue
             totals = dict(_table_totals(table, path))
             for guid, facts in found.restaurants.items():
-                rows += _differences(table, guid, facts, totals.get(guid, {}))
-    problems += [f"{guid}: {table}.{name} is {of_table}, raw {raw}" for guid, table, name, raw, of_table in rows]
+                rows += _differences(table, named(manifest, guid), facts, totals.get(guid, {}))
+    problems += [f"{place}: {table}.{name} is {of_table}, raw {raw}" for place, table, name, raw, of_table in rows]
     for facts in found.restaurants.values():
         sums = {name: total + float(facts.amounts[name]) for name, total in sums.items()}
     return verdict(
@@ -153,7 +102,7 @@ def _table_totals(table: str, path: Path) -> Iterator[tuple[str, dict[str, Decim
 
 
 def _differences(
-    table: str, guid: str, facts: RestaurantFacts, totals: Mapping[str, Decimal]
+    table: str, place: str, facts: RestaurantFacts, totals: Mapping[str, Decimal]
 ) -> Iterator[tuple[object, ...]]:
     wanted = {name: Decimal(facts.amounts[name]) for name in _COLUMNS[table]}
     if table == "orders":
@@ -161,4 +110,4 @@ def _differences(
     for name, raw in wanted.items():
         of_table = totals.get(name, Decimal(0))
         if raw != of_table:
-            yield guid, table, name, raw, of_table
+            yield place, table, name, raw, of_table

@@ -56,27 +56,56 @@ def listed(problems: Sequence[str]) -> str:
     return "; ".join(problems[:_MOST_REASONS]) + (f"; and {more} more" if more > 0 else "")
 
 
-def order_guids_unique(found: Inspection) -> Verdict:
+def named(manifest: Manifest, guid: str) -> str:
+    """A restaurant as people know it, with its GUID; the GUID alone where the manifest has no name."""
+    record = manifest.restaurants.get(guid)
+    return f"{record.name} ({guid})" if record is not None and record.name else guid
+
+
+def every_restaurant_complete(manifest: Manifest) -> Verdict:
+    """Every restaurant's week was pulled and proved whole."""
+    reasons = dict(manifest.failures)
+    reasons |= dict.fromkeys(manifest.pending, "not pulled yet: a run was cut off")
+    rows = [(named(manifest, guid), reason) for guid, reason in reasons.items()]
+    return verdict(
+        [f"{name}: {reason}" for name, reason in rows],
+        "All restaurants are complete.",
+        figures={"restaurants": len(manifest.restaurants), "missing": len(reasons)},
+        heads=("restaurant", "reason"),
+        rows=rows,
+    )
+
+
+def order_guids_unique(manifest: Manifest, found: Inspection) -> Verdict:
     """Each order stands once in its restaurant's week."""
-    problems = [
-        f"{guid}: {facts.repeats} orders stand more than once, such as {facts.repeated[0]}"
+    rows = [
+        (named(manifest, guid), facts.repeats, ", ".join(facts.repeated))
         for guid, facts in found.restaurants.items()
         if facts.repeats
     ]
-    repeats = sum(facts.repeats for facts in found.restaurants.values())
-    return verdict(problems, "Every order stands once.", figures={"repeated_orders": repeats})
+    return verdict(
+        [f"{name}: {count} orders stand more than once, such as {some.split(',')[0]}" for name, count, some in rows],
+        "Every order stands once.",
+        figures={"repeated_orders": sum(count for _, count, _ in rows)},
+        heads=("restaurant", "repeated orders", "the first of them"),
+        rows=rows,
+    )
 
 
-def modified_times_inside_week(week: Week, found: Inspection) -> Verdict:
+def modified_times_inside_week(week: Week, manifest: Manifest, found: Inspection) -> Verdict:
     """Every order was modified within the week."""
-    problems = [
-        f"{guid}: {facts.strays} orders were modified outside, such as {facts.outside[0]}"
+    rows = [
+        (named(manifest, guid), facts.strays, ", ".join(facts.outside))
         for guid, facts in found.restaurants.items()
         if facts.strays
     ]
-    strays = sum(facts.strays for facts in found.restaurants.values())
-    fine = f"All were modified from {week.start:%Y-%m-%d %H:%M} until before {week.end:%Y-%m-%d %H:%M} UTC."
-    return verdict(problems, fine, figures={"orders_outside": strays})
+    return verdict(
+        [f"{name}: {count} orders were modified outside, such as {some.split(',')[0]}" for name, count, some in rows],
+        f"All were modified from {week.start:%Y-%m-%d %H:%M} until before {week.end:%Y-%m-%d %H:%M} UTC.",
+        figures={"orders_outside": sum(count for _, count, _ in rows)},
+        heads=("restaurant", "orders outside", "the first of them"),
+        rows=rows,
+    )
 
 
 def no_schema_drift(found: Inspection) -> Verdict:
@@ -137,29 +166,44 @@ def volume_as_usual(manifest: Manifest, earlier: Iterable[Manifest]) -> Verdict:
     """Each restaurant's orders against the median of its own last weeks.
 
     A week is unusual if it differs from the median by more than 40 %, by more than four times its usual distance from
-    it, and by more than chance moves a count of that size (three times its square root).
+    it, and by more than chance moves a count of that size (three times its square root). A restaurant that usually
+    trades and was not even asked for is unusual too: no other check can miss what it has never heard of.
     """
     before: dict[str, list[int]] = {}
+    names: dict[str, str] = {}
     for one in earlier:
         for guid, pull in one.stored.items():
             before.setdefault(guid, []).append(pull.orders)
-    rows, problems = [], []
-    for guid, pull in manifest.stored.items():
-        weeks = before.get(guid, [])
+            names.setdefault(guid, named(one, guid))
+    rows: list[tuple[str, int | str, str, int]] = []
+    compared = 0
+    for guid, weeks in before.items():
         if len(weeks) < _FEWEST_WEEKS:
             continue
         usual = median(weeks)
-        distance = median(abs(count - usual) for count in weeks)
-        if abs(pull.orders - usual) > max(0.4 * usual, 4 * distance, 3 * sqrt(usual)):
-            name = manifest.restaurants[guid].name or guid
-            problems.append(f"{name}: {pull.orders} orders, usually {usual:.0f}")
-            rows.append((name, pull.orders, f"{usual:.0f}", len(weeks)))
-    known = sum(len(before.get(guid, [])) >= _FEWEST_WEEKS for guid in manifest.stored)
+        if guid in manifest.stored:
+            compared += 1
+            orders = manifest.stored[guid].orders
+            if _is_unusual(orders, weeks):
+                rows.append((named(manifest, guid), orders, f"{usual:.0f}", len(weeks)))
+        elif guid not in manifest.restaurants and guid not in manifest.pending and usual:
+            rows.append((names[guid], "not asked for", f"{usual:.0f}", len(weeks)))
     return verdict(
-        problems,
-        f"{known} of {len(manifest.stored)} restaurants have earlier weeks to compare with, and are as usual.",
+        [
+            f"{name}: {orders} orders, usually {usual}"
+            if isinstance(orders, int)
+            else f"{name}: {orders}, usually {usual} orders"
+            for name, orders, usual, _ in rows
+        ],
+        f"{compared} of {len(manifest.stored)} restaurants have earlier weeks to compare with, and are as usual.",
         warns=True,
-        figures={"unusual_restaurants": len(problems), "compared_restaurants": known},
+        figures={"unusual_restaurants": len(rows), "compared_restaurants": compared},
         heads=("restaurant", "orders", "usual", "earlier weeks"),
         rows=rows,
     )
+
+
+def _is_unusual(orders: int, weeks: Sequence[int]) -> bool:
+    usual = median(weeks)
+    distance = median(abs(count - usual) for count in weeks)
+    return abs(orders - usual) > max(0.4 * usual, 4 * distance, 3 * sqrt(usual))

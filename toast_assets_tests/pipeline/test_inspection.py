@@ -22,7 +22,7 @@ LOG = logging.getLogger(__name__)
 def test_twenty_thousand_orders_reconcile_to_the_cent(store: OrderStore, week: Week) -> None:
     manifest = store_week(store, week, {f"r{number}": list(invented_week(5_000, number)) for number in range(4)})
     build_tables(week, store, LOG)
-    found = totals_reconcile(week, inspection_of(week, manifest, store), store)
+    found = totals_reconcile(week, manifest, inspection_of(week, manifest, store), store)
     assert found.passed, found.description
     assert found.figures["differences"] == 0
     assert all(found.figures[name] > 0 for name in ("net_sales", "tax_amount", "tip_amount", "refund_amount"))
@@ -34,9 +34,9 @@ def test_a_single_cent_is_noticed(store: OrderStore, week: Week, cents: str) -> 
     build_tables(week, store, LOG)
     wrong["checks"][0]["selections"][0]["preDiscountPrice"] += Decimal(cents)
     manifest = store_week(store, week, {"here": encode(order(), wrong)})
-    found = totals_reconcile(week, inspection_of(week, manifest, store), store)
+    found = totals_reconcile(week, manifest, inspection_of(week, manifest, store), store)
     assert not found.passed
-    assert "here: orders.net_sales is 20.0000, raw" in found.description
+    assert "Place here (here): orders.net_sales is 20.0000, raw" in found.description
 
 
 def test_odd_shapes_and_noise_in_the_digits_reconcile(store: OrderStore, week: Week) -> None:
@@ -50,13 +50,13 @@ def test_odd_shapes_and_noise_in_the_digits_reconcile(store: OrderStore, week: W
     ]
     manifest = store_week(store, week, {"here": encode(*odd)})
     build_tables(week, store, LOG)
-    found = totals_reconcile(week, inspection_of(week, manifest, store), store)
+    found = totals_reconcile(week, manifest, inspection_of(week, manifest, store), store)
     assert found.passed, found.description
 
 
 def test_a_table_that_was_not_made_is_named(store: OrderStore, week: Week) -> None:
     manifest = store_week(store, week, {"here": encode(order())})
-    found = totals_reconcile(week, inspection_of(week, manifest, store), store)
+    found = totals_reconcile(week, manifest, inspection_of(week, manifest, store), store)
     assert "the table orders was not made" in found.description
 
 

@@ -64,6 +64,14 @@ def test_each_restaurant_is_measured_by_itself() -> None:
     assert found.figures == {"unusual_restaurants": 1, "compared_restaurants": 2}
 
 
+def test_a_restaurant_that_usually_trades_and_was_not_asked_for_is_missed() -> None:
+    earlier = [manifest(here=300, closed=50), manifest(here=300, closed=60), manifest(here=300, closed=55)]
+    found = volume_as_usual(manifest(here=310), earlier)
+    assert (found.passed, found.figures["compared_restaurants"]) == (False, 1)
+    assert "closed: not asked for, usually 55 orders" in found.description
+    assert volume_as_usual(manifest(here=310), earlier[:2]).passed
+
+
 def test_guests_are_missed_on_takeout_and_delivery_only_and_not_among_a_handful() -> None:
     assert not guests_scope_present(inspection(DELIVERY=Reach(6, 0, 0), Online=Reach(6, 0, 0))).passed
     assert guests_scope_present(inspection(DELIVERY=Reach(9, 0, 0))).passed
