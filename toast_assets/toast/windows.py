@@ -21,7 +21,7 @@ from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
 
 # How often a window is asked again, or walked again, before it counts as one that cannot be proved.
 _MOST_ROUNDS = 12
-_MOST_WALKS = 40
+_MOST_WALKS = 60
 # Nothing at all, in a whole week or where orders were seen or expected, is hardly ever true: that many more replies
 # have to say so.
 _ALIKE_WHERE_NONE_IS_ODD = 3
@@ -96,7 +96,7 @@ class _Reader:
             if page.may_have_more:
                 overfull = await self._overfull(window, page)
                 if overfull is None:
-                    return self._proved(window, await self._walk_until_agreed(window), Evidence.WALKS_AGREED)
+                    return await self._walk_until_agreed(window)
                 # What stands on an overfull page exists: the parts have to show it, too.
                 self._witnesses |= {order.guid: order.modified_ms for order in overfull}
                 return overfull
@@ -137,7 +137,7 @@ class _Reader:
         self._witnesses = {guid: time for guid, time in self._witnesses.items() if time >= window.end}
         return ProvedWindow(window, _newest_sorted(orders), evidence, requests)
 
-    async def _walk_until_agreed(self, window: Window) -> list[RawOrder]:
+    async def _walk_until_agreed(self, window: Window) -> ProvedWindow:
         """All orders of a window that takes several pages.
 
         The last page of a walk tells how many orders there are at that moment: as many as the walk has rows. From then
@@ -147,7 +147,10 @@ class _Reader:
         marks: list[_Mark] = []
         rows_before: int | None = None
         for _ in range(_MOST_WALKS):
+            requests = self._requests
             walk = await self._walk(window)
+            if walk and self._requests == requests + 1:
+                return self._proved(window, walk, Evidence.ONE_REPLY)
             if walk is None:
                 rows_before = None
                 continue
@@ -157,7 +160,7 @@ class _Reader:
             marks = [mark for mark in marks if mark.holds(rows)]
             for mark in marks:
                 if len(mark.seen) == mark.orders:
-                    return list(mark.seen.values())
+                    return self._proved(window, [*mark.seen.values()], Evidence.WALKS_AGREED)
             marks.append(_Mark(rows, rows if rows_before is None else rows_before, orders.keys()))
             rows_before = rows
         raise _contradiction(window, "holds more than one page, and its pages never came twice alike")
