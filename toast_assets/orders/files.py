@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,6 +38,7 @@ RAW_SCHEMA = pa.schema(
 # Bounds the memory of each restaurant that is pulled or read; large enough to compress well.
 _ROW_GROUP_BYTES = 4_000_000
 _ROW_GROUP_ROWS = 5_000
+_CHUNK_BYTES = 1 << 18
 # The entry of the file's footer that says how the orders were pulled.
 _NOTE = b"toast_assets.pull"
 
@@ -53,7 +55,10 @@ class RawFileWriter:
 
     def __init__(self, path: Path, restaurant_guid: str) -> None:
         self._restaurant_guid = restaurant_guid
-        self._file = pq.ParquetWriter(path, RAW_SCHEMA, compression="zstd", compression_level=1)
+        # Nothing but the restaurant repeats itself, so a dictionary of the rest would be built in vain.
+        self._file = pq.ParquetWriter(
+            path, RAW_SCHEMA, compression="zstd", compression_level=1, use_dictionary=["restaurant_guid"]
+        )
         self._batch: list[RawOrder] = []
         self._batch_bytes = 0
         self._hash = hashlib.sha256()
@@ -90,9 +95,8 @@ class RawFileWriter:
     def _flush(self) -> None:
         if not self._batch:
             return
-        for order in self._batch:
-            self._hash.update(with_restaurant(order.body, self._restaurant_guid))
-            self._hash.update(b"\n")
+        for bodies in in_chunks(with_restaurant(order.body, self._restaurant_guid) for order in self._batch):
+            self._hash.update(b"\n".join(bodies) + b"\n")
         self._file.write_table(_to_arrow(self._batch, self._restaurant_guid))
         self.orders += len(self._batch)
         self.bytes += self._batch_bytes
@@ -108,13 +112,19 @@ def _to_arrow(orders: list[RawOrder], restaurant_guid: str) -> pa.Table:
         [order.deleted for order in orders],
         [order.voided for order in orders],
         pa.array([order.pulled_ms for order in orders], pa.int64()).cast(RAW_SCHEMA.field("pulled_at").type),
-        [order.body for order in orders],
+        _binary([order.body for order in orders]),
     ]
     arrays = [
         column if isinstance(column, pa.Array) else pa.array(column, field.type)
         for column, field in zip(columns, RAW_SCHEMA, strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=RAW_SCHEMA)
+
+
+def _binary(bodies: list[bytes]) -> pa.Array:
+    # Put together in one go: growing by appending copies the bytes several times.
+    ends = array("i", accumulate(map(len, bodies), initial=0))
+    return pa.Array.from_buffers(pa.binary(), len(bodies), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(bodies))])
 
 
 def read_raw(path: Path) -> Iterator[RawOrder]:
@@ -133,6 +143,27 @@ def read_raw(path: Path) -> Iterator[RawOrder]:
             )
             for row in zip(*columns, strict=True):
                 yield RawOrder(*row)
+
+
+def read_bodies(path: Path) -> Iterator[bytes]:
+    """Only the JSON of the orders of a raw file, in its order, one row group in memory at a time."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            yield from file.read_row_group(group, columns=["order_json"])["order_json"].to_pylist()
+
+
+def in_chunks(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Bodies by the quarter megabyte: single orders are too small to be hashed or compressed one by one."""
+    chunk: list[bytes] = []
+    size = 0
+    for body in bodies:
+        chunk.append(body)
+        size += len(body)
+        if size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def check_raw(path: Path) -> None:

@@ -63,9 +63,7 @@ def cut_orders(array: bytes, *, restaurant_guid: str, pulled_ms: int) -> list[Ra
             or it says that it belongs to another restaurant.
     """
     try:
-        str(array, "utf-8")
-        elements = _decode_array(array)
-        return [_cut(bytes(element), restaurant_guid, pulled_ms) for element in elements]
+        return [_cut(bytes(element), restaurant_guid, pulled_ms) for element in _decode_array(array)]
     except UnicodeDecodeError:
         raise MalformedOrderError("the body is not UTF-8") from None
     except msgspec.ValidationError as error:
@@ -75,6 +73,9 @@ def cut_orders(array: bytes, *, restaurant_guid: str, pulled_ms: int) -> list[Ra
 
 
 def _cut(body: bytes, restaurant_guid: str, pulled_ms: int) -> RawOrder:
+    # The decoder skips over what it does not keep, and does not look whether that is UTF-8. ASCII is told at once.
+    if not body.isascii():
+        str(body, "utf-8")
     head = _decode_head(body)
     if not head.guid:
         # Two such orders would count as one.

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,13 @@ import msgspec
 from isal import igzip
 
 from toast_assets.errors import ExportError
-from toast_assets.orders.files import UnreadableFileError, check_raw, read_raw
+from toast_assets.orders.files import UnreadableFileError, check_raw, in_chunks, read_bodies
 from toast_assets.orders.raw import with_restaurant
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, iso_ms
 
 _COMPRESSION = 2
-_CHUNK_BYTES = 1 << 18
 # Compressing and uploading overlap; more would only cost memory.
 _AT_ONCE = 2
 
@@ -157,26 +156,12 @@ def _write_envelope(file: BinaryIO, raw: Path, guid: str, metadata: ExportMetada
     orders, digest = 0, hashlib.sha256()
     with cast(BinaryIO, igzip.IGzipFile("", "wb", _COMPRESSION, file, mtime=0)) as member:  # type: ignore[no-untyped-call]
         member.write(b'{"orders":[')
-        for bodies in _chunks(with_restaurant(order.body, guid) for order in read_raw(raw)):
+        for bodies in in_chunks(with_restaurant(body, guid) for body in read_bodies(raw)):
             member.write((b",\n" if orders else b"\n") + b",\n".join(bodies))
             digest.update(b"\n".join(bodies) + b"\n")
             orders += len(bodies)
         member.write(b'\n],"metadata":' + msgspec.json.encode(metadata) + b"}\n")
     return orders, digest.hexdigest()
-
-
-def _chunks(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Bodies by the quarter megabyte: single orders are too small to be handed on one by one."""
-    chunk: list[bytes] = []
-    size = 0
-    for body in bodies:
-        chunk.append(body)
-        size += len(body)
-        if size >= _CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
 
 
 def _not_all_exported(week: Week, problems: Sequence[ExportError]) -> ExportError:
