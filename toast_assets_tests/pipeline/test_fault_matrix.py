@@ -221,8 +221,14 @@ class Run:
             self.scenario.name, ended, orders, requests, calls["retries"], calls["throttled"], self.waited
         )
 
+    def check_fired(self) -> None:
+        """What was to go wrong went wrong: a scenario that does not happen proves nothing."""
+        assert [fault for fault in self.sandbox.faults.described() if not fault["fired"]] == []
+
     def check_edited(self) -> None:
         """Everything that stayed is stored in its only version; what was edited may be stored as it was before."""
+        now = {guid: true_versions(self.sandbox, self.week, guid) for guid in self.sandbox.restaurant_guids}
+        assert now != self.before
         for guid in self.sandbox.restaurant_guids:
             stored = stored_versions(self.store, self.week, guid)
             assert true_versions(self.sandbox, self.week, guid).items() <= stored.items()
@@ -265,12 +271,14 @@ async def test_a_fault_ends_complete_or_named(
     if scenario.stops:
         with pytest.raises(ToastAssetsError, match=re.compile(scenario.stops, re.DOTALL)):
             await run.pull()
+        run.check_fired()
         assert bucket_content(sandbox) == {}
         table.rows.append(run.row("stopped, cause named, nothing stored"))
         return
     await run.pull()
     if scenario.second_run:
         await run.pull()
+    run.check_fired()
     export(sandbox, week)
     if scenario.failing:
         run.check_partial()

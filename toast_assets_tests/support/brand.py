@@ -103,10 +103,11 @@ class Brand:
             sleep=time.sleep,
             now=lambda: self.now / 1000,
             clock=time.clock,
-            transport=httpx.MockTransport(self._answer),
+            transport=httpx.MockTransport(self.answer),
         )
 
-    async def _answer(self, request: httpx.Request) -> httpx.Response:
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        """Toast's answer to one request."""
         if request.url.path == LOGIN_PATH:
             return login_reply()
         restaurant = request.headers[RESTAURANT_HEADER]

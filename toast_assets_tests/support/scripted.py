@@ -59,9 +59,14 @@ class ScriptedToast:
         return answers.get(path, self.others)(number)
 
     def client(
-        self, changes: dict[str, str] | None = None, *, retry: RetryPolicy | None = None, spacing: float = 0.0
+        self,
+        changes: dict[str, str] | None = None,
+        *,
+        retry: RetryPolicy | None = None,
+        spacing: float = 0.0,
+        transport: httpx.MockTransport | None = None,
     ) -> ToastClient:
-        """A client of this Toast in virtual time; ``changes`` are environment variables."""
+        """A client of this Toast, or another ``transport``, in virtual time; ``changes`` are environment variables."""
         environment = {
             "TOAST_API_URL": "https://toast.test",
             "TOAST_CLIENT_ID": "client",
@@ -69,7 +74,7 @@ class ScriptedToast:
             "TOAST_RESTAURANT_GUID": "one",
         }
         clocks: dict[str, Any] = {"now": virtual_now, "clock": virtual_clock}
-        transport = httpx.MockTransport(self)
+        transport = transport or httpx.MockTransport(self)
         settings = ToastSettings.parse(environment | (changes or {}))
         return ToastClient(settings, spacing_seconds=spacing, retry=retry, transport=transport, **clocks)
 

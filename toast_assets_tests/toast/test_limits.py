@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from itertools import pairwise
 from random import Random
 
 import httpx
 import pytest
 
-from toast_assets.toast.client import ToastClient
+from toast_assets.toast.client import ORDERS_PATH, RESTAURANT_HEADER, ToastClient
+from toast_assets.toast.density import Density
 from toast_assets.toast.limits import Pace, admit, concerns_everyone, exhausted_for, seconds_to_wait
 from toast_assets.toast.page import Window
+from toast_assets.toast.windows import read_week
+from toast_assets_tests.support.brand import Brand
 from toast_assets_tests.support.scripted import ScriptedToast
+from toast_assets_tests.support.simulated import HOUR_MS, WEEK, realistic_times
 from toast_assets_tests.support.virtual_time import START, run_virtual, virtual_clock, virtual_now
 
 WINDOW = Window(1_757_908_800_000, 1_757_908_900_000)
@@ -62,6 +67,42 @@ def test_with_a_fast_toast_the_pace_is_nearly_the_limit() -> None:
     run_virtual(main())
     times = toast.times()
     assert (len(times) - 1) / (times[-1] - times[0]) >= 0.95 * 5
+
+
+def test_three_restaurants_are_pulled_at_nearly_the_limit_and_without_a_429() -> None:
+    """2,000 orders each, 150 ms a call, and a Toast that counts strictly in fixed slices of a second."""
+    guids, rng = ("one", "two", "three"), Random(1)
+    brand = Brand(guids, WEEK.end + HOUR_MS)
+    for number, guid in enumerate(guids):
+        brand.sell(guid, realistic_times(2000, number))
+    arrivals: dict[str, list[float]] = {guid: [] for guid in guids}
+    found: Counter[str] = Counter()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.065 + rng.random() / 50)
+        if request.url.path == ORDERS_PATH:
+            times = arrivals[request.headers[RESTAURANT_HEADER]]
+            times.append(virtual_now())
+            if sum(int(at) == int(times[-1]) for at in times) > 5:
+                return limited()
+        await asyncio.sleep(0.065 + rng.random() / 50)
+        return await brand.answer(request)
+
+    async def pull(client: ToastClient, guid: str) -> None:
+        fetch = partial(client.orders_page, guid)
+        async for proved in read_week(fetch, WEEK, Density(WEEK)):
+            found[guid] += len(proved.orders)
+
+    async def main() -> int:
+        async with ScriptedToast().client(transport=httpx.MockTransport(answer)) as client:
+            await asyncio.gather(*(pull(client, guid) for guid in guids))
+            return sum(stats.throttled for stats in client.stats.values())
+
+    assert run_virtual(main()) == 0
+    assert found == dict.fromkeys(guids, 2000)
+    for times in arrivals.values():
+        assert len(times) <= 1.5 * 20 + 10
+        assert (len(times) - 1) / (times[-1] - times[0]) >= 0.95 * 5
 
 
 def test_holds_in_between_do_not_lead_to_bursts() -> None:
