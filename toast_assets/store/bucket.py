@@ -72,6 +72,7 @@ class Bucket:
         self._client = client
         self._encryption = encryption.properties if encryption else {}
         self.name = name
+        self._bare_etags = False
         if problem := plain_http_problem(client.meta.endpoint_url):
             raise StoreError(f"S3's endpoint {problem}.", hint="Check AWS_ENDPOINT_URL_S3.")
 
@@ -141,8 +142,22 @@ class Bucket:
             StoreError: the bucket is missing or forbidden.
         """
         properties |= self._encryption
-        if replaces is not None:
-            properties |= {"IfMatch": replaces.etag} if replaces.etag else {"IfNoneMatch": "*"}
+        if replaces is None:
+            return self._put(key, body, properties)
+        if replaces.etag is None:
+            return self._put(key, body, properties | {"IfNoneMatch": "*"})
+        bare = replaces.etag.strip('"')
+        try:
+            return self._put(key, body, properties | {"IfMatch": bare if self._bare_etags else replaces.etag})
+        except StoreConflictError:
+            if self._bare_etags or bare == replaces.etag or self._version(key) != replaces:
+                raise
+        # The object is what it was, so it was not the object that did not match: Ceph's gateway and services built on
+        # it compare the quotes, too. Still a condition, so a writer who comes in between is seen.
+        self._bare_etags = True
+        return self._put(key, body, properties | {"IfMatch": bare})
+
+    def _put(self, key: str, body: bytes | Path, properties: Mapping[str, Any]) -> Version:
         with self._errors("s3:PutObject", key):
             if isinstance(body, bytes):
                 reply = self._client.put_object(Bucket=self.name, Key=key, Body=body, **properties)
@@ -150,6 +165,13 @@ class Bucket:
                 with body.open("rb") as file:
                     reply = self._client.put_object(Bucket=self.name, Key=key, Body=file, **properties)
         return Version(reply["ETag"])
+
+    def _version(self, key: str) -> Version:
+        try:
+            with self._errors("s3:GetObject", key):
+                return Version(self._client.head_object(Bucket=self.name, Key=key)["ETag"])
+        except _MissingObjectError:
+            return ABSENT
 
     def delete(self, key: str) -> None:
         """Remove the object; it is no error where there is none."""

@@ -12,7 +12,7 @@ from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Version
 from toast_assets_tests.support.clients import s3_client
-from toast_assets_tests.support.s3_faults import before, refuse
+from toast_assets_tests.support.s3_faults import after, before, refuse, refuse_quoted_etags
 
 
 @pytest.fixture
@@ -66,6 +66,32 @@ def test_a_write_that_replaces_a_version_fails_where_there_is_nothing_any_more(b
     with pytest.raises(StoreError):
         bucket.write("key", b"2", replaces=version)
     assert bucket.read("key") is None
+
+
+def test_a_server_that_compares_the_quotes_of_an_etag_too_is_understood(sandbox: Sandbox) -> None:
+    client = s3_client(sandbox)
+    refused = refuse_quoted_etags(client)
+    bucket = Bucket(client, sandbox.bucket)
+    first = bucket.write("key", b"1")
+    second = bucket.write("key", b"2", replaces=first)
+    third = bucket.write("key", b"3", replaces=second)
+    assert bucket.read("key") == (b"3", third)
+    assert len(refused) == 1
+    with pytest.raises(StoreConflictError):
+        bucket.write("key", b"4", replaces=first)
+
+
+def test_a_writer_who_comes_in_between_is_seen_whatever_the_server_compares(sandbox: Sandbox) -> None:
+    client, other = s3_client(sandbox), Bucket(s3_client(sandbox), sandbox.bucket)
+    refuse_quoted_etags(client)
+    bucket = Bucket(client, sandbox.bucket)
+    first = bucket.write("key", b"1")
+    after(client, "HeadObject", lambda _: other.write("key", b"theirs"))
+    with pytest.raises(StoreConflictError):
+        bucket.write("key", b"2", replaces=first)
+    assert bucket.read("key") == other.read("key")
+    body, _ = bucket.read("key") or (b"", None)
+    assert body == b"theirs"
 
 
 def test_keys_are_listed_over_several_pages(sandbox: Sandbox, bucket: Bucket) -> None:

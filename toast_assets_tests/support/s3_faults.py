@@ -39,6 +39,23 @@ def refuse(client: S3Client, operation: str, status: int, code: str, *, times: i
     return refused
 
 
+def refuse_quoted_etags(client: S3Client) -> list[str]:
+    """The server takes the quotes of an ``If-Match`` for a part of the ETag, as Ceph's gateway does; gives the URLs
+    refused."""
+    refused: list[str] = []
+
+    def answer(request: Any, **_: Any) -> Any:
+        condition = request.headers.get("If-Match", "")
+        if not (condition if isinstance(condition, str) else condition.decode()).startswith('"'):
+            return None
+        refused.append(request.url)
+        headers: Any = HeadersDict({"Content-Type": "application/xml"})
+        return AWSResponse(request.url, 412, headers, _Body(_BODY.format(code="PreconditionFailed").encode()))
+
+    client.meta.events.register("before-send.s3.PutObject", answer)
+    return refused
+
+
 def before(client: S3Client, operation: str, action: Callable[[int], object]) -> None:
     """Calls ``action`` with the number of the request before each request of ``operation`` leaves."""
     count = 0
