@@ -1,0 +1,179 @@
+"""One side of a comparison, run in a process of its own: ``python -m benchmarks.sides SIDE URL FOLDER RESTAURANTS``.
+
+Each side writes one line of JSON: what it did, and how long that took from after its imports to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.weeks import WEEK
+
+BUCKET = "benchmark"
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """Orders or records, seconds by the clock, of processor time (all threads), and of those spent on the network
+    where they can be told apart; calls made."""
+
+    count: int
+    seconds: float
+    cpu_seconds: float
+    network_seconds: float | None = None
+    requests: int = 0
+    throttled: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """Where the server is, a folder for files, and the restaurants."""
+
+    url: str
+    folder: Path
+    restaurants: Sequence[str]
+
+
+def environment(url: str, restaurants: Sequence[str], **others: str) -> dict[str, str]:
+    """The variables of a run against the server at ``url``, without any limit of its own."""
+    return {
+        **os.environ,
+        "TOAST_API_URL": url,
+        "TOAST_CLIENT_ID": "benchmark",
+        "TOAST_CLIENT_SECRET": "benchmark",
+        "TOAST_RESTAURANT_GUID": ",".join(restaurants),
+        "TOAST_REQUESTS_PER_SECOND": "100000",
+        "TOAST_HISTORICAL_SPACING_SECONDS": "0",
+        "S3_BUCKET_NAME": BUCKET,
+        "AWS_ENDPOINT_URL_S3": url,
+        "AWS_ACCESS_KEY_ID": "benchmark",
+        "AWS_SECRET_ACCESS_KEY": "benchmark",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AMPERITY_API_URL": url,
+        "AMPERITY_TENANT_ID": "benchmark",
+        "AMPERITY_API_KEY": "benchmark",
+        "AMPERITY_STREAM_ID": "is-benchmark",
+        "AMPERITY_REQUESTS_PER_SECOND": "100000",
+        **others,
+    }
+
+
+def pull_and_export(task: Task) -> Outcome:
+    """This package's pull and export, without Dagster."""
+    return _pull(task, export=True)
+
+
+def pull(task: Task) -> Outcome:
+    """This package's pull alone."""
+    return _pull(task, export=False)
+
+
+def _pull(_: Task, *, export: bool) -> Outcome:
+    from toast_assets.pipeline.export import export_week
+    from toast_assets.pipeline.pull import PullReport, WeekPull
+    from toast_assets.settings import ToastSettings
+    from toast_assets.store.order_store import OrderStore
+    from toast_assets.toast.client import ToastClient
+
+    clock = _Clock()
+    settings = ToastSettings.parse({name: value for name, value in os.environ.items() if name.startswith("TOAST_")})
+    store = OrderStore.from_environment()
+
+    async def run() -> PullReport:
+        async with ToastClient(settings) as client:
+            return await WeekPull(WEEK, client, store).run()
+
+    report = asyncio.run(run())
+    if export:
+        export_week(WEEK, store, logging.getLogger(__name__))
+    calls = [restaurant.calls for restaurant in report.restaurants]
+    return clock.outcome(
+        sum(restaurant.orders for restaurant in report.restaurants),
+        requests=sum(one.requests for one in calls),
+        throttled=sum(one.throttled for one in calls),
+    )
+
+
+def deliver(_: Task) -> Outcome:
+    """This package's delivery of a week that is stored and exported."""
+    from toast_assets.amperity.client import AmperityClient
+    from toast_assets.pipeline.deliver import DeliveryReport, WeekDelivery
+    from toast_assets.settings import AmperitySettings
+    from toast_assets.store.order_store import OrderStore
+
+    clock = _Clock()
+    settings = AmperitySettings.parse({name: value for name, value in os.environ.items() if name.startswith("AMPER")})
+    store = OrderStore.from_environment()
+
+    async def run() -> DeliveryReport:
+        async with AmperityClient(settings) as client:
+            return await WeekDelivery(WEEK, client, store).run()
+
+    report = asyncio.run(run())
+    return clock.outcome(report.accepted, requests=report.calls.requests, throttled=report.calls.throttled)
+
+
+def guide(task: Task) -> Outcome:
+    """The guide's algorithm."""
+    from benchmarks.guide import GuidePull
+
+    clock = _Clock()
+    run = GuidePull(task.url, BUCKET)
+    orders = sum(run.run(guid) for guid in task.restaurants)
+    return clock.outcome(orders, network_seconds=run.network_seconds)
+
+
+def dlt(task: Task) -> Outcome:
+    """dlt's rest_api source into gzipped JSONL files."""
+    from benchmarks.dlt_pull import run_dlt
+
+    clock = _Clock()
+    return clock.outcome(run_dlt(task.url, task.folder, task.restaurants))
+
+
+SIDES: dict[str, Callable[[Task], Outcome]] = {
+    "pull": pull,
+    "pull-and-export": pull_and_export,
+    "deliver": deliver,
+    "guide": guide,
+    "dlt": dlt,
+}
+
+
+class _Clock:
+    """From here to the outcome."""
+
+    def __init__(self) -> None:
+        self._began, self._cpu_began = time.perf_counter(), time.process_time()
+
+    def outcome(
+        self, count: int, *, network_seconds: float | None = None, requests: int = 0, throttled: int = 0
+    ) -> Outcome:
+        """What was done since."""
+        return Outcome(
+            count=count,
+            seconds=time.perf_counter() - self._began,
+            cpu_seconds=time.process_time() - self._cpu_began,
+            network_seconds=network_seconds,
+            requests=requests,
+            throttled=throttled,
+        )
+
+
+def main() -> None:
+    """Run the side that the command line names."""
+    name, url, folder, restaurants = sys.argv[1:]
+    outcome = SIDES[name](Task(url, Path(folder), restaurants.split(",")))
+    sys.stdout.write("\n" + msgspec.json.encode(outcome).decode() + "\n")
+
+
+if __name__ == "__main__":
+    main()
