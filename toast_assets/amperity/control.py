@@ -71,6 +71,7 @@ class _Job(msgspec.Struct):
 
 class _Jobs(msgspec.Struct):
     data: tuple[_Job, ...] = ()
+    next_token: str | None = None
 
 
 class ControlPlane:
@@ -100,8 +101,13 @@ class ControlPlane:
             AmperityError: as ``start``.
         """
         parameters = {"created_from": iso_ms(started), "created_to": iso_ms(now)}
-        jobs = _decode(await self._call("GET", "/ingest/jobs", params=parameters), _Jobs, "/ingest/jobs").data
-        return Load(tuple(table for job in jobs if job.workflow_id == run_id for table in job.tables))
+        tables: list[TableLoad] = []
+        while True:
+            jobs = _decode(await self._call("GET", "/ingest/jobs", params=parameters), _Jobs, "/ingest/jobs")
+            tables += [table for job in jobs.data if job.workflow_id == run_id for table in job.tables]
+            if not jobs.next_token:
+                return Load(tuple(tables))
+            parameters = parameters | {"next_token": jobs.next_token}
 
     async def _call(self, method: str, path: str, **arguments: Any) -> bytes:
         headers = {

@@ -2,6 +2,11 @@
 
 Without a workflow to start there is nothing to send: the couriers come on their own schedule. With one it is started
 and followed, and only what its ingest jobs report counts as loaded.
+
+Amperity has no idempotency key for a start, so the wish to start is in the ledger before Amperity hears of it. A wish
+without an answer – a crash in between, a connection that broke – means that nobody knows whether a run was started.
+Then it is started again, and said so: files are loaded by upsert, so a second load costs time and changes no row, while
+none at all would leave the week out.
 """
 
 from __future__ import annotations
@@ -9,33 +14,48 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.control import ControlPlane, Load, TableLoad
-from toast_assets.amperity.ledger import LedgerEntry, State, decode_ledger, encode_ledger, fold, to_table
+from toast_assets.amperity.ledger import LedgerEntry, State, encode_ledger, fold, to_table
 from toast_assets.amperity.records import RecordKey
-from toast_assets.errors import AmperityError
+from toast_assets.errors import AmperityError, AmperityRefusedError
 from toast_assets.pipeline.feeds import feeds_version
+from toast_assets.pipeline.ledger_files import read_ledger
 from toast_assets.retry import Sleep
-from toast_assets.store.order_store import OrderStore
+from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.week import Week, epoch_ms
 
 METHOD = "s3_pull"
 _POLL_SECONDS = 15.0
 _RUN = "workflow run "
+_ASKED = "asked to start, no answer yet"
 
 
 @dataclass(frozen=True)
 class WorkflowReport:
-    """What became of a week's feed files: ``state`` is None where no workflow is configured."""
+    """What became of a week's feed files: ``state`` is None where no workflow is configured. ``starts`` are the calls
+    that this version of the files took so far; ``doubtful`` tells that one of them was never answered."""
 
     version: str
     state: State | None
     run_id: str | None = None
     started: bool = False
     tables: tuple[TableLoad, ...] = ()
+    starts: int = 0
+    doubtful: bool = False
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the ledger says of a version: ``run_id`` is None where the start was never answered."""
+
+    state: State
+    run_id: str | None
+    asked_ms: int
+    starts: int
 
 
 @dataclass
@@ -63,19 +83,41 @@ class WeekLoad:
         if config_id is None or self.dry_run:
             return WorkflowReport(version, None)
         key = RecordKey(METHOD, config_id, "", self.week.key, version)
-        state, run_id, asked_ms = await asyncio.to_thread(self._known, key)
-        if state == "loaded":
-            return WorkflowReport(version, state, run_id)
+        known = await asyncio.to_thread(self._known, key)
+        if known is not None and known.state == "loaded":
+            return WorkflowReport(version, known.state, known.run_id, starts=known.starts)
         control = ControlPlane(self.amperity)
-        started = run_id is None
-        if run_id is None:
-            asked_ms = epoch_ms(self.now())
-            day = self.week.end.date()
+        doubtful = known is not None and known.state == "pending" and known.run_id is None
+        if known is not None and known.state == "pending" and known.run_id is not None:
+            return await self._settle(control, key, known, WorkflowReport(version, "pending"))
+        known = await self._start(control, config_id, key, known, doubtful=doubtful)
+        return await self._settle(
+            control, key, known, WorkflowReport(version, "pending", started=True, doubtful=doubtful)
+        )
+
+    async def _start(
+        self, control: ControlPlane, config_id: str, key: RecordKey, known: _Known | None, *, doubtful: bool
+    ) -> _Known:
+        if doubtful:
+            self.log.warning(
+                "An earlier delivery asked to start %s for week %s and never got an answer, so it may be running"
+                " already. It is started again: files are loaded by upsert, a second load changes no row.",
+                config_id,
+                self.week.key,
+            )
+        asking = _Known("pending", None, epoch_ms(self.now()), (known.starts if known else 0) + 1)
+        await self._note(key, asking)
+        day = self.week.end.date()
+        try:
             run_id = await control.start(config_id, day, day + timedelta(days=1))
-            await self._note(key, "pending", run_id, asked_ms)
-            self.log.info("Started %s for the feeds of week %s.", config_id, self.week.key)
-        load = await self._follow(control, run_id, datetime.fromtimestamp(asked_ms / 1000, UTC))
-        return await self._settle(key, run_id, asked_ms, load, started=started)
+        except AmperityRefusedError:
+            # Refused for good: there is no run, and no doubt about it.
+            await self._note(key, replace(asking, state="rejected"))
+            raise
+        started = replace(asking, run_id=run_id)
+        await self._note(key, started)
+        self.log.info("Started %s for the feeds of week %s: run %s.", config_id, self.week.key, run_id)
+        return started
 
     async def _follow(self, control: ControlPlane, run_id: str, started: datetime) -> Load:
         """Ask until the jobs are over, or the time is up."""
@@ -89,13 +131,17 @@ class WeekLoad:
             await self.sleep(_POLL_SECONDS)
         return load
 
-    async def _settle(self, key: RecordKey, run_id: str, asked_ms: int, load: Load, *, started: bool) -> WorkflowReport:
+    async def _settle(
+        self, control: ControlPlane, key: RecordKey, known: _Known, report: WorkflowReport
+    ) -> WorkflowReport:
+        run_id = known.run_id or ""
+        load = await self._follow(control, run_id, datetime.fromtimestamp(known.asked_ms / 1000, UTC))
         if load.loaded:
-            await self._note(key, "loaded", run_id, asked_ms)
-            return WorkflowReport(key.version, "loaded", run_id, started, load.tables)
+            await self._note(key, replace(known, state="loaded"))
+            return replace(report, state="loaded", run_id=run_id, tables=load.tables, starts=known.starts)
         if load.ended:
             # The next materialization starts it again.
-            await self._note(key, "rejected", run_id, asked_ms)
+            await self._note(key, replace(known, state="rejected"))
             states = ", ".join(f"{table.table_name}: {table.state}" for table in load.tables)
             raise AmperityError(
                 f"Amperity's workflow run {run_id} did not load everything ({states}).",
@@ -107,24 +153,25 @@ class WeekLoad:
             hint="Materialize amperity_delivery again to follow it (AMPERITY_WORKFLOW_TIMEOUT_SECONDS).",
         )
 
-    def _known(self, key: RecordKey) -> tuple[State | None, str | None, int]:
-        """State, run and start (milliseconds) of this version, as the ledger has them."""
-        found = self.store.bucket.read(self.store.layout.workflow_ledger(self.week))
+    def _known(self, key: RecordKey) -> _Known | None:
+        """What the ledger has of this version."""
+        ledger = read_ledger(self.store.bucket, self.store.layout.workflow_ledger(self.week))
         # Ingest jobs can be asked for seven days at most; what is older and still open is started anew.
         oldest = self.now() - timedelta(days=6)
-        for row in decode_ledger(found[0]).to_pylist() if found else ():
-            gone = row["state"] == "rejected" or (row["state"] == "pending" and row["updated_at"] < oldest)
-            if row["request_id"] == key.request_id and not gone:
-                run_id = str(row["reason"] or "").removeprefix(_RUN)
-                return row["state"], run_id or None, epoch_ms(row["updated_at"])
-        return None, None, 0
+        for row in ledger.to_pylist() if ledger is not None else ():
+            if row["request_id"] == key.request_id:
+                run_id = str(row["reason"] or "").removeprefix(_RUN).removeprefix(_ASKED) or None
+                gone = row["state"] == "pending" and run_id is not None and row["updated_at"] < oldest
+                state: State = "rejected" if gone else row["state"]
+                return _Known(state, run_id, epoch_ms(row["updated_at"]), row["attempts"])
+        return None
 
-    async def _note(self, key: RecordKey, state: State, run_id: str, asked_ms: int) -> None:
-        entry = LedgerEntry(key, state, 1, None, _RUN + run_id, asked_ms)
+    async def _note(self, key: RecordKey, known: _Known) -> None:
+        reason = _ASKED if known.run_id is None else _RUN + known.run_id
+        entry = LedgerEntry(key, known.state, known.starts, None, reason, known.asked_ms)
         await asyncio.to_thread(self._save, entry)
 
     def _save(self, entry: LedgerEntry) -> None:
         path = self.store.layout.workflow_ledger(self.week)
-        found = self.store.bucket.read(path)
-        table = fold(decode_ledger(found[0]) if found else None, [to_table([entry])])
-        self.store.bucket.write(path, encode_ledger(table), ContentType="application/vnd.apache.parquet")
+        table = fold(read_ledger(self.store.bucket, path), [to_table([entry])])
+        self.store.bucket.write(path, encode_ledger(table), ContentType=PARQUET)

@@ -15,6 +15,7 @@ from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.ledger import decode_ledger
 from toast_assets.amperity.redaction import Redaction
+from toast_assets.defs.metadata import load_metadata
 from toast_assets.errors import AmperityError, AmperityRefusedError, ExportError
 from toast_assets.pipeline.feeds import FeedsReport, feeds_version, write_feeds
 from toast_assets.pipeline.pull import WeekPull
@@ -190,7 +191,37 @@ class TestWorkflow:
         feeds(week, store)
         with pytest.raises(AmperityRefusedError, match="AMPERITY_API_KEY"):
             await load(sandbox, week, store, AMPERITY_API_KEY="wrong", AMPERITY_CLIENT_ID="", AMPERITY_CLIENT_SECRET="")
-        assert store.bucket.info(store.layout.workflow_ledger(week)) is None
+        assert [row["state"] for row in ledger(store, week)] == ["rejected"]
+        report = await load(sandbox, week, store)
+        assert (report.state, report.starts, report.doubtful) == ("loaded", 2, False)
+        assert len(sandbox.books.amperity.runs) == 1
+
+    async def test_a_start_whose_answer_was_lost_is_an_error_and_the_next_one_says_that_it_starts_again(
+        self, sandbox: Sandbox, store: OrderStore, week: Week, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        feeds(week, store)
+        sandbox.faults.arm("reset_after", "control")
+        with pytest.raises(AmperityError, match="connection to Amperity broke at /api/workflow/runs"):
+            await load(sandbox, week, store)
+        assert len(sandbox.books.amperity.runs) == 1
+        assert [(row["state"], row["reason"]) for row in ledger(store, week)] == [
+            ("pending", "asked to start, no answer yet")
+        ]
+        report = await load(sandbox, week, store)
+        assert (report.state, report.starts, report.doubtful) == ("loaded", 2, True)
+        assert "may be running already" in caplog.text
+        assert load_metadata(report)["workflow_started_again"]
+        assert (await load(sandbox, week, store)).starts == 2
+        assert len(sandbox.books.amperity.runs) == 2
+
+    async def test_the_wish_to_start_is_stored_before_amperity_hears_of_it(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        feeds(week, store)
+        seen: list[list[dict[str, Any]]] = []
+        sandbox.faults.arm("hook", "control", action=lambda _call: seen.append(ledger(store, week)))
+        await load(sandbox, week, store)
+        assert [(row["state"], row["attempts"]) for row in seen[0]] == [("pending", 1)]
 
     async def test_without_a_workflow_the_files_are_left_to_the_couriers(
         self, sandbox: Sandbox, store: OrderStore, week: Week
