@@ -1,0 +1,1 @@
+"""Against real servers: PostgreSQL as Dagster's storage, Ceph as S3."""
