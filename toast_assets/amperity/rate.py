@@ -16,8 +16,9 @@ from toast_assets.retry import Sleep
 
 # Two clocks that are both right still differ a little in what they call a second.
 _DRIFT = 1.002
-# What a loop that was late may catch up on at once, as a share of the limit.
-_CATCH_UP = 0.02
+# What a loop that was late may catch up on at once, as a share of the limit. With a fiftieth, delays that were not made
+# up cost a tenth of the speed. The limit itself is kept by the count of calls, not by this.
+_CATCH_UP = 0.1
 # One overload is answered by many 429s at once; they count as one.
 _REACTION_SECONDS = 1.0
 # Down to what Amperity took lately, but by no more than a quarter at a time nor to less than a thirtieth in all; then

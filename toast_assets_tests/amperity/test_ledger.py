@@ -1,0 +1,65 @@
+"""The ledger as a table: one row per record and method, read by DuckDB and pandas over a week's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from toast_assets.amperity.ledger import LEDGER_SCHEMA, Known, LedgerEntry, State, encode_ledger, fold, to_table
+from toast_assets.amperity.records import RecordKey, modified_of, record_version
+
+
+def entry(guid: str, state: State, *, method: str = "stream", version: str = "1-a", attempts: int = 1) -> LedgerEntry:
+    key = RecordKey(method, "is-x", "place", guid, version, guid if method == "stream" else None)
+    return LedgerEntry(key, state, attempts, 202, None, 1_758_000_000_123)
+
+
+def test_the_newest_row_of_a_record_and_method_stays() -> None:
+    older = to_table([entry("a", "pending"), entry("b", "accepted"), entry("a", "accepted", method="notify")])
+    newer = to_table([entry("a", "accepted", version="2-b", attempts=3)])
+    rows = fold(older, [newer]).to_pylist()
+    found = [(row["method"], row["record_id"], row["state"], row["version"], row["attempts"]) for row in rows]
+    assert found == [
+        ("notify", "a", "accepted", "1-a", 1),
+        ("stream", "a", "accepted", "2-b", 3),
+        ("stream", "b", "accepted", "1-a", 1),
+    ]
+
+
+def test_only_what_arrived_or_is_outdated_is_settled_and_the_others_keep_their_count() -> None:
+    states: tuple[State, ...] = ("pending", "accepted", "loaded", "rejected", "superseded")
+    entries = [entry(state, state, attempts=4) for state in states]
+    known = Known.of(to_table(entries))
+    ids = {one.state: one.key.request_id for one in entries}
+    assert known.settled == {ids["accepted"], ids["loaded"], ids["superseded"]}
+    assert known.attempts == {ids["pending"]: 4, ids["rejected"]: 4}
+
+
+def test_a_request_id_stands_for_one_version_of_one_record_at_one_place() -> None:
+    base = RecordKey("stream", "is-x", "place", "order", "1-a", "order")
+    others = [
+        RecordKey("notify", "is-x", "place", "order", "1-a"),
+        RecordKey("stream", "is-y", "place", "order", "1-a"),
+        RecordKey("stream", "is-x", "other", "order", "1-a"),
+        RecordKey("stream", "is-x", "place", "other", "1-a"),
+        RecordKey("stream", "is-x", "place", "order", "2-a"),
+    ]
+    assert len({base.request_id, *(one.request_id for one in others)}) == 6
+    assert base.request_id == RecordKey("stream", "is-x", "place", "order", "1-a").request_id
+    assert modified_of(record_version(1_758_000_000_123, b"{}")) == 1_758_000_000_123
+
+
+def test_a_weeks_folder_is_one_table_for_duckdb_and_for_pandas(tmp_path: Path) -> None:
+    folder = tmp_path / "deliveries" / "week=2025-09-15"
+    folder.mkdir(parents=True)
+    (folder / "restaurant=a.parquet").write_bytes(encode_ledger(to_table([entry("a", "accepted")])))
+    (folder / "restaurant=b.parquet").write_bytes(encode_ledger(to_table([entry("b", "rejected")])))
+    (folder / "s3_pull.parquet").write_bytes(encode_ledger(to_table([entry("2025-09-15", "loaded", method="s3_pull")])))
+    found = duckdb.read_parquet(str(folder / "*.parquet"))
+    assert found.columns[: len(LEDGER_SCHEMA)] == LEDGER_SCHEMA.names
+    assert sorted(found.select("state").fetchall()) == [("accepted",), ("loaded",), ("rejected",)]
+    frame = pd.concat(map(pd.read_parquet, sorted(folder.glob("*.parquet"))))
+    assert list(frame.columns) == LEDGER_SCHEMA.names
+    assert (len(frame), str(frame["updated_at"].dtype)) == (3, "datetime64[ms, UTC]")
