@@ -51,6 +51,7 @@ def toast_tables(
     for name, table in TABLES.items():
         metadata = table_metadata(table, report, store)
         if name == "orders":
-            metadata |= orders_metadata(report, store, earlier[::-1])
+            # What people look for comes first.
+            metadata = {**orders_metadata(report, store, earlier[::-1]), **metadata}
         version = dg.DataVersion(report.files[name].sha256)
         yield dg.MaterializeResult(asset_key=name, metadata=metadata, data_version=version)

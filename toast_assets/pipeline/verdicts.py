@@ -111,8 +111,12 @@ def modified_times_inside_week(week: Week, manifest: Manifest, found: Inspection
 def no_schema_drift(found: Inspection) -> Verdict:
     """Orders have the fields and enum values that are recorded."""
     rows = [(one.kind, one.path, one.value or "", one.first_order or "") for one in found.drift]
+    new = {path for kind, path, _, _ in rows if kind == "new field"}
+    # What is inside a new field is new with it, and stands in the rows alone.
     problems = [
-        f"{kind} {path}{f' = {value}' if value else ''} (first in order {first})" for kind, path, value, first in rows
+        f"{kind} {path}{f' = {value}' if value else ''} (first in order {first})"
+        for kind, path, value, first in rows
+        if kind != "new field" or path.rpartition(".")[0] not in new
     ]
     kinds = [one.kind for one in found.drift]
     return verdict(

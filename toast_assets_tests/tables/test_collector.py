@@ -6,10 +6,9 @@ import gc
 
 import pytest
 
-from toast_assets.tables import flatten as flatten_module
 from toast_assets.tables.collector import paused
 from toast_assets.tables.flatten import flatten
-from toast_assets.tables.reading import RawOrders
+from toast_assets.tables.reading import RawOrders, read
 from toast_assets_tests.invented import RESTAURANT, encode, order
 
 
@@ -29,13 +28,12 @@ def test_the_collector_runs_again_after_an_error() -> None:
 
 def test_it_stands_still_for_a_batch_and_runs_between_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     running = []
-    read = flatten_module.read
 
     def watched(batch: RawOrders) -> object:
         running.append(gc.isenabled())
         return read(batch)
 
-    monkeypatch.setattr(flatten_module, "read", watched)
+    monkeypatch.setattr("toast_assets.tables.flatten.read", watched)
     for _ in flatten(RawOrders(RESTAURANT, encode(order()), "UTC") for _ in range(2)):
         running.append(gc.isenabled())
     assert running == [False, True, False, True]
