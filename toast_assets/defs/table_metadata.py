@@ -64,11 +64,15 @@ def orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tup
         (
             one.name or one.guid,
             *(one.orders, f"{one.net_sales:,.2f}", one.late, one.requests, f"{one.seconds:.1f}"),
-            f"`{store.bucket.uri(store.layout.raw(report.week, one.guid))}`",
         )
         for one in report.restaurants
     ]
-    heads = ("restaurant", "orders", "net sales", "late changes", "requests", "seconds", "raw orders")
+    heads = ("restaurant", "orders", "net sales", "late changes", "requests", "seconds")
+    keys = (store.layout.raw, store.layout.export)
+    objects = [
+        (one.name or one.guid, *(f"`{store.bucket.uri(key(report.week, one.guid))}`" for key in keys))
+        for one in report.restaurants
+    ]
     metadata = {
         "orders": orders,
         # Dagster plots numbers, and it knows no decimals.
@@ -81,7 +85,7 @@ def orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tup
         "per_restaurant": markdown_table(heads, rows),
         "orders_by_hour": heat_map(report.opened),
         "orders_by_week": volume([*weeks, (report.week.key, orders)]),
-        "export": dg.MetadataValue.url(store.bucket.uri(store.layout.prefix)),
+        "objects": markdown_table(("restaurant", "raw orders", "export"), objects),
         "manifest": dg.MetadataValue.url(store.bucket.uri(store.layout.manifest(report.week))),
     }
     if report.rejections:

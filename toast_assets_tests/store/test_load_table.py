@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import textwrap
 from collections.abc import Iterator
 from datetime import date
@@ -76,6 +77,9 @@ def test_notebooks_find_the_store_by_the_environment(
         OrderStore.from_environment()
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
+
+
 def documented_queries(folder: Path) -> Iterator[str]:
     _, _, text = str(OrderStore.load_table.__doc__).partition("::\n\n")
     block, _, _ = text.partition("Raises:")
@@ -83,15 +87,32 @@ def documented_queries(folder: Path) -> Iterator[str]:
         yield query.replace("s3://BUCKET/toast-orders/", f"{folder}/")
 
 
-def test_the_documented_duckdb_queries_run_as_they_are(tables: OrderStore, tmp_path: Path) -> None:
-    for key in tables.bucket.keys(f"{tables.layout.prefix}tables/"):
-        path = tmp_path / key.removeprefix(tables.layout.prefix)
+def local_copy(store: OrderStore, folder: Path) -> None:
+    """The tables as files, and the week's orders as the current ones."""
+    for key in store.bucket.keys(f"{store.layout.prefix}tables/"):
+        path = folder / key.removeprefix(store.layout.prefix)
         path.parent.mkdir(parents=True)
-        tables.bucket.download(key, path)
-    current = tmp_path / "tables/current_orders/restaurant=here.parquet"
+        store.bucket.download(key, path)
+    current = folder / "tables/current_orders/restaurant=here.parquet"
     current.parent.mkdir()
-    tables.bucket.download(tables.layout.table("orders", "2025-09-15"), current)
+    store.bucket.download(store.layout.table("orders", "2025-09-15"), current)
+
+
+def test_the_documented_duckdb_queries_run_as_they_are(tables: OrderStore, tmp_path: Path) -> None:
+    local_copy(tables, tmp_path)
     connection = duckdb.connect()
     sales, items = (connection.execute(query).fetchall() for query in documented_queries(tmp_path))
     assert sales == [(date(2025, 9, 19), "here", Decimal("12.3000"))]
     assert items == [(date(2025, 9, 15), "Soup of the day", Decimal("2.000000"))]
+
+
+def test_the_queries_of_the_page_on_tables_run_as_they_are(tables: OrderStore, tmp_path: Path) -> None:
+    local_copy(tables, tmp_path)
+    blocks = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    queries = [block.replace("s3://BUCKET/toast-orders/", f"{tmp_path}/") for block in blocks]
+    connection = duckdb.connect()
+    sales, items, payments = (connection.execute(query).fetchall() for query in queries)
+    assert [(row[0], row[1], row[2]) for row in sales] == [(date(2025, 9, 19), "here", Decimal("12.3000"))]
+    assert items == [("Soup of the day", Decimal("2.000000"), Decimal("12.3000"))]
+    assert [row[0] for row in payments] == ["CREDIT"]
+    assert payments[0][1] == tables.load_table("payments", "2025-09-15")["amount"].sum()
