@@ -1,0 +1,135 @@
+"""The export: what readers outside rely on, the same bytes for the same orders, and nothing that does not belong."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import zlib
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from toast_assets.errors import ExportError
+from toast_assets.orders.raw import parse_time_ms
+from toast_assets.sandbox import Sandbox
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week
+from toast_assets_tests.support.pulls import export, manifest_of, pull, read_export, true_versions
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+async def test_the_envelope_is_the_guides_with_all_metadata(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
+    guid = sandbox.restaurant_guids[0]
+    began = datetime.now(UTC)
+    await pull(sandbox, week)
+    export(sandbox, week)
+    found = read_export(store, week, guid)
+    truth = true_versions(sandbox, week, guid)
+    assert list(msgspec.json.decode(found.raw)) == ["orders", "metadata"]
+    assert list(found.metadata) == [
+        *("fetch_date", "start_date", "end_date", "total_orders", "restaurant_guid", "partition", "orders_sha256")
+    ]
+    assert TIME.fullmatch(found.metadata["fetch_date"])
+    assert datetime.fromisoformat(found.metadata["fetch_date"]).timestamp() >= int(began.timestamp())
+    expected = {
+        "start_date": "2025-09-15T04:00:00.000Z",
+        "end_date": "2025-09-22T04:00:00.000Z",
+        "total_orders": len(truth),
+        "restaurant_guid": guid,
+        "partition": "2025-09-15",
+    }
+    assert found.metadata.items() >= expected.items()
+
+
+async def test_the_hash_can_be_checked_from_the_file_alone(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
+    await pull(sandbox, week)
+    export(sandbox, week)
+    for guid in sandbox.restaurant_guids:
+        found = read_export(store, week, guid)
+        envelope = msgspec.json.decode(found.raw, type=dict[str, msgspec.Raw])
+        orders = msgspec.json.decode(envelope["orders"], type=list[msgspec.Raw])
+        lines = b"".join(bytes(order) + b"\n" for order in orders)
+        assert hashlib.sha256(lines).hexdigest() == found.metadata["orders_sha256"]
+
+
+async def test_orders_come_by_time_and_guid_as_toast_sent_them_plus_their_restaurant(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    guid = sandbox.restaurant_guids[0]
+    await pull(sandbox, week)
+    export(sandbox, week)
+    found = read_export(store, week, guid)
+    keys = [(parse_time_ms(order["modifiedDate"]), order["guid"]) for order in found.orders]
+    assert keys == sorted(keys)
+    assert all(order["restaurantGuid"] == guid for order in found.orders)
+    for body in (body for _, body in true_versions(sandbox, week, guid).values()):
+        assert body.rstrip()[:-1] in found.raw, "every digit as it was"
+
+
+async def test_the_object_is_one_gzip_member_and_describes_itself(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    guid = sandbox.restaurant_guids[0]
+    await pull(sandbox, week)
+    report = export(sandbox, week)
+    key = store.layout.export(week, guid)
+    assert key == f"toast-orders/toast-orders_20250922_040000_{guid}.json.gz"
+    reply = store.bucket._client.get_object(Bucket=store.bucket.name, Key=key)
+    body = reply["Body"].read()
+    member = zlib.decompressobj(wbits=31)
+    assert member.decompress(body) == gzip.decompress(body)
+    assert (member.eof, member.unused_data) == (True, b"")
+    assert (reply["ContentType"], reply["ContentEncoding"]) == ("application/json", "gzip")
+    metadata = read_export(store, week, guid).metadata
+    assert reply["Metadata"]["source"] == "toast-orders"
+    assert reply["Metadata"]["timestamp"] == metadata["fetch_date"]
+    assert reply["Metadata"]["total_orders"] == str(metadata["total_orders"])
+    assert [each.bytes for each in report.exports if each.key == key] == [len(body)]
+
+
+async def test_a_restaurant_without_orders_has_an_export_without_orders(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    guid = sandbox.restaurant_guids[0]
+    sandbox.books.toast.set_orders(guid, [])
+    await pull(sandbox, week)
+    export(sandbox, week)
+    found = read_export(store, week, guid)
+    assert (found.orders, found.metadata["total_orders"]) == ([], 0)
+    assert found.metadata["orders_sha256"] == hashlib.sha256(b"").hexdigest()
+
+
+def test_a_week_that_was_never_pulled_is_named(sandbox: Sandbox, week: Week) -> None:
+    with pytest.raises(ExportError, match="2025-09-15 was not pulled yet"):
+        export(sandbox, week)
+
+
+@pytest.mark.parametrize("harm", ["missing", "broken", "another"])
+async def test_raw_orders_that_the_manifest_does_not_describe_are_not_exported_and_the_others_are(
+    sandbox: Sandbox, store: OrderStore, week: Week, harm: str
+) -> None:
+    await pull(sandbox, week)
+    bad, *others = sandbox.restaurant_guids
+    key = store.layout.raw(week, bad)
+    if harm == "missing":
+        store.bucket.delete(key)
+    else:
+        another = store.bucket.read(store.layout.raw(week, others[0]))
+        assert another is not None
+        store.bucket.write(key, b"PAR1" if harm == "broken" else another[0])
+    with pytest.raises(ExportError, match=rf"{bad}.*not those that the manifest describes"):
+        export(sandbox, week)
+    exported = {name for name in store.bucket.keys("") if "/toast-orders_" in name}
+    assert exported == {store.layout.export(week, guid) for guid in others}
+
+
+async def test_total_and_hash_are_those_of_the_manifest(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
+    await pull(sandbox, week)
+    export(sandbox, week)
+    for guid, record in manifest_of(store, week).stored.items():
+        metadata = read_export(store, week, guid).metadata
+        assert (metadata["total_orders"], metadata["orders_sha256"]) == (record.orders, record.orders_sha256)
+        assert metadata["fetch_date"] == record.finished_at
