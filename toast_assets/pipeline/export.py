@@ -134,7 +134,7 @@ def _export(week: Week, guid: str, pull: PullRecord, store: OrderStore) -> Expor
         except UnreadableFileError as error:
             raise apart(week, guid, store) from error
         with target.open("wb") as file:
-            if _write_envelope(file, raw, guid, metadata) != (pull.orders, pull.orders_sha256):
+            if write_envelope(file, raw, guid, metadata) != (pull.orders, pull.orders_sha256):
                 raise apart(week, guid, store)
         store.bucket.write(
             key,
@@ -151,7 +151,7 @@ def _export(week: Week, guid: str, pull: PullRecord, store: OrderStore) -> Expor
         return Export(key, target.stat().st_size, metadata)
 
 
-def _write_envelope(file: BinaryIO, raw: Path, guid: str, metadata: ExportMetadata) -> tuple[int, str]:
+def write_envelope(file: BinaryIO, raw: Path, guid: str, metadata: ExportMetadata) -> tuple[int, str]:
     """Write one gzip member without name and time, so that equal orders give equal bytes; orders and hash written."""
     orders, digest = 0, hashlib.sha256()
     with cast(BinaryIO, igzip.IGzipFile("", "wb", _COMPRESSION, file, mtime=0)) as member:  # type: ignore[no-untyped-call]
