@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import io
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from toast_assets.cli.dagster_dev import DagsterDev
 from toast_assets.cli.display import Display
 from toast_assets.cli.environment import only, sandbox_config, sandbox_environment
 from toast_assets.cli.home import dagster_home, in_process_instance
@@ -37,10 +37,7 @@ _ARGUMENTS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
-_SENSOR = """query ($selector: SensorSelector!) {
-  sensorOrError(sensorSelector: $selector) { ... on Sensor { sensorState { id } } } }"""
-_STOP = "mutation ($id: String!) { stopSensor(id: $id) { __typename } }"
-_RUNNING = "{ runsOrError(filter: {statuses: [QUEUED, STARTING, STARTED]}) { ... on Runs { results { id } } } }"
+_START_SECONDS = 120
 _COLORS = 160
 _SETTLED_MS = 2_500
 
@@ -73,19 +70,21 @@ def _running_ui() -> Iterator[tuple[str, str]]:
     with Sandbox(sandbox_config()) as sandbox:
         environment = sandbox_environment(sandbox, home)
         with only(environment), in_process_instance(home) as instance:
-            weeks = _last_weeks()
-            for week in weeks:
+            for week in _last_weeks():
                 materialize(week, instance, Display())
-            # What a second look finds: tips that came late, and orders of a device that was offline.
-            last, guid = weeks[-1], sandbox.restaurant_guids[0]
-            sandbox.toast_books.late_arrivals(guid, last.start, last.end, 3)
-            for order in sandbox.toast_books.orders(guid, last.start, last.end)[10:15]:
-                sandbox.toast_books.edit_order(guid, order.guid, at=last.end - timedelta(hours=1))
-            materialize(last, instance, Display())
-        with DagsterDev(PORT, environment) as ui:
-            ui.wait_until_ready()
-            _quiet(ui.url)
-            yield ui.url, sandbox.toast_url
+        _second_look(sandbox, environment, home)
+        with _webserver(environment, home) as ui:
+            yield ui, sandbox.toast_url
+
+
+def _second_look(sandbox: Sandbox, environment: Mapping[str, str], home: Path) -> None:
+    """Materialize the last week again, after tips came late and a device that was offline sent its orders."""
+    last, guid = _last_weeks()[-1], sandbox.restaurant_guids[0]
+    sandbox.toast_books.late_arrivals(guid, last.start, last.end, 3)
+    for order in sandbox.toast_books.orders(guid, last.start, last.end)[10:15]:
+        sandbox.toast_books.edit_order(guid, order.guid, at=last.end - timedelta(hours=1))
+    with only(environment), in_process_instance(home) as instance:
+        materialize(last, instance, Display())
 
 
 def _last_weeks() -> list[Week]:
@@ -95,26 +94,26 @@ def _last_weeks() -> list[Week]:
     return [calendar.week(str(day)) for day in days]
 
 
-def _quiet(ui: str) -> None:
-    """Stop the sensor, which would ask for more weeks, and wait for the runs that it has asked for."""
-    with httpx.Client(base_url=ui, trust_env=False, timeout=30) as client:
-
-        def ask(query: str, **variables: object) -> dict[str, Any]:
-            answer = client.post("/graphql", json={"query": query, "variables": variables}).raise_for_status().json()
-            if "errors" in answer:
-                raise SystemExit(f"Dagster: {answer['errors']}")
-            found: dict[str, Any] = answer["data"]
-            return found
-
-        selector = {
-            "repositoryName": "__repository__",
-            "repositoryLocationName": "toast_assets.definitions",
-            "sensorName": "weekly_toast_orders_sensor",
-        }
-        sensor = ask(_SENSOR, selector=selector)["sensorOrError"]
-        ask(_STOP, id=sensor["sensorState"]["id"])
-        while ask(_RUNNING)["runsOrError"]["results"]:
-            time.sleep(2)
+@contextmanager
+def _webserver(environment: Mapping[str, str], home: Path) -> Iterator[str]:
+    """Dagster's UI alone: its daemon would run the sensor, and weeks would change while they are looked at."""
+    command = [sys.executable, "-m", "dagster_webserver", "-m", "toast_assets.definitions", "--port", str(PORT)]
+    with Path("webserver.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, cwd=home, stdout=log, stderr=log)  # noqa: S603 - fixed
+    try:
+        url = f"http://127.0.0.1:{PORT}"
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            for _ in range(_START_SECONDS):
+                with suppress(httpx.TransportError):
+                    client.get(f"{url}/server_info").raise_for_status()
+                    break
+                time.sleep(1)
+            else:
+                raise SystemExit(f"Dagster's UI did not answer within {_START_SECONDS} s.")
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
 
 
 @contextmanager
@@ -137,9 +136,14 @@ def _nothing(page: Page) -> None:
     del page
 
 
-def _fit(page: Page) -> None:
-    """Draw the whole graph into the window."""
-    page.keyboard.press("Alt+0")
+def _expand(page: Page) -> None:
+    """Open the group of the line to Amperity, which the browser remembers, and draw the whole graph anew."""
+    page.get_by_text("Hide navigation").click()
+    shown = page.get_by_text("toast_to_amperity", exact=True).locator("visible=true").all()
+    # The one farthest to the right is in the graph, the others are in the list beside it.
+    max(shown, key=lambda one: (one.bounding_box() or {"x": 0.0})["x"]).click()
+    page.wait_for_timeout(_SETTLED_MS)
+    page.reload(wait_until="load")
 
 
 def _check_details(page: Page) -> None:
@@ -148,23 +152,30 @@ def _check_details(page: Page) -> None:
 
 def _metadata(page: Page) -> None:
     """Fold what stands above the metadata."""
-    page.get_by_text("Hide navigation").click()
     for section in ("Columns", "Description"):
         page.get_by_text(section, exact=True).first.click()
+
+
+def _picture(name: str) -> Callable[[Page], None]:
+    """Open a picture of the metadata: Dagster shows Markdown of more than a thousand characters on a click."""
+
+    def show(page: Page) -> None:
+        page.locator("tr", has_text=name).get_by_text("[Show Markdown]").click()
+
+    return show
 
 
 def _plots(page: Page) -> None:
     page.get_by_text("Plots", exact=True).first.click()
 
 
-_GROUPS = ",".join(
-    f"__repository__@toast_assets.definitions:{group}" for group in ("toast_to_amperity", "toast_tables")
-)
 # Folded sections stay folded from one page to the next: the browser remembers them.
 PICTURES: dict[str, tuple[str, int, Callable[[Page], None]]] = {
-    "asset-graph": ("{ui}/asset-groups?expanded=" + _GROUPS, 640, _fit),
+    "asset-graph": ("{ui}/asset-groups", 760, _expand),
     "asset-checks": ("{ui}/assets/raw_toast_orders?view=checks", 900, _check_details),
-    "asset-page": ("{ui}/assets/orders", 1700, _metadata),
+    "asset-page": ("{ui}/assets/orders", 1300, _metadata),
+    "orders-by-hour": ("{ui}/assets/orders", 700, _picture("orders_by_hour")),
+    "orders-by-week": ("{ui}/assets/orders", 700, _picture("orders_by_week")),
     "asset-plots": ("{ui}/assets/orders", 1100, _plots),
     "sandbox": ("{sandbox}/", 900, _nothing),
 }

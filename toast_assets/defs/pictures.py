@@ -27,7 +27,7 @@ def heat_map(orders: Mapping[tuple[int, int], int]) -> dg.MarkdownMetadataValue:
         image = axes.imshow(grid, aspect="auto", cmap="YlGnBu", vmin=0)
         axes.set_xticks(range(0, 24, 2), [f"{hour:02d}" for hour in range(0, 24, 2)])
         axes.set_yticks(range(7), [day[:3] for day in DAY_NAMES])
-        axes.set_xlabel("hour of opening, restaurant-local time")
+        axes.set_xlabel("hour of opening")
         axes.get_figure().colorbar(image, ax=axes, pad=0.01)  # type: ignore[union-attr]
 
     return _picture("Orders by day and hour, restaurant-local time", draw)

@@ -70,8 +70,9 @@ def orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tup
     heads = ("restaurant", "orders", "net sales", "late changes", "requests", "seconds")
     keys = (store.layout.raw, store.layout.export)
     objects = [
-        (one.name or one.guid, *(f"`{store.bucket.uri(key(report.week, one.guid))}`" for key in keys))
+        (one.name or one.guid, f"`{store.bucket.uri(key(report.week, one.guid))}`")
         for one in report.restaurants
+        for key in keys
     ]
     metadata = {
         "orders": orders,
@@ -85,7 +86,7 @@ def orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tup
         "per_restaurant": markdown_table(heads, rows),
         "orders_by_hour": heat_map(report.opened),
         "orders_by_week": volume([*weeks, (report.week.key, orders)]),
-        "objects": markdown_table(("restaurant", "raw orders", "export"), objects),
+        "objects": markdown_table(("restaurant", "object"), objects),
         "manifest": dg.MetadataValue.url(store.bucket.uri(store.layout.manifest(report.week))),
     }
     if report.rejections:

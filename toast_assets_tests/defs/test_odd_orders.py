@@ -47,7 +47,7 @@ def odd_orders() -> dict[str, Json]:
         "no checks": order() | {"checks": []},
         "null selections and payments": order(check() | {"selections": None, "payments": None}),
         "no selections": order(check() | {"selections": [], "payments": []}),
-        "every reference null": order(**dict.fromkeys(references)),
+        "every reference null": order() | dict.fromkeys(references),
         "ids that are no UUIDs": order(check(guid="check one"), guid="order/one?é"),
         "unknown enum values": order(check(payments=[payment(type="SHELLS")]), source="Pigeon", approvalStatus="MAYBE"),
         "whole numbers for money": order(check(selection("111"), payments=[payment("111")], amount=111)),
@@ -73,7 +73,7 @@ def odd_orders() -> dict[str, Json]:
                 appliedServiceCharges=[service_charge("3.00"), service_charge("4.00", gratuity=True)],
             )
         ),
-        "unknown fields": order(kitchenPacing={"lane": "grill", "notes": ["fülle", None]}, **{"odd name": 1}),
+        "unknown fields": order(kitchenPacing={"lane": "grill", "notes": ["fülle", None]}) | {"odd name": 1},
         "half a megabyte": order(check(*(selection() for _ in range(500)))),
     }
 
