@@ -93,8 +93,7 @@ class ToastClient:
         self._clock = clock
         self._log = log or logging.getLogger(__name__)
         self.spacing_seconds = max(spacing_seconds, pace_spacing(settings.requests_per_second))
-        total = settings.total_requests_per_second
-        self._everyone = Pace(pace_spacing(total) if total else 0.0, sleep=sleep, clock=clock)
+        self._everyone = Pace.of(settings.total_requests_per_second, sleep=sleep, clock=clock)
         self._paces: dict[str, Pace] = {}
         self._http = httpx.AsyncClient(
             base_url=settings.api_url,
@@ -157,7 +156,8 @@ class ToastClient:
 
     def _pace(self, restaurant_guid: str) -> Pace:
         if restaurant_guid not in self._paces:
-            self._paces[restaurant_guid] = Pace(self.spacing_seconds, sleep=self._sleep, clock=self._clock)
+            rate = self.settings.requests_per_second
+            self._paces[restaurant_guid] = Pace.of(rate, self.spacing_seconds, sleep=self._sleep, clock=self._clock)
         return self._paces[restaurant_guid]
 
     async def restaurant(self, guid: str, *, essential: bool = False) -> Restaurant:

@@ -1,7 +1,7 @@
 """Keeps Toast's limits: an even pace for each restaurant, and pauses that concern just who must pause.
 
-Toast counts per client and restaurant, in fixed slices of a second (Toast: rate limiting), so calls spaced evenly
-can never put more than the limit into one slice.
+Toast counts per client and restaurant, in fixed slices of a second (Toast: rate limiting). So no second, wherever it
+begins, may have more calls than the limit; within it a call that was late may be made up for.
 """
 
 from __future__ import annotations
@@ -9,33 +9,52 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
+from itertools import cycle
+from typing import Self
 
 import httpx
 from aiolimiter import AsyncLimiter
 
 from toast_assets.retry import Sleep, retry_after_seconds
 
-# Calls leave evenly but arrive with the network's jitter; this much slack keeps them within the limit there.
-_SLACK = 1.03
+# Calls arrive with the network's jitter; this much slack keeps them within the limit there.
+_SLACK = 1.025
+# So many calls may follow each other at once where the rate allows more; the rest of a second is for the others.
+_MOST_TOGETHER = 50
 # A reset further away than Toast's longest documented window is a mistake, not a limit.
 _LONGEST_WINDOW = 15 * 60.0
 
 
 class Pace:
-    """Admission of calls, one after the other, ``spacing`` seconds apart; ``hold`` stops all of them for a while."""
+    """Admission of calls, ``calls`` in any ``seconds`` on end; ``hold`` stops all of them for a while."""
 
-    def __init__(self, spacing: float, *, sleep: Sleep, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limiter = AsyncLimiter(1, spacing) if spacing > 0 else None
+    def __init__(
+        self, seconds: float, *, calls: int = 1, sleep: Sleep, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        # Each admits one call in that time, and they take turns: a single limiter of several calls would let as many
+        # leave at once after a rest, and the next ones while those still count.
+        limiters = [AsyncLimiter(1, seconds) for _ in range(calls)] if seconds > 0 else []
+        self._limiters = cycle(limiters) if limiters else None
         self._sleep = sleep
         self._clock = clock
         self._held_until = 0.0
+
+    @classmethod
+    def of(
+        cls, rate: float | None, spacing: float = 0.0, *, sleep: Sleep, clock: Callable[[], float] = time.monotonic
+    ) -> Self:
+        """The pace of at most ``rate`` calls per second, and of ``spacing`` seconds between two where that is more."""
+        if rate is None or spacing > pace_spacing(rate):
+            return cls(spacing, sleep=sleep, clock=clock)
+        calls = min(_MOST_TOGETHER, max(1, int(rate)))
+        return cls(pace_spacing(rate) * calls, calls=calls, sleep=sleep, clock=clock)
 
     async def turn(self) -> None:
         """Wait until it is the next call's turn; a ``hold`` may have come in the meantime."""
         while (left := self.held) > 0:
             await self._sleep(left)
-        if self._limiter is not None:
-            await self._limiter.acquire()
+        if self._limiters is not None:
+            await next(self._limiters).acquire()
 
     @property
     def held(self) -> float:
@@ -58,7 +77,7 @@ async def admit(paces: Sequence[Pace]) -> None:
 
 
 def pace_spacing(rate: float) -> float:
-    """Seconds between two calls that keep to ``rate`` calls per second."""
+    """Seconds for each call, on the average, that keep to ``rate`` calls per second."""
     return _SLACK / rate
 
 
