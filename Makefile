@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo ui test lint format lock clean
+.PHONY: setup demo ui test lint faults screenshots audit format lock clean
 
 setup: $(VENV)/.installed
 
@@ -29,6 +29,18 @@ lint: setup
 test: lint
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+# What was tried against the pull, and how each ended, as a table.
+faults: setup
+	$(BIN)/python -m pytest -q toast_assets_tests/pipeline/test_fault_matrix.py --fault-table
+
+# Renews docs/images from a running UI; needs Debian's chromium.
+screenshots: setup
+	$(BIN)/python docs/make_screenshots.py
+
+# Known vulnerabilities of the locked versions. Where the advisory service is out of reach, that is said and not counted.
+audit: setup
+	$(BIN)/python deploy/audit.py
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -36,6 +48,7 @@ format: setup
 # Renews the locked versions within the ranges of pyproject.toml.
 lock: setup
 	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --universal --generate-hashes --no-header --no-emit-index-url --upgrade --output-file requirements.lock
+	deploy/lock.sh $(BIN)/uv
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info

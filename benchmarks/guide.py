@@ -63,10 +63,10 @@ class GuidePull:
                 "page": str(page),
             }
             response = self._timed(
-                lambda: self._session.get(
+                lambda parameters=parameters: self._session.get(
                     f"{self._url}/orders/v2/ordersBulk", headers=headers, params=parameters, timeout=60
                 )
-            )  # noqa: B023,E501
+            )
             response.raise_for_status()
             found = response.json()
             orders.extend(found)

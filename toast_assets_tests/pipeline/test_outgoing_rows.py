@@ -179,7 +179,8 @@ async def test_neither_cards_nor_employees_are_in_any_row(sandbox: Sandbox, week
 async def test_a_redacted_contact_is_not_to_be_guessed_from_the_guests_key(sandbox: Sandbox, week: Week) -> None:
     nameless = order(check(selection(), customer=customer(guid=None, email="guest@example.com")))
     prepare(sandbox, week, {PLACE: encode(nameless)})
-    privacy: dict[str, Any] = {"AMPERITY_REDACT": "email=hash,phone=drop,firstName=drop", "AMPERITY_REDACT_SALT": "pepper"}
+    privacy: dict[str, Any] = {"AMPERITY_REDACT": "email=hash,phone=drop,firstName=drop"}
+    privacy["AMPERITY_REDACT_SALT"] = "pepper"
     await deliver(sandbox, week, **ROW_STREAMS, **privacy)
     (guest,), (item,) = contents(sandbox, CUSTOMERS), contents(sandbox, ITEMS)
     plain = hashlib.sha256(b"guest@example.com").hexdigest()
