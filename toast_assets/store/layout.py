@@ -98,6 +98,20 @@ class Layout:
         """The folder of the rejects of all weeks, ending with a slash."""
         return f"{self.prefix}rejects/"
 
+    @property
+    def privacy(self) -> str:
+        """The folder of what is remembered of forgotten guests, ending with a slash."""
+        return f"{self.prefix}privacy/"
+
+    @property
+    def forgotten(self) -> str:
+        """Salted digests of forgotten guests, JSON."""
+        return f"{self.privacy}forgotten.json"
+
+    def certificate(self, name: str) -> str:
+        """What was done to forget a guest, JSON; it names objects and counts, not the guest."""
+        return f"{self.privacy}certificates/{name}.json"
+
     def rejects(self, week: Week) -> str:
         """What Amperity refused, with the reason, NDJSON, gzip."""
         return f"{self.all_rejects}week={week.key}/rejects.ndjson.gz"
