@@ -93,3 +93,38 @@ def replay_rejects(*, week: str | None) -> None:
 
     if not replay(week):
         raise SystemExit(1)
+
+
+@main.command()
+@click.argument("guest", nargs=-1)
+@click.option("--guid", multiple=True, help="Toast's GUID of the guest.")
+@click.option("--email", multiple=True, help="An e-mail of the guest.")
+@click.option("--phone", multiple=True, help="A phone of the guest; with + and the country's code outside the US.")
+@click.option(
+    "--file", type=click.Path(dir_okay=False, allow_dash=True), help="Read them from a file, one a line; - is stdin."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be rewritten, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(
+    *,
+    guest: tuple[str, ...],
+    guid: tuple[str, ...],
+    email: tuple[str, ...],
+    phone: tuple[str, ...],
+    file: str | None,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Take one guest out of every object in the bucket.
+
+    Give the guest's GUID, e-mail or phone; without any they are asked for, or read from stdin, so that they need not
+    stand in the shell's history. Orders stay, what they say of the guest goes. A certificate names the objects. A run
+    that was cut off is finished by repeating it. Run it while no run of the pipeline is under way.
+    """
+    from pathlib import Path
+
+    from toast_assets.cli.forget import forget as forget_guest
+
+    given = (*guest, *guid, *email, *phone)
+    if not forget_guest(given, Path(file) if file else None, dry_run=dry_run, yes=yes):
+        raise SystemExit(1)

@@ -18,6 +18,8 @@ from toast_assets.orders.raw import parse_time_ms
 from toast_assets.pipeline.progress import PullProgress
 from toast_assets.pipeline.restaurant_pull import PulledRestaurant, RestaurantPull
 from toast_assets.pipeline.watch import PullWatch, announce
+from toast_assets.privacy.forgotten import load_forgotten
+from toast_assets.privacy.scrub import Scrubber
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, SliceRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
@@ -60,6 +62,7 @@ class WeekPull:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     clock: Callable[[], float] = time.monotonic
     _details: dict[str, Restaurant] = field(init=False, default_factory=dict)
+    _scrubber: Scrubber | None = field(init=False, default=None)
 
     async def run(self) -> PullReport:
         """Pull, store and report.
@@ -73,6 +76,8 @@ class WeekPull:
         await asyncio.to_thread(self.store.bucket.check)
         manifest, version = await asyncio.to_thread(self.store.load_manifest, self.week)
         before = await asyncio.to_thread(self._previous_pulls)
+        forgotten = await asyncio.to_thread(load_forgotten, self.store)
+        self._scrubber = Scrubber(forgotten) if forgotten else None
         await self.toast.login()
         wanted = await self._wanted(before)
         missing = manifest.missing(wanted) if manifest else wanted
@@ -125,6 +130,7 @@ class WeekPull:
             one = RestaurantPull(
                 *(self.week, guid, self.toast, self.store, self.now, before, earlier.get(guid, ()), details),
                 window_read=watch.window_read,
+                scrubber=self._scrubber,
             )
             async with places:
                 record = await one.resumed() if guid in resumable else None

@@ -24,6 +24,7 @@ from toast_assets.orders.files import (
     read_note,
 )
 from toast_assets.orders.raw import parse_time_ms
+from toast_assets.privacy.scrub import Scrubber
 from toast_assets.store.manifest import (
     PullEvidence,
     PullRecord,
@@ -68,7 +69,7 @@ class RestaurantPull:
 
     ``before`` is its record in the manifest, ``earlier`` are windows with their counts that an earlier pull needed,
     moved into this week, ``details`` what Toast tells of it, if that was asked already. ``window_read`` hears of every
-    window.
+    window. ``scrubber`` takes forgotten guests out, None where nobody is forgotten.
     """
 
     week: Week
@@ -80,6 +81,7 @@ class RestaurantPull:
     earlier: Sequence[tuple[Window, int]] = ()
     details: Restaurant | None = None
     window_read: Callable[[str, ProvedWindow], None] = lambda _guid, _proved: None
+    scrubber: Scrubber | None = None
 
     async def run(self) -> tuple[RestaurantRecord, PulledRestaurant]:
         """The restaurant's new record, and what this run did. A restaurant that fails is a result, not an error.
@@ -141,7 +143,8 @@ class RestaurantPull:
         slices = []
         with RawFileWriter(path, self.guid) as writer:
             async for proved in read_week(fetch, week, Density(week, self.earlier)):
-                await asyncio.to_thread(writer.write, proved.orders)
+                orders = map(self.scrubber.raw, proved.orders) if self.scrubber else proved.orders
+                await asyncio.to_thread(writer.write, orders)
                 slices.append(_slice_record(proved))
                 self.window_read(self.guid, proved)
             evidence = self._evidence(started_at, slices)

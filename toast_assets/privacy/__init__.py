@@ -1,0 +1,1 @@
+"""Guests who asked to be forgotten, and data that has been kept long enough."""

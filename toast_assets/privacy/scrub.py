@@ -1,0 +1,211 @@
+"""Takes a forgotten guest out of an order's JSON; every other byte of the order's values stays as Toast sent it.
+
+What goes, and is null afterwards: on the guest's checks the customer, the name on the tab, the loyalty account and
+what discounts say of it, pre-authorisations, cards and house accounts of the payments; of the order where a delivery
+went and what was said about it, and how to recognise the car of a pick-up. Any other text that holds the guest's
+e-mail or phone goes as a whole. What was ordered, when, for how much, and by whom it was served stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from toast_assets.amperity.redaction import CARD_FIELDS
+from toast_assets.orders.raw import RawOrder
+from toast_assets.privacy.forgotten import Forgotten
+from toast_assets.privacy.identity import traits
+
+Edit = Callable[[bytes], bytes]
+
+_DELIVERY_STAYS = frozenset({"deliveredDate", "dispatchedDate", "deliveryEmployee", "deliveryState"})
+_CURBSIDE_GOES = ("transportColor", "transportDescription", "notes")
+_CHECK_GOES = ("customer", "tabName", "appliedLoyaltyInfo", "appliedPreauthInfo")
+_PAYMENT_GOES = (*CARD_FIELDS, "giftCardInfo", "houseAccount", "cardHolderFirstName", "cardHolderLastName")
+
+_EMAIL = re.compile(r"[^\s\"\\@,;:<>()\[\]]{1,64}@[^\s\"\\@,;:<>()\[\]]{1,255}")
+_PHONE = re.compile(r"(?<![\w.+\-])[+(]{0,2}[0-9][0-9 ().\-/]{5,18}[0-9](?![\w\-])")
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class Customer(msgspec.Struct):
+    """A guest in Toast's spelling, whatever the fields hold."""
+
+    guid: Any = None
+    email: Any = None
+    phone: Any = None
+    phoneCountryCode: Any = None
+
+
+class _Check(msgspec.Struct):
+    guid: Any = None
+    customer: Customer | None = None
+
+
+class _Head(msgspec.Struct):
+    guid: Any = None
+    openedDate: Any = None
+    createdDate: Any = None
+    checks: tuple[_Check, ...] | None = None
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A guest as one check of one order names them."""
+
+    order_guid: str
+    check_guid: str
+    traits: tuple[str, ...]
+    customer: Customer
+
+
+def guests_of(body: bytes) -> Iterator[Guest]:
+    """The guests that an order's checks name; none for what is no order."""
+    head = _head(body)
+    for check in (head.checks or ()) if head else ():
+        customer = check.customer
+        if head and customer is not None:
+            found = traits(customer.guid, customer.email, customer.phone, customer.phoneCountryCode)
+            if found:
+                yield Guest(str(head.guid), str(check.guid), tuple(found), customer)
+
+
+@dataclass(frozen=True)
+class Scrubber:
+    """Takes out whoever ``forgotten`` knows."""
+
+    forgotten: Forgotten
+
+    def raw(self, order: RawOrder) -> RawOrder:
+        """The order without forgotten guests; the very same where there is none in it."""
+        body = self.order(order.body)
+        return order if body is order.body else msgspec.structs.replace(order, body=body)
+
+    def order(self, body: bytes) -> bytes:
+        """The order's JSON without forgotten guests; the very same object where there is none in it."""
+        head = _head(body)
+        if head is None:
+            return self.text(body)
+        opened = next((at for at in (head.openedDate, head.createdDate) if isinstance(at, str)), None)
+        theirs = [self._is_theirs(check, opened) for check in head.checks or ()]
+        scrubbed = body
+        if any(theirs) or self.forgotten.knows(f"o:{head.guid}"):
+            edits = {"deliveryInfo": _all_null(_DELIVERY_STAYS), "curbsidePickupInfo": _nulls(_CURBSIDE_GOES)}
+            scrubbed = edited(body, {**edits, "checks": lambda raw: _checks(raw, theirs)})
+        return self.text(scrubbed, opened)
+
+    def holds(self, text: str, opened: str | None = None) -> bool:
+        """Whether a text holds a forgotten e-mail or phone."""
+        if "@" in text and any(self._knows(traits(email=one.strip(".")), opened) for one in _EMAIL.findall(text)):
+            return True
+        return any(self._knows(traits(phone=one), opened) for one in _PHONE.findall(text))
+
+    def text(self, body: bytes, opened: str | None = None) -> bytes:
+        """A JSON value in which every string that holds a forgotten e-mail or phone is null."""
+        if not self.holds(body.decode(errors="replace"), opened):
+            return body
+        return self._emptied(body.strip(), opened)
+
+    def _is_theirs(self, check: _Check, opened: str | None) -> bool:
+        if self.forgotten.knows(f"c:{check.guid}"):
+            return True
+        customer = check.customer
+        return customer is not None and self._knows(
+            traits(customer.guid, customer.email, customer.phone, customer.phoneCountryCode), opened
+        )
+
+    def _knows(self, found: Iterable[str], opened: str | None) -> bool:
+        return any(self.forgotten.knows(trait, opened) for trait in found)
+
+    def _emptied(self, value: bytes, opened: str | None) -> bytes:
+        match value[:1]:
+            case b'"':
+                return b"null" if self.holds(msgspec.json.decode(value, type=str), opened) else value
+            case b"{":
+                items = _decode_object(value).items()
+                return _object({name: self._emptied(bytes(raw), opened) for name, raw in items})
+            case b"[":
+                return b"[" + b",".join(self._emptied(bytes(raw), opened) for raw in _decode_array(value)) + b"]"
+            case _:
+                return value
+
+
+def edited(body: bytes, edits: Mapping[str, Edit]) -> bytes:
+    """A JSON object with some fields edited; the very same bytes where no edit changes anything."""
+    if body.strip()[:1] != b"{":
+        return body
+    fields = {name: bytes(raw) for name, raw in _decode_object(body).items()}
+    after = {name: edits[name](raw) if name in edits else raw for name, raw in fields.items()}
+    return body if after == fields else _object(after)
+
+
+def nulled(_: bytes) -> bytes:
+    """The edit that leaves null."""
+    return b"null"
+
+
+def _nulls(names: Iterable[str]) -> Edit:
+    edits = dict.fromkeys(names, nulled)
+    return lambda raw: edited(raw, edits)
+
+
+def _all_null(staying: frozenset[str]) -> Edit:
+    def edit(raw: bytes) -> bytes:
+        if raw.strip()[:1] != b"{":
+            return raw
+        return edited(raw, {name: nulled for name in _decode_object(raw) if name not in staying})
+
+    return edit
+
+
+def _each(edit: Edit) -> Edit:
+    def edit_all(raw: bytes) -> bytes:
+        if raw.strip()[:1] != b"[":
+            return raw
+        before = [bytes(one) for one in _decode_array(raw)]
+        after = [edit(one) for one in before]
+        return raw if after == before else b"[" + b",".join(after) + b"]"
+
+    return edit_all
+
+
+def _discount(raw: bytes) -> bytes:
+    return edited(raw, {"loyaltyDetails": nulled, "appliedDiscountReason": _nulls(["comment"])})
+
+
+def _selection(raw: bytes) -> bytes:
+    return edited(raw, {"appliedDiscounts": _each(_discount), "modifiers": _each(_selection)})
+
+
+_CHECK: Mapping[str, Edit] = {
+    **dict.fromkeys(_CHECK_GOES, nulled),
+    "payments": _each(_nulls(_PAYMENT_GOES)),
+    "appliedDiscounts": _each(_discount),
+    "selections": _each(_selection),
+}
+
+
+def _checks(raw: bytes, theirs: list[bool]) -> bytes:
+    before = [bytes(one) for one in _decode_array(raw)]
+    after = [edited(one, _CHECK) if guests else one for one, guests in zip(before, theirs, strict=True)]
+    return raw if after == before else b"[" + b",".join(after) + b"]"
+
+
+def _object(fields: Mapping[str, bytes]) -> bytes:
+    return b"{" + b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in fields.items()) + b"}"
+
+
+def _head(body: bytes) -> _Head | None:
+    try:
+        return _decode_head(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,345 @@
+"""Goes over every object below the prefix and rewrites those that hold a forgotten guest.
+
+A restaurant's raw file comes last: as long as it holds the guest, a run that was cut off finds all there is to do, and
+every other rewriting of that week is a function of it. Each object is replaced atomically, on the condition that nobody
+has written it meanwhile; one without the guest is not touched.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from toast_assets.amperity.feeds.couriers import CONTENT_TYPE
+from toast_assets.amperity.ledger import decode_ledger, encode_ledger
+from toast_assets.errors import ExportError, StoreConflictError, StoreError
+from toast_assets.orders.files import read_raw
+from toast_assets.pipeline.feeds import feeds_version
+from toast_assets.privacy.rewriting import (
+    RawChange,
+    export_orders,
+    reversioned,
+    scrub_export,
+    scrub_ledger,
+    scrub_lines,
+    scrub_manifest,
+    scrub_raw,
+)
+from toast_assets.privacy.scrub import Guest, Scrubber, guests_of
+from toast_assets.privacy.tables import guests_of_table, scrub_table
+from toast_assets.store.bucket import Version
+from toast_assets.store.manifest import decode_manifest, encode_manifest
+from toast_assets.store.order_store import PARQUET, OrderStore
+from toast_assets.tables.schema import TABLES
+from toast_assets.week import Week
+
+_MOST_CONFLICTS = 5
+_JSON = "application/json"
+_RAW = re.compile(r"raw/week=([^/]+)/restaurant=([^/]+)\.parquet")
+_LEDGER = re.compile(r"deliveries/week=([^/]+)/(?:open/)?[^/]+\.parquet")
+_WORKFLOW = re.compile(r"deliveries/week=([^/]+)/s3_pull\.parquet")
+_MANIFEST = re.compile(r"manifests/week=([^/]+)\.json")
+_EXPORT = re.compile(r"toast-orders_[0-9]{8}_[0-9]{6}_[^/]+\.json\.gz")
+_FEED = re.compile(r"amperity/([^/]+)/[0-9]{4}/[0-9]{2}/[0-9]{2}/[^/]+\.ndjson\.gz")
+_TABLE = re.compile(r"tables/([^/]+)/week=[^/]+/[^/]+\.parquet")
+_CURRENT = re.compile(r"tables/current_orders/restaurant=[^/]+\.parquet")
+_STATE = re.compile(r"tables/current_orders/state\.json")
+_REJECTS = re.compile(r"rejects/week=([^/]+)/rejects\.ndjson\.gz")
+
+Rewritten = Callable[[str, str], None]
+
+
+def named_guests(store: OrderStore) -> Iterator[list[Guest]]:
+    """Everybody whom an order, an export, a table or a reject names, an order or a file at a time."""
+    for name, key in _named(store):
+        if _RAW.fullmatch(name):
+            read: Callable[[Path], Iterable[Iterable[Guest]]] = _of_raw
+        elif _EXPORT.fullmatch(name):
+            read = _of_export
+        elif (table := _TABLE.fullmatch(name)) and table[1] == "customers":
+            read = guests_of_table
+        elif _REJECTS.fullmatch(name):
+            read = _of_rejects
+        else:
+            continue
+        with _downloaded(store, key) as path:
+            yield from map(list, read(path))
+
+
+@dataclass
+class Sweep:
+    """One sweep over the bucket. ``plain`` are the guest's GUIDs, e-mails and phones as far as they are known in
+    clear, to be looked for in objects that are none of this package's. In a dry run nothing is written."""
+
+    store: OrderStore
+    scrubber: Scrubber
+    plain: frozenset[str]
+    dry_run: bool
+    rewritten: Rewritten
+    searched: int = 0
+    strange: list[str] = field(default_factory=list)
+    _changes: dict[str, dict[str, RawChange]] = field(default_factory=dict)
+    _hashes: dict[str, str] = field(default_factory=dict)
+    _tables: dict[str, str] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Rewrite what has to be.
+
+        Raises:
+            StoreError: an object cannot be read, or other runs kept writing it.
+        """
+        own = self.store.layout.privacy
+        objects = [(name, key) for name, key in _named(self.store) if not key.startswith(own)]
+        self.searched = len(objects)
+        raws = [(key, found) for name, key in objects if (found := _RAW.fullmatch(name))]
+        for key, found in raws:
+            self._look_at_raw(key, *found.groups())
+        loads = self._loads()
+        for pattern in (_LEDGER, _MANIFEST, None):
+            for name, key in objects:
+                kind = next((one for one in (_LEDGER, _MANIFEST) if one.fullmatch(name)), None)
+                if kind is pattern and not _RAW.fullmatch(name):
+                    self._rewrite_other(name, key)
+        for name, key in objects:
+            if _STATE.fullmatch(name):
+                self._replace(key, "knows the new tables", self._state, _JSON)
+        self._settle_loads(loads)
+        for key, found in raws:
+            if found[2] in self._changes.get(found[1], {}):
+                self._replace(key, "orders without the guest", self._raw(found[2]), PARQUET)
+
+    def _look_at_raw(self, key: str, week_key: str, guid: str) -> None:
+        with _downloaded(self.store, key) as path:
+            change = scrub_raw(path, path.with_name("scrubbed"), guid, self.scrubber)
+        if change is not None:
+            self._changes.setdefault(week_key, {})[guid] = change
+            self._hashes[change.before] = change.after
+
+    def _raw(self, guid: str) -> Callable[[Path, Path], dict[str, str] | None]:
+        return lambda path, target: {} if scrub_raw(path, target, guid, self.scrubber) else None
+
+    def _rewrite_other(self, name: str, key: str) -> None:
+        if _WORKFLOW.fullmatch(name) or _STATE.fullmatch(name):
+            return
+        if found := _LEDGER.fullmatch(name):
+            changes = self._changes.get(found[1], {})
+            self._replace(key, "receipts for the new versions", lambda a, b: self._ledger(a, b, changes), PARQUET)
+        elif found := _MANIFEST.fullmatch(name):
+            changes = self._changes.get(found[1], {})
+            self._replace(key, "counts and hashes", lambda a, b: self._manifest(a, b, changes), _JSON)
+        elif _EXPORT.fullmatch(name):
+            self._replace(key, "orders without the guest", self._export, _JSON, ContentEncoding="gzip")
+        elif _FEED.fullmatch(name):
+            properties = self._info(key)
+            self._replace(key, "rows without the guest", lambda a, b: self._feed(a, b, properties), CONTENT_TYPE)
+        elif found := _TABLE.fullmatch(name):
+            table = found[1]
+            if table in TABLES:
+                self._replace(key, "rows without the guest", lambda a, b: self._table(table, a, b), PARQUET)
+        elif _CURRENT.fullmatch(name):
+            self._replace(key, "rows without the guest", self._current, PARQUET)
+        elif _REJECTS.fullmatch(name):
+            self._replace(key, "records without the guest", self._rejects, "application/x-ndjson")
+        else:
+            self._look_at_stranger(key)
+
+    # What each kind of object becomes: the new metadata, or None where it stays.
+
+    def _ledger(self, path: Path, target: Path, changes: dict[str, RawChange]) -> dict[str, str] | None:
+        body = scrub_ledger(path.read_bytes(), self.scrubber, changes)
+        return None if body is None else _written(target, body, {})
+
+    def _manifest(self, path: Path, target: Path, changes: dict[str, RawChange]) -> dict[str, str] | None:
+        before = decode_manifest(path.read_bytes())
+        after = scrub_manifest(before, changes)
+        return None if after == before else _written(target, encode_manifest(after), {})
+
+    def _export(self, path: Path, target: Path) -> dict[str, str] | None:
+        sha256 = scrub_export(path, target, self.scrubber)
+        return None if sha256 is None else {"sha256": sha256}
+
+    def _feed(self, path: Path, target: Path, metadata: dict[str, str]) -> dict[str, str] | None:
+        scrubbed = scrub_lines(path, target, self.scrubber)
+        orders = self._hashes.get(metadata.get("orders", ""))
+        if scrubbed is None and orders is None:
+            return None
+        if scrubbed is None:
+            # The same rows, of orders that changed: the couriers must not take the file for an outdated one.
+            return _written(target, path.read_bytes(), {"orders": orders or ""})
+        changed = {"sha256": scrubbed[0], "rows": str(scrubbed[1])}
+        return changed | ({"orders": orders} if orders else {})
+
+    def _table(self, table: str, path: Path, target: Path) -> dict[str, str] | None:
+        if not scrub_table(table, path, target, self.scrubber):
+            return None
+        before, after = _sha256(path), _sha256(target)
+        self._tables[before] = after
+        return {"sha256": after}
+
+    def _current(self, path: Path, target: Path) -> dict[str, str] | None:
+        return {} if scrub_table("orders", path, target, self.scrubber) else None
+
+    def _rejects(self, path: Path, target: Path) -> dict[str, str] | None:
+        return None if scrub_lines(path, target, self.scrubber) is None else {}
+
+    def _state(self, path: Path, target: Path) -> dict[str, str] | None:
+        text = path.read_text()
+        for before, after in self._tables.items():
+            text = text.replace(f'"{before}"', f'"{after}"')
+        return None if text == path.read_text() else _written(target, text.encode(), {})
+
+    # Workflows of s3_pull: what was loaded is not to be loaded again.
+
+    def _loads(self) -> dict[str, tuple[Week, str]]:
+        """By the key of the ledger: the weeks that change and whose feeds a workflow has loaded, and which feeds."""
+        found = {}
+        for week_key in self._changes:
+            body = self.store.bucket.read(f"{self.store.layout.prefix}manifests/week={week_key}.json")
+            if body is None:
+                continue
+            manifest = decode_manifest(body[0])
+            week = Week(week_key, *map(datetime.fromisoformat, (manifest.start_date, manifest.end_date)))
+            key = self.store.layout.workflow_ledger(week)
+            if self.store.bucket.info(key) is None:
+                continue
+            try:
+                found[key] = week, feeds_version(week, self.store)
+            except ExportError:
+                # A run that was cut off left the files half-way: they will be loaded once more, which does no harm.
+                continue
+        return found
+
+    def _settle_loads(self, loads: dict[str, tuple[Week, str]]) -> None:
+        for key, (week, before) in loads.items():
+            after = before if self.dry_run else feeds_version(week, self.store)
+
+            def settle(path: Path, target: Path, before: str = before, after: str = after) -> dict[str, str] | None:
+                table = decode_ledger(path.read_bytes())
+                rows = [reversioned(row, after) if row["version"] == before else row for row in table.to_pylist()]
+                if before == after or rows == table.to_pylist():
+                    return None
+                return _written(target, encode_ledger(pa.Table.from_pylist(rows, table.schema)), {})
+
+            self._replace(key, "receipts for the new versions", settle, PARQUET)
+
+    def _look_at_stranger(self, key: str) -> None:
+        with _downloaded(self.store, key) as path:
+            text = _text_of(path, key)
+        if self.scrubber.holds(text) or any(trait[2:].lower() in text.lower() for trait in self.plain):
+            self.strange.append(key)
+
+    def _info(self, key: str) -> dict[str, str]:
+        info = self.store.bucket.info(key)
+        return dict(info.metadata) if info else {}
+
+    def _replace(
+        self,
+        key: str,
+        what: str,
+        rewrite: Callable[[Path, Path], dict[str, str] | None],
+        content_type: str,
+        **properties: Any,
+    ) -> None:
+        for last_try in [False] * _MOST_CONFLICTS + [True]:
+            with tempfile.TemporaryDirectory(prefix="toast-assets-") as folder:
+                path, target = Path(folder) / "stored", Path(folder) / "scrubbed"
+                version = self.store.bucket.download(key, path)
+                changed = self._rewrite(key, rewrite, path, target) if version else None
+                if version is None or changed is None:
+                    return
+                if not self.dry_run:
+                    metadata = self._info(key) | changed
+                    try:
+                        self._write(key, target, version, content_type, metadata, properties)
+                    except StoreConflictError:
+                        if last_try:
+                            raise
+                        continue
+                self.rewritten(key, what)
+                return
+
+    def _write(
+        self, key: str, target: Path, version: Version, kind: str, metadata: dict[str, str], properties: dict[str, Any]
+    ) -> None:
+        if metadata:
+            properties = properties | {"Metadata": metadata}
+        self.store.bucket.write(key, target, replaces=version, ContentType=kind, **properties)
+
+    def _rewrite(
+        self, key: str, rewrite: Callable[[Path, Path], dict[str, str] | None], path: Path, target: Path
+    ) -> dict[str, str] | None:
+        try:
+            return rewrite(path, target)
+        except (pa.ArrowException, msgspec.DecodeError, OSError, EOFError, UnicodeDecodeError) as error:
+            raise StoreError(
+                f"{self.store.bucket.uri(key)} cannot be read ({type(error).__name__}), so nobody knows whom it holds.",
+                hint="Restore an earlier version of it, or remove it, and repeat the command.",
+            ) from None
+
+
+def _named(store: OrderStore) -> Iterator[tuple[str, str]]:
+    """Every object below the prefix, by its name below it and its key."""
+    prefix = store.layout.prefix
+    return ((key.removeprefix(prefix), key) for key in store.bucket.keys(prefix))
+
+
+class _downloaded:  # noqa: N801 - used like a function
+    """The object in a local file, for as long as the block lasts."""
+
+    def __init__(self, store: OrderStore, key: str) -> None:
+        self._store, self._key = store, key
+        self._folder = tempfile.TemporaryDirectory(prefix="toast-assets-")
+
+    def __enter__(self) -> Path:
+        path = Path(self._folder.name) / "object"
+        if self._store.bucket.download(self._key, path) is None:
+            raise StoreConflictError(f"{self._store.bucket.uri(self._key)} was removed in the meantime.")
+        return path
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+
+def _of_raw(path: Path) -> Iterator[Iterable[Guest]]:
+    return (guests_of(order.body) for order in read_raw(path))
+
+
+def _of_export(path: Path) -> Iterator[Iterable[Guest]]:
+    with gzip.open(path) as lines:
+        yield from (guests_of(body) for body, _ in export_orders(lines) if body is not None)
+
+
+def _of_rejects(path: Path) -> Iterator[Iterable[Guest]]:
+    with gzip.open(path) as lines:
+        for line in lines:
+            yield guests_of(bytes(msgspec.json.decode(line, type=dict[str, msgspec.Raw])["record"]))
+
+
+def _text_of(path: Path, key: str) -> str:
+    if key.endswith(".parquet"):
+        table = pq.read_table(path)
+        texts = (name for name in table.schema.names if not pa.types.is_nested(table.schema.field(name).type))
+        return "\n".join(str(value) for name in texts for value in table[name].to_pylist())
+    body = path.read_bytes()
+    return (gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body).decode(errors="replace")
+
+
+def _written(target: Path, body: bytes, metadata: dict[str, str]) -> dict[str, str]:
+    target.write_bytes(body)
+    return metadata
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,196 @@
+"""A guest is forgotten: in no object any more, everything else as it was, and no pull brings them back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from toast_assets.errors import StoreError
+from toast_assets.pipeline.crosschecks import export_equals_raw, totals_reconcile
+from toast_assets.pipeline.delivery_checks import delivered_equals_exported
+from toast_assets.pipeline.inspection import inspection_of
+from toast_assets.privacy.forget import ForgetGuest, Forgetting
+from toast_assets.privacy.forgotten import load_forgotten
+from toast_assets.privacy.identity import given_traits
+from toast_assets.sandbox import Sandbox
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week
+from toast_assets_tests.support.clients import s3_client
+from toast_assets_tests.support.deliveries import amperity_settings, deliver
+from toast_assets_tests.support.guests import (
+    EMAIL,
+    GUID,
+    PHONE,
+    SECRETS,
+    content,
+    derive,
+    fill,
+    holding,
+    namings,
+    weeks,
+)
+from toast_assets_tests.support.pulls import manifest_of, pull, stored_rows
+from toast_assets_tests.support.s3_faults import before
+
+
+def forget(store: OrderStore, *given: str, **settings: Any) -> Forgetting:
+    return ForgetGuest(store, given_traits(given), **settings).run()
+
+
+def check_week(sandbox: Sandbox, store: OrderStore, week: Week, delivery: dict[str, str]) -> None:
+    """All asset checks that hold stored things against each other pass."""
+    manifest = manifest_of(store, week)
+    found = inspection_of(week, manifest, store)
+    verdicts = [
+        export_equals_raw(week, manifest, store),
+        totals_reconcile(week, manifest, found, store),
+        delivered_equals_exported(week, manifest, lambda: found, store, amperity_settings(sandbox, **delivery)),
+    ]
+    assert [verdict.description for verdict in verdicts if not verdict.passed] == []
+
+
+def without_inspections(objects: dict[str, bytes]) -> dict[str, bytes]:
+    return {key: body for key, body in objects.items() if "/inspections/" not in key}
+
+
+@pytest.mark.parametrize(("given", "count"), [(f"  {EMAIL.upper()} ", 52), (GUID, 5), ("+1 (617) 555-0188", 5)])
+def test_the_guest_is_in_none_of_many_weeks_and_everything_else_is_byte_identical(
+    store: OrderStore, given: str, count: int
+) -> None:
+    year = weeks(count)
+    named = {0: namings(), count // 3: namings()[:1], count - 2: namings()[1:3]}
+    for number, week in enumerate(year):
+        fill(store, week, named.get(number, []), derived=number in named)
+    objects = content(store)
+    held = set(holding(store))
+    assert len(held) > 15
+    result = forget(store, given)
+    after = content(store)
+    assert holding(store) == {}
+    untouched = objects.keys() - result.objects.keys()
+    assert {key: objects[key] for key in untouched} == {key: after[key] for key in untouched}
+    certificate = after.pop(str(result.certificate))
+    assert after.keys() - objects.keys() == {store.layout.forgotten}
+    assert held <= result.objects.keys()
+    # What is rewritten without having held the guest speaks of objects that did.
+    assert {key.split("/")[1] for key in result.objects.keys() - held} <= {"manifests", "amperity", "tables"}
+    assert result.orders == 8 + 1 + 2 - 2
+    assert not [secret for secret in SECRETS if secret.encode() in certificate]
+    assert msgspec.json.decode(certificate)["objects"].keys() == result.objects.keys()
+
+
+async def test_checks_pass_nothing_is_sent_again_and_tables_stay_as_they_are(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    fill(store, week, namings(), derived=True)
+    both: dict[str, Any] = {
+        "AMPERITY_DELIVERY": "stream,notify",
+        "AMPERITY_API_URL": f"{sandbox.amperity_url}/api/v1/streaming",
+    }
+    await deliver(sandbox, week, **both)
+    check_week(sandbox, store, week, both)
+    forget(store, EMAIL)
+    check_week(sandbox, store, week, both)
+    report = await deliver(sandbox, week, **both)
+    assert (report.accepted, report.methods["stream"].unchanged, report.methods["notify"].unchanged) == (0, 14, 2)
+    objects = without_inspections(content(store))
+    derive(store, week)
+    assert without_inspections(content(store)) == objects
+
+
+async def test_rejects_and_guests_rows_in_the_ledger_go_too(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
+    fill(store, week, namings(), derived=True)
+    sandbox.faults.arm("status", "stream", status=400, last=None)
+    await deliver(sandbox, week, AMPERITY_CUSTOMERS_STREAM_ID="is-toast-customers", AMPERITY_MAX_REJECT_SHARE="1")
+    assert {"/deliveries/" in key or "/rejects/" in key for key in holding(store)} == {True, False}
+    forget(store, PHONE)
+    assert holding(store) == {}
+    assert store.bucket.info(store.layout.rejects(week)) is not None
+
+
+async def test_a_later_pull_does_not_bring_the_guest_back(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
+    await pull(sandbox, week)
+    guid = sandbox.restaurant_guids[0]
+    orders = [msgspec.json.decode(row.body) for row in stored_rows(store, week, guid)]
+    guests = [check["customer"] for order in orders for check in order["checks"] if check.get("customer")]
+    email = next(guest["email"] for guest in guests if guest.get("email"))
+    assert any(email.encode() in row.body for row in stored_rows(store, week, guid))
+    forget(store, email)
+    objects = content(store)
+    report = await pull(sandbox, week, refresh=True)
+    assert [(one.new, one.changed) for one in report.restaurants] == [(0, 0)] * 3
+    assert content(store) == objects
+    assert not any(email.encode() in row.body for row in stored_rows(store, week, guid))
+
+
+@pytest.mark.parametrize("number", range(1, 16, 2))
+def test_a_run_that_is_killed_is_finished_by_the_next(
+    sandbox: Sandbox, store: OrderStore, week: Week, number: int
+) -> None:
+    fill(store, week, namings(), derived=True)
+    client = s3_client(sandbox)
+    broken = OrderStore(type(store.bucket)(client, sandbox.bucket), store.layout.prefix)
+
+    def kill(count: int) -> None:
+        if count == number:
+            raise KeyboardInterrupt
+
+    before(client, "PutObject", kill)
+    try:
+        forget(broken, GUID)
+    except KeyboardInterrupt:
+        assert number < 3 or load_forgotten(store).open
+    else:
+        pytest.fail("there are fewer writes")
+    result = forget(store, GUID)
+    assert holding(store) == {}
+    assert load_forgotten(store).open is None
+    certificates = [key for key in content(store) if "/certificates/" in key]
+    assert certificates == [result.certificate]
+    manifest = manifest_of(store, week)
+    assert export_equals_raw(week, manifest, store).passed
+    assert totals_reconcile(week, manifest, inspection_of(week, manifest, store), store).passed
+
+
+def test_a_dry_run_names_the_objects_and_changes_nothing(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
+    fill(store, week, namings(), derived=True)
+    objects = content(store)
+    planned = forget(store, GUID, dry_run=True)
+    assert content(store) == objects
+    assert planned.certificate is None
+    done = forget(store, GUID)
+    assert planned.objects.keys() <= done.objects.keys()
+    assert {key.split("/")[1] for key in done.objects.keys() - planned.objects.keys()} <= {"tables"}
+
+
+def test_a_phone_that_a_whole_town_shares_leads_to_nobody_else(store: OrderStore, week: Week) -> None:
+    from toast_assets_tests import invented
+
+    shared = [invented.order(invented.check(guest=invented.customer(f"n{n}@example.com"))) for n in range(6)]
+    fill(store, week, shared, derived=False)
+    result = forget(store, "n0@example.com", dry_run=True)
+    assert (result.orders, result.shared) == (1, 1)
+
+
+def test_a_stranger_object_that_holds_the_guest_is_named_and_left_alone(store: OrderStore, week: Week) -> None:
+    fill(store, week, namings(), derived=False)
+    store.bucket.write(store.layout.prefix + "notes/list.csv", f"1,{EMAIL}".encode())
+    result = forget(store, GUID)
+    assert result.not_rewritten == (store.layout.prefix + "notes/list.csv",)
+
+
+def test_a_guest_of_whom_nothing_is_stored_is_remembered_and_certified(store: OrderStore, week: Week) -> None:
+    fill(store, week, [], derived=False)
+    result = forget(store, "nobody@example.org")
+    assert (result.orders, dict(result.objects)) == (0, {})
+    assert load_forgotten(store).knows("e:nobody@example.org")
+
+
+def test_a_damaged_object_stops_the_run_and_is_named(store: OrderStore, week: Week) -> None:
+    fill(store, week, namings(), derived=True)
+    key = store.layout.table("checks", week.key)
+    store.bucket.write(key, b"no parquet")
+    with pytest.raises(StoreError, match=r"tables/checks/.* cannot be read .*repeat the command"):
+        forget(store, GUID)

@@ -1,0 +1,57 @@
+"""What goes with a guest and what stays: byte for byte, and not a value more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from toast_assets.privacy.forgotten import Forgotten
+from toast_assets.privacy.identity import given_traits
+from toast_assets.privacy.scrub import Scrubber
+from toast_assets_tests import invented
+from toast_assets_tests.support.guests import EMAIL, guest
+
+NOW = datetime(2025, 10, 1, tzinfo=UTC)
+
+
+def scrubber(*given: str) -> Scrubber:
+    return Scrubber(Forgotten(b"salt", {}).with_traits(given_traits(given), NOW, None))
+
+
+def test_an_order_without_the_guest_is_the_very_same_object() -> None:
+    (body,) = invented.encode(invented.order(invented.check(guest=invented.customer())))
+    assert scrubber(EMAIL).order(body) is body
+
+
+def test_digits_strangers_and_employees_stay() -> None:
+    stranger = invented.check(guest=invented.customer("other@example.com"))
+    (body,) = invented.encode(invented.order(stranger, invented.check(invented.selection("12.10"), guest=guest())))
+    scrubbed = scrubber(EMAIL).order(body)
+    assert b"12.10" in scrubbed
+    assert b"edna@staff.example" in scrubbed
+    before, after = msgspec.json.decode(body), msgspec.json.decode(scrubbed)
+    assert after["checks"][0] == before["checks"][0]
+    assert after["checks"][1]["customer"] is None
+    assert {name: after[name] for name in after if name != "checks"} == {
+        name: before[name] for name in before if name != "checks"
+    }
+
+
+def test_scrubbing_twice_changes_nothing_more() -> None:
+    (body,) = invented.encode(invented.order(invented.check(guest=guest(), tabName="Janelle")))
+    once = scrubber(EMAIL).order(body)
+    assert scrubber(EMAIL).order(once) is once
+
+
+def test_a_guest_who_comes_back_later_is_a_new_guest() -> None:
+    returned = invented.order(invented.check(guest=guest())) | {"openedDate": "2025-10-02T18:00:00.000+0000"}
+    (body,) = invented.encode(returned)
+    assert scrubber(EMAIL).order(body) is body
+
+
+def test_escapes_hide_nobody() -> None:
+    (body,) = invented.encode(invented.order(invented.check(guest=guest(guid=None, phone=None))))
+    hidden = body.replace(b"Jane.Roe@", rb"Jane.Roe\u0040")
+    assert hidden != body
+    assert b"u0040" not in scrubber(EMAIL).order(hidden)
