@@ -17,6 +17,8 @@ from decimal import Decimal
 
 import msgspec
 
+from toast_assets.orders.raw import readable
+
 # Toast: prepaid value and payments on account are no sale of the day, whatever `deferred` says.
 GIFT_CARD_TYPES = frozenset({"TOAST_CARD_SELL", "TOAST_CARD_RELOAD"})
 NO_REVENUE_TYPES = GIFT_CARD_TYPES | {"HOUSE_ACCOUNT_PAY_BALANCE"}
@@ -400,4 +402,9 @@ def decode_order(data: bytes) -> Order:
         msgspec.DecodeError: ``data`` is not JSON, or a known field has a type that cannot be read. The message
             names the field and never its value.
     """
-    return _DECODER.decode(data)
+    try:
+        return _DECODER.decode(data)
+    except msgspec.DecodeError:
+        if (mended := readable(data)) == data:
+            raise
+        return _DECODER.decode(mended)

@@ -6,7 +6,8 @@ float would not give back its digits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -53,6 +54,10 @@ class _Head(msgspec.Struct):
 
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_head = msgspec.json.Decoder(_Head).decode
+# An escaped pair, half of one, or any other escape, from left to right.
+_ESCAPES = re.compile(
+    rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
 
 
 def cut_orders(array: bytes, *, restaurant_guid: str, pulled_ms: int) -> list[RawOrder]:
@@ -63,7 +68,15 @@ def cut_orders(array: bytes, *, restaurant_guid: str, pulled_ms: int) -> list[Ra
             or it says that it belongs to another restaurant.
     """
     try:
-        return [_cut(bytes(element), restaurant_guid, pulled_ms) for element in _decode_array(array)]
+        try:
+            return [_cut(body, body, restaurant_guid, pulled_ms) for body in map(bytes, _decode_array(array))]
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            mended = readable(array)
+            if mended == array:
+                raise
+            return [_cut(body, head, restaurant_guid, pulled_ms) for body, head in _elements(array, mended)]
     except UnicodeDecodeError:
         raise MalformedOrderError("the body is not UTF-8") from None
     except msgspec.ValidationError as error:
@@ -72,11 +85,29 @@ def cut_orders(array: bytes, *, restaurant_guid: str, pulled_ms: int) -> list[Ra
         raise MalformedOrderError(f"the body is not JSON ({error})") from None
 
 
-def _cut(body: bytes, restaurant_guid: str, pulled_ms: int) -> RawOrder:
+def readable(body: bytes) -> bytes:
+    """JSON that decoders read, as long as ``body``: half of an escaped pair of characters becomes U+FFFD.
+
+    JSON's grammar allows such a half, and software that cuts a text in the middle of an emoji sends one. No decoder for
+    UTF-8 can read it, but that is no reason to give up an order, let alone the others of its restaurant.
+    """
+    return _ESCAPES.sub(lambda escape: rb"\ufffd" if escape[2] else escape[0], body) if b"\\u" in body else body
+
+
+def _elements(array: bytes, mended: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The elements of ``array`` byte for byte, each with its bytes in ``mended``, which is as long."""
+    end = 0
+    for element in map(bytes, _decode_array(mended)):
+        start = mended.index(element, end)
+        end = start + len(element)
+        yield array[start:end], element
+
+
+def _cut(body: bytes, mended: bytes, restaurant_guid: str, pulled_ms: int) -> RawOrder:
     # The decoder skips over what it does not keep, and does not look whether that is UTF-8. ASCII is told at once.
     if not body.isascii():
         str(body, "utf-8")
-    head = _decode_head(body)
+    head = _decode_head(mended)
     if not head.guid:
         # Two such orders would count as one.
         raise MalformedOrderError("an order has an empty guid")
@@ -98,7 +129,7 @@ def with_restaurant(body: bytes, restaurant_guid: str) -> bytes:
 
     Toast's orders do not say which restaurant they belong to. One that already does is returned unchanged.
     """
-    if b'"restaurantGuid"' in body and _decode_head(body).restaurantGuid is not None:
+    if b'"restaurantGuid"' in body and _decode_head(readable(body)).restaurantGuid is not None:
         return body
     return body.rstrip()[:-1].rstrip() + b',"restaurantGuid":' + msgspec.json.encode(restaurant_guid) + b"}"
 

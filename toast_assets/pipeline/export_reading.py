@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 import msgspec
 from isal import igzip, igzip_lib
 
+from toast_assets.orders.raw import readable
 from toast_assets.pipeline.export import ExportMetadata
 
 _HEAD, _TAIL = b'{"orders":[', b'],"metadata":'
@@ -68,7 +69,7 @@ def _read(lines: Iterator[bytes]) -> ExportContent:
 
 def _is_object(text: bytes) -> bool:
     try:
-        _read_order(text)
+        _read_order(readable(text))
     except msgspec.DecodeError:
         return False
     return True

@@ -15,7 +15,7 @@ from decimal import Decimal
 import msgspec
 
 from toast_assets.amperity.records import order_version
-from toast_assets.orders.raw import RawOrder
+from toast_assets.orders.raw import RawOrder, readable
 from toast_assets.pipeline.known_shape import DriftWatch
 from toast_assets.pipeline.raw_amounts import AMOUNTS, AmountsOrder, amounts, decode_amounts
 from toast_assets.pipeline.raw_files import raw_files
@@ -161,7 +161,7 @@ class _Reading:
             self.strays += 1
             self.outside += [order.guid][: _MOST_NAMED - len(self.outside)]
         try:
-            read = decode_amounts(order.body)
+            read = decode_amounts(readable(order.body))
             added = amounts(read)
         except (msgspec.DecodeError, ArithmeticError, RecursionError):
             self.unreadable += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ class StoredOrder:
     @classmethod
     def of(cls, raw: bytes) -> StoredOrder:
         """An order given as JSON; ``guid`` and ``modifiedDate`` are required, ``openedDate`` is optional."""
-        order = decode(raw)
+        # The standard library's decoder also reads half of an escaped pair, which orders at Toast can hold.
+        order = json.loads(raw)
         modified = epoch_ms(datetime.fromisoformat(order["modifiedDate"]))
         opened = order.get("openedDate")
         created = epoch_ms(datetime.fromisoformat(opened)) if opened else modified

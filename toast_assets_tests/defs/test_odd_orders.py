@@ -136,3 +136,28 @@ def test_an_order_with_impossible_values_is_stored_and_exported_and_named_where_
     assert metadata["rejected_orders"] == 2
     assert all(one["guid"] in metadata["rejections"] for one in (huge, nowhen))
     assert not evaluations(result)["totals_reconcile"].passed
+
+
+def test_an_order_that_no_decoder_reads_is_stored_and_named_and_holds_up_no_other(
+    run_week: RunWeek, sandbox: Sandbox, store: OrderStore, week: Week, sandbox_environment: pytest.MonkeyPatch
+) -> None:
+    sandbox_environment.setenv("AMPERITY_MAX_REJECT_SHARE", "1")
+    good, spoilt = order(), order(check(selection("5.00", displayName="cut emoji")))
+    bodies = [encode(good)[0], encode(spoilt)[0].replace(b"cut emoji", rb"cut \ud83d")]
+    here, *others = sandbox.restaurant_guids
+    sandbox.toast_books.set_orders(here, bodies)
+    for guid in others:
+        sandbox.toast_books.set_orders(guid, [])
+    result = run_week()
+    assert result.success
+
+    found = store.bucket.read(store.layout.export(week, here))
+    assert found is not None
+    assert all(body[:-1] in gzip.decompress(found[0]) for body in bodies)
+    assert [record.guid for record in sandbox.amperity_books.of_stream("is-toast-orders")] == [good["guid"]]
+    assert metadata_of(result, "amperity_delivery")["rejected"] == 1
+    assert (metadata_of(result, "orders")["orders"], metadata_of(result, "orders")["rejected_orders"]) == (2, 0)
+    assert evaluations(result)["totals_reconcile"].passed
+    assert "1 of 2 stream records accepted, 1 rejected" in str(
+        evaluations(result)["delivered_equals_exported"].description
+    )

@@ -199,3 +199,24 @@ def test_a_raw_order_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         one().guid = "b"  # type: ignore[misc]
     assert isinstance(one(), msgspec.Struct)
+
+
+class TestHalfOfAnEscapedPair:
+    """What software leaves of an emoji that it cuts in two: JSON's grammar allows it, no decoder for UTF-8 reads it."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [r"x\ud83d", r"\uDE00 y", r"\ud83d\ud83d\ude00", r"\\\ud83d", r"\ud83d\n\ude00", r"\ude00\ud83d"],
+    )
+    def test_the_order_and_its_neighbours_keep_every_byte(self, text: str) -> None:
+        bodies = ["{" + PLACED + ',"n": "' + part + '"}' for part in ("one", text, r"\ud83d\ude00", "four")]
+        assert [order.body.decode() for order in cut("[" + " , ".join(bodies) + "]")] == bodies
+
+    def test_it_takes_the_restaurant_on(self) -> None:
+        (order,) = cut("[{" + PLACED + r',"n":"\ud83d","x":{"restaurantGuid":null}}]')
+        assert with_restaurant(order.body, "one") == order.body[:-1] + b',"restaurantGuid":"one"}'
+
+    @pytest.mark.parametrize("text", [r"\u12", r"\ud8", "\\x"])
+    def test_what_is_no_escape_stays_an_error(self, text: str) -> None:
+        with pytest.raises(MalformedOrderError, match="not JSON"):
+            cut("[{" + PLACED + ',"n":"' + text + r' \ud83d"}]')
