@@ -128,6 +128,14 @@ class AmperityClient:
     ) -> None:
         await self._transport.aclose()
 
+    async def access_token(self) -> str:
+        """The token that calls are sent with, fetched where there is none yet.
+
+        Raises:
+            AmperityError: it cannot be fetched.
+        """
+        return (await self._token.token()).value
+
     async def send_record(self, stream_id: str, request_id: str, body: bytes) -> Receipt:
         """Send one record, ``body`` being one JSON object (Amperity: Streaming API; 202 is accepted).
 

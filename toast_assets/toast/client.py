@@ -125,6 +125,14 @@ class ToastClient:
         """
         await self._login.token()
 
+    async def access_token(self) -> str:
+        """The token that Toast gave, for those who want to know what it permits.
+
+        Raises:
+            ToastLoginError: as ``login``.
+        """
+        return (await self._login.token()).value
+
     async def orders_page(
         self, restaurant_guid: str, window: Window, *, page: int = 1, token: str | None = None
     ) -> OrdersPage:
