@@ -144,7 +144,7 @@ class WeekDelivery:
             raise errors.exceptions[0] from None
         await receipts.close_restaurant(guid, ledger)
         rejects.forget(guid, self._methods.keys(), self._unanswered_keys)
-        self.log.info("Restaurant %s: %s.", guid, self._summary())
+        self.log.info("Restaurant %s is delivered; so far of all restaurants: %s.", guid, self._summary())
 
     def _rehearse(self, outgoing: Outgoing, rejects: Rejects) -> None:
         """Do all but send."""
@@ -241,7 +241,7 @@ class WeekDelivery:
     def _summary(self) -> str:
         return "; ".join(
             f"{method}: {counts.accepted} accepted, {counts.unchanged} had arrived before,"
-            f" {counts.rejected} rejected, {counts.pending} pending so far"
+            f" {counts.rejected} rejected, {counts.pending} pending"
             for method, counts in self._methods.items()
         )
 
