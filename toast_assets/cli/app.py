@@ -128,3 +128,18 @@ def forget(
     given = (*guest, *guid, *email, *phone)
     if not forget_guest(given, Path(file) if file else None, dry_run=dry_run, yes=yes):
         raise SystemExit(1)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--canary", is_flag=True, help="Also write one record into Amperity's stream. It stays there.")
+def doctor(*, as_json: bool, canary: bool) -> None:
+    """Check every credential and permission, without moving data.
+
+    Reads the variables of the pipeline. Logs in at Toast, asks for each restaurant, writes and removes one object in
+    the bucket, asks Amperity with something that is no record, and looks at Dagster's instance. Ends with 2 where a
+    line has a cross, with 1 where one deserves a look.
+    """
+    from toast_assets.cli.doctor import doctor as examine
+
+    raise SystemExit(examine(canary=canary, as_json=as_json))

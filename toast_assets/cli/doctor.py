@@ -1,0 +1,46 @@
+"""``toast-assets doctor``: the findings as lines with a tick or a cross, or as JSON."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from itertools import groupby
+
+import msgspec
+from rich.console import Console
+
+from toast_assets.doctor.examination import examine
+from toast_assets.doctor.findings import Finding, State, exit_code
+
+_MARKS = {State.OK: "✓", State.UNKNOWN: "?", State.WARNING: "!", State.FAILED: "✗"}
+_STYLES = {State.OK: "green", State.UNKNOWN: "dim", State.WARNING: "yellow", State.FAILED: "red"}
+
+
+def doctor(*, canary: bool, as_json: bool) -> int:
+    """Examine, show, and give the exit code."""
+    findings = examine(os.environ, canary=canary)
+    if as_json:
+        _print_json(findings)
+    else:
+        _print(findings)
+    return exit_code(findings)
+
+
+def _print(findings: list[Finding]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for area, lines in groupby(findings, key=lambda finding: finding.area):
+        console.print(f"\n{area}", style="bold", markup=False)
+        for finding in lines:
+            text = f"{_MARKS[finding.state]} {finding.name}"
+            text += f": {finding.detail}" if finding.detail else ""
+            console.print(text, style=_STYLES[finding.state] if finding.state is not State.OK else None, markup=False)
+            if finding.hint:
+                console.print(f"    → {finding.hint}", markup=False)
+    counts = {state: sum(finding.state is state for finding in findings) for state in State}
+    told = [f"{counts[State.OK]} fine", f"{counts[State.FAILED]} failed", f"{counts[State.WARNING]} to look at"]
+    console.print(f"\n{', '.join(told)}, {counts[State.UNKNOWN]} could not be checked.", markup=False)
+
+
+def _print_json(findings: list[Finding]) -> None:
+    content = {"exit_code": exit_code(findings), "findings": [asdict(finding) for finding in findings]}
+    print(msgspec.json.format(msgspec.json.encode(content), indent=1).decode())  # noqa: T201 - for machines

@@ -1,0 +1,35 @@
+"""Whether this machine's clock is right, by the Date headers of the services."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from toast_assets.doctor.findings import Finding, failed, ok, unknown
+
+# A week's end and a token's are compared with this clock; S3 refuses requests that are off by a quarter of an hour.
+_MOST_SECONDS = 60
+
+
+def date_of(url: str, timeout: float) -> str | None:
+    """The Date header of any answer of the service at ``url``; nothing is sent to it but the request line."""
+    try:
+        date: str | None = httpx.get(url, timeout=timeout, follow_redirects=False).headers.get("Date")
+    except httpx.HTTPError:
+        return None
+    return date
+
+
+def clock_skew(area: str, date: str | None, now: float) -> Finding:
+    """The service's ``date`` against ``now`` (Unix seconds)."""
+    try:
+        seconds = now - parsedate_to_datetime(date or "").timestamp()
+    except ValueError:
+        return unknown(area, "clock", "the service sends no Date")
+    if abs(seconds) > _MOST_SECONDS:
+        direction = "ahead of" if seconds > 0 else "behind"
+        return failed(
+            area, "clock", f"this machine is {abs(seconds):.0f} s {direction} the service", "Set its clock (NTP)."
+        )
+    return ok(area, "clock", f"within {max(1, abs(round(seconds)))} s")

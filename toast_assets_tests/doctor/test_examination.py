@@ -1,0 +1,199 @@
+"""The doctor against the sandbox, with each fault in turn: one line names it, and no other one changes."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from toast_assets.doctor.examination import examine
+from toast_assets.doctor.findings import Finding, State, exit_code
+from toast_assets.sandbox import Restaurant, Sandbox
+from toast_assets.sandbox.config import ALL_SCOPES
+from toast_assets_tests.conftest import StartSandbox
+from toast_assets_tests.support.clients import s3_client
+from toast_assets_tests.support.s3_faults import refuse
+
+ONE = (Restaurant("place-1", "Harbor & Thistle, Pier 9", orders_per_week=20),)
+HOME = Path(__file__).parents[2] / "dagster.yaml"
+SCOPE = "guest.pi:read"
+
+
+def jwt(**claims: Any) -> str:
+    part = base64.urlsafe_b64encode(msgspec.json.encode(claims)).rstrip(b"=").decode()
+    return f"e30.{part}.c2ln"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong, and the line that has to say so: ``name`` of the line, its state, words of it."""
+
+    name: str
+    words: str
+    state: State = State.FAILED
+    config: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str | None] = field(default_factory=dict)
+    break_s3: Callable[[Any], object] = lambda _: None
+    arrange: Callable[[Sandbox], object] = lambda _: None
+    late: float = 0.0
+    also: tuple[str, ...] = ()
+
+
+def without(scope: str) -> dict[str, Any]:
+    return {"scopes": ALL_SCOPES.replace(scope, "").replace("  ", " ").strip()}
+
+
+def refused(*operations: str, code: str = "AccessDenied", status: int = 403) -> Callable[[Any], object]:
+    return lambda client: [refuse(client, operation, status, code) for operation in operations]
+
+
+FAULTS = {
+    "a setting is missing": Fault("TOAST_CLIENT_ID", "is not set", environment={"TOAST_CLIENT_ID": None}),
+    "an address is not encrypted": Fault(
+        "TOAST_API_URL", "plain HTTP to toast.test", environment={"TOAST_API_URL": "http://toast.test"}
+    ),
+    "a stream id has no such form": Fault(
+        "AMPERITY_STREAM_ID", "begin with 'is-'", environment={"AMPERITY_STREAM_ID": "orders"}
+    ),
+    "toast's secret is wrong": Fault("login", "refused the login", environment={"TOAST_CLIENT_SECRET": "wrong"}),
+    "toast's login is down": Fault("login", "503", arrange=lambda s: s.faults.arm("status", "login", last=None)),
+    "no guests": Fault(f"scope {SCOPE}", "orders come without name, e-mail and phone", config=without(SCOPE)),
+    "no addresses": Fault(
+        "scope delivery_info.address:read",
+        "addresses are left out",
+        State.WARNING,
+        config=without("delivery_info.address:read"),
+    ),
+    "no orders": Fault("scope orders:read", "no order can be read", config=without("orders:read"), also=("place-1",)),
+    "a restaurant is forbidden": Fault(
+        "restaurant place-1", "403", config={"restaurants": (Restaurant("place-1", "A, B", forbidden=True),)}
+    ),
+    "a restaurant does not exist": Fault(
+        "restaurant nowhere", "404", environment={"TOAST_RESTAURANT_GUID": "place-1,nowhere"}
+    ),
+    "a restaurant is archived": Fault(
+        "restaurant place-1", "is archived", config={"restaurants": (Restaurant("place-1", "A, B", archived=True),)}
+    ),
+    "restaurants cannot be discovered": Fault(
+        "restaurants", "cannot be discovered", config={"partner": False}, environment={"TOAST_RESTAURANT_GUID": "*"}
+    ),
+    "the clock is wrong": Fault("clock", "300 s ahead of the service", late=300.0, also=("clock",)),
+    "the bucket is missing": Fault("bucket", "does not exist", environment={"S3_BUCKET_NAME": "no-such-bucket"}),
+    "the bucket is forbidden": Fault("bucket", "refused access", break_s3=refused("HeadBucket")),
+    "nothing may be listed": Fault("list", "refused access", break_s3=refused("ListObjectsV2")),
+    "nothing may be put": Fault("put", "refused access", break_s3=refused("PutObject"), also=("conditional writes",)),
+    "nothing may be read": Fault("get", "refused access", break_s3=refused("GetObject")),
+    "nothing may be removed": Fault("delete", "refused access", break_s3=refused("DeleteObject")),
+    "no multipart": Fault("multipart", "AccessDenied", break_s3=refused("CreateMultipartUpload")),
+    "the bucket is public": Fault(
+        "public access",
+        "lets everybody in",
+        arrange=lambda s: s3_client(s).put_bucket_acl(Bucket=s.bucket, ACL="public-read"),
+    ),
+    "public access may not be asked": Fault(
+        "public access", "answered AccessDenied", State.UNKNOWN, break_s3=refused("GetPublicAccessBlock")
+    ),
+    "encryption is not implemented": Fault(
+        "encryption",
+        "answered NotImplemented",
+        State.UNKNOWN,
+        break_s3=refused("GetBucketEncryption", code="NotImplemented", status=501),
+    ),
+    "amperity's key is wrong": Fault(
+        "stream is-toast-orders",
+        "401",
+        environment={"AMPERITY_API_KEY": "wrong", "AMPERITY_CLIENT_ID": None, "AMPERITY_CLIENT_SECRET": None},
+    ),
+    "amperity's key has expired": Fault(
+        "token expiry",
+        "expired on 2020-09-13",
+        config={"amperity_api_key": jwt(exp=1_600_000_000)},
+        environment={"AMPERITY_CLIENT_ID": None, "AMPERITY_CLIENT_SECRET": None},
+    ),
+    "amperity's key ends soon": Fault(
+        "token expiry",
+        "expires on",
+        State.WARNING,
+        config={"amperity_api_key": jwt(exp=time.time() + 86_400)},
+        environment={"AMPERITY_CLIENT_ID": None, "AMPERITY_CLIENT_SECRET": None},
+    ),
+    "amperity's tenant is another": Fault(
+        "stream is-toast-orders", "403", environment={"AMPERITY_TENANT_ID": "other"}, also=("client credentials",)
+    ),
+    "amperity's client secret is wrong": Fault(
+        "client credentials", "401", environment={"AMPERITY_CLIENT_SECRET": "wrong"}
+    ),
+    "no home": Fault("DAGSTER_HOME", "history is lost", State.WARNING, environment={"DAGSTER_HOME": None}),
+    "the home is no folder": Fault("DAGSTER_HOME", "is no folder", environment={"DAGSTER_HOME": "/nowhere"}),
+}
+
+
+def examined(sandbox: Sandbox, home: Path, fault: Fault, **options: Any) -> list[Finding]:
+    environment = {**sandbox.environment(), "DAGSTER_HOME": str(home), "TOAST_RESTAURANT_GUID": "place-1"}
+    changed = {name: value for name, value in (environment | fault.environment).items() if value is not None}
+    client = s3_client(sandbox)
+    fault.break_s3(client)
+    return examine(changed, client=lambda: client, now=lambda: time.time() + fault.late, **options)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "dagster.yaml").write_bytes(HOME.read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_one_line_names_the_fault(start_sandbox: StartSandbox, home: Path, name: str) -> None:
+    fault = FAULTS[name]
+    sandbox = start_sandbox(**{"restaurants": ONE, **fault.config})
+    fault.arrange(sandbox)
+    findings = examined(sandbox, home, fault)
+    found = next(one for one in findings if one.name == fault.name and fault.words in one.detail)
+    assert found.state is fault.state
+    assert found.hint or found.state is State.UNKNOWN
+    usual = {"encryption", "token expiry", "stream exists"}
+    others = {one.name for one in findings if one.state is not State.OK and one is not found}
+    assert {one for one in others if not one.endswith(fault.also or ("-",))} <= usual, findings
+    assert [key for key, _ in sandbox.objects()] == [] or name == "nothing may be removed"
+    assert not sandbox.amperity_books.accepted
+    told = " ".join(f"{one.detail} {one.hint}" for one in findings)
+    assert not [secret for secret in ("sandbox-secret", "sandbox-api-key", "wrong", "e30.") if secret in told]
+
+
+@pytest.mark.parametrize("pool", ["toast", "amperity"])
+def test_a_pool_without_a_limit_is_named_with_the_command_that_sets_it(
+    sandbox: Sandbox, tmp_path: Path, pool: str
+) -> None:
+    found = {one.name: one for one in examined(sandbox, tmp_path, Fault("", ""))}
+    assert found[f"pool {pool}"].state is State.FAILED
+    assert f"concurrency set {pool} 1" in found[f"pool {pool}"].hint
+
+
+def test_a_home_with_a_broken_configuration_is_named(sandbox: Sandbox, home: Path) -> None:
+    (home / "dagster.yaml").write_text("storage: [")
+    (found,) = [one for one in examined(sandbox, home, Fault("", "")) if one.area == "Dagster"]
+    assert (found.name, found.state) == ("storage", State.FAILED)
+
+
+def test_all_is_well_and_nothing_stays_behind(sandbox: Sandbox, home: Path) -> None:
+    findings = examined(sandbox, home, Fault("", "", environment={"TOAST_RESTAURANT_GUID": "*", "S3_SSE": "AES256"}))
+    assert {one.name for one in findings if one.state is not State.OK} == {"token expiry", "stream exists"}
+    assert exit_code(findings) == 0
+    assert "3 discovered" in next(one.detail for one in findings if one.name == "restaurants")
+    assert "America/New_York" in next(one.detail for one in findings if one.name.startswith("restaurant "))
+    assert not sandbox.objects()
+    assert not sandbox.amperity_books.accepted
+
+
+def test_only_the_canary_writes_a_record(sandbox: Sandbox, home: Path) -> None:
+    guid = {"TOAST_RESTAURANT_GUID": sandbox.restaurant_guids[0]}
+    findings = examined(sandbox, home, Fault("", "", environment=dict(guid)), canary=True)
+    (record,) = sandbox.amperity_books.accepted
+    assert record.guid
+    assert record.guid in next(one.detail for one in findings if one.name == "canary")
