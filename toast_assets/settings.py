@@ -205,6 +205,25 @@ class StoreSettings(Settings):
         return value.strip("/") + "/" if value.strip("/") else ""
 
 
+class RetentionSettings(Settings):
+    """After how many days, counted from a week's end, what is stored of it goes; None keeps it for ever."""
+
+    raw_days: int | None = Field(None, alias="RETENTION_RAW_DAYS", ge=1)
+    export_days: int | None = Field(None, alias="RETENTION_EXPORT_DAYS", ge=1)
+    ledger_days: int | None = Field(None, alias="RETENTION_LEDGER_DAYS", ge=1)
+
+    @classmethod
+    def cross_check(cls, present: Mapping[str, str]) -> list[str]:
+        """Receipts outlive what they are receipts of, else it would be sent again."""
+        days = {name: present.get(f"RETENTION_{name}_DAYS", "") for name in ("RAW", "EXPORT", "LEDGER")}
+        numbers = {name: int(text) for name, text in days.items() if text.isdecimal()}
+        if days["LEDGER"] and not (days["RAW"] and days["EXPORT"]):
+            return ["RETENTION_LEDGER_DAYS is set without RETENTION_RAW_DAYS and RETENTION_EXPORT_DAYS"]
+        if len(numbers) == 3 and numbers["LEDGER"] < max(numbers["RAW"], numbers["EXPORT"]):
+            return ["RETENTION_LEDGER_DAYS is less than RETENTION_RAW_DAYS or RETENTION_EXPORT_DAYS"]
+        return []
+
+
 class CalendarSettings(Settings):
     """Where weeks begin."""
 

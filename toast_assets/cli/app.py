@@ -143,3 +143,16 @@ def doctor(*, as_json: bool, canary: bool) -> None:
     from toast_assets.cli.doctor import doctor as examine
 
     raise SystemExit(examine(canary=canary, as_json=as_json))
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
+def retention(*, dry_run: bool) -> None:
+    """Remove what has been kept long enough: off until a RETENTION_… variable is set.
+
+    Raw orders, exports and feeds, and receipts of weeks that ended longer ago than the variables say. A week of which
+    anything was not delivered is kept, and named.
+    """
+    from toast_assets.cli.retention import retention as retain
+
+    retain(dry_run=dry_run)

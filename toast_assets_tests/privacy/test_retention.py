@@ -1,0 +1,99 @@
+"""What is old enough goes, unless Amperity does not have it yet."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from click.testing import CliRunner
+
+from toast_assets.cli import main
+from toast_assets.errors import SettingsError
+from toast_assets.privacy.retention import Retained, Retention
+from toast_assets.sandbox import Sandbox
+from toast_assets.settings import RetentionSettings
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week
+from toast_assets_tests.support.deliveries import amperity_settings, deliver
+from toast_assets_tests.support.guests import content, fill, weeks
+
+RAW, EXPORT, LEDGER = "RETENTION_RAW_DAYS", "RETENTION_EXPORT_DAYS", "RETENTION_LEDGER_DAYS"
+
+
+@pytest.fixture
+async def delivered(sandbox: Sandbox, store: OrderStore) -> list[Week]:
+    """Three weeks, of which the second was not delivered."""
+    found = weeks(3)
+    for number, week in enumerate(found):
+        fill(store, week, [], derived=True)
+        if number != 1:
+            await deliver(sandbox, week)
+    return found
+
+
+def retain(
+    sandbox: Sandbox, store: OrderStore, last: Week, days: float, variables: dict[str, str], *, dry_run: bool = False
+) -> Retained:
+    settings = RetentionSettings.parse(variables)
+    now = last.end + timedelta(days=days)
+    return Retention(store, settings, amperity_settings(sandbox), now, dry_run).run()
+
+
+def test_nothing_goes_while_nothing_is_set(sandbox: Sandbox, store: OrderStore, delivered: list[Week]) -> None:
+    before = content(store)
+    assert retain(sandbox, store, delivered[2], 4000, {}) == Retained((), {})
+    assert content(store) == before
+
+
+def test_a_week_goes_when_it_is_old_and_was_delivered(
+    sandbox: Sandbox, store: OrderStore, delivered: list[Week]
+) -> None:
+    before = content(store)
+    planned = retain(sandbox, store, delivered[0], 31, {RAW: "30"}, dry_run=True)
+    assert {key: body for key, body in content(store).items() if "/inspections/" not in key} == before
+    result = retain(sandbox, store, delivered[0], 31, {RAW: "30"})
+    assert planned == result
+    assert set(result.removed) == set(map(str, (store.layout.raw(delivered[0], f"place-{n}") for n in (1, 2))))
+    assert before.keys() - content(store).keys() == set(result.removed)
+
+
+def test_a_week_that_was_not_delivered_stays_and_is_named(
+    sandbox: Sandbox, store: OrderStore, delivered: list[Week]
+) -> None:
+    everything = {RAW: "30", EXPORT: "30", LEDGER: "60"}
+    result = retain(sandbox, store, delivered[2], 31, everything)
+    assert list(result.kept) == [delivered[1].key]
+    assert "0 of 3 stream records accepted" in result.kept[delivered[1].key]
+    assert len(result.removed) == 2 * 2 * (1 + 1 + 3)
+    left = [key for key in content(store) if delivered[1].key in key and "/raw/" in key]
+    assert len(left) == 2
+
+
+def test_receipts_go_after_what_they_are_receipts_of(
+    sandbox: Sandbox, store: OrderStore, delivered: list[Week]
+) -> None:
+    everything = {RAW: "30", EXPORT: "30", LEDGER: "60"}
+    retain(sandbox, store, delivered[0], 45, everything)
+    ledgers = set(store.bucket.keys(store.layout.deliveries(delivered[0])))
+    assert len(ledgers) == 2
+    assert set(retain(sandbox, store, delivered[0], 61, everything).removed) == ledgers
+    assert retain(sandbox, store, delivered[0], 62, everything).removed == ()
+
+
+@pytest.mark.parametrize("wrong", [{LEDGER: "9"}, {RAW: "9", EXPORT: "9", LEDGER: "8"}, {RAW: "0"}, {RAW: "soon"}])
+def test_settings_by_which_something_would_be_sent_again_are_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="RETENTION_"):
+        RetentionSettings.parse(wrong)
+
+
+def test_the_command_says_what_went_and_what_stays(
+    sandbox: Sandbox, store: OrderStore, delivered: list[Week], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (sandbox.environment() | {RAW: "1"}).items():
+        monkeypatch.setenv(name, value)
+    reply = CliRunner().invoke(main, ["retention"])
+    assert reply.exit_code == 0, reply.output
+    assert f"kept     week {delivered[1].key}" in reply.output
+    assert "4 objects removed, 1 weeks kept." in reply.output
+    monkeypatch.delenv(RAW)
+    assert "everything is kept" in CliRunner().invoke(main, ["retention"]).output
