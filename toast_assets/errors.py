@@ -36,6 +36,10 @@ class WeekError(ToastAssetsError):
     """A partition key that names no week, or a week that has not closed yet."""
 
 
+class CalendarError(ToastAssetsError):
+    """The settings of the calendar would move the boundaries of weeks that are stored."""
+
+
 class StoreError(ToastAssetsError):
     """The bucket is missing, refuses access, or holds an object that cannot be read."""
 

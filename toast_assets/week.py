@@ -74,6 +74,21 @@ class WeekCalendar:
             )
         return Week(f"{day:{KEY_FORMAT}}", self._begin(day), self._begin(day + timedelta(days=7)))
 
+    def is_week(self, key: str) -> bool:
+        """Whether ``key`` names a week of this calendar."""
+        try:
+            self.week(key)
+        except WeekError:
+            return False
+        return True
+
+    def begins_as(self, other: WeekCalendar) -> bool:
+        """Whether the weeks of both begin at the same moments, whatever the settings are called, over some ten years:
+        UTC and Etc/UTC do, and so do zones whose clocks agree."""
+        days = (self.first + timedelta(days=number) for number in range(3700))
+        starts = [day for day in days if day.weekday() == self.weekday]
+        return self.weekday == other.weekday and all(self._begin(day) == other._begin(day) for day in starts)
+
     def closed_week(self, key: str, now: datetime) -> Week:
         """The week named ``key``, if it may be pulled at ``now`` (aware).
 

@@ -17,6 +17,7 @@ from toast_assets.defs.metadata import (
 from toast_assets.defs.partitions import calendar, overdue_policy, weekly_partitions
 from toast_assets.defs.preflight import check_settings, closed_week, failures
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
+from toast_assets.pipeline.boundaries import keep_boundaries
 from toast_assets.pipeline.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.pipeline.export import ExportReport, export_week
 from toast_assets.pipeline.feeds import write_feeds
@@ -73,6 +74,7 @@ def raw_toast_orders(
                 return await WeekPull(week, client, store, previous, config.refresh, context.log).run()
 
         report = asyncio.run(pull())
+        keep_boundaries(store, calendar())
     version = report.manifest.data_version
     return dg.MaterializeResult(metadata=raw_metadata(report, store), data_version=dg.DataVersion(version))
 

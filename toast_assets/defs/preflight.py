@@ -1,4 +1,5 @@
-"""Before anything is asked of a service: are the settings of all selected assets there, and has the week closed?"""
+"""Before anything is asked of a service: are the settings of all selected assets there, does a week begin
+where the stored ones do, and has it closed?"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,8 @@ import dagster as dg
 
 from toast_assets.defs.partitions import calendar, calendar_problems
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
-from toast_assets.errors import SettingsError, ToastAssetsError
+from toast_assets.errors import SettingsError, ToastAssetsError, WeekError
+from toast_assets.pipeline.boundaries import check_boundaries
 from toast_assets.week import Week
 
 RAW = dg.AssetKey("raw_toast_orders")
@@ -20,8 +22,15 @@ def closed_week(context: dg.AssetExecutionContext) -> Week:
     """The week of this run's one partition.
 
     Raises:
-        WeekError: the partition is no week, or it has not closed yet.
+        WeekError: the partition is no week, it has not closed yet, or the run spans several.
     """
+    weeks = context.partition_key_range
+    if weeks.start != weeks.end:
+        raise WeekError(
+            f"This run spans the partitions {weeks.start} to {weeks.end}; a run takes one week, so that each has its"
+            " own status, retries and receipts.",
+            hint="Launch a backfill over them: it makes one run per week.",
+        )
     return calendar().closed_week(context.partition_key, datetime.now(UTC))
 
 
@@ -35,6 +44,8 @@ def check_settings(
 
     Raises:
         SettingsError: naming every variable that is missing or malformed.
+        CalendarError: they would move the boundaries of stored weeks.
+        StoreError: the bucket is missing or refuses access.
     """
     selected = _selected(context)
     problems = calendar_problems()
@@ -52,6 +63,7 @@ def check_settings(
             problems += [problem for problem in error.problems if problem not in problems]
     if problems:
         raise SettingsError(problems)
+    check_boundaries(order_store.store(), calendar())
 
 
 @contextmanager

@@ -1,21 +1,34 @@
 """The weekly sensor: asks for each week once it has closed, again while something is missing, and a second time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
 from toast_assets.defs.jobs import weekly_toast_orders
-from toast_assets.defs.partitions import calendar
+from toast_assets.defs.partitions import calendar, calendar_problems
 from toast_assets.defs.resources import OrderStoreResource
-from toast_assets.errors import ToastAssetsError
-from toast_assets.pipeline.requests import Outcome, WeekRequest, decide, decode_cursor, encode_cursor
+from toast_assets.errors import CalendarError, SettingsError, ToastAssetsError
+from toast_assets.pipeline.boundaries import check_boundaries
+from toast_assets.pipeline.requests import (
+    Cursor,
+    EarlierRequest,
+    Outcome,
+    WeekRequest,
+    decide,
+    decode_cursor,
+    encode_cursor,
+    recovered_cursor,
+)
 from toast_assets.store.order_store import OrderStore
-from toast_assets.week import Week
+from toast_assets.week import Week, WeekCalendar
 
+SENSOR_NAME = "weekly_toast_orders_sensor"
 REASON_TAG = "toast/reason"
 _PARTITION_TAG = "dagster/partition"
+_SENSOR_TAG = "dagster/sensor_name"
+_RUN_KEY_TAG = "dagster/run_key"
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -23,13 +36,15 @@ _UNDER_WAY = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+# Two looks at each of half a year's weeks; what is older is settled.
+_RUNS_REMEMBERED = 52
 
 
 def build_sensor(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dg.SensorDefinition:
     """The sensor, by the clock ``now`` (aware)."""
 
     @dg.sensor(
-        name="weekly_toast_orders_sensor",
+        name=SENSOR_NAME,
         job=weekly_toast_orders,
         minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -41,9 +56,11 @@ def build_sensor(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dg.
     def weekly_toast_orders_sensor(
         context: dg.SensorEvaluationContext, order_store: OrderStoreResource
     ) -> dg.SensorResult:
-        outcome_of = _Outcomes(context, order_store)
-        decision = decide(calendar(), now(), decode_cursor(context.cursor), outcome_of)
-        message = " ".join([decision.message, *outcome_of.problems])
+        if problems := calendar_problems():
+            raise SettingsError(problems)
+        bucket = _Bucket(order_store, calendar())
+        decision = decide(calendar(), now(), _cursor(context), _Outcomes(context.instance, bucket))
+        message = ". ".join([decision.message, *bucket.problems])
         context.log.info(message)
         return dg.SensorResult(
             run_requests=[_run_request(request) for request in decision.requests],
@@ -54,27 +71,69 @@ def build_sensor(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dg.
     return weekly_toast_orders_sensor
 
 
-class _Outcomes:
-    """What became of a week, by the instance's runs and the bucket's manifest; ``problems`` say why it is not known."""
+class _Bucket:
+    """The order store, where it can be reached; ``problems`` say why not, once each.
 
-    def __init__(self, context: dg.SensorEvaluationContext, order_store: OrderStoreResource) -> None:
-        self._context = context
-        self._resource = order_store
-        self._store: OrderStore | None = None
+    A tick that cannot see the bucket still asks for new weeks: their runs fail with the reason, where people look.
+    """
+
+    def __init__(self, resource: OrderStoreResource, weeks: WeekCalendar) -> None:
         self.problems: list[str] = []
-
-    def __call__(self, week: Week) -> Outcome:
-        filters = dg.RunsFilter(tags={_PARTITION_TAG: week.key}, statuses=_UNDER_WAY)
-        if self._context.instance.get_runs_count(filters):
-            return Outcome.RUNNING
+        self._store: OrderStore | None = None
         try:
-            self._store = self._store or self._resource.store()
+            store = resource.store()
+            check_boundaries(store, weeks)
+            self._store = store
+        except CalendarError:
+            raise
+        except ToastAssetsError as error:
+            self.problems.append(str(error))
+
+    def pulled(self, week: Week) -> bool | None:
+        """Whether the week is stored whole; None where that cannot be known."""
+        if self._store is None:
+            return None
+        try:
             manifest, _ = self._store.load_manifest(week)
         except ToastAssetsError as error:
-            # New weeks are asked for all the same; their runs fail with the reason, where people look.
             self.problems.append(str(error))
+            return None
+        return manifest is not None and manifest.outcome == "complete"
+
+
+class _Outcomes:
+    """What became of a week, by the instance's runs and the bucket's manifest."""
+
+    def __init__(self, instance: dg.DagsterInstance, bucket: _Bucket) -> None:
+        self._instance = instance
+        self._bucket = bucket
+
+    def __call__(self, week: Week) -> Outcome:
+        tags = {_PARTITION_TAG: week.key}
+        if self._instance.get_runs_count(dg.RunsFilter(tags=tags, statuses=_UNDER_WAY)):
+            return Outcome.RUNNING
+        pulled = self._bucket.pulled(week)
+        if pulled is None:
             return Outcome.UNKNOWN
-        return Outcome.COMPLETE if manifest and manifest.outcome == "complete" else Outcome.INCOMPLETE
+        if not pulled:
+            return Outcome.INCOMPLETE
+        newest = self._instance.get_runs(dg.RunsFilter(job_name=weekly_toast_orders.name, tags=tags), limit=1)
+        failed = any(run.status is dg.DagsterRunStatus.FAILURE for run in newest)
+        return Outcome.FAILED if failed else Outcome.COMPLETE
+
+
+def _cursor(context: dg.SensorEvaluationContext) -> Cursor:
+    """The cursor; one that was reset, or that cannot be read, comes back from the runs that it led to."""
+    cursor = decode_cursor(context.cursor)
+    return cursor if cursor.newest is not None else recovered_cursor(calendar(), _earlier(context.instance))
+
+
+def _earlier(instance: dg.DagsterInstance) -> Iterator[EarlierRequest]:
+    filters = dg.RunsFilter(tags={_SENSOR_TAG: SENSOR_NAME})
+    for record in instance.get_run_records(filters, limit=_RUNS_REMEMBERED):
+        tags = record.dagster_run.tags
+        if _PARTITION_TAG in tags and _RUN_KEY_TAG in tags:
+            yield EarlierRequest(tags[_PARTITION_TAG], tags[_RUN_KEY_TAG], record.create_timestamp)
 
 
 def _run_request(request: WeekRequest) -> dg.RunRequest:

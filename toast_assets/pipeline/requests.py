@@ -1,4 +1,4 @@
-"""Which weeks to ask for, and why: the weekly sensor's decision as a pure function of clock, cursor and manifests.
+"""Which weeks to ask for, and why: the weekly sensor's decision as a pure function of clock, cursor and outcomes.
 
 Each week is asked for once it has closed, again (with growing pauses) while something is missing, and a second time
 about three days after its close: totals at Toast creep for 24 to 72 hours, by refunds, voids and devices that were
@@ -7,7 +7,8 @@ offline (Toast: staff in the forum).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -17,24 +18,27 @@ import msgspec
 from toast_assets.week import KEY_FORMAT, Week, WeekCalendar, iso_ms
 
 SECOND_LOOK_AFTER = timedelta(hours=72)
-# A fault that outlasts the retries of a run is given hours, then most of a week, then it is left to people.
+# A fault that outlasts the retries of a run is given hours, then more than a day, then it is left to people.
 MOST_ATTEMPTS = 6
 _FIRST_PAUSE = timedelta(hours=1)
 # Weeks that a tick asks for after a down-time; the next tick goes on.
 MOST_WEEKS_PER_TICK = 4
+_SECOND_LOOK = "second-look"
 
 
 class Outcome(StrEnum):
-    """What is known of a week's last pull."""
+    """What is known of a week: what became of its last pull, and of its last run where the pull is whole."""
 
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
+    FAILED = "failed"
     RUNNING = "running"
     UNKNOWN = "unknown"
 
 
 class Tracked(msgspec.Struct, frozen=True):
-    """A week that may have to be asked for again. ``asked_at`` is ISO-8601, UTC."""
+    """A week that may have to be asked for again. ``asked_at`` is ISO-8601, UTC: when it was asked for last, or last
+    seen under way. ``attempts`` are those of its first look, or of its second one where ``second_look`` is true."""
 
     attempts: int
     asked_at: str
@@ -59,6 +63,15 @@ class WeekRequest:
 
 
 @dataclass(frozen=True)
+class EarlierRequest:
+    """A run that was asked for, as the history of runs tells it: its partition, its run key, and when (aware)."""
+
+    key: str
+    run_key: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Decision:
     """What to start now, what to remember, and what to say."""
 
@@ -68,8 +81,7 @@ class Decision:
 
 
 def decode_cursor(text: str | None) -> Cursor:
-    """The cursor as it was stored. One that was reset, or that cannot be read, is a new one: run keys make sure that
-    nothing is asked for twice because of it."""
+    """The cursor as it was stored; a new one where it was reset or cannot be read."""
     try:
         return msgspec.json.decode(text or "{}", type=Cursor)
     except msgspec.DecodeError:
@@ -81,13 +93,29 @@ def encode_cursor(cursor: Cursor) -> str:
     return msgspec.json.encode(cursor).decode()
 
 
+def recovered_cursor(calendar: WeekCalendar, earlier: Iterable[EarlierRequest]) -> Cursor:
+    """The cursor that led to the requests that the history of runs holds, for one that was lost.
+
+    Run keys alone would only keep a week from being asked for twice; weeks that a down-time has left behind, attempts
+    and second looks would be forgotten.
+    """
+    weeks: dict[str, list[EarlierRequest]] = defaultdict(list)
+    for request in earlier:
+        if calendar.is_week(request.key):
+            weeks[request.key].append(request)
+    tracked = {key: _tracked(calendar.week(key), requests) for key, requests in weeks.items()}
+    return Cursor(max(weeks, default=None), tracked)
+
+
 def decide(calendar: WeekCalendar, now: datetime, cursor: Cursor, outcome_of: Callable[[Week], Outcome]) -> Decision:
     """The runs to start at ``now`` (aware). ``outcome_of`` is asked only for weeks that may be due again."""
     last = calendar.last_closed(now)
     if last is None:
         return Decision((), cursor, f"The first week, {calendar.first}, has not closed yet.")
-    tracked = dict(cursor.tracked)
-    requests = list(_due_again(calendar, now, tracked, outcome_of))
+    # Weeks that a later TOAST_START_DATE has left behind are no partitions any more.
+    tracked = {key: state for key, state in cursor.tracked.items() if calendar.is_week(key)}
+    notes: list[str] = []
+    requests = list(_due_again(calendar, now, tracked, outcome_of, notes))
     newest = cursor.newest
     for week in _newly_closed(calendar, last, newest):
         # A week that is caught up on late needs no second look: the first one is late enough.
@@ -95,8 +123,9 @@ def decide(calendar: WeekCalendar, now: datetime, cursor: Cursor, outcome_of: Ca
         tracked[week.key] = Tracked(1, iso_ms(now), second_look=late)
         requests.append(WeekRequest(week, f"week-{week.key}", f"week {week.key}: closed", refresh=False))
         newest = week.key
-    behind = newest is not None and newest < last.key
-    return Decision(tuple(requests), Cursor(newest, tracked), _message(requests, tracked, last, behind=behind))
+    if newest is not None and newest < last.key:
+        notes.append("more weeks follow at the next tick")
+    return Decision(tuple(requests), Cursor(newest, tracked), _message(calendar, requests, tracked, last, notes))
 
 
 def _newly_closed(calendar: WeekCalendar, last: Week, newest: str | None) -> Iterator[Week]:
@@ -104,48 +133,76 @@ def _newly_closed(calendar: WeekCalendar, last: Week, newest: str | None) -> Ite
     if newest is None:
         yield last
         return
-    day = date.fromisoformat(newest)
+    after = max(date.fromisoformat(newest) + timedelta(days=1), calendar.first)
+    day = after + timedelta(days=(calendar.weekday - after.weekday()) % 7)
     for _ in range(MOST_WEEKS_PER_TICK):
-        day += timedelta(days=7)
         if f"{day:{KEY_FORMAT}}" > last.key:
             return
         yield calendar.week(f"{day:{KEY_FORMAT}}")
+        day += timedelta(days=7)
 
 
 def _due_again(
-    calendar: WeekCalendar, now: datetime, tracked: dict[str, Tracked], outcome_of: Callable[[Week], Outcome]
+    calendar: WeekCalendar,
+    now: datetime,
+    tracked: dict[str, Tracked],
+    outcome_of: Callable[[Week], Outcome],
+    notes: list[str],
 ) -> Iterator[WeekRequest]:
-    """Second looks and further attempts; ``tracked`` is brought up to date."""
+    """Second looks and further attempts; ``tracked`` is brought up to date, ``notes`` say what was given up."""
     for key, state in sorted(tracked.items()):
         week = calendar.week(key)
         second_look = not state.second_look and now >= week.end + SECOND_LOOK_AFTER
-        pause_over = now >= _asked_at(state) + _FIRST_PAUSE * 2 ** (state.attempts - 1)
-        if not second_look and not pause_over:
+        if not second_look and now < _asked_at(state) + _FIRST_PAUSE * 2 ** (state.attempts - 1):
             continue
         outcome = outcome_of(week)
-        if outcome in (Outcome.RUNNING, Outcome.UNKNOWN):
+        if outcome is Outcome.RUNNING:
+            # A pause begins when the run has ended, however long it took.
+            tracked[key] = msgspec.structs.replace(state, asked_at=iso_ms(now))
+        elif outcome is Outcome.UNKNOWN:
             continue
-        look = "second-look" if state.second_look or second_look else "first-look"
-        if second_look:
+        elif second_look:
             tracked[key] = Tracked(1, iso_ms(now), second_look=True)
-            yield WeekRequest(week, f"week-{key}-second-look", f"week {key}: second look", refresh=True)
-        elif outcome is Outcome.INCOMPLETE and state.attempts < MOST_ATTEMPTS:
+            yield WeekRequest(week, f"week-{key}-{_SECOND_LOOK}", f"week {key}: second look", refresh=True)
+        elif outcome is not Outcome.COMPLETE and state.attempts < MOST_ATTEMPTS:
             attempt = state.attempts + 1
             tracked[key] = Tracked(attempt, iso_ms(now), state.second_look)
-            reason = f"week {key}: attempt {attempt} of {MOST_ATTEMPTS}, the last one was incomplete"
+            look = _SECOND_LOOK if state.second_look else "first-look"
+            how = "was incomplete" if outcome is Outcome.INCOMPLETE else "failed"
+            reason = f"week {key}: attempt {attempt} of {MOST_ATTEMPTS}, the last one {how}"
             yield WeekRequest(week, f"week-{key}-{look}-attempt-{attempt}", reason, refresh=False)
         elif state.second_look:
             del tracked[key]
+            if outcome is not Outcome.COMPLETE:
+                notes.append(f"week {key}: given up after {state.attempts} attempts, materialize it by hand")
+
+
+def _tracked(week: Week, requests: list[EarlierRequest]) -> Tracked:
+    second = [request for request in requests if _SECOND_LOOK in request.run_key]
+    first_at = min(request.at for request in requests)
+    return Tracked(
+        attempts=len({request.run_key for request in second or requests}),
+        asked_at=iso_ms(max(request.at for request in requests)),
+        second_look=bool(second) or first_at >= week.end + SECOND_LOOK_AFTER,
+    )
 
 
 def _asked_at(state: Tracked) -> datetime:
     return datetime.fromisoformat(state.asked_at).astimezone(UTC)
 
 
-def _message(requests: list[WeekRequest], tracked: dict[str, Tracked], last: Week, *, behind: bool) -> str:
-    if requests:
-        text = "; ".join(request.reason for request in requests)
-        return f"{text}; more weeks follow at the next tick" if behind else text
-    waiting = [key for key, state in tracked.items() if not state.second_look]
-    looks = f" Second look due for {', '.join(waiting)}." if waiting else ""
-    return f"Nothing to do: week {last.key} was asked for.{looks}"
+def _message(
+    calendar: WeekCalendar,
+    requests: list[WeekRequest],
+    tracked: dict[str, Tracked],
+    last: Week,
+    notes: list[str],
+) -> str:
+    if requests or notes:
+        return "; ".join([*(request.reason for request in requests), *notes])
+    looks = [
+        f"second look at week {key} from {calendar.week(key).end + SECOND_LOOK_AFTER:%Y-%m-%d %H:%M} UTC on"
+        for key, state in sorted(tracked.items())
+        if not state.second_look
+    ]
+    return "; ".join([f"Nothing to do: week {last.key} was asked for", *looks])

@@ -1,72 +1,232 @@
-"""The weekly sensor through Dagster: its requests, its cursor, its words."""
+"""The weekly sensor through Dagster: its requests, its cursor, its words, and a year of them."""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.utils import make_new_run_id
 from dagster_aws.s3 import S3Resource
 
 from toast_assets.definitions import build_defs
 from toast_assets.defs.resources import OrderStoreResource
-from toast_assets.defs.sensors import REASON_TAG, build_sensor
+from toast_assets.defs.sensors import REASON_TAG, SENSOR_NAME, build_sensor
+from toast_assets.errors import CalendarError, SettingsError
 from toast_assets.sandbox import Sandbox
+from toast_assets.store.manifest import Manifest
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import WeekCalendar, iso_ms
 from toast_assets_tests.defs.conftest import RunWeek
+from toast_assets_tests.support.clients import s3_client
 
 MONDAY = datetime(2025, 9, 22, 4, 15, tzinfo=UTC)
+NEW_YORK = WeekCalendar(timezone="America/New_York")
 
 
-def tick(instance: dg.DagsterInstance, now: datetime, cursor: str | None = None) -> dg.SensorResult:
-    repository = build_defs().get_repository_def()
-    resources = {"order_store": OrderStoreResource.from_environment(s3=S3Resource())}
-    with dg.build_sensor_context(
-        instance=instance, repository_def=repository, cursor=cursor, resources=resources
-    ) as context:
-        data = build_sensor(lambda: now).evaluate_tick(context)
-    requests = list(data.run_requests or ())
-    return dg.SensorResult(run_requests=requests, skip_reason=data.skip_message, cursor=data.cursor)
+@dataclass
+class Daemon:
+    """What the sensor daemon does with a tick: keeps the cursor, and starts what no run key has started before."""
+
+    instance: dg.DagsterInstance
+    cursor: str | None = None
+    now: datetime = MONDAY
+    started: list[dg.DagsterRun] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._repository = build_defs().get_repository_def()
+        self._sensor = build_sensor(lambda: self.now)
+        self._resources = {"order_store": OrderStoreResource.from_environment(s3=S3Resource())}
+
+    def tick(self, now: datetime) -> dg.SensorResult:
+        """The sensor's answer at ``now``; its requests are queued."""
+        self.now = now
+        with dg.build_sensor_context(
+            instance=self.instance, repository_def=self._repository, cursor=self.cursor, resources=self._resources
+        ) as context:
+            data = self._sensor.evaluate_tick(context)
+        self.cursor = data.cursor
+        requests = list(data.run_requests or ())
+        for request in requests:
+            self._start(request)
+        return dg.SensorResult(run_requests=requests, skip_reason=data.skip_message, cursor=data.cursor)
+
+    def _start(self, request: dg.RunRequest) -> None:
+        if self.instance.get_runs_count(dg.RunsFilter(tags={"dagster/run_key": str(request.run_key)})):
+            return
+        tags = {
+            **request.tags,
+            "dagster/sensor_name": SENSOR_NAME,
+            "dagster/run_key": str(request.run_key),
+            "dagster/partition": str(request.partition_key),
+        }
+        run = dg.DagsterRun(
+            job_name="weekly_toast_orders",
+            run_id=make_new_run_id(),
+            status=dg.DagsterRunStatus.STARTED,
+            tags=tags,
+        )
+        self.started.append(self.instance.run_storage.add_historical_run(run, run_creation_time=self.now))
+
+    def reasons(self, kind: str = "") -> list[str]:
+        """Why each run was started, oldest first."""
+        return [run.tags[REASON_TAG] for run in self.started if kind in run.tags[REASON_TAG]]
+
+
+@pytest.fixture
+def daemon(instance: dg.DagsterInstance) -> Daemon:
+    """The sensor on an instance of its own."""
+    return Daemon(instance)
 
 
 @pytest.mark.usefixtures("bare_environment")
-def test_the_first_tick_asks_for_the_last_closed_week_and_says_why(instance: dg.DagsterInstance) -> None:
-    (request,) = tick(instance, MONDAY).run_requests or ()
-    assert (request.partition_key, request.run_key) == ("2025-09-15", "week-2025-09-15")
-    assert request.tags[REASON_TAG] == "week 2025-09-15: closed"
+class TestWithoutSettings:
+    def test_the_first_tick_asks_for_the_last_closed_week_and_says_why(self, daemon: Daemon) -> None:
+        (request,) = daemon.tick(MONDAY).run_requests or ()
+        assert (request.partition_key, request.run_key) == ("2025-09-15", "week-2025-09-15")
+        assert request.tags[REASON_TAG] == "week 2025-09-15: closed"
 
+    def test_the_next_tick_has_nothing_to_do_and_says_what_comes(self, daemon: Daemon) -> None:
+        daemon.tick(MONDAY)
+        second = daemon.tick(MONDAY + timedelta(minutes=5))
+        assert not second.run_requests
+        assert "second look at week 2025-09-15 from 2025-09-25 04:00 UTC on" in str(second.skip_reason)
 
-@pytest.mark.usefixtures("bare_environment")
-def test_the_next_tick_has_nothing_to_do_and_says_what_comes(instance: dg.DagsterInstance) -> None:
-    first = tick(instance, MONDAY)
-    second = tick(instance, MONDAY + timedelta(minutes=5), first.cursor)
-    assert not second.run_requests
-    assert "Second look due for 2025-09-15" in str(second.skip_reason)
+    def test_a_tick_says_what_is_missing_and_goes_on(self, instance: dg.DagsterInstance, daemon: Daemon) -> None:
+        daemon.tick(MONDAY)
+        instance.report_run_failed(daemon.started[0])
+        later = daemon.tick(MONDAY + timedelta(hours=2))
+        assert "S3_BUCKET_NAME" in str(later.skip_reason)
+        (request,) = daemon.tick(MONDAY + timedelta(days=7)).run_requests or ()
+        assert request.partition_key == "2025-09-22"
+
+    def test_a_malformed_calendar_fails_the_tick_and_moves_nothing(
+        self, bare_environment: pytest.MonkeyPatch, daemon: Daemon
+    ) -> None:
+        bare_environment.setenv("TOAST_WEEK_HOUR", "4 o'clock")
+        with pytest.raises(SettingsError, match="TOAST_WEEK_HOUR"):
+            daemon.tick(MONDAY)
+        assert daemon.cursor is None
+
+    def test_resetting_the_cursor_starts_nothing_again_and_forgets_no_week(self, daemon: Daemon) -> None:
+        daemon.tick(MONDAY)
+        daemon.cursor = None
+        assert not daemon.tick(MONDAY + timedelta(minutes=5)).run_requests
+        daemon.cursor = None
+        caught_up = daemon.tick(MONDAY + timedelta(weeks=3)).run_requests or ()
+        assert [request.partition_key for request in caught_up] == ["2025-09-22", "2025-09-29", "2025-10-06"]
 
 
 @pytest.mark.usefixtures("sandbox_environment")
-def test_three_days_later_a_second_look_asks_toast_again(instance: dg.DagsterInstance, run_week: RunWeek) -> None:
-    cursor = tick(instance, MONDAY).cursor
-    run_week()
-    (request,) = tick(instance, MONDAY + timedelta(hours=72), cursor).run_requests or ()
-    assert request.tags[REASON_TAG] == "week 2025-09-15: second look"
-    assert request.run_config == {"ops": {"raw_toast_orders": {"config": {"refresh": True}}}}
+class TestOnABucket:
+    def test_three_days_later_a_second_look_asks_toast_again(self, daemon: Daemon, run_week: RunWeek) -> None:
+        daemon.tick(MONDAY)
+        daemon.instance.report_run_canceled(daemon.started[0])
+        run_week()
+        (request,) = daemon.tick(MONDAY + timedelta(hours=72)).run_requests or ()
+        assert request.tags[REASON_TAG] == "week 2025-09-15: second look"
+        assert request.run_config == {"ops": {"raw_toast_orders": {"config": {"refresh": True}}}}
+
+    def test_a_second_look_delivers_late_arrivals_and_only_them(
+        self, daemon: Daemon, run_week: RunWeek, sandbox: Sandbox
+    ) -> None:
+        daemon.tick(MONDAY)
+        daemon.instance.report_run_canceled(daemon.started[0])
+        run_week()
+        sent = len(sandbox.amperity_books.accepted)
+        week = WeekCalendar().week("2025-09-15")
+        late = sandbox.toast_books.late_arrivals(sandbox.restaurant_guids[0], week.start, week.end, 2)
+        (request,) = daemon.tick(MONDAY + timedelta(hours=72)).run_requests or ()
+        run_week(config={name: op["config"] for name, op in request.run_config["ops"].items()})
+        arrived = {str(record.guid) for record in list(sandbox.amperity_books.accepted)[sent:]}
+        assert arrived == {order.guid for order in late}
+        assert len(sandbox.amperity_books.accepted) == sent + 2
+
+    def test_a_week_with_a_missing_restaurant_is_asked_for_again(
+        self, daemon: Daemon, run_week: RunWeek, sandbox: Sandbox
+    ) -> None:
+        daemon.tick(MONDAY)
+        daemon.instance.report_run_canceled(daemon.started[0])
+        sandbox.faults.arm("status", "orders", target=sandbox.restaurant_guids[0], status=403, last=None)
+        run_week("raw_toast_orders")
+        (request,) = daemon.tick(MONDAY + timedelta(hours=2)).run_requests or ()
+        assert request.tags[REASON_TAG] == "week 2025-09-15: attempt 2 of 6, the last one was incomplete"
+
+    def test_a_week_whose_delivery_failed_is_asked_for_again_without_a_refresh(
+        self, daemon: Daemon, run_week: RunWeek, sandbox: Sandbox
+    ) -> None:
+        daemon.tick(MONDAY)
+        daemon.instance.report_run_canceled(daemon.started[0])
+        sandbox.faults.arm("status", "stream", status=401, last=None)
+        assert not run_week().success
+        sandbox.faults.clear()
+        (request,) = daemon.tick(MONDAY + timedelta(hours=2)).run_requests or ()
+        assert request.tags[REASON_TAG] == "week 2025-09-15: attempt 2 of 6, the last one failed"
+        assert not request.run_config
+
+    def test_a_setting_that_moves_stored_boundaries_fails_the_tick_with_an_explanation(
+        self, daemon: Daemon, run_week: RunWeek, sandbox_environment: pytest.MonkeyPatch
+    ) -> None:
+        run_week("raw_toast_orders")
+        sandbox_environment.setenv("TOAST_WEEK_HOUR", "5")
+        with pytest.raises(CalendarError, match="would move their boundaries"):
+            daemon.tick(MONDAY)
+
+    def test_a_year_with_down_times_failures_clock_changes_and_resets(
+        self, daemon: Daemon, store: OrderStore, sandbox: Sandbox, sandbox_environment: pytest.MonkeyPatch
+    ) -> None:
+        sandbox_environment.setenv("TOAST_WEEK_TIMEZONE", NEW_YORK.timezone)
+        # A client takes a tenth of a second to make, and there are hundreds of ticks.
+        client = s3_client(sandbox)
+        sandbox_environment.setattr(S3Resource, "get_client", lambda _self: client)
+        year = Year(daemon, store, fails={"2025-03-03": 2, "2025-06-02": 1, "2025-10-27": 1})
+        # Monday noon and evening, Tuesday and Thursday noon of every week, less those of two down-times.
+        monday = datetime(2025, 1, 13, 12, tzinfo=UTC)
+        ticks = [monday + timedelta(weeks=number, hours=hours) for number in range(53) for hours in (0, 6, 24, 72)]
+        down = [(datetime(2025, 4, 15, tzinfo=UTC), 40), (datetime(2025, 8, 5, tzinfo=UTC), 16)]
+        for number, now in enumerate(ticks):
+            if not any(begin <= now < begin + timedelta(days=days) for begin, days in down):
+                year.tick(now)
+            if number % 10 == 0:
+                daemon.cursor = None
+        weeks = [f"{NEW_YORK.first + timedelta(weeks=number)}" for number in range(53)]
+        closed = [reason.removeprefix("week ")[:10] for reason in daemon.reasons("closed")]
+        assert closed == weeks
+        looks = Counter(reason.removeprefix("week ")[:10] for reason in daemon.reasons("second look"))
+        assert [key for key in weeks if looks[key] != 1] == year.late
+        assert len(year.late) > 5
+        assert Counter(reason[5:15] for reason in daemon.reasons("attempt")) == year.fails
 
 
-@pytest.mark.usefixtures("sandbox_environment")
-def test_a_week_with_a_missing_restaurant_is_asked_for_again(
-    instance: dg.DagsterInstance, run_week: RunWeek, sandbox: Sandbox
-) -> None:
-    cursor = tick(instance, MONDAY).cursor
-    sandbox.faults.arm("status", "orders", target=sandbox.restaurant_guids[0], status=403, last=None)
-    run_week("raw_toast_orders")
-    (request,) = tick(instance, MONDAY + timedelta(hours=2), cursor).run_requests or ()
-    assert "attempt 2" in request.tags[REASON_TAG]
+@dataclass
+class Year:
+    """Runs that are over by the next tick; the first pulls of a week that ``fails`` stay incomplete so often."""
 
+    daemon: Daemon
+    store: OrderStore
+    fails: dict[str, int]
+    late: list[str] = field(default_factory=list)
+    _pulls: Counter[str] = field(default_factory=Counter)
 
-@pytest.mark.usefixtures("bare_environment")
-def test_without_settings_a_tick_says_what_is_missing_and_goes_on(instance: dg.DagsterInstance) -> None:
-    cursor = tick(instance, MONDAY).cursor
-    later = tick(instance, MONDAY + timedelta(hours=2), cursor)
-    assert "S3_BUCKET_NAME" in str(later.skip_reason)
-    (request,) = tick(instance, MONDAY + timedelta(days=7), later.cursor).run_requests or ()
-    assert request.partition_key == "2025-09-22"
+    def tick(self, now: datetime) -> None:
+        before = len(self.daemon.started)
+        self.daemon.tick(now)
+        for run in self.daemon.started[before:]:
+            key = run.tags["dagster/partition"]
+            if not self._pulls[key] and now >= NEW_YORK.week(key).end + timedelta(hours=72):
+                self.late.append(key)
+            self._pulls[key] += 1
+            self._store(key, complete=self._pulls[key] > self.fails.get(key, 0))
+            self.daemon.instance.report_run_canceled(run)
+
+    def _store(self, key: str, *, complete: bool) -> None:
+        week = NEW_YORK.week(key)
+        manifest = Manifest(
+            partition=key,
+            start_date=iso_ms(week.start),
+            end_date=iso_ms(week.end),
+            outcome="complete" if complete else "incomplete",
+        )
+        self.store.save_manifest(week, manifest, self.store.load_manifest(week)[1])

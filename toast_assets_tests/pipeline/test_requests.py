@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
@@ -12,12 +12,15 @@ import pytest
 
 from toast_assets.pipeline.requests import (
     MOST_ATTEMPTS,
+    SECOND_LOOK_AFTER,
     Cursor,
+    EarlierRequest,
     Outcome,
     WeekRequest,
     decide,
     decode_cursor,
     encode_cursor,
+    recovered_cursor,
 )
 from toast_assets.week import Week, WeekCalendar
 
@@ -37,6 +40,7 @@ class Simulation:
     requests: list[tuple[datetime, WeekRequest]] = field(default_factory=list)
     runs: Counter[str] = field(default_factory=Counter)
     busy_until: dict[str, datetime] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
 
     def tick(self, now: datetime) -> None:
         def outcome(week: Week) -> Outcome:
@@ -45,8 +49,13 @@ class Simulation:
             done = self.runs[week.key] > self.fails.get(week.key, 0)
             return Outcome.COMPLETE if done else Outcome.INCOMPLETE
 
-        decision = decide(self.calendar, now, decode_cursor(self.cursor), outcome)
+        cursor = decode_cursor(self.cursor)
+        if cursor.newest is None:
+            earlier = [EarlierRequest(request.week.key, request.run_key, at) for at, request in self.requests]
+            cursor = recovered_cursor(self.calendar, earlier)
+        decision = decide(self.calendar, now, cursor, outcome)
         assert decision.message
+        self.said.append(decision.message)
         self.cursor = encode_cursor(decision.cursor)
         for request in decision.requests:
             # Dagster ignores a run key that it has seen.
@@ -145,25 +154,95 @@ def test_with_down_times_failures_and_cursor_resets_no_week_is_missed_and_none_a
     now, end = datetime(2025, 1, 14, tzinfo=UTC), datetime(2026, 1, 14, tzinfo=UTC)
     weeks = weeks_between("2025-01-06", "2026-01-05")
     simulation = Simulation(NEW_YORK, fails={key: chance.choice([0, 0, 0, 1, 3]) for key in weeks})
+    resets = 0
     while now < end:
         simulation.tick(now)
         if chance.random() < 0.002:
             now += timedelta(days=chance.randint(1, 24))
-        # A reset while weeks are still to be caught up on is a first start: the last closed week only.
-        elif chance.random() < 0.01 and decode_cursor(simulation.cursor).newest == _last(now):
+            simulation.tick(now)
+        # Also in the middle of catching up.
+        if chance.random() < 0.01:
             simulation.cursor = None
+            resets += 1
         now += timedelta(minutes=30)
-    assert set(simulation.asked("closed")) == set(weeks[: len(set(simulation.asked("closed")))])
-    assert max(Counter(simulation.asked("closed")).values()) == 1
-    assert max(Counter(simulation.asked("second look")).values()) == 1
-    for key in weeks[:-4]:
-        assert simulation.runs[key] <= 2 + 2 * simulation.fails[key]
+    simulation.pass_time(end, end + timedelta(days=4))
+    assert resets > 50
+    assert simulation.asked("closed") == weeks
+    looks = Counter(simulation.asked("second look"))
+    for key in weeks:
+        first = next(at for at, request in simulation.requests if request.week.key == key)
+        in_time = first < NEW_YORK.week(key).end + SECOND_LOOK_AFTER
+        assert looks[key] == (1 if in_time else 0)
+        # A second look that comes before the last attempt takes its place.
+        needed = 1 + simulation.fails[key]
+        assert max(needed, 1 + looks[key]) <= simulation.runs[key] <= needed + looks[key]
 
 
-def _last(now: datetime) -> str:
-    last = NEW_YORK.last_closed(now)
-    assert last is not None
-    return last.key
+def test_a_reset_cursor_comes_back_from_the_runs_that_it_led_to() -> None:
+    simulation = Simulation(fails={"2025-09-15": 1000, "2025-09-22": 2, "2025-10-06": 2})
+    simulation.tick(MONDAY)
+    for hours in range(24 * 25):
+        now = MONDAY + timedelta(hours=hours)
+        earlier = [EarlierRequest(request.week.key, request.run_key, at) for at, request in simulation.requests]
+        recovered, kept = recovered_cursor(CALENDAR, earlier), decode_cursor(simulation.cursor)
+        assert recovered.newest == kept.newest
+        for key, state in kept.tracked.items():
+            assert (recovered.tracked[key].attempts, recovered.tracked[key].second_look) == (
+                state.attempts,
+                state.second_look,
+            )
+        simulation.tick(now)
+
+
+def test_a_history_without_the_sensors_runs_is_a_first_start() -> None:
+    assert recovered_cursor(CALENDAR, []) == Cursor()
+
+
+def test_a_run_that_failed_after_a_whole_pull_is_asked_for_again_without_asking_toast() -> None:
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: Outcome.UNKNOWN).cursor
+    (request,) = decide(CALENDAR, MONDAY + timedelta(hours=1), cursor, lambda _: Outcome.FAILED).requests
+    assert request.reason == "week 2025-09-15: attempt 2 of 6, the last one failed"
+    assert not request.refresh
+
+
+def test_a_pause_begins_when_the_run_has_ended() -> None:
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: Outcome.UNKNOWN).cursor
+    cursor = decide(CALENDAR, MONDAY + timedelta(hours=5), cursor, lambda _: Outcome.RUNNING).cursor
+    soon = decide(CALENDAR, MONDAY + timedelta(hours=5, minutes=5), cursor, lambda _: Outcome.INCOMPLETE)
+    assert not soon.requests
+    later = decide(CALENDAR, MONDAY + timedelta(hours=6), soon.cursor, lambda _: Outcome.INCOMPLETE)
+    assert [request.run_key for request in later.requests] == ["week-2025-09-15-first-look-attempt-2"]
+
+
+def test_a_week_that_is_given_up_is_named() -> None:
+    simulation = Simulation(fails={"2025-09-15": 1000})
+    simulation.pass_time(MONDAY, MONDAY + timedelta(days=6, hours=20), timedelta(minutes=15))
+    said = [text for text in simulation.said if "given up" in text]
+    assert said == ["week 2025-09-15: given up after 6 attempts, materialize it by hand"]
+    assert len(simulation.requests) == 2 * MOST_ATTEMPTS
+
+
+def test_an_idle_tick_says_what_comes_next() -> None:
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: Outcome.UNKNOWN).cursor
+    assert decide(CALENDAR, MONDAY, cursor, lambda _: Outcome.COMPLETE).message == (
+        "Nothing to do: week 2025-09-15 was asked for; second look at week 2025-09-15 from 2025-09-25 04:00 UTC on"
+    )
+
+
+def test_the_weeks_that_a_later_first_week_leaves_behind_are_forgotten() -> None:
+    simulation = Simulation()
+    simulation.tick(MONDAY)
+    simulation.calendar = replace(CALENDAR, first=date(2025, 10, 6))
+    simulation.pass_time(MONDAY + timedelta(days=4), MONDAY + timedelta(weeks=3, hours=1), timedelta(hours=1))
+    assert simulation.asked("") == ["2025-09-15", "2025-10-06"]
+
+
+def test_with_nothing_stored_the_weekday_may_change_and_the_next_such_week_follows() -> None:
+    simulation = Simulation()
+    simulation.tick(MONDAY)
+    simulation.calendar = replace(CALENDAR, weekday=6, first=date(2025, 1, 5))
+    simulation.pass_time(MONDAY, MONDAY + timedelta(weeks=2), timedelta(hours=1))
+    assert simulation.asked("closed") == ["2025-09-15", "2025-09-21", "2025-09-28"]
 
 
 def test_a_cursor_that_cannot_be_read_is_a_new_one() -> None:

@@ -1,0 +1,105 @@
+"""Where the stored weeks begin, kept beside them: a setting that would move their boundaries is refused.
+
+Weeks under other boundaries would overlap the stored ones or leave gaps between them, and a key such as 2025-09-15
+would stand for two different spans of time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import msgspec
+
+from toast_assets.errors import CalendarError, StoreConflictError, StoreError
+from toast_assets.store.bucket import ABSENT
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import DAY_NAMES, WeekCalendar, iso_ms
+
+
+class Boundaries(msgspec.Struct, frozen=True):
+    """The settings that say where weeks begin, under the names that people know them by."""
+
+    time_zone: str
+    weekday: str
+    hour: int
+
+    @classmethod
+    def of(cls, calendar: WeekCalendar) -> Boundaries:
+        """Those of a calendar; its first week and its settling delay move no boundary."""
+        return cls(calendar.timezone, DAY_NAMES[calendar.weekday], calendar.hour)
+
+    def calendar(self, first: date) -> WeekCalendar:
+        """A calendar of such weeks."""
+        return WeekCalendar(first, self.time_zone, DAY_NAMES.index(self.weekday), self.hour)
+
+    def __str__(self) -> str:
+        return f"{self.weekday} {self.hour:02d}:00 {self.time_zone}"
+
+
+def check_boundaries(store: OrderStore, calendar: WeekCalendar) -> None:
+    """Make sure that the stored weeks begin where ``calendar`` has them begin. Nothing stored fits anything.
+
+    Raises:
+        CalendarError: they do not; the message names both and the variables.
+        StoreError: the bucket is missing or refuses access, or what it holds cannot be read.
+    """
+    stored = _load(store)
+    if stored is None:
+        _check_newest_manifest(store, calendar)
+    elif stored != Boundaries.of(calendar) and not stored.calendar(calendar.first).begins_as(calendar):
+        raise _moved(store, calendar, f"begin on {stored}")
+
+
+def keep_boundaries(store: OrderStore, calendar: WeekCalendar) -> None:
+    """Note where weeks begin, once the first of them is stored.
+
+    Raises:
+        CalendarError: another run has noted other boundaries in the meantime.
+        StoreError: the bucket is missing or refuses access.
+    """
+    if _load(store) is not None:
+        return
+    body = msgspec.json.format(msgspec.json.encode(Boundaries.of(calendar)), indent=1) + b"\n"
+    try:
+        store.bucket.write(store.layout.calendar, body, replaces=ABSENT, ContentType="application/json")
+    except StoreConflictError:
+        check_boundaries(store, calendar)
+
+
+def _load(store: OrderStore) -> Boundaries | None:
+    found = store.bucket.read(store.layout.calendar)
+    try:
+        return msgspec.json.decode(found[0], type=Boundaries) if found else None
+    except msgspec.DecodeError as error:
+        raise StoreError(
+            f"{store.bucket.uri(store.layout.calendar)} cannot be read ({error}).",
+            hint="Restore an earlier version of it, or remove it: the next run writes it anew.",
+        ) from error
+
+
+def _check_newest_manifest(store: OrderStore, calendar: WeekCalendar) -> None:
+    """A run that was killed may have stored weeks without the note; their manifests know where they begin."""
+    folder = store.layout.manifests
+    keys = [key.removeprefix(f"{folder}week=").removesuffix(".json") for key in store.bucket.keys(folder)]
+    if not keys:
+        return
+    newest = max(keys)
+    # Weeks before a later TOAST_START_DATE have boundaries all the same.
+    calendar = replace(calendar, first=date.min)
+    if not calendar.is_week(newest):
+        raise _moved(store, calendar, f"have keys such as {newest}")
+    week = calendar.week(newest)
+    manifest, _ = store.load_manifest(week)
+    if manifest is not None and (manifest.start_date, manifest.end_date) != (iso_ms(week.start), iso_ms(week.end)):
+        raise _moved(store, calendar, f"are such as {newest} from {manifest.start_date} to {manifest.end_date}")
+
+
+def _moved(store: OrderStore, calendar: WeekCalendar, stored: str) -> CalendarError:
+    where = store.bucket.uri(store.layout.prefix)
+    return CalendarError(
+        f"The weeks stored in {where} {stored}; by the settings they would begin on {Boundaries.of(calendar)}, which"
+        " would move their boundaries: orders would be counted in two weeks or in none.",
+        hint="Set TOAST_WEEK_TIMEZONE, TOAST_WEEK_WEEKDAY and TOAST_WEEK_HOUR back, or choose another S3_PREFIX for the"
+        " new weeks.",
+    )
