@@ -52,6 +52,10 @@ def check_s3(client: S3Client, settings: StoreSettings, now: Callable[[], float]
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             findings.append(failed(AREA, what, f"S3 answered {code}", _POLICY))
+        except BotoCoreError as error:
+            findings.append(
+                failed(AREA, what, f"S3 could not be reached ({type(error).__name__})", "Check the network.")
+            )
         else:
             findings.append(ok(AREA, what))
     return [
@@ -105,7 +109,9 @@ def _asked(name: str, ask: Callable[[], Any], read: Callable[[Any], Finding], ab
 def _encryption(client: S3Client, settings: StoreSettings) -> Finding:
     if settings.sse:
         key = f" with {settings.kms_key_id}" if settings.kms_key_id else ""
-        return ok(AREA, "encryption", f"S3_SSE={settings.sse}{key} for every object, and the probe was taken so")
+        return ok(
+            AREA, "encryption", f"S3_SSE={settings.sse}{key} goes with every object; put tells whether it is taken"
+        )
 
     def read(reply: Any) -> Finding:
         rules = reply["ServerSideEncryptionConfiguration"]["Rules"]
