@@ -11,6 +11,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import boto3
@@ -62,11 +63,8 @@ class GuidePull:
                 "pageSize": "100",
                 "page": str(page),
             }
-            response = self._timed(
-                lambda parameters=parameters: self._session.get(
-                    f"{self._url}/orders/v2/ordersBulk", headers=headers, params=parameters, timeout=60
-                )
-            )
+            request = partial(self._session.get, f"{self._url}/orders/v2/ordersBulk", headers=headers, timeout=60)
+            response = self._timed(partial(request, params=parameters))
             response.raise_for_status()
             found = response.json()
             orders.extend(found)

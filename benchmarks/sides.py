@@ -1,4 +1,4 @@
-"""One side of a comparison, run in a process of its own: ``python -m benchmarks.sides SIDE URL FOLDER RESTAURANTS``.
+"""One side of a comparison, in its own process: ``python -m benchmarks.sides SIDE URL FOLDER RESTAURANTS WEEK``.
 
 Each side writes one line of JSON: what it did, and how long that took from after its imports to its end.
 """
@@ -13,10 +13,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from benchmarks.weeks import WEEK
+
+if TYPE_CHECKING:
+    import httpx
+
+    from benchmarks.from_memory import MemoryTransport
+    from toast_assets.pipeline.deliver import DeliveryReport
+    from toast_assets.pipeline.pull import PullReport
+    from toast_assets.store.order_store import OrderStore
 
 BUCKET = "benchmark"
 
@@ -35,11 +44,12 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 @dataclass(frozen=True)
 class Task:
-    """Where the server is, a folder for files, and the restaurants."""
+    """Where the server is, a folder for files, the restaurants, and the folder of the week that is served."""
 
     url: str
     folder: Path
     restaurants: Sequence[str]
+    week: Path
 
 
 def environment(url: str, restaurants: Sequence[str], **others: str) -> dict[str, str]:
@@ -66,46 +76,75 @@ def environment(url: str, restaurants: Sequence[str], **others: str) -> dict[str
     }
 
 
-def pull_and_export(task: Task) -> Outcome:
+def pull_and_export(_: Task) -> Outcome:
     """This package's pull and export, without Dagster."""
-    return _pull(task, export=True)
-
-
-def pull(task: Task) -> Outcome:
-    """This package's pull alone."""
-    return _pull(task, export=False)
-
-
-def _pull(_: Task, *, export: bool) -> Outcome:
-    from toast_assets.pipeline.export import export_week
-    from toast_assets.pipeline.pull import PullReport, WeekPull
-    from toast_assets.settings import ToastSettings
     from toast_assets.store.order_store import OrderStore
-    from toast_assets.toast.client import ToastClient
 
     clock = _Clock()
-    settings = ToastSettings.parse({name: value for name, value in os.environ.items() if name.startswith("TOAST_")})
     store = OrderStore.from_environment()
+    report = _pull(store)
+    _export(store)
+    return clock.pulled(report)
+
+
+def pull(_: Task) -> Outcome:
+    """This package's pull alone."""
+    from toast_assets.store.order_store import OrderStore
+
+    clock = _Clock()
+    return clock.pulled(_pull(OrderStore.from_environment()))
+
+
+def from_memory(task: Task) -> Outcome:
+    """This package's pull and export with replies out of memory and a folder for a bucket."""
+    from benchmarks.from_memory import EmptyFolderBucket, MemoryTransport
+    from toast_assets.store.order_store import OrderStore
+
+    transport = MemoryTransport(task.week, task.restaurants)
+    store = OrderStore(EmptyFolderBucket(task.folder), "")
+    clock = _Clock()
+    report = _pull(store, transport)
+    _export(store)
+    return clock.pulled(report)
+
+
+def _pull(store: OrderStore, transport: MemoryTransport | None = None) -> PullReport:
+    from toast_assets.pipeline.pull import WeekPull
+    from toast_assets.settings import ToastSettings
+    from toast_assets.toast.client import ToastClient
+
+    settings = ToastSettings.parse({name: value for name, value in os.environ.items() if name.startswith("TOAST_")})
 
     async def run() -> PullReport:
-        async with ToastClient(settings) as client:
+        async with ToastClient(settings, transport=transport) as client:
             return await WeekPull(WEEK, client, store).run()
 
-    report = asyncio.run(run())
-    if export:
-        export_week(WEEK, store, logging.getLogger(__name__))
-    calls = [restaurant.calls for restaurant in report.restaurants]
-    return clock.outcome(
-        sum(restaurant.orders for restaurant in report.restaurants),
-        requests=sum(one.requests for one in calls),
-        throttled=sum(one.throttled for one in calls),
-    )
+    return asyncio.run(run())
+
+
+def _export(store: OrderStore) -> None:
+    from toast_assets.pipeline.export import export_week
+
+    export_week(WEEK, store, logging.getLogger(__name__))
 
 
 def deliver(_: Task) -> Outcome:
     """This package's delivery of a week that is stored and exported."""
+    return _deliver(None)
+
+
+def deliver_by_httpx(_: Task) -> Outcome:
+    """The same over httpx's own connections."""
+    import httpx
+
+    from toast_assets.amperity.client import CONNECTIONS
+
+    return _deliver(httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=CONNECTIONS)))
+
+
+def _deliver(transport: httpx.AsyncBaseTransport | None) -> Outcome:
     from toast_assets.amperity.client import AmperityClient
-    from toast_assets.pipeline.deliver import DeliveryReport, WeekDelivery
+    from toast_assets.pipeline.deliver import WeekDelivery
     from toast_assets.settings import AmperitySettings
     from toast_assets.store.order_store import OrderStore
 
@@ -114,7 +153,7 @@ def deliver(_: Task) -> Outcome:
     store = OrderStore.from_environment()
 
     async def run() -> DeliveryReport:
-        async with AmperityClient(settings) as client:
+        async with AmperityClient(settings, transport=transport) as client:
             return await WeekDelivery(WEEK, client, store).run()
 
     report = asyncio.run(run())
@@ -142,7 +181,9 @@ def dlt(task: Task) -> Outcome:
 SIDES: dict[str, Callable[[Task], Outcome]] = {
     "pull": pull,
     "pull-and-export": pull_and_export,
+    "from-memory": from_memory,
     "deliver": deliver,
+    "deliver-by-httpx": deliver_by_httpx,
     "guide": guide,
     "dlt": dlt,
 }
@@ -167,11 +208,20 @@ class _Clock:
             throttled=throttled,
         )
 
+    def pulled(self, report: PullReport) -> Outcome:
+        """What a pull did since."""
+        calls = [restaurant.calls for restaurant in report.restaurants]
+        return self.outcome(
+            sum(restaurant.orders for restaurant in report.restaurants),
+            requests=sum(one.requests for one in calls),
+            throttled=sum(one.throttled for one in calls),
+        )
+
 
 def main() -> None:
     """Run the side that the command line names."""
-    name, url, folder, restaurants = sys.argv[1:]
-    outcome = SIDES[name](Task(url, Path(folder), restaurants.split(",")))
+    name, url, folder, restaurants, week = sys.argv[1:]
+    outcome = SIDES[name](Task(url, Path(folder), restaurants.split(","), Path(week)))
     sys.stdout.write("\n" + msgspec.json.encode(outcome).decode() + "\n")
 
 
