@@ -1,19 +1,14 @@
 """The weekly job: pull, export, deliver, for one week."""
 
-import os
-
 import dagster as dg
 
-from toast_assets.defs.assets import GROUP
+from toast_assets.defs.assets import FEEDS_ARE_LOADED, GROUP
 from toast_assets.defs.tables import TABLES_GROUP
 
 
 def _weekly_selection() -> dg.AssetSelection:
     selection = dg.AssetSelection.groups(GROUP, TABLES_GROUP)
-    if "s3_pull" in os.environ.get("AMPERITY_DELIVERY", ""):
-        return selection
-    # The feeds are copies of guests' data; they are made where somebody loads them.
-    return selection - dg.AssetSelection.assets("amperity_feeds")
+    return selection if FEEDS_ARE_LOADED else selection - dg.AssetSelection.assets("amperity_feeds")
 
 
 weekly_toast_orders = dg.define_asset_job(

@@ -62,6 +62,14 @@ def test_the_assets_form_one_line_and_say_what_they_are() -> None:
         assert isinstance(node.partitions_def, dg.TimeWindowPartitionsDefinition)
 
 
+def test_everything_that_the_weekly_job_waits_for_is_in_it() -> None:
+    repository = build_defs().get_repository_def()
+    chosen = repository.get_job("weekly_toast_orders").asset_layer.selected_asset_keys
+    for key in chosen:
+        # Else Dagster asks "Are you sure?" before each launch, about feeds that nobody loads.
+        assert repository.asset_graph.get(key).parent_keys <= chosen
+
+
 def test_the_tables_come_out_of_the_raw_orders_alone_and_say_what_they_are() -> None:
     graph = build_defs().get_repository_def().asset_graph
     for name in TABLE_ASSETS:
