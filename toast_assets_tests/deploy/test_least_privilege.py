@@ -113,3 +113,9 @@ def test_no_policy_allows_everything_of_anything(path: Path) -> None:
         assert statement["Effect"] == "Allow"
         assert not [one for one in actions_of([statement]) if "*" in one]
         assert statement.get("Resource", "") != "*"
+
+
+def test_the_readme_shows_the_pipelines_policy() -> None:
+    root = Path(__file__).parents[2]
+    policy = (root / "deploy" / "aws" / "pipeline-policy.json").read_text()
+    assert f"```json\n{policy.rstrip()}\n```" in (root / "README.md").read_text()
