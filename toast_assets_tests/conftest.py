@@ -19,8 +19,9 @@ StartSandbox = Callable[..., Sandbox]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--fault-table`` prints what the fault matrix found."""
+    """``--fault-table`` prints what the fault matrix found; ``--screenshots`` keeps what the browser saw."""
     parser.addoption("--fault-table", action="store_true", help="print the fault matrix as a table")
+    parser.addoption("--screenshots", metavar="FOLDER", help="keep a picture of each step of the browser test")
 
 
 def pytest_configure(config: pytest.Config) -> None:
