@@ -84,7 +84,7 @@ def _multipart(client: S3Client, bucket: str, key: str) -> None:
     try:
         tag = client.upload_part(**which, PartNumber=1, Body=b"toast-assets doctor")["ETag"]
         client.complete_multipart_upload(**which, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": tag}]})
-    except ClientError:
+    except (ClientError, BotoCoreError):
         client.abort_multipart_upload(**which)
         raise
 

@@ -83,7 +83,7 @@ FAULTS = {
     "restaurants cannot be discovered": Fault(
         "restaurants", "cannot be discovered", config={"partner": False}, environment={"TOAST_RESTAURANT_GUID": "*"}
     ),
-    "the clock is wrong": Fault("clock", "300 s ahead of the service", late=300.0, also=("clock",)),
+    "the clock is wrong": Fault("clock", "s ahead of the service", late=300.0, also=("clock",)),
     "the bucket is missing": Fault("bucket", "does not exist", environment={"S3_BUCKET_NAME": "no-such-bucket"}),
     "the bucket is forbidden": Fault("bucket", "refused access", break_s3=refused("HeadBucket")),
     "nothing may be listed": Fault("list", "refused access", break_s3=refused("ListObjectsV2")),

@@ -1,0 +1,28 @@
+"""The clock's line, by fixed times: a Date header has whole seconds, so a real one would round either way."""
+
+from __future__ import annotations
+
+import pytest
+
+from toast_assets.doctor.clocks import clock_skew
+
+DATE = "Mon, 22 Sep 2025 04:00:00 GMT"
+AT = 1_758_513_600.0
+
+
+@pytest.mark.parametrize(
+    ("now", "found"),
+    [
+        (AT, "within 1 s"),
+        (AT - 60, "within 60 s"),
+        (AT + 61, "this machine is 61 s ahead of the service"),
+        (AT - 300, "this machine is 300 s behind the service"),
+    ],
+)
+def test_the_difference_is_told_in_seconds_and_direction(now: float, found: str) -> None:
+    assert clock_skew("S3", DATE, now).detail == found
+
+
+@pytest.mark.parametrize("date", [None, "", "yesterday"])
+def test_without_a_date_the_clock_could_not_be_checked(date: str | None) -> None:
+    assert "sends no Date" in clock_skew("S3", date, AT).detail
