@@ -80,6 +80,7 @@ def pull_and_export(_: Task) -> Outcome:
     """This package's pull and export, without Dagster."""
     from toast_assets.store.order_store import OrderStore
 
+    _import_all()
     clock = _Clock()
     store = OrderStore.from_environment()
     report = _pull(store)
@@ -91,6 +92,7 @@ def pull(_: Task) -> Outcome:
     """This package's pull alone."""
     from toast_assets.store.order_store import OrderStore
 
+    _import_all()
     clock = _Clock()
     return clock.pulled(_pull(OrderStore.from_environment()))
 
@@ -102,10 +104,22 @@ def from_memory(task: Task) -> Outcome:
 
     transport = MemoryTransport(task.week, task.restaurants)
     store = OrderStore(EmptyFolderBucket(task.folder), "")
+    _import_all()
     clock = _Clock()
     report = _pull(store, transport)
     _export(store)
-    return clock.pulled(report)
+    outcome = clock.pulled(report)
+    outcome.network_seconds = transport.seconds
+    return outcome
+
+
+def _import_all() -> None:
+    """Import before the clock runs; boto3 and pandas (for which pyarrow looks) would else be imported on first use."""
+    import boto3  # noqa: F401
+    import pandas as pd  # noqa: F401
+
+    import toast_assets.pipeline.export
+    import toast_assets.pipeline.pull  # noqa: F401
 
 
 def _pull(store: OrderStore, transport: MemoryTransport | None = None) -> PullReport:
