@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One more than there are cores: the tests of the UI and of PostgreSQL wait for daemons most of the time.
 WORKERS = $(shell $(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: setup demo ui test lint faults screenshots audit format lock clean
+.PHONY: setup demo ui test lint faults bench screenshots audit format lock clean
 
 setup: $(VENV)/.installed
 
@@ -34,6 +34,10 @@ test: lint
 # What was tried against the pull, and how each ended, as a table.
 faults: setup
 	$(BIN)/python -m pytest -q toast_assets_tests/pipeline/test_fault_matrix.py --fault-table
+
+# Side by side with the guide's way and with dlt; takes minutes and writes docs/performance.md with its chart.
+bench: setup
+	$(BIN)/python -m benchmarks
 
 # Renews docs/images from a running UI; needs Debian's chromium.
 screenshots: setup
