@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 from toast_assets.errors import WeekError
 
 KEY_FORMAT = "%Y-%m-%d"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -122,12 +124,12 @@ class WeekCalendar:
 
 def epoch_ms(moment: datetime) -> int:
     """Milliseconds since 1970-01-01 UTC of an aware datetime."""
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def from_epoch_ms(milliseconds: int) -> datetime:
     """The aware UTC datetime of milliseconds since 1970-01-01 UTC."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def iso_ms(moment: datetime) -> str:

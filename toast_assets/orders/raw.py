@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -131,7 +132,12 @@ def with_restaurant(body: bytes, restaurant_guid: str) -> bytes:
     """
     if b'"restaurantGuid"' in body and _decode_head(readable(body)).restaurantGuid is not None:
         return body
-    return body.rstrip()[:-1].rstrip() + b',"restaurantGuid":' + msgspec.json.encode(restaurant_guid) + b"}"
+    return body.rstrip()[:-1].rstrip() + _last_field(restaurant_guid)
+
+
+@lru_cache(maxsize=64)
+def _last_field(restaurant_guid: str) -> bytes:
+    return b',"restaurantGuid":' + msgspec.json.encode(restaurant_guid) + b"}"
 
 
 def parse_time_ms(text: str) -> int:

@@ -177,23 +177,29 @@ class Density:
     def _guesses(self, window: Window) -> Iterator[tuple[float, float, int]]:
         """Guessed orders per millisecond without samples, what the guess is worth, and its bin's end."""
         read_until = self._bin(window.start)
+        by_profile = self._orders_by_profile()
         at = window.start
         while at < window.end:
             number = self._bin(at)
             at = min(window.end, self._week.start + (number + 1) * BIN_MS)
-            orders, worth = self._guess(number, read_until)
+            orders, worth = self._guess(number, read_until, by_profile)
             yield orders / BIN_MS, worth, at
 
-    def _guess(self, number: int, read_until: int) -> tuple[float, float]:
+    def _orders_by_profile(self) -> float | None:
+        """The whole week's orders by its first overfull page, if that shows any orders of the week."""
+        if self._first is None or self._samples.sorting_of(self._first) is not Sorting.ANY:
+            return None
+        return len(self._first.times) / self._first.share
+
+    def _guess(self, number: int, read_until: int, by_profile: float | None) -> tuple[float, float]:
         """Orders in the bin ``number``, and what this guess is worth."""
         past = self._seen[number % _BINS_PER_DAY : min(number, read_until) : _BINS_PER_DAY][-4:]
         orders, worth = sum(past) * _WORTH_OF_DAY, len(past) * _WORTH_OF_DAY
         if self._earlier is not None:
             orders += self._earlier[number] * _WORTH_OF_EARLIER
             worth += _WORTH_OF_EARLIER
-        if self._first is not None and self._samples.sorting_of(self._first) is Sorting.ANY:
-            total = len(self._first.times) / self._first.share
-            orders += self._profile[number % _BINS_PER_DAY] * total * _WORTH_OF_PROFILE
+        if by_profile is not None:
+            orders += self._profile[number % _BINS_PER_DAY] * by_profile * _WORTH_OF_PROFILE
             worth += _WORTH_OF_PROFILE
         elif not worth:
             orders, worth = (self._pace or 0.0) * BIN_MS * _WORTH_OF_PACE, _WORTH_OF_PACE
