@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -15,6 +16,7 @@ from toast_assets.orders.raw import readable
 from toast_assets.pipeline.export import ExportMetadata
 
 _HEAD, _TAIL = b'{"orders":[', b'],"metadata":'
+_BUFFER_BYTES = 1 << 18
 # The stub of isal does not say that its error is one.
 _DAMAGE = cast(tuple[type[Exception], ...], (OSError, EOFError, igzip_lib.IsalError))
 _read_order = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -42,7 +44,8 @@ def read_export(path: Path) -> ExportContent:
     """
     try:
         with cast(BinaryIO, igzip.IGzipFile(str(path), "rb")) as file:  # type: ignore[no-untyped-call]
-            return _read(iter(file))
+            # Lines out of a larger buffer than the file's own: unpacking in small portions takes longer.
+            return _read(iter(BufferedReader(cast(RawIOBase, file), _BUFFER_BYTES)))
     except _DAMAGE as error:
         raise UnreadableExportError(f"it does not unpack ({type(error).__name__})") from None
 
