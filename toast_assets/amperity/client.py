@@ -191,10 +191,6 @@ class AmperityClient:
         self._may_leave.clear()
         await self._quiet.wait()
 
-    def resume(self) -> None:
-        """Let records leave again after ``settle``."""
-        self._may_leave.set()
-
     def _headers(self, tenant_header: str, request_id: str) -> dict[str, str]:
         return {
             tenant_header: self.settings.tenant_id,
