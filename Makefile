@@ -35,13 +35,13 @@ test: lint
 faults: setup
 	$(BIN)/python -m pytest -q toast_assets_tests/pipeline/test_fault_matrix.py --fault-table
 
-# Side by side with the guide's way and with dlt; takes minutes and writes docs/performance.md with its chart.
+# Side by side with the guide's way and with dlt; takes some twenty minutes and writes docs/performance.md with its chart.
 bench: setup
 	$(BIN)/python -m benchmarks
 
 # Renews docs/images from a running UI; needs Debian's chromium.
 screenshots: setup
-	$(BIN)/python docs/make_screenshots.py
+	$(BIN)/python -m docs.make_screenshots
 
 # Known vulnerabilities of the locked versions. Where the advisory service is out of reach, that is said and not counted.
 audit: setup

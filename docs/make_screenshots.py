@@ -1,4 +1,4 @@
-"""Takes the pictures in ``docs/images`` from a running Dagster UI: ``python docs/make_screenshots.py [NAME …]``.
+"""Takes the pictures in ``docs/images`` from a running Dagster UI: ``python -m docs.make_screenshots [NAME …]``.
 
 Some weeks of the sandbox are materialized, as ``toast-assets sandbox --ui`` does with one; then Chromium
 (``apt-get install chromium``; CHROMIUM names another one) visits the pages. Takes two minutes.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import httpx
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from toast_assets.cli.display import Display
 from toast_assets.cli.environment import only, sandbox_config, sandbox_environment
@@ -28,15 +28,12 @@ from toast_assets.cli.home import dagster_home, in_process_instance
 from toast_assets.cli.runs import last_closed_week, materialize
 from toast_assets.sandbox import Sandbox
 from toast_assets.week import Week, WeekCalendar
+from toast_assets_tests.support.browser import CHROMIUM, HOW_TO_GET_IT, open_browser
 
 IMAGES = Path(__file__).parent / "images"
 LARGEST_BYTES = 250_000
 WEEKS = 6
 PORT = 3900
-_ARGUMENTS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 _START_SECONDS = 120
 _COLORS = 160
 _SETTLED_MS = 2_500
@@ -46,11 +43,13 @@ def main(names: list[str]) -> None:
     """Take the pictures that are named, else all."""
     if unknown := sorted(set(names) - PICTURES.keys()):
         raise SystemExit(f"There is no picture {unknown[0]}; there are {', '.join(PICTURES)}.")
+    if CHROMIUM is None:
+        raise SystemExit(f"There are no pictures, because {HOW_TO_GET_IT}.")
     before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
         os.chdir(folder)
         try:
-            with _running_ui() as (ui, sandbox), _browser(Path(folder) / "profile") as page:
+            with _running_ui() as (ui, sandbox), open_browser(Path(folder) / "profile") as page:
                 for name in names or PICTURES:
                     url, height, prepare = PICTURES[name]
                     page.set_viewport_size({"width": 1400, "height": height})
@@ -114,22 +113,6 @@ def _webserver(environment: Mapping[str, str], home: Path) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
-
-
-@contextmanager
-def _browser(profile: Path) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            profile,
-            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"),
-            args=_ARGUMENTS,
-            locale="en-GB",
-            timezone_id="UTC",
-        )
-        try:
-            yield context.pages[0] if context.pages else context.new_page()
-        finally:
-            context.close()
 
 
 def _nothing(page: Page) -> None:
