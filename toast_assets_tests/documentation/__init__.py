@@ -1,1 +1,1 @@
-"""What is deployed: the image, the compose file, the values for Kubernetes and ECS."""
+"""README and docs, held to the code."""
