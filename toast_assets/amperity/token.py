@@ -91,6 +91,8 @@ class AmperityToken:
                 return self._current
             if self._settings.client_id is None or rejected is self._untried:
                 return None
+            # Until the new one is there nobody leaves with this one, only to be rejected, too.
+            self._expires_at = float("-inf")
             await self._renew()
             self._untried = self._current
             return self._current

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from toast_assets.amperity.client import AmperityClient
+from toast_assets.amperity.client import CONNECTIONS, AmperityClient
 from toast_assets.amperity.token import TOKEN_PATH
 from toast_assets.errors import AmperityError, AmperityRefusedError
 from toast_assets_tests.support.scripted_amperity import RENEWABLE, ScriptedAmperity, send, token_reply
@@ -119,6 +119,30 @@ def test_many_records_that_are_rejected_at_once_share_one_renewal() -> None:
         assert set(states) == {"accepted"}
 
     run(amperity, use, **RENEWABLE)
+    assert len(amperity.of(TOKEN_PATH)) == 1
+
+
+class SlowToRenew(Strict):
+    """Takes its time for a new token, while records are answered at once."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == TOKEN_PATH:
+            await asyncio.sleep(5)
+        return await super().handle_async_request(request)
+
+
+def test_while_a_token_is_renewed_no_record_leaves_with_the_rejected_one() -> None:
+    amperity = SlowToRenew("first-key")
+    amperity.back = lambda: 0.01
+
+    async def use(client: AmperityClient) -> None:
+        await send(client)
+        amperity.valid.clear()
+        assert await asyncio.gather(*(send(client, number) for number in range(2, 502))) == ["accepted"] * 500
+
+    run(amperity, use, **RENEWABLE)
+    # One was taken; those on their way when the first rejection came back are the others.
+    assert amperity.bearers().count("first-key") <= 1 + CONNECTIONS
     assert len(amperity.of(TOKEN_PATH)) == 1
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from toast_assets.amperity.client import CONNECTIONS
 from toast_assets.errors import AmperityError, AmperityRefusedError, ExportError, SettingsError
 from toast_assets.pipeline.deliver import check_delivery
 from toast_assets.retry import RetryPolicy
@@ -159,7 +160,9 @@ class TestFaults:
         sandbox.faults.arm(Kind.STATUS, "stream", status=500, last=None, every=7)
         sandbox.faults.arm(Kind.RESET_AFTER, "stream", last=None, every=11)
         sandbox.faults.arm(Kind.RESET, "stream", last=None, every=13)
-        sandbox.faults.arm(Kind.REVOKE, "stream", first=50, last=None, every=97)
+        # Far enough apart: all that are on their way with the old token, and as many again with the new one, are
+        # answered in between. A new token that nobody could use yet is rightly taken for a useless one.
+        revoked = sandbox.faults.arm(Kind.REVOKE, "stream", first=50, last=None, every=3 * CONNECTIONS)
         bad = guids(stored)[:2]
         for guid in bad:
             sandbox.faults.arm(Kind.STATUS, "stream", status=400, containing=guid.encode(), last=None)
@@ -167,6 +170,7 @@ class TestFaults:
         assert sorted({str(record.guid) for record in accepted(sandbox)}) == guids(stored)[2:]
         assert (report.accepted, report.methods["stream"].rejected) == (198, 2)
         assert sorted(line["order_guid"] for line in rejects(sandbox, week)) == bad
+        assert revoked.fired > 1
 
     async def test_retry_after_is_waited_for(self, sandbox: Sandbox, week: Week) -> None:
         prepare(sandbox, week, {PLACE: orders(1)})
