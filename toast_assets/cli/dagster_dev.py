@@ -69,6 +69,7 @@ class DagsterDev:
             os.killpg(process.pid, signal.SIGTERM)
             self._wait_for_group()
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
     def wait_until_ready(self) -> None:
         """Return when the UI answers.
