@@ -63,6 +63,7 @@ class AmperityToken:
         self._current = Bearer(settings.api_key.get_secret_value() if settings.api_key else "")
         self._expires_at = self._end_of(self._current.value) if self._current.value else float("-inf")
         self._untried: Bearer | None = None
+        self._was_rejected = False
 
     async def token(self) -> Bearer:
         """A token that is valid now, as far as is known.
@@ -85,17 +86,14 @@ class AmperityToken:
         Raises:
             AmperityError: as ``token``.
         """
-        async with self._lock:
-            # Whoever waited here finds the token that the first one brought.
-            if self._current is not rejected:
-                return self._current
-            if self._settings.client_id is None or rejected is self._untried:
-                return None
-            # Until the new one is there nobody leaves with this one, only to be rejected, too.
-            self._expires_at = float("-inf")
-            await self._renew()
-            self._untried = self._current
+        if self._current is not rejected:
             return self._current
+        if self._settings.client_id is None or rejected is self._untried:
+            return None
+        # At once, not when it is this call's turn: nobody else is to leave with it, only to be rejected, too.
+        self._expires_at = float("-inf")
+        self._was_rejected = True
+        return await self.token()
 
     def is_current(self, bearer: Bearer) -> bool:
         """Whether ``bearer`` is the newest token."""
@@ -128,6 +126,8 @@ class AmperityToken:
                 hint="Check AMPERITY_CLIENT_ID, AMPERITY_CLIENT_SECRET and AMPERITY_TENANT_ID.",
             ) from None
         self._current = Bearer(reply.access_token)
+        self._untried = self._current if self._was_rejected else None
+        self._was_rejected = False
         end = self._end_of(reply.access_token, reply.expires_in)
         # A new token that is over at once says nothing about its life: it is used until it is rejected.
         self._expires_at = end if end > self._clock() else _NEVER
