@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from toast_assets.sandbox import Sandbox, SandboxConfig
 from toast_assets.store.order_store import OrderStore
@@ -14,6 +15,12 @@ from toast_assets.toast.client import ToastClient
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support import fault_table
 from toast_assets_tests.support.clients import order_store, toast_client
+
+# The same examples every time: what a change breaks shows at once, and nothing fails by chance. To search further:
+# pytest --hypothesis-profile=search
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("search", derandomize=False, max_examples=1000)
+settings.load_profile("repeatable")
 
 StartSandbox = Callable[..., Sandbox]
 

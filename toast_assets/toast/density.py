@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from toast_assets.toast.halving import Halving, first_half
 from toast_assets.toast.page import Window
 from toast_assets.toast.samples import Sample, Samples, Sorting
 
@@ -34,6 +35,8 @@ _UNKNOWN_PART = 300.0
 _OVERFULL = 125.0
 # Where so many are expected and the last window was not empty, none at all are hardly ever true.
 _PLENTY = 30.0
+# More than this share of a page in one millisecond is a crowd; while halving, only where hardly anything else shows.
+_CROWD, _ONLY_A_CROWD = 0.5, 0.9
 # Half the width of the hump that one order leaves in the profile of a day: an hour and a half.
 _HUMP = 9
 
@@ -55,13 +58,14 @@ class Density:
         self._empty_in_a_row = 0
         self._samples = Samples()
         self._first: Sample | None = None
+        self._halving = Halving()
         self._profile: list[float] = []
 
     def next_window(self, start: int) -> Window:
         """The window from ``start`` on that should fill a good part of a reply; all the rest while nothing is known."""
         if self._knows_nothing:
             return Window(start, self._week.end)
-        return self._filled(Window(start, self._week.end), even=True)
+        return self._halving.next_window(start) or self._filled(Window(start, self._week.end), even=True)
 
     def expects_orders(self, window: Window) -> bool:
         """Whether it would be odd to find nothing at all in ``window``."""
@@ -79,10 +83,13 @@ class Density:
         ``times`` are the modified times on the overfull page, ascending: they show where the orders are, though
         the page may be any part of them, for Toast's sort order is undocumented.
         """
+        halved = self._halving.takes_over(window)
         crowd, size = Counter(times).most_common(1)[0]
-        if size * 2 > len(times):
+        if size > len(times) * (_ONLY_A_CROWD if halved else _CROWD):
             # A crowd in one millisecond gets a window of its own, after what is before it.
             return Window(window.start, min(max(crowd, window.start + 1), window.end - 1))
+        if halved:
+            return first_half(window)
         sample = self._sampled(window, times, tries)
         sorting = self._samples.sorting_of(sample)
         longest = window.end - window.start - 1 if tries < 4 else (window.end - window.start) // 2
@@ -108,6 +115,7 @@ class Density:
         self._found = 0.7 * self._found + len(times)
         self._empty_in_a_row = 0 if times or guessed < 10 else self._empty_in_a_row + 1
         self._samples.learn(window, times)
+        self._halving.learn(window, len(times))
         for time in times:
             self._seen[self._bin(time)] += 1
         # A quiet window says little about the bins after it: the guess grows by steps only.
