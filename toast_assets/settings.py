@@ -145,18 +145,13 @@ def _problem(details: Mapping[str, Any] | ErrorDetails) -> str:
     return f"{name} {message}" if name else message
 
 
-class ToastSettings(Settings):
-    """How to reach Toast, as whom, for which restaurants, and how fast."""
+class ToastLimits(Settings):
+    """For which restaurants Toast is asked, and how fast: what a pull's length depends on, without any credentials."""
 
-    api_url: Origin = Field("https://ws-api.toasttab.com", alias="TOAST_API_URL")
-    client_id: str = Field(alias="TOAST_CLIENT_ID")
-    client_secret: SecretStr = Field(alias="TOAST_CLIENT_SECRET")
     restaurant_guids: Items = Field(alias="TOAST_RESTAURANT_GUID", min_length=1)
-    member_restaurant_guid: str | None = Field(None, alias="TOAST_MEMBER_RESTAURANT_GUID")
     requests_per_second: Rate = Field(5.0, alias="TOAST_REQUESTS_PER_SECOND")
     total_requests_per_second: Rate | None = Field(None, alias="TOAST_TOTAL_REQUESTS_PER_SECOND")
     historical_spacing_seconds: float = Field(5.0, alias="TOAST_HISTORICAL_SPACING_SECONDS", ge=0)
-    timeout_seconds: PositiveSeconds = Field(60.0, alias="TOAST_TIMEOUT_SECONDS")
     concurrent_restaurants: int = Field(10, alias="TOAST_CONCURRENT_RESTAURANTS", ge=1, le=500)
 
     @field_validator("restaurant_guids")
@@ -171,17 +166,27 @@ class ToastSettings(Settings):
             raise ValueError(f"holds {odd[0]!r}, which is not a GUID")
         return tuple(dict.fromkeys(value))
 
+    @property
+    def discovers(self) -> bool:
+        """Whether the restaurants are to be asked from Toast instead of listed."""
+        return self.restaurant_guids == (DISCOVER,)
+
+
+class ToastSettings(ToastLimits):
+    """How to reach Toast, as whom, for which restaurants, and how fast."""
+
+    api_url: Origin = Field("https://ws-api.toasttab.com", alias="TOAST_API_URL")
+    client_id: str = Field(alias="TOAST_CLIENT_ID")
+    client_secret: SecretStr = Field(alias="TOAST_CLIENT_SECRET")
+    member_restaurant_guid: str | None = Field(None, alias="TOAST_MEMBER_RESTAURANT_GUID")
+    timeout_seconds: PositiveSeconds = Field(60.0, alias="TOAST_TIMEOUT_SECONDS")
+
     @field_validator("member_restaurant_guid")
     @classmethod
     def _identifier(cls, value: str | None) -> str | None:
         if value is not None and not _IDENTIFIER.fullmatch(value):
             raise ValueError("is not a GUID")
         return value
-
-    @property
-    def discovers(self) -> bool:
-        """Whether the restaurants are to be asked from Toast instead of listed."""
-        return self.restaurant_guids == (DISCOVER,)
 
 
 class StoreSettings(Settings):
@@ -309,28 +314,13 @@ class FeedSettings(PrivacySettings):
         return super().parse(own | {"AMPERITY_BRAND": values.get("AMPERITY_BRAND") or tenant})
 
 
-class AmperitySettings(PrivacySettings):
-    """How to reach Amperity, as whom, and in which ways the orders are delivered."""
+class DeliverySpeed(Settings):
+    """In which ways the orders are delivered, and how fast: what a delivery's length depends on."""
 
-    api_url: ExactUrl | None = Field(None, alias="AMPERITY_API_URL")
-    tenant: Token | None = Field(None, alias="AMPERITY_TENANT_ID")
-    api_key: SecretToken | None = Field(None, alias="AMPERITY_API_KEY")
-    client_id: str | None = Field(None, alias="AMPERITY_CLIENT_ID")
-    client_secret: SecretStr | None = Field(None, alias="AMPERITY_CLIENT_SECRET")
     methods: Annotated[tuple[DeliveryMethod, ...], BeforeValidator(_split)] = Field(
         ("stream",), alias="AMPERITY_DELIVERY", min_length=1
     )
-    control_url: BaseUrl = Field("https://app.amperity.com/api", alias="AMPERITY_CONTROL_URL")
-    workflow_config_id: WorkflowId | None = Field(None, alias="AMPERITY_WORKFLOW_CONFIG_ID")
-    workflow_timeout_seconds: float = Field(3600.0, alias="AMPERITY_WORKFLOW_TIMEOUT_SECONDS", ge=0)
-    stream_id: StreamId | None = Field(None, alias="AMPERITY_STREAM_ID")
-    order_items_stream_id: StreamId | None = Field(None, alias="AMPERITY_ORDER_ITEMS_STREAM_ID")
-    customers_stream_id: StreamId | None = Field(None, alias="AMPERITY_CUSTOMERS_STREAM_ID")
-    brand: str | None = Field(None, alias="AMPERITY_BRAND")
     requests_per_second: Rate = Field(1000.0, alias="AMPERITY_REQUESTS_PER_SECOND")
-    timeout_seconds: PositiveSeconds = Field(30.0, alias="AMPERITY_TIMEOUT_SECONDS")
-    max_reject_share: float = Field(0.01, alias="AMPERITY_MAX_REJECT_SHARE", ge=0, le=1)
-    max_record_bytes: int = Field(1_000_000, alias="AMPERITY_MAX_RECORD_BYTES", gt=0)
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -340,6 +330,26 @@ class AmperitySettings(PrivacySettings):
             if item not in ("stream", "s3_pull", "notify"):
                 raise ValueError(f"holds {item!r}; the methods are stream, s3_pull and notify")
         return items
+
+
+class AmperitySettings(DeliverySpeed, PrivacySettings):
+    """How to reach Amperity, as whom, and in which ways the orders are delivered."""
+
+    api_url: ExactUrl | None = Field(None, alias="AMPERITY_API_URL")
+    tenant: Token | None = Field(None, alias="AMPERITY_TENANT_ID")
+    api_key: SecretToken | None = Field(None, alias="AMPERITY_API_KEY")
+    client_id: str | None = Field(None, alias="AMPERITY_CLIENT_ID")
+    client_secret: SecretStr | None = Field(None, alias="AMPERITY_CLIENT_SECRET")
+    control_url: BaseUrl = Field("https://app.amperity.com/api", alias="AMPERITY_CONTROL_URL")
+    workflow_config_id: WorkflowId | None = Field(None, alias="AMPERITY_WORKFLOW_CONFIG_ID")
+    workflow_timeout_seconds: float = Field(3600.0, alias="AMPERITY_WORKFLOW_TIMEOUT_SECONDS", ge=0)
+    stream_id: StreamId | None = Field(None, alias="AMPERITY_STREAM_ID")
+    order_items_stream_id: StreamId | None = Field(None, alias="AMPERITY_ORDER_ITEMS_STREAM_ID")
+    customers_stream_id: StreamId | None = Field(None, alias="AMPERITY_CUSTOMERS_STREAM_ID")
+    brand: str | None = Field(None, alias="AMPERITY_BRAND")
+    timeout_seconds: PositiveSeconds = Field(30.0, alias="AMPERITY_TIMEOUT_SECONDS")
+    max_reject_share: float = Field(0.01, alias="AMPERITY_MAX_REJECT_SHARE", ge=0, le=1)
+    max_record_bytes: int = Field(1_000_000, alias="AMPERITY_MAX_RECORD_BYTES", gt=0)
 
     @classmethod
     def cross_check(cls, present: Mapping[str, str]) -> list[str]:

@@ -131,6 +131,27 @@ def forget(
 
 
 @main.command()
+@click.option("--from", "first", metavar="DATE", required=True, help="The first week's partition key.")
+@click.option("--to", "last", metavar="DATE", required=True, help="The last week's partition key; it counts, too.")
+@click.option(
+    "--refresh/--no-refresh",
+    default=None,
+    help="For runs configured so.  [default: what is stored whole is pulled again, of other weeks the rest]",
+)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def estimate(*, first: str, last: str, refresh: bool | None, as_json: bool) -> None:
+    """Say how many requests a backfill makes, and how long it takes.
+
+    Reads the variables of the pipeline and the manifests of the stored weeks, and asks nobody but the bucket: Toast's
+    and Amperity's credentials are not needed. With TOAST_RESTAURANT_GUID=* the restaurants are those of the newest
+    stored week.
+    """
+    from toast_assets.cli.estimate import estimate as tell
+
+    tell(first, last, refresh=refresh, as_json=as_json)
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.option("--canary", is_flag=True, help="Also write one record into Amperity's stream. It stays there.")
 def doctor(*, as_json: bool, canary: bool) -> None:

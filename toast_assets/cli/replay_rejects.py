@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 
 import click
 
 from toast_assets.amperity.client import AmperityClient
-from toast_assets.errors import SettingsError
+from toast_assets.cli.stores import check_environment, parsed
 from toast_assets.pipeline.replay import Replay, replay_weeks, weeks_with_rejects
-from toast_assets.settings import AmperitySettings, CalendarSettings, Settings, StoreSettings
+from toast_assets.settings import AmperitySettings, CalendarSettings, StoreSettings
 from toast_assets.store.order_store import OrderStore
 
 
@@ -24,9 +23,8 @@ def replay_rejects(week_key: str | None) -> bool:
         AmperityError: Amperity takes nothing at all, or gives no answers.
         StoreError: the bucket is missing or refuses access.
     """
-    _check_environment()
-    settings = AmperitySettings.parse(_variables(AmperitySettings))
-    calendar = CalendarSettings.parse(_variables(CalendarSettings)).calendar()
+    check_environment(AmperitySettings, StoreSettings, CalendarSettings)
+    settings, calendar = parsed(AmperitySettings), parsed(CalendarSettings).calendar()
     store = OrderStore.from_environment()
     chosen = weeks_with_rejects(store)
     if week_key is not None:
@@ -45,23 +43,6 @@ def replay_rejects(week_key: str | None) -> bool:
     for replay in replays:
         click.echo("\n".join(_told(replay, store)))
     return all(replay.left == 0 for replay in replays)
-
-
-def _check_environment() -> None:
-    """All problems at once, as the assets do it."""
-    problems: list[str] = []
-    for kind in (AmperitySettings, StoreSettings, CalendarSettings):
-        try:
-            kind.parse(_variables(kind))
-        except SettingsError as error:
-            problems += error.problems
-    if problems:
-        raise SettingsError(problems)
-
-
-def _variables(kind: type[Settings]) -> dict[str, str | None]:
-    names = (one.alias for one in kind.model_fields.values() if one.alias)
-    return {name: os.environ.get(name) for name in names}
 
 
 def _told(replay: Replay, store: OrderStore) -> list[str]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
-from typing import TypeVar
 
 import click
 
-from toast_assets.cli.stores import command_store
+from toast_assets.cli.stores import command_store, parsed
 from toast_assets.privacy.retention import Retention
-from toast_assets.settings import AmperitySettings, RetentionSettings, Settings
-
-T = TypeVar("T", bound=Settings)
+from toast_assets.settings import AmperitySettings, RetentionSettings
 
 
 def retention(*, dry_run: bool) -> None:
@@ -22,18 +18,13 @@ def retention(*, dry_run: bool) -> None:
         SettingsError: naming every variable that is missing or malformed.
         StoreError: the bucket is missing or refuses access.
     """
-    settings = _parsed(RetentionSettings)
+    settings = parsed(RetentionSettings)
     if settings == RetentionSettings.parse({}):
         click.echo("No RETENTION_RAW_DAYS, RETENTION_EXPORT_DAYS or RETENTION_LEDGER_DAYS is set: everything is kept.")
         return
-    result = Retention(command_store(), settings, _parsed(AmperitySettings), datetime.now(UTC), dry_run).run()
+    result = Retention(command_store(), settings, parsed(AmperitySettings), datetime.now(UTC), dry_run).run()
     for key in result.removed:
         click.echo(f"{'would go' if dry_run else 'removed'}  {key}")
     for week, reason in result.kept.items():
         click.echo(f"kept     week {week}: {reason}")
     click.echo(f"{len(result.removed)} objects {'would go' if dry_run else 'removed'}, {len(result.kept)} weeks kept.")
-
-
-def _parsed(kind: type[T]) -> T:
-    names = [each.alias for each in kind.model_fields.values() if each.alias]
-    return kind.parse({name: os.environ.get(name) for name in names})

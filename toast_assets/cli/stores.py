@@ -1,8 +1,41 @@
-"""The order store of a command: by the environment, and with the same refusals as in a run."""
+"""Settings and order store of a command: by the environment, and with the same refusals as in a run."""
 
 from __future__ import annotations
 
+import os
+from typing import TypeVar
+
+from toast_assets.errors import SettingsError
+from toast_assets.settings import Settings
 from toast_assets.store.order_store import OrderStore
+
+T = TypeVar("T", bound=Settings)
+
+
+def parsed(kind: type[T]) -> T:
+    """The settings of one kind.
+
+    Raises:
+        SettingsError: naming every variable of theirs that is missing or malformed.
+    """
+    names = (each.alias for each in kind.model_fields.values() if each.alias)
+    return kind.parse({name: os.environ.get(name) for name in names})
+
+
+def check_environment(*kinds: type[Settings]) -> None:
+    """All problems of several kinds at once, as the assets tell them.
+
+    Raises:
+        SettingsError: naming every variable that is missing or malformed.
+    """
+    problems: list[str] = []
+    for kind in kinds:
+        try:
+            parsed(kind)
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
 
 
 def command_store() -> OrderStore:

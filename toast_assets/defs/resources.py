@@ -8,7 +8,7 @@ a log ever shows a value.
 import logging
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -20,13 +20,11 @@ from toast_assets.amperity.client import AmperityClient
 from toast_assets.settings import AmperitySettings, FeedSettings, StoreSettings, ToastSettings
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
+from toast_assets.toast.limits import historical_spacing
 from toast_assets.week import Week
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Toast asks to space calls for historical pulls; what closed longer ago than this counts as historical.
-_HISTORICAL_AFTER = timedelta(days=31)
 
 
 class EnvironmentResource(dg.ConfigurableResource[Any]):
@@ -94,10 +92,8 @@ class ToastResource(EnvironmentResource):
     def client(self, week: Week, log: logging.Logger) -> ToastClient:
         """A client for the pull of ``week``, which is slower where the week is historical."""
         settings = self.settings()
-        historical = datetime.now(UTC) - week.end > _HISTORICAL_AFTER
-        return ToastClient(
-            settings, spacing_seconds=settings.historical_spacing_seconds if historical else 0.0, log=log
-        )
+        spacing = historical_spacing(settings, week.end, datetime.now(UTC))
+        return ToastClient(settings, spacing_seconds=spacing, log=log)
 
 
 class AmperityResource(EnvironmentResource):

@@ -80,11 +80,10 @@ def _load(store: OrderStore) -> Boundaries | None:
 
 def _check_newest_manifest(store: OrderStore, calendar: WeekCalendar) -> None:
     """A run that was killed may have stored weeks without the note; their manifests know where they begin."""
-    folder = store.layout.manifests
-    keys = [key.removeprefix(f"{folder}week=").removesuffix(".json") for key in store.bucket.keys(folder)]
+    keys = store.pulled_weeks()
     if not keys:
         return
-    newest = max(keys)
+    newest = keys[-1]
     # Weeks before a later TOAST_START_DATE have boundaries all the same.
     calendar = replace(calendar, first=date.min)
     if not calendar.is_week(newest):

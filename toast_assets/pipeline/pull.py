@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 
 from toast_assets.errors import StoreError, ToastIncompleteError
 from toast_assets.orders.raw import parse_time_ms
+from toast_assets.pipeline.estimate import Measure, PullPace
 from toast_assets.pipeline.progress import PullProgress
 from toast_assets.pipeline.restaurant_pull import PulledRestaurant, RestaurantPull
 from toast_assets.pipeline.watch import PullWatch, announce
 from toast_assets.privacy.forgotten import load_forgotten
 from toast_assets.privacy.scrub import Scrubber
-from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, SliceRecord
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, SliceRecord, to_ask
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.discovery import discover_restaurants
@@ -81,10 +82,13 @@ class WeekPull:
         await self.toast.login()
         wanted = await self._wanted(before)
         missing = manifest.missing(wanted) if manifest else wanted
-        asked = wanted if self.refresh or (self.refresh is None and not missing) else missing
+        asked = to_ask(wanted, missing, self.refresh)
         # A run that died may have stored restaurants that no manifest mentions.
         stored = frozenset() if self.refresh else await asyncio.to_thread(self.store.raw_restaurants, self.week)
-        earlier = _earlier_windows(manifest.stored if manifest else {}, before)
+        this = manifest.stored if manifest else {}
+        earlier = _earlier_windows(this, before)
+        measures = {guid: Measure.of(pull) for guid, pull in {**before, **this}.items()}
+        announce(self.week, asked, measures, PullPace.of(self.toast.settings, self.toast.spacing_seconds), self.log)
         progress = PullProgress(self.store, self.week, manifest, version, asked, wanted)
         pulled = await self._pull_all(asked, stored.intersection(missing), progress, earlier)
         if pulled and len(pulled) == len(wanted) and all(result.failure for result in pulled):
@@ -118,10 +122,7 @@ class WeekPull:
     async def _pull_all(
         self, asked: Sequence[str], resumable: frozenset[str], progress: PullProgress, earlier: EarlierWindows
     ) -> list[PulledRestaurant]:
-        at_once = self.toast.settings.concurrent_restaurants
-        spacing = self.toast.spacing_seconds
-        announce(self.week, asked, earlier, spacing=spacing, at_once=at_once, log=self.log)
-        places = asyncio.Semaphore(at_once)
+        places = asyncio.Semaphore(self.toast.settings.concurrent_restaurants)
         watch = PullWatch(self.week, len(asked), self.log, self.clock)
         results: dict[str, PulledRestaurant] = {}
 

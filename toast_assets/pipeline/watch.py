@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from logging import Logger
 
-from toast_assets.toast.page import Window
+from toast_assets.pipeline.estimate import ASSUMED, Measure, PullPace, estimate_pull, in_words
 from toast_assets.toast.windows import ProvedWindow
 from toast_assets.week import Week, iso_ms
 
 # Often enough to see that it is alive, seldom enough for a pull of hours.
 _EVERY_SECONDS = 10.0
 _MOST_NAMED = 5
-# For an estimate without an earlier pull: what a thousand orders take, and what any restaurant does.
-_ORDERS_TOLD = 1000
-_REQUESTS_PER_THOUSAND = 15
 
 
 @dataclass
@@ -24,7 +21,7 @@ class PullWatch:
 
     week: Week
     restaurants: int
-    log: logging.Logger
+    log: Logger
     clock: Callable[[], float]
     _reached: dict[str, int] = field(default_factory=dict)
     _windows: int = 0
@@ -61,39 +58,21 @@ class PullWatch:
         )
 
 
-def announce(
-    week: Week,
-    asked: Sequence[str],
-    earlier: Mapping[str, Sequence[tuple[Window, int]]],
-    *,
-    spacing: float,
-    at_once: int,
-    log: logging.Logger,
-) -> None:
-    """Say what a pull is about to do and how long it may take; ``spacing`` is in seconds."""
+def announce(week: Week, asked: Sequence[str], earlier: Mapping[str, Measure], pace: PullPace, log: Logger) -> None:
+    """Say what a pull of the restaurants ``asked`` is about to do and how long it may take."""
     log.info(
         "Week %s (%s to %s): asking Toast for %d restaurants.",
         *(week.key, iso_ms(week.start), iso_ms(week.end), len(asked)),
     )
-    requests = [len(earlier[guid]) for guid in asked if guid in earlier]
-    if requests:
-        known, mean = len(requests), sum(requests) / len(requests)
-        total = sum(requests) + mean * (len(asked) - known)
-        seconds = max(*requests, total / at_once) * spacing
+    estimate = estimate_pull(asked, earlier, pace)
+    if estimate.measured:
         log.info(
             "About %.0f requests by the last pull of %d of them: %s at %.1f s between two for one restaurant.",
-            *(total, known, _duration(seconds), spacing),
+            *(estimate.requests, estimate.measured, in_words(estimate.seconds), pace.spacing),
         )
     elif asked:
-        rounds = -(-len(asked) // at_once)
         log.info(
-            "None of them was pulled before, so nobody knows how long it takes: with %d orders each about %s, at %.1f s"
-            " between two requests for one restaurant and %d restaurants at a time.",
-            *(_ORDERS_TOLD, _duration(rounds * _REQUESTS_PER_THOUSAND * spacing), spacing, at_once),
+            "None of them was pulled before, so nobody knows how long it takes: with %.0f orders each about %s, at"
+            " %.1f s between two requests for one restaurant and %d restaurants at a time.",
+            *(ASSUMED.orders, in_words(estimate.seconds), pace.spacing, pace.at_once),
         )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

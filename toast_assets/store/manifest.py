@@ -118,6 +118,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def to_ask(wanted: tuple[str, ...], missing: tuple[str, ...], refresh: bool | None) -> tuple[str, ...]:
+    """Whom of the ``wanted`` restaurants a run asks for, where ``missing`` are those that no earlier run finished.
+
+    ``refresh`` true: all of them, false: the missing ones; None: the missing ones, or all where none is.
+    """
+    return wanted if refresh or (refresh is None and not missing) else missing
+
+
 def encode_evidence(evidence: PullEvidence) -> bytes:
     """JSON on one line, for the footer of a raw file."""
     return msgspec.json.encode(evidence)

@@ -60,6 +60,15 @@ class OrderStore:
         encryption = Encryption(settings.sse, settings.kms_key_id) if settings.sse else None
         return cls(Bucket(client, settings.bucket, encryption), settings.prefix)
 
+    def pulled_weeks(self) -> list[str]:
+        """The partition keys of the weeks that have a manifest, oldest first.
+
+        Raises:
+            StoreError: the bucket is missing or refuses access.
+        """
+        folder = self.layout.manifests
+        return sorted(key.removeprefix(f"{folder}week=").removesuffix(".json") for key in self.bucket.keys(folder))
+
     def load_manifest(self, week: Week) -> tuple[Manifest | None, Version]:
         """The week's manifest and its version; None and ``ABSENT`` where the week was never pulled.
 

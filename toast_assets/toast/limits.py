@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import cycle
 from typing import Self
@@ -16,6 +17,7 @@ import httpx
 from aiolimiter import AsyncLimiter
 
 from toast_assets.retry import Sleep, retry_after_seconds
+from toast_assets.settings import ToastLimits
 
 # Calls arrive with the network's jitter; this much slack keeps them within the limit there.
 _SLACK = 1.025
@@ -23,6 +25,8 @@ _SLACK = 1.025
 _MOST_TOGETHER = 50
 # A reset further away than Toast's longest documented window is a mistake, not a limit.
 _LONGEST_WINDOW = 15 * 60.0
+# Toast asks to space calls for historical pulls; what closed longer ago than this counts as historical.
+_HISTORICAL_AFTER = timedelta(days=31)
 
 
 class Pace:
@@ -79,6 +83,12 @@ async def admit(paces: Sequence[Pace]) -> None:
 def pace_spacing(rate: float) -> float:
     """Seconds for each call, on the average, that keep to ``rate`` calls per second."""
     return _SLACK / rate
+
+
+def historical_spacing(settings: ToastLimits, ended: datetime, now: datetime) -> float:
+    """Seconds that Toast asks for between two calls for one restaurant, of a week that ``ended`` then (both aware); 0
+    where the week is recent."""
+    return settings.historical_spacing_seconds if now - ended > _HISTORICAL_AFTER else 0.0
 
 
 def seconds_to_wait(headers: httpx.Headers, now: float) -> float | None:

@@ -6,45 +6,39 @@ import logging
 
 import pytest
 
+from toast_assets.pipeline.estimate import Measure, PullPace
 from toast_assets.pipeline.watch import PullWatch, announce
 from toast_assets.toast.page import Window
 from toast_assets.toast.windows import Evidence, ProvedWindow
 from toast_assets.week import Week
 
 LOG = logging.getLogger("toast_assets.test.watch")
-PIECE = (Window(0, 1), 60)
+HISTORICAL = PullPace(spacing=5.0, at_once=10)
 
 
 def announced(
-    caplog: pytest.LogCaptureFixture, week: Week, guids: list[str], earlier: dict[str, int], *, spacing: float
+    caplog: pytest.LogCaptureFixture, week: Week, guids: list[str], earlier: dict[str, int], pace: PullPace = HISTORICAL
 ) -> str:
     with caplog.at_level(logging.INFO):
-        windows = {guid: [PIECE] * count for guid, count in earlier.items()}
-        announce(week, guids, windows, spacing=spacing, at_once=10, log=LOG)
+        announce(week, guids, {guid: Measure(count, 60 * count) for guid, count in earlier.items()}, pace, LOG)
     return caplog.text
 
 
-def test_the_slowest_restaurant_decides_how_long_it_takes(caplog: pytest.LogCaptureFixture, week: Week) -> None:
-    text = announced(caplog, week, ["a", "b"], {"a": 720, "b": 30}, spacing=5.0)
-    assert "asking Toast for 2 restaurants" in text
-    assert "About 750 requests by the last pull of 2 of them: 60 min at 5.0 s" in text
-
-
-def test_many_restaurants_share_the_places(caplog: pytest.LogCaptureFixture, week: Week) -> None:
-    guids = [f"r{number}" for number in range(1000)]
-    text = announced(caplog, week, guids, dict.fromkeys(guids[:500], 30), spacing=5.0)
-    assert "About 30000 requests by the last pull of 500 of them: 4.2 h" in text
+def test_what_an_earlier_pull_took_is_told_as_requests_and_time(caplog: pytest.LogCaptureFixture, week: Week) -> None:
+    text = announced(caplog, week, ["a", "b", "c"], {"a": 721, "b": 30})
+    assert "asking Toast for 3 restaurants" in text
+    assert "About 1126 requests by the last pull of 2 of them: 60 min at 5.0 s" in text
 
 
 def test_without_an_earlier_pull_the_estimate_says_what_it_assumes(
     caplog: pytest.LogCaptureFixture, week: Week
 ) -> None:
-    text = announced(caplog, week, ["a"], {}, spacing=0.206)
+    text = announced(caplog, week, ["a"], {}, PullPace(spacing=0.205, at_once=10))
     assert "nobody knows how long it takes: with 1000 orders each about 3 s" in text
 
 
 def test_where_nobody_is_asked_nothing_is_estimated(caplog: pytest.LogCaptureFixture, week: Week) -> None:
-    assert "equests" not in announced(caplog, week, [], {}, spacing=5.0)
+    assert "equests" not in announced(caplog, week, [], {})
 
 
 def test_progress_is_told_every_ten_seconds_and_no_more_often(caplog: pytest.LogCaptureFixture, week: Week) -> None:

@@ -1,0 +1,128 @@
+"""``toast-assets estimate``: what a backfill takes, as a table or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
+
+import click
+import msgspec
+
+from toast_assets.cli.stores import check_environment, command_store, parsed
+from toast_assets.pipeline.backfill_estimate import (
+    BackfillEstimate,
+    Basis,
+    State,
+    WeekEstimate,
+    estimate_backfill,
+    weeks_between,
+)
+from toast_assets.pipeline.estimate import ASSUMED, in_words
+from toast_assets.settings import CalendarSettings, DeliverySpeed, StoreSettings, ToastLimits
+
+_HEAD = ("weeks", "state", "restaurants", "requests", "orders", "time", "s apart", "by")
+_TO_THE_RIGHT = {"restaurants", "requests", "orders", "s apart"}
+
+
+def estimate(first: str, last: str, *, refresh: bool | None, as_json: bool) -> None:
+    """Estimate a backfill from the week named ``first`` to the one named ``last``, and print it.
+
+    Raises:
+        SettingsError: naming every variable that is missing or malformed.
+        WeekError: the range is none.
+        StoreError, CalendarError: as ``estimate_backfill``.
+    """
+    check_environment(ToastLimits, StoreSettings, DeliverySpeed, CalendarSettings)
+    calendar, now = parsed(CalendarSettings).calendar(), datetime.now(UTC)
+    weeks = weeks_between(calendar, first, last, now)
+    limits, delivery = parsed(ToastLimits), parsed(DeliverySpeed)
+    found = estimate_backfill(command_store(), calendar, weeks, limits, delivery, now, refresh=refresh)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(_as_json(found)), indent=1).decode())
+    else:
+        click.echo("\n".join(_told(found)))
+
+
+def _told(found: BackfillEstimate) -> list[str]:
+    groups = [list(group) for _, group in groupby(found.weeks, key=lambda week: (week.state, week.spacing, _by(week)))]
+    lines = [*_table([_HEAD, *map(_row, groups)]), ""]
+    weeks = "1 week" if len(found.weeks) == 1 else f"{len(found.weeks)} weeks"
+    lines.append(f"{weeks}: about {found.requests:,.0f} requests for {found.orders:,.0f} orders.")
+    lines.append(f"Pulls, one after the other: about {in_words(found.pull_seconds)}.")
+    last = max(0.0, found.seconds - found.pull_seconds)
+    if any(week.undelivered for week in found.weeks):
+        lines.append(f"Deliveries go on beside them and end about {in_words(last)} later.")
+    if any(Basis.ASSUMPTION in week.basis for week in found.weeks):
+        lines.append(
+            f"Nobody knows yet how busy the restaurants are: {ASSUMED.orders:,.0f} orders and {ASSUMED.requests:.0f}"
+            " requests a restaurant and week are assumed. Materialize one week to know better."
+        )
+    if any(week.state is State.WHOLE and week.pull.restaurants for week in found.weeks):
+        lines.append("Weeks that are stored whole are pulled again; leave them out of the backfill to save that.")
+    return lines
+
+
+def _row(weeks: Sequence[WeekEstimate]) -> tuple[str, ...]:
+    first, last = weeks[0], weeks[-1]
+    name = first.week.key if len(weeks) == 1 else f"{first.week.key} to {last.week.key}"
+    restaurants = sorted({week.pull.restaurants for week in weeks})
+    return (
+        name,
+        first.state.value,
+        "–".join(str(count) for count in dict.fromkeys((restaurants[0], restaurants[-1]))),
+        f"{sum(week.requests for week in weeks):,.0f}",
+        f"{sum(week.pull.orders for week in weeks):,.0f}",
+        in_words(sum(week.pull.seconds for week in weeks)),
+        f"{first.spacing:.1f}",
+        _by(first),
+    )
+
+
+def _by(week: WeekEstimate) -> str:
+    """By what a week is estimated, with counts of restaurants where it is not the same for all."""
+    names = {
+        Basis.OWN_PULL: "its last pull",
+        Basis.OTHER_WEEK: " and ".join(week.nearest),
+        Basis.OTHER_RESTAURANTS: "the other restaurants",
+        Basis.ASSUMPTION: "an assumption",
+    }
+    parts = [(names[basis], week.basis[basis]) for basis in Basis if week.basis.get(basis)]
+    if len(parts) == 1:
+        return parts[0][0]
+    return ", ".join(f"{name} ({count})" for name, count in parts) or "nothing to ask"
+
+
+def _table(rows: Iterable[Sequence[str]]) -> list[str]:
+    columns = list(zip(*rows, strict=True))
+    padded = []
+    for column in columns:
+        width = max(map(len, column))
+        padded.append([cell.rjust(width) if column[0] in _TO_THE_RIGHT else cell.ljust(width) for cell in column])
+    return ["  ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
+
+
+def _as_json(found: BackfillEstimate) -> dict[str, Any]:
+    return {
+        "requests": round(found.requests),
+        "orders": round(found.orders),
+        "pull_seconds": round(found.pull_seconds, 1),
+        "seconds": round(found.seconds, 1),
+        "weeks": [
+            {
+                "partition": week.week.key,
+                "state": week.state.name.lower(),
+                "restaurants": week.pull.restaurants,
+                "requests": round(week.requests),
+                "orders": round(week.pull.orders),
+                "undelivered_orders": round(week.undelivered),
+                "spacing_seconds": round(week.spacing, 3),
+                "pull_seconds": round(week.pull.seconds, 1),
+                "delivery_seconds": round(week.delivery_seconds, 1),
+                "restaurants_by": {basis.value: count for basis, count in sorted(week.basis.items())},
+                "measured_in": list(week.nearest),
+            }
+            for week in found.weeks
+        ],
+    }
