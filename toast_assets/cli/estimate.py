@@ -50,10 +50,10 @@ def _told(found: BackfillEstimate) -> list[str]:
     lines = [*_table([_HEAD, *map(_row, groups)]), ""]
     weeks = "1 week" if len(found.weeks) == 1 else f"{len(found.weeks)} weeks"
     lines.append(f"{weeks}: about {found.requests:,.0f} requests for {found.orders:,.0f} orders.")
-    lines.append(f"Pulls, one after the other: about {in_words(found.pull_seconds)}.")
-    last = max(0.0, found.seconds - found.pull_seconds)
-    if any(week.undelivered for week in found.weeks):
-        lines.append(f"Deliveries go on beside them and end about {in_words(last)} later.")
+    lines.append(
+        f"About {in_words(found.seconds)}: the pulls, one after the other, take {in_words(found.pull_seconds)};"
+        " deliveries and tables go on beside them."
+    )
     if any(Basis.ASSUMPTION in week.basis for week in found.weeks):
         lines.append(
             f"Nobody knows yet how busy the restaurants are: {ASSUMED.orders:,.0f} orders and {ASSUMED.requests:.0f}"

@@ -22,6 +22,10 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.limits import historical_spacing
 from toast_assets.week import KEY_FORMAT, Week, WeekCalendar
 
+# What a run takes besides pulling and delivering: Dagster's process, export, tables, checks. It goes on beside the next
+# week's pull, so it shows only where that is shorter, and at the very end.
+RUN_SECONDS = 10.0
+
 
 class State(StrEnum):
     """What is stored of a week."""
@@ -109,12 +113,12 @@ class BackfillEstimate:
 
     @property
     def seconds(self) -> float:
-        """From the first pull to the end of the last delivery; each waits for its pull and for the delivery before."""
+        """From the first run to the end of the last one; each delivery waits for its pull and for the one before."""
         pulled = delivered = 0.0
         for week in self.weeks:
-            pulled += week.pull.seconds
+            pulled += max(week.pull.seconds, RUN_SECONDS)
             delivered = max(pulled, delivered) + week.delivery_seconds
-        return delivered
+        return delivered + RUN_SECONDS
 
 
 def weeks_between(calendar: WeekCalendar, first_key: str, last_key: str, now: datetime) -> list[Week]:

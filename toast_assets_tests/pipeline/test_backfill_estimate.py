@@ -10,6 +10,7 @@ import pytest
 
 from toast_assets.errors import CalendarError, StoreError, WeekError
 from toast_assets.pipeline.backfill_estimate import (
+    RUN_SECONDS,
     BackfillEstimate,
     Basis,
     State,
@@ -38,14 +39,11 @@ def sandbox(start_sandbox: Callable[..., Sandbox]) -> Sandbox:
 def estimated(
     sandbox: Sandbox, store: OrderStore, *weeks: Week, refresh: bool | None = None, **variables: str
 ) -> BackfillEstimate:
-    limits = ToastLimits.parse(
-        {
-            name: value
-            for name, value in (sandbox.environment() | variables).items()
-            if name in {each.alias for each in ToastLimits.model_fields.values()}
-        }
-    )
-    delivery = DeliverySpeed.parse({"AMPERITY_REQUESTS_PER_SECOND": "10"})
+    names = {each.alias for each in ToastLimits.model_fields.values()}
+    values = sandbox.environment() | variables
+    limits = ToastLimits.parse({name: value for name, value in values.items() if name in names})
+    methods = variables.get("AMPERITY_DELIVERY")
+    delivery = DeliverySpeed.parse({"AMPERITY_REQUESTS_PER_SECOND": "10", "AMPERITY_DELIVERY": methods})
     return estimate_backfill(store, CALENDAR, weeks, limits, delivery, LONG_AFTER, refresh=refresh)
 
 
@@ -169,9 +167,16 @@ async def test_old_weeks_are_spaced_and_young_ones_are_not(sandbox: Sandbox, sto
 
 def test_pulls_follow_each_other_and_deliveries_go_on_beside_them(sandbox: Sandbox, store: OrderStore) -> None:
     slow = estimated(sandbox, store, BEFORE, WEEK, TOAST_HISTORICAL_SPACING_SECONDS="50")
-    quick = estimated(sandbox, store, BEFORE, WEEK, TOAST_HISTORICAL_SPACING_SECONDS="0.5")
-    assert (slow.pull_seconds, slow.seconds) == (2 * 14 * 50, 2 * 14 * 50 + 300)
-    assert (quick.pull_seconds, quick.seconds) == (2 * 7, 7 + 2 * 300)
+    quick = estimated(sandbox, store, BEFORE, WEEK, TOAST_HISTORICAL_SPACING_SECONDS="2")
+    assert (slow.pull_seconds, slow.seconds) == (2 * 14 * 50, 2 * 14 * 50 + 300 + RUN_SECONDS)
+    assert (quick.pull_seconds, quick.seconds) == (2 * 28, 28 + 2 * 300 + RUN_SECONDS)
+
+
+def test_a_run_takes_its_time_even_where_nothing_is_asked(sandbox: Sandbox, store: OrderStore) -> None:
+    nothing = estimated(
+        sandbox, store, BEFORE, WEEK, TOAST_HISTORICAL_SPACING_SECONDS="0.01", AMPERITY_DELIVERY="notify"
+    )
+    assert nothing.seconds == 3 * RUN_SECONDS
 
 
 async def test_only_what_is_not_stored_yet_has_to_be_delivered(sandbox: Sandbox, store: OrderStore) -> None:
