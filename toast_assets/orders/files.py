@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from toast_assets.orders.lines import OrderLines
 from toast_assets.orders.raw import RawOrder, with_restaurant
 
 RAW_SCHEMA = pa.schema(
@@ -38,7 +39,6 @@ RAW_SCHEMA = pa.schema(
 # Bounds the memory of each restaurant that is pulled or read; large enough to compress well.
 _ROW_GROUP_BYTES = 4_000_000
 _ROW_GROUP_ROWS = 5_000
-_CHUNK_BYTES = 1 << 18
 # The entry of the file's footer that says how the orders were pulled.
 _NOTE = b"toast_assets.pull"
 
@@ -95,9 +95,10 @@ class RawFileWriter:
     def _flush(self) -> None:
         if not self._batch:
             return
-        for bodies in in_chunks(with_restaurant(order.body, self._restaurant_guid) for order in self._batch):
-            self._hash.update(b"\n".join(bodies) + b"\n")
-        self._file.write_table(_to_arrow(self._batch, self._restaurant_guid))
+        table = _to_arrow(self._batch, self._restaurant_guid)
+        for bodies in table["order_json"].chunks:
+            self._hash.update(OrderLines(bodies, self._restaurant_guid).ended_by(b"\n"))
+        self._file.write_table(table)
         self.orders += len(self._batch)
         self.bytes += self._batch_bytes
         self._batch, self._batch_bytes = [], 0
@@ -145,25 +146,11 @@ def read_raw(path: Path) -> Iterator[RawOrder]:
                 yield RawOrder(*row)
 
 
-def read_bodies(path: Path) -> Iterator[bytes]:
+def read_bodies(path: Path) -> Iterator[pa.BinaryArray]:
     """Only the JSON of the orders of a raw file, in its order, one row group in memory at a time."""
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            yield from file.read_row_group(group, columns=["order_json"])["order_json"].to_pylist()
-
-
-def in_chunks(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Bodies by the quarter megabyte: single orders are too small to be hashed or compressed one by one."""
-    chunk: list[bytes] = []
-    size = 0
-    for body in bodies:
-        chunk.append(body)
-        size += len(body)
-        if size >= _CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+            yield from file.read_row_group(group, columns=["order_json"])["order_json"].chunks
 
 
 def check_raw(path: Path) -> None:

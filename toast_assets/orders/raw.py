@@ -17,7 +17,7 @@ import msgspec
 from toast_assets.week import epoch_ms
 
 
-class RawOrder(msgspec.Struct, frozen=True, order=False):
+class RawOrder(msgspec.Struct, frozen=True, order=False, gc=False):
     """One version of one order.
 
     ``modified_ms`` and ``pulled_ms`` are milliseconds since 1970 in UTC, ``business_date`` is the restaurant's
@@ -42,7 +42,7 @@ class MalformedOrderError(ValueError):
     """A page that is not JSON, or an order in it without the fields that place it. Never quotes the body."""
 
 
-class _Head(msgspec.Struct):
+class _Head(msgspec.Struct, gc=False):
     # Without these two an order cannot be placed. The rest is looked at as it comes: a strange business date is no
     # reason to give up a restaurant's week.
     guid: str
@@ -54,6 +54,7 @@ class _Head(msgspec.Struct):
 
 
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_heads = msgspec.json.Decoder(list[_Head]).decode
 _decode_head = msgspec.json.Decoder(_Head).decode
 # An escaped pair, half of one, or any other escape, from left to right.
 _ESCAPES = re.compile(
@@ -68,16 +69,18 @@ def cut_orders(array: bytes, *, restaurant_guid: str, pulled_ms: int) -> list[Ra
         MalformedOrderError: the bytes are no JSON array in UTF-8, an order lacks ``guid`` or ``modifiedDate``,
             or it says that it belongs to another restaurant.
     """
+    bodies: Iterable[bytes]
     try:
         try:
-            return [_cut(body, body, restaurant_guid, pulled_ms) for body in map(bytes, _decode_array(array))]
+            bodies, heads = map(bytes, _decode_array(array)), _decode_heads(array)
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
             mended = readable(array)
             if mended == array:
                 raise
-            return [_cut(body, head, restaurant_guid, pulled_ms) for body, head in _elements(array, mended)]
+            bodies, heads = _elements(array, mended), _decode_heads(mended)
+        return [_cut(body, head, restaurant_guid, pulled_ms) for body, head in zip(bodies, heads, strict=True)]
     except UnicodeDecodeError:
         raise MalformedOrderError("the body is not UTF-8") from None
     except msgspec.ValidationError as error:
@@ -95,20 +98,19 @@ def readable(body: bytes) -> bytes:
     return _ESCAPES.sub(lambda escape: rb"\ufffd" if escape[2] else escape[0], body) if b"\\u" in body else body
 
 
-def _elements(array: bytes, mended: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The elements of ``array`` byte for byte, each with its bytes in ``mended``, which is as long."""
+def _elements(array: bytes, mended: bytes) -> Iterator[bytes]:
+    """The elements of ``array`` byte for byte, found by ``mended``, which is as long and readable."""
     end = 0
     for element in map(bytes, _decode_array(mended)):
         start = mended.index(element, end)
         end = start + len(element)
-        yield array[start:end], element
+        yield array[start:end]
 
 
-def _cut(body: bytes, mended: bytes, restaurant_guid: str, pulled_ms: int) -> RawOrder:
+def _cut(body: bytes, head: _Head, restaurant_guid: str, pulled_ms: int) -> RawOrder:
     # The decoder skips over what it does not keep, and does not look whether that is UTF-8. ASCII is told at once.
     if not body.isascii():
         str(body, "utf-8")
-    head = _decode_head(mended)
     if not head.guid:
         # Two such orders would count as one.
         raise MalformedOrderError("an order has an empty guid")
@@ -132,11 +134,12 @@ def with_restaurant(body: bytes, restaurant_guid: str) -> bytes:
     """
     if b'"restaurantGuid"' in body and _decode_head(readable(body)).restaurantGuid is not None:
         return body
-    return body.rstrip()[:-1].rstrip() + _last_field(restaurant_guid)
+    return body.rstrip()[:-1].rstrip() + last_field(restaurant_guid)
 
 
 @lru_cache(maxsize=64)
-def _last_field(restaurant_guid: str) -> bytes:
+def last_field(restaurant_guid: str) -> bytes:
+    """What takes the place of an order's last brace, so that it says which restaurant it is of."""
     return b',"restaurantGuid":' + msgspec.json.encode(restaurant_guid) + b"}"
 
 
@@ -163,8 +166,13 @@ def format_time(milliseconds: int) -> str:
 
 def _business_date(value: object) -> date | None:
     # Some bodies hold 0 or nothing; the order itself keeps whatever was sent.
+    return _date_of(str(value))
+
+
+@lru_cache(maxsize=64)
+def _date_of(text: str) -> date | None:
     try:
-        number = int(str(value))
+        number = int(text)
         return date(number // 10000, number // 100 % 100, number % 100)
     except (ValueError, OverflowError):
         return None

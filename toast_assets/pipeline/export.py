@@ -19,12 +19,13 @@ import msgspec
 from isal import igzip
 
 from toast_assets.errors import ExportError
-from toast_assets.orders.files import UnreadableFileError, check_raw, in_chunks, read_bodies
-from toast_assets.orders.raw import with_restaurant
+from toast_assets.orders.files import UnreadableFileError, check_raw, read_bodies
+from toast_assets.orders.lines import OrderLines
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, iso_ms
 
+_SEPARATOR = b",\n"
 _COMPRESSION = 2
 # Compressing and uploading overlap; more would only cost memory.
 _AT_ONCE = 2
@@ -156,10 +157,12 @@ def write_envelope(file: BinaryIO, raw: Path, guid: str, metadata: ExportMetadat
     orders, digest = 0, hashlib.sha256()
     with cast(BinaryIO, igzip.IGzipFile("", "wb", _COMPRESSION, file, mtime=0)) as member:  # type: ignore[no-untyped-call]
         member.write(b'{"orders":[')
-        for bodies in in_chunks(with_restaurant(body, guid) for body in read_bodies(raw)):
-            member.write((b",\n" if orders else b"\n") + b",\n".join(bodies))
-            digest.update(b"\n".join(bodies) + b"\n")
-            orders += len(bodies)
+        for bodies in read_bodies(raw):
+            member.write(_SEPARATOR if orders else b"\n")
+            lines = OrderLines(bodies, guid)
+            member.write(lines.ended_by(_SEPARATOR)[: -len(_SEPARATOR)])
+            digest.update(lines.ended_by(b"\n"))
+            orders += len(lines)
         member.write(b'\n],"metadata":' + msgspec.json.encode(metadata) + b"}\n")
     return orders, digest.hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import logging
 from pathlib import Path
 
@@ -34,6 +35,39 @@ def test_count_and_hash_are_those_of_the_stored_orders(exported: Path, store: Or
     pull = manifest.stored["here"]
     assert (content.orders, content.sha256) == (3, pull.orders_sha256)
     assert (content.metadata.total_orders, content.metadata.partition) == (3, "2025-09-15")
+
+
+ONE, TWO, SPREAD, NESTED = b'{"guid":"1"}', b'{"guid":"2"}', b'{"guid":\n"3"}', b'{"a":[{\n},\n{}\n],"metadata":{\n}}'
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [
+        [ONE, TWO],
+        [ONE, SPREAD, TWO],
+        [NESTED, ONE],
+        [ONE, NESTED],
+        [ONE + b" ", TWO],
+        [b" " + ONE, TWO],
+        [b'{"guid":"half \\ud83d of a pair"}', ONE],
+        [ONE.replace(b"1", b"1" * 50_000)] * 20,
+        [ONE] * 9 + [b"{" + b",\n".join(b'"%d":"%s"' % (line, b"x" * 50_000) for line in range(20)) + b"}", TWO],
+    ],
+)
+def test_orders_are_told_apart_whatever_their_lines(tmp_path: Path, orders: list[bytes]) -> None:
+    metadata = b'{"fetch_date":"","start_date":"","end_date":"","total_orders":0,"restaurant_guid":"","partition":""'
+    envelope = b'{"orders":[\n' + b",\n".join(orders) + b'\n],"metadata":' + metadata + b',"orders_sha256":""}}\n'
+    (tmp_path / "export").write_bytes(gzip.compress(envelope))
+    content = read_export(tmp_path / "export")
+    expected = hashlib.sha256(b"".join(order + b"\n" for order in orders)).hexdigest()
+    assert (content.orders, content.sha256) == (len(orders), expected)
+
+
+@pytest.mark.parametrize("odd", [b'{"guid":"1"},5', b"5", b'"{"', b'{"guid":"1"} {}'])
+def test_what_is_no_order_is_none_between_orders(tmp_path: Path, odd: bytes) -> None:
+    (tmp_path / "export").write_bytes(gzip.compress(b'{"orders":[\n' + ONE + b",\n" + odd + b'\n],"metadata":{}}\n'))
+    with pytest.raises(UnreadableExportError, match="ends after 1 orders"):
+        read_export(tmp_path / "export")
 
 
 def test_an_empty_export_is_one(store: OrderStore, week: Week, tmp_path: Path) -> None:
