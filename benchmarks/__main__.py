@@ -1,8 +1,8 @@
 """``python -m benchmarks`` measures everything and writes ``docs/performance.md`` and its chart.
 
 ``--quick`` looks in two minutes whether everything works, but for Dagster's own cost, at sizes too small to judge by,
-and writes nothing; ``--full`` takes 52 weeks where Dagster
-itself is measured; ``--only SECTION`` measures just that and leaves the others' tables as they are.
+and writes nothing; ``--full`` takes 52 weeks where Dagster itself is measured; ``--only SECTION`` measures that and
+leaves the others' tables as they are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import delivering, flattening, growing, limited, machine, orchestration, pulling, report
+from benchmarks import backfilling, delivering, flattening, growing, limited, machine, orchestration, pulling, report
 from benchmarks.results import Section
 from benchmarks.scale import DEFAULT, FULL, QUICK, Scale
 
@@ -26,9 +26,10 @@ SECTIONS: dict[str, Measure] = {
     "delivering": delivering.measure,
     "flattening": flattening.measure,
     "orchestration": orchestration.measure,
+    "backfilling": backfilling.measure,
 }
-# Waits for the ticks of Dagster's daemon, whatever the size.
-_SLOW = frozenset({"orchestration"})
+# They wait for the ticks of Dagster's daemon, whatever the size.
+_SLOW = frozenset({"orchestration", "backfilling"})
 
 
 def main() -> int:

@@ -16,15 +16,13 @@ from typing import Any
 
 import requests
 
-MODULE = "benchmarks.trivial_assets"
-_INSTANCE = """\
-telemetry: {enabled: false}
-run_coordinator: {module: dagster, class: QueuedRunCoordinator}
-concurrency: {runs: {max_concurrent_runs: 4}}
-"""
+# As committed: pools, four runs at once, nothing kept anywhere else.
+_INSTANCE = Path(__file__).parent.parent / "dagster.yaml"
 _POLL_SECONDS = 0.1
 _LONGEST = 1800.0
 
+_LOADED = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
+  __typename ... on PythonError { message } } } } } }"""
 _LAUNCH = """mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 _STATUS = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
@@ -35,23 +33,32 @@ _PROGRESS = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
 
 
 class DagsterDev:
-    """A running instance that has loaded the trivial assets."""
+    """A running instance that has loaded a module's definitions."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, module: str) -> None:
         self._url = url
+        self._module = module
 
     def ready(self) -> bool:
-        """Whether the assets are loaded."""
-        query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
+        """Whether the definitions are loaded.
+
+        Raises:
+            RuntimeError: they cannot be.
+        """
         try:
-            return bool(self._ask(query, {})["repositoriesOrError"].get("nodes"))
+            found = [
+                entry["locationOrLoadError"] for entry in self._ask(_LOADED, {})["workspaceOrError"]["locationEntries"]
+            ]
         except (requests.ConnectionError, requests.HTTPError):
             return False
+        for error in (each["message"] for each in found if each and "message" in each):
+            raise RuntimeError(f"{self._module} cannot be loaded: {error}")
+        return bool(found) and all(found)
 
     def run(self, assets: Sequence[str], tags: Mapping[str, str]) -> float:
         """Seconds from launching a run to its success."""
         selector = {
-            "repositoryLocationName": MODULE,
+            "repositoryLocationName": self._module,
             "repositoryName": "__repository__",
             "jobName": "__ASSET_JOB",
             "assetSelection": [{"path": [name]} for name in assets],
@@ -88,19 +95,21 @@ class DagsterDev:
 
 
 @contextmanager
-def dagster_dev(executor: str) -> Iterator[DagsterDev]:
-    """An instance of its own with the ``executor``; gone, with all its processes, at the end."""
+def dagster_dev(module: str, variables: Mapping[str, str]) -> Iterator[DagsterDev]:
+    """An instance of its own on the definitions in ``module``, with ``variables`` as its environment.
+
+    It is gone, with all its processes, at the end.
+    """
     with TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as home:
-        (Path(home) / "dagster.yaml").write_text(_INSTANCE)
+        (Path(home) / "dagster.yaml").write_bytes(_INSTANCE.read_bytes())
         port = _free_port()
-        command = [str(Path(sys.executable).with_name("dagster")), "dev", "-m", MODULE, "-p", str(port)]
-        variables = {**os.environ, "DAGSTER_HOME": home, "BENCHMARK_EXECUTOR": executor}
+        command = [str(Path(sys.executable).with_name("dagster")), "dev", "-m", module, "-p", str(port)]
         with (Path(home) / "output").open("w") as output:
             process = subprocess.Popen(  # noqa: S603 - Dagster, with this package's module
-                command, env=variables, stdout=output, stderr=output, start_new_session=True
+                command, env={**variables, "DAGSTER_HOME": home}, stdout=output, stderr=output, start_new_session=True
             )
         try:
-            instance = DagsterDev(f"http://127.0.0.1:{port}")
+            instance = DagsterDev(f"http://127.0.0.1:{port}", module)
             _wait(lambda: "ready" if instance.ready() else "starting", "ready", ())
             yield instance
         finally:

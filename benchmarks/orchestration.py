@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from benchmarks.results import Section, spread, table
 from benchmarks.scale import Scale
 from benchmarks.trivial_assets import NAMES, WEEKS
 
+MODULE = "benchmarks.trivial_assets"
 _EXECUTORS = ("in_process", "multiprocess")
 
 
@@ -24,7 +26,7 @@ def measure(scale: Scale, folder: Path, say: Callable[[str], None]) -> Section:
     }
     figures = {}
     for executor in _EXECUTORS:
-        with dagster_dev(executor) as instance:
+        with dagster_dev(MODULE, {**os.environ, "BENCHMARK_EXECUTOR": executor}) as instance:
             # The first run of an instance also creates tables; it does not count.
             single = [instance.run(NAMES, {"dagster/partition": weeks[0]}) for _ in range(scale.rounds + 1)][1:]
             ends = {"dagster/asset_partition_range_start": weeks[0], "dagster/asset_partition_range_end": weeks[-1]}

@@ -1,0 +1,98 @@
+"""All that a run of the weekly job does for a week, as plain calls: the work without an orchestrator.
+
+``python -m benchmarks.whole_weeks 2025-09-15 2025-09-22`` does it for some weeks one after the other, by the
+environment's variables, and writes the seconds that it took after its imports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from toast_assets.amperity.client import AmperityClient
+from toast_assets.defs.resources import AmperityResource
+from toast_assets.pipeline import crosschecks, verdicts
+from toast_assets.pipeline.deliver import DeliveryReport, WeekDelivery, check_delivery
+from toast_assets.pipeline.delivery_checks import delivered_equals_exported
+from toast_assets.pipeline.export import export_week
+from toast_assets.pipeline.history import earlier_manifests
+from toast_assets.pipeline.inspection import inspection_of
+from toast_assets.pipeline.pull import PullReport, WeekPull
+from toast_assets.pipeline.tables import build_tables
+from toast_assets.settings import AmperitySettings, ToastSettings
+from toast_assets.store.order_store import OrderStore
+from toast_assets.toast.client import ToastClient
+from toast_assets.week import Week, WeekCalendar
+
+_LOG = logging.getLogger(__name__)
+_CALENDAR = WeekCalendar()
+
+
+def work_through(keys: Sequence[str]) -> None:
+    """Pull, export, deliver, flatten and check the weeks with these partition keys, one after the other.
+
+    Raises:
+        RuntimeError: a check failed, so that what was measured is not the work.
+    """
+    store = OrderStore.from_environment()
+    toast = ToastSettings.parse(_environment(ToastSettings))
+    amperity = AmperitySettings.parse({name: os.environ.get(name) for name in AmperityResource.variables.values()})
+    for key in keys:
+        week = _CALENDAR.week(key)
+        asyncio.run(_pull(week, toast, store))
+        export_week(week, store, _LOG)
+        check_delivery(asyncio.run(_deliver(week, amperity, store)), amperity.max_reject_share)
+        build_tables(week, store, _LOG)
+        _check(week, amperity, store)
+
+
+def _environment(kind: type[ToastSettings]) -> dict[str, str | None]:
+    names = [field.alias for field in kind.model_fields.values() if field.alias]
+    return {name: os.environ.get(name) for name in names}
+
+
+async def _pull(week: Week, settings: ToastSettings, store: OrderStore) -> PullReport:
+    before = f"{date.fromisoformat(week.key) - timedelta(days=7)}"
+    previous = _CALENDAR.week(before) if _CALENDAR.is_week(before) else None
+    async with ToastClient(settings, spacing_seconds=settings.historical_spacing_seconds, log=_LOG) as client:
+        return await WeekPull(week, client, store, previous, log=_LOG).run()
+
+
+async def _deliver(week: Week, settings: AmperitySettings, store: OrderStore) -> DeliveryReport:
+    async with AmperityClient(settings, log=_LOG) as client:
+        return await WeekDelivery(week, client, store, log=_LOG).run()
+
+
+def _check(week: Week, settings: AmperitySettings, store: OrderStore) -> None:
+    manifest, _ = store.load_manifest(week)
+    if manifest is None:
+        raise RuntimeError(f"Week {week.key} was not pulled.")
+    found = inspection_of(week, manifest, store)
+    names = {guid: record.name or guid for guid, record in manifest.restaurants.items()}
+    earlier = (before for _, before in earlier_manifests(week, _CALENDAR, store, 6))
+    judged = [
+        verdicts.every_restaurant_complete(manifest),
+        verdicts.order_guids_unique(manifest, found),
+        verdicts.modified_times_inside_week(week, manifest, found),
+        verdicts.no_schema_drift(found),
+        verdicts.guests_scope_present(found),
+        verdicts.guests_reachable(found, names),
+        verdicts.volume_as_usual(manifest, earlier),
+        crosschecks.export_equals_raw(week, manifest, store),
+        crosschecks.totals_reconcile(week, manifest, found, store),
+        delivered_equals_exported(week, manifest, lambda: found, store, settings),
+    ]
+    for verdict in judged:
+        if not verdict.passed and not verdict.warns:
+            raise RuntimeError(f"Week {week.key}: {verdict.description}")
+
+
+if __name__ == "__main__":
+    began = time.perf_counter()
+    work_through(sys.argv[1:])
+    sys.stdout.write(f"{time.perf_counter() - began}\n")
