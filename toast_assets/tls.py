@@ -17,7 +17,7 @@ def plain_http_problem(url: str) -> str | None:
     HTTP to a host that the variable ``ALLOW_HTTP_HOSTS`` names (several separated by commas)."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
-    if parts.scheme != "http" or _is_loopback(host) or host in _allowed():
+    if parts.scheme != "http" or is_loopback(host) or host in _allowed():
         return None
     return (
         f"is plain HTTP to {host}: credentials and guests' data would travel unencrypted; use https://"
@@ -25,7 +25,8 @@ def plain_http_problem(url: str) -> str | None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine itself."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -13,8 +13,8 @@ AREA = "Dagster"
 POOLS = ("toast", "amperity")
 
 
-def check_instance(home: str | None) -> list[Finding]:
-    """All lines about the instance of ``DAGSTER_HOME``."""
+def check_instance(home: str | None, *, practice: bool = False) -> list[Finding]:
+    """All lines about the instance of ``DAGSTER_HOME``; ``practice`` where the services are a sandbox."""
     if not home:
         hint = "Set DAGSTER_HOME to a folder with a dagster.yaml; the one of this project is a start."
         return [warning(AREA, "DAGSTER_HOME", "it is not set: history is lost when a process ends", hint)]
@@ -22,17 +22,21 @@ def check_instance(home: str | None) -> list[Finding]:
         return [failed(AREA, "DAGSTER_HOME", f"{home} is no folder that can be read", "Check DAGSTER_HOME.")]
     try:
         with dg.DagsterInstance.from_config(home) as instance:
-            return [_storage(instance), *(_pool(instance, pool) for pool in POOLS)]
+            return [_storage(instance, practice=practice), *(_pool(instance, pool) for pool in POOLS)]
     # Whatever a driver or Dagster's configuration raises: it is the finding.
     except Exception as error:  # noqa: BLE001
         reason = f"the instance cannot be opened ({type(error).__name__})"
         return [failed(AREA, "storage", reason, f"Check {home}/dagster.yaml and the database that it names.")]
 
 
-def _storage(instance: dg.DagsterInstance) -> Finding:
+def _storage(instance: dg.DagsterInstance, *, practice: bool) -> Finding:
     runs = instance.get_runs_count()
     kind = type(instance.event_log_storage).__name__
-    where = "Postgres" if "Postgres" in kind else "SQLite: for one machine" if "Sqlite" in kind else kind
+    if "Sqlite" in kind and not practice:
+        detail = f"SQLite; {runs} runs so far: enough for one machine, but runs side by side wait for its locks"
+        hint = "In production put history into Postgres: `storage:` of deploy/dagster.yaml, ways in docs/operate.md."
+        return warning(AREA, "storage", detail, hint)
+    where = "Postgres" if "Postgres" in kind else "SQLite, as befits a sandbox" if "Sqlite" in kind else kind
     return ok(AREA, "storage", f"{where}; {runs} runs so far")
 
 

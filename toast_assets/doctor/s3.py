@@ -13,7 +13,7 @@ from toast_assets.doctor.clocks import clock_skew
 from toast_assets.doctor.findings import Finding, failed, ok, unknown, warning
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.settings import StoreSettings
-from toast_assets.store.bucket import ABSENT, Bucket
+from toast_assets.store.bucket import ABSENT, Bucket, Version
 from toast_assets.store.exposure import exposure
 from toast_assets.store.order_store import OrderStore
 
@@ -25,6 +25,9 @@ else:
 AREA = "S3"
 _POLICY = "Compare the role's policy with deploy/aws/pipeline-policy.json."
 _NO_DEFAULT = "ServerSideEncryptionConfigurationNotFoundError"
+_CONTENT = b"toast-assets doctor"
+# The ETag of an object that nobody wrote: an S3 that writes over it has not compared anything.
+_ANOTHER = Version('"00000000000000000000000000000000"')
 
 
 def check_s3(client: S3Client, settings: StoreSettings, now: Callable[[], float] = time.time) -> list[Finding]:
@@ -39,10 +42,10 @@ def check_s3(client: S3Client, settings: StoreSettings, now: Callable[[], float]
     findings = [ok(AREA, "bucket", f"s3://{name}/{prefix}")]
     for what, check in (
         ("list", lambda: next(store.bucket.keys(prefix), None)),
-        ("put", lambda: store.bucket.write(probe, b"toast-assets doctor")),
+        ("put", lambda: store.bucket.write(probe, _CONTENT)),
         ("get", lambda: store.bucket.read(probe)),
         ("conditional writes", lambda: _conditional(store.bucket, probe)),
-        ("multipart", lambda: _multipart(client, name, probe)),
+        ("multipart", lambda: _multipart(client, store.bucket, probe)),
         ("delete", lambda: _removed(store.bucket, probe)),
     ):
         try:
@@ -50,8 +53,7 @@ def check_s3(client: S3Client, settings: StoreSettings, now: Callable[[], float]
         except StoreError as error:
             findings.append(failed(AREA, what, error, _POLICY))
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            findings.append(failed(AREA, what, f"S3 answered {code}", _POLICY))
+            findings.append(failed(AREA, what, f"S3 answered {_code(error)}", _POLICY))
         except BotoCoreError as error:
             findings.append(
                 failed(AREA, what, f"S3 could not be reached ({type(error).__name__})", "Check the network.")
@@ -68,25 +70,44 @@ def check_s3(client: S3Client, settings: StoreSettings, now: Callable[[], float]
 
 
 def _conditional(bucket: Bucket, key: str) -> None:
-    try:
-        bucket.write(key, b"", replaces=ABSENT)
-    except StoreConflictError:
-        return
-    raise StoreError(
-        "This S3 ignores conditions (If-None-Match): two runs of one week could overwrite each other's orders.",
-        hint="Use Amazon S3 or a current MinIO or Ceph.",
-    )
+    """Both conditions that the order store relies on: what must be refused is, and what may be written is."""
+    version = bucket.write(key, _CONTENT)
+    for header, replaces in (("If-None-Match", ABSENT), ("If-Match", _ANOTHER)):
+        try:
+            bucket.write(key, _CONTENT, replaces=replaces)
+        except StoreConflictError:
+            continue
+        raise StoreError(
+            f"This S3 ignores conditions ({header}): two runs of one week could overwrite each other's orders.",
+            hint="Use Amazon S3 or a current MinIO or Ceph.",
+        )
+    bucket.write(key, _CONTENT, replaces=version)
 
 
-def _multipart(client: S3Client, bucket: str, key: str) -> None:
-    upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-    which: Any = {"Bucket": bucket, "Key": key, "UploadId": upload}
+def _multipart(client: S3Client, bucket: Bucket, key: str) -> None:
+    """An upload in parts, encrypted as everything is; given up whatever happens half-way, so that no part stays."""
+    upload = client.create_multipart_upload(Bucket=bucket.name, Key=key, **bucket.encryption)["UploadId"]
+    which: Any = {"Bucket": bucket.name, "Key": key, "UploadId": upload}
     try:
-        tag = client.upload_part(**which, PartNumber=1, Body=b"toast-assets doctor")["ETag"]
+        tag = client.upload_part(**which, PartNumber=1, Body=_CONTENT)["ETag"]
         client.complete_multipart_upload(**which, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": tag}]})
-    except (ClientError, BotoCoreError):
-        client.abort_multipart_upload(**which)
+    except BaseException as error:
+        try:
+            client.abort_multipart_upload(**which)
+        except (ClientError, BotoCoreError) as left:
+            raise StoreError(
+                f"It failed half-way ({_code(error)}) and could not be given up ({_code(left)}): parts of"
+                f" {bucket.uri(key)} are stored, and paid for.",
+                hint=f"Allow s3:AbortMultipartUpload (deploy/aws/doctor-policy.json), then: aws s3api"
+                f" abort-multipart-upload --bucket {bucket.name} --key {key} --upload-id {upload}",
+            ) from error
         raise
+
+
+def _code(error: BaseException) -> str:
+    """What S3 answered, else what happened."""
+    answered = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+    return answered or type(error).__name__
 
 
 def _removed(bucket: Bucket, key: str) -> None:

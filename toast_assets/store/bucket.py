@@ -76,6 +76,11 @@ class Bucket:
         if problem := plain_http_problem(client.meta.endpoint_url):
             raise StoreError(f"S3's endpoint {problem}.", hint="Check AWS_ENDPOINT_URL_S3.")
 
+    @property
+    def encryption(self) -> Mapping[str, Any]:
+        """What every upload is told about encryption, as boto3 takes it; empty where the bucket's default holds."""
+        return self._encryption
+
     def uri(self, key: str) -> str:
         """``s3://bucket/key``."""
         return f"s3://{self.name}/{key}"

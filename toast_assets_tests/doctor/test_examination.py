@@ -14,11 +14,14 @@ import pytest
 
 from toast_assets.doctor.examination import examine
 from toast_assets.doctor.findings import Finding, State, exit_code
+from toast_assets.doctor.instance import check_instance
+from toast_assets.doctor.s3 import check_s3
 from toast_assets.sandbox import Restaurant, Sandbox
 from toast_assets.sandbox.config import ALL_SCOPES
+from toast_assets.settings import StoreSettings
 from toast_assets_tests.conftest import StartSandbox
 from toast_assets_tests.support.clients import s3_client
-from toast_assets_tests.support.s3_faults import refuse
+from toast_assets_tests.support.s3_faults import before, ignore_condition, refuse
 
 ONE = (Restaurant("place-1", "Harbor & Thistle, Pier 9", orders_per_week=20),)
 HOME = Path(__file__).parents[2] / "dagster.yaml"
@@ -56,7 +59,10 @@ def refused(*operations: str, code: str = "AccessDenied", status: int = 403) -> 
 FAULTS = {
     "a setting is missing": Fault("TOAST_CLIENT_ID", "is not set", environment={"TOAST_CLIENT_ID": None}),
     "an address is not encrypted": Fault(
-        "TOAST_API_URL", "plain HTTP to toast.test", environment={"TOAST_API_URL": "http://toast.test"}
+        "TOAST_API_URL",
+        "plain HTTP to toast.test",
+        environment={"TOAST_API_URL": "http://toast.test"},
+        also=("storage",),
     ),
     "a stream id has no such form": Fault(
         "AMPERITY_STREAM_ID", "begin with 'is-'", environment={"AMPERITY_STREAM_ID": "orders"}
@@ -91,6 +97,14 @@ FAULTS = {
     "nothing may be read": Fault("get", "refused access", break_s3=refused("GetObject")),
     "nothing may be removed": Fault("delete", "refused access", break_s3=refused("DeleteObject")),
     "no multipart": Fault("multipart", "AccessDenied", break_s3=refused("CreateMultipartUpload")),
+    "parts are not taken": Fault("multipart", "AccessDenied", break_s3=refused("UploadPart")),
+    "an upload in parts does not end": Fault("multipart", "AccessDenied", break_s3=refused("CompleteMultipartUpload")),
+    "an S3 that always creates": Fault(
+        "conditional writes", "(If-None-Match)", break_s3=lambda client: ignore_condition(client, "If-None-Match")
+    ),
+    "an S3 that always overwrites": Fault(
+        "conditional writes", "(If-Match)", break_s3=lambda client: ignore_condition(client, "If-Match")
+    ),
     "the bucket is public": Fault(
         "public access",
         "lets everybody in",
@@ -161,6 +175,7 @@ def test_one_line_names_the_fault(start_sandbox: StartSandbox, home: Path, name:
     others = {one.name for one in findings if one.state is not State.OK and one is not found}
     assert {one for one in others if not one.endswith(fault.also or ("-",))} <= usual, findings
     assert [key for key, _ in sandbox.objects()] == [] or name == "nothing may be removed"
+    assert "Uploads" not in s3_client(sandbox).list_multipart_uploads(Bucket=sandbox.bucket)
     assert not sandbox.amperity_books.accepted
     told = " ".join(f"{one.detail} {one.hint}" for one in findings)
     assert not [secret for secret in ("sandbox-secret", "sandbox-api-key", "wrong", "e30.") if secret in told]
@@ -189,6 +204,54 @@ def test_all_is_well_and_nothing_stays_behind(sandbox: Sandbox, home: Path) -> N
     assert "America/New_York" in next(one.detail for one in findings if one.name.startswith("restaurant "))
     assert not sandbox.objects()
     assert not sandbox.amperity_books.accepted
+
+
+@pytest.mark.parametrize("operation", ["UploadPart", "CompleteMultipartUpload"])
+def test_an_upload_that_is_interrupted_leaves_no_parts(sandbox: Sandbox, operation: str) -> None:
+    client = s3_client(sandbox)
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    before(client, operation, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        check_s3(client, StoreSettings.parse({"S3_BUCKET_NAME": sandbox.bucket}))
+    assert "Uploads" not in s3_client(sandbox).list_multipart_uploads(Bucket=sandbox.bucket)
+
+
+def test_parts_that_cannot_be_given_up_are_named_with_the_command_that_does(sandbox: Sandbox) -> None:
+    client = s3_client(sandbox)
+    refuse(client, "UploadPart", 500, "InternalError")
+    refuse(client, "AbortMultipartUpload", 403, "AccessDenied")
+    findings = check_s3(client, StoreSettings.parse({"S3_BUCKET_NAME": sandbox.bucket}))
+    (found,) = [one for one in findings if one.state is State.FAILED]
+    (left,) = s3_client(sandbox).list_multipart_uploads(Bucket=sandbox.bucket)["Uploads"]
+    assert found.name == "multipart"
+    assert "InternalError" in found.detail
+    assert f"--key {left['Key']} --upload-id {left['UploadId']}" in found.hint
+
+
+def test_parts_are_encrypted_as_what_the_store_writes(sandbox: Sandbox) -> None:
+    client, sent = s3_client(sandbox), {}
+
+    def remember(model: Any, params: Any, **_: Any) -> None:
+        names = {name: value for name, value in params["headers"].items() if "server-side" in name.lower()}
+        sent.setdefault(model.name, names)
+
+    client.meta.events.register("before-call.s3", remember)
+    key = "arn:aws:kms:us-east-1:123456789012:key/of-ours"
+    variables = {"S3_BUCKET_NAME": sandbox.bucket, "S3_SSE": "aws:kms", "S3_KMS_KEY_ID": key}
+    check_s3(client, StoreSettings.parse(variables))
+    assert sent["CreateMultipartUpload"] == sent["PutObject"]
+    assert key in sent["PutObject"].values()
+
+
+@pytest.mark.parametrize(("practice", "state"), [(False, State.WARNING), (True, State.OK)])
+def test_sqlite_deserves_a_look_except_on_a_sandbox(home: Path, practice: bool, state: State) -> None:
+    found = {one.name: one for one in check_instance(str(home), practice=practice)}["storage"]
+    assert found.state is state
+    assert "SQLite" in found.detail
+    assert ("Postgres" in found.hint) is not practice
 
 
 def test_only_the_canary_writes_a_record(sandbox: Sandbox, home: Path) -> None:

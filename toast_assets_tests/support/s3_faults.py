@@ -56,6 +56,15 @@ def refuse_quoted_etags(client: S3Client) -> list[str]:
     return refused
 
 
+def ignore_condition(client: S3Client, header: str) -> None:
+    """The server does not know the condition ``header`` (``If-Match``, ``If-None-Match``) and stores in any case."""
+
+    def forget(params: Any, **_: Any) -> None:
+        params["headers"].pop(header, None)
+
+    client.meta.events.register("before-call.s3.PutObject", forget)
+
+
 def before(client: S3Client, operation: str, action: Callable[[int], object]) -> None:
     """Calls ``action`` with the number of the request before each request of ``operation`` leaves."""
     count = 0
