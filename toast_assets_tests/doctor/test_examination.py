@@ -232,7 +232,8 @@ def test_parts_that_cannot_be_given_up_are_named_with_the_command_that_does(sand
 
 
 def test_parts_are_encrypted_as_what_the_store_writes(sandbox: Sandbox) -> None:
-    client, sent = s3_client(sandbox), {}
+    client = s3_client(sandbox)
+    sent: dict[str, dict[str, str]] = {}
 
     def remember(model: Any, params: Any, **_: Any) -> None:
         names = {name: value for name, value in params["headers"].items() if "server-side" in name.lower()}

@@ -1,0 +1,89 @@
+"""docs/doctor.md lists the lines that the doctor prints: each of them, and no other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from toast_assets.doctor import examination
+from toast_assets.sandbox import Restaurant, Sandbox
+from toast_assets_tests.conftest import StartSandbox
+from toast_assets_tests.support.clients import s3_client
+from toast_assets_tests.support.pages import ROOT
+
+PACKAGE = Path(examination.__file__).parent
+_ROW = re.compile(r"^\| (\w*) ?\| ([^|]+) \|", re.MULTILINE)
+_MARKS = {"ok", "unknown", "warning", "failed"}
+Line = tuple[str, str]
+
+
+def listed() -> list[Line]:
+    """Area and name of every line on the page; a part that differs from case to case is left off."""
+    lines, area = [], ""
+    table = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8").partition("| --- |")[2]
+    for place, names in _ROW.findall(table):
+        area = place or area
+        lines += [(area, re.sub(r"(…|GUID)$", "", name)) for name in re.findall(r"`([^`]+)`", names)]
+    return lines
+
+
+def written() -> set[Line]:
+    """Area and name of every line that the code names outright, also of those that only odd cases bring."""
+    lines = set()
+    for path in PACKAGE.glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        areas = [
+            node.value.value
+            for node in tree.body
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "AREA"
+            if isinstance(node.value, ast.Constant)
+        ]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in _MARKS:
+                area, name = node.args[:2]
+                if ast.unparse(area) == "AREA" and isinstance(name, ast.Constant):
+                    lines.add((str(areas[0]), str(name.value)))
+    return lines
+
+
+def printed(sandbox: Sandbox, home: Path) -> set[Line]:
+    """Area and name of every line of examinations that take every way through the settings."""
+    usual = {**sandbox.environment(), "DAGSTER_HOME": str(home), "TOAST_RESTAURANT_GUID": "*"}
+    pulled = usual | {"AMPERITY_DELIVERY": "s3_pull,notify"}
+    client = s3_client(sandbox)
+    environments = (
+        (usual, True),
+        (pulled, False),
+        (pulled | {"AMPERITY_DELIVERY": "stream,s3_pull", "AMPERITY_WORKFLOW_CONFIG_ID": "cg-weekly"}, False),
+        ({"S3_SSE": "rot13"}, False),
+    )
+    return {
+        (finding.area, finding.name)
+        for environment, canary in environments
+        for finding in examination.examine(environment, canary=canary, client=lambda: client)
+    }
+
+
+def matches(line: Line, pattern: Line) -> bool:
+    """Whether a line is the listed one; a name that ends with a space or a hyphen stands for all that begin so."""
+    (area, name), (its_area, its_name) = line, pattern
+    return area == its_area and (name == its_name or (its_name[-1] in " -" and name.startswith(its_name)))
+
+
+@pytest.fixture
+def lines(start_sandbox: StartSandbox, tmp_path: Path) -> set[Line]:
+    sandbox = start_sandbox(restaurants=(Restaurant("place-1", "Harbor & Thistle, Pier 9", orders_per_week=1),))
+    found = printed(sandbox, tmp_path) | written()
+    variables = {line for line in found if line[0] == "settings" and line[1].isupper()}
+    assert variables >= {("settings", "S3_SSE"), ("settings", "TOAST_CLIENT_ID")}
+    return found - variables
+
+
+def test_the_page_lists_what_is_printed_and_nothing_else(lines: set[Line]) -> None:
+    patterns = listed()
+    assert len(patterns) == len(set(patterns))
+    assert {line for line in lines if not any(matches(line, pattern) for pattern in patterns)} == set()
+    assert [pattern for pattern in patterns if not any(matches(line, pattern) for line in lines)] == []
