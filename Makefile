@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One more than there are cores: the tests of the UI and of PostgreSQL wait for daemons most of the time.
 WORKERS = $(shell $(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: setup demo ui test lint faults bench screenshots audit format lock clean
+.PHONY: setup demo ui test lint faults bench screenshots audit image format lock clean
 
 setup: $(VENV)/.installed
 
@@ -46,6 +46,11 @@ screenshots: setup
 # Known vulnerabilities of the locked versions. Where the advisory service is out of reach, that is said and not counted.
 audit: setup
 	$(BIN)/python deploy/audit.py
+
+# Builds the image without a container engine and starts what it is for, in a few minutes. Needs root and Debian's
+# buildah, mmdebstrap and bubblewrap.
+image: setup
+	$(BIN)/python deploy/try_image.py
 
 format: setup
 	$(BIN)/ruff check --fix .

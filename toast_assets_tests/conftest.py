@@ -26,9 +26,11 @@ StartSandbox = Callable[..., Sandbox]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--fault-table`` prints what the fault matrix found; ``--screenshots`` keeps what the browser saw."""
+    """``--fault-table`` prints what the fault matrix found; ``--screenshots`` keeps what the browser saw;
+    ``--chart-schema`` is what the Helm chart publishes."""
     parser.addoption("--fault-table", action="store_true", help="print the fault matrix as a table")
     parser.addoption("--screenshots", metavar="FOLDER", help="keep a picture of each step of the browser test")
+    parser.addoption("--chart-schema", metavar="FILE", help="the values.schema.json of Dagster's Helm chart")
 
 
 def pytest_configure(config: pytest.Config) -> None:

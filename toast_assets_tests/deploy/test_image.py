@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from toast_assets_tests.support import dockerfile
 from toast_assets_tests.support.compose import DEPLOY
@@ -59,6 +60,23 @@ def test_everything_is_installed_by_hash_and_checked() -> None:
     assert len(installs) == 4
     assert all("--no-deps" in each and ("--require-hashes" in each or "--no-index" in each) for each in installs)
     assert sum("pip check" in run for run in runs) == 2
+
+
+@pytest.mark.parametrize("name", FINAL)
+def test_what_is_written_to_is_a_volume(name: str) -> None:
+    """A read-only file system needs them, and Fargate gives an undeclared one to root alone."""
+    (declared,) = STAGES[STAGES[name].base].all("VOLUME")
+    home = dockerfile.environment(STAGES, name, {"PATH": ""})["HOME"]
+    assert home in declared.words
+    instance = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
+    assert instance["local_artifact_storage"]["config"]["base_dir"] in declared.words
+
+
+def test_trying_the_image_says_what_it_needs(tmp_path: Path) -> None:
+    command = [sys.executable, str(DEPLOY / "try_image.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": str(tmp_path)})  # noqa: S603
+    assert done.returncode == 2
+    assert "apt-get install buildah mmdebstrap bubblewrap" in done.stderr
 
 
 def test_what_is_copied_exists_and_is_sent_to_the_builder() -> None:
