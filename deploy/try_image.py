@@ -51,7 +51,7 @@ CHECKS = {
         + "{command} & "
         + _SERVES.format(start="dagster-webserver --workspace workspace.yaml --port 3000", asks=_UI),
     },
-    "sandbox": {"the whole weekly job": "toast-assets demo"},
+    "sandbox": {"the whole weekly job": "cd /tmp; toast-assets demo"},
 }
 
 

@@ -24,6 +24,14 @@ from toast_assets_tests.support.iam import ACTIONS, FOLDER, Call, actions_of, al
 from toast_assets_tests.support.s3_faults import refuse
 
 PIPELINE, DOCTOR = "pipeline-policy.json", "doctor-policy.json"
+# AWS: these look something up, or register a description, and know no resource to be bound to.
+NO_RESOURCE = {
+    "ecr:GetAuthorizationToken",
+    "ec2:DescribeNetworkInterfaces",
+    "ecs:DescribeTaskDefinition",
+    "ecs:RegisterTaskDefinition",
+    "secretsmanager:ListSecrets",
+}
 
 
 @pytest.fixture
@@ -112,7 +120,8 @@ def test_no_policy_allows_everything_of_anything(path: Path) -> None:
     for statement in json.loads(path.read_text())["Statement"]:
         assert statement["Effect"] == "Allow"
         assert not [one for one in actions_of([statement]) if "*" in one]
-        assert statement.get("Resource", "") != "*"
+        if statement.get("Resource", "") == "*":
+            assert set(actions_of([statement])) <= NO_RESOURCE
 
 
 def test_the_readme_shows_the_pipelines_policy() -> None:
