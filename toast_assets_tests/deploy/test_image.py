@@ -87,3 +87,9 @@ def test_what_is_copied_exists_and_is_sent_to_the_builder() -> None:
                 for source in each.arguments[:-1]:
                     assert (ROOT / source).exists(), source
                     assert source in sent
+
+
+def test_links_in_the_package_lead_to_what_is_copied_too() -> None:
+    copied = {source for each in STAGES["build"].all("COPY") for source in each.arguments[:-1]}
+    links = [path for path in (ROOT / "toast_assets").rglob("*") if path.is_symlink()]
+    assert {f"{path.resolve().relative_to(ROOT)}" for path in links} <= copied
