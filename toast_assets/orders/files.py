@@ -177,7 +177,7 @@ def read_note(path: Path) -> bytes | None:
 
 def holds_duplicates(path: Path) -> bool:
     """Whether an order stands in the file more than once, as it does when it was edited while it was pulled."""
-    guids = pq.read_table(path, columns=["order_guid"])["order_guid"]
+    guids = _columns(path, "order_guid")["order_guid"]
     return bool(pc.count_distinct(guids).as_py() != len(guids))
 
 
@@ -273,7 +273,7 @@ def _winner(versions: Iterable[tuple[RawOrder, bool]]) -> tuple[RawOrder, _Origi
 
 def _newest_where_several(paths: Iterable[Path]) -> dict[str, int]:
     """The newest modified time (milliseconds) of the orders that have more than one: few, whatever the week's size."""
-    tables = [pq.read_table(path, columns=["order_guid", "modified_at"]) for path in paths]
+    tables = [_columns(path, "order_guid", "modified_at") for path in paths]
     grouped = (
         pa.concat_tables(tables).group_by("order_guid").aggregate([("modified_at", "min"), ("modified_at", "max")])
     )
@@ -283,6 +283,12 @@ def _newest_where_several(paths: Iterable[Path]) -> dict[str, int]:
 
 
 def _guids_among(path: Path, guids: Iterable[str]) -> frozenset[str]:
-    stored = pq.read_table(path, columns=["order_guid"])["order_guid"]
+    stored = _columns(path, "order_guid")["order_guid"]
     wanted = pa.array(list(guids), pa.string())
     return frozenset(stored.filter(pc.is_in(stored, wanted)).to_pylist())
+
+
+def _columns(path: Path, *names: str) -> pa.Table:
+    """Small columns of a raw file as a whole. Threads would gain little here, and each would keep memory of its own."""
+    with pq.ParquetFile(path) as file:
+        return file.read(list(names), use_threads=False)

@@ -29,6 +29,8 @@ from toast_assets.toast.page import Window
 from toast_assets.toast.restaurants import Restaurant
 from toast_assets.week import Week
 
+# Each holds a row group several times over while it writes one; more would only cost memory, as the disk is one.
+_WRITING_AT_ONCE = 2
 _WEEK_MS = 7 * 24 * 3_600_000
 
 EarlierWindows = Mapping[str, Sequence[tuple[Window, int]]]
@@ -123,6 +125,7 @@ class WeekPull:
         self, asked: Sequence[str], resumable: frozenset[str], progress: PullProgress, earlier: EarlierWindows
     ) -> list[PulledRestaurant]:
         places = asyncio.Semaphore(self.toast.settings.concurrent_restaurants)
+        writing = asyncio.Semaphore(_WRITING_AT_ONCE)
         watch = PullWatch(self.week, len(asked), self.log, self.clock)
         results: dict[str, PulledRestaurant] = {}
 
@@ -132,6 +135,7 @@ class WeekPull:
                 *(self.week, guid, self.toast, self.store, self.now, before, earlier.get(guid, ()), details),
                 window_read=watch.window_read,
                 scrubber=self._scrubber,
+                writing=writing,
             )
             async with places:
                 record = await one.resumed() if guid in resumable else None

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -69,7 +69,8 @@ class RestaurantPull:
 
     ``before`` is its record in the manifest, ``earlier`` are windows with their counts that an earlier pull needed,
     moved into this week, ``details`` what Toast tells of it, if that was asked already. ``window_read`` hears of every
-    window. ``scrubber`` takes forgotten guests out, None where nobody is forgotten.
+    window. ``scrubber`` takes forgotten guests out, None where nobody is forgotten. ``writing`` is held while raw files
+    are written and stored.
     """
 
     week: Week
@@ -82,6 +83,7 @@ class RestaurantPull:
     details: Restaurant | None = None
     window_read: Callable[[str, ProvedWindow], None] = lambda _guid, _proved: None
     scrubber: Scrubber | None = None
+    writing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     async def run(self) -> tuple[RestaurantRecord, PulledRestaurant]:
         """The restaurant's new record, and what this run did. A restaurant that fails is a result, not an error.
@@ -96,7 +98,8 @@ class RestaurantPull:
                 evidence, pulled = await self._read(Path(folder) / "pulled.parquet")
                 # Before the orders are stored: between the raw file and the manifest lies as little as possible.
                 known = await self._described()
-                merged = await asyncio.to_thread(self._merge_and_store, Path(folder), pulled, evidence)
+                async with self.writing:
+                    merged = await asyncio.to_thread(self._merge_and_store, Path(folder), pulled, evidence)
             except ToastLoginError:
                 raise
             except (ToastError, UnreadableFileError) as error:
@@ -144,7 +147,8 @@ class RestaurantPull:
         with RawFileWriter(path, self.guid) as writer:
             async for proved in read_week(fetch, week, Density(week, self.earlier)):
                 orders = map(self.scrubber.raw, proved.orders) if self.scrubber else proved.orders
-                await asyncio.to_thread(writer.write, orders)
+                async with self.writing:
+                    await asyncio.to_thread(writer.write, orders)
                 slices.append(_slice_record(proved))
                 self.window_read(self.guid, proved)
             evidence = self._evidence(started_at, slices)
