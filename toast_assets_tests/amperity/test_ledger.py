@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 
-from toast_assets.amperity.ledger import LEDGER_SCHEMA, Known, LedgerEntry, State, encode_ledger, fold, to_table
+from toast_assets.amperity.ledger import (
+    LEDGER_SCHEMA,
+    Known,
+    LedgerEntry,
+    State,
+    decode_ledger,
+    encode_ledger,
+    fold,
+    to_table,
+)
 from toast_assets.amperity.records import RecordKey, modified_of, record_version
 
 
@@ -63,3 +74,27 @@ def test_a_weeks_folder_is_one_table_for_duckdb_and_for_pandas(tmp_path: Path) -
     frame = pd.concat(map(pd.read_parquet, sorted(folder.glob("*.parquet"))))
     assert list(frame.columns) == LEDGER_SCHEMA.names
     assert (len(frame), str(frame["updated_at"].dtype)) == (3, "datetime64[ms, UTC]")
+
+
+def test_what_is_read_is_what_was_written() -> None:
+    rows = to_table([entry("a", "accepted"), entry("b", "pending", method="notify")])
+    assert decode_ledger(encode_ledger(rows)).equals(rows)
+    assert decode_ledger(encode_ledger(LEDGER_SCHEMA.empty_table())).schema.equals(LEDGER_SCHEMA)
+
+
+# Tells how many threads reading a ledger starts. One that lets go of bytes while the interpreter ends aborts it.
+_COUNT_THREADS = """
+import os
+from toast_assets.amperity.ledger import LEDGER_SCHEMA, decode_ledger, encode_ledger
+body = encode_ledger(LEDGER_SCHEMA.empty_table())
+before = len(os.listdir("/proc/self/task"))
+decode_ledger(body)
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+def test_a_ledger_is_read_without_threads_that_could_outlive_the_interpreter() -> None:
+    done = subprocess.run(  # noqa: S603 - this very interpreter
+        [sys.executable, "-c", _COUNT_THREADS], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "0\n"

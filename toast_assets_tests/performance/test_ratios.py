@@ -118,5 +118,5 @@ def test_an_export_is_written_in_few_large_pieces(small: list[bytes], tmp_path: 
     target = Counting()
     write_envelope(target, tmp_path / "raw.parquet", GUID, METADATA)
 
-    # 800 orders are some 5 MB: twenty pieces of a quarter megabyte, and what frames them.
+    # Orders one by one would be 800 and more.
     assert target.writes < 60
