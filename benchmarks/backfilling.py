@@ -15,10 +15,10 @@ from benchmarks.results import Section, table
 from benchmarks.scale import Scale
 from toast_assets.cli.environment import sandbox_config, sandbox_environment
 from toast_assets.sandbox import Sandbox
+from toast_assets.tables.schema import TABLES
 
 _DEFINITIONS = "benchmarks.backfill_definitions"
 _ASSETS = ("raw_toast_orders", "toast_orders_s3_export", "amperity_delivery")
-_TABLES = ("orders", "checks", "order_items", "payments", "discounts", "customers")
 _FIRST = date(2025, 1, 6)
 _RESTAURANTS, _ORDERS = 3, 200
 # A process for each of fourteen steps: 52 weeks of that would take an hour and say nothing more.
@@ -33,7 +33,7 @@ class _Way:
 
     @property
     def assets(self) -> tuple[str, ...]:
-        return (*_ASSETS, *_TABLES) if self.weeks_per_run == 1 else ("whole_weeks",)
+        return (*_ASSETS, *TABLES) if self.weeks_per_run == 1 else ("whole_weeks",)
 
 
 def measure(scale: Scale, folder: Path, say: Callable[[str], None]) -> Section:
