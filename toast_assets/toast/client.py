@@ -260,7 +260,7 @@ class ToastClient:
         try:
             # httpx's own time-outs concern single reads; a body that drips in for ever has to end, too.
             async with asyncio.timeout(self.settings.timeout_seconds):
-                return await self._http.request(method, path, **arguments)
+                response = await self._http.request(method, path, **arguments)
         except (TimeoutError, httpx.TimeoutException):
             raise ToastTransientError(
                 f"Toast did not answer {where} within {self.settings.timeout_seconds:g} s.",
@@ -271,6 +271,10 @@ class ToastClient:
                 f"The connection to Toast broke at {where} ({type(error).__name__}).",
                 hint="Check TOAST_API_URL and the network.",
             ) from error
+        # httpx's response and its stream refer to each other. Once read it needs none; left so, bodies of half a
+        # megabyte would lie about until the garbage collector finds them.
+        response.stream = httpx.ByteStream(b"")
+        return response
 
     def _obey(self, response: httpx.Response, restaurant_guid: str | None) -> None:
         """Pause whom the reply's limit headers concern: the restaurant, or everyone where it is the account."""
