@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import accumulate, groupby
@@ -75,6 +75,11 @@ class RawFileWriter:
             self._flush()
         self._file.close()
 
+    def has_room_for(self, orders: Sequence[RawOrder]) -> bool:
+        """Whether ``write`` would only take ``orders`` to its row group, which takes no time worth a thread."""
+        rows, size = len(self._batch) + len(orders), self._batch_bytes + sum(len(order.body) for order in orders)
+        return rows < _ROW_GROUP_ROWS and size < _ROW_GROUP_BYTES
+
     def write(self, orders: Iterable[RawOrder]) -> None:
         """Append ``orders``."""
         for order in orders:
@@ -96,8 +101,10 @@ class RawFileWriter:
         if not self._batch:
             return
         table = _to_arrow(self._batch, self._restaurant_guid)
+        may_name = any(order.may_name_restaurant for order in self._batch)
         for bodies in table["order_json"].chunks:
-            self._hash.update(OrderLines(bodies, self._restaurant_guid).ended_by(b"\n"))
+            lines = OrderLines(bodies, self._restaurant_guid, may_name_restaurant=may_name)
+            self._hash.update(lines.ended_by(b"\n"))
         self._file.write_table(table)
         self.orders += len(self._batch)
         self.bytes += self._batch_bytes
@@ -108,11 +115,11 @@ def _to_arrow(orders: list[RawOrder], restaurant_guid: str) -> pa.Table:
     columns = [
         pa.repeat(pa.scalar(restaurant_guid, pa.string()), len(orders)),
         [order.guid for order in orders],
-        pa.array([order.modified_ms for order in orders], pa.int64()).cast(RAW_SCHEMA.field("modified_at").type),
+        [order.modified_ms for order in orders],
         [order.business_date for order in orders],
         [order.deleted for order in orders],
         [order.voided for order in orders],
-        pa.array([order.pulled_ms for order in orders], pa.int64()).cast(RAW_SCHEMA.field("pulled_at").type),
+        [order.pulled_ms for order in orders],
         _binary([order.body for order in orders]),
     ]
     arrays = [

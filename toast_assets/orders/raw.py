@@ -21,7 +21,8 @@ class RawOrder(msgspec.Struct, frozen=True, order=False, gc=False):
     """One version of one order.
 
     ``modified_ms`` and ``pulled_ms`` are milliseconds since 1970 in UTC, ``business_date`` is the restaurant's
-    local one, ``body`` holds the order's JSON exactly as Toast sent it (UTF-8 bytes).
+    local one, ``body`` holds the order's JSON exactly as Toast sent it (UTF-8 bytes). ``may_name_restaurant`` is false
+    where it is known that ``body`` does not say which restaurant it is of.
     """
 
     guid: str
@@ -31,6 +32,7 @@ class RawOrder(msgspec.Struct, frozen=True, order=False, gc=False):
     voided: bool
     pulled_ms: int
     body: bytes
+    may_name_restaurant: bool = True
 
     @property
     def sort_key(self) -> tuple[int, str]:
@@ -127,6 +129,7 @@ def _cut(body: bytes, head: _Head, restaurant_guid: str, pulled_ms: int) -> RawO
         voided=head.voided is True,
         pulled_ms=pulled_ms,
         body=body,
+        may_name_restaurant=head.restaurantGuid is not None,
     )
 
 

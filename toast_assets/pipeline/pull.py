@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -31,6 +33,8 @@ from toast_assets.week import Week
 
 # Each holds a row group several times over while it writes one; more would only cost memory, as the disk is one.
 _WRITING_AT_ONCE = 2
+# Python's own is ten times as much, in seconds.
+_TURN_SECONDS = 0.0005
 _WEEK_MS = 7 * 24 * 3_600_000
 
 EarlierWindows = Mapping[str, Sequence[tuple[Window, int]]]
@@ -146,9 +150,10 @@ class WeekPull:
             self._log_result(guid, record, results.get(guid), done)
 
         try:
-            async with progress, asyncio.TaskGroup() as group:
-                for guid in asked:
-                    group.create_task(pull(guid))
+            with _short_turns():
+                async with progress, asyncio.TaskGroup() as group:
+                    for guid in asked:
+                        group.create_task(pull(guid))
         except BaseExceptionGroup as errors:
             # The first reason is the one to act on; what was cancelled because of it adds nothing.
             raise errors.exceptions[0] from None
@@ -165,6 +170,21 @@ class WeekPull:
                 *(record.name or guid, done, result.orders, result.new, result.changed),
                 *(result.calls.requests, result.calls.retries, result.seconds),
             )
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """No thread of this process keeps the interpreter for long while another one waits for it.
+
+    The event loop reads pages and lets go of the interpreter for moments only, too short for a writer to get hold of
+    it; with Python's own interval the writers would run when no page is left to be read, and hardly before.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _earlier_windows(this: Mapping[str, PullRecord], before: Mapping[str, PullRecord]) -> EarlierWindows:

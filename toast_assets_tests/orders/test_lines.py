@@ -37,3 +37,10 @@ def test_a_part_of_a_batch_is_that_part_alone() -> None:
     batch = pa.array([b'{"restaurantGuid":"before"}', *PLAIN, b'{"guid":"after" }'], pa.binary())
     lines = OrderLines(batch.slice(1, 2), "here")
     assert bytes(lines.ended_by(b"\n")) == b"".join(with_restaurant(body, "here") + b"\n" for body in PLAIN)
+
+
+@pytest.mark.parametrize("may_name", [True, False])
+def test_where_no_order_names_its_restaurant_it_makes_no_difference_to_know_it(may_name: bool) -> None:
+    bodies = [*PLAIN, b'{"guid":"space" }', b'{"guid":"below","modifiedDate":"","checks":[{"restaurantGuid":"there"}]}']
+    lines = OrderLines(pa.array(bodies, pa.binary()), "here", may_name_restaurant=may_name)
+    assert bytes(lines.ended_by(b"\n")) == b"".join(with_restaurant(body, "here") + b"\n" for body in bodies)

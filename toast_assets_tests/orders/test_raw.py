@@ -220,3 +220,19 @@ class TestHalfOfAnEscapedPair:
     def test_what_is_no_escape_stays_an_error(self, text: str) -> None:
         with pytest.raises(MalformedOrderError, match="not JSON"):
             cut("[{" + PLACED + ',"n":"' + text + r' \ud83d"}]')
+
+
+@pytest.mark.parametrize(
+    ("field", "may_name"),
+    [
+        (b"", False),
+        (b',"restaurantGuid":null', False),
+        (b',"checks":[{"restaurantGuid":"elsewhere"}]', False),
+        (b',"restaurantGuid":"here"', True),
+        (b',"restaurant\\u0047uid":"here"', True),
+        (b',"restaurantGuid":5', True),
+    ],
+)
+def test_an_order_tells_whether_it_may_say_which_restaurant_it_is_of(field: bytes, may_name: bool) -> None:
+    (order,) = cut(b'[{"guid":"a","modifiedDate":"2025-09-19T14:30:00.000+0000"' + field + b"}]", restaurant="here")
+    assert order.may_name_restaurant == may_name

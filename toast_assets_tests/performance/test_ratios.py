@@ -45,7 +45,7 @@ def through_the_package(replies: list[bytes], folder: Path) -> None:
         for reply in replies:
             writer.write(cut_orders(reply, restaurant_guid=GUID, pulled_ms=0))
     with (folder / "export.json.gz").open("wb") as file:
-        write_envelope(file, raw, GUID, METADATA)
+        write_envelope(file, raw, METADATA)
 
 
 def by_the_guide(replies: list[bytes]) -> bytes:
@@ -116,7 +116,7 @@ def test_an_export_is_written_in_few_large_pieces(small: list[bytes], tmp_path: 
 
     through_the_package(small, tmp_path)
     target = Counting()
-    write_envelope(target, tmp_path / "raw.parquet", GUID, METADATA)
+    write_envelope(target, tmp_path / "raw.parquet", METADATA)
 
     # Orders one by one would be 800 and more.
     assert target.writes < 60

@@ -16,7 +16,15 @@ from toast_assets.orders.raw import parse_time_ms
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
-from toast_assets_tests.support.pulls import export, manifest_of, pull, read_export, true_versions
+from toast_assets_tests.support.pulls import (
+    check_export,
+    export,
+    manifest_of,
+    pull,
+    read_export,
+    stored_rows,
+    true_versions,
+)
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -133,3 +141,17 @@ async def test_total_and_hash_are_those_of_the_manifest(sandbox: Sandbox, store:
         metadata = read_export(store, week, guid).metadata
         assert (metadata["total_orders"], metadata["orders_sha256"]) == (record.orders, record.orders_sha256)
         assert metadata["fetch_date"] == record.finished_at
+
+
+async def test_an_order_that_says_which_restaurant_it_is_of_is_exported_as_it_is(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    guid = sandbox.restaurant_guids[0]
+    await pull(sandbox, week)
+    named = stored_rows(store, week, guid)[1]
+    sandbox.books.toast.put_order(guid, named.body[:-1] + b',"restaurantGuid":"%s"}' % guid.encode())
+    await pull(sandbox, week)
+    export(sandbox, week)
+    check_export(store, week, guid)
+    found = read_export(store, week, guid)
+    assert found.raw.count(b'"restaurantGuid":') == len(found.orders)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from toast_assets.errors import StoreError, ToastIncompleteError
 from toast_assets.pipeline.pull import WeekPull
+from toast_assets.pipeline.restaurant_pull import RestaurantPull
 from toast_assets.sandbox import Kind, Restaurant, Sandbox
 from toast_assets.sandbox.config import invent_restaurants
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
+from toast_assets.toast.windows import ProvedWindow
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.clients import s3_client, toast_client
 from toast_assets_tests.support.pulls import (
@@ -198,3 +203,45 @@ async def test_a_manifest_of_the_week_before_that_is_broken_is_only_warned_of(
             report = await WeekPull(week, toast, store, previous, log=LOG).run()
     assert report.manifest.outcome == "complete"
     assert "gives no hint" in caplog.text
+
+
+# Threads
+
+
+async def test_orders_that_fit_into_their_row_group_do_not_wait_for_other_restaurants(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    guid, read = sandbox.restaurant_guids[0], asyncio.Event()
+    occupied = asyncio.Semaphore(0)
+
+    def window_read(_guid: str, proved: ProvedWindow) -> None:
+        if proved.window.end == week.end_ms:
+            read.set()
+
+    async with toast_client(sandbox) as toast:
+        one = RestaurantPull(
+            week, guid, toast, store, lambda: datetime.now(UTC), window_read=window_read, writing=occupied
+        )
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            pulling = group.create_task(one.run())
+            await read.wait()
+            assert not pulling.done()
+            occupied.release()
+
+    assert pulling.result()[1].orders == len(true_versions(sandbox, week, guid))
+
+
+async def test_threads_take_short_turns_while_a_week_is_pulled_and_not_afterwards(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    usual, seen = sys.getswitchinterval(), []
+
+    def now() -> datetime:
+        seen.append(sys.getswitchinterval())
+        return datetime.now(UTC)
+
+    async with toast_client(sandbox) as toast:
+        await WeekPull(week, toast, store, now=now).run()
+
+    assert max(seen) < usual
+    assert sys.getswitchinterval() == usual

@@ -45,7 +45,7 @@ def main(count: int) -> None:
         assert (found.orders, found.changed) == (count, count)
         with (Path(folder) / "export").open("wb") as file:
             metadata = ExportMetadata("", "", "", count, "one", "2025-09-15", found.sha256)
-            assert write_envelope(file, merged, "one", metadata) == (count, found.sha256)
+            assert write_envelope(file, merged, metadata) == (count, found.sha256)
     print(_peak_mb())  # noqa: T201 - the program's result
 
 
