@@ -7,10 +7,11 @@ import hashlib
 import logging
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from toast_assets.pipeline.export import export_week
-from toast_assets.pipeline.export_reading import UnreadableExportError, read_export
+from toast_assets.pipeline.export import ExportMetadata, export_week
+from toast_assets.pipeline.export_reading import ExportContent, UnreadableExportError, read_export
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 from toast_assets_tests.invented import encode, order
@@ -54,13 +55,39 @@ ONE, TWO, SPREAD, NESTED = b'{"guid":"1"}', b'{"guid":"2"}', b'{"guid":\n"3"}', 
         [ONE] * 9 + [b"{" + b",\n".join(b'"%d":"%s"' % (line, b"x" * 50_000) for line in range(20)) + b"}", TWO],
     ],
 )
-def test_orders_are_told_apart_whatever_their_lines(tmp_path: Path, orders: list[bytes]) -> None:
-    metadata = b'{"fetch_date":"","start_date":"","end_date":"","total_orders":0,"restaurant_guid":"","partition":""'
-    envelope = b'{"orders":[\n' + b",\n".join(orders) + b'\n],"metadata":' + metadata + b',"orders_sha256":""}}\n'
-    (tmp_path / "export").write_bytes(gzip.compress(envelope))
-    content = read_export(tmp_path / "export")
+@pytest.mark.parametrize("claims_the_truth", [True, False])
+def test_orders_are_told_apart_whatever_their_lines(
+    tmp_path: Path, orders: list[bytes], claims_the_truth: bool
+) -> None:
     expected = hashlib.sha256(b"".join(order + b"\n" for order in orders)).hexdigest()
+    claimed = (len(orders), expected) if claims_the_truth else (0, "")
+    content = read_text(tmp_path, b",\n".join(orders) + b"\n", *claimed)
     assert (content.orders, content.sha256) == (len(orders), expected)
+    assert (content.metadata.total_orders, content.metadata.orders_sha256) == claimed
+
+
+def read_text(folder: Path, between: bytes, orders: int, sha256: str) -> ExportContent:
+    """What is read out of an export with these bytes between its brackets, whose metadata claims these orders."""
+    metadata = ExportMetadata("", "", "", orders, "here", "2025-09-15", sha256)
+    text = b'{"orders":[\n' + between + b'],"metadata":' + msgspec.json.encode(metadata) + b"}\n"
+    (folder / "export").write_bytes(gzip.compress(text))
+    return read_export(folder / "export")
+
+
+@pytest.mark.parametrize(
+    ("between", "message"),
+    [
+        (ONE + b"\n" + TWO + b"\n", "no comma follows order 1"),
+        (ONE + b",\n" + TWO + b",\n", "a comma follows its last order"),
+        (ONE + b",,\n" + TWO + b"\n", "ends after 0 orders"),
+    ],
+)
+def test_a_hash_that_agrees_does_not_make_up_for_what_separates_orders(
+    tmp_path: Path, between: bytes, message: str
+) -> None:
+    sha256 = hashlib.sha256(ONE + b"\n" + TWO + b"\n").hexdigest()
+    with pytest.raises(UnreadableExportError, match=message):
+        read_text(tmp_path, between, 2, sha256)
 
 
 @pytest.mark.parametrize("odd", [b'{"guid":"1"},5', b"5", b'"{"', b'{"guid":"1"} {}'])
