@@ -1,5 +1,6 @@
 """Everything that Dagster loads: composition only."""
 
+import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,3 +46,6 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
 
 
 defs = build_defs()
+# What was loaded stays until the end. The garbage collector need not look at these half a million objects, neither
+# during a run nor, which takes half a second, when the process ends.
+gc.freeze()
