@@ -84,7 +84,8 @@ def fold(older: pa.Table | None, newer: Iterable[pa.Table]) -> pa.Table:
     tables = [table for table in (older, *newer) if table is not None]
     rows = pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
     numbered = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
-    last = numbered.group_by(_RECORD).aggregate([("row", "max")])["row_max"]
+    # Threads would gain nothing on so few rows, and each would keep memory of its own.
+    last = numbered.group_by(_RECORD, use_threads=False).aggregate([("row", "max")])["row_max"]
     return rows.take(last.combine_chunks()).sort_by([(name, "ascending") for name in _RECORD])
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -181,8 +182,10 @@ def order_guids(raw: Path) -> pa.Array:
 
 
 async def _batches(path: Path) -> AsyncGenerator[RawOrder]:
-    """The orders of a raw file, which is read in a thread."""
+    """The orders of a raw file, which is read in a thread: always the same one, as each keeps memory of its own."""
     orders = read_raw(path)
-    while batch := await asyncio.to_thread(lambda: list(islice(orders, _READ_AT_ONCE))):
-        for order in batch:
-            yield order
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1, thread_name_prefix="outgoing") as thread:
+        while batch := await loop.run_in_executor(thread, lambda: list(islice(orders, _READ_AT_ONCE))):
+            for order in batch:
+                yield order

@@ -59,6 +59,7 @@ class Receipts:
     _written: dict[str, list[pa.Table]] = field(init=False, default_factory=lambda: defaultdict(list))
     _segments: dict[str, set[str]] = field(init=False, default_factory=dict)
     _writing: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    _folding: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _writer: asyncio.Task[None] = field(init=False)
     _ending: bool = field(init=False, default=False)
     _broken: Exception | None = field(init=False, default=None)
@@ -161,7 +162,9 @@ class Receipts:
         if receipts is None:
             return
         try:
-            await asyncio.to_thread(self._save, guid, ledger, receipts)
+            # Folding takes many times a ledger's memory, and restaurants of one size come to it at the same time.
+            async with self._folding:
+                await asyncio.to_thread(self._save, guid, ledger, receipts)
         except BaseException:
             self._written[guid] = receipts + self._written.pop(guid, [])
             raise
