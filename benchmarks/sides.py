@@ -114,9 +114,12 @@ def from_memory(task: Task) -> Outcome:
 
 
 def _import_all() -> None:
-    """Import before the clock runs; boto3 and pandas (for which pyarrow looks) would else be imported on first use."""
-    import boto3  # noqa: F401
+    """Import before the clock runs what would else be imported on first use, by httpx, boto3 and pyarrow."""
+    import anyio._backends._asyncio  # noqa: F401
+    import boto3.s3.inject  # noqa: F401
+    import httpcore  # noqa: F401
     import pandas as pd  # noqa: F401
+    import pyarrow.dataset  # noqa: F401
 
     import toast_assets.pipeline.export
     import toast_assets.pipeline.pull  # noqa: F401
@@ -162,6 +165,7 @@ def _deliver(transport: httpx.AsyncBaseTransport | None) -> Outcome:
     from toast_assets.settings import AmperitySettings
     from toast_assets.store.order_store import OrderStore
 
+    _import_all()
     clock = _Clock()
     settings = AmperitySettings.parse({name: value for name, value in os.environ.items() if name.startswith("AMPER")})
     store = OrderStore.from_environment()

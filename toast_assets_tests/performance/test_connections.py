@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.abc
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import httpx
+import pytest
 
 from toast_assets.amperity.client import CONNECTIONS, AmperityClient
 from toast_assets.settings import AmperitySettings, ToastSettings
@@ -141,3 +144,26 @@ async def test_answers_of_amperity_are_let_go_of_at_once() -> None:
         with no_reply_stays():
             for number in range(5):
                 await amperity.send_record("is-zz", f"request-{number}", b"{}")
+
+
+class Searches(importlib.abc.MetaPathFinder):
+    """Counts modules that are looked for and that nobody has loaded yet; finds none."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        """Note ``fullname``."""
+        self.names.append(fullname)
+
+
+async def test_no_module_is_looked_for_when_a_page_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # httpcore did so four times per request, for the lack of a package that it tells nobody of.
+    async with counting_server(200) as counts, toast_client(counts.url) as toast:
+        await toast.orders_page("restaurant-zz", Window(0, 1))
+        searches = Searches()
+        monkeypatch.setattr(sys, "meta_path", [searches, *sys.meta_path])
+
+        await toast.orders_page("restaurant-zz", Window(1, 2))
+
+    assert searches.names == []
