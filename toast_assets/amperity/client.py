@@ -29,6 +29,7 @@ from toast_assets.amperity.answers import (
     raise_unless_decided,
     told_to_wait,
 )
+from toast_assets.amperity.proxy import environment_proxy
 from toast_assets.amperity.rate import AdaptiveRate
 from toast_assets.amperity.token import AmperityToken, Bearer
 from toast_assets.errors import AmperityRefusedError, AmperityTransientError, TransientError
@@ -110,7 +111,9 @@ class AmperityClient:
         self._token = AmperityToken(settings, self._post_token, clock=clock, now=now)
         # httpx's own connections reach about 600 records a second on one core, aiohttp's several thousand. Requests
         # are handed to the transport as they are: a client around it would add what nobody uses here, at its price.
-        self._transport = transport or AiohttpTransport(limits=httpx.Limits(max_connections=CONNECTIONS))
+        self._transport = transport or AiohttpTransport(
+            limits=httpx.Limits(max_connections=CONNECTIONS), proxy=environment_proxy(settings.origin)
+        )
         self._connections = asyncio.Semaphore(CONNECTIONS)
         self._first = asyncio.Lock()
         self._answered_once = False
