@@ -9,8 +9,8 @@ import httpx
 
 
 def environment_proxy(url: str) -> httpx.Proxy | None:
-    """The HTTP proxy that the environment names for ``url`` (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``), None where
-    it names none or excepts the host (``NO_PROXY``).
+    """The HTTP proxy that the environment names for ``url`` (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``); None
+    where it names none or excepts the host (``NO_PROXY``).
 
     aiohttp's own search is not used: it reads the environment for every request, and ``.netrc``, too.
     """

@@ -35,7 +35,8 @@ async def proxy(status: int) -> AsyncIterator[tuple[str, list[str]]]:
         calls.append(lines[0])
         length = next((int(line.split(":")[1]) for line in lines if line.startswith("content-length:")), 0)
         await reader.readexactly(length)
-        writer.write(b"HTTP/1.1 %d OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (status, len(TOKEN)) + TOKEN)
+        head = b"HTTP/1.1 %d OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (status, len(TOKEN))
+        writer.write(head + TOKEN)
         await writer.drain()
         writer.close()
 
