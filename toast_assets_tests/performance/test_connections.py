@@ -6,91 +6,15 @@ import asyncio
 import gc
 import importlib.abc
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
 
-from toast_assets.amperity.client import CONNECTIONS, AmperityClient
-from toast_assets.settings import AmperitySettings, ToastSettings
-from toast_assets.toast.client import ToastClient
+from toast_assets.amperity.client import CONNECTIONS
 from toast_assets.toast.page import Window
-
-TOKEN = b'{"token":{"accessToken":"t","expiresIn":86400}}'
-
-
-@dataclass
-class Counts:
-    """What a server saw."""
-
-    url: str = ""
-    connections: int = 0
-    requests: int = 0
-
-
-@asynccontextmanager
-async def counting_server(status: int) -> AsyncIterator[Counts]:
-    """A server that counts connections and requests, and answers a login and everything else with ``status``."""
-    counts = Counts()
-
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        counts.connections += 1
-        while head := await reader.readuntil(b"\r\n\r\n") if not reader.at_eof() else b"":
-            counts.requests += 1
-            lines = head.lower().split(b"\r\n")
-            length = next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")), 0)
-            await reader.readexactly(length)
-            login = b"/login" in lines[0]
-            body = TOKEN if login else b"[]"
-            writer.write(b"HTTP/1.1 %d OK\r\nContent-Length: %d\r\n\r\n" % (200 if login else status, len(body)) + body)
-            await writer.drain()
-
-    async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await converse(reader, writer)
-        except asyncio.IncompleteReadError:
-            pass  # the client is gone
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(on_connection, "127.0.0.1", 0)
-    counts.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield counts
-    finally:
-        server.close()
-
-
-def toast_client(url: str) -> ToastClient:
-    """A client without a limit of its own."""
-    return ToastClient(
-        ToastSettings.parse(
-            {
-                "TOAST_API_URL": url,
-                "TOAST_CLIENT_ID": "client",
-                "TOAST_CLIENT_SECRET": "secret",
-                "TOAST_RESTAURANT_GUID": "restaurant-zz",
-                "TOAST_REQUESTS_PER_SECOND": "100000",
-            }
-        )
-    )
-
-
-def amperity_client(url: str) -> AmperityClient:
-    """A client without a limit of its own."""
-    return AmperityClient(
-        AmperitySettings.parse(
-            {
-                "AMPERITY_API_URL": url,
-                "AMPERITY_TENANT_ID": "tenant",
-                "AMPERITY_API_KEY": "key",
-                "AMPERITY_STREAM_ID": "is-zz",
-                "AMPERITY_REQUESTS_PER_SECOND": "100000",
-            }
-        )
-    )
+from toast_assets_tests.support.counting import amperity_client, counting_server, toast_client
 
 
 @contextmanager
@@ -116,7 +40,7 @@ async def test_all_pages_of_a_restaurant_come_over_one_connection() -> None:
         for number in range(40):
             await toast.orders_page("restaurant-zz", Window(number, number + 1))
 
-    assert counts.requests == 41
+    assert len(counts.calls) == 41
     assert counts.connections == 1
 
 
@@ -127,7 +51,7 @@ async def test_thousands_of_records_share_few_connections_and_take_one_request_e
         )
 
     assert {receipt.state for receipt in receipts} == {"accepted"}
-    assert counts.requests == 1_000
+    assert len(counts.calls) == 1_000
     assert counts.connections <= CONNECTIONS
 
 
