@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from toast_assets.orders.lines import OrderLines
 from toast_assets.orders.raw import RawOrder, with_restaurant
+from toast_assets.orders.row_groups import row_groups
 
 RAW_SCHEMA = pa.schema(
     [
@@ -137,27 +138,24 @@ def _binary(bodies: list[bytes]) -> pa.Array:
 
 def read_raw(path: Path) -> Iterator[RawOrder]:
     """The orders of a raw file, in its order, one row group in memory at a time."""
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group)
-            columns = (
-                table["order_guid"].to_pylist(),
-                table["modified_at"].cast(pa.int64()).to_pylist(),
-                table["business_date"].to_pylist(),
-                table["deleted"].to_pylist(),
-                table["voided"].to_pylist(),
-                table["pulled_at"].cast(pa.int64()).to_pylist(),
-                table["order_json"].to_pylist(),
-            )
-            for row in zip(*columns, strict=True):
-                yield RawOrder(*row)
+    for table in row_groups(path):
+        columns = (
+            table["order_guid"].to_pylist(),
+            table["modified_at"].cast(pa.int64()).to_pylist(),
+            table["business_date"].to_pylist(),
+            table["deleted"].to_pylist(),
+            table["voided"].to_pylist(),
+            table["pulled_at"].cast(pa.int64()).to_pylist(),
+            table["order_json"].to_pylist(),
+        )
+        for row in zip(*columns, strict=True):
+            yield RawOrder(*row)
 
 
 def read_bodies(path: Path) -> Iterator[pa.BinaryArray]:
     """Only the JSON of the orders of a raw file, in its order, one row group in memory at a time."""
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            yield from file.read_row_group(group, columns=["order_json"])["order_json"].chunks
+    for table in row_groups(path, ["order_json"]):
+        yield from table["order_json"].chunks
 
 
 def check_raw(path: Path) -> None:

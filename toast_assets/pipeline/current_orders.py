@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from toast_assets.errors import StoreConflictError
+from toast_assets.orders.row_groups import row_groups
 from toast_assets.pipeline.table_files import TableWriter, restaurants_in
 from toast_assets.store.bucket import ABSENT, Version
 from toast_assets.store.order_store import PARQUET, OrderStore
@@ -215,21 +216,13 @@ def _merge_files(guid: str, stored: Path | None, incoming: pa.Table, target: Pat
     rows = incoming.filter(pc.invert(pc.is_in(incoming["order_guid"], older.combine_chunks())))
     replacing = rows["order_guid"].combine_chunks()
     with TableWriter(target, ORDERS) as writer:
-        for group in _row_groups(stored):
+        for group in row_groups(stored) if stored else ():
             due = pc.less_equal(rows["modified_at"], pc.max(group["modified_at"]))
             kept = group.filter(pc.invert(pc.is_in(group["order_guid"], replacing)))
             _write(writer, _sorted(pa.concat_tables([kept, rows.filter(due)])))
             rows = rows.filter(pc.invert(due))
         _write(writer, rows)
     return _Merged(guid, writer.rows, new=writer.rows - versions.num_rows, replaced=newer)
-
-
-def _row_groups(path: Path | None) -> Iterator[pa.Table]:
-    if path is None:
-        return
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            yield file.read_row_group(group)
 
 
 def _write(writer: TableWriter, rows: pa.Table) -> None:

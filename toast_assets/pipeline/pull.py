@@ -11,6 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,8 +32,9 @@ from toast_assets.toast.page import Window
 from toast_assets.toast.restaurants import Restaurant
 from toast_assets.week import Week
 
-# Each holds a row group several times over while it writes one; more would only cost memory, as the disk is one.
-_WRITING_AT_ONCE = 2
+# Each holds a row group several times over while it writes one, and keeps some of that memory; more would only cost
+# memory, as the disk is one.
+_WRITERS = 2
 # Python's own is ten times as much, in seconds.
 _TURN_SECONDS = 0.0005
 _WEEK_MS = 7 * 24 * 3_600_000
@@ -129,7 +131,6 @@ class WeekPull:
         self, asked: Sequence[str], resumable: frozenset[str], progress: PullProgress, earlier: EarlierWindows
     ) -> list[PulledRestaurant]:
         places = asyncio.Semaphore(self.toast.settings.concurrent_restaurants)
-        writing = asyncio.Semaphore(_WRITING_AT_ONCE)
         watch = PullWatch(self.week, len(asked), self.log, self.clock)
         results: dict[str, PulledRestaurant] = {}
 
@@ -139,7 +140,7 @@ class WeekPull:
                 *(self.week, guid, self.toast, self.store, self.now, before, earlier.get(guid, ()), details),
                 window_read=watch.window_read,
                 scrubber=self._scrubber,
-                writing=writing,
+                writers=writers,
             )
             async with places:
                 record = await one.resumed() if guid in resumable else None
@@ -150,7 +151,7 @@ class WeekPull:
             self._log_result(guid, record, results.get(guid), done)
 
         try:
-            with _short_turns():
+            with _short_turns(), ThreadPoolExecutor(_WRITERS, thread_name_prefix="raw") as writers:
                 async with progress, asyncio.TaskGroup() as group:
                     for guid in asked:
                         group.create_task(pull(guid))

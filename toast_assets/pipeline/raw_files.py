@@ -9,9 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from toast_assets.orders.files import read_raw
+from toast_assets.orders.files import read_bodies, read_raw
 from toast_assets.orders.raw import RawOrder
 from toast_assets.pipeline.export import apart
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
@@ -53,13 +51,11 @@ class RawFile:
         Raises:
             ExportError: as ``orders``.
         """
-        with pq.ParquetFile(self.path) as file:
-            count = 0
-            for group in range(file.num_row_groups):
-                column = file.read_row_group(group, columns=["order_json"])["order_json"]
-                count += len(column)
-                for start in range(0, len(column), _ORDERS_AT_ONCE):
-                    yield column.slice(start, _ORDERS_AT_ONCE).to_pylist()
+        count = 0
+        for column in read_bodies(self.path):
+            count += len(column)
+            for start in range(0, len(column), _ORDERS_AT_ONCE):
+                yield column.slice(start, _ORDERS_AT_ONCE).to_pylist()
         self._check(count)
 
     def _check(self, count: int) -> None:

@@ -6,9 +6,12 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -44,6 +47,8 @@ from toast_assets.week import Week, from_epoch_ms, iso_ms
 # Two runs of one week at once are rare; losing the race this often means something else is wrong.
 _MOST_CONFLICTS = 5
 
+_Result = TypeVar("_Result")
+
 
 @dataclass(frozen=True)
 class PulledRestaurant:
@@ -69,8 +74,8 @@ class RestaurantPull:
 
     ``before`` is its record in the manifest, ``earlier`` are windows with their counts that an earlier pull needed,
     moved into this week, ``details`` what Toast tells of it, if that was asked already. ``window_read`` hears of every
-    window. ``scrubber`` takes forgotten guests out, None where nobody is forgotten. ``writing`` is held while raw files
-    are written and stored.
+    window. ``scrubber`` takes forgotten guests out, None where nobody is forgotten. ``writers`` write raw
+    files and store them; None stands for asyncio's own threads.
     """
 
     week: Week
@@ -83,7 +88,7 @@ class RestaurantPull:
     details: Restaurant | None = None
     window_read: Callable[[str, ProvedWindow], None] = lambda _guid, _proved: None
     scrubber: Scrubber | None = None
-    writing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    writers: Executor | None = None
 
     async def run(self) -> tuple[RestaurantRecord, PulledRestaurant]:
         """The restaurant's new record, and what this run did. A restaurant that fails is a result, not an error.
@@ -98,8 +103,7 @@ class RestaurantPull:
                 evidence, pulled = await self._read(Path(folder) / "pulled.parquet")
                 # Before the orders are stored: between the raw file and the manifest lies as little as possible.
                 known = await self._described()
-                async with self.writing:
-                    merged = await asyncio.to_thread(self._merge_and_store, Path(folder), pulled, evidence)
+                merged = await self._by_writer(partial(self._merge_and_store, Path(folder), pulled, evidence))
             except ToastLoginError:
                 raise
             except (ToastError, UnreadableFileError) as error:
@@ -158,8 +162,11 @@ class RestaurantPull:
         if self.scrubber is None and writer.has_room_for(orders):
             writer.write(orders)
             return
-        async with self.writing:
-            await asyncio.to_thread(writer.write, map(self.scrubber.raw, orders) if self.scrubber else orders)
+        scrubbed = map(self.scrubber.raw, orders) if self.scrubber else orders
+        await self._by_writer(partial(writer.write, scrubbed))
+
+    async def _by_writer(self, write: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self.writers, write)
 
     def _evidence(self, started_at: str, slices: Sequence[SliceRecord]) -> PullEvidence:
         calls = self.toast.stats[self.guid]

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from toast_assets.orders.row_groups import row_groups
 from toast_assets.tables.arrays import Kind
 from toast_assets.tables.columns import Table
 
@@ -80,14 +81,13 @@ def restaurants_in(path: Path, columns: Sequence[str] | None = None) -> Iterator
     """The rows of a file that is sorted by restaurant, a restaurant at a time; ``columns`` has ``restaurant_guid``."""
     open_guid: str | None = None
     parts: list[pa.Table] = []
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            for guid, rows in _runs(file.read_row_group(group, columns=columns)):
-                if guid != open_guid and open_guid is not None:
-                    yield open_guid, pa.concat_tables(parts)
-                    parts = []
-                open_guid = guid
-                parts.append(rows)
+    for group in row_groups(path, columns):
+        for guid, rows in _runs(group):
+            if guid != open_guid and open_guid is not None:
+                yield open_guid, pa.concat_tables(parts)
+                parts = []
+            open_guid = guid
+            parts.append(rows)
     if open_guid is not None:
         yield open_guid, pa.concat_tables(parts)
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from toast_assets.orders.row_groups import row_groups
 from toast_assets.pipeline.table_files import TableWriter
 from toast_assets.privacy.identity import traits
 from toast_assets.privacy.scrub import Customer, Guest, Scrubber
@@ -37,9 +38,8 @@ def scrub_table(table: str, stored: Path, target: Path, scrubber: Scrubber) -> b
     ``table`` is one of the week's tables, or ``orders`` for the current orders, whose rows are the same.
     """
     changed = False
-    with pq.ParquetFile(stored) as file, TableWriter(target, TABLES[table]) as writer:
-        for group in range(file.num_row_groups):
-            rows = file.read_row_group(group)
+    with TableWriter(target, TABLES[table]) as writer:
+        for rows in row_groups(stored):
             scrubbed = _scrubbed(table, rows, scrubber)
             changed = changed or not scrubbed.equals(rows)
             for batch in scrubbed.to_batches():

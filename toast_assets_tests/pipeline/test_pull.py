@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -211,22 +213,23 @@ async def test_a_manifest_of_the_week_before_that_is_broken_is_only_warned_of(
 async def test_orders_that_fit_into_their_row_group_do_not_wait_for_other_restaurants(
     sandbox: Sandbox, store: OrderStore, week: Week
 ) -> None:
-    guid, read = sandbox.restaurant_guids[0], asyncio.Event()
-    occupied = asyncio.Semaphore(0)
+    guid, read, free = sandbox.restaurant_guids[0], asyncio.Event(), threading.Event()
 
     def window_read(_guid: str, proved: ProvedWindow) -> None:
         if proved.window.end == week.end_ms:
             read.set()
 
-    async with toast_client(sandbox) as toast:
-        one = RestaurantPull(
-            week, guid, toast, store, lambda: datetime.now(UTC), window_read=window_read, writing=occupied
-        )
-        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-            pulling = group.create_task(one.run())
-            await read.wait()
-            assert not pulling.done()
-            occupied.release()
+    with ThreadPoolExecutor(1) as writers:
+        writers.submit(free.wait, 60)
+        async with toast_client(sandbox) as toast:
+            one = RestaurantPull(
+                week, guid, toast, store, lambda: datetime.now(UTC), window_read=window_read, writers=writers
+            )
+            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+                pulling = group.create_task(one.run())
+                await read.wait()
+                assert not pulling.done()
+                free.set()
 
     assert pulling.result()[1].orders == len(true_versions(sandbox, week, guid))
 
