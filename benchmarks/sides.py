@@ -6,6 +6,7 @@ Each side writes one line of JSON: what it did, and how long that took from afte
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -123,6 +124,8 @@ def _import_all() -> None:
 
     import toast_assets.pipeline.export
     import toast_assets.pipeline.pull  # noqa: F401
+
+    gc.freeze()
 
 
 def _pull(store: OrderStore, transport: MemoryTransport | None = None) -> PullReport:

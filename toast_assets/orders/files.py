@@ -73,7 +73,7 @@ class RawFileWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            self._flush()
+            self.flush()
         self._file.close()
 
     def has_room_for(self, orders: Sequence[RawOrder]) -> bool:
@@ -87,7 +87,7 @@ class RawFileWriter:
             self._batch.append(order)
             self._batch_bytes += len(order.body)
             if self._batch_bytes >= _ROW_GROUP_BYTES or len(self._batch) >= _ROW_GROUP_ROWS:
-                self._flush()
+                self.flush()
 
     def note(self, text: bytes) -> None:
         """Put ``text`` into the file's footer, where ``read_note`` finds it."""
@@ -98,7 +98,8 @@ class RawFileWriter:
         """The hash of all that was written; complete once the writer is closed."""
         return self._hash.hexdigest()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write the orders that wait for their row group to be full."""
         if not self._batch:
             return
         table = _to_arrow(self._batch, self._restaurant_guid)

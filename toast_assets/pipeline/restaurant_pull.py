@@ -154,6 +154,7 @@ class RestaurantPull:
                 slices.append(_slice_record(proved))
                 self.window_read(self.guid, proved)
             evidence = self._evidence(started_at, slices)
+            await self._by_writer(writer.flush)
             writer.note(encode_evidence(evidence))
         return evidence, Merged(writer.orders, writer.bytes, writer.sha256, new=writer.orders, changed=0)
 

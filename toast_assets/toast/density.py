@@ -139,7 +139,7 @@ class Density:
             orders += rate * (until - at)
             at = until
             ends.append((orders, until))
-            if orders > 3 * goal:
+            if orders > 2 * goal:
                 break
         else:
             # Near the week's end in even parts, so that no small rest is left.

@@ -9,7 +9,7 @@ ever moves an order to the right, so none can jump from the part not yet read in
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -63,11 +63,11 @@ async def read_week(fetch: FetchPage, week: Window, density: Density) -> AsyncIt
         ToastIncompleteError: a window contradicts itself each time it is asked.
         ToastError: whatever ``fetch`` raises.
     """
-    reader = _Reader(fetch)
+    reader = _Reader(fetch, density.expects_orders)
     at, tries = week.start, 0
     window = density.next_window(at)
     while True:
-        proved = await reader.prove(window, expects_orders=density.expects_orders(window))
+        proved = await reader.prove(window)
         if not isinstance(proved, ProvedWindow):
             tries += 1
             window = density.smaller_window(window, sorted(order.modified_ms for order in proved), tries)
@@ -81,14 +81,15 @@ async def read_week(fetch: FetchPage, week: Window, density: Density) -> AsyncIt
 
 
 class _Reader:
-    """Decides what a reply proves. ``requests`` counts calls since the last proved window."""
+    """Decides what a reply proves. ``expects_orders`` tells where it would be odd to find nothing."""
 
-    def __init__(self, fetch: FetchPage) -> None:
+    def __init__(self, fetch: FetchPage, expects_orders: Callable[[Window], bool]) -> None:
         self._fetch = fetch
+        self._expects_orders = expects_orders
         self._witnesses: dict[str, int] = {}
         self._requests = 0
 
-    async def prove(self, window: Window, *, expects_orders: bool) -> ProvedWindow | list[RawOrder]:
+    async def prove(self, window: Window) -> ProvedWindow | list[RawOrder]:
         """The window, proved; or some of its orders, which show that it has to be cut."""
         page = await self._page(window)
         agreed = 0
@@ -108,7 +109,8 @@ class _Reader:
             both = _newest_sorted([*page.orders, *again.orders])
             alike = not again.may_have_more and bool(page.orders) == bool(again.orders)
             agreed = agreed + 1 if alike and absent <= self._absent(window, both) else 0
-            if agreed >= (_ALIKE_WHERE_NONE_IS_ODD if not both and (absent or expects_orders) else 1):
+            odd = not both and bool(absent or self._expects_orders(window))
+            if agreed >= (_ALIKE_WHERE_NONE_IS_ODD if odd else 1):
                 return self._proved(window, both, Evidence.ASKED_AGAIN)
             page = again
         raise _contradiction(window, "answered differently each time it was asked")
