@@ -10,7 +10,8 @@ import pytest
 
 from toast_assets.definitions import build_defs
 from toast_assets.pipeline import verdicts
-from toast_assets.pipeline.inspection import DriftFinding, Inspection, Reach, RestaurantFacts
+from toast_assets.pipeline.inspection import DriftFinding, Inspection
+from toast_assets.pipeline.order_facts import Reach, RestaurantFacts
 from toast_assets.pipeline.verdicts import Verdict
 from toast_assets.store.manifest import Manifest, RestaurantRecord
 from toast_assets.week import WeekCalendar

@@ -14,7 +14,7 @@ from enum import Enum
 from itertools import accumulate, groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -151,6 +151,21 @@ def read_raw(path: Path) -> Iterator[RawOrder]:
         )
         for row in zip(*columns, strict=True):
             yield RawOrder(*row)
+
+
+class OrderRows(NamedTuple):
+    """Some orders by column: GUIDs, modified times in milliseconds since 1970 (UTC), and the JSON as Toast sent it."""
+
+    guids: list[str]
+    modified_ms: list[int]
+    bodies: list[bytes]
+
+
+def read_rows(path: Path) -> Iterator[OrderRows]:
+    """What identifies the orders of a raw file, and what they say, in its order, one row group in memory at a time."""
+    for table in row_groups(path, ["order_guid", "modified_at", "order_json"]):
+        modified_ms = table["modified_at"].cast(pa.int64()).to_pylist()
+        yield OrderRows(table["order_guid"].to_pylist(), modified_ms, table["order_json"].to_pylist())
 
 
 def read_bodies(path: Path) -> Iterator[pa.BinaryArray]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from toast_assets.pipeline.export_reading import UnreadableExportError, read_export
-from toast_assets.pipeline.inspection import Inspection, RestaurantFacts
+from toast_assets.pipeline.inspection import Inspection
+from toast_assets.pipeline.order_facts import RestaurantFacts
 from toast_assets.pipeline.raw_amounts import AMOUNTS
 from toast_assets.pipeline.table_files import restaurants_in
 from toast_assets.pipeline.verdicts import Verdict, named, verdict

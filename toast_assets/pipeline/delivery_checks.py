@@ -13,8 +13,9 @@ from toast_assets.amperity.ledger import ARRIVED, LEDGER_SCHEMA
 from toast_assets.amperity.records import RecordKey, notice_destination
 from toast_assets.errors import ExportError
 from toast_assets.pipeline.feeds import feeds_version
-from toast_assets.pipeline.inspection import Inspection, versions_digest
+from toast_assets.pipeline.inspection import Inspection
 from toast_assets.pipeline.ledger_files import read_ledger
+from toast_assets.pipeline.order_facts import versions_digest
 from toast_assets.pipeline.rejects import FEED_METHODS
 from toast_assets.pipeline.verdicts import Verdict, named, verdict
 from toast_assets.pipeline.workflow import METHOD as S3_PULL

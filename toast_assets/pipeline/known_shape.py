@@ -13,7 +13,7 @@ from typing import Any, Literal, Union
 
 import msgspec
 
-from toast_assets.tables.drift import Drift, FieldObserver, KnownFields, known_fields
+from toast_assets.tables.drift import FieldObserver, KnownFields, SeenFields, known_fields
 
 # Enough to have seen every field that orders always have.
 _LOOKED_AT_FIRST = 300
@@ -38,15 +38,16 @@ class DriftWatch:
         self._looked = 0
         self._missing = False
 
-    def add(self, order: bytes) -> None:
-        """Look at an order's bytes; what is no JSON object is passed over."""
-        if self._left or self._missing or not self._fits(order):
-            self._left = max(0, self._left - 1)
-            self._look(order)
+    def add(self, orders: Iterable[bytes]) -> None:
+        """Look at the bytes of orders; what is no JSON object is passed over."""
+        for order in orders:
+            if self._left or self._missing or not self._fits(order):
+                self._left = max(0, self._left - 1)
+                self._look(order)
 
-    def drift(self) -> Drift:
-        """What was seen, against the recorded schema."""
-        return self._observer.drift()
+    def seen(self) -> SeenFields:
+        """Of what the orders had, all that can be drift."""
+        return self._observer.seen()
 
     def _fits(self, data: bytes) -> bool:
         try:
@@ -61,11 +62,12 @@ class DriftWatch:
         if self._left or ((self._missing or self._decoders >= _MOST_DECODERS) and self._looked % _PAUSE):
             return
         # Until a field that went missing is met again, it counts as vanished: go on looking.
-        self._missing = bool(self._observer.drift().vanished_fields)
-        fields = self._fields | set(self._observer.fields())
+        seen = self._observer.seen()
+        self._missing = bool(seen.drift(self._known).vanished_fields)
+        fields = self._fields | seen.fields.keys()
         values: dict[str, frozenset[str]] = defaultdict(frozenset, self._values)
-        for path, value in self._observer.values():
-            values[path] |= {value}
+        for path, found in seen.values.items():
+            values[path] |= found.keys()
         if (fields, values) != (self._fields, self._values) and self._decoders < _MOST_DECODERS:
             self._fields, self._values = fields, values
             self._decoder = _decoder(fields, values, self._known.always)

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import pyarrow as pa
+
 from toast_assets.errors import StoreError, ToastIncompleteError
 from toast_assets.orders.raw import parse_time_ms
 from toast_assets.pipeline.estimate import Measure, PullPace
@@ -158,6 +160,8 @@ class WeekPull:
         except BaseExceptionGroup as errors:
             # The first reason is the one to act on; what was cancelled because of it adds nothing.
             raise errors.exceptions[0] from None
+        # What the writers freed would be kept for a second or two, just when the orders are read back.
+        pa.default_memory_pool().release_unused()
         return [results[guid] for guid in asked if guid in results]
 
     def _log_result(self, guid: str, record: RestaurantRecord, result: PulledRestaurant | None, done: str) -> None:

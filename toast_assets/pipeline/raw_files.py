@@ -9,8 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from toast_assets.orders.files import read_bodies, read_raw
-from toast_assets.orders.raw import RawOrder
+from toast_assets.orders.files import UnreadableFileError, check_raw, read_bodies
 from toast_assets.pipeline.export import apart
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
@@ -33,32 +32,25 @@ class RawFile:
     path: Path
     store: OrderStore
 
-    def orders(self) -> Iterator[RawOrder]:
-        """All orders in the file's order.
-
-        Raises:
-            ExportError: the file holds more or fewer orders than the manifest says; known only at the end.
-        """
-        count = 0
-        for order in read_raw(self.path):
-            count += 1
-            yield order
-        self._check(count)
-
     def bodies(self) -> Iterator[list[bytes]]:
         """The orders' JSON alone, a few hundred at a time: reading nothing else takes half the time.
 
         Raises:
-            ExportError: as ``orders``.
+            ExportError: the file holds more or fewer orders than the manifest says; known only at the end.
         """
         count = 0
         for column in read_bodies(self.path):
             count += len(column)
             for start in range(0, len(column), _ORDERS_AT_ONCE):
                 yield column.slice(start, _ORDERS_AT_ONCE).to_pylist()
-        self._check(count)
+        self.check_count(count)
 
-    def _check(self, count: int) -> None:
+    def check_count(self, count: int) -> None:
+        """Make sure that ``count`` orders are those that the manifest tells of.
+
+        Raises:
+            ExportError: they are not.
+        """
         if count != self.pull.orders:
             raise apart(self.week, self.guid, self.store)
 
@@ -67,7 +59,7 @@ def raw_files(week: Week, records: Mapping[str, RestaurantRecord], store: OrderS
     """The raw files of all restaurants of which the week is stored, by GUID; each is there until the next is asked for.
 
     Raises:
-        ExportError: a file is missing.
+        ExportError: a file is missing, or is no raw file.
         StoreError: the bucket is missing or refuses access.
     """
     with (
@@ -94,4 +86,8 @@ def _next(waiting: deque[Future[RawFile]]) -> Iterator[RawFile]:
 def _fetched(file: RawFile) -> RawFile:
     if file.store.download_raw(file.week, file.guid, file.path).etag is None:
         raise apart(file.week, file.guid, file.store)
+    try:
+        check_raw(file.path)
+    except UnreadableFileError as error:
+        raise apart(file.week, file.guid, file.store) from error
     return file

@@ -40,6 +40,37 @@ class Drift:
         return bool(self.new_fields or self.new_values or self.vanished_fields)
 
 
+class SeenFields(msgspec.Struct, frozen=True):
+    """What orders had, each thing with the GUID of the first order that showed it.
+
+    ``fields`` are all paths, ``filled`` those that held an object ("" is the order itself): only there can a field be
+    missing. ``values`` are those of recorded enums, by path.
+    """
+
+    fields: dict[str, str | None]
+    filled: dict[str, str | None]
+    values: dict[str, dict[str, str | None]]
+
+    def and_then(self, later: SeenFields) -> SeenFields:
+        """What these orders had, and after them those of ``later``."""
+        values = {path: later.values.get(path, {}) | self.values.get(path, {}) for path in later.values | self.values}
+        return SeenFields(later.fields | self.fields, later.filled | self.filled, values)
+
+    def drift(self, known: KnownFields) -> Drift:
+        """What was seen, against the recorded schema; by path and value."""
+        missing = (path for path in known.always if path not in self.fields and _parent(path) in self.filled)
+        return Drift(
+            {path: first for path, first in sorted(self.fields.items()) if path not in known.fields},
+            {
+                (path, value): first
+                for path, values in sorted(self.values.items())
+                for value, first in sorted(values.items())
+                if value not in known.values[path]
+            },
+            {path: self.filled[_parent(path)] for path in sorted(missing)},
+        )
+
+
 @cache
 def known_fields() -> KnownFields:
     """The recorded schema that comes with the package."""
@@ -87,32 +118,18 @@ class FieldObserver:
                 self._look(order, self._root)
         return self
 
-    def fields(self) -> dict[str, str | None]:
-        """Every path seen, with the first order that had it."""
-        return {node.path: node.first for node in self._nodes(self._root)}
-
-    def values(self) -> dict[tuple[str, str], str | None]:
-        """Every value of a recorded enum seen, by path and value, with the first order that had it."""
-        return {
-            (node.path, value): first
-            for node in self._nodes(self._root)
-            for value, first in (node.values or {}).items()
-        }
+    def seen(self) -> SeenFields:
+        """What the orders had."""
+        nodes = list(self._nodes(self._root))
+        return SeenFields(
+            {node.path: node.first for node in nodes},
+            {node.path: node.filled_first for node in [self._root, *nodes] if node.filled},
+            {node.path: dict(node.values) for node in nodes if node.values},
+        )
 
     def drift(self) -> Drift:
-        """What was seen, against the recorded schema."""
-        filled = {node.path: node.filled_first for node in [self._root, *self._nodes(self._root)] if node.filled}
-        seen = self.fields()
-        missing = [path for path in self._known.always if path not in seen and _parent(path) in filled]
-        return Drift(
-            {path: first for path, first in seen.items() if path not in self._known.fields},
-            {
-                (path, value): first
-                for (path, value), first in self.values().items()
-                if value not in self._known.values[path]
-            },
-            {path: filled[_parent(path)] for path in missing},
-        )
+        """What the orders had, against the recorded schema."""
+        return self.seen().drift(self._known)
 
     def _look(self, item: dict[str, Any], node: _Node) -> None:
         if not node.filled:
@@ -157,4 +174,4 @@ def _parent(path: str) -> str:
 
 def observed_fields(order: bytes) -> frozenset[str]:
     """The field paths of one order."""
-    return frozenset(FieldObserver().add([order]).fields())
+    return frozenset(FieldObserver().add([order]).seen().fields)

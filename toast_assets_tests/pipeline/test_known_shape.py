@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from toast_assets.pipeline import known_shape
 from toast_assets.pipeline.known_shape import DriftWatch
-from toast_assets.tables.drift import Drift, FieldObserver
+from toast_assets.tables.drift import Drift, FieldObserver, known_fields
 from toast_assets_tests.guide import guide_order
 from toast_assets_tests.invented import Json, check, encode, invented_week, modifier, order, payment, selection
 
@@ -22,9 +22,8 @@ def short_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def watched(orders: list[bytes]) -> Drift:
     watch = DriftWatch()
-    for one in orders:
-        watch.add(one)
-    return watch.drift()
+    watch.add(orders)
+    return watch.seen().drift(known_fields())
 
 
 def walked(orders: list[bytes]) -> Drift:
@@ -61,6 +60,16 @@ PLACES = ["field", "deep field", "value", "object for a value", "value for an ob
 def test_whatever_differs_wherever_is_found_as_by_the_walk(places: list[str]) -> None:
     orders = encode(*(changed("nothing") for _ in range(4)), *map(changed, places), changed("nothing"))
     assert watched(orders) == walked(orders)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(PLACES), max_size=12), st.lists(st.sampled_from(PLACES), max_size=12))
+def test_two_watches_find_together_what_the_walk_finds_in_all_orders(earlier: list[str], later: list[str]) -> None:
+    orders = [encode(*(changed("nothing") for _ in range(4)), *map(changed, places)) for places in (earlier, later)]
+    watches = DriftWatch(), DriftWatch()
+    for watch, its_orders in zip(watches, orders, strict=True):
+        watch.add(its_orders)
+    assert watches[0].seen().and_then(watches[1].seen()).drift(known_fields()) == walked([*orders[0], *orders[1]])
 
 
 def test_the_guides_payload_and_what_is_no_order_are_found_as_by_the_walk() -> None:

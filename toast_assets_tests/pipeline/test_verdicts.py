@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from toast_assets.pipeline.inspection import Inspection, Reach, RestaurantFacts
+from toast_assets.pipeline.inspection import Inspection
+from toast_assets.pipeline.order_facts import Reach, RestaurantFacts
 from toast_assets.pipeline.verdicts import guests_scope_present, listed, volume_as_usual
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
 
