@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.processes import served
@@ -80,11 +80,15 @@ def _table(found: Seconds) -> str:
     return table(head, rows)
 
 
+def _times(those: Sequence[float], these: Sequence[float]) -> float:
+    """How many times as much, within each round: from one to the next the machine itself may change its pace."""
+    return middle([that / this for that, this in zip(those, these, strict=True)])
+
+
 def _targets(orders: int, found: Seconds) -> list[Target]:
-    mine, bare = middle(found["from-memory"]["apart"]), middle(found["pull-and-export"]["seconds"])
-    guide = middle(found["guide"]["apart"]) / mine
-    dlt = middle(found["dlt"]["seconds"]) / bare
-    dagster = middle(found["dagster"]["seconds"]) / bare
+    bare = found["pull-and-export"]["seconds"]
+    guide = _times(found["guide"]["apart"], found["from-memory"]["apart"])
+    dlt, dagster = _times(found["dlt"]["seconds"], bare), _times(found["dagster"]["seconds"], bare)
     at = f"{orders:,} orders"
     return [
         Target(f"guide's algorithm, not network, {at}", f"≥ {TIMES_GUIDE} ×", f"{guide:.1f} ×", guide >= TIMES_GUIDE),

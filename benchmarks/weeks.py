@@ -7,6 +7,7 @@ of their modified times and places. Any window is then a slice, and serving it c
 from __future__ import annotations
 
 import mmap
+import os
 from array import array
 from bisect import bisect_left
 from concurrent.futures import ProcessPoolExecutor
@@ -56,6 +57,9 @@ def _make_restaurant(folder: Path, guid: str, count: int) -> int:
             file.write(order.json + b",")
             times.append(order.modified_ms)
             ends.append(file.tell())
+        # Else the disk is still at it when the first measurement begins.
+        file.flush()
+        os.fsync(file.fileno())
     with (folder / f"{guid}.index").open("wb") as file:
         times.tofile(file)
         ends.tofile(file)

@@ -202,6 +202,14 @@ def holds_duplicates(path: Path) -> bool:
     return bool(pc.count_distinct(guids).as_py() != len(guids))
 
 
+def repeated_guids(path: Path) -> list[str]:
+    """The GUIDs that stand in the file more than once: each as often as it is repeated."""
+    if not holds_duplicates(path):
+        return []
+    counts = _columns(path, "order_guid")["order_guid"].combine_chunks().value_counts().to_pylist()
+    return [count["values"] for count in counts for _ in range(count["counts"] - 1)]
+
+
 @dataclass(frozen=True)
 class Merged:
     """A merged file's content and what the pull brought: counts of orders, bytes of their JSON, hash of the export."""

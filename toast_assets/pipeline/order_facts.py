@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from toast_assets.amperity.records import record_version
-from toast_assets.orders.files import OrderRows, read_rows
+from toast_assets.orders.files import OrderRows, read_rows, repeated_guids
 from toast_assets.orders.raw import readable
 from toast_assets.pipeline.known_shape import DriftWatch
 from toast_assets.pipeline.raw_amounts import AMOUNTS, amounts, decode_amounts
@@ -73,7 +73,7 @@ class FactsReader:
 
     def read(self, restaurant_guid: str, path: Path) -> RestaurantFacts:
         """The facts of the orders in the raw file at ``path``."""
-        reading = _Reading(*self._week)
+        reading = _Reading(*self._week, repeated_guids(path))
         for rows in read_rows(path):
             self._watch.add(rows.bodies)
             reading.add(rows)
@@ -114,31 +114,21 @@ class _Reading:
 
     start_ms: int
     end_ms: int
+    repeated: Sequence[str]
     orders: int = 0
-    repeated: list[str] = field(default_factory=list)
-    repeats: int = 0
     outside: list[str] = field(default_factory=list)
     strays: int = 0
     unreadable: int = 0
-    _seen: set[str] = field(default_factory=set)
     _amounts: list[Decimal] = field(default_factory=lambda: [Decimal(0)] * len(AMOUNTS))
     _versions: _VersionsDigest = field(default_factory=_VersionsDigest)
     _guests: Counter[tuple[str, bool, bool]] = field(default_factory=Counter)
 
     def add(self, rows: OrderRows) -> None:
         self.orders += len(rows.guids)
-        self._identify(rows.guids)
         self._place(rows)
         for guid, modified_ms, body in zip(*rows, strict=True):
             self._versions.add(guid, record_version(modified_ms, body))
         self._read(rows.bodies)
-
-    def _identify(self, guids: Sequence[str]) -> None:
-        for guid in guids:
-            if guid in self._seen:
-                self.repeats += 1
-                self.repeated += [guid][: _MOST_NAMED - len(self.repeated)]
-            self._seen.add(guid)
 
     def _place(self, rows: OrderRows) -> None:
         for guid, modified_ms in zip(rows.guids, rows.modified_ms, strict=True):
@@ -172,8 +162,8 @@ class _Reading:
     def facts(self) -> RestaurantFacts:
         return RestaurantFacts(
             orders=self.orders,
-            repeats=self.repeats,
-            repeated=tuple(self.repeated),
+            repeats=len(self.repeated),
+            repeated=tuple(self.repeated[:_MOST_NAMED]),
             strays=self.strays,
             outside=tuple(self.outside),
             unreadable=self.unreadable,

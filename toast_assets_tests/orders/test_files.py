@@ -27,6 +27,7 @@ from toast_assets.orders.files import (
     merge,
     read_note,
     read_raw,
+    repeated_guids,
 )
 from toast_assets.orders.raw import RawOrder, with_restaurant
 from toast_assets.week import from_epoch_ms
@@ -147,6 +148,12 @@ def test_a_file_that_is_no_raw_file_is_told_apart(tmp_path: Path) -> None:
 def test_an_order_that_stands_in_a_file_twice_is_noticed(tmp_path: Path) -> None:
     assert holds_duplicates(write(tmp_path / "twice.parquet", [version("a", 1), version("a", 2)]))
     assert not holds_duplicates(write(tmp_path / "once.parquet", [version("a", 1), version("b", 2)]))
+
+
+def test_repeated_orders_are_named_as_often_as_they_are_repeated(tmp_path: Path) -> None:
+    orders = [version(guid, time) for time, guid in enumerate("abacbca")]
+    assert sorted(repeated_guids(write(tmp_path / "often.parquet", orders))) == ["a", "a", "b", "c"]
+    assert repeated_guids(write(tmp_path / "once.parquet", orders[:2])) == []
 
 
 def test_recent_orders_are_those_pulled_since(tmp_path: Path) -> None:
