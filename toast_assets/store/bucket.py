@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 else:
     S3Client = Any
 
+# Each thread that downloads keeps a few times as much for as long as it lives.
+_CHUNK_BYTES = 1 << 18
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _CONFLICT = frozenset({"409", "412", "PreconditionFailed", "ConditionalRequestConflict"})
 
@@ -122,7 +124,7 @@ class Bucket:
             with self._errors("s3:GetObject", key):
                 reply = self._client.get_object(Bucket=self.name, Key=key)
                 with path.open("wb") as file:
-                    for chunk in reply["Body"].iter_chunks(1 << 20):
+                    for chunk in reply["Body"].iter_chunks(_CHUNK_BYTES):
                         file.write(chunk)
                 return Version(reply["ETag"])
         except _MissingObjectError:
