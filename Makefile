@@ -35,7 +35,7 @@ test: lint
 faults: setup
 	$(BIN)/python -m pytest -q toast_assets_tests/pipeline/test_fault_matrix.py --fault-table
 
-# Side by side with the guide's way and with dlt; takes some twenty minutes and writes docs/performance.md with its chart.
+# Side by side with the guide's way and with dlt; takes less than half an hour and writes docs/performance.md with its chart.
 bench: setup
 	$(BIN)/python -m benchmarks
 

@@ -1,9 +1,9 @@
 """How fast stored raw orders become the flat tables, on one core, and that memory does not grow with the week.
 
 ``python -m benchmarks.tables`` makes weeks of invented orders of about 5 KB in a folder that stands in for the bucket,
-and measures ``build_tables`` and the checks' one reading of the raw orders, each in processes of its own on one core,
-medians of three.
-It fails if the tables are slower than 15,000 orders a second or if memory grows with the week.
+and measures ``build_tables`` and the checks' one reading of the raw orders, each in a process of its own on one core,
+three times, of which the median counts. It fails if the tables are slower than 15,000 orders a second or if memory
+grows with the week.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 from shutil import copyfile
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 
+from benchmarks.results import middle
 from toast_assets.orders.files import RawFileWriter
 from toast_assets.orders.raw import cut_orders
 from toast_assets.pipeline.inspection import inspection_of
@@ -160,7 +160,7 @@ def _run_all(folder: Path, count: int, say: Callable[[str], None]) -> dict[str, 
     results = {}
     for work in WORK:
         figures = [_run(work, folder) for _ in range(_ROUNDS)]
-        results[work] = one = Measured(count, *(float(median(values)) for values in zip(*figures, strict=True)))
+        results[work] = one = Measured(count, *map(middle, zip(*figures, strict=True)))
         times = f"{one.cpu_seconds:.2f} s of one core ({one.seconds:.2f} s by the clock)"
         say(f"  {work}: {one.orders_per_second:,.0f} orders/s, {times}, peak {one.megabytes:.0f} MB")
     return results

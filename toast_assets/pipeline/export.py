@@ -128,12 +128,7 @@ def _export(week: Week, guid: str, pull: PullRecord, store: OrderStore) -> Expor
     key = store.layout.export(week, guid)
     with tempfile.TemporaryDirectory(prefix="toast-assets-") as folder:
         raw, target = Path(folder) / "raw.parquet", Path(folder) / "export.json.gz"
-        if store.download_raw(week, guid, raw).etag is None:
-            raise apart(week, guid, store)
-        try:
-            check_raw(raw)
-        except UnreadableFileError as error:
-            raise apart(week, guid, store) from error
+        fetch_raw(week, guid, raw, store)
         if not any(_written(target, raw, metadata, may_name_restaurant=may_name) for may_name in (False, True)):
             raise apart(week, guid, store)
         store.bucket.write(
@@ -187,6 +182,21 @@ def _not_all_exported(week: Week, problems: Sequence[ExportError]) -> ExportErro
         return problems[0]
     reasons = "".join(f"\n  - {problem.message}" for problem in problems)
     return ExportError(f"Week {week.key}: {len(problems)} exports are missing.{reasons}\n", hint=problems[0].hint)
+
+
+def fetch_raw(week: Week, guid: str, path: Path, store: OrderStore) -> None:
+    """Write a restaurant's stored raw file to ``path``.
+
+    Raises:
+        ExportError: it is missing, or is no raw file.
+        StoreError: the bucket is missing or refuses access.
+    """
+    if store.download_raw(week, guid, path).etag is None:
+        raise apart(week, guid, store)
+    try:
+        check_raw(path)
+    except UnreadableFileError as error:
+        raise apart(week, guid, store) from error
 
 
 def apart(week: Week, guid: str, store: OrderStore) -> ExportError:

@@ -26,7 +26,7 @@ from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.feeds.schema import Row, encode
 from toast_assets.errors import ExportError
 from toast_assets.orders.files import read_raw
-from toast_assets.pipeline.export import apart, stored_restaurants
+from toast_assets.pipeline.export import apart, fetch_raw, stored_restaurants
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.reading import RawOrders, Rejection
@@ -111,11 +111,12 @@ def _write(
 ) -> tuple[list[FeedFile], list[Rejection], int]:
     rejections: list[Rejection] = []
     left_out = 0
+    if record.pull is None:
+        raise apart(week, guid, store)
     with tempfile.TemporaryDirectory(prefix="toast-assets-") as name:
         folder = Path(name)
         raw = folder / "raw.parquet"
-        if store.download_raw(week, guid, raw).etag is None or record.pull is None:
-            raise apart(week, guid, store)
+        fetch_raw(week, guid, raw, store)
         with ExitStack() as stack:
             lines = {feed: stack.enter_context(_Lines(folder / feed)) for feed in FEEDS}
             for batch in feed_batches(_batches(raw, guid, record), brand):

@@ -83,9 +83,10 @@ def _facts(week: Week, restaurants: Mapping[str, RestaurantRecord], store: Order
     reader = FactsReader(week.start_ms, week.end_ms)
     if not beside:
         return _read(reader, raw_files(week, here, store))
+    # The process ends first, so that after an error the thread has nothing to wait for.
     with (
-        ReaderProcess(week.start_ms, week.end_ms) as process,
         ThreadPoolExecutor(1, thread_name_prefix="reader") as thread,
+        ReaderProcess(week.start_ms, week.end_ms) as process,
     ):
         later = thread.submit(_read, process, raw_files(week, beside, store))
         return _read(reader, raw_files(week, here, store)).and_then(later.result())

@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from toast_assets.orders.files import UnreadableFileError, check_raw, read_bodies
-from toast_assets.pipeline.export import apart
+from toast_assets.orders.files import read_bodies
+from toast_assets.pipeline.export import apart, fetch_raw
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
@@ -84,10 +84,5 @@ def _next(waiting: deque[Future[RawFile]]) -> Iterator[RawFile]:
 
 
 def _fetched(file: RawFile) -> RawFile:
-    if file.store.download_raw(file.week, file.guid, file.path).etag is None:
-        raise apart(file.week, file.guid, file.store)
-    try:
-        check_raw(file.path)
-    except UnreadableFileError as error:
-        raise apart(file.week, file.guid, file.store) from error
+    fetch_raw(file.week, file.guid, file.path, file.store)
     return file

@@ -47,7 +47,10 @@ class ReaderProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Without standard input it ends by itself, at the latest after the file that it reads.
+        if error is not None:
+            # Nobody waits for the file that it may be reading.
+            self._process.kill()
+        # Without standard input it ends by itself.
         self._process.communicate()
 
     def read(self, restaurant_guid: str, path: Path) -> RestaurantFacts:

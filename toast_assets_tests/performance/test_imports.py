@@ -17,3 +17,13 @@ def test_loading_the_definitions_imports_nothing_that_a_run_does_not_need() -> N
     )
 
     assert reply.stdout.strip() == "[]"
+
+
+def test_garbage_is_collected_again_once_the_definitions_are_loaded() -> None:
+    code = "import gc, toast_assets.definitions; print(gc.isenabled(), gc.get_freeze_count() > 100_000)"
+
+    reply = subprocess.run(  # noqa: S603 - this very interpreter
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+
+    assert reply.stdout.strip() == "True True"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from decimal import Decimal
 from pathlib import Path
 
@@ -93,6 +94,20 @@ def test_a_small_week_is_not_worth_a_process(store: OrderStore, week: Week, monk
     monkeypatch.setattr(inspection, "ReaderProcess", None)
     manifest = store_week(store, week, {"here": encode(order()), "there": encode(order())})
     assert inspection_of(week, manifest, store).restaurants.keys() == {"here", "there"}
+
+
+def test_an_error_here_stops_the_other_process_as_well(
+    store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = {f"r{number}": list(invented_week(10, number)) for number in range(4)}
+    manifest = store_week(store, week, orders)
+    store.bucket.write(store.layout.raw(week, "r0"), b"no Parquet")
+    monkeypatch.setattr(inspection, "_processors", lambda: 2)
+    monkeypatch.setattr(inspection, "_WORTH_A_PROCESS", 0)
+    with pytest.raises(ExportError, match="restaurant=r0"):
+        inspection_of(week, manifest, store)
+    assert store.bucket.read(store.layout.inspection(week)) is None
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
 
 
 def test_what_is_no_raw_file_is_named(store: OrderStore, week: Week) -> None:

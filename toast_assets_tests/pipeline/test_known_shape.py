@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from toast_assets.pipeline import known_shape
@@ -64,8 +64,9 @@ def test_whatever_differs_wherever_is_found_as_by_the_walk(places: list[str]) ->
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(PLACES), max_size=12), st.lists(st.sampled_from(PLACES), max_size=12))
+@example(["missing"], ["missing"])
 def test_two_watches_find_together_what_the_walk_finds_in_all_orders(earlier: list[str], later: list[str]) -> None:
-    orders = [encode(*(changed("nothing") for _ in range(4)), *map(changed, places)) for places in (earlier, later)]
+    orders = [encode(*map(changed, places)) for places in (earlier, later)]
     watches = DriftWatch(), DriftWatch()
     for watch, its_orders in zip(watches, orders, strict=True):
         watch.add(its_orders)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,18 @@ def test_it_finds_what_is_found_here_and_ends(week: Week, files: dict[str, Path]
 def test_its_modules_are_found_where_this_process_finds_them(
     week: Week, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", "nowhere")
+    found = tmp_path / "found"
+    (tmp_path / "sitecustomize.py").write_text(f"from pathlib import Path\nPath({str(found)!r}).touch()\n")
+    monkeypatch.syspath_prepend(tmp_path)
     with ReaderProcess(week.start_ms, week.end_ms) as there:
         assert there.facts().restaurants == {}
+    assert found.exists()
+
+
+def test_it_is_not_waited_for_after_an_error(week: Week) -> None:
+    with pytest.raises(ZeroDivisionError), ReaderProcess(week.start_ms, week.end_ms) as there:
+        1 / 0  # noqa: B018 - any error
+    assert there._process.returncode == -signal.SIGKILL
 
 
 def test_that_it_was_killed_is_told(week: Week, files: dict[str, Path]) -> None:
