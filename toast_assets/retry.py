@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
@@ -97,5 +98,15 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def date_of(header: str | None) -> datetime | None:
+    """The moment (UTC) that a ``Date`` header names, or None where it names none."""
+    try:
+        moment = parsedate_to_datetime(header or "")
+        # A date without a zone is in UTC (RFC 9110).
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None

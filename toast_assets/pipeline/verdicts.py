@@ -11,6 +11,7 @@ from math import sqrt
 from statistics import median
 
 from toast_assets.pipeline.inspection import Inspection
+from toast_assets.pipeline.unreadable_orders import UnreadableOrders
 from toast_assets.store.manifest import Manifest
 from toast_assets.week import Week
 
@@ -76,6 +77,26 @@ def every_restaurant_complete(manifest: Manifest) -> Verdict:
     )
 
 
+def every_order_readable(manifest: Manifest, found: Iterable[UnreadableOrders]) -> Verdict:
+    """Every order that Toast returned could be read and placed."""
+    rows = [
+        (named(manifest, one.guid), count, reason, one.windows[reason], one.uri)
+        for one in found
+        for reason, count in one.reasons.most_common()
+    ]
+    return verdict(
+        [
+            f"{name}: {count} orders cannot be read ({reason}; window {window}); they are kept in {uri}"
+            for name, count, reason, window, uri in rows
+        ],
+        "Every order could be read.",
+        warns=True,
+        figures={"unreadable_orders": sum(count for _, count, *_ in rows)},
+        heads=("restaurant", "orders", "reason", "first window", "object"),
+        rows=rows,
+    )
+
+
 def order_guids_unique(manifest: Manifest, found: Inspection) -> Verdict:
     """Each order stands once in its restaurant's week."""
     rows = [
@@ -102,6 +123,7 @@ def modified_times_inside_week(week: Week, manifest: Manifest, found: Inspection
     return verdict(
         [f"{name}: {count} orders were modified outside, such as {some.split(',')[0]}" for name, count, some in rows],
         f"All were modified from {week.start:%Y-%m-%d %H:%M} until before {week.end:%Y-%m-%d %H:%M} UTC.",
+        warns=True,
         figures={"orders_outside": sum(count for _, count, _ in rows)},
         heads=("restaurant", "orders outside", "the first of them"),
         rows=rows,

@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -26,11 +27,11 @@ from toast_assets.errors import (
     TransientError,
 )
 from toast_assets.orders.raw import format_time
-from toast_assets.retry import RetryPolicy, Sleep
+from toast_assets.retry import RetryPolicy, Sleep, date_of
 from toast_assets.settings import ToastSettings
 from toast_assets.toast.limits import Pace, admit, concerns_everyone, exhausted_for, pace_spacing, seconds_to_wait
 from toast_assets.toast.login import Granted, ToastLogin, Token
-from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window, read_page
+from toast_assets.toast.page import PAGE_SIZE, OrdersPage, PageReader, Window
 from toast_assets.toast.restaurants import (
     PARTNERS_PATH,
     Listed,
@@ -95,6 +96,7 @@ class ToastClient:
         self.spacing_seconds = max(spacing_seconds, pace_spacing(settings.requests_per_second))
         self._everyone = Pace.of(settings.total_requests_per_second, sleep=sleep, clock=clock)
         self._paces: dict[str, Pace] = {}
+        self._server_time: datetime | None = None
         self._http = httpx.AsyncClient(
             base_url=settings.api_url,
             timeout=httpx.Timeout(settings.timeout_seconds),
@@ -111,6 +113,11 @@ class ToastClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._http.aclose()
+
+    @property
+    def server_time(self) -> datetime | None:
+        """The moment (UTC) of the newest reply by Toast's clock, or None where no reply had a date that can be read."""
+        return self._server_time
 
     @property
     def logins(self) -> int:
@@ -150,13 +157,11 @@ class ToastClient:
         }
         parameters |= {"pageToken": token} if token else {"page": page}
 
-        def read(response: httpx.Response) -> OrdersPage:
-            pulled_ms = int(self._now() * 1000)
-            return read_page(response, window, restaurant_guid=restaurant_guid, pulled_ms=pulled_ms)
+        reader = PageReader(window, restaurant_guid)
 
         return await self._get(
             ORDERS_PATH,
-            read,
+            lambda response: reader.read(response, int(self._now() * 1000)),
             restaurant_guid=restaurant_guid,
             parameters=parameters,
             paced=True,
@@ -271,6 +276,7 @@ class ToastClient:
                 f"The connection to Toast broke at {where} ({type(error).__name__}).",
                 hint="Check TOAST_API_URL and the network.",
             ) from error
+        self._server_time = date_of(response.headers.get("Date")) or self._server_time
         # httpx's response and its stream refer to each other. Once read it needs none; left so, bodies of half a
         # megabyte would lie about until the garbage collector finds them.
         response.stream = httpx.ByteStream(b"")

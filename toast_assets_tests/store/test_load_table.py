@@ -15,12 +15,14 @@ import pandas as pd
 import pytest
 
 from toast_assets.errors import SettingsError, StoreError
+from toast_assets.orders.files import RawFileWriter
 from toast_assets.pipeline.tables import build_tables
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 from toast_assets_tests.invented import check, encode, order, selection
+from toast_assets_tests.support.simulated import raw_order
 from toast_assets_tests.support.stored_weeks import store_week
 
 LOG = logging.getLogger(__name__)
@@ -111,7 +113,12 @@ def test_the_queries_of_the_page_on_tables_run_as_they_are(tables: OrderStore, t
     blocks = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     queries = [block.replace("s3://BUCKET/toast-orders/", f"{tmp_path}/") for block in blocks]
     connection = duckdb.connect()
-    sales, items, payments = (connection.execute(query).fetchall() for query in queries)
+    raw = tmp_path / "raw" / "week=2025-09-15"
+    raw.mkdir(parents=True)
+    with RawFileWriter(raw / "restaurant=here.parquet", "here") as writer:
+        writer.write([raw_order("a", 0, b'{"pricingFeatures":["x"]}')])
+    sales, items, payments, fields = (connection.execute(query).fetchall() for query in queries)
+    assert fields == [("a", '["x"]')]
     assert [(row[0], row[1], row[2]) for row in sales] == [(date(2025, 9, 19), "here", Decimal("12.3000"))]
     assert items == [("Soup of the day", Decimal("2.000000"), Decimal("12.3000"))]
     assert [row[0] for row in payments] == ["CREDIT"]
