@@ -98,10 +98,6 @@ class ExportError(ToastAssetsError):
     """An export is missing, or does not belong to the raw orders that are stored."""
 
 
-class ReaderProcessError(ToastAssetsError):
-    """A process that reads raw orders for this one ended before it had read them."""
-
-
 class AmperityError(ToastAssetsError):
     """Anything that went wrong between this package and Amperity."""
 

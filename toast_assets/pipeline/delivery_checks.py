@@ -74,7 +74,9 @@ def delivered_equals_exported(
         ledger = read_ledger(store.bucket, store.layout.ledger(week, guid)) or LEDGER_SCHEMA.empty_table()
         place = named(manifest, guid)
         if "stream" in settings.methods:
-            stored = inspected().restaurants[guid].versions
+            facts = inspected().restaurants.get(guid)
+            # Nothing arrived as it is stored where nobody can read what is stored.
+            stored = facts.versions if facts is not None else ""
             counts.append(_orders(place, pull, ledger, settings.stream_id or "", stored))
         if "stream" in settings.methods and (settings.order_items_stream_id or settings.customers_stream_id):
             counts += _feed_rows(place, ledger)

@@ -10,7 +10,7 @@ import logging
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -50,12 +50,14 @@ class FeedFile:
 
 @dataclass(frozen=True)
 class FeedsReport:
-    """All files of a week, the orders that could not be represented, and how many are no guest's orders."""
+    """All files of a week, the orders that could not be represented, how many are no guest's orders, and how often
+    which optional field is null because it had an unexpected type."""
 
     week: Week
     files: Sequence[FeedFile]
     rejections: Sequence[Rejection]
     left_out: int
+    nulled: Mapping[str, int]
     seconds: float
 
     @property
@@ -75,14 +77,15 @@ def write_feeds(week: Week, store: OrderStore, brand: str, privacy: FeedPrivacy,
     files: list[FeedFile] = []
     rejections: list[Rejection] = []
     left_out = 0
+    nulled: Counter[str] = Counter()
     for guid, record in stored_restaurants(week, store).items():
-        written, rejected, no_guests = _write(week, guid, record, store, brand, privacy)
+        written, rejected, no_guests = _write(week, guid, record, store, brand, privacy, nulled)
         files += written
         rejections += rejected
         left_out += no_guests
         rows = ", ".join(f"{file.rows} {file.feed}" for file in written)
         log.info("Restaurant %s: %s; %d orders rejected.", record.name or guid, rows, len(rejected))
-    return FeedsReport(week, files, rejections, left_out, time.monotonic() - began)
+    return FeedsReport(week, files, rejections, left_out, nulled, time.monotonic() - began)
 
 
 def feeds_version(week: Week, store: OrderStore) -> str:
@@ -107,7 +110,13 @@ def feeds_version(week: Week, store: OrderStore) -> str:
 
 
 def _write(
-    week: Week, guid: str, record: RestaurantRecord, store: OrderStore, brand: str, privacy: FeedPrivacy
+    week: Week,
+    guid: str,
+    record: RestaurantRecord,
+    store: OrderStore,
+    brand: str,
+    privacy: FeedPrivacy,
+    nulled: Counter[str],
 ) -> tuple[list[FeedFile], list[Rejection], int]:
     rejections: list[Rejection] = []
     left_out = 0
@@ -124,6 +133,7 @@ def _write(
                     lines[feed].write(map(privacy.apply, rows))
                 rejections += batch.rejections
                 left_out += batch.left_out
+                nulled.update(batch.nulled)
         files = [_store(week, guid, record.pull.orders_sha256, feed, lines[feed], store) for feed in FEEDS]
     return files, rejections, left_out
 

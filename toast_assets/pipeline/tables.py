@@ -77,7 +77,8 @@ class Changes:
 @dataclass(frozen=True)
 class TablesReport:
     """The tables of a week. ``opened`` counts orders by the hour at which they were opened, on the restaurant's clock;
-    ``rejections`` are the first of ``rejected`` orders that could not be converted."""
+    ``rejections`` are the first of ``rejected`` orders that could not be converted; ``nulled`` counts optional fields
+    that are null because they had an unexpected type, by their path in Toast's order."""
 
     week: Week
     files: Mapping[str, TableFile]
@@ -86,6 +87,7 @@ class TablesReport:
     opened: Mapping[Hour, int]
     rejected: int
     rejections: tuple[Rejection, ...]
+    nulled: Mapping[str, int]
     seconds: float
 
     @property
@@ -120,6 +122,7 @@ def build_tables(week: Week, store: OrderStore, log: logging.Logger) -> TablesRe
         dict(build.opened),
         build.rejected,
         tuple(build.rejections),
+        build.nulled,
         time.monotonic() - began,
     )
 
@@ -134,6 +137,7 @@ class _Build:
     opened: Counter[Hour] = field(default_factory=Counter)
     rejected: int = 0
     rejections: list[Rejection] = field(default_factory=list)
+    nulled: Counter[str] = field(default_factory=Counter)
 
     def run(self, files: Iterator[RawFile]) -> None:
         with ExitStack() as stack:
@@ -149,6 +153,7 @@ class _Build:
             for name, batch in flat.tables.items():
                 self.writers[name].write(batch)
             self._reject(flat)
+            self.nulled.update(flat.nulled)
             rows = flat.tables["orders"]
             self.opened.update(_opened_hours(rows))
             orders += rows.num_rows
