@@ -15,7 +15,6 @@ from toast_assets_tests.invented import (
     encode,
     modifier,
     order,
-    payment,
     selection,
 )
 
