@@ -66,6 +66,15 @@ def test_an_unknown_column_is_a_clear_error(tables: OrderStore) -> None:
         tables.load_table("orders", "2025-09-15", columns=["nett"])
 
 
+def test_a_damaged_table_is_named_with_the_way_out(tables: OrderStore, week: Week) -> None:
+    key = tables.layout.table("orders", week.key)
+    stored, _ = tables.bucket.read(key) or (b"", None)
+    for damaged in (b"", stored[: len(stored) // 2], stored[:200] + b"\xff" * 80 + stored[280:]):
+        tables.bucket.write(key, damaged)
+        with pytest.raises(StoreError, match=r"orders\.parquet cannot be read .* materialize orders again"):
+            tables.load_table("orders", week.key)
+
+
 def test_notebooks_find_the_store_by_the_environment(
     tables: OrderStore, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
