@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from toast_assets.amperity.redaction import CARD_FIELDS
-from toast_assets.orders.raw import RawOrder
+from toast_assets.orders.raw import RawOrder, version_of
 from toast_assets.privacy.forgotten import Forgotten
 from toast_assets.privacy.identity import traits
 
@@ -90,7 +90,9 @@ class Scrubber:
     def raw(self, order: RawOrder) -> RawOrder:
         """The order without forgotten guests; the very same where there is none in it."""
         body = self.order(order.body)
-        return order if body is order.body else msgspec.structs.replace(order, body=body)
+        if body is order.body:
+            return order
+        return msgspec.structs.replace(order, body=body, version=version_of(body))
 
     def order(self, body: bytes) -> bytes:
         """The order's JSON without forgotten guests; the very same object where there is none in it."""

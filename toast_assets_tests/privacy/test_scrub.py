@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from toast_assets.orders.raw import version_of
 from toast_assets.privacy.forgotten import Forgotten
 from toast_assets.privacy.identity import given_traits
 from toast_assets.privacy.scrub import Scrubber
 from toast_assets_tests import invented
 from toast_assets_tests.support.guests import EMAIL, guest
+from toast_assets_tests.support.simulated import raw_order
 
 NOW = datetime(2025, 10, 1, tzinfo=UTC)
 
@@ -36,6 +38,14 @@ def test_digits_strangers_and_employees_stay() -> None:
     assert {name: after[name] for name in after if name != "checks"} == {
         name: before[name] for name in before if name != "checks"
     }
+
+
+def test_a_scrubbed_raw_order_has_the_version_of_its_new_bytes() -> None:
+    (body,) = invented.encode(invented.order(invented.check(guest=guest())))
+    order = raw_order("a", 0, body)
+    scrubbed = scrubber(EMAIL).raw(order)
+    assert scrubbed.version == version_of(scrubbed.body) != order.version
+    assert scrubber("other@example.com").raw(order) is order
 
 
 def test_scrubbing_twice_changes_nothing_more() -> None:
