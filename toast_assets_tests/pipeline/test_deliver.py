@@ -243,7 +243,7 @@ class TestFaultsThatStay:
         with socket.create_server(("127.0.0.1", 0)) as closed:
             port = closed.getsockname()[1]
         report = await deliver(sandbox, week, AMPERITY_API_URL=f"http://127.0.0.1:{port}")
-        with pytest.raises(AmperityError, match="5 of 5 stream records had no answer .* nobody listens there"):
+        with pytest.raises(AmperityError, match=r"5 of 5 stream records had no answer .* nobody listens there"):
             check_delivery(report, 0.01)
 
     async def test_an_answer_that_is_no_utf_8_or_nested_too_deep_is_a_reject_like_any(
