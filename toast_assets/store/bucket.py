@@ -5,7 +5,8 @@ An S3 object appears only when it is complete, so a reader sees the old object o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import filecmp
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from toast_assets.errors import StoreConflictError, StoreError
+from toast_assets.scratch import scratch_folder
 from toast_assets.store.exposure import exposure
 from toast_assets.tls import plain_http_problem
 
@@ -26,6 +28,8 @@ else:
 _CHUNK_BYTES = 1 << 18
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _CONFLICT = frozenset({"409", "412", "PreconditionFailed", "ConditionalRequestConflict"})
+# Two runs that write one object at once are rare; losing the race this often means that something else is wrong.
+_MOST_ATTEMPTS = 6
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,29 @@ ABSENT = Version(None)
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object's size in bytes and its user metadata, names in lower case."""
+    """An object's size in bytes, its user metadata, names in lower case, and which version it is."""
 
     size: int
     metadata: Mapping[str, str] = field(default_factory=dict)
+    version: Version = ABSENT
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as it was read: its content in the local file ``path``, its user metadata (names in lower case), and
+    which version it is."""
+
+    path: Path
+    metadata: Mapping[str, str]
+    version: Version
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What is to be stored: bytes, or a file's content; ``properties`` as boto3's put_object takes them."""
+
+    content: bytes | Path
+    properties: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,13 +143,18 @@ class Bucket:
 
     def download(self, key: str, path: Path) -> Version | None:
         """Write the object into the file at ``path``; its version, or None where there is no such object."""
+        stored = self.fetch(key, path)
+        return stored.version if stored else None
+
+    def fetch(self, key: str, path: Path) -> StoredObject | None:
+        """Write the object's content into the file at ``path``; None, and no file, where there is no such object."""
         try:
             with self._errors("s3:GetObject", key):
                 reply = self._client.get_object(Bucket=self.name, Key=key)
                 with path.open("wb") as file:
                     for chunk in reply["Body"].iter_chunks(_CHUNK_BYTES):
                         file.write(chunk)
-                return Version(reply["ETag"])
+                return StoredObject(path, _lower(reply.get("Metadata", {})), Version(reply["ETag"]))
         except _MissingObjectError:
             return None
 
@@ -137,7 +165,37 @@ class Bucket:
                 reply = self._client.head_object(Bucket=self.name, Key=key)
         except _MissingObjectError:
             return None
-        return ObjectInfo(reply["ContentLength"], {name.lower(): value for name, value in reply["Metadata"].items()})
+        return ObjectInfo(reply["ContentLength"], _lower(reply["Metadata"]), Version(reply["ETag"]))
+
+    def update(self, key: str, change: Callable[[StoredObject | None, Path], Replacement | None]) -> Version:
+        """Read an object, let ``change`` say what is to be stored instead, and store that only if the object is still
+        what was read; else all of it again. The one way to write what several runs may write.
+
+        ``change`` gets None where there is no object, and a path at which it may write the new content; it may be
+        called several times, and returns None to leave the object as it is. The version that is stored in the end is
+        returned, ``ABSENT`` where there is none.
+
+        Raises:
+            StoreConflictError: other runs kept writing the object.
+            StoreError: the bucket is missing or forbidden.
+        """
+        written: Replacement | None = None
+        with scratch_folder() as folder:
+            for attempt in range(1, _MOST_ATTEMPTS + 1):
+                stored = self.fetch(key, folder / "stored")
+                if stored is not None and written is not None and _holds(stored, written):
+                    # The last attempt was stored, and only its answer was lost.
+                    return stored.version
+                version = stored.version if stored else ABSENT
+                written = change(stored, folder / f"written-{attempt}")
+                if written is None:
+                    return version
+                try:
+                    return self.write(key, written.content, replaces=version, **written.properties)
+                except StoreConflictError:
+                    if attempt == _MOST_ATTEMPTS:
+                        raise
+        raise AssertionError("the last attempt returns or raises")  # pragma: no cover
 
     def write(self, key: str, body: bytes | Path, *, replaces: Version | None = None, **properties: Any) -> Version:
         """Store ``body`` (bytes, or a file's content) under ``key``; ``properties`` as boto3's put_object takes them.
@@ -153,16 +211,22 @@ class Bucket:
             return self._put(key, body, properties)
         if replaces.etag is None:
             return self._put(key, body, properties | {"IfNoneMatch": "*"})
-        bare = replaces.etag.strip('"')
         try:
-            return self._put(key, body, properties | {"IfMatch": bare if self._bare_etags else replaces.etag})
+            return self._put(key, body, properties | {"IfMatch": self._condition(replaces)})
+        except _MissingObjectError:
+            # Somebody removed it: AWS answers 404, not 412, to a condition on an object that is not there.
+            raise StoreConflictError(f"{self.uri(key)} was removed by somebody else in the meantime.") from None
         except StoreConflictError:
-            if self._bare_etags or bare == replaces.etag or self._version(key) != replaces:
+            if self._bare_etags or self._version(key) != replaces:
                 raise
         # The object is what it was, so it was not the object that did not match: Ceph's gateway and services built on
         # it compare the quotes, too. Still a condition, so a writer who comes in between is seen.
         self._bare_etags = True
-        return self._put(key, body, properties | {"IfMatch": bare})
+        return self._put(key, body, properties | {"IfMatch": self._condition(replaces)})
+
+    def _condition(self, version: Version) -> str:
+        etag = version.etag or ""
+        return etag.strip('"') if self._bare_etags else etag
 
     def _put(self, key: str, body: bytes | Path, properties: Mapping[str, Any]) -> Version:
         with self._errors("s3:PutObject", key):
@@ -180,10 +244,29 @@ class Bucket:
         except _MissingObjectError:
             return ABSENT
 
-    def delete(self, key: str) -> None:
-        """Remove the object; it is no error where there is none."""
-        with self._errors("s3:DeleteObject", key):
-            self._client.delete_object(Bucket=self.name, Key=key)
+    def delete(self, key: str, version: Version | None = None) -> bool:
+        """Remove the object; it is no error where there is none. With a ``version`` only if it is still that one.
+
+        Whether there is no such object now. An S3 without conditional removal (Amazon S3: ``If-Match`` on DeleteObject)
+        compares nothing, so the version is compared right before: a writer in that moment is not seen there.
+
+        Raises:
+            StoreError: the bucket is missing or forbidden.
+        """
+        condition: dict[str, Any] = {}
+        if version is not None:
+            now = self._version(key)
+            if now != version:
+                return now == ABSENT
+            condition = {"IfMatch": self._condition(version)}
+        try:
+            with self._errors("s3:DeleteObject", key):
+                self._client.delete_object(Bucket=self.name, Key=key, **condition)
+        except _MissingObjectError:
+            return True
+        except StoreConflictError:
+            return False
+        return True
 
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that begin with ``prefix``, in S3's order."""
@@ -226,6 +309,17 @@ class Bucket:
                 hint=f"Check the credentials and that their policy allows {permission} (README, Production set-up).",
             )
         return StoreError(f"S3 answered {code} for {where}.", hint="Check AWS_ENDPOINT_URL_S3 and the bucket.")
+
+
+def _lower(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in metadata.items()}
+
+
+def _holds(stored: StoredObject, written: Replacement) -> bool:
+    """Whether the object is what was to be written."""
+    if isinstance(written.content, bytes):
+        return stored.path.stat().st_size == len(written.content) and stored.path.read_bytes() == written.content
+    return filecmp.cmp(stored.path, written.content, shallow=False)
 
 
 class _MissingObjectError(StoreError):

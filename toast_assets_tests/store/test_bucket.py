@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import boto3
@@ -10,7 +11,7 @@ from botocore.config import Config
 
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.sandbox import Sandbox
-from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Version
+from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Replacement, StoredObject, Version
 from toast_assets_tests.support.clients import s3_client
 from toast_assets_tests.support.s3_faults import after, before, refuse, refuse_quoted_etags
 
@@ -217,3 +218,75 @@ def test_another_error_is_told_with_its_code(sandbox: Sandbox) -> None:
 def test_versions_are_told_apart_by_etag() -> None:
     assert Version("a") != Version("b")
     assert Version(None) == ABSENT
+
+
+def _appended(text: bytes) -> Callable[[StoredObject | None, Path], Replacement]:
+    return lambda stored, _target: Replacement((stored.path.read_bytes() if stored else b"") + text)
+
+
+def test_an_update_makes_the_object_and_changes_it_afterwards(bucket: Bucket) -> None:
+    first = bucket.update("key", _appended(b"1"))
+    second = bucket.update("key", _appended(b"2"))
+    assert bucket.read("key") == (b"12", second)
+    assert bucket.update("key", lambda _stored, _target: None) == second != first
+    assert bucket.update("nothing", lambda _stored, _target: None) == ABSENT
+
+
+def test_an_update_begins_again_where_another_run_wrote_in_between(bucket: Bucket, sandbox: Sandbox) -> None:
+    client = s3_client(sandbox)
+    before(client, "PutObject", lambda number: bucket.write("key", b"theirs ") if number == 1 else None)
+    Bucket(client, sandbox.bucket).update("key", _appended(b"ours"))
+    found = bucket.read("key")
+    assert found is not None
+    assert found[0] == b"theirs ours"
+
+
+def test_an_update_of_an_object_that_is_removed_in_between_makes_it_again(bucket: Bucket, sandbox: Sandbox) -> None:
+    bucket.write("key", b"old ")
+    client = s3_client(sandbox)
+    before(client, "PutObject", lambda number: bucket.delete("key") if number == 1 else None)
+    Bucket(client, sandbox.bucket).update("key", _appended(b"new"))
+    found = bucket.read("key")
+    assert found is not None
+    assert found[0] == b"new"
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_an_update_whose_answer_was_lost_is_known_again_by_its_content(sandbox: Sandbox, *, as_file: bool) -> None:
+    client = s3_client(sandbox)
+    seen: list[bytes | None] = []
+
+    def change(stored: StoredObject | None, target: Path) -> Replacement:
+        seen.append(stored.path.read_bytes() if stored else None)
+        target.write_bytes(b"ours")
+        return Replacement(target if as_file else b"ours")
+
+    # What the SDK does after a connection that broke: the same request once more, which now meets its own object.
+    bucket = Bucket(client, sandbox.bucket)
+    before(client, "PutObject", lambda number: bucket.write("key", b"ours") if number == 1 else None)
+    assert bucket.update("key", change).etag
+    assert seen == [None]
+
+
+def test_an_update_gives_up_where_others_keep_writing(bucket: Bucket, sandbox: Sandbox) -> None:
+    client = s3_client(sandbox)
+    before(client, "PutObject", lambda number: bucket.write("key", f"theirs {number}".encode()))
+    with pytest.raises(StoreConflictError):
+        Bucket(client, sandbox.bucket).update("key", _appended(b"ours"))
+
+
+def test_only_the_version_that_was_judged_is_removed(bucket: Bucket, sandbox: Sandbox) -> None:
+    first = bucket.write("key", b"1")
+    second = bucket.write("key", b"2")
+    assert not bucket.delete("key", first)
+    assert bucket.read("key") == (b"2", second)
+    assert bucket.delete("key", second)
+    assert bucket.delete("key", second)
+    assert bucket.read("key") is None
+    third = bucket.write("key", b"3")
+    client = s3_client(sandbox)
+    before(client, "DeleteObject", lambda _number: bucket.write("key", b"4"))
+    assert not Bucket(client, sandbox.bucket).delete("key", third)
+    found = bucket.read("key")
+    assert found is not None
+    assert found[0] == b"4"
