@@ -43,6 +43,8 @@ class DeliveryReport:
     dry_run: bool
     seconds: float
     reject_reasons: dict[str, int] = field(default_factory=dict)
+    last_failure: str = ""
+    """Why the last record that stayed pending had no answer."""
 
     @property
     def accepted(self) -> int:
@@ -72,6 +74,7 @@ class WeekDelivery:
     _methods: dict[str, MethodCounts] = field(init=False, default_factory=dict)
     _reasons: Counter[str] = field(init=False, default_factory=Counter)
     _failures_in_a_row: int = field(init=False, default=0)
+    _last_failure: str = field(init=False, default="")
     _unanswered_keys: set[RejectKey] = field(init=False, default_factory=set)
 
     @property
@@ -103,7 +106,15 @@ class WeekDelivery:
                 if not self.dry_run:
                     await asyncio.to_thread(rejects.save)
         seconds = time.monotonic() - began
-        return DeliveryReport(self.week, self._methods, self.amperity.stats, self.dry_run, seconds, dict(self._reasons))
+        return DeliveryReport(
+            self.week,
+            self._methods,
+            self.amperity.stats,
+            self.dry_run,
+            seconds,
+            dict(self._reasons),
+            self._last_failure,
+        )
 
     async def _deliver_all(
         self, restaurants: Mapping[str, RestaurantRecord], due: list[Source], receipts: Receipts, rejects: Rejects
@@ -211,7 +222,7 @@ class WeekDelivery:
             if key.method == NOTIFY:
                 return await self.amperity.send_notice(key.request_id, body)
             return await self.amperity.send_record(key.destination, key.request_id, body)
-        except AmperityError:
+        except Exception:
             # Records on their way are still answered, and their receipts kept, before the group cancels all others.
             await self.amperity.settle()
             raise
@@ -219,6 +230,7 @@ class WeekDelivery:
     async def _unanswered(self, receipt: Receipt) -> None:
         """Stop where Amperity is down: all other records would only wait as long in vain."""
         self._failures_in_a_row += 1
+        self._last_failure = receipt.reason or ""
         if self._failures_in_a_row < _MOST_FAILURES_IN_A_ROW:
             return
         await self.amperity.settle()
@@ -260,7 +272,8 @@ def check_delivery(report: DeliveryReport, max_reject_share: float) -> None:
     for method, counts in report.methods.items():
         if counts.pending:
             raise AmperityError(
-                f"{counts.pending} of {counts.records} {method} records had no answer from Amperity and stay pending.",
+                f"{counts.pending} of {counts.records} {method} records had no answer from Amperity and stay pending,"
+                f" last: {report.last_failure}",
                 hint="Materialize amperity_delivery for this week again; only these are sent.",
             )
         if counts.rejected > max_reject_share * counts.records:
