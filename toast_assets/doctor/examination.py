@@ -14,6 +14,7 @@ from toast_assets.doctor.instance import check_instance
 from toast_assets.doctor.s3 import check_s3
 from toast_assets.doctor.setup import read_setup
 from toast_assets.doctor.toast import check_toast
+from toast_assets.store.client import s3_client
 from toast_assets.tls import is_loopback
 
 
@@ -24,13 +25,13 @@ def examine(
     client: Callable[[], Any] | None = None,
     now: Callable[[], float] = time.time,
 ) -> list[Finding]:
-    """Every line. ``client`` makes the S3 client, by default as the AWS SDK finds its configuration; ``now`` gives
+    """Every line. ``client`` makes the S3 client, by default as runs do; ``now`` gives
     Unix seconds. An area whose settings are wrong is not asked."""
     setup, findings = read_setup(environment)
     if setup.toast is not None:
         findings += asyncio.run(check_toast(setup.toast, now))
     if setup.store is not None:
-        findings += check_s3((client or _client)(), setup.store, now)
+        findings += check_s3((client or s3_client)(), setup.store, now)
     if setup.amperity is not None:
         findings += asyncio.run(check_amperity(setup.amperity, canary=canary, now=now))
     return findings + check_instance(environment.get("DAGSTER_HOME"), practice=_practice(environment))
@@ -39,9 +40,3 @@ def examine(
 def _practice(environment: Mapping[str, str]) -> bool:
     """Whether Toast is a stand-in on this machine: then nothing is lost with the history."""
     return is_loopback(urlsplit(environment.get("TOAST_API_URL", "")).hostname or "")
-
-
-def _client() -> Any:
-    import boto3  # takes a while
-
-    return boto3.client("s3")
