@@ -1,6 +1,7 @@
 """Before anything is asked of a service: are the settings of all selected assets there, does a week begin
 where the stored ones do, and has it closed?"""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from toast_assets.errors import SettingsError, ToastAssetsError, WeekError
 from toast_assets.machine import machine_problem
 from toast_assets.pipeline.boundaries import check_boundaries
 from toast_assets.scratch import remove_leftovers
+from toast_assets.settings import NetworkSettings, RetentionSettings, misspelt_variables, problems_of
 from toast_assets.store.conditions import refuse_unconditional
 from toast_assets.week import Week
 
@@ -54,8 +56,9 @@ def check_settings(
         StoreError: the bucket is missing, refuses access, or ignores the conditions that writes depend on.
     """
     selected = _selected(context)
+    _warn(context, selected)
     problems = calendar_problems()
-    checks: list[Callable[[], object]] = [order_store.settings]
+    checks: list[Callable[[], object]] = [lambda: NetworkSettings.parse(os.environ), order_store.settings]
     if toast is not None and RAW in selected:
         checks.insert(0, toast.settings)
     if amperity is not None and FEEDS in selected:
@@ -107,6 +110,14 @@ def _newest_week_bytes(order_store: OrderStoreResource | None) -> int | None:
     except (ToastAssetsError, IndexError):
         return None
     return sum(pull.bytes for pull in manifest.stored.values()) if manifest else None
+
+
+def _warn(context: dg.AssetExecutionContext, selected: set[dg.AssetKey]) -> None:
+    """Once a run: what is wrong with variables that it works without."""
+    order = context.job_def.asset_layer.asset_graph.toposorted_asset_keys
+    if next(key for key in order if key in selected) in context.selected_asset_keys:
+        for line in (*misspelt_variables(os.environ), *problems_of(os.environ, RetentionSettings)):
+            context.log.warning("%s.", line)
 
 
 def _selected(context: dg.AssetExecutionContext) -> set[dg.AssetKey]:
