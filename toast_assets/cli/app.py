@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from toast_assets.errors import ToastAssetsError
+from toast_assets.machine import machine_problem
 
 # What the extra ``sandbox`` installs on top of the pipeline.
 _SANDBOX_MODULES = ("moto", "flask", "flask_cors", "starlette", "uvicorn")
 
 
 class _Group(click.Group):
-    """Ends a command with one clear sentence where this package's errors end it."""
+    """Ends a command with one clear sentence where this package's errors, or the machine, end it."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
@@ -26,6 +27,11 @@ class _Group(click.Group):
                 raise
             hint = "Install it with: pip install 'toast-assets[sandbox]'"
             raise click.ClickException(f"The sandbox needs {error.name}, which is not installed. {hint}") from error
+        except (OSError, MemoryError, RuntimeError, BaseExceptionGroup) as error:
+            problem = machine_problem(error)
+            if problem is None:
+                raise
+            raise click.ClickException(str(problem)) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

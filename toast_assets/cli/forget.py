@@ -24,7 +24,7 @@ def forget(guests: Iterable[str], file: Path | None, *, dry_run: bool, yes: bool
     """
     console = Console(highlight=False)
     given = given_traits(_lines(guests, file))
-    store = command_store()
+    store = command_store(writes=not dry_run)
     run = ForgetGuest(store, given, dry_run=True, hashed=_hashed())
     if dry_run or (sys.stdin.isatty() and not yes):
         found = run.run()

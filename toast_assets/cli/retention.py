@@ -22,7 +22,9 @@ def retention(*, dry_run: bool) -> None:
     if settings == RetentionSettings.parse({}):
         click.echo("No RETENTION_RAW_DAYS, RETENTION_EXPORT_DAYS or RETENTION_LEDGER_DAYS is set: everything is kept.")
         return
-    result = Retention(command_store(), settings, parsed(AmperitySettings), datetime.now(UTC), dry_run).run()
+    result = Retention(
+        command_store(writes=not dry_run), settings, parsed(AmperitySettings), datetime.now(UTC), dry_run
+    ).run()
     for key in result.removed:
         click.echo(f"{'would go' if dry_run else 'removed'}  {key}")
     for week, reason in result.kept.items():
