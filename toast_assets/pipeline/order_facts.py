@@ -14,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 
-from toast_assets.amperity.records import record_version
 from toast_assets.orders.files import OrderRows, read_rows, repeated_guids
 from toast_assets.orders.raw import readable
 from toast_assets.pipeline.known_shape import DriftWatch
@@ -86,7 +85,7 @@ class FactsReader:
 
 
 def versions_digest(versions: Mapping[str, str]) -> str:
-    """Stands for order GUIDs in their versions (``order_version``), whatever their order."""
+    """Stands for order GUIDs in Toast's versions of them (``version_of``), whatever their order."""
     digest = _VersionsDigest()
     for guid, version in versions.items():
         digest.add(guid, version)
@@ -126,8 +125,8 @@ class _Reading:
     def add(self, rows: OrderRows) -> None:
         self.orders += len(rows.guids)
         self._place(rows)
-        for guid, modified_ms, body in zip(rows.guids, rows.modified_ms, rows.bodies, strict=True):
-            self._versions.add(guid, record_version(modified_ms, body))
+        for guid, version in zip(rows.guids, rows.versions, strict=True):
+            self._versions.add(guid, version)
         self._read(rows.bodies)
 
     def _place(self, rows: OrderRows) -> None:
