@@ -33,6 +33,8 @@ LEDGER_SCHEMA = pa.schema(
         pa.field("method", pa.string(), nullable=False),
         pa.field("destination", pa.string(), nullable=False),
         pa.field("version", pa.string(), nullable=False),
+        pa.field("order_version", pa.string()),
+        pa.field("modified_at", pa.timestamp("ms", tz="UTC")),
         pa.field("state", pa.string(), nullable=False),
         pa.field("request_id", pa.string(), nullable=False),
         pa.field("attempts", pa.int32(), nullable=False),
@@ -61,6 +63,8 @@ class LedgerEntry:
 
 def to_table(entries: Sequence[LedgerEntry]) -> pa.Table:
     """Entries as rows of the ledger."""
+    moment = LEDGER_SCHEMA.field("updated_at").type
+    modified = pa.array([entry.key.modified_ms for entry in entries], pa.int64())
     updated = pa.array([entry.updated_ms for entry in entries], pa.int64())
     columns: dict[str, object] = {
         "restaurant_guid": [entry.key.restaurant_guid for entry in entries],
@@ -69,12 +73,14 @@ def to_table(entries: Sequence[LedgerEntry]) -> pa.Table:
         "method": [entry.key.method for entry in entries],
         "destination": [entry.key.destination for entry in entries],
         "version": [entry.key.version for entry in entries],
+        "order_version": [entry.key.order_version for entry in entries],
+        "modified_at": modified.cast(moment),
         "state": [entry.state for entry in entries],
         "request_id": [entry.key.request_id for entry in entries],
         "attempts": [entry.attempts for entry in entries],
         "status": [entry.status for entry in entries],
         "reason": [entry.reason for entry in entries],
-        "updated_at": updated.cast(LEDGER_SCHEMA.field("updated_at").type),
+        "updated_at": updated.cast(moment),
     }
     return pa.table(columns, schema=LEDGER_SCHEMA)
 
