@@ -83,7 +83,7 @@ def failures() -> Iterator[None]:
 def _warn(context: dg.AssetExecutionContext, selected: set[dg.AssetKey]) -> None:
     """Once a run: what is wrong with variables that it works without."""
     order = context.job_def.asset_layer.asset_graph.toposorted_asset_keys
-    if context.asset_key == next(key for key in order if key in selected):
+    if next(key for key in order if key in selected) in context.selected_asset_keys:
         for line in (*misspelt_variables(os.environ), *problems_of(os.environ, RetentionSettings)):
             context.log.warning("%s.", line)
 
