@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from toast_assets import setting_values as forms
-from toast_assets.amperity.redaction import Redaction, Rule
+from toast_assets.amperity.redaction import Redaction, Rule, contradiction, name_problem
 from toast_assets.errors import SettingsError
 from toast_assets.week import DAY_NAMES, KEY_FORMAT, WeekCalendar
 
@@ -53,14 +53,19 @@ _NEEDED = frozenset(
 def _rules(value: object) -> object:
     if not isinstance(value, str):
         return value
-    rules: dict[str, str] = {}
-    for part in filter(None, (piece.strip() for piece in value.split(","))):
-        name, rule = (half.strip() for half in f"{part}=".split("=")[:2])
+    rules: dict[str, Rule] = {}
+    for part in (piece.strip() for piece in value.split(",")):
+        name, _, rule = part.partition("=")
+        if name.rpartition(".")[2].strip() in _NEEDED:
+            raise ValueError(f"holds {name.strip()!r}, by which Amperity tells records and their versions apart")
         if not name or rule not in ("drop", "hash"):
-            raise ValueError(f"holds {name!r} without =drop or =hash; write email=hash,phone=drop")
-        if name in _NEEDED:
-            raise ValueError(f"holds {name!r}, by which Amperity tells records and their versions apart")
-        rules[name] = rule
+            raise ValueError(f"holds {name!r} without =drop or =hash; write email=hash,phone=drop, without blanks")
+        if problem := name_problem(name):
+            raise ValueError(problem)
+        if rules.setdefault(name, rule) != rule:
+            raise ValueError(f"holds {name}=drop and {name}=hash, which contradict each other")
+    if problem := contradiction(rules):
+        raise ValueError(problem)
     return rules
 
 

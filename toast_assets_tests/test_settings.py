@@ -107,6 +107,26 @@ def test_a_redaction_without_a_rule_is_refused() -> None:
     assert "AMPERITY_REDACT" in problems(AmperitySettings, **{**AMPERITY, "AMPERITY_REDACT": "email"})
 
 
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        ("email=drop,Phone=drop", "AMPERITY_REDACT holds 'Phone', which is no field of Toast's order"),
+        ("email =drop", "did you mean email?"),
+        ("email=drop,", "AMPERITY_REDACT holds ''"),
+        (".=drop", "AMPERITY_REDACT holds '.'"),
+        ("email=hash=drop", "AMPERITY_REDACT holds 'email' without =drop or =hash"),
+        ("email=drop,email=hash", "AMPERITY_REDACT holds email=drop and email=hash, which contradict each other"),
+        ("email=drop,checks.customer.email=hash", "which contradict each other"),
+        ("checks.customer.guid=drop", "by which Amperity tells records and their versions apart"),
+    ],
+)
+def test_a_privacy_rule_that_would_not_do_what_it_says_is_refused(rules: str, problem: str) -> None:
+    values = {**AMPERITY, "AMPERITY_REDACT": rules, "AMPERITY_REDACT_SALT": "salt"}
+    assert problem in problems(AmperitySettings, **values)
+    feeds = {name: value for name, value in values.items() if name in ("AMPERITY_REDACT", "AMPERITY_REDACT_SALT")}
+    assert problem in problems(FeedSettings, **feeds, AMPERITY_BRAND="brand")
+
+
 def test_the_first_week_has_to_begin_on_a_first_day() -> None:
     assert "2025-01-07 is a Tuesday" in problems(CalendarSettings, TOAST_START_DATE="2025-01-07")
 
