@@ -38,6 +38,12 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
+def in_use() -> str:
+    """What ``tls_context`` goes by, for messages."""
+    variable = _first_set((FILE, FOLDER, *_OF_OTHERS))
+    return "the built-in list of authorities" if variable is None else f"{variable} ({os.environ[variable].strip()})"
+
+
 def s3_ca_file() -> str | None:
     """The file for boto3's ``verify``; None where no variable names one, and boto3 goes by its own configuration.
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import httpx
 
@@ -29,7 +30,6 @@ class FoundProxy:
     variable: str
     host: str
     url: str = field(repr=False)
-    auth: tuple[str, str] | None = field(default=None, repr=False)
 
 
 def find_proxy(url: str) -> FoundProxy | None:
@@ -51,8 +51,13 @@ def as_httpx(proxy: FoundProxy | None) -> httpx.Proxy | None:
     if proxy is None:
         return None
     parts = urlsplit(proxy.url)
-    bare = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return httpx.Proxy(bare, auth=proxy.auth)
+    credentials, _, place = parts.netloc.rpartition("@")
+    if not credentials:
+        return httpx.Proxy(proxy.url)
+    user, _, password = credentials.partition(":")
+    # As a header, because httpx and aiohttp encode credentials that are handed over as such differently.
+    basic = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+    return httpx.Proxy(f"{parts.scheme}://{place}", headers={"Proxy-Authorization": f"Basic {basic}"})
 
 
 def _variable(name: str) -> tuple[str, str]:
@@ -101,10 +106,12 @@ def _parsed(variable: str, address: str) -> FoundProxy:
         code = f"%{ord(odd[0]):02X}"
         raise _malformed(variable, f"holds a {odd[0]!r} in its user name or password; write it as {code}")
     host, port = _place(variable, place.rstrip("/"))
-    user, _, password = credentials.partition(":")
-    auth = (unquote(user), unquote(password)) if credentials else None
     netloc = f"{host}:{port or _DEFAULT_PORTS[scheme]}"
-    return FoundProxy(variable, host, f"{scheme}://{credentials + '@' if credentials else ''}{netloc}", auth)
+    if credentials:
+        # What was written without its codes (p@ss) gets them here, so that all libraries read the same.
+        halves = credentials.partition(":")
+        netloc = f"{quote(unquote(halves[0]), safe='')}:{quote(unquote(halves[2]), safe='')}@{netloc}"
+    return FoundProxy(variable, host, f"{scheme}://{netloc}")
 
 
 def _place(variable: str, place: str) -> tuple[str, int | None]:

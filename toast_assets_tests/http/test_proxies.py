@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 
 from toast_assets.errors import SettingsError
@@ -103,13 +105,14 @@ def test_a_proxy_that_cannot_be_used_is_one_sentence_with_its_variable_and_witho
     assert "hush" not in str(caught.value)
 
 
-@pytest.mark.parametrize("password", ["s%23cret", "s@cret", "s:cret"])
+@pytest.mark.parametrize("password", ["s%23cret", "s@cret", "s:cret", "sécret"])
 def test_a_proxy_keeps_its_credentials_and_shows_them_to_nobody(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{password}@proxy:3128")
     found = find_proxy("https://ws-api.toasttab.com")
     proxy = as_httpx(found)
     assert proxy is not None
-    assert (proxy.auth, str(proxy.url)) == (("user", password.replace("%23", "#")), "http://proxy:3128")
+    expected = b64encode(f"user:{password.replace('%23', '#')}".encode()).decode()
+    assert (proxy.headers["Proxy-Authorization"], str(proxy.url)) == (f"Basic {expected}", "http://proxy:3128")
     assert "cret" not in repr(found)
 
 

@@ -96,7 +96,7 @@ async def test_a_passing_fault_is_waited_for(
     ("kind", "settings", "error", "told"),
     [
         (Kind.STATUS, {"status": 500}, ToastTransientError, "500 .*request id sandbox-"),
-        (Kind.RESET, {}, ToastTransientError, "connection to Toast broke"),
+        (Kind.RESET, {}, ToastTransientError, r"Toast \(127.0.0.1\) cannot be reached for /orders/.* closed"),
         (Kind.HTML, {}, ToastReplyError, "200 .*not JSON"),
         (Kind.STRAY_ORDER, {}, ToastReplyError, "outside the window"),
     ],
