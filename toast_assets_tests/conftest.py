@@ -50,6 +50,7 @@ CONCURRENT = (
     "pipeline/test_kills.py",
     "pipeline/test_moving_orders.py",
     "pipeline/test_notify.py",
+    "pipeline/test_paused_processes.py",
     "pipeline/test_paused_runs.py",
     "pipeline/test_progress.py",
     "pipeline/test_pull.py",
