@@ -18,11 +18,11 @@ from toast_assets.amperity.client import AmperityClient, DeliveryStats, Receipt
 from toast_assets.amperity.ledger import Known, LedgerEntry
 from toast_assets.amperity.records import RecordKey
 from toast_assets.errors import AmperityError, ExportError, UnrepresentableError
-from toast_assets.pipeline.export import stored_restaurants
 from toast_assets.pipeline.outgoing import MethodCounts, Outgoing, Refused, Source
 from toast_assets.pipeline.outgoing_rows import sources
 from toast_assets.pipeline.receipts import Receipts
 from toast_assets.pipeline.rejects import NOTIFY, RejectKey, Rejects
+from toast_assets.pipeline.stored_week import stored_restaurants
 from toast_assets.settings import AmperitySettings
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import OrderStore
