@@ -51,14 +51,22 @@ class StoreConflictError(StoreError):
 class TransientError(ToastAssetsError):
     """One failed attempt that is worth repeating.
 
-    ``throttled`` is true for a 429; ``retry_after`` is what the server asked for, in seconds, or None.
+    ``throttled`` is true for a 429; ``retry_after`` is what the server asked for, in seconds, or None. ``attempts``
+    bounds how often the call is made in all, where that is less than the usual number.
     """
 
     def __init__(
-        self, message: str, *, throttled: bool = False, retry_after: float | None = None, hint: str = ""
+        self,
+        message: str,
+        *,
+        throttled: bool = False,
+        retry_after: float | None = None,
+        attempts: int | None = None,
+        hint: str = "",
     ) -> None:
         self.throttled = throttled
         self.retry_after = retry_after
+        self.attempts = attempts
         super().__init__(message, hint=hint)
 
 
@@ -76,6 +84,10 @@ class ToastRefusedError(ToastError):
     def __init__(self, message: str, *, status: int, hint: str = "") -> None:
         self.status = status
         super().__init__(message, hint=hint)
+
+
+class ToastUnreachableError(ToastError):
+    """Toast cannot be reached, by a cause that does not pass by itself: a certificate, an address, a proxy's login."""
 
 
 class ToastTransientError(TransientError, ToastError):
@@ -108,6 +120,10 @@ class AmperityError(ToastAssetsError):
 
 class AmperityRefusedError(AmperityError):
     """Amperity refused the delivery as a whole (401, 403, 405, 411): a setting is wrong."""
+
+
+class AmperityUnreachableError(AmperityError):
+    """Amperity cannot be reached, by a cause that does not pass by itself, so no record would arrive."""
 
 
 class AmperityTransientError(TransientError, AmperityError):

@@ -6,7 +6,7 @@ import os
 from typing import TypeVar
 
 from toast_assets.errors import SettingsError
-from toast_assets.settings import Settings
+from toast_assets.settings import NetworkSettings, Settings, problems_of
 from toast_assets.store.order_store import OrderStore
 
 T = TypeVar("T", bound=Settings)
@@ -18,8 +18,7 @@ def parsed(kind: type[T]) -> T:
     Raises:
         SettingsError: naming every variable of theirs that is missing or malformed.
     """
-    names = (each.alias for each in kind.model_fields.values() if each.alias)
-    return kind.parse({name: os.environ.get(name) for name in names})
+    return kind.parse(os.environ)
 
 
 def check_environment(*kinds: type[Settings]) -> None:
@@ -28,13 +27,7 @@ def check_environment(*kinds: type[Settings]) -> None:
     Raises:
         SettingsError: naming every variable that is missing or malformed.
     """
-    problems: list[str] = []
-    for kind in kinds:
-        try:
-            parsed(kind)
-        except SettingsError as error:
-            problems += error.problems
-    if problems:
+    if problems := problems_of(os.environ, NetworkSettings, *kinds):
         raise SettingsError(problems)
 
 

@@ -116,7 +116,7 @@ def amperity_feeds(
         check_settings(context, order_store, amperity=amperity)
         settings, store = amperity.feed_settings(), order_store.store()
         privacy = FeedPrivacy(settings.redaction)
-        report = write_feeds(closed_week(context), store, settings.brand, privacy, context.log)
+        report = write_feeds(closed_week(context), store, settings.purchase_brand, privacy, context.log)
     return dg.MaterializeResult(metadata=feeds_metadata(report, store))
 
 

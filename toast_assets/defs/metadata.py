@@ -29,7 +29,8 @@ RAW_COLUMNS = dg.TableSchema(
         dg.TableColumn("deleted", "bool", "Toast: Order.deleted."),
         dg.TableColumn("voided", "bool", "Toast: Order.voided."),
         dg.TableColumn("pulled_at", "timestamp[ms, UTC]", "When this version was read from Toast."),
-        dg.TableColumn("order_json", "binary", "The order's JSON, byte for byte as Toast sent it (UTF-8)."),
+        dg.TableColumn("order_json", "string", "The order's JSON, byte for byte as Toast sent it (UTF-8)."),
+        dg.TableColumn("version", "string", "SHA-256 of the bytes in `order_json`, hexadecimal."),
     ]
 )
 assert [column.name for column in RAW_COLUMNS.columns] == RAW_SCHEMA.names  # noqa: S101 - holds at every import

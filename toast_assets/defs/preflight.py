@@ -1,6 +1,7 @@
 """Before anything is asked of a service: are the settings of all selected assets there, does a week begin
 where the stored ones do, and has it closed?"""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from toast_assets.defs.partitions import calendar, calendar_problems
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
 from toast_assets.errors import SettingsError, ToastAssetsError, WeekError
 from toast_assets.pipeline.boundaries import check_boundaries
+from toast_assets.settings import NetworkSettings, RetentionSettings, misspelt_variables, problems_of
 from toast_assets.week import Week
 
 RAW = dg.AssetKey("raw_toast_orders")
@@ -48,8 +50,9 @@ def check_settings(
         StoreError: the bucket is missing or refuses access.
     """
     selected = _selected(context)
+    _warn(context, selected)
     problems = calendar_problems()
-    checks: list[Callable[[], object]] = [order_store.settings]
+    checks: list[Callable[[], object]] = [lambda: NetworkSettings.parse(os.environ), order_store.settings]
     if toast is not None and RAW in selected:
         checks.insert(0, toast.settings)
     if amperity is not None and FEEDS in selected:
@@ -75,6 +78,14 @@ def failures() -> Iterator[None]:
         raise dg.Failure(
             description=str(error), metadata={"cause": type(error).__name__}, allow_retries=False
         ) from error
+
+
+def _warn(context: dg.AssetExecutionContext, selected: set[dg.AssetKey]) -> None:
+    """Once a run: what is wrong with variables that it works without."""
+    order = context.job_def.asset_layer.asset_graph.toposorted_asset_keys
+    if context.asset_key == next(key for key in order if key in selected):
+        for line in (*misspelt_variables(os.environ), *problems_of(os.environ, RetentionSettings)):
+            context.log.warning("%s.", line)
 
 
 def _selected(context: dg.AssetExecutionContext) -> set[dg.AssetKey]:

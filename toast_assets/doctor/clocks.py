@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -12,13 +13,14 @@ from toast_assets.doctor.findings import Finding, failed, ok, unknown
 _MOST_SECONDS = 60
 
 
-def date_of(url: str, timeout: float) -> str | None:
-    """The Date header of any answer of the service at ``url``; nothing is sent to it but the request line."""
+def clock_of(area: str, url: str, timeout: float, now: Callable[[], float]) -> Finding:
+    """This machine's clock by any answer of the service at ``url``; nothing is sent to it but the request line.
+    ``timeout`` is in seconds, ``now`` gives Unix seconds."""
     try:
-        date: str | None = httpx.get(url, timeout=timeout, follow_redirects=False).headers.get("Date")
-    except httpx.HTTPError:
-        return None
-    return date
+        reply = httpx.get(url, timeout=timeout, follow_redirects=False)
+    except httpx.HTTPError as error:
+        return unknown(area, "clock", f"the service was not reached ({type(error).__name__})")
+    return clock_skew(area, reply.headers.get("Date"), now())
 
 
 def clock_skew(area: str, date: str | None, now: float) -> Finding:

@@ -33,7 +33,8 @@ RAW_SCHEMA = pa.schema(
         pa.field("deleted", pa.bool_(), nullable=False),
         pa.field("voided", pa.bool_(), nullable=False),
         pa.field("pulled_at", pa.timestamp("ms", tz="UTC"), nullable=False),
-        pa.field("order_json", pa.binary(), nullable=False),
+        pa.field("order_json", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
     ]
 )
 
@@ -102,18 +103,17 @@ class RawFileWriter:
         """Write the orders that wait for their row group to be full."""
         if not self._batch:
             return
-        table = _to_arrow(self._batch, self._restaurant_guid)
+        bodies = _binary([order.body for order in self._batch])
         may_name = any(order.may_name_restaurant for order in self._batch)
-        for bodies in table["order_json"].chunks:
-            lines = OrderLines(bodies, self._restaurant_guid, may_name_restaurant=may_name)
-            self._hash.update(lines.ended_by(b"\n"))
-        self._file.write_table(table)
+        lines = OrderLines(bodies, self._restaurant_guid, may_name_restaurant=may_name)
+        self._hash.update(lines.ended_by(b"\n"))
+        self._file.write_table(_to_arrow(self._batch, bodies, self._restaurant_guid))
         self.orders += len(self._batch)
         self.bytes += self._batch_bytes
         self._batch, self._batch_bytes = [], 0
 
 
-def _to_arrow(orders: list[RawOrder], restaurant_guid: str) -> pa.Table:
+def _to_arrow(orders: list[RawOrder], bodies: pa.BinaryArray, restaurant_guid: str) -> pa.Table:
     columns = [
         pa.repeat(pa.scalar(restaurant_guid, pa.string()), len(orders)),
         [order.guid for order in orders],
@@ -122,7 +122,9 @@ def _to_arrow(orders: list[RawOrder], restaurant_guid: str) -> pa.Table:
         [order.deleted for order in orders],
         [order.voided for order in orders],
         [order.pulled_ms for order in orders],
-        _binary([order.body for order in orders]),
+        # The same bytes under another name: they were found to be UTF-8 when the order was cut from its page.
+        bodies.view(pa.string()),
+        [order.version for order in orders],
     ]
     arrays = [
         column if isinstance(column, pa.Array) else pa.array(column, field.type)
@@ -147,46 +149,64 @@ def read_raw(path: Path) -> Iterator[RawOrder]:
             table["deleted"].to_pylist(),
             table["voided"].to_pylist(),
             table["pulled_at"].cast(pa.int64()).to_pylist(),
-            table["order_json"].to_pylist(),
+            _bodies(table),
+            table["version"].to_pylist(),
         )
         for row in zip(*columns, strict=True):
             yield RawOrder(*row)
 
 
+def _bodies(table: pa.Table) -> list[bytes]:
+    bodies: list[bytes] = table["order_json"].cast(pa.binary()).to_pylist()
+    return bodies
+
+
 class OrderRows(NamedTuple):
-    """Some orders by column: GUIDs, modified times in milliseconds since 1970 (UTC), and the JSON as Toast sent it."""
+    """Some orders by column: GUIDs, modified times in milliseconds since 1970 (UTC), the JSON as Toast sent it, and the
+    versions."""
 
     guids: list[str]
     modified_ms: list[int]
     bodies: list[bytes]
+    versions: list[str]
 
 
 def read_rows(path: Path) -> Iterator[OrderRows]:
     """What identifies the orders of a raw file, and what they say, in its order, one row group in memory at a time."""
-    for table in row_groups(path, ["order_guid", "modified_at", "order_json"]):
+    for table in row_groups(path, ["order_guid", "modified_at", "order_json", "version"]):
         modified_ms = table["modified_at"].cast(pa.int64()).to_pylist()
-        yield OrderRows(table["order_guid"].to_pylist(), modified_ms, table["order_json"].to_pylist())
+        yield OrderRows(table["order_guid"].to_pylist(), modified_ms, _bodies(table), table["version"].to_pylist())
 
 
 def read_bodies(path: Path) -> Iterator[pa.BinaryArray]:
     """Only the JSON of the orders of a raw file, in its order, one row group in memory at a time."""
     for table in row_groups(path, ["order_json"]):
-        yield from table["order_json"].chunks
+        yield from table["order_json"].cast(pa.binary()).chunks
 
 
 def check_raw(path: Path) -> None:
     """Make sure that ``path`` is a raw file.
 
     Raises:
-        UnreadableFileError: it is not Parquet, or has not the columns of a raw file.
+        UnreadableFileError: it is not Parquet, or its columns are not those of a raw file, type by type.
     """
     try:
-        names = pq.read_schema(path).names
+        schema = pq.read_schema(path)
     except pa.ArrowException as error:
         raise UnreadableFileError(f"it is not Parquet ({error})") from error
-    missing = [name for name in RAW_SCHEMA.names if name not in names]
-    if missing:
-        raise UnreadableFileError(f"it has no column {missing[0]}")
+    if schema.equals(RAW_SCHEMA):
+        return
+    for field in RAW_SCHEMA:
+        found = [other for other in schema if other.name == field.name]
+        if not found:
+            raise UnreadableFileError(f"it has no column {field.name}")
+        if not found[0].equals(field):
+            raise UnreadableFileError(f"its column {field.name} is {_form(found[0])} instead of {_form(field)}")
+    raise UnreadableFileError(f"its columns are {', '.join(schema.names)} instead of {', '.join(RAW_SCHEMA.names)}")
+
+
+def _form(field: pa.Field) -> str:
+    return f"{field.type}{' (or null)' if field.nullable else ''}"
 
 
 def read_note(path: Path) -> bytes | None:
@@ -293,11 +313,11 @@ def _winner(versions: Iterable[tuple[RawOrder, bool]]) -> tuple[RawOrder, _Origi
     first, pulled = next(rows)
     order = first
     for other, _ in rows:
-        if other.body != order.body:
+        if other.version != order.version:
             order = other
     if pulled:
         return order, _Origin.PULLED
-    return (first, _Origin.STORED) if order.body == first.body else (order, _Origin.REPLACED)
+    return (first, _Origin.STORED) if order.version == first.version else (order, _Origin.REPLACED)
 
 
 def _newest_where_several(paths: Iterable[Path]) -> dict[str, int]:

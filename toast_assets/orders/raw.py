@@ -6,6 +6,7 @@ float would not give back its digits.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
@@ -21,8 +22,8 @@ class RawOrder(msgspec.Struct, frozen=True, order=False, gc=False):
     """One version of one order.
 
     ``modified_ms`` and ``pulled_ms`` are milliseconds since 1970 in UTC, ``business_date`` is the restaurant's
-    local one, ``body`` holds the order's JSON exactly as Toast sent it (UTF-8 bytes). ``may_name_restaurant`` is false
-    where it is known that ``body`` does not say which restaurant it is of.
+    local one, ``body`` holds the order's JSON exactly as Toast sent it (UTF-8 bytes) and ``version`` is ``version_of``
+    it. ``may_name_restaurant`` is false where it is known that ``body`` does not say which restaurant it is of.
     """
 
     guid: str
@@ -32,12 +33,19 @@ class RawOrder(msgspec.Struct, frozen=True, order=False, gc=False):
     voided: bool
     pulled_ms: int
     body: bytes
+    version: str
     may_name_restaurant: bool = True
 
     @property
     def sort_key(self) -> tuple[int, str]:
         """The order of rows in raw files and exports: by modified time, then GUID."""
         return (self.modified_ms, self.guid)
+
+
+def version_of(body: bytes) -> str:
+    """Which version of an order ``body`` is: the SHA-256 of its bytes, hexadecimal. Toast can change an order without a
+    new modified time."""
+    return hashlib.sha256(body).hexdigest()
 
 
 class MalformedOrderError(ValueError):
@@ -129,6 +137,7 @@ def _cut(body: bytes, head: _Head, restaurant_guid: str, pulled_ms: int) -> RawO
         voided=head.voided is True,
         pulled_ms=pulled_ms,
         body=body,
+        version=version_of(body),
         may_name_restaurant=head.restaurantGuid is not None,
     )
 

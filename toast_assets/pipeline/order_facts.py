@@ -126,7 +126,7 @@ class _Reading:
     def add(self, rows: OrderRows) -> None:
         self.orders += len(rows.guids)
         self._place(rows)
-        for guid, modified_ms, body in zip(*rows, strict=True):
+        for guid, modified_ms, body in zip(rows.guids, rows.modified_ms, rows.bodies, strict=True):
             self._versions.add(guid, record_version(modified_ms, body))
         self._read(rows.bodies)
 

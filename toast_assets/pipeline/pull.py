@@ -108,6 +108,8 @@ class WeekPull:
 
     async def _wanted(self, before: Mapping[str, PullRecord]) -> tuple[str, ...]:
         if not self.toast.settings.discovers:
+            if doubled := self.toast.settings.doubled_restaurants:
+                self.log.warning("TOAST_RESTAURANT_GUID lists more than once, and is read once: %s", ", ".join(doubled))
             return self.toast.settings.restaurant_guids
         self._details = {found.guid: found for found in await discover_restaurants(self.toast, self.log)}
         vanished = sorted(before.keys() - self._details.keys())

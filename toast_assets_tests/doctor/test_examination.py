@@ -23,7 +23,8 @@ from toast_assets_tests.conftest import StartSandbox
 from toast_assets_tests.support.clients import s3_client
 from toast_assets_tests.support.s3_faults import before, ignore_condition, refuse
 
-ONE = (Restaurant("place-1", "Harbor & Thistle, Pier 9", orders_per_week=20),)
+PLACE, NOWHERE = "6513270e-2b0a-4c57-a1de-0c5a4f8c1d01", "6513270e-2b0a-4c57-a1de-0c5a4f8c1d02"
+ONE = (Restaurant(PLACE, "Harbor & Thistle, Pier 9", orders_per_week=20),)
 HOME = Path(__file__).parents[2] / "dagster.yaml"
 SCOPE = "guest.pi:read"
 
@@ -76,15 +77,15 @@ FAULTS = {
         State.WARNING,
         config=without("delivery_info.address:read"),
     ),
-    "no orders": Fault("scope orders:read", "no order can be read", config=without("orders:read"), also=("place-1",)),
+    "no orders": Fault("scope orders:read", "no order can be read", config=without("orders:read"), also=(PLACE,)),
     "a restaurant is forbidden": Fault(
-        "restaurant place-1", "403", config={"restaurants": (Restaurant("place-1", "A, B", forbidden=True),)}
+        f"restaurant {PLACE}", "403", config={"restaurants": (Restaurant(PLACE, "A, B", forbidden=True),)}
     ),
     "a restaurant does not exist": Fault(
-        "restaurant nowhere", "404", environment={"TOAST_RESTAURANT_GUID": "place-1,nowhere"}
+        f"restaurant {NOWHERE}", "404", environment={"TOAST_RESTAURANT_GUID": f"{PLACE},{NOWHERE}"}
     ),
     "a restaurant is archived": Fault(
-        "restaurant place-1", "is archived", config={"restaurants": (Restaurant("place-1", "A, B", archived=True),)}
+        f"restaurant {PLACE}", "is archived", config={"restaurants": (Restaurant(PLACE, "A, B", archived=True),)}
     ),
     "restaurants cannot be discovered": Fault(
         "restaurants", "cannot be discovered", config={"partner": False}, environment={"TOAST_RESTAURANT_GUID": "*"}
@@ -149,7 +150,7 @@ FAULTS = {
 
 
 def examined(sandbox: Sandbox, home: Path, fault: Fault, **options: Any) -> list[Finding]:
-    environment = {**sandbox.environment(), "DAGSTER_HOME": str(home), "TOAST_RESTAURANT_GUID": "place-1"}
+    environment = {**sandbox.environment(), "DAGSTER_HOME": str(home), "TOAST_RESTAURANT_GUID": PLACE}
     changed = {name: value for name, value in (environment | fault.environment).items() if value is not None}
     client = s3_client(sandbox)
     fault.break_s3(client)

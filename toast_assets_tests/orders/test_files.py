@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -29,7 +30,7 @@ from toast_assets.orders.files import (
     read_raw,
     repeated_guids,
 )
-from toast_assets.orders.raw import RawOrder, with_restaurant
+from toast_assets.orders.raw import RawOrder, version_of, with_restaurant
 from toast_assets.week import from_epoch_ms
 
 NOON = 1_758_000_000_000
@@ -37,7 +38,16 @@ NOON = 1_758_000_000_000
 
 def version(guid: str, modified: int, text: str = "", pulled: int = 0) -> RawOrder:
     body = json.dumps({"guid": guid, "modifiedDate": f"{modified}", "text": text}).encode()
-    return RawOrder(guid, NOON + modified, None, deleted=False, voided=False, pulled_ms=NOON + pulled, body=body)
+    return RawOrder(
+        guid,
+        NOON + modified,
+        None,
+        deleted=False,
+        voided=False,
+        pulled_ms=NOON + pulled,
+        body=body,
+        version=version_of(body),
+    )
 
 
 def write(path: Path, orders: Sequence[RawOrder]) -> Path:
@@ -78,7 +88,14 @@ def test_the_columns_are_those_that_readers_rely_on(tmp_path: Path) -> None:
     assert row["restaurant_guid"] == "one"
     assert row["modified_at"] == from_epoch_ms(NOON + 1)
     assert row["pulled_at"] == from_epoch_ms(NOON + 9)
-    assert row["order_json"] == version("a", 1).body
+    assert row["order_json"] == version("a", 1).body.decode()
+    assert row["version"] == hashlib.sha256(version("a", 1).body).hexdigest()
+
+
+def test_the_json_functions_of_duckdb_work_on_the_column_of_orders(tmp_path: Path) -> None:
+    path = write(tmp_path / "raw.parquet", [version("a", 1, "Zoë")])
+    query = "SELECT json_extract_string(order_json, '$.guid'), order_json->>'text' FROM read_parquet(?)"
+    assert duckdb.execute(query, [str(path)]).fetchall() == [("a", "Zoë")]
 
 
 def test_the_hash_is_over_the_exports_orders_each_followed_by_a_line_feed(tmp_path: Path) -> None:
@@ -143,6 +160,53 @@ def test_a_file_that_is_no_raw_file_is_told_apart(tmp_path: Path) -> None:
     pq.write_table(pa.table({"order_guid": ["a"]}), tmp_path / "other.parquet")
     with pytest.raises(UnreadableFileError, match="no column restaurant_guid"):
         check_raw(tmp_path / "other.parquet")
+
+
+@pytest.mark.parametrize(
+    ("column", "field", "reason"),
+    [
+        (
+            "order_json",
+            pa.field("order_json", pa.large_string(), nullable=False),
+            "column order_json is large_string instead of string",
+        ),
+        (
+            "order_json",
+            pa.field("order_json", pa.binary(), nullable=False),
+            "column order_json is binary instead of string",
+        ),
+        (
+            "modified_at",
+            pa.field("modified_at", pa.timestamp("us", "UTC"), nullable=False),
+            r"column modified_at is timestamp\[us, tz=UTC\] instead of timestamp\[ms, tz=UTC\]",
+        ),
+        (
+            "order_guid",
+            pa.field("order_guid", pa.string()),
+            r"column order_guid is string \(or null\) instead of string",
+        ),
+        ("version", None, "no column version"),
+    ],
+)
+def test_a_raw_file_of_another_form_is_refused_by_the_column_that_differs(
+    tmp_path: Path, column: str, field: pa.Field | None, reason: str
+) -> None:
+    table = pq.read_table(write(tmp_path / "raw.parquet", [version("a", 1)]))
+    position = table.schema.get_field_index(column)
+    values = table[column]
+    table = table.remove_column(position)
+    if field is not None:
+        table = table.add_column(position, field, values.cast(field.type))
+    pq.write_table(table, tmp_path / "raw.parquet")
+    with pytest.raises(UnreadableFileError, match=reason):
+        check_raw(tmp_path / "raw.parquet")
+
+
+def test_a_raw_file_with_a_column_more_is_refused(tmp_path: Path) -> None:
+    table = pq.read_table(write(tmp_path / "raw.parquet", [version("a", 1)]))
+    pq.write_table(table.append_column("more", [[1]]), tmp_path / "raw.parquet")
+    with pytest.raises(UnreadableFileError, match=r"its columns are .*version, more instead of"):
+        check_raw(tmp_path / "raw.parquet")
 
 
 def test_an_order_that_stands_in_a_file_twice_is_noticed(tmp_path: Path) -> None:

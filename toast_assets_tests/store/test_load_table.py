@@ -66,6 +66,15 @@ def test_an_unknown_column_is_a_clear_error(tables: OrderStore) -> None:
         tables.load_table("orders", "2025-09-15", columns=["nett"])
 
 
+def test_a_damaged_table_is_named_with_the_way_out(tables: OrderStore, week: Week) -> None:
+    key = tables.layout.table("orders", week.key)
+    stored, _ = tables.bucket.read(key) or (b"", None)
+    for damaged in (b"", stored[: len(stored) // 2], stored[:200] + b"\xff" * 80 + stored[280:]):
+        tables.bucket.write(key, damaged)
+        with pytest.raises(StoreError, match=r"orders\.parquet cannot be read .* materialize orders again"):
+            tables.load_table("orders", week.key)
+
+
 def test_notebooks_find_the_store_by_the_environment(
     tables: OrderStore, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,11 +97,12 @@ def documented_queries(folder: Path) -> Iterator[str]:
 
 
 def local_copy(store: OrderStore, folder: Path) -> None:
-    """The tables as files, and the week's orders as the current ones."""
-    for key in store.bucket.keys(f"{store.layout.prefix}tables/"):
-        path = folder / key.removeprefix(store.layout.prefix)
-        path.parent.mkdir(parents=True)
-        store.bucket.download(key, path)
+    """Tables and raw orders as files, and the week's orders as the current ones."""
+    for kind in ("tables/", "raw/"):
+        for key in store.bucket.keys(f"{store.layout.prefix}{kind}"):
+            path = folder / key.removeprefix(store.layout.prefix)
+            path.parent.mkdir(parents=True)
+            store.bucket.download(key, path)
     current = folder / "tables/current_orders/restaurant=here.parquet"
     current.parent.mkdir()
     store.bucket.download(store.layout.table("orders", "2025-09-15"), current)
@@ -111,8 +121,9 @@ def test_the_queries_of_the_page_on_tables_run_as_they_are(tables: OrderStore, t
     blocks = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     queries = [block.replace("s3://BUCKET/toast-orders/", f"{tmp_path}/") for block in blocks]
     connection = duckdb.connect()
-    sales, items, payments = (connection.execute(query).fetchall() for query in queries)
+    sales, items, payments, raw = (connection.execute(query).fetchall() for query in queries)
     assert [(row[0], row[1], row[2]) for row in sales] == [(date(2025, 9, 19), "here", Decimal("12.3000"))]
     assert items == [("Soup of the day", Decimal("2.000000"), Decimal("12.3000"))]
     assert [row[0] for row in payments] == ["CREDIT"]
     assert payments[0][1] == tables.load_table("payments", "2025-09-15")["amount"].sum()
+    assert len(raw) == len(tables.load_table("orders", "2025-09-15"))

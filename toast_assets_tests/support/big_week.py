@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from toast_assets.orders.files import RawFileWriter, merge
-from toast_assets.orders.raw import RawOrder, format_time
+from toast_assets.orders.raw import RawOrder, format_time, version_of
 from toast_assets.pipeline.envelope import ExportMetadata, write_envelope
 
 _START = 1_757_908_800_000
@@ -25,7 +25,8 @@ def _orders(count: int, edit: int) -> Iterator[RawOrder]:
         # Hardly compressible, as orders full of GUIDs are.
         filling = Random(number).randbytes(2450).hex()
         head = f'{{"guid":"{guid}","modifiedDate":"{format_time(at)}","edit":{edit},"filling":"{filling}"}}'
-        yield RawOrder(guid, at, None, deleted=False, voided=False, pulled_ms=at, body=head.encode())
+        body = head.encode()
+        yield RawOrder(guid, at, None, deleted=False, voided=False, pulled_ms=at, body=body, version=version_of(body))
 
 
 def _peak_mb() -> float:

@@ -50,7 +50,7 @@ def start_run(environment: Mapping[str, str], week: Week, kill_at: Moment | None
 
 def exit_code(process: BaseProcess) -> int | None:
     """What the process ended with, once it has: minus the signal's number where it was killed."""
-    process.join(60)
+    process.join(600)
     return process.exitcode
 
 

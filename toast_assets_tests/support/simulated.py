@@ -9,7 +9,7 @@ from random import Random
 from typing import Protocol
 from zlib import crc32
 
-from toast_assets.orders.raw import RawOrder, format_time
+from toast_assets.orders.raw import RawOrder, format_time, version_of
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
 
 WEEK = Window(1_757_908_800_000, 1_758_513_600_000)
@@ -59,7 +59,9 @@ def raw_order(guid: str, modified_ms: int, body: bytes | None = None) -> RawOrde
     """One version of an order; its body is of the time unless one is given."""
     text = format_time(modified_ms)
     raw = body or b'{"guid":"%s","modifiedDate":"%s"}' % (guid.encode(), text.encode())
-    return RawOrder(guid, modified_ms, None, deleted=False, voided=False, pulled_ms=0, body=raw)
+    return RawOrder(
+        guid, modified_ms, None, deleted=False, voided=False, pulled_ms=0, body=raw, version=version_of(raw)
+    )
 
 
 def uniform_times(count: int, seed: int = 1, week: Window = WEEK) -> list[int]:

@@ -9,7 +9,6 @@ from random import Random
 import pytest
 
 from toast_assets.errors import ToastIncompleteError
-from toast_assets.orders.raw import RawOrder
 from toast_assets.toast.density import Density
 from toast_assets.toast.page import OrdersPage, Window
 from toast_assets.toast.windows import Evidence, ProvedWindow, read_week
@@ -22,6 +21,7 @@ from toast_assets_tests.support.simulated import (
     at_random,
     by_guid,
     descending,
+    raw_order,
     realistic_times,
     uniform_times,
 )
@@ -210,7 +210,7 @@ async def test_pages_that_never_come_twice_alike_fail_naming_the_window() -> Non
     toast = SimulatedToast.of([CROWDED] * 250)
 
     def another_each_time(number: int, _window: Window, _page: int, page: OrdersPage) -> OrdersPage:
-        extra = RawOrder(f"new-{number}", CROWDED, None, deleted=False, voided=False, pulled_ms=0, body=b"{}")
+        extra = raw_order(f"new-{number}", CROWDED)
         return OrdersPage([*page.orders[:-1], extra], page.has_next)
 
     with pytest.raises(ToastIncompleteError, match="never came twice alike"):
