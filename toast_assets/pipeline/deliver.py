@@ -125,8 +125,7 @@ class WeekDelivery:
     async def _deliver_restaurant(
         self, guid: str, record: RestaurantRecord, due: list[Source], receipts: Receipts, rejects: Rejects
     ) -> None:
-        ledger = await asyncio.to_thread(receipts.load, guid)
-        known = Known.of(ledger.table)
+        known = Known.of(await asyncio.to_thread(receipts.load, guid))
         try:
             async with asyncio.TaskGroup() as group:
                 for source in due:
@@ -142,7 +141,7 @@ class WeekDelivery:
                                 group.create_task(self._settle(one, known, receipts, rejects))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        await receipts.close_restaurant(guid, ledger)
+        await receipts.close_restaurant(guid)
         rejects.forget(guid, self._methods.keys(), self._unanswered_keys)
         self.log.info("Restaurant %s is delivered; so far of all restaurants: %s.", guid, self._summary())
 

@@ -121,14 +121,19 @@ def reading_raw(week: Week, guid: str, store: OrderStore) -> Iterator[None]:
     Raises:
         ExportError: it cannot be read.
     """
+    where = store.bucket.uri(store.layout.raw(week, guid))
+    hint = (
+        "Restore an earlier version of the object, or remove it, then materialize raw_toast_orders for this week again."
+    )
     try:
         yield
-    except (UnreadableFileError, pa.ArrowException, OSError) as error:
-        raise ExportError(
-            f"The raw orders {store.bucket.uri(store.layout.raw(week, guid))} cannot be read ({error}).",
-            hint="Restore an earlier version of the object, or remove it, then materialize raw_toast_orders for this"
-            " week again.",
-        ) from error
+    except UnreadableFileError as error:
+        raise ExportError(f"The raw orders {where} cannot be read: {error}.", hint=hint) from error
+    except (pa.ArrowException, OSError) as error:
+        # Arrow's own have no number; one with a number is the system's, such as a full disk.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ExportError(f"The raw orders {where} are damaged ({type(error).__name__}).", hint=hint) from error
 
 
 def manifest_mismatch(week: Week, guid: str, store: OrderStore) -> ExportError:
