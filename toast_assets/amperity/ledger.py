@@ -23,7 +23,7 @@ refused it. ``superseded``: not sent, because a newer version of the order had a
 
 ARRIVED: tuple[State, ...] = ("accepted", "loaded")
 # What need not be sent (again).
-_SETTLED: tuple[State, ...] = (*ARRIVED, "superseded")
+SETTLED: tuple[State, ...] = (*ARRIVED, "superseded")
 
 LEDGER_SCHEMA = pa.schema(
     [
@@ -125,7 +125,7 @@ class Known:
         """What ``table`` says; nothing where there is none."""
         if table is None:
             return cls()
-        settled = pc.is_in(table["state"], pa.array(_SETTLED))
+        settled = pc.is_in(table["state"], pa.array(SETTLED))
         others = table.filter(pc.invert(settled))
         attempts = zip(others["request_id"].to_pylist(), others["attempts"].to_pylist(), strict=True)
         return cls(frozenset(table.filter(settled)["request_id"].to_pylist()), dict(attempts))

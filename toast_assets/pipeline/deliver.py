@@ -92,8 +92,8 @@ class WeekDelivery:
         restaurants = await asyncio.to_thread(stored_restaurants, self.week, self.store)
         for guid, record in restaurants.items():
             await asyncio.to_thread(self._check_export, guid, record)
-        with Rejects(self.store, self.week) as rejects:
-            refused = await asyncio.to_thread(rejects.load)
+        with Rejects(self.store, self.week, self.now) as rejects:
+            refused = await asyncio.to_thread(rejects.load, rebuild=not self.replay)
             due = sources(self.week, self.store, self._settings, refused if self.replay else None)
             self._methods = {source.method: MethodCounts() for source in due}
             try:
@@ -125,6 +125,7 @@ class WeekDelivery:
     async def _deliver_restaurant(
         self, guid: str, record: RestaurantRecord, due: list[Source], receipts: Receipts, rejects: Rejects
     ) -> None:
+        rejects.looking_at(guid, record.pull.orders_sha256 if record.pull else "")
         known = Known.of(await asyncio.to_thread(receipts.load, guid))
         try:
             async with asyncio.TaskGroup() as group:
