@@ -53,7 +53,7 @@ _NEEDED = frozenset(
 def _rules(value: object) -> object:
     if not isinstance(value, str):
         return value
-    rules: dict[str, Rule] = {}
+    rules: dict[str, str] = {}
     for part in (piece.strip() for piece in value.split(",")):
         name, _, rule = part.partition("=")
         if name.rpartition(".")[2].strip() in _NEEDED:

@@ -33,6 +33,8 @@ LEDGER_SCHEMA = pa.schema(
         pa.field("method", pa.string(), nullable=False),
         pa.field("destination", pa.string(), nullable=False),
         pa.field("version", pa.string(), nullable=False),
+        pa.field("order_version", pa.string()),
+        pa.field("modified_at", pa.timestamp("ms", tz="UTC")),
         pa.field("state", pa.string(), nullable=False),
         pa.field("request_id", pa.string(), nullable=False),
         pa.field("attempts", pa.int32(), nullable=False),
@@ -61,6 +63,8 @@ class LedgerEntry:
 
 def to_table(entries: Sequence[LedgerEntry]) -> pa.Table:
     """Entries as rows of the ledger."""
+    moment = LEDGER_SCHEMA.field("updated_at").type
+    modified = pa.array([entry.key.modified_ms for entry in entries], pa.int64())
     updated = pa.array([entry.updated_ms for entry in entries], pa.int64())
     columns: dict[str, object] = {
         "restaurant_guid": [entry.key.restaurant_guid for entry in entries],
@@ -69,12 +73,14 @@ def to_table(entries: Sequence[LedgerEntry]) -> pa.Table:
         "method": [entry.key.method for entry in entries],
         "destination": [entry.key.destination for entry in entries],
         "version": [entry.key.version for entry in entries],
+        "order_version": [entry.key.order_version for entry in entries],
+        "modified_at": modified.cast(moment),
         "state": [entry.state for entry in entries],
         "request_id": [entry.key.request_id for entry in entries],
         "attempts": [entry.attempts for entry in entries],
         "status": [entry.status for entry in entries],
         "reason": [entry.reason for entry in entries],
-        "updated_at": updated.cast(LEDGER_SCHEMA.field("updated_at").type),
+        "updated_at": updated.cast(moment),
     }
     return pa.table(columns, schema=LEDGER_SCHEMA)
 
@@ -87,10 +93,8 @@ def fold(older: pa.Table | None, newer: Iterable[pa.Table]) -> pa.Table:
     """
     tables = [table for table in (older, *newer) if table is not None]
     rows = pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
-    rows = rows.append_column("modified", _modified(rows)).append_column(
-        "answered", pc.not_equal(rows["state"], "pending")
-    )
-    rows = rows.sort_by([(name, "ascending") for name in ("modified", "updated_at", "answered")])
+    rows = rows.append_column("answered", pc.not_equal(rows["state"], "pending"))
+    rows = rows.sort_by([(name, "ascending") for name in ("modified_at", "updated_at", "answered")])
     rows = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
     newest = rows.take(_last(rows, _RECORD))
     arrived = rows.take(_last(rows.filter(pc.is_in(rows["state"], pa.array(ARRIVED))), ["request_id"]))
@@ -98,12 +102,6 @@ def fold(older: pa.Table | None, newer: Iterable[pa.Table]) -> pa.Table:
     found = pc.is_in(arrived["request_id"], newest["request_id"].combine_chunks())
     kept = pa.concat_tables([newest.filter(pc.invert(chosen)), arrived.filter(found)]).select(LEDGER_SCHEMA.names)
     return kept.sort_by([(name, "ascending") for name in _RECORD])
-
-
-def _modified(rows: pa.Table) -> pa.ChunkedArray:
-    """When each row's version was modified, in milliseconds since 1970; 0 where a version does not say so."""
-    digits = pc.struct_field(pc.extract_regex(rows["version"], r"^(?P<ms>[0-9]+)-"), "ms")
-    return pc.fill_null(digits.cast(pa.int64()), 0)
 
 
 def _last(rows: pa.Table, by: list[str]) -> pa.Array:

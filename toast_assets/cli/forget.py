@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from toast_assets.cli.stores import command_store
+from toast_assets.amperity.redaction import Redaction
+from toast_assets.cli.stores import command_store, parsed
 from toast_assets.privacy.forget import ForgetGuest, Forgetting
 from toast_assets.privacy.identity import given_traits
 from toast_assets.settings import PrivacySettings
@@ -24,15 +24,15 @@ def forget(guests: Iterable[str], file: Path | None, *, dry_run: bool, yes: bool
     """
     console = Console(highlight=False)
     given = given_traits(_lines(guests, file))
-    store = command_store()
-    run = ForgetGuest(store, given, dry_run=True, hashed=_hashed())
+    store = command_store(writes=not dry_run)
+    run = ForgetGuest(store, given, dry_run=True, redaction=_redaction())
     if dry_run or (sys.stdin.isatty() and not yes):
         found = run.run()
         _show(console, found, "would be rewritten")
         if dry_run:
             return not found.not_rewritten
         click.confirm("Take this guest out of these objects? It cannot be undone", abort=True)
-    done = ForgetGuest(store, given, hashed=_hashed()).run()
+    done = ForgetGuest(store, given, redaction=_redaction()).run()
     _show(console, done, "rewritten")
     return not done.not_rewritten
 
@@ -48,11 +48,9 @@ def _lines(guests: Iterable[str], file: Path | None) -> list[str]:
     return sys.stdin.read().splitlines()
 
 
-def _hashed() -> Callable[[str], str] | None:
-    """How keys are hashed on their way to Amperity. Salted keys cannot be found without the salt."""
-    values = {name: os.environ.get(name) for name in ("AMPERITY_REDACT", "AMPERITY_REDACT_SALT")}
-    settings = PrivacySettings.parse(values)
-    return settings.redaction.hashed if settings.redact_salt else None
+def _redaction() -> Redaction:
+    """What is done to records on their way to Amperity, by the environment."""
+    return parsed(PrivacySettings).redaction
 
 
 def _show(console: Console, result: Forgetting, what: str) -> None:

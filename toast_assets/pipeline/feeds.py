@@ -52,13 +52,15 @@ class FeedFile:
 
 @dataclass(frozen=True)
 class FeedsReport:
-    """All files of a week, the orders that could not be represented, how many are no guest's orders, and why some
-    restaurants have no files of their stored orders (``problems``, by restaurant)."""
+    """All files of a week, the orders that could not be represented, how many are no guest's orders, how often which
+    optional field is null because it had an unexpected type (``nulled``), and why some restaurants have no files of
+    their stored orders (``problems``, by restaurant)."""
 
     week: Week
     files: Sequence[FeedFile]
     rejections: Sequence[Rejection]
     left_out: int
+    nulled: Mapping[str, int]
     problems: Mapping[str, str]
     seconds: float
 
@@ -81,6 +83,7 @@ def write_feeds(week: Week, store: OrderStore, brand: str, privacy: FeedPrivacy,
     files: list[FeedFile] = []
     rejections: list[Rejection] = []
     left_out = 0
+    nulled: Counter[str] = Counter()
     problems: dict[str, str] = {}
     for guid, record in stored.restaurants().items():
         with one_restaurant(guid, problems, store), scratch_folder() as folder:
@@ -89,13 +92,14 @@ def write_feeds(week: Week, store: OrderStore, brand: str, privacy: FeedPrivacy,
             files += [made.files[feed] for feed in FEEDS]
             rejections += made.rejections
             left_out += made.left_out
+            nulled += made.nulled
             rows = ", ".join(f"{made.lines[feed].rows} {feed}" for feed in FEEDS)
             log.info("Restaurant %s: %s; %d orders rejected.", record.name or guid, rows, len(made.rejections))
     for guid, problem in problems.items():
         log.error("Restaurant %s has no feed files of its stored orders: %s", guid, problem)
     if not files:
         raise all_failed(f"Week {week.key}: feed files", problems)
-    return FeedsReport(week, files, rejections, left_out, problems, time.monotonic() - began)
+    return FeedsReport(week, files, rejections, left_out, nulled, problems, time.monotonic() - began)
 
 
 def feeds_version(week: Week, store: OrderStore) -> str:
@@ -160,6 +164,7 @@ class _Made:
     files: dict[str, FeedFile] = field(default_factory=dict)
     rejections: list[Rejection] = field(default_factory=list)
     left_out: int = 0
+    nulled: Counter[str] = field(default_factory=Counter)
 
 
 class _Feeds:
@@ -219,6 +224,7 @@ class _Feeds:
                     made.lines[feed].write(map(self._privacy.apply, rows))
                 made.rejections += batch.rejections
                 made.left_out += batch.left_out
+                made.nulled.update(batch.nulled)
         for feed, lines in made.lines.items():
             key = store.layout.feed(week, self._guid, feed)
             made.files[feed] = FeedFile(feed, self._guid, key, lines.rows, lines.path.stat().st_size, lines.sha256)

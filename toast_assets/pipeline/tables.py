@@ -81,8 +81,9 @@ class Changes:
 @dataclass(frozen=True)
 class TablesReport:
     """The tables of a week. ``opened`` counts orders by the hour at which they were opened, on the restaurant's clock;
-    ``rejections`` are the first of ``rejected`` orders that could not be converted. ``problems`` say by restaurant why
-    its stored orders could not be read; of these the tables keep the rows that they had."""
+    ``rejections`` are the first of ``rejected`` orders that could not be converted; ``nulled`` counts optional fields
+    that are null because they had an unexpected type, by path. ``problems`` say by restaurant why its stored orders
+    could not be read; of these the tables keep the rows that they had."""
 
     week: Week
     files: Mapping[str, TableFile]
@@ -91,6 +92,7 @@ class TablesReport:
     opened: Mapping[Hour, int]
     rejected: int
     rejections: tuple[Rejection, ...]
+    nulled: Mapping[str, int]
     problems: Mapping[str, str]
     seconds: float
 
@@ -125,6 +127,7 @@ def build_tables(week: Week, store: OrderStore, log: logging.Logger) -> TablesRe
         dict(build.opened),
         build.rejected,
         tuple(build.rejections),
+        build.nulled,
         build.problems,
         time.monotonic() - began,
     )
@@ -205,6 +208,7 @@ class _Build:
     opened: Counter[Hour] = field(default_factory=Counter)
     rejected: int = 0
     rejections: list[Rejection] = field(default_factory=list)
+    nulled: Counter[str] = field(default_factory=Counter)
 
     def run(self, stored: StoredWeek) -> None:
         kept = deque(sorted(self.problems))
@@ -256,6 +260,7 @@ class _Build:
             for name, batch in flat.tables.items():
                 self.writers[name].write(batch)
             self._reject(flat)
+            self.nulled.update(flat.nulled)
             rows = flat.tables["orders"]
             self.opened.update(_opened_hours(rows))
             orders += rows.num_rows

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from toast_assets.amperity.redaction import Redaction
 from toast_assets.privacy.certificate import Certificate, load_certificate, save_certificate
 from toast_assets.privacy.forgotten import Forgotten, load_forgotten, save_forgotten
 from toast_assets.privacy.scrub import Scrubber
@@ -40,13 +41,13 @@ class Forgetting:
 
 @dataclass
 class ForgetGuest:
-    """One run for one guest. ``given`` are traits (``identity.given_traits``); ``hashed`` is how the privacy setting
-    hashes a guest's key before it leaves for Amperity, None where it does not."""
+    """One run for one guest. ``given`` are traits (``identity.given_traits``); ``redaction`` is what is done to records
+    before they leave for Amperity: guests' keys that left hashed cannot be found without its salt."""
 
     store: OrderStore
     given: frozenset[str]
     dry_run: bool = False
-    hashed: Callable[[str], str] | None = None
+    redaction: Redaction = field(default_factory=Redaction)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -73,7 +74,7 @@ class ForgetGuest:
             if not self.dry_run and len(objects) % _NOTED_EVERY == 0:
                 save_certificate(self.store, name, msgspec.structs.replace(certificate, objects=dict(objects)))
 
-        sweep = Sweep(self.store, Scrubber(forgotten), found.traits, self.dry_run, rewritten)
+        sweep = Sweep(self.store, Scrubber(forgotten), found.traits, self.redaction, self.dry_run, rewritten)
         sweep.run()
         done = msgspec.structs.replace(
             certificate,
@@ -103,7 +104,7 @@ class ForgetGuest:
             return sightings.of(self.given)
 
     def _hashed_keys(self, found: Found) -> frozenset[str]:
-        return frozenset(f"k:{self.hashed(key[2:])}" for key in found.keys) if self.hashed else frozenset()
+        return frozenset(f"k:{self.redaction.hashed(key[2:])}" for key in found.keys if self.redaction.salt)
 
     def _certificate(self, before: Forgotten, found: Found, now: datetime) -> tuple[str, Certificate]:
         """A new certificate, or that of a run for this very guest that was cut off."""

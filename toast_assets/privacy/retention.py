@@ -33,11 +33,12 @@ _CHANGED = "it changed while it was looked at; the next run looks at it again"
 
 @dataclass(frozen=True)
 class Retained:
-    """What one run did, or in a dry run would do: keys that went with their ``bytes`` in all, and weeks that were kept
-    with the reason."""
+    """What one run did, or in a dry run would do: keys that went, weeks that were kept with the reason, and of what
+    went the weeks and the bytes."""
 
     removed: tuple[str, ...]
     kept: dict[str, str]
+    weeks: tuple[str, ...] = ()
     bytes: int = 0
 
 
@@ -60,7 +61,9 @@ class Retention:
         """
         removed: dict[str, int] = {}
         kept: dict[str, str] = {}
+        weeks: list[str] = []
         for key in self.store.pulled_weeks():
+            before = len(removed)
             try:
                 if reason := self._retain(week_of(key, self.store), removed):
                     kept[key] = reason
@@ -68,7 +71,9 @@ class Retention:
                 if isinstance(error, StoreError):
                     self.store.bucket.check()
                 kept[key] = error.message
-        return Retained(tuple(removed), kept, sum(removed.values()))
+            if len(removed) > before:
+                weeks.append(key)
+        return Retained(tuple(removed), kept, tuple(weeks), sum(removed.values()))
 
     def _retain(self, week: Week, removed: dict[str, int]) -> str | None:
         """Remove what is due of one week and add it to ``removed``; why something of it has to stay."""

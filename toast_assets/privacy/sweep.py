@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from toast_assets.amperity.feeds.couriers import CONTENT_TYPE
 from toast_assets.amperity.ledger import decode_ledger, encode_ledger
+from toast_assets.amperity.redaction import Redaction
 from toast_assets.errors import ExportError, StoreConflictError, StoreError
 from toast_assets.orders.files import read_raw
 from toast_assets.pipeline.feeds import feeds_version
@@ -80,11 +81,13 @@ def named_guests(store: OrderStore) -> Iterator[list[Guest]]:
 @dataclass
 class Sweep:
     """One sweep over the bucket. ``plain`` are the guest's GUIDs, e-mails and phones as far as they are known in
-    clear, to be looked for in objects that are none of this package's. In a dry run nothing is written."""
+    clear, to be looked for in objects that are none of this package's. ``redaction`` is what is done to records before
+    they are sent. In a dry run nothing is written."""
 
     store: OrderStore
     scrubber: Scrubber
     plain: frozenset[str]
+    redaction: Redaction
     dry_run: bool
     rewritten: Rewritten
     searched: int = 0
@@ -157,7 +160,7 @@ class Sweep:
     # What each kind of object becomes: the new metadata, or None where it stays.
 
     def _ledger(self, path: Path, target: Path, changes: dict[str, RawChange]) -> dict[str, str] | None:
-        body = scrub_ledger(path.read_bytes(), self.scrubber, changes)
+        body = scrub_ledger(path.read_bytes(), self.scrubber, changes, self.redaction)
         return None if body is None else _written(target, body, {})
 
     def _manifest(self, path: Path, target: Path, changes: dict[str, RawChange]) -> dict[str, str] | None:

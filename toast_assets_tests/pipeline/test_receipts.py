@@ -188,13 +188,3 @@ async def test_two_deliveries_at_once_both_keep_their_receipts(sandbox: Sandbox,
         await first.close_restaurant(A)
         await second.close_restaurant(A)
     assert set(ledger(sandbox, week)["record_id"]) == {"order-0", "order-1"}
-
-
-async def test_a_ledger_that_cannot_be_read_is_named_and_nothing_is_sent(
-    sandbox: Sandbox, store: OrderStore, week: Week
-) -> None:
-    prepare(sandbox, week, {A: orders(2)})
-    store.bucket.write(store.layout.ledger(week, A), b"no parquet")
-    with pytest.raises(StoreError, match=r"restaurant=place-a.parquet cannot be read .*earlier version"):
-        await deliver(sandbox, week)
-    assert not sandbox.amperity_books.log
