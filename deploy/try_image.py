@@ -26,6 +26,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "deploy" / "Dockerfile"
 PROGRAMS = ("buildah", "mmdebstrap", "bwrap")
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}")
 _BASE = re.compile(r"^FROM (python:(3\.\d+)-slim-(\w+)) AS ", re.MULTILINE)
 # Starts a server, asks it once a second until it answers, and makes sure that it still runs then.
 _SERVES = """
@@ -86,10 +87,13 @@ class Builder:
 
     def __init__(self, folder: Path) -> None:
         self._buildah = ["buildah", "--root", str(folder / "images"), "--runroot", str(folder / "run")]
+        # The base image is made here, so it cannot have the digest of the published one.
+        self._file = folder / "Dockerfile"
+        self._file.write_text(_DIGEST.sub("", FILE.read_text()))
 
     def make_base(self, tar: Path) -> None:
         """The image that the build file begins with, from ``tar``, which is made where it does not exist."""
-        if (found := _BASE.search(FILE.read_text())) is None:
+        if (found := _BASE.search(self._file.read_text())) is None:
             raise ValueError(f"{FILE} begins with an image that is not Debian's Python")
         name, python, suite = found.groups()
         if not tar.exists():
@@ -109,7 +113,7 @@ class Builder:
         # The machine's own certificates, because a company's network may have one of its own.
         certificates = "/etc/ssl/certs:/etc/ssl/certs:ro"
         options = ["--isolation", "chroot", "--pull-never", "--layers", "--network", "host", "--volume", certificates]
-        self._call("build", *options, "--file", str(FILE), "--target", target, "--tag", target, str(ROOT))
+        self._call("build", *options, "--file", str(self._file), "--target", target, "--tag", target, str(ROOT))
 
     @contextmanager
     def mounted(self, target: str) -> Iterator[tuple[Path, dict[str, Any]]]:

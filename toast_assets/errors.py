@@ -52,17 +52,29 @@ class StoreConflictError(StoreError):
     """Somebody else wrote the object between reading and writing it; read again and merge again."""
 
 
+class MachineError(ToastAssetsError):
+    """The machine of the run has no room for temporary files, open files, memory or threads left."""
+
+
 class TransientError(ToastAssetsError):
     """One failed attempt that is worth repeating.
 
-    ``throttled`` is true for a 429; ``retry_after`` is what the server asked for, in seconds, or None.
+    ``throttled`` is true for a 429; ``retry_after`` is what the server asked for, in seconds, or None. ``attempts``
+    bounds how often the call is made in all, where that is less than the usual number.
     """
 
     def __init__(
-        self, message: str, *, throttled: bool = False, retry_after: float | None = None, hint: str = ""
+        self,
+        message: str,
+        *,
+        throttled: bool = False,
+        retry_after: float | None = None,
+        attempts: int | None = None,
+        hint: str = "",
     ) -> None:
         self.throttled = throttled
         self.retry_after = retry_after
+        self.attempts = attempts
         super().__init__(message, hint=hint)
 
 
@@ -80,6 +92,10 @@ class ToastRefusedError(ToastError):
     def __init__(self, message: str, *, status: int, hint: str = "") -> None:
         self.status = status
         super().__init__(message, hint=hint)
+
+
+class ToastUnreachableError(ToastError):
+    """Toast cannot be reached, by a cause that does not pass by itself: a certificate, an address, a proxy's login."""
 
 
 class ToastTransientError(TransientError, ToastError):
@@ -102,10 +118,6 @@ class ExportError(ToastAssetsError):
     """An export is missing, or does not belong to the raw orders that are stored."""
 
 
-class ReaderProcessError(ToastAssetsError):
-    """A process that reads raw orders for this one ended before it had read them."""
-
-
 class AmperityError(ToastAssetsError):
     """Anything that went wrong between this package and Amperity."""
 
@@ -114,5 +126,13 @@ class AmperityRefusedError(AmperityError):
     """Amperity refused the delivery as a whole (401, 403, 405, 411): a setting is wrong."""
 
 
+class AmperityUnreachableError(AmperityError):
+    """Amperity cannot be reached, by a cause that does not pass by itself, so no record would arrive."""
+
+
 class AmperityTransientError(TransientError, AmperityError):
     """One failed attempt that is worth repeating: 429, 500, 503, 504, a time-out, a broken connection."""
+
+
+class AlertError(ToastAssetsError):
+    """A webhook did not take an alert."""

@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from toast_assets.errors import TransientError
 
 Sleep = Callable[[float], Awaitable[None]]
-_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]*)?")
+_SECONDS = re.compile(r"\s*([0-9]{1,9}(\.[0-9]*)?)\s*(s|,|$)")
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,10 @@ class _Budget:
         return seconds
 
     def spent(self, state: RetryCallState) -> bool:
-        if _error_of(state).throttled:
+        error = _error_of(state)
+        if error.throttled:
             return self.throttled_seconds > self.policy.throttled_for
-        return self.faults >= self.policy.attempts
+        return self.faults >= min(self.policy.attempts, error.attempts or self.policy.attempts)
 
     def _back_off(self, base: float, count: int) -> float:
         longest = min(self.policy.longest_wait, self.policy.first_wait * base ** (count - 1))
@@ -94,10 +95,16 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
     """Seconds to wait by a ``Retry-After`` header (a number or an HTTP date; ``now`` in Unix seconds), else None."""
     if not value:
         return None
-    if _SECONDS.fullmatch(value.strip()):
-        return float(value)
+    if number := _SECONDS.match(value):
+        return float(number[1])
+    date = http_date(value)
+    return None if date is None else max(0.0, date - now)
+
+
+def http_date(value: str | None) -> float | None:
+    """The Unix seconds of an HTTP date, whatever a header holds; None where it is none."""
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+        return parsedate_to_datetime(value or "").timestamp()
     except (ValueError, OverflowError):
         return None
 

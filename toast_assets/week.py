@@ -16,6 +16,9 @@ from toast_assets.errors import WeekError
 KEY_FORMAT = "%Y-%m-%d"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+# At these hours Dagster takes the second of two readings, and moves on where there is none
+# (dagster._utils.schedules.DAYLIGHT_SAVINGS_HOURS); at others the first, and the time at which it would have begun.
+_CHANGING_HOURS = (1, 2, 3)
 DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -119,7 +122,14 @@ class WeekCalendar:
         return None
 
     def _begin(self, day: date) -> datetime:
-        return datetime.combine(day, time(self.hour), ZoneInfo(self.timezone)).astimezone(UTC)
+        zone = ZoneInfo(self.timezone)
+        local = datetime.combine(day, time(self.hour), zone)
+        if self.hour in _CHANGING_HOURS:
+            if local.astimezone(UTC).astimezone(zone) != local:
+                # Clocks are put forward over this hour.
+                local += zone.dst(local + timedelta(hours=1)) or timedelta()
+            local = local.replace(fold=1)
+        return local.astimezone(UTC)
 
 
 def epoch_ms(moment: datetime) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from toast_assets.sandbox import Sandbox, SandboxConfig
 from toast_assets.store.order_store import OrderStore
@@ -18,24 +19,73 @@ from toast_assets_tests.support.clients import order_store, toast_client
 
 # The same examples every time: what a change breaks shows at once, and nothing fails by chance. To search further:
 # pytest --hypothesis-profile=search
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("search", derandomize=False, max_examples=1000)
+# How long an example takes is no result: it depends on what else the machine does.
+_UNTIMED: Any = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("repeatable", derandomize=True, **_UNTIMED)
+settings.register_profile("search", derandomize=False, max_examples=1000, **_UNTIMED)
 settings.load_profile("repeatable")
 
 StartSandbox = Callable[..., Sandbox]
 
+# Tests in which threads, tasks or processes of ours run beside each other, or which measure. No schedule may make them
+# fail: pytest -m concurrent runs them alone, to be repeated under load.
+CONCURRENT = (
+    "amperity/test_client.py",
+    "browser/",
+    "cli/test_demo.py",
+    "cli/test_replay_rejects.py",
+    "cli/test_runs.py",
+    "cli/test_sandbox_command.py",
+    "defs/test_alerts.py",
+    "defs/test_assets.py",
+    "defs/test_odd_week.py",
+    "integration/",
+    "performance/",
+    "pipeline/test_deliver.py",
+    "pipeline/test_delivery_kills.py",
+    "pipeline/test_fault_matrix.py",
+    "pipeline/test_feeds.py",
+    "pipeline/test_flat_memory.py",
+    "pipeline/test_interrupted_pulls.py",
+    "pipeline/test_kills.py",
+    "pipeline/test_moving_orders.py",
+    "pipeline/test_notify.py",
+    "pipeline/test_paused_processes.py",
+    "pipeline/test_paused_runs.py",
+    "pipeline/test_progress.py",
+    "pipeline/test_pull.py",
+    "pipeline/test_receipts.py",
+    "sandbox/test_faults.py",
+    "sandbox/test_server.py",
+    "toast/test_client.py",
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--fault-table`` prints what the fault matrix found; ``--screenshots`` keeps what the browser saw;
-    ``--chart-schema`` is what the Helm chart publishes."""
+    ``--chart-schema`` is what the Helm chart publishes; ``--full`` adds the tests that take minutes."""
     parser.addoption("--fault-table", action="store_true", help="print the fault matrix as a table")
     parser.addoption("--screenshots", metavar="FOLDER", help="keep a picture of each step of the browser test")
+    parser.addoption("--full", action="store_true", help="run the long versions of proofs as well")
     parser.addoption("--chart-schema", metavar="FILE", help="the values.schema.json of Dagster's Helm chart")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes room for the rows of the fault matrix."""
+    """Makes room for the rows of the fault matrix, and says what the marker means."""
+    config.addinivalue_line("markers", "concurrent: things run beside each other, or time and memory are measured")
+    config.addinivalue_line("markers", "full: takes minutes, and proves in more cases what another test proves in few")
     config.stash[fault_table.KEY] = fault_table.FaultTable()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the tests of ``CONCURRENT``, and leaves out those that only ``--full`` runs."""
+    if not config.getoption("--full"):
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(CONCURRENT):
+            item.add_marker("concurrent")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

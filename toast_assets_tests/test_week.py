@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,40 @@ def test_weeks_are_dagsters_partitions_and_touch_without_gap_or_overlap(calendar
     for week in weeks:
         window = partitions.time_window_for_partition_key(week.key)
         assert (window.start, window.end) == (week.start, week.end)
+
+
+@pytest.mark.parametrize(
+    ("zone", "weekday", "hours"),
+    [
+        # Sunday's hours around the changes, and the evening before where clocks change at midnight.
+        ("America/New_York", 6, (0, 1, 2, 3)),
+        ("Europe/London", 6, (0, 1, 2)),
+        ("Europe/Dublin", 6, (0, 1, 2)),
+        ("Australia/Lord_Howe", 6, (1, 2)),
+        ("Pacific/Auckland", 6, (2, 3)),
+        ("Africa/Casablanca", 6, (2, 3)),
+        ("Asia/Gaza", 5, (0, 1, 2)),
+        ("America/Havana", 6, (0, 1)),
+        ("America/Santiago", 5, (23,)),
+        ("America/Santiago", 6, (0,)),
+        ("Atlantic/Azores", 6, (0, 1)),
+    ],
+)
+def test_an_hour_that_comes_twice_or_never_is_read_as_dagster_reads_it(
+    zone: str, weekday: int, hours: tuple[int, ...]
+) -> None:
+    first = date(2025, 1, 6) + timedelta(days=weekday)
+    for hour in hours:
+        calendar = WeekCalendar(first, zone, weekday, hour)
+        partitions = weekly_partitions(calendar)
+        keys = partitions.get_partition_keys(current_time=datetime(2028, 1, 1, tzinfo=UTC))
+        assert len(keys) > 150
+        for key in keys:
+            window, week = partitions.time_window_for_partition_key(key), calendar.week(key)
+            assert (week.start, week.end) == (window.start.astimezone(UTC), window.end.astimezone(UTC))
+            for moment, ends in ((week.end, True), (week.end - timedelta(seconds=1), False)):
+                with partition_loading_context(effective_dt=moment):
+                    assert partitions.has_partition_key(key) is ends
 
 
 def test_a_key_in_mid_week_is_refused_and_the_right_one_named() -> None:

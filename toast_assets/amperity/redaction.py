@@ -1,29 +1,73 @@
-"""What leaves for Amperity: Toast's object without card and employee fields, and without what the setting names.
+"""What leaves for Amperity: Toast's object without what is never sent, and without what the privacy setting names.
 
-Works on the JSON's own bytes: only objects that hold such a field are put together anew, everything else, digits
+Works on the JSON's own bytes: only objects that hold such a field are put together again, everything else, digits
 included, stays as Toast sent it.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from decimal import Decimal
+from functools import cache, cached_property, lru_cache
+from itertools import combinations
 from typing import Literal
 
 import msgspec
 
 from toast_assets.errors import UnrepresentableError
+from toast_assets.orders.raw import readable
+from toast_assets.tables.drift import known_fields
+from toast_assets.tables.guests import normal_email, normal_phone
 
 Rule = Literal["drop", "hash"]
 
-# Personal data that no destination needs (Toast: payments; PCI DSS counts the first six and last four digits).
-CARD_FIELDS = ("first6Digits", "last4Digits", "cardPaymentId", "networkTransactionIdentifier")
+# Fields that are never sent, at any depth, as regular expressions of whole names.
+# Who paid, and with what: PCI DSS counts the first six and last four digits (Toast: payments, gift cards,
+# pre-authorisations). A gift card's object goes as a whole: it names its buyer and whom it is for.
+PAYER_FIELDS = (
+    *("first[0-9]+(Card)?Digits", "last[0-9]+(Card)?Digits", "cardPaymentId", "networkTransactionIdentifier"),
+    *("[cC]ard[hH]older.*", "cardNumber", "giftCardInfo", "giftCardSelectionInfo", "purchaser.*", "appliedPreauthInfo"),
+)
+# Who delivered: the rest of ``deliveryServiceInfo``, such as the provider's name, stays.
+DRIVER_FIELDS = ("driver.*",)
 # Amperity recognises personal data by field name and would take an employee for a customer.
 EMPLOYEE_FIELDS = ("server", "openedBy", "approver", "voidUser", "voidApprover", "deliveryEmployee")
+NEVER_SENT = (*PAYER_FIELDS, *DRIVER_FIELDS, *EMPLOYEE_FIELDS)
+_NEVER_SENT = re.compile("|".join(NEVER_SENT))
+
+_ADDRESS = (
+    *("deliveryInfo.address1", "deliveryInfo.address2", "deliveryInfo.city", "deliveryInfo.state"),
+    *("deliveryInfo.administrativeArea", "deliveryInfo.zipCode", "deliveryInfo.country"),
+)
+# By the field of a feed's row: the fields of Toast's order whose text it repeats.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "given_name": ("checks.customer.firstName",),
+    "surname": ("checks.customer.lastName",),
+    "email": ("checks.customer.email",),
+    "phone": ("checks.customer.phone",),
+    "address": ("deliveryInfo.address1", "deliveryInfo.address.address1"),
+    "address2": ("deliveryInfo.address2", "deliveryInfo.address.address2"),
+    "city": ("deliveryInfo.city", "deliveryInfo.address.city"),
+    "state": ("deliveryInfo.state", "deliveryInfo.administrativeArea", "deliveryInfo.address.state"),
+    "postal": ("deliveryInfo.zipCode", "deliveryInfo.address.zipCode"),
+    "country": ("deliveryInfo.country", "deliveryInfo.address.country"),
+    "product_name": ("checks.selections.displayName", "checks.selections.modifiers.displayName"),
+    "purchase_channel": ("source",),
+    "payment_method": ("checks.payments.type",),
+}
+# Part of every record's version: a release that hashes the same text differently changes it, so that records go again.
+_NORMAL_FORMS = 1
+_LONGEST_PHONE = 15
+# Fields that Toast or Amperity's guide has and that the recorded description of an order does not name.
+_ALSO_KNOWN = (
+    *("address", "calculatedGuestCount", "createdByClientName", "deliveryInstructions", "excessFoodInfo"),
+    *("guestOrderStatus", "thirdPartyProviderInfo"),
+)
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -31,21 +75,50 @@ _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 @dataclass(frozen=True)
 class Redaction:
-    """Which fields are left out or hashed, at any depth. ``salt`` keys the hashes (HMAC-SHA-256, hexadecimal)."""
+    """Which fields are left out or hashed. ``salt`` keys the hashes (HMAC-SHA-256, hexadecimal).
+
+    A rule's name is a field's (``email``), at any depth, its path (``checks.customer.email``; modifiers of modifiers
+    are at ``checks.selections.modifiers``), or a field of a feed's row. Names of guests are typed on tabs, too: what is
+    done to ``customer`` is done to ``tabName``, unless that has a rule of its own.
+    """
 
     rules: Mapping[str, Rule] = field(default_factory=dict)
     salt: bytes = b""
 
     @cached_property
-    def _all_rules(self) -> dict[str, Rule]:
-        always: dict[str, Rule] = dict.fromkeys((*CARD_FIELDS, *EMPLOYEE_FIELDS), "drop")
-        return {**self.rules, **always}
+    def digest(self) -> str:
+        """Stands for all that shapes what is sent: rules, salt, what is never sent, and the forms that are hashed. The
+        salt cannot be told from it but by guessing."""
+        shape = msgspec.json.encode([_NORMAL_FORMS, NEVER_SENT, sorted(self.rules.items())])
+        return hmac.new(self.salt, shape, hashlib.sha256).hexdigest()
+
+    @cached_property
+    def _by_name(self) -> dict[str, Rule]:
+        rules = {name: rule for name, rule in self.rules.items() if "." not in name}
+        customer = self.rules.get("customer") or self.rules.get("checks.customer")
+        if customer and "checks.tabName" not in self.rules:
+            rules.setdefault("tabName", customer)
+        return rules
+
+    @cached_property
+    def _by_path(self) -> dict[str, Rule]:
+        rules = {path: rule for path, rule in self.rules.items() if "." in path}
+        for name, rule in self.rules.items():
+            rules |= dict.fromkeys(_paths_of_column(name), rule)
+        return rules
 
     @cached_property
     def _mentions(self) -> re.Pattern[bytes]:
-        names = "|".join(re.escape(name) for name in self._all_rules)
+        named = {name.rpartition(".")[2] for name in (*self._by_name, *self._by_path)}
+        names = "|".join([*(name.replace(".*", '[^"]*') for name in NEVER_SENT), *map(re.escape, sorted(named))])
         # A backslash may hide a name behind an escape, so such a part is looked at in full.
         return re.compile(rb'"(?:%s)"|\\' % names.encode())
+
+    def rule_of(self, path: str) -> Rule | None:
+        """What becomes of the field at ``path``, by rules for it or for what it lies in; ``drop`` before ``hash``."""
+        parts = path.split(".")
+        found = {self._rule(part, ".".join(parts[: number + 1])) for number, part in enumerate(parts)}
+        return _strictest(found)
 
     def apply(self, body: bytes) -> bytes:
         """The JSON value with the rules applied.
@@ -54,41 +127,151 @@ class Redaction:
             UnrepresentableError: the bytes cannot be read as JSON, so nobody knows what they hold.
         """
         try:
-            return self._applied(body.strip())
-        except (msgspec.DecodeError, RecursionError):
+            return self._applied(body.strip(), "")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # The cause may quote the record.
             raise UnrepresentableError("the record cannot be read, so it cannot be redacted") from None
 
-    def _applied(self, body: bytes) -> bytes:
+    @cached_property
+    def _rule(self) -> Callable[[str, str], Rule | None]:
+        """What becomes of a field by its name and path. Names can be data, so not all of them are kept."""
+        return lru_cache(maxsize=4096)(self._decided)
+
+    def _decided(self, name: str, path: str) -> Rule | None:
+        if _NEVER_SENT.fullmatch(name):
+            return "drop"
+        return _strictest({self._by_name.get(name), self._by_path.get(path)})
+
+    def _applied(self, body: bytes, path: str) -> bytes:
         if body[:1] not in (b"{", b"[") or not self._mentions.search(body):
             return body
         if body[:1] == b"[":
-            return b"[" + b",".join(self._applied(bytes(item)) for item in _decode_array(body)) + b"]"
+            return b"[" + b",".join(self._applied(bytes(item), path) for item in _decode_array(body)) + b"]"
+        fields = _decode_object(body)
         parts = []
-        for name, raw in _decode_object(body).items():
-            rule = self._all_rules.get(name)
+        for name, raw in fields.items():
+            below = _below(path, name) if self._by_path else name
+            rule = self._rule(name, below)
             if rule == "drop":
                 continue
-            value = self._hashed_value(bytes(raw)) if rule == "hash" else self._applied(bytes(raw))
+            value = bytes(raw)
+            value = self._hashed_value(value, below, fields) if rule == "hash" else self._applied(value, below)
             parts.append(msgspec.json.encode(name) + b":" + value)
         return b"{" + b",".join(parts) + b"}"
 
-    def _hashed_value(self, value: bytes) -> bytes:
-        """Strings and numbers become their hash, in objects and arrays each by itself; null stays null."""
+    def _hashed_value(self, value: bytes, path: str, beside: Mapping[str, msgspec.Raw]) -> bytes:
+        """Strings and numbers become their hash, in objects and arrays each by itself; null, true and false stay. What
+        is to be dropped is dropped here as well. ``beside`` are the fields of the object that holds the value."""
         if value[:1] == b"{":
-            fields = (
-                msgspec.json.encode(name) + b":" + self._hashed_value(bytes(raw))
-                for name, raw in _decode_object(value).items()
+            fields = _decode_object(value)
+            inner = {name: _below(path, name) for name in fields}
+            return _object(
+                (name, self._hashed_value(bytes(fields[name]), below, fields))
+                for name, below in inner.items()
+                if self._rule(name, below) != "drop"
             )
-            return b"{" + b",".join(fields) + b"}"
         if value[:1] == b"[":
-            return b"[" + b",".join(self._hashed_value(bytes(item)) for item in _decode_array(value)) + b"]"
+            return (
+                b"[" + b",".join(self._hashed_value(bytes(item), path, beside) for item in _decode_array(value)) + b"]"
+            )
         if value in (b"null", b"true", b"false"):
             return value
-        return msgspec.json.encode(
-            self.hashed(msgspec.json.decode(value, type=str) if value[:1] == b'"' else value.decode())
-        )
+        return msgspec.json.encode(self.hashed(_normal(path.rpartition(".")[2], value, beside)))
 
     def hashed(self, text: str) -> str:
         """What stands for ``text``: HMAC-SHA-256 keyed by the salt, hexadecimal."""
         return hmac.new(self.salt, text.encode(), hashlib.sha256).hexdigest()
+
+
+def name_problem(name: str) -> str | None:
+    """Why a rule's name is refused, in words that follow the variable's name; None where it names something.
+
+    A rule that names nothing would let everything leave without a word, and what has left cannot be taken back.
+    """
+    if name in _known_names() or _NEVER_SENT.fullmatch(name):
+        return None
+    nearest = " or ".join(_nearest(name))
+    way_out = f"did you mean {nearest}?" if nearest else "write a name such as email or checks.customer.email"
+    return f"holds {name!r}, which is no field of Toast's order (names are exact, case included); {way_out}"
+
+
+def contradiction(rules: Mapping[str, str]) -> str | None:
+    """Two rules that say different things of one field, in words; None where there are none."""
+    for (one, first), (other, second) in combinations(rules.items(), 2):
+        if first != second and not _own_paths(one).isdisjoint(_own_paths(other)):
+            return f"holds {one}={first} and {other}={second}, which contradict each other"
+    return None
+
+
+@cache
+def _known_names() -> frozenset[str]:
+    # Rows of feeds are redacted by this module.
+    from toast_assets.amperity.feeds.build import FEEDS
+
+    paths = known_fields().fields
+    columns = {column.name for feed in FEEDS.values() for column in feed.columns}
+    return frozenset([*paths, *_ALSO_KNOWN, *columns, *(path.rpartition(".")[2] for path in paths)])
+
+
+def _nearest(name: str) -> list[str]:
+    """The known names that are most like ``name``: the same but for case, signs and what comes before, else alike."""
+    spelled = _plain(re.sub(r"\[[^\]]*\]", "", name))
+    known = sorted(_known_names(), key=lambda one: (one.count("."), one))
+    same = [one for one in known if _plain(one) == spelled]
+    ends = [one for one in known if "." in spelled and _plain(one).endswith(f".{spelled}")]
+    of_kind = [_plain(one) for one in known if ("." in one) == ("." in spelled)]
+    alike = difflib.get_close_matches(spelled, of_kind, n=3, cutoff=0.7)
+    return (same or ends or [one for text in dict.fromkeys(alike) for one in known if _plain(one) == text])[:3]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]", "", name.lower()).strip(".")
+
+
+def _own_paths(name: str) -> frozenset[str]:
+    """The paths of the fields that a rule's name means."""
+    if "." in name:
+        return frozenset([name])
+    named = {path for path in known_fields().fields if path.rpartition(".")[2] == name}
+    return frozenset([name, *named, *_paths_of_column(name)])
+
+
+def _paths_of_column(name: str) -> tuple[str, ...]:
+    if name == "address":
+        # Not one of Toast's names: the street in the feed, the whole address in the guide's example of an order.
+        return ("deliveryInfo.address", *_ADDRESS)
+    return COLUMNS.get(name, ())
+
+
+def _below(path: str, name: str) -> str:
+    """The path of a field. Modifiers of modifiers are as modifiers."""
+    if name == "modifiers" and path.endswith("modifiers"):
+        return path
+    return f"{path}.{name}" if path else name
+
+
+def _strictest(rules: set[Rule | None]) -> Rule | None:
+    return "drop" if "drop" in rules else "hash" if "hash" in rules else None
+
+
+def _object(fields: Iterator[tuple[str, bytes]]) -> bytes:
+    return b"{" + b",".join(msgspec.json.encode(name) + b":" + value for name, value in fields) + b"}"
+
+
+def _normal(name: str, value: bytes, beside: Mapping[str, msgspec.Raw]) -> str:
+    """The text that is hashed for a string or a number. An e-mail or a phone has the form in which feeds have it, so
+    that a guest has one hash; everything else is as it is."""
+    text = msgspec.json.decode(readable(value), type=str) if value[:1] == b'"' else value.decode()
+    if name == "email":
+        return normal_email(text) or text.strip().lower()
+    if name == "phone":
+        number = text if value[:1] == b'"' else _digits(text)
+        code = msgspec.json.decode(beside["phoneCountryCode"]) if "phoneCountryCode" in beside else None
+        return normal_phone(number, str(code) if isinstance(code, str | int) else None) or text.strip().lower()
+    return text
+
+
+def _digits(number: str) -> str:
+    """The digits of a JSON number, also where it is written with a fraction or an exponent."""
+    value = Decimal(number)
+    return str(int(value)) if value.adjusted() < _LONGEST_PHONE and value == value.to_integral_value() else number

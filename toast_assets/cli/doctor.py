@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from itertools import groupby
+from itertools import groupby, zip_longest
 
 import msgspec
 from rich.console import Console
@@ -30,11 +30,13 @@ def _print(findings: list[Finding]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for area, lines in groupby(findings, key=lambda finding: finding.area):
         console.print(f"\n{area}", style="bold", markup=False)
-        for finding in lines:
+        shown = list(lines)
+        for finding, following in zip_longest(shown, shown[1:]):
             text = f"{_MARKS[finding.state]} {finding.name}"
             text += f": {finding.detail}" if finding.detail else ""
             console.print(text, style=_STYLES[finding.state] if finding.state is not State.OK else None, markup=False)
-            if finding.hint:
+            # Lines with the same way out share it.
+            if finding.hint and (following is None or following.hint != finding.hint):
                 console.print(f"    → {finding.hint}", markup=False)
     counts = {state: sum(finding.state is state for finding in findings) for state in State}
     told = [f"{counts[State.OK]} fine", f"{counts[State.FAILED]} failed", f"{counts[State.WARNING]} to look at"]

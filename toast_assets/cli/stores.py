@@ -6,7 +6,9 @@ import os
 from typing import TypeVar
 
 from toast_assets.errors import SettingsError
-from toast_assets.settings import Settings
+from toast_assets.scratch import remove_leftovers
+from toast_assets.settings import NetworkSettings, Settings, problems_of
+from toast_assets.store.conditions import refuse_unconditional
 from toast_assets.store.order_store import OrderStore
 
 T = TypeVar("T", bound=Settings)
@@ -18,8 +20,7 @@ def parsed(kind: type[T]) -> T:
     Raises:
         SettingsError: naming every variable of theirs that is missing or malformed.
     """
-    names = (each.alias for each in kind.model_fields.values() if each.alias)
-    return kind.parse({name: os.environ.get(name) for name in names})
+    return kind.parse(os.environ)
 
 
 def check_environment(*kinds: type[Settings]) -> None:
@@ -28,24 +29,22 @@ def check_environment(*kinds: type[Settings]) -> None:
     Raises:
         SettingsError: naming every variable that is missing or malformed.
     """
-    problems: list[str] = []
-    for kind in kinds:
-        try:
-            parsed(kind)
-        except SettingsError as error:
-            problems += error.problems
-    if problems:
+    if problems := problems_of(os.environ, NetworkSettings, *kinds):
         raise SettingsError(problems)
 
 
-def command_store() -> OrderStore:
-    """The store that the environment names.
+def command_store(*, writes: bool = True) -> OrderStore:
+    """The store that the environment names, for a command that ``writes`` or only reads.
 
     Raises:
         SettingsError: a variable is missing or malformed.
-        StoreError: the bucket is missing, refuses access, is public, or would be reached without encryption.
+        StoreError: the bucket is missing, refuses access, is public, would be reached without encryption, or ignores
+            the conditions that writes depend on.
     """
+    remove_leftovers()
     store = OrderStore.from_environment()
     store.bucket.check()
     store.bucket.refuse_public()
+    if writes:
+        refuse_unconditional(store)
     return store

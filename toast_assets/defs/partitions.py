@@ -7,27 +7,15 @@ import dagster as dg
 from dagster._core.definitions.partitions.context import PartitionLoadingContext
 
 from toast_assets.errors import SettingsError
-from toast_assets.settings import CalendarSettings
+from toast_assets.settings import CalendarSettings, problems_of
 from toast_assets.week import KEY_FORMAT, WeekCalendar
-
-CALENDAR_VARIABLES = (
-    "TOAST_START_DATE",
-    "TOAST_WEEK_TIMEZONE",
-    "TOAST_WEEK_WEEKDAY",
-    "TOAST_WEEK_HOUR",
-    "TOAST_SETTLING_SECONDS",
-)
 
 _OVERDUE_AFTER_HOURS = 12
 
 
 def calendar_problems() -> list[str]:
     """What is malformed among the variables that say where weeks begin."""
-    try:
-        _settings()
-    except SettingsError as error:
-        return list(error.problems)
-    return []
+    return problems_of(os.environ, CalendarSettings)
 
 
 def calendar() -> WeekCalendar:
@@ -78,4 +66,4 @@ def overdue_policy(weeks: WeekCalendar) -> dg.FreshnessPolicy:
 
 
 def _settings() -> CalendarSettings:
-    return CalendarSettings.parse({name: os.environ.get(name) for name in CALENDAR_VARIABLES})
+    return CalendarSettings.parse(os.environ)

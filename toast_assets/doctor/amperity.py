@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -13,7 +13,7 @@ import msgspec
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.control import ControlPlane
 from toast_assets.doctor.claims import claims_of
-from toast_assets.doctor.clocks import clock_skew, date_of
+from toast_assets.doctor.clocks import clock_of
 from toast_assets.doctor.findings import Finding, failed, ok, unknown, warning
 from toast_assets.doctor.toast import IMPATIENT
 from toast_assets.errors import AmperityError
@@ -28,27 +28,28 @@ _NO_RECORD = b"[]"
 
 async def check_amperity(
     settings: AmperitySettings, *, canary: bool = False, now: Callable[[], float] = time.time
-) -> list[Finding]:
+) -> AsyncIterator[Finding]:
     """All lines about Amperity. With ``canary`` one record is written into the stream. ``now`` gives Unix seconds."""
-    findings = [ok(AREA, "tenant", settings.tenant_id)] if settings.tenant_id else []
+    if settings.tenant_id:
+        yield ok(AREA, "tenant", settings.tenant_id)
     calls = "stream" in settings.methods or settings.workflow_config_id is not None
     if calls:
-        date = await asyncio.to_thread(date_of, settings.origin, settings.timeout_seconds)
-        findings.append(clock_skew(AREA, date, now()))
+        given = "AMPERITY_API_URL" if settings.api_url else "AMPERITY_TENANT_ID"
+        yield await asyncio.to_thread(clock_of, AREA, settings.origin, given, settings.timeout_seconds, now)
     if settings.api_key is not None:
-        findings.append(_key_end(settings.api_key.get_secret_value(), settings.client_id is not None, now()))
+        yield _key_end(settings.api_key.get_secret_value(), settings.client_id is not None, now())
     if settings.client_id is not None:
-        findings.append(await _renewal(settings))
+        yield await _renewal(settings)
     async with AmperityClient(settings, retry=IMPATIENT) as amperity:
         if "stream" in settings.methods:
-            findings += await _streams(amperity, canary=canary)
+            for finding in await _streams(amperity, canary=canary):
+                yield finding
         if settings.workflow_config_id is not None:
-            findings.append(await _control(amperity, now()))
+            yield await _control(amperity, now())
     if "notify" in settings.methods:
-        findings.append(unknown(AREA, "notify", "a notice would be taken for a real one, so none is sent"))
+        yield unknown(AREA, "notify", "a notice would be taken for a real one, so none is sent")
     if "s3_pull" in settings.methods and settings.workflow_config_id is None:
-        findings.append(ok(AREA, "s3_pull", "the couriers come on their own schedule; nothing is called"))
-    return findings
+        yield ok(AREA, "s3_pull", "the couriers come on their own schedule; nothing is called")
 
 
 def _key_end(key: str, renewable: bool, now: float) -> Finding:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from toast_assets.doctor.claims import claims_of
-from toast_assets.doctor.clocks import clock_skew, date_of
+from toast_assets.doctor.clocks import clock_of
 from toast_assets.doctor.findings import Finding, failed, ok, unknown, warning
 from toast_assets.errors import ToastError
 from toast_assets.retry import RetryPolicy
@@ -22,8 +22,9 @@ toast_log = logging.getLogger(__name__)
 # Somebody sits and waits.
 IMPATIENT = RetryPolicy(attempts=2, throttled_for=30.0)
 _AT_ONCE = 10
-# A window of one millisecond that nobody ever had an order in: it proves the permission and moves nothing.
-_EMPTY = Window(946_684_800_000, 946_684_800_001)
+# One millisecond of 2 December 2015: it proves the permission and moves nothing. Earlier ones are no windows (Toast:
+# ordersBulk).
+_EMPTY = Window(1_449_014_400_000, 1_449_014_400_001)
 _ASK_TOAST = "Ask Toast to add the scope to the API client (Toast Web: Integrations, API access)."
 # What is missing without a scope, in plain words, and whether the pipeline is of use without it.
 _SCOPES = (
@@ -34,16 +35,21 @@ _SCOPES = (
 )
 
 
-async def check_toast(settings: ToastSettings, now: Callable[[], float] = time.time) -> list[Finding]:
+async def check_toast(settings: ToastSettings, now: Callable[[], float] = time.time) -> AsyncIterator[Finding]:
     """All lines about Toast. ``now`` gives Unix seconds."""
-    findings = [clock_skew(AREA, await asyncio.to_thread(date_of, settings.api_url, settings.timeout_seconds), now())]
+    clock = await asyncio.to_thread(clock_of, AREA, settings.api_url, "TOAST_API_URL", settings.timeout_seconds, now)
     async with ToastClient(settings, retry=IMPATIENT) as toast:
         try:
             token = await toast.access_token()
         except ToastError as error:
-            return [failed(AREA, "login", error), *findings]
-        findings = [ok(AREA, "login", settings.api_url), *findings, *_scopes(token)]
-        return findings + await _restaurants(toast)
+            token = None
+            yield failed(AREA, "login", error)
+        else:
+            yield ok(AREA, "login", settings.api_url)
+        yield clock
+        if token is not None:
+            for finding in (*_scopes(token), *await _restaurants(toast)):
+                yield finding
 
 
 def _scopes(token: str) -> list[Finding]:

@@ -137,6 +137,8 @@ class WeekPull:
         """The restaurants to pull, each in the spelling in which it is ``stored`` or was the week ``before``."""
         known = [*before, *stored]
         if not self.toast.settings.discovers:
+            if doubled := self.toast.settings.doubled_restaurants:
+                self.log.warning("TOAST_RESTAURANT_GUID lists more than once, and is read once: %s", ", ".join(doubled))
             return tuple(self._one_spelling(self.toast.settings.restaurant_guids, known).values())
         found = {one.guid: one for one in await discover_restaurants(self.toast, self.log)}
         spelled = self._one_spelling(found, known)

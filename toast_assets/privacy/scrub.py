@@ -1,9 +1,10 @@
 """Takes a forgotten guest out of an order's JSON; every other byte of the order's values stays as Toast sent it.
 
 What goes, and is null afterwards: on the guest's checks the customer, the name on the tab, the loyalty account and
-what discounts say of it, pre-authorisations, cards and house accounts of the payments; of the order where a delivery
-went and what was said about it, and how to recognise the car of a pick-up. Any other text that holds the guest's
-e-mail or phone goes as a whole. What was ordered, when, for how much, and by whom it was served stays.
+what discounts say of it, and the house accounts of the payments; of the order where a delivery went and what was said
+about it, and how to recognise the car of a pick-up; at any depth of both what says who paid and with which card, by
+the list of what is never sent to Amperity. Any other text or number that holds the guest's e-mail or phone goes as a
+whole, and so does a field's name. What was ordered, when, for how much, and by whom it was served stays.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
-from toast_assets.amperity.redaction import CARD_FIELDS
-from toast_assets.orders.raw import RawOrder, version_of
+from toast_assets.amperity.redaction import PAYER_FIELDS
+from toast_assets.orders.raw import RawOrder, readable, version_of
 from toast_assets.privacy.forgotten import Forgotten
 from toast_assets.privacy.identity import traits
 
@@ -24,10 +27,18 @@ Edit = Callable[[bytes], bytes]
 
 _DELIVERY_STAYS = frozenset({"deliveredDate", "dispatchedDate", "deliveryEmployee", "deliveryState"})
 _CURBSIDE_GOES = ("transportColor", "transportDescription", "notes")
-_CHECK_GOES = ("customer", "tabName", "appliedLoyaltyInfo", "appliedPreauthInfo")
-_PAYMENT_GOES = (*CARD_FIELDS, "giftCardInfo", "houseAccount", "cardHolderFirstName", "cardHolderLastName")
+# At any depth, as regular expressions of whole names: of an order, and on a check of the guest's.
+_PAYER = re.compile("|".join(PAYER_FIELDS))
+_CHECK_GOES = re.compile(
+    "|".join((*PAYER_FIELDS, "customer", "tabName", "appliedLoyaltyInfo", "loyaltyDetails", "comment", "houseAccount"))
+)
 
+# A string with the colon that makes it a field's name, or a number. The inside of a string is never taken for one.
+_TOKEN = re.compile(rb'("(?:[^"\\]|\\.)*")(\s*:)?|-?[0-9][0-9.eE+\-]*', re.DOTALL)
+_ESCAPED = re.compile(rb'"[^"\\]*\\(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[{\[]|[}\]]|,', re.DOTALL)
 _EMAIL = re.compile(r"[^\s\"\\@,;:<>()\[\]]{1,64}@[^\s\"\\@,;:<>()\[\]]{1,255}")
+_SIGNS = re.compile(r"[=?&/#'!|]")
 # A pattern that begins with a set of characters is searched several times faster than one that looks behind first.
 _DIGITS = re.compile(r"[0-9][0-9 ().\-/]{5,18}[0-9]")
 _PHONE = re.compile(r"(?<![\w.+\-])[+(]{0,2}[0-9][0-9 ().\-/]{5,18}[0-9](?![\w\-])")
@@ -103,21 +114,34 @@ class Scrubber:
         theirs = [self._is_theirs(check, opened) for check in head.checks or ()]
         scrubbed = body
         if any(theirs) or self.forgotten.knows(f"o:{head.guid}"):
-            edits = {"deliveryInfo": _all_null(_DELIVERY_STAYS), "curbsidePickupInfo": _nulls(_CURBSIDE_GOES)}
+            edits: dict[str, Edit] = dict.fromkeys(_decode_object(body), _without_payer)
+            edits |= {name: nulled for name in edits if _PAYER.fullmatch(name)}
+            edits |= {"deliveryInfo": _all_null(_DELIVERY_STAYS), "curbsidePickupInfo": _nulls(_CURBSIDE_GOES)}
             scrubbed = edited(body, {**edits, "checks": lambda raw: _checks(raw, theirs)})
         return self.text(scrubbed, opened)
 
     def holds(self, text: str, opened: str | None = None) -> bool:
         """Whether a text holds a forgotten e-mail or phone."""
+        if "%" in text and (decoded := unquote(text)) != text and self.holds(decoded, opened):
+            return True
         if any(self._knows(traits(email=one), opened) for one in _emails(text)):
             return True
         return any(self._knows(traits(phone=one), opened) for one in _phones(text))
 
     def text(self, body: bytes, opened: str | None = None) -> bytes:
-        """A JSON value in which every string that holds a forgotten e-mail or phone is null."""
-        if not self.holds(body.decode(errors="replace"), opened):
+        """A JSON value in which every string or number that holds a forgotten e-mail or phone is null; a field whose
+        name holds one has another name. The value's structure is not looked at, so it may be of any depth."""
+        escaped = _ESCAPED.findall(body) if b"\\" in body else ()
+        if not any(self.holds(text, opened) for text in (body.decode(errors="replace"), *map(_plain, escaped))):
             return body
-        return self._emptied(body.strip(), opened)
+        names = count(1)
+
+        def emptied(token: re.Match[bytes]) -> bytes:
+            if not self.holds(_plain(token[1]) if token[1] else token[0].decode(), opened):
+                return token[0]
+            return b'"forgotten-%d"%b' % (next(names), token[2]) if token[2] else b"null"
+
+        return _TOKEN.sub(emptied, body)
 
     def _is_theirs(self, check: _Check, opened: str | None) -> bool:
         if self.forgotten.knows(f"c:{check.guid}"):
@@ -130,18 +154,6 @@ class Scrubber:
     def _knows(self, found: Iterable[str], opened: str | None) -> bool:
         return any(self.forgotten.knows(trait, opened) for trait in found)
 
-    def _emptied(self, value: bytes, opened: str | None) -> bytes:
-        match value[:1]:
-            case b'"':
-                return b"null" if self.holds(msgspec.json.decode(value, type=str), opened) else value
-            case b"{":
-                items = _decode_object(value).items()
-                return _object({name: self._emptied(bytes(raw), opened) for name, raw in items})
-            case b"[":
-                return b"[" + b",".join(self._emptied(bytes(raw), opened) for raw in _decode_array(value)) + b"]"
-            case _:
-                return value
-
 
 def edited(body: bytes, edits: Mapping[str, Edit]) -> bytes:
     """A JSON object with some fields edited; the very same bytes where no edit changes anything."""
@@ -150,6 +162,38 @@ def edited(body: bytes, edits: Mapping[str, Edit]) -> bytes:
     fields = {name: bytes(raw) for name, raw in _decode_object(body).items()}
     after = {name: edits[name](raw) if name in edits else raw for name, raw in fields.items()}
     return body if after == fields else _object(after)
+
+
+def _without(raw: bytes, names: re.Pattern[str]) -> bytes:
+    """A JSON value in which the fields of these names are null, at any depth; the very same bytes where there are none.
+    It is read from left to right, so depth costs nothing."""
+    kept, end = [], 0
+    for token in _TOKEN.finditer(raw):
+        if token.start() >= end and token[2] and names.fullmatch(_plain(token[1])):
+            stop = _end_of_value(raw, token.end())
+            if raw[token.end() : stop].strip() != b"null":
+                kept += [raw[end : token.end()], b"null"]
+                end = stop
+    return b"".join([*kept, raw[end:]]) if kept else raw
+
+
+def _without_payer(raw: bytes) -> bytes:
+    return _without(raw, _PAYER)
+
+
+def _end_of_value(raw: bytes, start: int) -> int:
+    """Where the JSON value that begins at ``start`` ends."""
+    depth = 0
+    for token in _STRUCTURE.finditer(raw, start):
+        if token[0] in b"{[":
+            depth += 1
+        elif token[0] in b"}]":
+            depth -= 1
+        if depth < 0 or (depth == 0 and token[0] == b","):
+            return token.start()
+        if depth == 0 and token[0] in b"}]":
+            return token.end()
+    return len(raw)
 
 
 def nulled(_: bytes) -> bytes:
@@ -171,36 +215,9 @@ def _all_null(staying: frozenset[str]) -> Edit:
     return edit
 
 
-def _each(edit: Edit) -> Edit:
-    def edit_all(raw: bytes) -> bytes:
-        if raw.strip()[:1] != b"[":
-            return raw
-        before = [bytes(one) for one in _decode_array(raw)]
-        after = [edit(one) for one in before]
-        return raw if after == before else b"[" + b",".join(after) + b"]"
-
-    return edit_all
-
-
-def _discount(raw: bytes) -> bytes:
-    return edited(raw, {"loyaltyDetails": nulled, "appliedDiscountReason": _nulls(["comment"])})
-
-
-def _selection(raw: bytes) -> bytes:
-    return edited(raw, {"appliedDiscounts": _each(_discount), "modifiers": _each(_selection)})
-
-
-_CHECK: Mapping[str, Edit] = {
-    **dict.fromkeys(_CHECK_GOES, nulled),
-    "payments": _each(_nulls(_PAYMENT_GOES)),
-    "appliedDiscounts": _each(_discount),
-    "selections": _each(_selection),
-}
-
-
 def _checks(raw: bytes, theirs: list[bool]) -> bytes:
     before = [bytes(one) for one in _decode_array(raw)]
-    after = [edited(one, _CHECK) if guests else one for one, guests in zip(before, theirs, strict=True)]
+    after = [_without(one, _CHECK_GOES) if guests else one for one, guests in zip(before, theirs, strict=True)]
     return raw if after == before else b"[" + b",".join(after) + b"]"
 
 
@@ -211,8 +228,13 @@ def _object(fields: Mapping[str, bytes]) -> bytes:
 def _head(body: bytes) -> _Head | None:
     try:
         return _decode_head(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _plain(string: bytes) -> str:
+    """What a JSON string says."""
+    return msgspec.json.decode(readable(string), type=str)
 
 
 def _emails(text: str) -> Iterator[str]:
@@ -223,6 +245,9 @@ def _emails(text: str) -> Iterator[str]:
         for found in _EMAIL.finditer(text, start, at + 256):
             if found.start() < at < found.end():
                 yield found[0].strip(".")
+                # In an address such as https://…/?mail=…&x=1 these signs are none of the e-mail's.
+                local, _, domain = found[0].partition("@")
+                yield f"{_SIGNS.split(local)[-1]}@{_SIGNS.split(domain)[0].strip('.')}"
         at = text.find("@", at + 1)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import socket
 import threading
 from dataclasses import dataclass
@@ -46,11 +47,13 @@ class Sandbox:
     """One sandbox. Its data and books exist from construction on, its servers while it is entered.
 
     ``toast_url``, ``amperity_url`` and ``s3_url`` have no trailing slash; ``bucket`` exists and is empty at the start.
+    ``page_token`` is what arming a fault by HTTP takes.
     """
 
     def __init__(self, config: SandboxConfig | None = None) -> None:
         self.config = config or SandboxConfig()
         self.faults = Faults()
+        self.page_token = secrets.token_urlsafe(16)
         self.toast_books = ToastBooks(self.config)
         self.amperity_books = AmperityBooks(keep_bodies=self.config.keep_bodies)
         self.books = Books(self.toast_books, self.amperity_books)

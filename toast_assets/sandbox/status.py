@@ -3,13 +3,20 @@
 ``GET /`` is the page, ``GET /_sandbox/books.json`` its numbers, ``POST /_sandbox/faults`` arms a fault given
 as JSON (``{"kind": "status", "path": "orders", "status": 503, "last": 3}``), ``DELETE /_sandbox/faults``
 disarms all. None of this exists at Toast.
+
+A page of another site that is open in the same browser can send requests to a loopback port. These pages therefore
+answer only under a loopback name (a foreign name that was made to point here is refused), and faults are armed and
+disarmed only with the header ``X-Sandbox-Token``, whose value is on the page and another one at each start.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
@@ -24,7 +31,9 @@ from toast_assets.sandbox.status_view import StatusView
 if TYPE_CHECKING:
     from toast_assets.sandbox.server import Sandbox
 
+TOKEN_HEADER = "X-Sandbox-Token"  # noqa: S105 - its name
 _TEMPLATES = Jinja2Templates(Path(__file__).parent)
+_Answer = Callable[[Request], Awaitable[Response]]
 
 
 class _ByHand(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,11 +66,39 @@ class StatusPages:
     def routes(self) -> list[Route]:
         """The pages' routes, to be served beside Toast's."""
         return [
-            Route("/", self._show),
-            Route("/_sandbox/books.json", self._books),
-            Route("/_sandbox/faults", self._arm, methods=["POST"]),
-            Route("/_sandbox/faults", self._disarm, methods=["DELETE"]),
+            Route("/", self._under_a_loopback_name(self._show)),
+            Route("/_sandbox/books.json", self._under_a_loopback_name(self._books)),
+            Route("/_sandbox/faults", self._under_a_loopback_name(self._with_token(self._arm)), methods=["POST"]),
+            Route("/_sandbox/faults", self._under_a_loopback_name(self._with_token(self._disarm)), methods=["DELETE"]),
         ]
+
+    def _under_a_loopback_name(self, answer: _Answer) -> _Answer:
+        async def guarded(request: Request) -> Response:
+            if not self._is_own_address(request):
+                return JSONResponse({"error": f"Use {self._sandbox.toast_url}."}, 403)
+            return await answer(request)
+
+        return guarded
+
+    def _is_own_address(self, request: Request) -> bool:
+        names = {"localhost", "127.0.0.1", "::1", self._sandbox.config.host}
+        try:
+            called = urlsplit(f"//{request.headers['host']}")
+            return called.hostname in names and (called.port or 80) == request.scope["server"][1]
+        except (KeyError, ValueError):
+            return False
+
+    def _with_token(self, answer: _Answer) -> _Answer:
+        async def guarded(request: Request) -> Response:
+            given = request.headers.get(TOKEN_HEADER, "")
+            if not secrets.compare_digest(given.encode(), self._sandbox.page_token.encode()):
+                help_text = (
+                    f"Send the header {TOKEN_HEADER} with the token that the page {self._sandbox.toast_url} shows."
+                )
+                return JSONResponse({"error": "The token is missing or wrong.", "help": help_text}, 403)
+            return await answer(request)
+
+        return guarded
 
     async def _show(self, request: Request) -> Response:
         return _TEMPLATES.TemplateResponse(request, "status.html", {"view": StatusView(self._sandbox)})

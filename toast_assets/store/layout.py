@@ -1,15 +1,46 @@
 """Where everything lies in the bucket: the one place that knows a key.
 
 Every key is a function of the week and the restaurant alone, so a second run overwrites instead of adding. Readers
-outside (Amperity's couriers, notebooks, other pipelines) rely on these names.
+outside (Amperity's couriers, notebooks, other pipelines) rely on these names. What else lies below the prefix (folder
+markers, notes, backups, copies) has no such name and is ignored: ``week_in`` and ``restaurant_in`` read names.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import date
 
 from toast_assets.amperity.feeds.couriers import feed_key
 from toast_assets.week import Week
+
+# Toast's restaurant GUIDs: letters, digits, hyphens, underscores.
+_RESTAURANT = re.compile(r"[A-Za-z0-9_-]+")
+_WEEK = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def week_in(key: str, before: str, after: str) -> str | None:
+    """The week's key in an object's ``key`` between ``before`` and ``after``; None where the object is none of ours."""
+    found = _between(key, f"{before}week=", after)
+    if found is None or not _WEEK.fullmatch(found):
+        return None
+    try:
+        date.fromisoformat(found)
+    except ValueError:
+        return None
+    return found
+
+
+def restaurant_in(key: str, before: str, after: str) -> str | None:
+    """The restaurant's GUID in an object's ``key`` between ``before`` and ``after``; None where the object is none of
+    ours."""
+    found = _between(key, f"{before}restaurant=", after)
+    return found if found and _RESTAURANT.fullmatch(found) else None
+
+
+def _between(key: str, before: str, after: str) -> str | None:
+    fits = key.startswith(before) and key.endswith(after) and len(key) > len(before) + len(after)
+    return key[len(before) : len(key) - len(after)] if fits else None
 
 
 @dataclass(frozen=True)

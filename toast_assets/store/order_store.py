@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toast_assets.errors import StoreError
+from toast_assets.scratch import scratch_folder
 from toast_assets.settings import StoreSettings
 from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Version
-from toast_assets.store.layout import Layout
+from toast_assets.store.client import s3_client
+from toast_assets.store.layout import Layout, restaurant_in, week_in
 from toast_assets.store.manifest import Manifest, decode_manifest, encode_manifest
+from toast_assets.store.readable import readable
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 
@@ -43,12 +43,11 @@ class OrderStore:
 
         Raises:
             SettingsError: a variable is missing or malformed.
+            StoreError: one of the AWS SDK's own is, or its credentials cannot be had.
         """
-        import boto3  # takes a while, and runs bring a client of their own
-
         names = (one.alias for one in StoreSettings.model_fields.values() if one.alias)
         settings = StoreSettings.parse({name: os.environ.get(name) for name in names})
-        return cls.of(boto3.client("s3"), settings)
+        return cls.of(s3_client(), settings)
 
     @classmethod
     def of(cls, client: S3Client, settings: StoreSettings) -> Self:
@@ -67,7 +66,7 @@ class OrderStore:
             StoreError: the bucket is missing or refuses access.
         """
         folder = self.layout.manifests
-        return sorted(key.removeprefix(f"{folder}week=").removesuffix(".json") for key in self.bucket.keys(folder))
+        return _named(week_in(key, folder, ".json") for key in self.bucket.keys(folder))
 
     def load_manifest(self, week: Week) -> tuple[Manifest | None, Version]:
         """The week's manifest and its version; None and ``ABSENT`` where the week was never pulled.
@@ -87,13 +86,9 @@ class OrderStore:
         Raises:
             StoreError: it is none.
         """
-        try:
+        hint = "Restore an earlier version of the object, or remove it and materialize the week again."
+        with readable(self.bucket.uri(self.layout.manifest(week)), hint):
             return decode_manifest(body)
-        except msgspec.DecodeError as error:
-            raise StoreError(
-                f"The manifest {self.bucket.uri(self.layout.manifest(week))} cannot be read ({error}).",
-                hint="Restore an earlier version of the object, or remove it and materialize the week again.",
-            ) from error
 
     def save_manifest(self, week: Week, manifest: Manifest, replaces: Version) -> Version:
         """Store the manifest instead of the version that was read.
@@ -108,12 +103,7 @@ class OrderStore:
     def raw_restaurants(self, week: Week) -> frozenset[str]:
         """The restaurants of which there is a raw file."""
         folder = self.layout.raw_folder(week)
-        names = (key.removeprefix(folder) for key in self.bucket.keys(folder))
-        return frozenset(
-            name.removeprefix("restaurant=").removesuffix(".parquet")
-            for name in names
-            if name.startswith("restaurant=") and name.endswith(".parquet")
-        )
+        return frozenset(_named(restaurant_in(key, folder, ".parquet") for key in self.bucket.keys(folder)))
 
     def download_raw(self, week: Week, restaurant_guid: str, path: Path) -> Version:
         """The raw file into ``path``; ``ABSENT``, and no file, where there is none."""
@@ -126,9 +116,8 @@ class OrderStore:
 
     def table_weeks(self, table: str) -> list[str]:
         """The partition keys of the weeks of which ``table`` is stored, oldest first."""
-        pattern = re.compile(re.escape(self.layout.table(table, "WEEK")).replace("WEEK", r"([^/]+)"))
-        found = map(pattern.fullmatch, self.bucket.keys(self.layout.table_folder(table)))
-        return sorted(match[1] for match in found if match)
+        folder = self.layout.table_folder(table)
+        return _named(week_in(key, folder, f"/{table}.parquet") for key in self.bucket.keys(folder))
 
     def table_version(self, table: str, week_key: str) -> str | None:
         """The SHA-256 of a table's stored file, or None where there is none."""
@@ -171,15 +160,17 @@ class OrderStore:
         declared = TABLES["orders" if table == CURRENT_ORDERS else table].schema.names
         if unknown := [name for name in columns or () if name not in declared]:
             raise StoreError(f"The table {table} has no column {unknown[0]}.", hint=f"It has {', '.join(declared)}.")
-        with tempfile.TemporaryDirectory(prefix="toast-assets-") as folder:
-            path = Path(folder) / "table.parquet"
-            parts = []
+        parts = []
+        with scratch_folder() as folder:
+            path = folder / "table.parquet"
             for key in keys:
                 if not self.bucket.download(key, path):
                     raise self._not_made(table, week_key)
-                with pq.ParquetFile(path) as file:
+                made = f"materialize {table} again, for that week" if week_key else f"materialize {table} again"
+                with readable(self.bucket.uri(key), f"Remove it and {made}."), pq.ParquetFile(path) as file:
                     parts.append(file.read(columns=list(columns) if columns else None))
-        return pa.concat_tables(parts)
+        with readable(self.bucket.uri(self.layout.table_folder(table)), f"Materialize {table} again."):
+            return pa.concat_tables(parts)
 
     def _table_keys(self, table: str, week_key: str | None) -> list[str]:
         if table not in TABLES and table != CURRENT_ORDERS:
@@ -189,7 +180,8 @@ class OrderStore:
             raise StoreError(f"The table {table} {wanted}.", hint=f"Newest state over all weeks: {CURRENT_ORDERS}.")
         if week_key is not None:
             return [self.layout.table(table, week_key)]
-        keys = [key for key in self.bucket.keys(self.layout.table_folder(table)) if key.endswith(".parquet")]
+        folder = self.layout.table_folder(table)
+        keys = [key for key in self.bucket.keys(folder) if restaurant_in(key, folder, ".parquet")]
         if not keys:
             raise self._not_made(table, week_key)
         return keys
@@ -203,6 +195,11 @@ class OrderStore:
             f"There is no table {table} for week {week_key}.",
             hint=f"{stored} Name a week by its first day, or materialize {table} for it.",
         )
+
+
+def _named(names: Iterable[str | None]) -> list[str]:
+    """The names of the objects that are ours, sorted."""
+    return sorted(name for name in names if name is not None)
 
 
 def _arrow_dtype() -> type[pd.ArrowDtype]:

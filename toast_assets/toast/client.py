@@ -23,9 +23,14 @@ import msgspec
 
 from toast_assets.errors import (
     ToastRefusedError,
+    ToastReplyError,
     ToastTransientError,
+    ToastUnreachableError,
     TransientError,
 )
+from toast_assets.http.bodies import ENCODINGS, UnreadableBodyError, decode, read_reply
+from toast_assets.http.own_secrets import without_secrets
+from toast_assets.http.routes import Route
 from toast_assets.orders.raw import format_time
 from toast_assets.retry import RetryPolicy, Sleep, date_of
 from toast_assets.settings import ToastSettings
@@ -72,6 +77,9 @@ class ToastClient:
     ``spacing_seconds`` lies between two calls for the orders of one restaurant, where it is more than the limit asks
     for. ``sleep``, ``now`` (Unix seconds) and ``clock`` (monotonic seconds) are injectable, so that waiting can be
     tested without waiting; ``transport`` takes the place of the network.
+
+    Raises:
+        SettingsError: the environment names a proxy or certificates that cannot be used.
     """
 
     def __init__(
@@ -96,13 +104,17 @@ class ToastClient:
         self.spacing_seconds = max(spacing_seconds, pace_spacing(settings.requests_per_second))
         self._everyone = Pace.of(settings.total_requests_per_second, sleep=sleep, clock=clock)
         self._paces: dict[str, Pace] = {}
+        self._route = Route.to(settings.api_url, "TOAST_API_URL")
         self._server_time: datetime | None = None
         self._http = httpx.AsyncClient(
             base_url=settings.api_url,
             timeout=httpx.Timeout(settings.timeout_seconds),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
-            headers={"Accept": "application/json"},
+            headers={"Accept": "application/json", "Accept-Encoding": ENCODINGS},
             transport=transport,
+            verify=self._route.tls,
+            proxy=None if transport else self._route.proxy,
+            trust_env=False,
         )
         self._login = ToastLogin(settings, self._post_login, clock=clock)
 
@@ -147,6 +159,7 @@ class ToastClient:
 
         Raises:
             ToastRefusedError: 400, 401 after a new login, 403, 404, 422: repeating it does not help.
+            ToastUnreachableError: no connection, by a cause that does not pass by itself.
             ToastTransientError: the retry budget is used up (the last attempt's error).
             ToastLoginError: a login that became necessary failed.
         """
@@ -231,7 +244,8 @@ class ToastClient:
         async def call() -> T:
             token = await self._login.token()
             response = await send(token)
-            if response.status_code == 401 and essential and (renewed := await self._login.renewed(token)):
+            ended = response.status_code == 401 and essential and not _asks_for_a_partner(response)
+            if ended and (renewed := await self._login.renewed(token)):
                 token = renewed
                 response = await send(token)
                 if response.status_code == 401:
@@ -265,21 +279,24 @@ class ToastClient:
         try:
             # httpx's own time-outs concern single reads; a body that drips in for ever has to end, too.
             async with asyncio.timeout(self.settings.timeout_seconds):
-                response = await self._http.request(method, path, **arguments)
+                request = self._http.build_request(method, path, **arguments)
+                response = await read_reply(await self._http.send(request, stream=True), request)
         except (TimeoutError, httpx.TimeoutException):
             raise ToastTransientError(
                 f"Toast did not answer {where} within {self.settings.timeout_seconds:g} s.",
                 hint="TOAST_TIMEOUT_SECONDS sets the limit.",
             ) from None
-        except httpx.HTTPError as error:
-            raise ToastTransientError(
-                f"The connection to Toast broke at {where} ({type(error).__name__}).",
-                hint="Check TOAST_API_URL and the network.",
-            ) from error
+        except UnreadableBodyError as error:
+            # Half a gigabyte is not read seven times.
+            raise ToastReplyError(f"Toast's answer to {where} cannot be used: {error}.", attempts=2) from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            # Its cause is in the message; the error itself may quote the headers.
+            cause = self._route.cause(error)
+            message = f"Toast ({self._route.host}) cannot be reached for {where}: {cause.text}."
+            if cause.is_permanent:
+                raise ToastUnreachableError(message, hint=cause.hint) from None
+            raise ToastTransientError(message, attempts=cause.attempts, hint=cause.hint) from None
         self._server_time = date_of(response.headers.get("Date")) or self._server_time
-        # httpx's response and its stream refer to each other. Once read it needs none; left so, bodies of half a
-        # megabyte would lie about until the garbage collector finds them.
-        response.stream = httpx.ByteStream(b"")
         return response
 
     def _obey(self, response: httpx.Response, restaurant_guid: str | None) -> None:
@@ -297,13 +314,29 @@ class ToastClient:
         if status == 200:
             return
         what = f"Toast answered {status} to {_where(response.request.url.path, restaurant_guid)}"
-        details = _details(response)
+        details = self._details(response)
         if status == 429:
             told = seconds_to_wait(response.headers, self._now())
             raise ToastTransientError(f"{what}{details}.", throttled=True, retry_after=told)
         if status >= 500 or status in _TRANSIENT:
             raise ToastTransientError(f"{what}{details}.")
-        raise ToastRefusedError(f"{what}{details}.", status=status, hint=_HINTS.get(status, ""))
+        if refusal := self._route.proxy_refusal(status):
+            raise ToastUnreachableError(f"{what}: {refusal.text}.", hint=refusal.hint)
+        raise ToastRefusedError(f"{what}{details}.", status=status, hint=_HINTS.get(status, _OTHER_HINT))
+
+    def _details(self, response: httpx.Response) -> str:
+        """Toast's message and request id, for its support; never more of a body than these (Toast: error body)."""
+        try:
+            body = decode(response.content, _ErrorBody)
+        except UnreadableBodyError:
+            return ""
+        token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
+        own = (token, self.settings.client_secret.get_secret_value())
+        message, request_id = (
+            without_secrets(" ".join((part or "").split()), own) for part in (body.message, body.requestId)
+        )
+        text = ", ".join(filter(None, (message[:200], request_id and f"request id {request_id[:80]}")))
+        return f" ({text})" if text else ""
 
 
 _HINTS = {
@@ -312,18 +345,13 @@ _HINTS = {
     403: "The client may not read this restaurant; check its scopes (orders:read) and TOAST_RESTAURANT_GUID.",
     404: "Toast does not know it; check TOAST_RESTAURANT_GUID and TOAST_API_URL.",
 }
+_OTHER_HINT = "Toast does not answer like this: check TOAST_API_URL, and whether a proxy answered in Toast's place."
 
 
 def _where(path: str, restaurant_guid: str | None) -> str:
     return f"{path} for restaurant {restaurant_guid}" if restaurant_guid else path
 
 
-def _details(response: httpx.Response) -> str:
-    """Toast's message and request id, for its support; never more of a body than these (Toast: error body)."""
-    try:
-        body = msgspec.json.decode(response.content, type=_ErrorBody)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-    parts = [body.message and body.message[:200], body.requestId and f"request id {body.requestId[:80]}"]
-    text = ", ".join(part for part in parts if part)
-    return f" ({text})" if text else ""
+def _asks_for_a_partner(response: httpx.Response) -> bool:
+    """Whether this 401 says that the client is no partner's, which another login would not change."""
+    return response.request.url.path == PARTNERS_PATH and b"partnerguid" in response.content.lower()

@@ -9,22 +9,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from itertools import cycle
 from typing import Self
 
 import httpx
 from aiolimiter import AsyncLimiter
 
-from toast_assets.retry import Sleep, retry_after_seconds
+from toast_assets.retry import Sleep, http_date, retry_after_seconds
 from toast_assets.settings import ToastLimits
 
 # Calls arrive with the network's jitter; this much slack keeps them within the limit there.
 _SLACK = 1.025
 # So many calls may follow each other at once where the rate allows more; the rest of a second is for the others.
 _MOST_TOGETHER = 50
-# A reset further away than Toast's longest documented window is a mistake, not a limit.
+# Toast's longest documented window. A reset further away than this, and a little more for clocks that differ, is a
+# mistake, not a limit.
 _LONGEST_WINDOW = 15 * 60.0
+_CLOCKS_DIFFER = 60.0
+# The year 5138 in seconds; a larger number of the length of a time counts milliseconds, or what is smaller still.
+_MOST_SECONDS = 10**11
+_LONGEST_NUMBER = 19
 # Toast asks to space calls for historical pulls; what closed longer ago than this counts as historical.
 _HISTORICAL_AFTER = timedelta(days=31)
 
@@ -113,18 +117,23 @@ def concerns_everyone(headers: httpx.Headers) -> bool:
 
 def _seconds_to_reset(headers: httpx.Headers, now: float) -> float | None:
     parts = [part.strip() for part in headers.get("X-Toast-RateLimit-Reset", "").split(",")]
-    resets = [int(part) for part in parts if part.isascii() and part.isdigit()]
-    if not resets:
-        return None
+    now = _toasts_now(headers, now)
+    waits = [
+        _in_seconds(int(part)) - now
+        for part in parts
+        if part.isascii() and part.isdigit() and len(part) <= _LONGEST_NUMBER
+    ]
     # Several scopes may be named at once: the last of them to open counts.
-    return min(_LONGEST_WINDOW, max(0.0, max(resets) - _toasts_now(headers, now)))
+    waits = [wait for wait in waits if wait <= _LONGEST_WINDOW + _CLOCKS_DIFFER]
+    return min(_LONGEST_WINDOW, max(0.0, *waits)) if waits else None
+
+
+def _in_seconds(time: float) -> float:
+    return time if time < _MOST_SECONDS else _in_seconds(time / 1000)
 
 
 def _toasts_now(headers: httpx.Headers, now: float) -> float:
     # The reset is absolute, so it means nothing by a clock that is wrong. The reply's date is whole seconds only,
     # hence the local clock unless it is clearly off.
-    try:
-        date = parsedate_to_datetime(headers["Date"]).timestamp()
-    except (KeyError, ValueError):
-        return now
-    return date if abs(date - now) > 3 else now
+    date = http_date(headers.get("Date"))
+    return now if date is None or abs(date - now) <= 3 else date

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import msgspec
-
-from toast_assets.errors import ToastError, ToastLoginError, ToastReplyError, TransientError
+from toast_assets.errors import ToastError, ToastLoginError, ToastReplyError, ToastUnreachableError, TransientError
+from toast_assets.http.bodies import UnreadableBodyError, decode
+from toast_assets.http.own_secrets import fits_a_header
 from toast_assets.settings import ToastSettings
 
 LOGIN_PATH = "/authentication/v1/authentication/login"
@@ -123,12 +123,16 @@ class ToastLogin:
             raise ToastLoginError(
                 f"Toast's login at {settings.api_url} {error.message}",
                 hint="Check that TOAST_API_URL is Toast's API and not a proxy's sign-in page.",
-            ) from error
+            ) from None
         except TransientError as error:
             raise ToastLoginError(
                 f"Toast's login at {settings.api_url} stayed down: {error.message}",
-                hint="Check TOAST_API_URL and Toast's status page; the run can simply be repeated.",
-            ) from error
+                hint=error.hint or "Check TOAST_API_URL and Toast's status page; the run can simply be repeated.",
+            ) from None
+        except ToastLoginError:
+            raise
+        except ToastUnreachableError as error:
+            raise ToastLoginError(error.message, hint=error.hint) from None
         except ToastError as error:
             raise ToastLoginError(
                 f"Toast refused the login at {settings.api_url}: {error.message}",
@@ -146,17 +150,23 @@ def _read(body: bytes) -> Granted:
 
     Raises:
         ToastReplyError: there is none; a gateway may have answered instead of Toast.
+        ToastLoginError: there is one that no request can carry.
     """
     try:
-        reply = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        reply = decode(body, dict[str, Any])
+    except UnreadableBodyError:
         reply = {}
     documented = reply.get("token")
     found = documented if isinstance(documented, dict) else {}
     # The guide's example reads a top-level sessionToken; Toast documents token.accessToken.
     token = found.get("accessToken") or reply.get("sessionToken")
-    if not isinstance(token, str):
+    if not isinstance(token, str) or not token:
         raise ToastReplyError("answered 200 without a token.")
+    if not fits_a_header(token):
+        raise ToastLoginError(
+            "Toast's login gave a token with characters that no header can carry.",
+            hint="Check that TOAST_API_URL is Toast's API; if it is, tell Toast's support.",
+        )
     return Granted(token, _seconds(found.get("expiresIn")))
 
 

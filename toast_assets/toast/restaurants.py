@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from toast_assets.errors import ToastReplyError
+from toast_assets.http.bodies import UnreadableBodyError, decode
 
 PARTNERS_PATH = "/partners/v1/restaurants"
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
@@ -79,8 +80,8 @@ def read_restaurant(body: bytes, guid: str) -> Restaurant:
         ToastReplyError: the body is not what Toast documents.
     """
     try:
-        general = msgspec.json.decode(body, type=_Details).general or _General()
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        general = decode(body, _Details).general or _General()
+    except UnreadableBodyError:
         raise ToastReplyError(f"Toast's details of restaurant {guid} cannot be read.") from None
     names = [part for part in (general.name, general.locationName) if part]
     return Restaurant(
@@ -117,8 +118,8 @@ def read_group_list(body: bytes) -> list[str]:
 
 def _decoded(body: bytes, form: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=form)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decode(body, form)
+    except UnreadableBodyError:
         raise ToastReplyError("Toast's list of restaurants cannot be read.") from None
 
 

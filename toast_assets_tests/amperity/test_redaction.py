@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toast_assets.amperity.redaction import CARD_FIELDS, EMPLOYEE_FIELDS, Redaction
+from toast_assets.amperity.feeds.build import FEEDS
+from toast_assets.amperity.feeds.customers import CustomerRow
+from toast_assets.amperity.feeds.privacy import FeedPrivacy
+from toast_assets.amperity.redaction import COLUMNS, Redaction, contradiction, name_problem
 from toast_assets.errors import UnrepresentableError
+from toast_assets.tables.drift import known_fields
 
 SALT = b"pepper"
 
@@ -21,8 +27,17 @@ def expected_hash(text: str) -> str:
     return hmac.new(SALT, text.encode(), hashlib.sha256).hexdigest()
 
 
-@pytest.mark.parametrize("name", [*CARD_FIELDS, *EMPLOYEE_FIELDS])
-def test_cards_and_employees_are_left_out_at_any_depth(name: str) -> None:
+CARDS = (
+    *("first6Digits", "last4Digits", "first5CardDigits", "last4CardDigits", "cardPaymentId", "cardHolderName"),
+    *("cardHolderFirstName", "cardholderLastName", "networkTransactionIdentifier", "purchaserEmail"),
+    *("giftCardInfo", "giftCardSelectionInfo", "appliedPreauthInfo"),
+)
+DRIVERS = ("driverName", "driverPhoneNumber")
+EMPLOYEES = ("server", "openedBy", "approver", "voidUser", "voidApprover", "deliveryEmployee")
+
+
+@pytest.mark.parametrize("name", [*CARDS, *DRIVERS, *EMPLOYEES])
+def test_cards_drivers_and_employees_are_left_out_at_any_depth(name: str) -> None:
     body = json.dumps({"a": [{"b": {name: {"guid": "1"}, "kept": 1.50}}], name: "2", "c": None}).encode()
     assert json.loads(Redaction().apply(body)) == {"a": [{"b": {"kept": 1.50}}], "c": None}
 
@@ -31,8 +46,20 @@ def test_a_name_that_hides_behind_an_escape_is_found() -> None:
     assert Redaction().apply(rb'{"last4\u0044igits": "1234", "kept": 1}') == b'{"kept":1}'
 
 
-def test_no_setting_lets_a_card_leave() -> None:
-    assert Redaction({"last4Digits": "hash"}, SALT).apply(b'{"last4Digits":"1234"}') == b"{}"
+def test_of_a_delivery_service_only_the_driver_is_left_out() -> None:
+    service = {"providerName": "Wheels", "driverName": "Dee", "driverPhoneNumber": "6175550199", "providerInfo": "x"}
+    found = json.loads(Redaction().apply(json.dumps({"deliveryServiceInfo": service}).encode()))
+    assert found == {"deliveryServiceInfo": {"providerName": "Wheels", "providerInfo": "x"}}
+
+
+@pytest.mark.parametrize("rules", [{"last4Digits": "hash"}, {"payments": "hash"}])
+def test_no_setting_lets_a_card_leave(rules: dict[str, Any]) -> None:
+    assert Redaction(rules, SALT).apply(b'{"payments":[{"last4Digits":"1234"}]}') == b'{"payments":[{}]}'
+
+
+def test_no_digit_is_left_where_a_key_stands_twice() -> None:
+    body = b'{"last4Digits":"1234","payments":[{"last4Digits":"1234","last4Digits":"1234","tip":1}],"last4Digits":1234}'
+    assert Redaction().apply(body) == b'{"payments":[{"tip":1}]}'
 
 
 def test_a_body_without_such_a_field_is_not_touched() -> None:
@@ -53,6 +80,129 @@ def test_a_hash_is_hmac_sha_256_of_the_text_keyed_by_the_salt() -> None:
 def test_in_objects_and_arrays_each_value_is_hashed_and_null_stays_null() -> None:
     found = json.loads(Redaction({"customer": "hash"}, SALT).apply(b'{"customer":{"a":["x",null,{"b":true}]}}'))
     assert found == {"customer": {"a": [expected_hash("x"), None, {"b": True}]}}
+
+
+def test_a_rule_by_path_applies_there_alone_and_to_modifiers_at_any_depth() -> None:
+    deep = {"displayName": "c", "modifiers": [{"displayName": "d"}]}
+    order = {"checks": [{"displayName": "a", "selections": [{"displayName": "b", "modifiers": [deep]}]}]}
+    rules = Redaction({"checks.selections.modifiers.displayName": "drop"})
+    found = json.loads(rules.apply(json.dumps(order).encode()))
+    kept = {"displayName": "b", "modifiers": [{"modifiers": [{}]}]}
+    assert found == {"checks": [{"displayName": "a", "selections": [kept]}]}
+
+
+@pytest.mark.parametrize("name", ["customer", "checks.customer"])
+def test_what_is_done_to_the_customer_is_done_to_the_name_on_the_tab(name: str) -> None:
+    body = b'{"checks":[{"tabName":"Ann","customer":{"email":"ann@example.com"},"amount":1.00}]}'
+    assert Redaction({name: "drop"}).apply(body) == b'{"checks":[{"amount":1.00}]}'
+    own = Redaction({name: "drop", "tabName": "hash"}, SALT)
+    assert json.loads(own.apply(body)) == {"checks": [{"tabName": expected_hash("Ann"), "amount": 1.0}]}
+
+
+EMAILS = ["ann@example.com", "Ann@Example.com", " ann@example.com ", "ANN@EXAMPLE.COM"]
+PHONES = ["6175550123", "(617) 555-0123", "+1 617 555 0123", "617.555.0123", 6175550123, 6175550123.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "spellings", "normal"), [("email", EMAILS, "ann@example.com"), ("phone", PHONES, "6175550123")]
+)
+def test_a_contact_has_one_hash_however_it_is_spelled_and_the_same_in_streams_and_feeds(
+    name: str, spellings: list[Any], normal: str
+) -> None:
+    redaction = Redaction({name: "hash"}, SALT)
+    bodies = (json.dumps({"checks": [{"customer": {name: spelling}}]}).encode() for spelling in spellings)
+    streamed = {json.loads(redaction.apply(body))["checks"][0]["customer"][name] for body in bodies}
+    row = msgspec.structs.replace(NOBODY, **{name: normal})
+    assert streamed == {expected_hash(normal)} == {getattr(FeedPrivacy(redaction).apply(row), name)}
+
+
+def test_a_phone_is_hashed_with_the_country_that_stands_beside_it() -> None:
+    redaction = Redaction({"customer": "hash"}, SALT)
+    beside = b'{"customer":{"phone":"020 7946 0958","phoneCountryCode":"44"}}'
+    assert json.loads(redaction.apply(beside))["customer"]["phone"] == expected_hash("+442079460958")
+
+
+def test_what_is_no_contact_is_hashed_trimmed_and_in_lower_case_and_other_texts_as_they_are() -> None:
+    redaction = Redaction({"email": "hash", "firstName": "hash"}, SALT)
+    found = json.loads(redaction.apply(b'{"email":" No Mail ","firstName":" Ann"}'))
+    assert found == {"email": expected_hash("no mail"), "firstName": expected_hash(" Ann")}
+
+
+NOBODY = CustomerRow(**dict.fromkeys(CustomerRow.__struct_fields__))  # type: ignore[arg-type]
+SOMEBODY = CustomerRow(**{name: name for name in CustomerRow.__struct_fields__})
+
+
+@pytest.mark.parametrize(
+    ("rule", "gone"),
+    [
+        ("firstName", {"given_name"}),
+        ("checks.customer.lastName", {"surname"}),
+        ("given_name", {"given_name"}),
+        ("checks.customer", {"given_name", "surname", "email", "phone"}),
+        ("customer", {"given_name", "surname", "email", "phone"}),
+        ("deliveryInfo", {"address", "address2", "city", "state", "postal", "country"}),
+        ("address", {"address", "address2", "city", "state", "postal", "country"}),
+        ("deliveryInfo.zipCode", {"postal"}),
+        ("checks.payments.houseAccount", set()),
+    ],
+)
+def test_a_rule_holds_for_the_rows_of_feeds_too(rule: str, gone: set[str]) -> None:
+    row = FeedPrivacy(Redaction({rule: "drop"})).apply(SOMEBODY)
+    assert {name for name in row.__struct_fields__ if getattr(row, name) is None} == gone
+
+
+def test_a_rule_for_a_feeds_field_holds_for_the_stream_too() -> None:
+    body = b'{"checks":[{"customer":{"firstName":"Ann","phone":"1"}}],"deliveryInfo":{"zipCode":"02101","city":"B"}}'
+    redacted = Redaction({"given_name": "drop", "postal": "drop"}).apply(body)
+    assert json.loads(redacted) == {"checks": [{"customer": {"phone": "1"}}], "deliveryInfo": {"city": "B"}}
+
+
+def test_the_fields_of_feeds_are_those_that_there_are_and_repeat_fields_of_toasts() -> None:
+    assert COLUMNS.keys() <= {column.name for feed in FEEDS.values() for column in feed.columns}
+    nested_in_the_guides_example = ".address."
+    paths = {path for paths in COLUMNS.values() for path in paths if nested_in_the_guides_example not in path}
+    assert paths <= set(known_fields().fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        *(("Email", "email"), ("EMAIL", "email"), ("e-mail", "email"), ("emial", "email"), ("email ", "email")),
+        *(("first_name", "firstName"), ("Phone", "phone"), ("phones", "phone"), ("tabname", "tabName")),
+        *((name, "checks.customer.email") for name in ("customer.email", "checks[].customer.email", "Customer.Email")),
+        *((name, "checks.customer.email") for name in ("$.checks[*].customer.email", "checks.0.customer.email")),
+        ("checks..customer.email", "checks.customer.email"),
+        *(("payments.houseAccount", "checks.payments.houseAccount"), ("guestzip", "write a name such as")),
+    ],
+)
+def test_a_name_that_names_nothing_is_refused_and_the_nearest_one_suggested(name: str, suggestion: str) -> None:
+    problem = name_problem(name)
+    assert problem is not None
+    assert f"holds {name!r}, which is no field of Toast's order" in problem
+    assert suggestion in problem
+
+
+@pytest.mark.parametrize(
+    "name", ["email", "checks.customer.email", "customer", "address", "given_name", "item_revenue", "last4CardDigits"]
+)
+def test_fields_of_toasts_and_of_feeds_are_names(name: str) -> None:
+    assert name_problem(name) is None
+
+
+def test_rules_that_say_different_things_of_one_field_contradict_each_other() -> None:
+    assert contradiction({"email": "drop", "checks.customer.email": "hash"}) is not None
+    assert contradiction({"given_name": "drop", "firstName": "hash"}) is not None
+    assert (
+        contradiction({"email": "drop", "phone": "hash", "customer": "drop", "checks.customer.email": "drop"}) is None
+    )
+
+
+def test_another_rule_or_salt_is_another_digest_and_none_of_them_tells_the_salt() -> None:
+    shapes = [Redaction(), Redaction({"email": "drop"}), Redaction({"email": "hash"}), Redaction({}, SALT)]
+    digests = {shape.digest for shape in shapes}
+    assert len(digests) == 4
+    assert Redaction({"a": "drop", "b": "hash"}).digest == Redaction({"b": "hash", "a": "drop"}).digest
+    assert SALT.decode() not in "".join(digests)
 
 
 def test_what_cannot_be_read_must_not_leave_and_its_error_does_not_quote_it() -> None:

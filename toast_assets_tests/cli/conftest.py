@@ -25,14 +25,20 @@ MISLEADING = {
     "AWS_PROFILE": "a-real-profile",
     "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
     "DAGSTER_HOME": "/nowhere",
+    "DAGSTER_UI_URL": "https://dagster.invalid",
+    "ALERT_WEBHOOK_URL": "https://hooks.invalid/a-real-channel",
+    "RETENTION_RAW_DAYS": "30",
+    "ALLOW_HTTP_HOSTS": "a-real-host",
     "https_proxy": "http://127.0.0.1:1",
     "HTTP_PROXY": "http://127.0.0.1:1",
 }
 COMMAND = (sys.executable, "-c", "from toast_assets.cli import main; main()")
 Start = Callable[..., subprocess.Popen[str]]
+# How long a process may take for anything, also where other tests take most of the machine.
+PATIENCE_SECONDS = 600.0
 
 
-def run(folder: Path, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command that ends by itself."""
     return subprocess.run(  # noqa: S603 - this package's own command
         [*COMMAND, *arguments],
@@ -40,7 +46,7 @@ def run(folder: Path, *arguments: str, seconds: float = 60) -> subprocess.Comple
         env=os.environ | MISLEADING,
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

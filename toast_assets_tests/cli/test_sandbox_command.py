@@ -8,13 +8,15 @@ import shlex
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import boto3
 import httpx
 import pytest
 
-from toast_assets_tests.cli.conftest import Start, run
+from toast_assets_tests.cli.conftest import PATIENCE_SECONDS, Start, run
+from toast_assets_tests.support.ports import free_port
 
 FREE = ("--port", "0", "--restaurants", "2", "--orders", "3")
 
@@ -36,18 +38,12 @@ def exported(output: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_what_its_export_lines_say_until_it_is_ended(start: Start, ending: signal.Signals) -> None:
     process = start("sandbox", *FREE)
     variables = exported(read_until(process, "Ctrl-C ends it"))
     assert len(variables["TOAST_RESTAURANT_GUID"].split(",")) == 2
-    assert httpx.get(variables["TOAST_API_URL"]).is_success
+    assert httpx.get(variables["TOAST_API_URL"], timeout=PATIENCE_SECONDS).is_success
     client = boto3.client(
         "s3",
         endpoint_url=variables["AWS_ENDPOINT_URL_S3"],
@@ -57,7 +53,7 @@ def test_it_serves_what_its_export_lines_say_until_it_is_ended(start: Start, end
     )
     assert client.list_objects_v2(Bucket=variables["S3_BUCKET_NAME"])["KeyCount"] == 0
     process.send_signal(ending)
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(variables["TOAST_API_URL"])
 
@@ -68,13 +64,17 @@ def test_with_the_ui_dagster_runs_on_the_sandbox_and_nothing_of_it_stays_behind(
     output = read_until(process, "Ctrl-C ends everything")
     assert re.search(rf"Dagster's UI\s+http://127.0.0.1:{port}/", output)
     query = '{assetOrError(assetKey: {path: "raw_toast_orders"}) {... on Asset {assetMaterializations {partition}}}}'
-    reply = httpx.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=30).json()
+    reply = httpx.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=PATIENCE_SECONDS).json()
     assert reply["data"]["assetOrError"]["assetMaterializations"], "the first week is there already"
     children = _session_of(tmp_path)
     assert children
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
-    assert not [pid for pid in children if _runs(pid)]
+    assert process.wait(PATIENCE_SECONDS) == 0
+    # The last of them are killed, and nobody waits for those that are not the command's own children.
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while left := [pid for pid in children if _runs(pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("options", [("--port",), ("--port", "0", "--ui", "--ui-port")])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from toast_assets_tests.support import compose, dockerfile
 from toast_assets_tests.support.compose import DEPLOY
 
 ROOT = DEPLOY.parent
@@ -55,6 +56,46 @@ def test_only_publishing_may_write_and_no_secret_is_kept() -> None:
                 if step.get("uses", "").startswith("actions/checkout"):
                     assert step["with"] == {"persist-credentials": False}
     assert workflow("release.yml")["jobs"]["publish"]["permissions"]["id-token"] == "write"
+
+
+def test_actions_are_pinned_by_commit_with_their_version_beside_it() -> None:
+    used = [
+        line.split("uses: ", 1)[1]
+        for path in FOLDER.glob("*.yml")
+        for line in path.read_text().splitlines()
+        if "uses: " in line
+    ]
+    ours = [each for each in used if each.startswith("./")]
+    assert ours == ["./.github/workflows/ci.yml"]
+    pinned = re.compile(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+    assert [each for each in used if each not in ours and not pinned.fullmatch(each)] == []
+
+
+def test_images_are_pinned_by_digest() -> None:
+    """Also what reads the build file (its syntax): it sees everything that is built."""
+    containers = [
+        job["container"]
+        for path in FOLDER.glob("*.yml")
+        for job in workflow(path.name)["jobs"].values()
+        if "container" in job
+    ]
+    stages = dockerfile.parse(DEPLOY / "Dockerfile")
+    bases = [stage.base for stage in stages.values() if stage.base not in stages]
+    syntax = (DEPLOY / "Dockerfile").read_text().splitlines()[0].removeprefix("# syntax=")
+    services = [service["image"] for service in compose.load({})["services"].values() if "build" not in service]
+    pinned = re.compile(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}")
+    images = [*containers, *bases, syntax, *services]
+    assert len(images) == 5
+    assert [each for each in images if not pinned.fullmatch(each)] == []
+
+
+def test_pins_are_renewed() -> None:
+    updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
+    assert {(each["package-ecosystem"], each["directory"]) for each in updates} == {
+        ("github-actions", "/"),
+        ("docker", "/deploy"),
+        ("docker-compose", "/deploy"),
+    }
 
 
 def test_what_a_workflow_is_told_by_others_reaches_no_shell_unquoted() -> None:

@@ -15,6 +15,7 @@ _ABOVE = {"defs", "cli", "doctor", "sandbox"}
 _FORBIDDEN = {
     "orders": {"dagster", "toast", "amperity", "store", "pipeline", "privacy", *_ABOVE},
     "tables": {"dagster", "toast", "amperity", "store", "pipeline", "privacy", *_ABOVE},
+    "http": {"dagster", "orders", "tables", "toast", "amperity", "store", "pipeline", "privacy", "settings", *_ABOVE},
     "toast": {"dagster", "amperity", "store", "pipeline", "privacy", *_ABOVE},
     "amperity": {"dagster", "toast", "store", "pipeline", "privacy", *_ABOVE},
     "store": {"dagster", "toast", "pipeline", "privacy", *_ABOVE},

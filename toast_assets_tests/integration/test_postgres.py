@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support import compose
-from toast_assets_tests.support.compose import Process, free_port, is_free, listens
+from toast_assets_tests.support.compose import Process, listens
+from toast_assets_tests.support.ports import free_port, free_ports
 from toast_assets_tests.support.postgres import postgres, programs
 
 PASSWORD = "correct-horse-battery"
@@ -103,14 +103,6 @@ class Stage:
         return self._stack.enter_context(Process([*service.command, *more], self.environment(name), self.home, log))
 
 
-def neighbours(count: int) -> int:
-    """The first of ``count`` neighbouring free ports, below those that the system gives to connections."""
-    while True:
-        first = random.randrange(11_000, 31_000)
-        if all(is_free(first + each) for each in range(count)):
-            return first
-
-
 @pytest.fixture
 def weeks() -> list[Week]:
     """The newest closed weeks, oldest first: the sensor asks for the newest, the rest is left to a backfill."""
@@ -131,7 +123,7 @@ def stage(tmp_path: Path, weeks: list[Week], monkeypatch: pytest.MonkeyPatch) ->
     user, name = database["POSTGRES_USER"], database["POSTGRES_DB"]
     with ExitStack() as stack:
         port = stack.enter_context(postgres(user=user, password=PASSWORD, database=name))
-        first = neighbours(3)
+        first = free_ports(3)
         ports = Ports(free_port(), free_port(), port, first, first + 1, first + 2)
         stage = Stage(tmp_path, ports, weeks[0].key, stack)
         sandbox = stage.start("sandbox", "--orders", "40")
@@ -146,7 +138,7 @@ def stage(tmp_path: Path, weeks: list[Week], monkeypatch: pytest.MonkeyPatch) ->
 def launch_backfill(url: str, weeks: list[str]) -> str:
     """Asks the webserver for a backfill as its dialog does; the backfill's id."""
     variables = {"weeks": weeks, "assets": [{"path": [name]} for name in _ASSETS]}
-    with httpx.Client(trust_env=False, timeout=30) as client:
+    with httpx.Client(trust_env=False, timeout=compose.PATIENCE_SECONDS) as client:
         reply = client.post(f"{url}/graphql", json={"query": _LAUNCH, "variables": variables}).json()
     result = reply["data"]["launchPartitionBackfill"]
     assert result["__typename"] == "LaunchBackfillSuccess", reply
@@ -233,7 +225,7 @@ def test_sensor_queue_and_backfill_fill_every_week_within_the_pools(stage: Stage
             assert not failed, reasons(instance, failed[0])
             return len([run for run in runs if run.is_finished]) == len(weeks)
 
-        daemon.wait_until(all_finished, seconds=150)
+        daemon.wait_until(all_finished)
         runs = instance.get_runs()
 
         by_backfill = [run for run in runs if run.tags.get(BACKFILL_ID_TAG) == backfill]

@@ -25,7 +25,8 @@ def no_reply_stays() -> Iterator[None]:
     gc.disable()
     try:
         yield
-        assert replies_in_memory() == before
+        # What others left behind may go meanwhile.
+        assert replies_in_memory() <= before
     finally:
         gc.enable()
 

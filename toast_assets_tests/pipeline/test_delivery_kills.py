@@ -63,7 +63,7 @@ def killed_delivery(sandbox: Sandbox, arm: Callable[[Callable[[Call], object]], 
 
     arm(kill)
     try:
-        return process.wait(60)
+        return process.wait(600)
     finally:
         process.kill()
         process.wait()

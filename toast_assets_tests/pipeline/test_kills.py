@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -52,15 +53,15 @@ class Brand:
 
     def run_killed_at_toast_call(self, number: int) -> int | None:
         """A run that is killed while Toast answers its ``number``-th call for orders."""
-        pids: list[int] = []
+        pid: Future[int] = Future()
 
         def kill(_call: Call) -> None:
-            os.kill(pids[0], signal.SIGKILL)
+            os.kill(pid.result(), signal.SIGKILL)
 
         fault = self.sandbox.faults.arm(Kind.HOOK, "orders", first=number, last=number, action=kill)
         process = start_run(self.environment, WEEK)
         assert process.pid is not None
-        pids.append(process.pid)
+        pid.set_result(process.pid)
         code = exit_code(process)
         self.sandbox.faults.clear()
         assert fault.fired == (code == KILLED)
@@ -190,12 +191,12 @@ def test_the_command_itself_is_killed_and_run_again(
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
 
-    running: list[subprocess.Popen[bytes]] = []
-    fault = sandbox.faults.arm(Kind.HOOK, "orders", first=9, last=9, action=lambda _call: running[0].kill())
-    running.append(start())
-    assert running[0].wait(120) == KILLED
+    running: Future[subprocess.Popen[bytes]] = Future()
+    fault = sandbox.faults.arm(Kind.HOOK, "orders", first=9, last=9, action=lambda _call: running.result().kill())
+    running.set_result(start())
+    assert running.result().wait(600) == KILLED
     assert fault.fired
     sandbox.faults.clear()
-    assert start().wait(120) == 0
+    assert start().wait(600) == 0
     left = {key: content for key, content in brand.content().items() if key in undisturbed}
     assert left == undisturbed

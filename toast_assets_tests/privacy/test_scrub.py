@@ -11,7 +11,7 @@ from toast_assets.privacy.forgotten import Forgotten
 from toast_assets.privacy.identity import given_traits
 from toast_assets.privacy.scrub import Scrubber
 from toast_assets_tests import invented
-from toast_assets_tests.support.guests import EMAIL, guest
+from toast_assets_tests.support.guests import EMAIL, PHONE, guest
 from toast_assets_tests.support.simulated import raw_order
 
 NOW = datetime(2025, 10, 1, tzinfo=UTC)
@@ -65,3 +65,36 @@ def test_escapes_hide_nobody() -> None:
     hidden = body.replace(b"Jane.Roe@", rb"Jane.Roe\u0040")
     assert hidden != body
     assert b"u0040" not in scrubber(EMAIL).order(hidden)
+
+
+def test_what_says_who_paid_goes_at_any_depth_and_so_does_what_discounts_say_of_the_guest() -> None:
+    modifiers = [invented.modifier(giftCardSelectionInfo={"last4CardDigits": "4711", "purchaserEmail": "p@x.org"})]
+    reason = {"name": "Birthday", "comment": "Janelle turns 40"}
+    discount = invented.discount("1.00", appliedDiscountReason=reason, loyaltyDetails={"referenceId": "card-of-jane"})
+    item = invented.selection(modifiers=modifiers, appliedDiscounts=[discount])
+    payment = invented.payment("10.00") | {"cardHolderLastName": "Roe", "last4Digits": "4711", "tipAmount": 2}
+    theirs = invented.check(item, guest=guest(), payments=[payment], appliedPreauthInfo={"cardHolderName": "Roe"})
+    stranger = invented.check(guest=invented.customer("x@example.com"), payments=[payment])
+    (body,) = invented.encode(invented.order(theirs, stranger, appliedPreauthInfo={"cardHolderName": "Roe"}))
+    after = msgspec.json.decode(scrubber(EMAIL).order(body))
+    assert after["appliedPreauthInfo"] is None
+    assert after["checks"][1]["payments"][0]["cardHolderLastName"] == "Roe"
+    check = msgspec.json.encode(after["checks"][0])
+    assert not [word for word in (b"Roe", b"4711", b"p@x.org", b"Janelle", b"card-of-jane") if word in check]
+    assert after["checks"][0]["payments"][0]["tipAmount"] == 2
+    assert after["checks"][0]["selections"][0]["appliedDiscounts"][0]["appliedDiscountReason"]["name"] == "Birthday"
+
+
+def test_a_contact_goes_as_a_fields_name_as_a_number_in_an_address_and_behind_an_escape() -> None:
+    odd = rb"""{"map":{"Jane.Roe@example.org":1,"jane.roe@example.org":2,"x":3},"call":16175550188,
+        "n":[6175550188,12.10],"link":"https://x/?e=jane.roe%40example.org&n=1","text":"call\njane.roe@example.org"}"""
+    scrubbed = scrubber(EMAIL, PHONE).text(odd)
+    assert msgspec.json.decode(scrubbed) == {
+        "map": {"forgotten-1": 1, "forgotten-2": 2, "x": 3},
+        **{"call": None, "n": [None, 12.10], "link": None, "text": None},
+    }
+
+
+def test_an_order_of_any_depth_is_searched() -> None:
+    deep = b'{"guid":"o","x":' + b"[" * 5000 + b'"jane.roe@example.org"' + b"]" * 5000 + b"}"
+    assert scrubber(EMAIL).order(deep) == deep.replace(b'"jane.roe@example.org"', b"null")

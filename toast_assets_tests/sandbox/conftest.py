@@ -44,7 +44,7 @@ class Start:
         changed: dict[str, Any] = {"rate_limits": False, "now": self.clock} | settings
         config = SandboxConfig(**changed)
         sandbox = self.stack.enter_context(Sandbox(config))
-        return Caller(sandbox, self.stack.enter_context(httpx.Client(timeout=10)))
+        return Caller(sandbox, self.stack.enter_context(httpx.Client(timeout=600)))
 
 
 @dataclass

@@ -149,10 +149,10 @@ def test_a_gateways_200_is_not_what_was_asked_for(caller: Caller, kind: Kind, be
 def test_a_call_that_is_never_answered_ends_when_the_client_goes_away(caller: Caller) -> None:
     caller.login()
     caller.sandbox.faults.arm(Kind.NEVER, "stream")
-    caller.http.timeout = httpx.Timeout(10, read=0.05)
+    caller.http.timeout = httpx.Timeout(600, read=0.05)
     with pytest.raises(httpx.ReadTimeout):
         caller.amperity()
-    caller.http.timeout = httpx.Timeout(10)
+    caller.http.timeout = httpx.Timeout(600)
     assert caller.amperity().status_code == 202
     assert len(caller.sandbox.amperity_books.accepted) == 1
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+
 import httpx
 import pytest
 
@@ -9,9 +12,19 @@ from toast_assets.sandbox import invent_restaurants
 from toast_assets_tests.sandbox.conftest import ONE, SMALL, Caller, Start
 from toast_assets_tests.sandbox.test_server import bucket
 
+FAULTS = "/_sandbox/faults"
+
 
 def arm(caller: Caller, **fault: object) -> httpx.Response:
-    return caller.http.post(caller.sandbox.toast_url + "/_sandbox/faults", json=fault)
+    headers = {"X-Sandbox-Token": token_on_the_page(caller)}
+    return caller.http.post(caller.sandbox.toast_url + FAULTS, json=fault, headers=headers)
+
+
+def token_on_the_page(caller: Caller) -> str:
+    shown = re.findall("X-Sandbox-Token: ([^']+)'", html.unescape(caller.http.get(caller.sandbox.toast_url).text))
+    assert len(shown) == 2
+    assert shown[0] == shown[1]
+    return str(shown[0])
 
 
 def test_the_books_as_json_count_requests_orders_records_and_logins(caller: Caller) -> None:
@@ -82,7 +95,8 @@ def test_a_fault_can_be_armed_and_disarmed_by_hand(caller: Caller) -> None:
     assert caller.week().status_code == 502
     books = caller.http.get(caller.sandbox.toast_url + "/_sandbox/books.json").json()
     assert books["faults"][0]["fired"] == 1
-    assert caller.http.delete(caller.sandbox.toast_url + "/_sandbox/faults").status_code == 200
+    headers = {"X-Sandbox-Token": token_on_the_page(caller)}
+    assert caller.http.delete(caller.sandbox.toast_url + FAULTS, headers=headers).status_code == 200
     assert caller.week().status_code == 200
 
 
@@ -92,3 +106,39 @@ def test_a_fault_that_cannot_be_armed_is_explained(caller: Caller) -> None:
         assert reply.status_code == 400
         assert "path is one of" in reply.json()["help"]
     assert caller.week().status_code == 200
+
+
+@pytest.mark.parametrize("token", [None, "", "x", "ü"])
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_page_of_another_site_arms_and_disarms_nothing(caller: Caller, method: str, token: str | None) -> None:
+    caller.sandbox.faults.arm("reset", "login")
+    headers = {"Content-Type": "text/plain", "Origin": "https://evil.example"}
+    if token is not None:
+        headers["X-Sandbox-Token"] = token
+    fault = b'{"kind":"status","path":"orders","status":503,"last":null}'
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+    reply = caller.http.request(method, caller.sandbox.toast_url + FAULTS, content=fault, headers=sent)
+    assert reply.status_code == 403
+    assert "X-Sandbox-Token" in reply.json()["help"]
+    assert caller.sandbox.page_token not in reply.text
+    assert [each["path"] for each in caller.sandbox.faults.described()] == ["login"]
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1.evil.example:{port}", "127.0.0.1:1"]
+)
+@pytest.mark.parametrize("path", ["/", "/_sandbox/books.json"])
+def test_a_foreign_name_that_points_here_reads_no_page(caller: Caller, host: str, path: str) -> None:
+    port = caller.sandbox.toast_url.rsplit(":", 1)[1]
+    reply = caller.http.get(caller.sandbox.toast_url + path, headers={"Host": host.format(port=port)})
+    assert reply.status_code == 403
+    assert caller.sandbox.page_token not in reply.text
+    headers = {"Host": host.format(port=port), "X-Sandbox-Token": caller.sandbox.page_token}
+    assert caller.http.delete(caller.sandbox.toast_url + FAULTS, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}", "127.0.0.1:{port}"])
+def test_every_loopback_name_shows_the_page(caller: Caller, host: str) -> None:
+    port = caller.sandbox.toast_url.rsplit(":", 1)[1]
+    reply = caller.http.get(caller.sandbox.toast_url, headers={"Host": host.format(port=port)})
+    assert reply.status_code == 200

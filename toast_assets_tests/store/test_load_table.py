@@ -15,14 +15,12 @@ import pandas as pd
 import pytest
 
 from toast_assets.errors import SettingsError, StoreError
-from toast_assets.orders.files import RawFileWriter
 from toast_assets.pipeline.tables import build_tables
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 from toast_assets_tests.invented import check, encode, order, selection
-from toast_assets_tests.support.simulated import raw_order
 from toast_assets_tests.support.stored_weeks import store_week
 
 LOG = logging.getLogger(__name__)
@@ -68,6 +66,15 @@ def test_an_unknown_column_is_a_clear_error(tables: OrderStore) -> None:
         tables.load_table("orders", "2025-09-15", columns=["nett"])
 
 
+def test_a_damaged_table_is_named_with_the_way_out(tables: OrderStore, week: Week) -> None:
+    key = tables.layout.table("orders", week.key)
+    stored, _ = tables.bucket.read(key) or (b"", None)
+    for damaged in (b"", stored[: len(stored) // 2], stored[:200] + b"\xff" * 80 + stored[280:]):
+        tables.bucket.write(key, damaged)
+        with pytest.raises(StoreError, match=r"orders\.parquet cannot be read .* materialize orders again"):
+            tables.load_table("orders", week.key)
+
+
 def test_notebooks_find_the_store_by_the_environment(
     tables: OrderStore, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,11 +97,12 @@ def documented_queries(folder: Path) -> Iterator[str]:
 
 
 def local_copy(store: OrderStore, folder: Path) -> None:
-    """The tables as files, and the week's orders as the current ones."""
-    for key in store.bucket.keys(f"{store.layout.prefix}tables/"):
-        path = folder / key.removeprefix(store.layout.prefix)
-        path.parent.mkdir(parents=True)
-        store.bucket.download(key, path)
+    """Tables and raw orders as files, and the week's orders as the current ones."""
+    for kind in ("tables/", "raw/"):
+        for key in store.bucket.keys(f"{store.layout.prefix}{kind}"):
+            path = folder / key.removeprefix(store.layout.prefix)
+            path.parent.mkdir(parents=True)
+            store.bucket.download(key, path)
     current = folder / "tables/current_orders/restaurant=here.parquet"
     current.parent.mkdir()
     store.bucket.download(store.layout.table("orders", "2025-09-15"), current)
@@ -113,13 +121,9 @@ def test_the_queries_of_the_page_on_tables_run_as_they_are(tables: OrderStore, t
     blocks = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     queries = [block.replace("s3://BUCKET/toast-orders/", f"{tmp_path}/") for block in blocks]
     connection = duckdb.connect()
-    raw = tmp_path / "raw" / "week=2025-09-15"
-    raw.mkdir(parents=True)
-    with RawFileWriter(raw / "restaurant=here.parquet", "here") as writer:
-        writer.write([raw_order("a", 0, b'{"pricingFeatures":["x"]}')])
     sales, items, payments, fields = (connection.execute(query).fetchall() for query in queries)
-    assert fields == [("a", '["x"]')]
     assert [(row[0], row[1], row[2]) for row in sales] == [(date(2025, 9, 19), "here", Decimal("12.3000"))]
     assert items == [("Soup of the day", Decimal("2.000000"), Decimal("12.3000"))]
     assert [row[0] for row in payments] == ["CREDIT"]
     assert payments[0][1] == tables.load_table("payments", "2025-09-15")["amount"].sum()
+    assert len(fields) == len(tables.load_table("orders", "2025-09-15"))

@@ -95,6 +95,8 @@ class Brand:
             "TOAST_CLIENT_SECRET": "hush",
             "TOAST_RESTAURANT_GUID": ",".join(self.guids),
             "TOAST_REQUESTS_PER_SECOND": UNLIMITED,
+            # One restaurant after the other: the n-th call is then the same one each time.
+            "TOAST_CONCURRENT_RESTAURANTS": "1",
         }
         time = SkippedTime()
         return ToastClient(

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from toast_assets_tests.support.compose import Process, free_port, listens
+from toast_assets_tests.support.compose import Process, listens
+from toast_assets_tests.support.ports import free_port
 
 ACCESS_KEY, SECRET_KEY = "ceph-access", "ceph-secret"
 _PACKAGES = "apt-get install --yes --no-install-recommends radosgw ceph-mon ceph-osd"
@@ -52,7 +53,7 @@ def ceph() -> Iterator[str]:
         environment = {"PATH": os.environ["PATH"], "CEPH_CONF": str(folder / "ceph.conf")}
 
         def run(line: str) -> None:
-            subprocess.run(line.split("|"), check=True, capture_output=True, env=environment, timeout=60)  # noqa: S603
+            subprocess.run(line.split("|"), check=True, capture_output=True, env=environment, timeout=600)  # noqa: S603
 
         def start(line: str) -> Process:
             command = line.split("|")

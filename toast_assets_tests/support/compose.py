@@ -22,6 +22,8 @@ from toast_assets_tests.support import dockerfile
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 _STOP_SECONDS = 15.0
+# How long a daemon may take for anything, also where other tests take most of the machine.
+PATIENCE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -68,21 +70,6 @@ def image_environment(translate: Callable[[str], str]) -> dict[str, str]:
     return {name: translate(value) for name, value in set_by_image.items()} | {"PATH": path}
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def is_free(port: int) -> bool:
-    """Whether a server could listen on that loopback port."""
-    with suppress(OSError), socket.socket() as probe:
-        probe.bind(("127.0.0.1", port))
-        return True
-    return False
-
-
 class Process:
     """A child in a session of its own, which ends with the ``with`` block, and all that it started with it."""
 
@@ -123,7 +110,7 @@ class Process:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
-    def wait_until(self, ready: Callable[[], bool], seconds: float = 60.0) -> None:
+    def wait_until(self, ready: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
         """Returns once ``ready`` is true; an AssertionError with the end of the log if it ends or is not in time."""
         deadline = time.monotonic() + seconds
         while not ready():
@@ -133,7 +120,7 @@ class Process:
                 raise AssertionError(f"{' '.join(self._command)} {what}:\n{self.log.read_text()[-4000:]}")
             time.sleep(0.1)
 
-    def wait_for_success(self, seconds: float = 60.0) -> None:
+    def wait_for_success(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Returns once it has ended well; an AssertionError with the end of the log otherwise."""
         assert self._process is not None
         assert self._process.wait(seconds) == 0, self.log.read_text()[-4000:]

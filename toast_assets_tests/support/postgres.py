@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from toast_assets_tests.support.compose import Process, free_port, listens
+from toast_assets_tests.support.compose import Process, listens
+from toast_assets_tests.support.ports import free_port
 
 _DEBIAN = Path("/usr/lib/postgresql")
 # PostgreSQL refuses to run as root; the package brings this user.
@@ -52,7 +53,7 @@ def _serve(
 
     def run(*command: str) -> None:
         subprocess.run(  # noqa: S603 - programs of the package
-            command, check=True, capture_output=True, user=runs_as, env=environment, cwd=folder, timeout=60
+            command, check=True, capture_output=True, user=runs_as, env=environment, cwd=folder, timeout=600
         )
 
     run(

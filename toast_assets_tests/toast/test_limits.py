@@ -275,9 +275,30 @@ def test_a_reset_is_read_by_toasts_clock_where_ours_is_clearly_wrong() -> None:
     assert seconds_to_wait(headers, NOW + 3600) == 5.0
 
 
-def test_a_reset_far_away_counts_as_the_longest_window() -> None:
-    headers = httpx.Headers({"X-Toast-RateLimit-Reset": str(int(NOW) * 1000)})
-    assert seconds_to_wait(headers, NOW) == 900.0
+@pytest.mark.parametrize(
+    ("reset", "seconds"),
+    [
+        (f"{NOW + 930:.0f}", 900.0),
+        # Further away than any window of Toast's, or no time at all: nothing to wait for.
+        (f"{NOW + 86_400:.0f}", None),
+        ("9" * 19, None),
+        ("9" * 4400, None),
+        ("9" * 4400 + f", {NOW + 5:.0f}", 5.0),
+        # Milliseconds, microseconds.
+        (f"{NOW * 1000 + 2000:.0f}", 2.0),
+        (f"{NOW * 1e6 + 3e6:.0f}", 3.0),
+        ("1", 0.0),
+    ],
+)
+def test_a_reset_is_a_time_of_toasts_or_counts_for_nothing(reset: str, seconds: float | None) -> None:
+    headers = httpx.Headers({"X-Toast-RateLimit-Reset": reset, "X-Toast-RateLimit-Remaining": "0"})
+    assert seconds_to_wait(headers, NOW) == pytest.approx(seconds)
+    assert exhausted_for(headers, NOW) == pytest.approx(seconds or 0.0)
+
+
+def test_an_odd_date_is_passed_over() -> None:
+    headers = {"X-Toast-RateLimit-Reset": f"{NOW + 5:.0f}", "Date": "Fri, 31 Dec 2020 23:59:59 +99999999999"}
+    assert seconds_to_wait(httpx.Headers(headers), NOW) == 5.0
 
 
 def test_of_several_scopes_the_last_reset_counts() -> None:

@@ -9,26 +9,7 @@ from functools import cached_property
 import msgspec
 
 from toast_assets.amperity.feeds.schema import Row
-from toast_assets.amperity.redaction import Redaction, Rule
-
-_ADDRESS = ("address", "address2", "city", "state", "postal", "country")
-# Toast's names, which the setting uses, and the fields that they become.
-FIELDS = {
-    "customer": ("given_name", "surname", "email", "phone"),
-    "deliveryInfo": _ADDRESS,
-    "firstName": ("given_name",),
-    "lastName": ("surname",),
-    "email": ("email",),
-    "phone": ("phone",),
-    "address": _ADDRESS,
-    "address1": ("address",),
-    "address2": ("address2",),
-    "city": ("city",),
-    "state": ("state",),
-    "zipCode": ("postal",),
-    "country": ("country",),
-}
-
+from toast_assets.amperity.redaction import COLUMNS, Redaction, Rule
 
 _KEYS = ("customer_id", "fk_customer")
 _DERIVED_KEY = re.compile(r"[0-9a-f]{64}")
@@ -36,7 +17,7 @@ _DERIVED_KEY = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class FeedPrivacy:
-    """``redaction``'s rules for the rows of a feed, by Toast's names or the feed's own.
+    """``redaction``'s rules for the rows of a feed: by fields of Toast's order that the row repeats, or by its own.
 
     A guest's key that is the plain hash of an e-mail or a phone could be found by trying, so where one of the two is
     under a rule such keys are hashed once more, with the salt.
@@ -46,10 +27,11 @@ class FeedPrivacy:
 
     @cached_property
     def _rules(self) -> dict[str, Rule]:
-        rules: dict[str, Rule] = {}
-        for name, rule in self.redaction.rules.items():
-            rules |= dict.fromkeys(FIELDS.get(name, (name,)), rule)
-        return rules
+        repeated = {name: {self.redaction.rule_of(path) for path in paths} for name, paths in COLUMNS.items()}
+        by_toast: dict[str, Rule] = {
+            name: "drop" if "drop" in rules else "hash" for name, rules in repeated.items() if rules != {None}
+        }
+        return {**self.redaction.rules, **by_toast}
 
     @cached_property
     def _guards_contacts(self) -> bool:

@@ -1,0 +1,81 @@
+"""Bodies of replies: never more than a bound of them, and decoded without a crash whatever they hold."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+T = TypeVar("T")
+
+# A page has at most 100 orders, and even those of a banquet have no five megabytes each. More than this is no page,
+# but a megabyte that unpacks to a gigabyte, and that must not fill the memory.
+MOST_BYTES = 512 * 1024 * 1024
+ENCODINGS = "gzip"
+"""What ``read_reply`` unpacks, for ``Accept-Encoding``."""
+
+_PIECE = 1024 * 1024
+
+
+class UnreadableBodyError(ValueError):
+    """A body that is not of the form it should have. Its text is the end of a sentence."""
+
+
+async def read_reply(response: httpx.Response, request: httpx.Request, most: int = MOST_BYTES) -> httpx.Response:
+    """The reply to ``request`` with its body, unpacked; ``response`` was not read yet, and is closed afterwards.
+
+    Raises:
+        UnreadableBodyError: the body is packed in a way that was not asked for, cannot be unpacked, or has more than
+            ``most`` bytes.
+        httpx.HTTPError: the connection broke.
+    """
+    try:
+        # Transports in memory have read it already.
+        body = response.content if response.is_stream_consumed else await _read(response, most)
+    finally:
+        # A body that breaks off would otherwise keep its connection.
+        await response.aclose()
+    headers = [(name, value) for name, value in response.headers.multi_items() if name != "content-encoding"]
+    return httpx.Response(response.status_code, headers=headers, content=body, request=request)
+
+
+def decode(body: bytes, form: type[T], *, strict: bool = True) -> T:
+    """JSON as ``form``.
+
+    Raises:
+        UnreadableBodyError: it is none, is nested too deep, is no UTF-8, or has another form.
+    """
+    try:
+        return msgspec.json.decode(body, type=form, strict=strict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise UnreadableBodyError("the body is not what it should be") from None
+
+
+async def _read(response: httpx.Response, most: int) -> bytes:
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise UnreadableBodyError("its body is packed in a way that was not asked for")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding.endswith("gzip") else None
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.aiter_raw():
+        packed = piece
+        while packed:
+            # In small steps: a single piece can unpack to a thousand times its size.
+            plain, packed = (packed, b"") if unpacker is None else _unpacked(unpacker, packed)
+            size += len(plain)
+            if size > most:
+                raise UnreadableBodyError(f"its body has more than {most:,} bytes")
+            pieces.append(plain)
+    if unpacker is not None and not unpacker.eof and size:
+        raise UnreadableBodyError("its packed body broke off")
+    return b"".join(pieces)
+
+
+def _unpacked(unpacker: zlib._Decompress, packed: bytes) -> tuple[bytes, bytes]:
+    try:
+        return unpacker.decompress(packed, _PIECE), unpacker.unconsumed_tail
+    except zlib.error:
+        raise UnreadableBodyError("its body cannot be unpacked") from None
