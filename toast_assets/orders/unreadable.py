@@ -96,20 +96,30 @@ def merge_lines(stored: Path | None, found: Path, target: Path) -> MergedLines:
         DamagedLinesError: what is stored cannot be read.
     """
     known: set[str] = set()
-    new = 0
-    # Equal lines give equal bytes.
-    with target.open("wb") as file, gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as member:
+    before = 0
+
+    def both() -> Iterator[UnreadableLine]:
+        nonlocal before
         for line in read_lines(stored) if stored else ():
             known.add(line.body_sha256)
-            member.write(msgspec.json.encode(line) + b"\n")
+            yield line
+        before = len(known)
         with found.open("rb") as lines:
             for encoded in lines:
-                sha256 = msgspec.json.decode(encoded, type=UnreadableLine).body_sha256
-                if sha256 not in known:
-                    known.add(sha256)
-                    new += 1
-                    member.write(encoded)
-    return MergedLines(len(known), new)
+                line = msgspec.json.decode(encoded, type=UnreadableLine)
+                if line.body_sha256 not in known:
+                    known.add(line.body_sha256)
+                    yield line
+
+    write_lines(target, both())
+    return MergedLines(len(known), len(known) - before)
+
+
+def write_lines(target: Path, lines: Iterable[UnreadableLine]) -> None:
+    """Write ``lines`` into ``target`` (gzip); equal lines give equal bytes."""
+    with target.open("wb") as file, gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as member:
+        for line in lines:
+            member.write(msgspec.json.encode(line) + b"\n")
 
 
 def read_lines(path: Path) -> Iterator[UnreadableLine]:
