@@ -15,7 +15,10 @@ _WEEKS_COMPARED = 6
 
 @weekly_check(
     raw_toast_orders,
-    description="Each order stands once in its restaurant's week. Blocks: a record that is sent twice is wrong twice.",
+    description=(
+        "Each order stands once in its restaurant's week. Blocks: a record that is sent twice is wrong twice. One"
+        " GUID at two restaurants only warns, and so does a restaurant whose raw orders cannot be read."
+    ),
     blocking=True,
 )
 def order_guids_unique(context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource) -> dg.AssetCheckResult:
@@ -47,7 +50,9 @@ def modified_times_inside_week(
 
 @weekly_check(
     raw_toast_orders,
-    description="Orders have the fields and enum values that are recorded; what is new is named with its first order.",
+    description=(
+        "Orders have the fields, types and enum values that are recorded; what is new is named with its first order."
+    ),
 )
 def no_schema_drift(context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource) -> dg.AssetCheckResult:
     return judged(

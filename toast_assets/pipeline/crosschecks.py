@@ -18,7 +18,14 @@ from toast_assets.orders.files import read_rows
 from toast_assets.pipeline.export_reading import UnreadableExportError, read_export
 from toast_assets.pipeline.inspection import DAMAGE, Inspection
 from toast_assets.pipeline.order_facts import MOST_NAMED, RestaurantFacts
-from toast_assets.pipeline.raw_amounts import AMOUNTS, UnreadableAmountsError, read_amounts
+from toast_assets.pipeline.raw_amounts import (
+    AMOUNTS,
+    OF_CHECKS,
+    OF_PAYMENTS,
+    SUMS,
+    UnreadableAmountsError,
+    read_amounts,
+)
 from toast_assets.pipeline.raw_files import RawFile, raw_files
 from toast_assets.pipeline.table_files import restaurants_in
 from toast_assets.pipeline.verdicts import Verdict, damaged, named, verdict
@@ -33,8 +40,8 @@ _Totals = Mapping[str, Mapping[str, Decimal]]
 # Which column of a table holds which amount; False rows of the flag are no money taken.
 _COLUMNS: Mapping[str, Mapping[str, str]] = {
     "orders": {name: name for name in AMOUNTS},
-    "checks": {name: name for name in AMOUNTS if name != "tax_amount"},
-    "payments": {"payment_amount": "amount", "tip_amount": "tip_amount", "refund_amount": "refund_amount"},
+    "checks": {name: name for name in OF_CHECKS},
+    "payments": {name: "amount" if name == "payment_amount" else name for name in OF_PAYMENTS},
 }
 _FLAGS = {"payments": "taken"}
 # Fetching, unpacking and hashing overlap; more would only cost room on the disk.
@@ -167,14 +174,14 @@ def _differences(
 ) -> Iterator[tuple[str, Decimal, Decimal]]:
     names = (*_COLUMNS[table], *(("orders",) if table == "orders" else ()))
     for name in names:
-        raw, found = wanted[name], of_table.get(name, Decimal(0))
+        raw, found = wanted[name if table == "orders" else f"{table}.{name}"], of_table.get(name, Decimal(0))
         if raw != found:
             yield f"{table}.{name}", raw, found
 
 
 @dataclass
 class _Rejected:
-    """Orders of one restaurant that the tables reject: how many, what they add up to in the raw orders by ``AMOUNTS``
+    """Orders of one restaurant that the tables reject: how many, what they add up to in the raw orders by ``SUMS``
     and ``orders``, and the first of them with the reasons."""
 
     orders: int = 0
@@ -188,7 +195,7 @@ class _Rejected:
         added = {"orders": Decimal(1)}
         with suppress(UnreadableAmountsError):
             # What cannot be added up is not in the sums of the raw orders either.
-            added |= zip(AMOUNTS, read_amounts(body)[1], strict=True)
+            added |= zip(SUMS, read_amounts(body)[1], strict=True)
         self.amounts |= {name: self.amounts.get(name, Decimal(0)) + amount for name, amount in added.items()}
 
     def rows(self) -> Iterator[tuple[str, str, str]]:

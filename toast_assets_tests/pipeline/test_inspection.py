@@ -49,6 +49,7 @@ def test_odd_shapes_and_noise_in_the_digits_reconcile(store: OrderStore, week: W
         guide_order(),
         order(check(selection("10.989999999999998"), payments=[payment("11.869199999999999")])),
         order(check(gift_card(), payments=[payment(voided=True), payment(paymentStatus="DENIED")])),
+        order(*(check(selection("0.123456789"), payments=[payment("0.12345")] * 3) for _ in range(2))),
         order(check(selections=[], payments=[], customer=None)),
         order() | {"checks": None},
         {"guid": "bare", "modifiedDate": "2025-09-19T00:00:00.000Z"},
@@ -203,7 +204,7 @@ def test_channels_are_those_of_toast_and_nothing_of_a_guest(store: OrderStore, w
 
 
 ODD_ORDERS = {
-    "a flag that is none": order(voided="true"),
+    "a flag that is none": order() | {"voided": "true"},
     "an amount beyond all measure": order(check(selection("1e30"))),
     "a tiny exponent": order(check(selection("1e-9999999"))),
     "no day": order(businessDate=20251399),
@@ -231,7 +232,7 @@ def test_orders_that_the_tables_reject_count_on_neither_side_and_are_named_once_
 
 
 def test_a_true_difference_is_an_error_beside_orders_that_are_rejected(store: OrderStore, week: Week) -> None:
-    store_week(store, week, {"here": encode(order(), rejected := order(voided="true"))})
+    store_week(store, week, {"here": encode(order(), rejected := order() | {"voided": "true"})})
     build_tables(week, store, LOG)
     manifest = store_week(store, week, {"here": encode(order(), order(), rejected)})
     found = totals_reconcile(week, manifest, inspection_of(week, manifest, store), store)
