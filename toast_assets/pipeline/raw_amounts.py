@@ -162,9 +162,10 @@ def amounts(order: AmountsOrder) -> tuple[Decimal, ...]:
     gone = order.voided or order.deleted
     payments: list[tuple[Decimal, ...]] = []
     checks = [_of_check(check, payments, counts=not gone) for check in order.checks or ()]
-    net, tax, tips, paid, refunds = map(_rounded, _added(checks, len(AMOUNTS)))
-    nets, _, all_tips, all_paid, all_refunds = _added([map(_rounded, check) for check in checks], len(AMOUNTS))
-    rows = _added([map(_rounded, payment) for payment in payments], len(OF_PAYMENTS))
+    net, tax, tips, paid, refunds = of_order = _rounded(_added(checks, len(AMOUNTS)))
+    # Mostly there is one check with one payment, whose amounts are the order's.
+    nets, _, all_tips, all_paid, all_refunds = _added_rounded(checks, len(AMOUNTS)) if len(checks) > 1 else of_order
+    rows = _added_rounded(payments, len(OF_PAYMENTS)) if len(payments) > 1 else (paid, tips, refunds)
     return net, tax, tips, paid, refunds, nets, all_tips, all_paid, all_refunds, *rows
 
 
@@ -185,12 +186,18 @@ def _of_payment(payment: _Payment) -> tuple[Decimal, ...]:
     return payment.amount or _NOTHING, payment.tip_amount or _NOTHING, refunded
 
 
-def _added(rows: Sequence[Iterable[Decimal]], columns: int) -> tuple[Decimal, ...]:
-    return tuple(sum(column, _NOTHING) for column in zip(*rows, strict=True)) if rows else (_NOTHING,) * columns
+def _added(rows: Sequence[Sequence[Decimal]], columns: int) -> Sequence[Decimal]:
+    if len(rows) == 1:
+        return rows[0]
+    return [sum(column, _NOTHING) for column in zip(*rows, strict=True)] if rows else [_NOTHING] * columns
 
 
-def _rounded(amount: Decimal) -> Decimal:
-    return amount.quantize(_PLACES, ROUND_HALF_EVEN)
+def _added_rounded(rows: Iterable[Sequence[Decimal]], columns: int) -> Sequence[Decimal]:
+    return _added([_rounded(row) for row in rows], columns)
+
+
+def _rounded(amounts: Iterable[Decimal]) -> Sequence[Decimal]:
+    return [amount.quantize(_PLACES, ROUND_HALF_EVEN) for amount in amounts]
 
 
 def _net_sales(check: _Check) -> Decimal:
