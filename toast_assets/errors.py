@@ -48,6 +48,10 @@ class StoreConflictError(StoreError):
     """Somebody else wrote the object between reading and writing it; read again and merge again."""
 
 
+class MachineError(ToastAssetsError):
+    """The machine of the run has no room for temporary files, open files, memory or threads left."""
+
+
 class TransientError(ToastAssetsError):
     """One failed attempt that is worth repeating.
 
@@ -124,3 +128,7 @@ class AmperityUnreachableError(AmperityError):
 
 class AmperityTransientError(TransientError, AmperityError):
     """One failed attempt that is worth repeating: 429, 500, 503, 504, a time-out, a broken connection."""
+
+
+class AlertError(ToastAssetsError):
+    """A webhook did not take an alert."""

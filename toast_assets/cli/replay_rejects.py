@@ -8,7 +8,7 @@ import logging
 import click
 
 from toast_assets.amperity.client import AmperityClient
-from toast_assets.cli.stores import check_environment, parsed
+from toast_assets.cli.stores import check_environment, command_store, parsed
 from toast_assets.pipeline.replay import Replay, replay_weeks, weeks_with_rejects
 from toast_assets.settings import AmperitySettings, CalendarSettings, StoreSettings
 from toast_assets.store.order_store import OrderStore
@@ -25,7 +25,7 @@ def replay_rejects(week_key: str | None) -> bool:
     """
     check_environment(AmperitySettings, StoreSettings, CalendarSettings)
     settings, calendar = parsed(AmperitySettings), parsed(CalendarSettings).calendar()
-    store = OrderStore.from_environment()
+    store = command_store()
     chosen = weeks_with_rejects(store)
     if week_key is not None:
         week = calendar.week(week_key)
@@ -42,13 +42,15 @@ def replay_rejects(week_key: str | None) -> bool:
     replays = asyncio.run(run())
     for replay in replays:
         click.echo("\n".join(_told(replay, store)))
-    return all(replay.left == 0 for replay in replays)
+    return all(replay.left == 0 and replay.problem is None for replay in replays)
 
 
 def _told(replay: Replay, store: OrderStore) -> list[str]:
     lines = [f"Week {replay.week_key}"]
+    if replay.problem is not None:
+        lines.append(f"  {replay.problem}")
     if replay.report is None:
-        return [*lines, f"  {replay.problem}"]
+        return lines
     for method, counts in replay.report.methods.items():
         if counts.records:
             lines.append(

@@ -7,11 +7,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
-from toast_assets.doctor import amperity, instance, s3, toast
+from toast_assets.doctor import alerts, amperity, instance, s3, toast
 from toast_assets.doctor.findings import Finding, failed
 from toast_assets.doctor.setup import Setup, read_setup
 from toast_assets.errors import ToastAssetsError
 from toast_assets.setting_values import host_of
+from toast_assets.store.client import s3_client
 from toast_assets.tls import is_loopback
 
 Findings = list[Finding]
@@ -24,10 +25,10 @@ def examine(
     client: Callable[[], Any] | None = None,
     now: Callable[[], float] = time.time,
 ) -> Findings:
-    """Every line. ``client`` makes the S3 client, by default as the AWS SDK finds its configuration; ``now`` gives
+    """Every line. ``client`` makes the S3 client, by default as runs do; ``now`` gives
     Unix seconds. An area whose settings are wrong is not asked, and an error ends its own area only."""
     setup, findings = read_setup(environment)
-    for area, look in _areas(setup, environment, canary, client or _client, now):
+    for area, look in _areas(setup, environment, canary, client or s3_client, now):
         try:
             look(findings)
         except ToastAssetsError as error:
@@ -49,6 +50,8 @@ def _areas(
     if (of_amperity := setup.amperity) is not None:
         lines = amperity.check_amperity(of_amperity, canary=canary, now=now)
         yield amperity.AREA, lambda findings: asyncio.run(_add(findings, lines))
+    if (of_alerts := setup.alerts) is not None:
+        yield alerts.AREA, lambda findings: findings.extend(alerts.check_alerts(of_alerts))
     # On a sandbox nothing is lost with the history.
     practice, home = is_loopback(host_of(environment.get("TOAST_API_URL"))), environment.get("DAGSTER_HOME")
     yield instance.AREA, lambda findings: findings.extend(instance.check_instance(home, practice=practice))
@@ -57,9 +60,3 @@ def _areas(
 async def _add(findings: Findings, lines: AsyncIterator[Finding]) -> None:
     async for line in lines:
         findings.append(line)
-
-
-def _client() -> Any:
-    import boto3  # takes a while
-
-    return boto3.client("s3")

@@ -20,7 +20,6 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toast_assets.amperity.records import record_version
 from toast_assets.markdown import plain
 from toast_assets.orders.files import OrderRows, read_rows, repeated_guids
 from toast_assets.pipeline.raw_amounts import SUMS, UnreadableAmountsError, read_amounts
@@ -127,7 +126,7 @@ def _any_in(values: pa.Array, among: pa.Array) -> bool:
 
 
 def versions_digest(versions: Mapping[str, str]) -> str:
-    """Stands for order GUIDs in their versions (``order_version``), whatever their order."""
+    """Stands for order GUIDs in Toast's versions of them (``version_of``), whatever their order."""
     digest = _VersionsDigest()
     for guid, version in versions.items():
         digest.add(guid, version)
@@ -168,8 +167,8 @@ class _Reading:
     def add(self, rows: OrderRows) -> None:
         self.orders += len(rows.guids)
         self._place(rows)
-        for guid, modified_ms, body in zip(rows.guids, rows.modified_ms, rows.bodies, strict=True):
-            self._versions.add(guid, record_version(modified_ms, body))
+        for guid, version in zip(rows.guids, rows.versions, strict=True):
+            self._versions.add(guid, version)
         self._read(rows.bodies)
 
     def _place(self, rows: OrderRows) -> None:
