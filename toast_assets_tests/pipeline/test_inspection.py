@@ -141,7 +141,7 @@ def test_a_damaged_raw_file_is_named_and_the_other_restaurants_are_checked(
     unique = verdicts.order_guids_unique(manifest, found)
     assert (unique.passed, unique.warns) == (False, True)
     assert "Place b (b): The raw orders" in unique.description
-    assert "refresh: true" in unique.description
+    assert "aterialize raw_toast_orders for this week again" in unique.description
     assert store.bucket.read(store.layout.inspection(week)) is None
     # Once the file is restored, so is everything.
     manifest = store_week(store, week, orders)
@@ -247,7 +247,9 @@ def test_a_damaged_table_is_named_and_the_others_are_compared(store: OrderStore,
     store.bucket.write(store.layout.table("checks", week.key), b"no Parquet")
     found = totals_reconcile(week, manifest, inspection_of(week, manifest, store), store)
     assert (found.passed, found.warns) == (False, False)
-    assert "the table checks cannot be read (ArrowInvalid)" in found.description
+    assert "tables/checks/" in found.description
+    assert "cannot be read (ArrowInvalid)" in found.description
+    assert "Materialize the tables for the week again." in found.description
     assert found.figures["differences"] == 0
 
 
