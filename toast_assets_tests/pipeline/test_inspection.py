@@ -187,6 +187,20 @@ def test_a_look_at_fields_that_fails_is_a_warning_of_its_own_check_alone(
     assert found.restaurants["here"].amounts["net_sales"] == "20.0000"
 
 
+def test_what_is_kept_and_said_stays_short_however_long_a_guid_is(store: OrderStore, week: Week) -> None:
+    long = order(guid="g" * 1_000_000, modifiedDate="2025-09-22T04:00:00.000+0000", loyaltyTier=1)
+    manifest = store_week(store, week, {"here": encode(long, long), "there": encode(long)})
+    found = inspection_of(week, manifest, store)
+    body, _ = store.bucket.read(store.layout.inspection(week)) or (b"", None)
+    said = (
+        verdicts.order_guids_unique(manifest, found),
+        verdicts.modified_times_inside_week(week, manifest, found),
+        verdicts.no_schema_drift(found),
+    )
+    assert not any(one.passed for one in said)
+    assert (len(body) < 10_000, max(len(repr(one)) for one in said) < 5_000) == (True, True)
+
+
 def test_channels_are_those_of_toast_and_nothing_of_a_guest(store: OrderStore, week: Week) -> None:
     sources = [
         "Toast Pickup App",
