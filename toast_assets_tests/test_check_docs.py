@@ -76,7 +76,7 @@ def failing() -> dict[str, Verdict]:
 def test_the_severity_of_a_failure_is_the_one_that_is_described(name: str) -> None:
     verdict = failing()[name]
     assert not verdict.passed
-    assert ROWS[name][5] == ("`WARN`" if verdict.warns else "`ERROR`")
+    assert ("`WARN`" if verdict.warns else "`ERROR`") in ROWS[name][5]
 
 
 def test_what_is_inside_a_new_field_is_told_with_it_and_not_by_itself() -> None:

@@ -68,9 +68,8 @@ def named(manifest: Manifest, guid: str) -> str:
 
 
 def damaged(manifest: Manifest, found: Inspection) -> list[str]:
-    """The restaurants whose raw orders cannot be read, each with the reason and the way out."""
-    way_out = "Materialize raw_toast_orders for the week, with refresh: true"
-    return [f"{named(manifest, guid)}: {reason} {way_out}" for guid, reason in found.damaged.items()]
+    """The restaurants whose raw orders cannot be read, each with the reason."""
+    return [f"{named(manifest, guid)}: {reason}" for guid, reason in found.damaged.items()]
 
 
 def every_restaurant_complete(manifest: Manifest) -> Verdict:
