@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from toast_assets.doctor.findings import Finding, failed, ok, unknown
+from toast_assets.http.routes import Route
 
 # A week's end and a token's are compared with this clock; S3 refuses requests that are off by a quarter of an hour.
 _MOST_SECONDS = 60
@@ -15,11 +16,16 @@ _MOST_SECONDS = 60
 
 def clock_of(area: str, url: str, timeout: float, now: Callable[[], float]) -> Finding:
     """This machine's clock by any answer of the service at ``url``; nothing is sent to it but the request line.
-    ``timeout`` is in seconds, ``now`` gives Unix seconds."""
+    ``timeout`` is in seconds, ``now`` gives Unix seconds.
+
+    Raises:
+        SettingsError: a proxy or certificates that the environment names cannot be used.
+    """
+    route = Route.to(url, f"{area.upper()}_API_URL")
     try:
-        reply = httpx.get(url, timeout=timeout, follow_redirects=False)
-    except httpx.HTTPError as error:
-        return unknown(area, "clock", f"the service was not reached ({type(error).__name__})")
+        reply = route.ask("GET", url, timeout)
+    except (httpx.HTTPError, OSError, ValueError) as error:
+        return unknown(area, "clock", f"the service was not reached: {route.cause(error).text}")
     return clock_skew(area, reply.headers.get("Date"), now())
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from toast_assets.doctor.findings import Finding, failed, ok, warning
 from toast_assets.errors import SettingsError
 from toast_assets.settings import (
+    AlertSettings,
     AmperitySettings,
     CalendarSettings,
     FeedSettings,
@@ -26,6 +27,7 @@ from toast_assets.settings import (
 
 AREA = "settings"
 _KINDS = (
+    AlertSettings,
     ToastSettings,
     CalendarSettings,
     StoreSettings,
