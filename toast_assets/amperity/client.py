@@ -16,9 +16,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from toast_assets.amperity.answers import (
     ACCEPTED,
@@ -38,6 +36,7 @@ from toast_assets.errors import (
     AmperityUnreachableError,
     TransientError,
 )
+from toast_assets.http.aio import AiohttpTransport, aiohttp
 from toast_assets.http.bodies import UnreadableBodyError, read_reply
 from toast_assets.http.causes import Cause
 from toast_assets.http.routes import Route

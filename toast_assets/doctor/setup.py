@@ -28,7 +28,6 @@ from toast_assets.settings import (
 
 AREA = "settings"
 _KINDS = (
-    AlertSettings,
     ToastSettings,
     CalendarSettings,
     StoreSettings,
