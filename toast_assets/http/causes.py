@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import httpcore
 import httpx
 
+from toast_assets.http.aio import aiohttp
 from toast_assets.http.certificates import in_use
 
 _AGAIN = 2

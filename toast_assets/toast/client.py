@@ -28,7 +28,7 @@ from toast_assets.errors import (
     ToastUnreachableError,
     TransientError,
 )
-from toast_assets.http.bodies import ENCODINGS, UnreadableBodyError, decode, read_reply
+from toast_assets.http.bodies import ENCODINGS, TooLargeBodyError, UnreadableBodyError, decode, read_reply
 from toast_assets.http.own_secrets import without_secrets
 from toast_assets.http.routes import Route
 from toast_assets.orders.raw import format_time
@@ -288,7 +288,8 @@ class ToastClient:
             ) from None
         except UnreadableBodyError as error:
             # Half a gigabyte is not read seven times.
-            raise ToastReplyError(f"Toast's answer to {where} cannot be used: {error}.", attempts=2) from None
+            attempts = 2 if isinstance(error, TooLargeBodyError) else None
+            raise ToastReplyError(f"Toast's answer to {where} cannot be used: {error}.", attempts=attempts) from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             # Its cause is in the message; the error itself may quote the headers.
             cause = self._route.cause(error)
