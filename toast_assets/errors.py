@@ -114,10 +114,6 @@ class ExportError(ToastAssetsError):
     """An export is missing, or does not belong to the raw orders that are stored."""
 
 
-class ReaderProcessError(ToastAssetsError):
-    """A process that reads raw orders for this one ended before it had read them."""
-
-
 class AmperityError(ToastAssetsError):
     """Anything that went wrong between this package and Amperity."""
 
@@ -132,3 +128,7 @@ class AmperityUnreachableError(AmperityError):
 
 class AmperityTransientError(TransientError, AmperityError):
     """One failed attempt that is worth repeating: 429, 500, 503, 504, a time-out, a broken connection."""
+
+
+class AlertError(ToastAssetsError):
+    """A webhook did not take an alert."""

@@ -53,7 +53,7 @@ _NEEDED = frozenset(
 def _rules(value: object) -> object:
     if not isinstance(value, str):
         return value
-    rules: dict[str, Rule] = {}
+    rules: dict[str, str] = {}
     for part in (piece.strip() for piece in value.split(",")):
         name, _, rule = part.partition("=")
         if name.rpartition(".")[2].strip() in _NEEDED:
@@ -424,6 +424,23 @@ class AmperitySettings(DeliverySpeed, BrandSettings):
     def origin(self) -> str:
         """Scheme and host of the Streaming API."""
         return forms.origin(self.api_url) if self.api_url else f"https://{self.tenant_id}.amperity.com"
+
+
+def _addresses(value: object) -> object:
+    return [str(forms.address(each)) for each in value.split()] if isinstance(value, str) else value
+
+
+def _link(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
+        raise ValueError("is not an http(s) URL such as https://dagster.example.com")
+    return value.rstrip("/")
+
+
+class AlertSettings(Settings):
+    """Where alerts are posted, and what the links in them begin with. The addresses are secrets."""
+
+    webhook_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_addresses)] = Field((), alias="ALERT_WEBHOOK_URL")
+    ui_url: Annotated[str, AfterValidator(_link)] | None = Field(None, alias="DAGSTER_UI_URL")
 
 
 def problems_of(values: Mapping[str, str | None], *kinds: type[Settings]) -> list[str]:

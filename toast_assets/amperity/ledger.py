@@ -23,7 +23,7 @@ refused it. ``superseded``: not sent, because a newer version of the order had a
 
 ARRIVED: tuple[State, ...] = ("accepted", "loaded")
 # What need not be sent (again).
-_SETTLED: tuple[State, ...] = (*ARRIVED, "superseded")
+SETTLED: tuple[State, ...] = (*ARRIVED, "superseded")
 
 LEDGER_SCHEMA = pa.schema(
     [
@@ -33,6 +33,8 @@ LEDGER_SCHEMA = pa.schema(
         pa.field("method", pa.string(), nullable=False),
         pa.field("destination", pa.string(), nullable=False),
         pa.field("version", pa.string(), nullable=False),
+        pa.field("order_version", pa.string()),
+        pa.field("modified_at", pa.timestamp("ms", tz="UTC")),
         pa.field("state", pa.string(), nullable=False),
         pa.field("request_id", pa.string(), nullable=False),
         pa.field("attempts", pa.int32(), nullable=False),
@@ -61,6 +63,8 @@ class LedgerEntry:
 
 def to_table(entries: Sequence[LedgerEntry]) -> pa.Table:
     """Entries as rows of the ledger."""
+    moment = LEDGER_SCHEMA.field("updated_at").type
+    modified = pa.array([entry.key.modified_ms for entry in entries], pa.int64())
     updated = pa.array([entry.updated_ms for entry in entries], pa.int64())
     columns: dict[str, object] = {
         "restaurant_guid": [entry.key.restaurant_guid for entry in entries],
@@ -69,24 +73,41 @@ def to_table(entries: Sequence[LedgerEntry]) -> pa.Table:
         "method": [entry.key.method for entry in entries],
         "destination": [entry.key.destination for entry in entries],
         "version": [entry.key.version for entry in entries],
+        "order_version": [entry.key.order_version for entry in entries],
+        "modified_at": modified.cast(moment),
         "state": [entry.state for entry in entries],
         "request_id": [entry.key.request_id for entry in entries],
         "attempts": [entry.attempts for entry in entries],
         "status": [entry.status for entry in entries],
         "reason": [entry.reason for entry in entries],
-        "updated_at": updated.cast(LEDGER_SCHEMA.field("updated_at").type),
+        "updated_at": updated.cast(moment),
     }
     return pa.table(columns, schema=LEDGER_SCHEMA)
 
 
 def fold(older: pa.Table | None, newer: Iterable[pa.Table]) -> pa.Table:
-    """One row per record and method, the newest of all tables (later ones are newer), sorted by record."""
+    """One row per record and method, sorted by record: the one of its newest version, whatever the order of the tables.
+
+    That is the version modified last, because Amperity keeps it, whichever arrived last. Of versions of one modified
+    time it is the one that was noted last. A version that has arrived stays so, whatever was noted of it later.
+    """
     tables = [table for table in (older, *newer) if table is not None]
     rows = pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
-    numbered = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
+    rows = rows.append_column("answered", pc.not_equal(rows["state"], "pending"))
+    rows = rows.sort_by([(name, "ascending") for name in ("modified_at", "updated_at", "answered")])
+    rows = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
+    newest = rows.take(_last(rows, _RECORD))
+    arrived = rows.take(_last(rows.filter(pc.is_in(rows["state"], pa.array(ARRIVED))), ["request_id"]))
+    chosen = pc.is_in(newest["request_id"], arrived["request_id"].combine_chunks())
+    found = pc.is_in(arrived["request_id"], newest["request_id"].combine_chunks())
+    kept = pa.concat_tables([newest.filter(pc.invert(chosen)), arrived.filter(found)]).select(LEDGER_SCHEMA.names)
+    return kept.sort_by([(name, "ascending") for name in _RECORD])
+
+
+def _last(rows: pa.Table, by: list[str]) -> pa.Array:
+    """Of rows with the same values of ``by`` the last one's ``row``."""
     # Threads would gain nothing on so few rows, and each would keep memory of its own.
-    last = numbered.group_by(_RECORD, use_threads=False).aggregate([("row", "max")])["row_max"]
-    return rows.take(last.combine_chunks()).sort_by([(name, "ascending") for name in _RECORD])
+    return rows.group_by(by, use_threads=False).aggregate([("row", "max")])["row_max"].combine_chunks()
 
 
 @dataclass(frozen=True)
@@ -102,7 +123,7 @@ class Known:
         """What ``table`` says; nothing where there is none."""
         if table is None:
             return cls()
-        settled = pc.is_in(table["state"], pa.array(_SETTLED))
+        settled = pc.is_in(table["state"], pa.array(SETTLED))
         others = table.filter(pc.invert(settled))
         attempts = zip(others["request_id"].to_pylist(), others["attempts"].to_pylist(), strict=True)
         return cls(frozenset(table.filter(settled)["request_id"].to_pylist()), dict(attempts))

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from toast_assets.amperity.feeds.schema import Row, encode
 from toast_assets.amperity.redaction import Redaction
+from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.raw import RawOrder, with_restaurant
 
 _NAMESPACE = uuid.UUID("7f6fd2a0-58a5-4d0e-9b5e-4a7c1d3e2b90")
@@ -19,9 +21,12 @@ _NAMESPACE = uuid.UUID("7f6fd2a0-58a5-4d0e-9b5e-4a7c1d3e2b90")
 
 @dataclass(frozen=True)
 class RecordKey:
-    """Which version of which record goes where. ``version`` changes with each change of what the record is made of.
+    """Which version of which record goes where. ``version`` changes with each change of what is sent.
 
-    ``order_guid`` is the order that the record is or belongs to, None for a record of several orders.
+    ``order_guid`` is the order that the record is or belongs to, None for a record of several orders. ``order_version``
+    is Toast's version of an order that is sent whole (``version_of`` its bytes), None for all other records.
+    ``modified_ms`` is when what the record says was last modified at Toast, in milliseconds since 1970, UTC; None for
+    a record that is none of Toast's.
     """
 
     method: str
@@ -30,6 +35,8 @@ class RecordKey:
     record_id: str
     version: str
     order_guid: str | None = None
+    order_version: str | None = None
+    modified_ms: int | None = None
 
     @cached_property
     def request_id(self) -> str:
@@ -38,33 +45,53 @@ class RecordKey:
         return str(uuid.uuid5(_NAMESPACE, "\n".join(parts)))
 
 
-def record_version(modified_ms: int, content: bytes) -> str:
-    """Modified time and a hash of the content: Toast can change an order without a new modified time."""
-    return f"{modified_ms}-{hashlib.sha256(content).hexdigest()[:16]}"
+def order_version(raw_version: str, redaction: Redaction) -> str:
+    """The version of an order's record: by Toast's bytes and by all that shapes what is sent of them, so that another
+    rule or salt sends it again."""
+    return hashlib.sha256(f"{raw_version}\n{redaction.digest}".encode()).hexdigest()
 
 
-def modified_of(version: str) -> int:
-    """The modified time in a ``record_version``, in milliseconds since 1970."""
-    return int(version.partition("-")[0])
+def row_version(row: Row) -> str:
+    """The version of a feed's row, by the row as it is sent."""
+    return hashlib.sha256(encode(row)).hexdigest()
 
 
-def order_version(order: RawOrder) -> str:
-    """The version of an order, by Toast's bytes."""
-    return record_version(order.modified_ms, order.body)
+def order_key(order: RawOrder, restaurant_guid: str, destination: str, redaction: Redaction) -> RecordKey:
+    """The key of an order that is streamed whole."""
+    version = order_version(order.version, redaction)
+    return RecordKey(
+        "stream", destination, restaurant_guid, order.guid, version, order.guid, order.version, order.modified_ms
+    )
 
 
 def stream_body(order: RawOrder, restaurant_guid: str, redaction: Redaction) -> bytes:
     """The order's record: Toast's object plus ``restaurantGuid``, redacted.
 
     Raises:
-        UnrepresentableError: the order cannot be redacted, so it must not leave.
+        UnrepresentableError: the order cannot be read or redacted, so it must not leave.
     """
-    return redaction.apply(with_restaurant(order.body, restaurant_guid))
+    try:
+        record = with_restaurant(order.body, restaurant_guid)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # The cause may quote the order.
+        raise UnrepresentableError("the order cannot be read") from None
+    return redaction.apply(record)
 
 
-def notice_destination(url: str) -> str:
-    """What stands for the URL of notices in the ledger: its host, and a hash, because such an URL may be a secret."""
-    return f"{urlsplit(url).hostname}#{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+def destination(tenant_id: str, place: str) -> str:
+    """Where records go: a stream, a workflow or the URL of notices, at one tenant. The same stream id at another tenant
+    is another destination, and receives everything."""
+    return f"{tenant_id}/{place}"
+
+
+def place_of(destination: str) -> str:
+    """The stream, workflow or URL of a ``destination``."""
+    return destination.rpartition("/")[2]
+
+
+def notice_destination(tenant_id: str, url: str) -> str:
+    """Where notices go. For their URL stand its host, and a hash, because such an URL may be a secret."""
+    return destination(tenant_id, f"{urlsplit(url).hostname}#{hashlib.sha256(url.encode()).hexdigest()[:12]}")
 
 
 class _Notice(msgspec.Struct):

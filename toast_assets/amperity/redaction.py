@@ -195,7 +195,7 @@ def name_problem(name: str) -> str | None:
     return f"holds {name!r}, which is no field of Toast's order (names are exact, case included); {way_out}"
 
 
-def contradiction(rules: Mapping[str, Rule]) -> str | None:
+def contradiction(rules: Mapping[str, str]) -> str | None:
     """Two rules that say different things of one field, in words; None where there are none."""
     for (one, first), (other, second) in combinations(rules.items(), 2):
         if first != second and not _own_paths(one).isdisjoint(_own_paths(other)):

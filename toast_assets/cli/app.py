@@ -6,11 +6,17 @@ from typing import Any
 
 import click
 
-from toast_assets.errors import ToastAssetsError
+from toast_assets.errors import SettingsError, ToastAssetsError, WeekError
 from toast_assets.machine import machine_problem
 
 # What the extra ``sandbox`` installs on top of the pipeline.
 _SANDBOX_MODULES = ("moto", "flask", "flask_cors", "starlette", "uvicorn")
+
+
+class _WrongInputError(click.ClickException):
+    """What was asked for, or is set, is wrong, and nothing was tried: ends as click's own errors of usage."""
+
+    exit_code = 2
 
 
 class _Group(click.Group):
@@ -21,7 +27,8 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except ToastAssetsError as error:
-            raise click.ClickException(str(error)) from error
+            kind = _WrongInputError if isinstance(error, SettingsError | WeekError) else click.ClickException
+            raise kind(str(error)) from error
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] not in _SANDBOX_MODULES:
                 raise
@@ -107,10 +114,13 @@ def replay_rejects(*, week: str | None) -> None:
 @click.option("--email", multiple=True, help="An e-mail of the guest.")
 @click.option("--phone", multiple=True, help="A phone of the guest; with + and the country's code outside the US.")
 @click.option(
-    "--file", type=click.Path(dir_okay=False, allow_dash=True), help="Read them from a file, one a line; - is stdin."
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Read them from a file, one a line; - is stdin.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be rewritten, and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask. Without a terminal nothing is done unless this is given.")
+@click.option("--allow-unknown", is_flag=True, help="Remember a guest of whom nothing is stored, and certify that.")
 def forget(
     *,
     guest: tuple[str, ...],
@@ -120,19 +130,24 @@ def forget(
     file: str | None,
     dry_run: bool,
     yes: bool,
+    allow_unknown: bool,
 ) -> None:
     """Take one guest out of every object in the bucket.
 
     Give the guest's GUID, e-mail or phone; without any they are asked for, or read from stdin, so that they need not
     stand in the shell's history. Orders stay, what they say of the guest goes. A certificate names the objects. A run
     that was cut off is finished by repeating it. Run it while no run of the pipeline is under way.
+
+    Ends with 2, and changes nothing, where a value is no GUID, e-mail or phone, or where there is neither a terminal
+    nor --yes; with 1 where nothing of the guest is stored, or an object of somebody else's holds the guest.
     """
     from pathlib import Path
 
     from toast_assets.cli.forget import forget as forget_guest
 
     given = (*guest, *guid, *email, *phone)
-    if not forget_guest(given, Path(file) if file else None, dry_run=dry_run, yes=yes):
+    source = Path(file) if file else None
+    if not forget_guest(given, source, dry_run=dry_run, yes=yes, allow_unknown=allow_unknown):
         raise SystemExit(1)
 
 
@@ -174,12 +189,13 @@ def doctor(*, as_json: bool, canary: bool) -> None:
 
 @main.command()
 @click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
-def retention(*, dry_run: bool) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask; required where there is no terminal to ask at.")
+def retention(*, dry_run: bool, yes: bool) -> None:
     """Remove what has been kept long enough: off until a RETENTION_… variable is set.
 
     Raw orders, exports and feeds, and receipts of weeks that ended longer ago than the variables say. A week of which
-    anything was not delivered is kept, and named.
+    anything was not delivered is kept, and named. Asks before anything goes.
     """
     from toast_assets.cli.retention import retention as retain
 
-    retain(dry_run=dry_run)
+    retain(dry_run=dry_run, yes=yes)

@@ -42,13 +42,15 @@ def replay_rejects(week_key: str | None) -> bool:
     replays = asyncio.run(run())
     for replay in replays:
         click.echo("\n".join(_told(replay, store)))
-    return all(replay.left == 0 for replay in replays)
+    return all(replay.left == 0 and replay.problem is None for replay in replays)
 
 
 def _told(replay: Replay, store: OrderStore) -> list[str]:
     lines = [f"Week {replay.week_key}"]
+    if replay.problem is not None:
+        lines.append(f"  {replay.problem}")
     if replay.report is None:
-        return [*lines, f"  {replay.problem}"]
+        return lines
     for method, counts in replay.report.methods.items():
         if counts.records:
             lines.append(

@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 
 from toast_assets.amperity.client import AmperityClient, DeliveryStats, Receipt
 from toast_assets.amperity.ledger import Known, LedgerEntry
-from toast_assets.amperity.records import RecordKey
-from toast_assets.errors import AmperityError, ExportError, UnrepresentableError
-from toast_assets.pipeline.export import stored_restaurants
+from toast_assets.amperity.records import RecordKey, place_of
+from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.pipeline.outgoing import MethodCounts, Outgoing, Refused, Source
 from toast_assets.pipeline.outgoing_rows import sources
 from toast_assets.pipeline.receipts import Receipts
 from toast_assets.pipeline.rejects import NOTIFY, RejectKey, Rejects
+from toast_assets.pipeline.stored_week import stored_restaurants
 from toast_assets.settings import AmperitySettings
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import OrderStore
@@ -31,11 +31,15 @@ from toast_assets.week import Week, epoch_ms
 _RESTAURANTS_AT_ONCE = 4
 # So many records in a row without any answer mean that Amperity is down, not that single records fail.
 _MOST_FAILURES_IN_A_ROW = 25
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
 class DeliveryReport:
-    """One run's delivery of a week, counts by method; in a dry run nothing was sent."""
+    """One run's delivery of a week, counts by method; in a dry run nothing was sent.
+
+    ``problems`` says of which restaurants not everything could be delivered, and why.
+    """
 
     week: Week
     methods: dict[str, MethodCounts]
@@ -43,6 +47,9 @@ class DeliveryReport:
     dry_run: bool
     seconds: float
     reject_reasons: dict[str, int] = field(default_factory=dict)
+    last_failure: str = ""
+    """Why the last record that stayed pending had no answer."""
+    problems: dict[str, ToastAssetsError] = field(default_factory=dict)
 
     @property
     def accepted(self) -> int:
@@ -59,7 +66,8 @@ class DeliveryReport:
 class WeekDelivery:
     """One run's delivery of a week.
 
-    ``dry_run`` does all but send and write. ``replay`` sends nothing but what was refused before.
+    ``dry_run`` does all but send and write. ``replay`` sends nothing but what was refused before. A restaurant whose
+    export, raw orders or ledger are missing, damaged or outdated keeps no other one from being delivered.
     """
 
     week: Week
@@ -72,17 +80,19 @@ class WeekDelivery:
     _methods: dict[str, MethodCounts] = field(init=False, default_factory=dict)
     _reasons: Counter[str] = field(init=False, default_factory=Counter)
     _failures_in_a_row: int = field(init=False, default=0)
+    _last_failure: str = field(init=False, default="")
     _unanswered_keys: set[RejectKey] = field(init=False, default_factory=set)
+    _problems: dict[str, ToastAssetsError] = field(init=False, default_factory=dict)
 
     @property
     def _settings(self) -> AmperitySettings:
         return self.amperity.settings
 
     async def run(self) -> DeliveryReport:
-        """Deliver, keep the receipts, report.
+        """Deliver, keep the receipts, report, also of what could not be delivered (``check_delivery``).
 
         Raises:
-            ExportError: the week was not pulled, or its export is missing or older than the raw orders.
+            ExportError: the week was not pulled.
             AmperityRefusedError: Amperity takes no records at all; a setting is wrong. What arrived before is noted.
             AmperityError: Amperity gives no answers at all.
             StoreError: the bucket is missing or refuses access.
@@ -90,10 +100,8 @@ class WeekDelivery:
         began = time.monotonic()
         await asyncio.to_thread(self.store.bucket.check)
         restaurants = await asyncio.to_thread(stored_restaurants, self.week, self.store)
-        for guid, record in restaurants.items():
-            await asyncio.to_thread(self._check_export, guid, record)
-        with Rejects(self.store, self.week) as rejects:
-            refused = await asyncio.to_thread(rejects.load)
+        with Rejects(self.store, self.week, self.now) as rejects:
+            refused = await asyncio.to_thread(rejects.load, rebuild=not self.replay)
             due = sources(self.week, self.store, self._settings, refused if self.replay else None)
             self._methods = {source.method: MethodCounts() for source in due}
             try:
@@ -103,7 +111,16 @@ class WeekDelivery:
                 if not self.dry_run:
                     await asyncio.to_thread(rejects.save)
         seconds = time.monotonic() - began
-        return DeliveryReport(self.week, self._methods, self.amperity.stats, self.dry_run, seconds, dict(self._reasons))
+        return DeliveryReport(
+            self.week,
+            self._methods,
+            self.amperity.stats,
+            self.dry_run,
+            seconds,
+            dict(self._reasons),
+            last_failure=self._last_failure,
+            problems=dict(sorted(self._problems.items())),
+        )
 
     async def _deliver_all(
         self, restaurants: Mapping[str, RestaurantRecord], due: list[Source], receipts: Receipts, rejects: Rejects
@@ -112,7 +129,11 @@ class WeekDelivery:
 
         async def deliver(guid: str, record: RestaurantRecord) -> None:
             async with places:
-                await self._deliver_restaurant(guid, record, due, receipts, rejects)
+                try:
+                    await self._deliver_restaurant(guid, record, due, receipts, rejects)
+                except (ExportError, StoreError) as problem:
+                    self._problems[guid] = problem
+                    self.log.error("Restaurant %s is not delivered whole: %s", record.name or guid, problem)  # noqa: TRY400
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -125,26 +146,46 @@ class WeekDelivery:
     async def _deliver_restaurant(
         self, guid: str, record: RestaurantRecord, due: list[Source], receipts: Receipts, rejects: Rejects
     ) -> None:
-        ledger = await asyncio.to_thread(receipts.load, guid)
-        known = Known.of(ledger.table)
+        await asyncio.to_thread(self._check_export, guid, record)
+        rejects.looking_at(guid, record.pull.orders_sha256 if record.pull else "")
+        known = Known.of(await asyncio.to_thread(receipts.load, guid))
+        problem: ToastAssetsError | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                for source in due:
-                    counts = self._methods[source.method]
-                    async with aclosing(source.due(guid, record, known, counts)) as records:
-                        async for one in records:
-                            if isinstance(one, Refused):
-                                self._refuse(one.key, Receipt("rejected", None, 0, one.reason), None, rejects)
-                            elif self.dry_run:
-                                self._rehearse(one, rejects)
-                            else:
-                                await receipts.place()
-                                group.create_task(self._settle(one, known, receipts, rejects))
+                try:
+                    for source in due:
+                        counts = self._methods[source.method]
+                        async with aclosing(source.due(guid, record, known, counts)) as records:
+                            async for one in records:
+                                if isinstance(one, Refused):
+                                    self._refuse(one.key, Receipt("rejected", None, 0, one.reason), None, rejects)
+                                elif self.dry_run:
+                                    self._rehearse(one, rejects)
+                                else:
+                                    await receipts.place()
+                                    group.create_task(self._settled(one, known, receipts, rejects))
+                except (ExportError, StoreError) as error:
+                    # What is on its way already is answered before the group ends.
+                    problem = error
+                except Exception:
+                    await self.amperity.settle()
+                    raise
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        await receipts.close_restaurant(guid, ledger)
+        await receipts.close_restaurant(guid)
+        if problem is not None:
+            raise problem
         rejects.forget(guid, self._methods.keys(), self._unanswered_keys)
         self.log.info("Restaurant %s is delivered; so far of all restaurants: %s.", guid, self._summary())
+
+    async def _settled(self, outgoing: Outgoing, known: Known, receipts: Receipts, rejects: Rejects) -> None:
+        """Decide one record. Whatever ends the delivery here, records on their way are still answered and their
+        receipts kept, before the group cancels all others."""
+        try:
+            await self._settle(outgoing, known, receipts, rejects)
+        except Exception:
+            await self.amperity.settle()
+            raise
 
     def _rehearse(self, outgoing: Outgoing, rejects: Rejects) -> None:
         """Do all but send."""
@@ -207,21 +248,16 @@ class WeekDelivery:
         return body, None
 
     async def _sent(self, key: RecordKey, body: bytes) -> Receipt:
-        try:
-            if key.method == NOTIFY:
-                return await self.amperity.send_notice(key.request_id, body)
-            return await self.amperity.send_record(key.destination, key.request_id, body)
-        except AmperityError:
-            # Records on their way are still answered, and their receipts kept, before the group cancels all others.
-            await self.amperity.settle()
-            raise
+        if key.method == NOTIFY:
+            return await self.amperity.send_notice(key.request_id, body)
+        return await self.amperity.send_record(place_of(key.destination), key.request_id, body)
 
     async def _unanswered(self, receipt: Receipt) -> None:
         """Stop where Amperity is down: all other records would only wait as long in vain."""
         self._failures_in_a_row += 1
+        self._last_failure = receipt.reason or ""
         if self._failures_in_a_row < _MOST_FAILURES_IN_A_ROW:
             return
-        await self.amperity.settle()
         raise AmperityError(
             f"Amperity gave no good answer to {_MOST_FAILURES_IN_A_ROW} records in a row, last: {receipt.reason}",
             hint="What arrived is noted. Materialize amperity_delivery again later; only the rest is sent.",
@@ -250,23 +286,42 @@ class WeekDelivery:
 
 
 def check_delivery(report: DeliveryReport, max_reject_share: float) -> None:
-    """Fail a delivery of which too much did not arrive; a dry run never fails by this.
+    """Fail a delivery of which too much did not arrive; a dry run fails only where something could not be read.
 
     Raises:
+        ExportError: exports, raw orders or ledgers of restaurants are missing, damaged or outdated; all others were
+            delivered.
+        StoreError: the same, where only one restaurant's object cannot be read.
         AmperityError: records are left without an answer, or more than ``max_reject_share`` of them were refused.
     """
+    if problem := not_delivered(report):
+        raise problem
     if report.dry_run:
         return
     for method, counts in report.methods.items():
         if counts.pending:
             raise AmperityError(
-                f"{counts.pending} of {counts.records} {method} records had no answer from Amperity and stay pending.",
+                f"{counts.pending} of {counts.records} {method} records had no answer from Amperity and stay pending,"
+                f" last: {report.last_failure}",
                 hint="Materialize amperity_delivery for this week again; only these are sent.",
             )
         if counts.rejected > max_reject_share * counts.records:
             reasons = ", ".join(f"{count} × {reason}" for reason, count in report.reject_reasons.items())
             raise AmperityError(
                 f"Amperity refused {counts.rejected} of {counts.records} {method} records ({reasons}).",
-                hint="The records are in the week's rejects; mend the cause, then toast-assets replay-rejects, or"
+                hint="The records are in the week's rejects; fix the cause, then run toast-assets replay-rejects, or"
                 " materialize amperity_delivery again.",
             )
+
+
+def not_delivered(report: DeliveryReport) -> ToastAssetsError | None:
+    """One error for all restaurants that could not be delivered whole; None where there are none."""
+    problems = list(report.problems.items())
+    if len(problems) < 2:
+        return problems[0][1] if problems else None
+    reasons = "".join(f"\n  - {guid}: {problem}" for guid, problem in problems[:_MOST_NAMED])
+    more = f"\n  - and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
+    return ExportError(
+        f"Week {report.week.key}: {len(problems)} restaurants are not delivered whole.{reasons}{more}\n",
+        hint="The other restaurants are delivered. Fix the causes above, then materialize amperity_delivery again.",
+    )

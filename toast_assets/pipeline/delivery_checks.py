@@ -10,15 +10,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.amperity.ledger import ARRIVED, LEDGER_SCHEMA
-from toast_assets.amperity.records import RecordKey, notice_destination
-from toast_assets.errors import ExportError
+from toast_assets.amperity.records import RecordKey, destination, order_version
+from toast_assets.errors import ExportError, StoreError
 from toast_assets.pipeline.feeds import feeds_version
 from toast_assets.pipeline.inspection import Inspection
 from toast_assets.pipeline.ledger_files import read_ledger
 from toast_assets.pipeline.order_facts import versions_digest
+from toast_assets.pipeline.outgoing import notice_key
+from toast_assets.pipeline.outgoing_rows import feed_streams
 from toast_assets.pipeline.rejects import FEED_METHODS
 from toast_assets.pipeline.verdicts import Verdict, named, verdict
 from toast_assets.pipeline.workflow import METHOD as S3_PULL
+from toast_assets.pipeline.workflow import load_key
 from toast_assets.settings import AmperitySettings
 from toast_assets.store.manifest import Manifest, PullRecord
 from toast_assets.store.order_store import OrderStore
@@ -30,17 +33,18 @@ class _Count:
     """Records of one restaurant and method: due by what is stored, and by what the ledger says of them.
 
     ``superseded`` ones were not sent because a newer version had arrived with a later week. ``same`` says that what
-    arrived is what is stored, version by version.
+    arrived is what is stored, version by version, and as it would be sent now. ``unknown`` says why nobody can tell.
     """
 
     place: str
     method: str
     due: int
-    accepted: int
-    superseded: int
-    rejected: int
-    pending: int
-    same: bool
+    accepted: int = 0
+    superseded: int = 0
+    rejected: int = 0
+    pending: int = 0
+    same: bool = False
+    unknown: str = ""
 
     @property
     def missing(self) -> int:
@@ -51,8 +55,13 @@ class _Count:
     @property
     def problem(self) -> str:
         """In words."""
+        if self.unknown:
+            return f"{self.place}: {self.unknown}"
         if self.missing and self.accepted + self.superseded >= self.due:
-            return f"{self.place}: Amperity has other versions of some {self.method} records than those that are stored"
+            return (
+                f"{self.place}: Amperity has other versions of some {self.method} records than would be sent now:"
+                " the orders or the privacy rules have changed since; materialize amperity_delivery for the week"
+            )
         found = f"{self.place}: {self.accepted} of {self.due} {self.method} records accepted"
         for name, count in (("superseded", self.superseded), ("rejected", self.rejected), ("pending", self.pending)):
             found += f", {count} {name}" if count else ""
@@ -62,28 +71,32 @@ class _Count:
 def delivered_equals_exported(
     week: Week, manifest: Manifest, inspected: Callable[[], Inspection], store: OrderStore, settings: AmperitySettings
 ) -> Verdict:
-    """The ledger says of every order, notice and feed that Amperity has it, in the version that is stored.
+    """The ledger says of every order, notice and feed that Amperity has it, in the version that is stored and as it
+    would be sent now.
 
-    What Amperity refused warns: it is kept among the rejects. What has no answer, or was never sent, is an error.
+    What Amperity refused warns: it is kept among the rejects. What has no answer, or was never sent, is an error, and
+    so is a restaurant whose ledger cannot be read.
 
     Raises:
-        StoreError: the bucket is missing or refuses access, or a ledger cannot be read.
+        StoreError: the bucket is missing or refuses access.
     """
     counts: list[_Count] = []
-    for guid, pull in manifest.stored.items():
-        ledger = read_ledger(store.bucket, store.layout.ledger(week, guid)) or LEDGER_SCHEMA.empty_table()
+    methods = set(settings.methods) & {"stream", "notify"}
+    for guid, pull in manifest.stored.items() if methods else ():
         place = named(manifest, guid)
-        if "stream" in settings.methods:
-            stored = inspected().restaurants[guid].versions
-            counts.append(_orders(place, pull, ledger, settings.stream_id or "", stored))
-        if "stream" in settings.methods and (settings.order_items_stream_id or settings.customers_stream_id):
-            counts += _feed_rows(place, ledger)
-        if "notify" in settings.methods:
-            export = store.layout.export(week, guid)
-            key = RecordKey("notify", notice_destination(settings.api_url or ""), guid, export, pull.orders_sha256)
-            counts.append(_one(place, key, ledger))
+        try:
+            ledger = read_ledger(store.bucket, store.layout.ledger(week, guid)) or LEDGER_SCHEMA.empty_table()
+        except StoreError as error:
+            counts.append(_Count(place, ", ".join(sorted(methods)), pull.orders, unknown=str(error)))
+            continue
+        if "stream" in methods:
+            facts = inspected().restaurants.get(guid)
+            counts.append(_orders(place, pull, ledger, settings, facts.versions if facts else ""))
+            counts += _feed_rows(place, ledger, settings)
+        if "notify" in methods:
+            counts.append(_one(place, notice_key(week, guid, pull, store, settings), ledger))
     if S3_PULL in settings.methods and settings.workflow_config_id is not None:
-        counts.append(_load(week, store, settings.workflow_config_id))
+        counts.append(_load(week, store, settings, settings.workflow_config_id))
     return _verdict(counts)
 
 
@@ -110,21 +123,31 @@ def _verdict(counts: list[_Count]) -> Verdict:
     )
 
 
-def _orders(place: str, pull: PullRecord, ledger: pa.Table, stream_id: str, stored: str) -> _Count:
+def _orders(place: str, pull: PullRecord, ledger: pa.Table, settings: AmperitySettings, stored: str) -> _Count:
     """Whole orders in their versions; ``stored`` stands for all that are stored."""
-    rows = ledger.filter(pc.and_(pc.equal(ledger["method"], "stream"), pc.equal(ledger["destination"], stream_id)))
+    rows = _of(ledger, "stream", destination(settings.tenant_id, settings.stream_id or ""))
     settled = rows.filter(pc.is_in(rows["state"], pa.array([*ARRIVED, "superseded"])))
-    versions = dict(zip(settled["record_id"].to_pylist(), settled["version"].to_pylist(), strict=True))
+    redaction = settings.redaction
+    columns = (settled[name].to_pylist() for name in ("record_id", "version", "order_version"))
+    versions = {
+        guid: of_order
+        for guid, version, of_order in zip(*columns, strict=True)
+        if version == order_version(of_order or "", redaction)
+    }
     return _counted(place, "stream", rows, due=pull.orders, same=versions_digest(versions) == stored)
 
 
-def _feed_rows(place: str, ledger: pa.Table) -> Iterator[_Count]:
+def _feed_rows(place: str, ledger: pa.Table, settings: AmperitySettings) -> Iterator[_Count]:
     """Rows of flat feeds, where they are streamed: those that the ledger knows, which are all that were due."""
-    of_feeds = ledger.filter(pc.starts_with(ledger["method"], FEED_METHODS))
-    for method in pc.unique(of_feeds["method"]).to_pylist():
-        rows = of_feeds.filter(pc.equal(of_feeds["method"], method))
-        unsettled = pc.any(pc.is_in(rows["state"], pa.array(["pending", "rejected"]))).as_py()
-        yield _counted(place, method, rows, due=rows.num_rows, same=not unsettled)
+    for feed, stream_id in feed_streams(settings):
+        rows = _of(ledger, FEED_METHODS + feed.name, destination(settings.tenant_id, stream_id))
+        if rows.num_rows:
+            unsettled = pc.any(pc.is_in(rows["state"], pa.array(["pending", "rejected"]))).as_py()
+            yield _counted(place, FEED_METHODS + feed.name, rows, due=rows.num_rows, same=not unsettled)
+
+
+def _of(ledger: pa.Table, method: str, destination: str) -> pa.Table:
+    return ledger.filter(pc.and_(pc.equal(ledger["method"], method), pc.equal(ledger["destination"], destination)))
 
 
 def _one(place: str, key: RecordKey, ledger: pa.Table) -> _Count:
@@ -134,14 +157,14 @@ def _one(place: str, key: RecordKey, ledger: pa.Table) -> _Count:
     return _counted(place, key.method, rows, due=1, same=arrived)
 
 
-def _load(week: Week, store: OrderStore, config_id: str) -> _Count:
+def _load(week: Week, store: OrderStore, settings: AmperitySettings, config_id: str) -> _Count:
     """The workflow that loads the feeds, for the files that are stored now."""
     place = "all restaurants"
     try:
-        key = RecordKey(S3_PULL, config_id, "", week.key, feeds_version(week, store))
+        key = load_key(week, settings.tenant_id, config_id, feeds_version(week, store))
     except ExportError:
         # Feed files that are missing, or older than the raw orders, cannot have been loaded.
-        return _Count(place, S3_PULL, due=1, accepted=0, superseded=0, rejected=0, pending=0, same=False)
+        return _Count(place, S3_PULL, due=1)
     ledger = read_ledger(store.bucket, store.layout.workflow_ledger(week)) or LEDGER_SCHEMA.empty_table()
     return _one(place, key, ledger)
 

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.amperity.ledger import ARRIVED
-from toast_assets.amperity.records import modified_of
 from toast_assets.pipeline.ledger_files import read_ledger
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
@@ -68,15 +67,14 @@ class LaterWeeks:
         """
         newest: dict[str, Newer] = {}
         for week_key, key in self._keys_of(restaurant_guid):
-            for record_id, version in self._arrived(key, restaurant_guid, method, destination, chosen, by):
-                modified_ms = modified_of(version)
+            for record_id, modified_ms in self._arrived(key, restaurant_guid, method, destination, chosen, by):
                 if record_id not in newest or newest[record_id].modified_ms < modified_ms:
                     newest[record_id] = Newer(modified_ms, week_key)
         return newest
 
     def _arrived(
         self, key: str, restaurant_guid: str, method: str, destination: str, chosen: pa.Array, by: str
-    ) -> Iterator[tuple[str, str]]:
+    ) -> Iterator[tuple[str, int]]:
         ledger = read_ledger(self.store.bucket, key)
         if ledger is None:
             return
@@ -84,7 +82,8 @@ class LaterWeeks:
         for column, value in (("restaurant_guid", restaurant_guid), ("method", method), ("destination", destination)):
             mask = pc.and_(mask, pc.equal(ledger[column], value))
         rows = ledger.filter(pc.and_(mask, pc.is_in(ledger[by], chosen)))
-        yield from zip(rows["record_id"].to_pylist(), rows["version"].to_pylist(), strict=True)
+        modified_ms = rows["modified_at"].cast(pa.int64()).to_pylist()
+        yield from zip(rows["record_id"].to_pylist(), modified_ms, strict=True)
 
     def _keys_of(self, restaurant_guid: str) -> list[tuple[str, str]]:
         return self._ledgers.get(restaurant_guid, []) + self._ledgers.get("", [])

@@ -6,15 +6,14 @@ The rows of feeds that are streamed are in ``outgoing_rows``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,20 +21,25 @@ import pyarrow.parquet as pq
 from toast_assets.amperity.ledger import Known
 from toast_assets.amperity.records import (
     RecordKey,
-    modified_of,
+    destination,
     notice_body,
     notice_destination,
-    order_version,
+    order_key,
     stream_body,
 )
 from toast_assets.orders.files import read_raw
-from toast_assets.orders.raw import RawOrder
+from toast_assets.orders.raw import RawOrder, version_of
 from toast_assets.pipeline.later_weeks import LaterWeeks, Newer
 from toast_assets.pipeline.rejects import RejectKey
+from toast_assets.pipeline.stored_week import fetch_raw, manifest_mismatch, reading_raw
+from toast_assets.scratch import scratch_folder
 from toast_assets.settings import AmperitySettings
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, iso_ms
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _READ_AT_ONCE = 200
 
@@ -87,7 +91,12 @@ class Source(Protocol):
         ...
 
     def due(self, guid: str, record: RestaurantRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Due]:
-        """A restaurant's records that Amperity does not have, by what the ledger ``known``; all are counted."""
+        """A restaurant's records that Amperity does not have, by what the ledger ``known``; all are counted.
+
+        Raises:
+            ExportError: the restaurant's raw orders are missing or damaged.
+            StoreError: the bucket fails, or a ledger cannot be read.
+        """
         ...
 
 
@@ -105,26 +114,27 @@ class Orders:
     async def due(self, guid: str, record: RestaurantRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Due]:
         """Orders in a version that has not arrived."""
         del record
-        stream_id = self.settings.stream_id or ""
-        with TemporaryDirectory(prefix="toast-assets-") as folder:
-            path = Path(folder) / "raw.parquet"
-            await asyncio.to_thread(self.store.download_raw, self.week, guid, path)
-            newer: dict[str, Newer] | None = None
-            async with aclosing(_batches(path)) as batches:
-                async for order in batches:
-                    version = order_version(order)
-                    key = RecordKey(self.method, stream_id, guid, order.guid, version, order_guid=order.guid)
-                    if not is_due(key, known, counts, self.only):
-                        continue
-                    if newer is None:
-                        newer = await asyncio.to_thread(self._newer, guid, stream_id, path)
-                    body = partial(stream_body, order, guid, self.settings.redaction)
-                    yield Outgoing(key, body, newer_week(newer, key))
+        redaction = self.settings.redaction
+        place = destination(self.settings.tenant_id, self.settings.stream_id or "")
+        with scratch_folder() as folder:
+            path = folder / "raw.parquet"
+            orders = read_orders(self.week, guid, path, self.store)
+            with one_thread() as run:
+                await run(fetch_raw, self.week, guid, path, self.store)
+                newer: dict[str, Newer] | None = None
+                while some := await run(list, islice(orders, _READ_AT_ONCE)):
+                    for order in some:
+                        key = order_key(order, guid, place, redaction)
+                        if not is_due(key, known, counts, self.only):
+                            continue
+                        if newer is None:
+                            newer = await run(self._newer, guid, place, path)
+                        yield Outgoing(key, partial(stream_body, order, guid, redaction), newer_week(newer, key))
 
-    def _newer(self, guid: str, stream_id: str, raw: Path) -> dict[str, Newer]:
+    def _newer(self, guid: str, place: str, raw: Path) -> dict[str, Newer]:
         if not self.later.any_of(guid):
             return {}
-        return self.later.newest(guid, self.method, stream_id, order_guids(raw))
+        return self.later.newest(guid, self.method, place, order_guids(raw))
 
 
 @dataclass(frozen=True)
@@ -142,11 +152,9 @@ class Notices:
         pull = record.pull
         if pull is None:
             return
-        export = self.store.layout.export(self.week, guid)
-        destination = notice_destination(self.settings.api_url or "")
-        key = RecordKey(self.method, destination, guid, export, pull.orders_sha256)
+        key = notice_key(self.week, guid, pull, self.store, self.settings)
         if is_due(key, known, counts, self.only):
-            yield Outgoing(key, partial(self._body, export, pull))
+            yield Outgoing(key, partial(self._body, key.record_id, pull))
 
     def _body(self, export: str, pull: PullRecord) -> bytes:
         return notice_body(
@@ -157,6 +165,12 @@ class Notices:
             start_date=iso_ms(self.week.start),
             end_date=iso_ms(self.week.end),
         )
+
+
+def notice_key(week: Week, guid: str, pull: PullRecord, store: OrderStore, settings: AmperitySettings) -> RecordKey:
+    """The key of the notice of a restaurant's export."""
+    place = notice_destination(settings.tenant_id, settings.api_url or "")
+    return RecordKey("notify", place, guid, store.layout.export(week, guid), pull.orders_sha256)
 
 
 def is_due(key: RecordKey, known: Known, counts: MethodCounts, only: Set[RejectKey] | None) -> bool:
@@ -173,7 +187,7 @@ def is_due(key: RecordKey, known: Known, counts: MethodCounts, only: Set[RejectK
 def newer_week(newer: Mapping[str, Newer], key: RecordKey) -> str | None:
     """The week with which a newer version of a record has arrived, None where there is none."""
     later = newer.get(key.record_id)
-    return later.week_key if later is not None and later.modified_ms > modified_of(key.version) else None
+    return later.week_key if later is not None and later.modified_ms > (key.modified_ms or 0) else None
 
 
 def order_guids(raw: Path) -> pa.Array:
@@ -181,11 +195,31 @@ def order_guids(raw: Path) -> pa.Array:
     return pq.read_table(raw, columns=["order_guid"])["order_guid"].combine_chunks()
 
 
-async def _batches(path: Path) -> AsyncGenerator[RawOrder]:
-    """The orders of a raw file, which is read in a thread: always the same one, as each keeps memory of its own."""
-    orders = read_raw(path)
+def read_orders(week: Week, guid: str, path: Path, store: OrderStore) -> Iterator[RawOrder]:
+    """The orders of a restaurant's raw file, which was fetched to ``path``.
+
+    Raises:
+        ExportError: the file is damaged; also where Parquet can be read, but an order is not what was stored.
+    """
+    with reading_raw(week, guid, store):
+        for order in read_raw(path):
+            if version_of(order.body) != order.version:
+                raise manifest_mismatch(week, guid, store)
+            yield order
+
+
+class Run(Protocol):
+    """Calls a function in another thread."""
+
+    def __call__(self, function: Callable[P, T], /, *arguments: P.args, **_: P.kwargs) -> Awaitable[T]:
+        """The call's result, once it is awaited."""
+        ...
+
+
+@contextmanager
+def one_thread() -> Iterator[Run]:
+    """One thread for blocking work, always the same, as each keeps memory of its own. Whoever leaves the block, by an
+    error or because they are cancelled, waits until nothing is under way in it: files that it reads can be removed."""
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, thread_name_prefix="outgoing") as thread:
-        while batch := await loop.run_in_executor(thread, lambda: list(islice(orders, _READ_AT_ONCE))):
-            for order in batch:
-                yield order
+        yield partial(loop.run_in_executor, thread)

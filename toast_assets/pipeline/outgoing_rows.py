@@ -5,14 +5,12 @@ They are made from the raw orders, by the same rules as the files of ``amperity_
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
@@ -22,8 +20,8 @@ from toast_assets.amperity.feeds.order_items import ORDER_ITEMS
 from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.feeds.schema import Feed, Row, encode
 from toast_assets.amperity.ledger import Known
-from toast_assets.amperity.records import RecordKey, record_version
-from toast_assets.orders.files import read_raw
+from toast_assets.amperity.records import RecordKey, destination, row_version
+from toast_assets.orders.raw import RawOrder
 from toast_assets.pipeline.later_weeks import LaterWeeks, Newer
 from toast_assets.pipeline.outgoing import (
     Due,
@@ -35,9 +33,13 @@ from toast_assets.pipeline.outgoing import (
     Source,
     is_due,
     newer_week,
+    one_thread,
     order_guids,
+    read_orders,
 )
 from toast_assets.pipeline.rejects import FEED_METHODS, RejectKey
+from toast_assets.pipeline.stored_week import fetch_raw
+from toast_assets.scratch import scratch_folder
 from toast_assets.settings import AmperitySettings
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import OrderStore
@@ -69,49 +71,62 @@ class Rows:
         """``stream_order_items`` or ``stream_customers``."""
         return FEED_METHODS + self.feed.name
 
+    @cached_property
+    def destination(self) -> str:
+        """The stream at its tenant."""
+        return destination(self.settings.tenant_id, self.stream_id)
+
     async def due(self, guid: str, record: RestaurantRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Due]:
         """Rows in a version that has not arrived, and the orders of which no rows can be made."""
         if self.only is not None and not any(_is_of(key, self.method, guid) for key in self.only):
             return
-        with TemporaryDirectory(prefix="toast-assets-") as folder:
-            raw = Path(folder) / "raw.parquet"
-            await asyncio.to_thread(self.store.download_raw, self.week, guid, raw)
-            wanted = await asyncio.to_thread(_Wanted.of, self, guid, raw)
-            newer = await asyncio.to_thread(self._newer_items, guid, raw)
-            batches = feed_batches(_orders(raw, guid, record), self.settings.purchase_brand)
-            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
-                for rejection in batch.rejections:
-                    refused = self._refused(guid, rejection)
-                    if wanted(refused.key):
-                        counts.records += 1
-                        yield refused
-                rows = batch.rows.get(self.feed.name, ())
-                for outgoing in await asyncio.to_thread(self._outgoing, guid, rows, newer):
-                    if wanted(outgoing.key) and is_due(outgoing.key, known, counts, None):
-                        yield outgoing
+        with scratch_folder() as folder:
+            raw = folder / "raw.parquet"
+            orders = _batches(read_orders(self.week, guid, raw, self.store), guid, record)
+            batches = feed_batches(orders, self.settings.purchase_brand)
+            with one_thread() as run:
+                await run(fetch_raw, self.week, guid, raw, self.store)
+                wanted = await run(_Wanted.of, self, guid, raw)
+                newer = await run(self._newer_items, guid, raw)
+                while (batch := await run(next, batches, None)) is not None:
+                    for rejection in batch.rejections:
+                        refused = self._refused(guid, rejection)
+                        if wanted(refused.key):
+                            counts.records += 1
+                            yield refused
+                    rows = batch.rows.get(self.feed.name, ())
+                    for outgoing in await run(self._outgoing, guid, rows, newer):
+                        if wanted(outgoing.key) and is_due(outgoing.key, known, counts, None):
+                            yield outgoing
 
     def _outgoing(self, guid: str, rows: Sequence[Row], newer: Mapping[str, Newer]) -> list[Outgoing]:
         due = []
         for row in rows:
-            version = record_version(_modified_ms(self.feed.version_of(row)), encode(row))
             shown = self.privacy.apply(row)
-            order_guid = getattr(row, "order_id", None)
-            key = RecordKey(self.method, self.stream_id, guid, self.feed.key_of(shown), version, order_guid)
+            key = RecordKey(
+                self.method,
+                self.destination,
+                guid,
+                self.feed.key_of(shown),
+                row_version(shown),
+                getattr(row, "order_id", None),
+                modified_ms=_modified_ms(self.feed.version_of(row)),
+            )
             due.append(Outgoing(key, partial(encode, shown)))
         if self.feed is CUSTOMERS and due and self.later.any_of(guid):
             guests = pa.array([one.key.record_id for one in due], pa.string())
-            newer = self.later.newest(guid, self.method, self.stream_id, guests)
+            newer = self.later.newest(guid, self.method, self.destination, guests)
         return [replace(one, newer_week=newer_week(newer, one.key)) for one in due] if newer else due
 
     def _newer_items(self, guid: str, raw: Path) -> dict[str, Newer]:
         """Newer rows of the orders in the raw file at ``raw``. Guests are looked up when they are known."""
         if self.feed is CUSTOMERS or not self.later.any_of(guid):
             return {}
-        return self.later.newest(guid, self.method, self.stream_id, order_guids(raw), "order_guid")
+        return self.later.newest(guid, self.method, self.destination, order_guids(raw), "order_guid")
 
     def _refused(self, guid: str, rejection: Rejection) -> Refused:
         order_guid = rejection.order_guid
-        key = RecordKey(self.method, self.stream_id, guid, order_guid or "", "", order_guid)
+        key = RecordKey(self.method, self.destination, guid, order_guid or "", "", order_guid)
         return Refused(key, f"{rejection.reason}: {rejection.detail}")
 
 
@@ -150,11 +165,16 @@ def sources(
         elif method == "stream":
             later = LaterWeeks(store, week)
             found.append(Orders(week, store, settings, later, only))
-            streams = ((ORDER_ITEMS, settings.order_items_stream_id), (CUSTOMERS, settings.customers_stream_id))
             found += [
-                Rows(feed, stream_id, week, store, settings, later, only) for feed, stream_id in streams if stream_id
+                Rows(feed, stream_id, week, store, settings, later, only) for feed, stream_id in feed_streams(settings)
             ]
     return found
+
+
+def feed_streams(settings: AmperitySettings) -> list[tuple[Feed, str]]:
+    """The feeds whose rows are streamed, each with its stream."""
+    streams = ((ORDER_ITEMS, settings.order_items_stream_id), (CUSTOMERS, settings.customers_stream_id))
+    return [(feed, stream_id) for feed, stream_id in streams if stream_id]
 
 
 def _is_of(key: RejectKey, method: str, restaurant_guid: str) -> bool:
@@ -165,7 +185,6 @@ def _modified_ms(text: str) -> int:
     return epoch_ms(datetime.fromisoformat(text).replace(tzinfo=UTC))
 
 
-def _orders(raw: Path, guid: str, record: RestaurantRecord) -> Iterator[RawOrders]:
-    orders = read_raw(raw)
+def _batches(orders: Iterator[RawOrder], guid: str, record: RestaurantRecord) -> Iterator[RawOrders]:
     while batch := [order.body for order in islice(orders, _ORDERS_AT_ONCE)]:
         yield RawOrders(guid, batch, record.time_zone, record.currency)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.errors import ExportError, StoreError, ToastAssetsError, WeekError
-from toast_assets.pipeline.deliver import DeliveryReport, WeekDelivery
+from toast_assets.pipeline.deliver import DeliveryReport, WeekDelivery, not_delivered
 from toast_assets.pipeline.rejects import Rejects
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, WeekCalendar
@@ -17,8 +17,8 @@ from toast_assets.week import Week, WeekCalendar
 
 @dataclass(frozen=True)
 class Replay:
-    """What became of one week's rejects: a report, or the problem that kept the week from being looked at. ``left`` are
-    still in the week's rejects, None where nobody knows."""
+    """What became of one week's rejects: a report, and the problem that kept the week, or some of its restaurants, from
+    being looked at. ``left`` are still in the week's rejects, None where nobody knows."""
 
     week_key: str
     report: DeliveryReport | None = None
@@ -50,7 +50,7 @@ async def replay_weeks(
         try:
             week = calendar.week(key)
             report = await WeekDelivery(week, client, store, replay=True, log=log).run()
-            replays.append(Replay(key, report, await asyncio.to_thread(_left, week, store)))
+            replays.append(Replay(key, report, await asyncio.to_thread(_left, week, store), not_delivered(report)))
         except (ExportError, StoreError, WeekError) as problem:
             replays.append(Replay(key, problem=problem))
     return replays

@@ -19,13 +19,13 @@ from datetime import UTC, datetime, timedelta
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.control import ControlPlane, Load, TableLoad
-from toast_assets.amperity.ledger import LedgerEntry, State, encode_ledger, fold, to_table
-from toast_assets.amperity.records import RecordKey
+from toast_assets.amperity.ledger import LedgerEntry, State, to_table
+from toast_assets.amperity.records import RecordKey, destination
 from toast_assets.errors import AmperityError, AmperityRefusedError
 from toast_assets.pipeline.feeds import feeds_version
-from toast_assets.pipeline.ledger_files import read_ledger
+from toast_assets.pipeline.ledger_files import fold_into, read_ledger
 from toast_assets.retry import Sleep
-from toast_assets.store.order_store import PARQUET, OrderStore
+from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, epoch_ms
 
 METHOD = "s3_pull"
@@ -58,6 +58,11 @@ class _Known:
     starts: int
 
 
+def load_key(week: Week, tenant_id: str, config_id: str, version: str) -> RecordKey:
+    """The key of the load of a week's feeds, in the ``version`` of their files, by a workflow."""
+    return RecordKey(METHOD, destination(tenant_id, config_id), "", week.key, version)
+
+
 @dataclass
 class WeekLoad:
     """Starts the workflow for a week's feed files, once per version, and follows it."""
@@ -82,7 +87,7 @@ class WeekLoad:
         config_id = self.amperity.settings.workflow_config_id
         if config_id is None or self.dry_run:
             return WorkflowReport(version, None)
-        key = RecordKey(METHOD, config_id, "", self.week.key, version)
+        key = load_key(self.week, self.amperity.settings.tenant_id, config_id, version)
         known = await asyncio.to_thread(self._known, key)
         if known is not None and known.state == "loaded":
             return WorkflowReport(version, known.state, known.run_id, starts=known.starts)
@@ -172,6 +177,4 @@ class WeekLoad:
         await asyncio.to_thread(self._save, entry)
 
     def _save(self, entry: LedgerEntry) -> None:
-        path = self.store.layout.workflow_ledger(self.week)
-        table = fold(read_ledger(self.store.bucket, path), [to_table([entry])])
-        self.store.bucket.write(path, encode_ledger(table), ContentType=PARQUET)
+        fold_into(self.store.bucket, self.store.layout.workflow_ledger(self.week), [to_table([entry])])

@@ -20,8 +20,10 @@ from isal import igzip
 
 from toast_assets.amperity.ledger import decode_ledger, encode_ledger
 from toast_assets.amperity.records import RecordKey, order_version
+from toast_assets.amperity.redaction import Redaction
 from toast_assets.orders.files import RawFileWriter, read_note, read_raw
 from toast_assets.orders.raw import with_restaurant
+from toast_assets.privacy.identity import key_trait
 from toast_assets.privacy.scrub import Scrubber, edited, nulled
 from toast_assets.store.manifest import Manifest, PullRecord
 
@@ -33,7 +35,7 @@ _decode_any = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 @dataclass(frozen=True)
 class RawChange:
     """What becomes of a raw file: hashes of its export before and after, the new size of its JSON in bytes, and the
-    new versions of its orders by the old ones (``order guid``, ``version``)."""
+    new versions of its orders by their GUIDs and old versions."""
 
     before: str
     after: str
@@ -49,7 +51,7 @@ def scrub_raw(path: Path, target: Path, guid: str, scrubber: Scrubber) -> RawCha
         for order in read_raw(path):
             scrubbed = scrubber.raw(order)
             if scrubbed is not order:
-                versions[order.guid, order_version(order)] = order_version(scrubbed)
+                versions[order.guid, order.version] = scrubbed.version
             before.update(with_restaurant(order.body, guid) + b"\n")
             writer.write((scrubbed,))
         if (note := read_note(path)) is not None:
@@ -134,30 +136,38 @@ def scrub_line(body: bytes, scrubber: Scrubber) -> bytes | None:
 
 
 def _is_theirs(key: msgspec.Raw, scrubber: Scrubber) -> bool:
-    return scrubber.forgotten.knows(f"k:{msgspec.json.decode(key)}")
+    return scrubber.forgotten.knows(key_trait(str(msgspec.json.decode(key))))
 
 
-def scrub_ledger(body: bytes, scrubber: Scrubber, changes: Mapping[str, RawChange]) -> bytes | None:
+def scrub_ledger(
+    body: bytes, scrubber: Scrubber, changes: Mapping[str, RawChange], redaction: Redaction
+) -> bytes | None:
     """A ledger: rows about the guest go; those of their orders stand for the scrubbed versions, so that nothing is
-    sent again. ``changes`` are the week's, by restaurant."""
+    sent again. ``changes`` are the week's, by restaurant. Orders that were sent under other rules than those of
+    ``redaction`` are due again anyhow, and stay so."""
     rows = decode_ledger(body).to_pylist()
     kept = []
     for row in rows:
-        if row["method"].endswith("customers") and scrubber.forgotten.knows(f"k:{row['record_id']}"):
+        if row["method"].endswith("customers") and scrubber.forgotten.knows(key_trait(row["record_id"])):
             continue
-        version = _new_version(row, changes.get(row["restaurant_guid"]))
-        kept.append(row if version is None else reversioned(row, version))
+        change = changes.get(row["restaurant_guid"])
+        kept.append(row if change is None else _of_scrubbed(row, change, redaction))
     if kept == rows:
         return None
     return encode_ledger(pa.Table.from_pylist(kept, decode_ledger(body).schema))
 
 
-def _new_version(row: Mapping[str, str], change: RawChange | None) -> str | None:
-    if change is None:
-        return None
+def _of_scrubbed(row: dict[str, str], change: RawChange, redaction: Redaction) -> dict[str, str]:
+    """The row, for the scrubbed version of what it is about."""
     if row["method"] == "notify":
-        return change.after if row["version"] == change.before else None
-    return change.versions.get((row["record_id"], row["version"])) if row["method"] == "stream" else None
+        return reversioned(row, change.after) if row["version"] == change.before else row
+    before = row["order_version"]
+    after = change.versions.get((row["record_id"], before)) if row["method"] == "stream" else None
+    if after is None:
+        return row
+    scrubbed = row | {"order_version": after}
+    same_rules = row["version"] == order_version(before, redaction)
+    return reversioned(scrubbed, order_version(after, redaction)) if same_rules else scrubbed
 
 
 def reversioned(row: Mapping[str, str], version: str) -> dict[str, str]:

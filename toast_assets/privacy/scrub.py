@@ -114,7 +114,7 @@ class Scrubber:
         theirs = [self._is_theirs(check, opened) for check in head.checks or ()]
         scrubbed = body
         if any(theirs) or self.forgotten.knows(f"o:{head.guid}"):
-            edits = dict.fromkeys(_decode_object(body), _without_payer)
+            edits: dict[str, Edit] = dict.fromkeys(_decode_object(body), _without_payer)
             edits |= {name: nulled for name in edits if _PAYER.fullmatch(name)}
             edits |= {"deliveryInfo": _all_null(_DELIVERY_STAYS), "curbsidePickupInfo": _nulls(_CURBSIDE_GOES)}
             scrubbed = edited(body, {**edits, "checks": lambda raw: _checks(raw, theirs)})

@@ -19,7 +19,8 @@ from toast_assets.amperity.ledger import (
     fold,
     to_table,
 )
-from toast_assets.amperity.records import RecordKey, modified_of, record_version
+from toast_assets.amperity.records import RecordKey, order_version
+from toast_assets.amperity.redaction import Redaction
 
 
 def entry(guid: str, state: State, *, method: str = "stream", version: str = "1-a", attempts: int = 1) -> LedgerEntry:
@@ -59,7 +60,13 @@ def test_a_request_id_stands_for_one_version_of_one_record_at_one_place() -> Non
     ]
     assert len({base.request_id, *(one.request_id for one in others)}) == 6
     assert base.request_id == RecordKey("stream", "is-x", "place", "order", "1-a").request_id
-    assert modified_of(record_version(1_758_000_000_123, b"{}")) == 1_758_000_000_123
+
+
+def test_another_order_rule_or_salt_makes_another_version_of_the_record() -> None:
+    shapes = [Redaction(), Redaction({"email": "drop"}), Redaction({}, b"salt")]
+    versions = {order_version(raw, shape) for raw in ("of-one", "of-another") for shape in shapes}
+    assert len(versions) == 6
+    assert {len(version) for version in versions} == {64}
 
 
 def test_a_weeks_folder_is_one_table_for_duckdb_and_for_pandas(tmp_path: Path) -> None:

@@ -27,9 +27,11 @@ def expected_hash(text: str) -> str:
     return hmac.new(SALT, text.encode(), hashlib.sha256).hexdigest()
 
 
-CARDS = ("first6Digits", "last4Digits", "first5CardDigits", "last4CardDigits", "cardPaymentId", "cardHolderName")
-CARDS += ("cardHolderFirstName", "cardholderLastName", "networkTransactionIdentifier", "purchaserEmail")
-CARDS += ("giftCardInfo", "giftCardSelectionInfo", "appliedPreauthInfo")
+CARDS = (
+    *("first6Digits", "last4Digits", "first5CardDigits", "last4CardDigits", "cardPaymentId", "cardHolderName"),
+    *("cardHolderFirstName", "cardholderLastName", "networkTransactionIdentifier", "purchaserEmail"),
+    *("giftCardInfo", "giftCardSelectionInfo", "appliedPreauthInfo"),
+)
 DRIVERS = ("driverName", "driverPhoneNumber")
 EMPLOYEES = ("server", "openedBy", "approver", "voidUser", "voidApprover", "deliveryEmployee")
 
@@ -127,7 +129,7 @@ def test_what_is_no_contact_is_hashed_trimmed_and_in_lower_case_and_other_texts_
 
 
 NOBODY = CustomerRow(**dict.fromkeys(CustomerRow.__struct_fields__))  # type: ignore[arg-type]
-SOMEBODY = CustomerRow(**{name: name for name in CustomerRow.__struct_fields__})  # type: ignore[arg-type]
+SOMEBODY = CustomerRow(**{name: name for name in CustomerRow.__struct_fields__})
 
 
 @pytest.mark.parametrize(

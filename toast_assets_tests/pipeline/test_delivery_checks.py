@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from toast_assets.amperity.ledger import LedgerEntry, State, encode_ledger, to_table
-from toast_assets.amperity.records import RecordKey, notice_destination, order_version
+from toast_assets.amperity.records import RecordKey, destination, notice_destination, order_key
+from toast_assets.amperity.redaction import Redaction
 from toast_assets.orders.raw import RawOrder, cut_orders
 from toast_assets.pipeline.delivery_checks import delivered_equals_exported
 from toast_assets.pipeline.inspection import inspection_of
@@ -34,7 +35,7 @@ def entry(key: RecordKey, state: State) -> LedgerEntry:
 
 
 def order_entry(one: RawOrder, state: State = "accepted") -> LedgerEntry:
-    return entry(RecordKey("stream", STREAM, "here", one.guid, order_version(one), one.guid), state)
+    return entry(order_key(one, "here", destination("here", STREAM), Redaction()), state)
 
 
 @pytest.fixture
@@ -86,19 +87,39 @@ def test_an_order_that_the_ledger_does_not_know_is_an_error(judge: Judge) -> Non
 
 def test_another_version_than_the_stored_one_is_an_error(judge: Judge) -> None:
     first, *others = ORDERS
-    key = RecordKey("stream", STREAM, "here", first.guid, "1-older", first.guid)
+    key = RecordKey("stream", destination("here", STREAM), "here", first.guid, "1-older", first.guid, "0-older")
     found = judge([entry(key, "accepted"), *map(order_entry, others)])
     assert (found.passed, found.warns) == (False, False)
     assert "other versions of some stream records" in found.description
 
 
-def test_receipts_of_another_stream_prove_nothing(judge: Judge) -> None:
-    found = judge(map(order_entry, ORDERS), AMPERITY_STREAM_ID="is-another")
+@pytest.mark.parametrize("changes", [{"AMPERITY_STREAM_ID": "is-another"}, {"AMPERITY_TENANT_ID": "there"}])
+def test_receipts_of_another_stream_or_tenant_prove_nothing(judge: Judge, changes: dict[str, str]) -> None:
+    found = judge(map(order_entry, ORDERS), **changes)
     assert "0 of 3 stream records accepted" in found.description
 
 
+@pytest.mark.parametrize("changes", [{"AMPERITY_REDACT": "email=drop"}, {"AMPERITY_REDACT_SALT": "new"}])
+def test_what_left_under_other_privacy_rules_is_due(judge: Judge, changes: dict[str, str]) -> None:
+    found = judge(map(order_entry, ORDERS), **changes)
+    assert (found.passed, found.warns) == (False, False)
+    assert "the orders or the privacy rules have changed since" in found.description
+
+
+def test_a_restaurant_whose_ledger_cannot_be_read_is_named_and_the_others_are_compared(
+    store: OrderStore, week: Week
+) -> None:
+    manifest = store_week(store, week, {"here": encode(*BODIES), "there": encode(order())})
+    store.bucket.write(store.layout.ledger(week, "here"), encode_ledger(to_table(list(map(order_entry, ORDERS)))))
+    store.bucket.write(store.layout.ledger(week, "there"), b"no ledger")
+    found = delivered_equals_exported(week, manifest, lambda: inspection_of(week, manifest, store), store, settings())
+    assert (found.passed, found.warns, found.figures["accepted"]) == (False, False, 3)
+    assert "Place there (there): The delivery ledger" in found.description
+    assert "Place here" not in found.description
+
+
 def test_rows_of_a_feed_that_were_not_taken_are_told(judge: Judge) -> None:
-    key = RecordKey("stream_order_items", "is-items", "here", "row", "1-x", ORDERS[0].guid)
+    key = RecordKey("stream_order_items", "here/is-items", "here", "row", "1-x", ORDERS[0].guid)
     ledger = [*map(order_entry, ORDERS), entry(key, "pending")]
     assert judge(ledger).passed
     found = judge(ledger, AMPERITY_ORDER_ITEMS_STREAM_ID="is-items")
@@ -111,7 +132,7 @@ def test_a_notice_counts_for_the_very_content_that_is_stored(
     notify = {"AMPERITY_DELIVERY": "notify", "AMPERITY_API_URL": URL}
     export, pull = store.layout.export(week, "here"), manifest.stored["here"]
     keys = [
-        RecordKey("notify", notice_destination(URL), "here", export, version)
+        RecordKey("notify", notice_destination("here", URL), "here", export, version)
         for version in (pull.orders_sha256, "of an older export")
     ]
     assert judge([entry(keys[0], "accepted")], **notify).passed

@@ -85,7 +85,7 @@ async def test_each_has_its_own_receipt_and_a_second_run_sends_nothing(sandbox: 
     items = table[table["method"] == "stream_order_items"]
     assert set(items["record_id"]) == {row["selection_id"] for row in contents(sandbox, ITEMS)}
     assert set(items["order_guid"]) == set(table[table["method"] == "stream"]["record_id"])
-    assert set(items["destination"]) == {ITEMS}
+    assert set(items["destination"]) == {f"sandbox/{ITEMS}"}
     requests = sandbox.amperity_books.count("stream")
     await deliver(sandbox, week, **ROW_STREAMS)
     assert sandbox.amperity_books.count("stream") == requests
