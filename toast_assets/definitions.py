@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from dagster_aws.s3 import S3Resource
 
 from toast_assets.defs import assets, checks, current_orders, tables
 from toast_assets.defs.alerts import AlertsResource, build_alert_sensors
@@ -18,13 +17,13 @@ from toast_assets.defs.checks_delivery import DELIVERY_CHECKS
 from toast_assets.defs.checks_raw import RAW_CHECKS
 from toast_assets.defs.checks_tables import TABLE_CHECKS
 from toast_assets.defs.jobs import weekly_toast_orders
-from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
+from toast_assets.defs.resources import AmperityResource, LazyS3Resource, OrderStoreResource, ToastResource
 from toast_assets.defs.sensors import build_sensor
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """All definitions; ``resource_overrides`` replace resources by their keys."""
-    s3 = S3Resource()
+    s3 = LazyS3Resource()
     return dg.Definitions(
         assets=[
             assets.raw_toast_orders,

@@ -48,6 +48,10 @@ class StoreConflictError(StoreError):
     """Somebody else wrote the object between reading and writing it; read again and merge again."""
 
 
+class MachineError(ToastAssetsError):
+    """The machine of the run has no room for temporary files, open files, memory or threads left."""
+
+
 class TransientError(ToastAssetsError):
     """One failed attempt that is worth repeating.
 
@@ -108,10 +112,6 @@ class UnrepresentableError(ToastAssetsError):
 
 class ExportError(ToastAssetsError):
     """An export is missing, or does not belong to the raw orders that are stored."""
-
-
-class ReaderProcessError(ToastAssetsError):
-    """A process that reads raw orders for this one ended before it had read them."""
 
 
 class AmperityError(ToastAssetsError):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_PREFIX = "toast-assets.scratch-"
+PREFIX = "toast-assets.scratch-"
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def scratch_folder() -> Iterator[Path]:
 def remove_leftovers() -> int:
     """Remove the folders of processes that were killed; how many there were. Folders in use stay."""
     removed = 0
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         # Another user's folder, or one that another process has just removed, is none of ours.
         with suppress(OSError):
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -50,7 +50,7 @@ def remove_leftovers() -> int:
 
 def _locked_folder() -> tuple[Path, int]:
     while True:
-        path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        path = Path(tempfile.mkdtemp(prefix=PREFIX))
         # Before it is locked, another process may take it for a leftover and remove it.
         with suppress(FileNotFoundError):
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -50,6 +50,7 @@ CONCURRENT = (
     "pipeline/test_kills.py",
     "pipeline/test_moving_orders.py",
     "pipeline/test_notify.py",
+    "pipeline/test_paused_processes.py",
     "pipeline/test_paused_runs.py",
     "pipeline/test_progress.py",
     "pipeline/test_pull.py",
@@ -62,20 +63,26 @@ CONCURRENT = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--fault-table`` prints what the fault matrix found; ``--screenshots`` keeps what the browser saw;
-    ``--chart-schema`` is what the Helm chart publishes."""
+    ``--chart-schema`` is what the Helm chart publishes; ``--full`` adds the tests that take minutes."""
     parser.addoption("--fault-table", action="store_true", help="print the fault matrix as a table")
     parser.addoption("--screenshots", metavar="FOLDER", help="keep a picture of each step of the browser test")
+    parser.addoption("--full", action="store_true", help="run the long versions of proofs as well")
     parser.addoption("--chart-schema", metavar="FILE", help="the values.schema.json of Dagster's Helm chart")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Makes room for the rows of the fault matrix, and says what the marker means."""
     config.addinivalue_line("markers", "concurrent: things run beside each other, or time and memory are measured")
+    config.addinivalue_line("markers", "full: takes minutes, and proves in more cases what another test proves in few")
     config.stash[fault_table.KEY] = fault_table.FaultTable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of ``CONCURRENT``."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the tests of ``CONCURRENT``, and leaves out those that only ``--full`` runs."""
+    if not config.getoption("--full"):
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
     for item in items:
         if item.path.relative_to(Path(__file__).parent).as_posix().startswith(CONCURRENT):
             item.add_marker("concurrent")

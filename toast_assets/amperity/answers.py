@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import httpx
 import msgspec
 
 from toast_assets.errors import AmperityError, AmperityRefusedError, AmperityTransientError
+from toast_assets.http.bodies import UnreadableBodyError, decode
+from toast_assets.http.own_secrets import without_secrets
 from toast_assets.retry import retry_after_seconds
 
 ACCEPTED = 202
@@ -83,11 +87,10 @@ def told_to_wait(response: httpx.Response, now: float, longest: float, where: st
     return told
 
 
-def explanation(response: httpx.Response, secret: str) -> str:
-    """What Amperity says about a refused record, for the rejects only: it may quote the record, but not ``secret``."""
+def explanation(response: httpx.Response, secrets: Iterable[str]) -> str:
+    """What Amperity says about a refused record, for the rejects only: it may quote the record, but no ``secrets``."""
     try:
-        text = msgspec.json.decode(response.content, type=_Explanation).message
-    except (msgspec.DecodeError, httpx.HTTPError):
+        text = decode(response.content, _Explanation).message
+    except UnreadableBodyError:
         return ""
-    text = " ".join(text.split())[:_LONGEST_EXPLANATION]
-    return "" if secret and secret in text else text
+    return without_secrets(" ".join(text.split()), secrets)[:_LONGEST_EXPLANATION]

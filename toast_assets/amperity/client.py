@@ -29,10 +29,18 @@ from toast_assets.amperity.answers import (
     raise_unless_decided,
     told_to_wait,
 )
-from toast_assets.amperity.proxy import environment_proxy
 from toast_assets.amperity.rate import AdaptiveRate
 from toast_assets.amperity.token import AmperityToken, Bearer
-from toast_assets.errors import AmperityRefusedError, AmperityTransientError, TransientError
+from toast_assets.errors import (
+    AmperityError,
+    AmperityRefusedError,
+    AmperityTransientError,
+    AmperityUnreachableError,
+    TransientError,
+)
+from toast_assets.http.bodies import UnreadableBodyError, read_reply
+from toast_assets.http.causes import Cause
+from toast_assets.http.routes import Route
 from toast_assets.retry import RetryPolicy, Sleep
 from toast_assets.settings import AmperitySettings
 
@@ -42,8 +50,10 @@ NOTICE_TENANT_HEADER = "Amperity-Tenant"
 # Many requests over few connections: each carries one at a time, and only as many are opened as the rate and the time
 # of an answer ask for.
 CONNECTIONS = 48
-# A token that is rejected so often by one and the same call will not do for it.
-_MOST_RENEWALS = 3
+# After a 401 the token is renewed once; what is rejected again waits, as after any other fault.
+_RENEWALS_AT_ONCE = 1
+# Answers have no bodies to speak of, the control plane's lists some megabytes at most.
+_MOST_ANSWER_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,14 @@ class _Call:
     status: int | None = None
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How one host of Amperity's is reached."""
+
+    route: Route
+    transport: httpx.AsyncBaseTransport
+
+
 class AmperityClient:
     """Asynchronous client of one tenant. Not shared between event loops.
 
@@ -108,12 +126,9 @@ class AmperityClient:
         self._now = now
         self._log = log or logging.getLogger(__name__)
         self._rate = AdaptiveRate(settings.requests_per_second, sleep=sleep, clock=clock)
-        self._token = AmperityToken(settings, self._post_token, clock=clock, now=now)
-        # httpx's own connections reach about 600 records a second on one core, aiohttp's several thousand. Requests
-        # are handed to the transport as they are: a client around it would add what nobody uses here, at its price.
-        self._transport = transport or AiohttpTransport(
-            limits=httpx.Limits(max_connections=CONNECTIONS), proxy=environment_proxy(settings.origin)
-        )
+        self._token = AmperityToken(settings, self._post_token, sleep=sleep, clock=clock, now=now)
+        self._transport = transport
+        self._ways: dict[str, _Way] = {}
         self._connections = asyncio.Semaphore(CONNECTIONS)
         self._first = asyncio.Lock()
         self._answered_once = False
@@ -129,7 +144,8 @@ class AmperityClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._transport.aclose()
+        for way in self._ways.values():
+            await way.transport.aclose()
 
     async def access_token(self) -> str:
         """The token that calls are sent with, fetched where there is none yet.
@@ -144,7 +160,9 @@ class AmperityClient:
 
         Raises:
             AmperityRefusedError: 401, 403, 404, 405, 411 or an answer that is not Amperity's: no record would pass.
+            AmperityUnreachableError: no connection, by a cause that does not pass by itself.
             AmperityError: Amperity asks to wait longer than any run should, or gives no new token.
+            SettingsError: the environment names a proxy or certificates that cannot be used.
         """
         url = httpx.URL(f"{self.settings.origin}/stream/v0/data/{stream_id}")
         headers = self._headers(TENANT_HEADER, request_id)
@@ -174,10 +192,10 @@ class AmperityClient:
         async def send() -> tuple[httpx.Response, Bearer]:
             bearer = await self._token.token()
             request = httpx.Request(method, url, headers=headers | bearer.header, **arguments)
-            return await self._exchange(request, where), bearer
+            return await self._exchange(request, where, "AMPERITY_CONTROL_URL"), bearer
 
         async def attempt() -> bytes:
-            response = await self._authorized(send)
+            response = await self._authorized(send, where)
             if response.is_success:
                 return response.content
             raise_if_transient(response, where, self._told(response, where))
@@ -230,6 +248,8 @@ class AmperityClient:
         try:
             return await self._retry.retrying(sleep=pause, on_retry=retried)(attempt)
         except AmperityTransientError as error:
+            if error.attempts is not None:
+                raise AmperityUnreachableError(error.message, hint=error.hint) from None
             return Receipt("pending", call.status, call.attempts, error.message)
 
     async def _attempt(self, call: _Call) -> Receipt:
@@ -244,7 +264,7 @@ class AmperityClient:
         return await self._attempt_now(call)
 
     async def _attempt_now(self, call: _Call) -> Receipt:
-        response = await self._authorized(lambda: self._admitted(call))
+        response = await self._authorized(lambda: self._admitted(call), call.where)
         told = self._told(response, call.where)
         if response.status_code == 429:
             self.stats.throttled += 1
@@ -254,22 +274,37 @@ class AmperityClient:
             self._rate.succeeded()
             return Receipt("accepted", call.status, call.attempts)
         reason = f"Amperity answered {response.status_code} to this record"
-        secret = call.headers.get("Authorization", "").removeprefix("Bearer ")
-        return Receipt("rejected", call.status, call.attempts, reason, explanation(response, secret))
+        return Receipt("rejected", call.status, call.attempts, reason, explanation(response, self._secrets(call)))
 
-    async def _authorized(self, send: Callable[[], Awaitable[tuple[httpx.Response, Bearer]]]) -> httpx.Response:
-        """The answer to a call, which is sent again where its token is rejected and another one is to be had."""
+    def _secrets(self, call: _Call) -> list[str]:
+        given = (self.settings.api_key, self.settings.client_secret)
+        token = call.headers.get("Authorization", "").removeprefix("Bearer ")
+        return [token, *(secret.get_secret_value() for secret in given if secret)]
+
+    async def _authorized(
+        self, send: Callable[[], Awaitable[tuple[httpx.Response, Bearer]]], where: str
+    ) -> httpx.Response:
+        """The answer to a call, which is sent again where its token is rejected and another one is to be had.
+
+        Raises:
+            AmperityTransientError: the new token was rejected as well, while others were accepted lately.
+        """
         renewals = 0
         while True:
             response, bearer = await send()
             if response.status_code != 401:
                 if response.is_success:
-                    self._token.worked(bearer)
+                    self._token.worked()
+                return response
+            if not self._token.may_be_replaced(bearer):
                 return response
             # A token that was replaced meanwhile was rejected for its age, which says nothing about the new one.
             renewals += self._token.is_current(bearer)
-            if renewals > _MOST_RENEWALS or await self._token.renewed(bearer) is None:
-                return response
+            if renewals > _RENEWALS_AT_ONCE:
+                raise AmperityTransientError(
+                    f"Amperity answered 401 to {where}, with a new token as well.", hint=hint_for(401)
+                )
+            await self._token.replace(bearer)
 
     async def _admitted(self, call: _Call) -> tuple[httpx.Response, Bearer]:
         """Send when a connection is free and the rate allows; nothing waits between being admitted and leaving."""
@@ -293,7 +328,7 @@ class AmperityClient:
         self._on_their_way += 1
         self._quiet.clear()
         try:
-            return await self._exchange(request, call.where)
+            return await self._exchange(request, call.where, self._address_setting)
         finally:
             self._on_their_way -= 1
             if not self._on_their_way:
@@ -303,7 +338,7 @@ class AmperityClient:
         async def attempt() -> httpx.Response:
             headers = {TENANT_HEADER: self.settings.tenant_id}
             request = httpx.Request("POST", self.settings.origin + path, headers=headers, data=form)
-            response = await self._exchange(request, path)
+            response = await self._exchange(request, path, self._address_setting)
             if response.status_code == NOTICED:
                 return response
             raise_if_transient(response, path, self._told(response, path))
@@ -314,25 +349,44 @@ class AmperityClient:
     def _told(self, response: httpx.Response, where: str) -> float | None:
         return told_to_wait(response, self._now(), self._retry.throttled_for, where)
 
-    async def _exchange(self, request: httpx.Request, where: str) -> httpx.Response:
+    @property
+    def _address_setting(self) -> str:
+        return "AMPERITY_API_URL" if self.settings.api_url else "AMPERITY_TENANT_ID"
+
+    def _way(self, url: httpx.URL, setting: str) -> _Way:
+        if setting not in self._ways:
+            route = Route.to(str(url), setting)
+            # httpx's own connections reach about 600 records a second on one core, aiohttp's several thousand. Requests
+            # are handed to the transport as they are: a client around it would add what nobody uses here, at its price.
+            transport = self._transport or AiohttpTransport(
+                limits=httpx.Limits(max_connections=CONNECTIONS), verify=route.tls, proxy=route.proxy
+            )
+            self._ways[setting] = _Way(route, transport)
+        return self._ways[setting]
+
+    async def _exchange(self, request: httpx.Request, where: str, setting: str) -> httpx.Response:
+        way = self._way(request.url, setting)
         try:
             async with asyncio.timeout(self.settings.timeout_seconds):
-                response = await self._transport.handle_async_request(request)
-                try:
-                    await response.aread()
-                finally:
-                    # A body that breaks off would otherwise keep its connection, of which there are few.
-                    await response.aclose()
-                return response
-        except TimeoutError as error:
+                answer = await way.transport.handle_async_request(request)
+                response = await read_reply(answer, request, _MOST_ANSWER_BYTES)
+        except TimeoutError:
             raise AmperityTransientError(
                 f"Amperity did not answer {where} within {self.settings.timeout_seconds:g} s.",
                 hint="Check AMPERITY_API_URL and the network; AMPERITY_TIMEOUT_SECONDS sets the limit.",
-            ) from error
-        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            # The transport names every broken connection a time-out; what broke is told by its cause.
-            kind = type(error.__cause__ or error).__name__
-            raise AmperityTransientError(
-                f"The connection to Amperity broke at {where} ({kind}).",
-                hint="Check AMPERITY_API_URL and the network.",
-            ) from error
+            ) from None
+        except UnreadableBodyError as error:
+            raise AmperityTransientError(f"Amperity's answer to {where} cannot be used: {error}.") from None
+        except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:
+            # Its cause is in the message; the error itself may quote the headers.
+            raise _unreachable(way.route, where, way.route.cause(error)) from None
+        if refusal := way.route.proxy_refusal(response.status_code):
+            raise _unreachable(way.route, where, refusal)
+        return response
+
+
+def _unreachable(route: Route, where: str, cause: Cause) -> AmperityError:
+    message = f"Amperity ({route.host}) cannot be reached for {where}: {cause.text}."
+    if cause.is_permanent:
+        return AmperityUnreachableError(message, hint=cause.hint)
+    return AmperityTransientError(message, attempts=cause.attempts, hint=cause.hint)

@@ -10,6 +10,7 @@ import msgspec
 
 from toast_assets.amperity.client import NOTICE_TENANT_HEADER, AmperityClient
 from toast_assets.errors import AmperityError
+from toast_assets.http.bodies import UnreadableBodyError, decode
 from toast_assets.week import iso_ms
 
 T = TypeVar("T")
@@ -120,6 +121,6 @@ class ControlPlane:
 
 def _decode(body: bytes, kind: type[T], path: str) -> T:
     try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError:
+        return decode(body, kind)
+    except UnreadableBodyError:
         raise AmperityError(f"Amperity's reply to {path} cannot be read.", hint="Check AMPERITY_CONTROL_URL.") from None

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 import httpx
 import msgspec
 
-from toast_assets.errors import AmperityError, AmperityRefusedError, AmperityTransientError
+from toast_assets.errors import (
+    AmperityError,
+    AmperityRefusedError,
+    AmperityTransientError,
+    AmperityUnreachableError,
+)
+from toast_assets.http.bodies import UnreadableBodyError, decode
+from toast_assets.http.own_secrets import fits_a_header
+from toast_assets.retry import Sleep
 from toast_assets.settings import AmperitySettings
 
 TOKEN_PATH = "/api/v0/oauth2/token"  # noqa: S105 - a path
@@ -20,6 +28,12 @@ TOKEN_PATH = "/api/v0/oauth2/token"  # noqa: S105 - a path
 # Renewed this long before it ends (or a tenth of its life), so that no call is sent with a token about to expire.
 _AHEAD_SECONDS = 60.0
 _NEVER = float("inf")
+# A token can be revoked before the first answer to it is back, and the next one as well. But tokens of which so many
+# in a row brought nothing will not do; before anything was accepted at all, one is enough to know that.
+_MOST_IN_VAIN = 5
+# Before another one follows a token that brought nothing yet, answers on their way get time to arrive. Doubled each
+# time.
+_FIRST_PAUSE_SECONDS = 0.5
 
 
 class _Reply(msgspec.Struct):
@@ -44,26 +58,29 @@ class Bearer:
 
 
 class AmperityToken:
-    """The token of one tenant, shared by all calls. ``post`` sends the token request with retries; ``clock`` counts
-    seconds, ``now`` gives Unix seconds."""
+    """The token of one tenant, shared by all calls. ``post`` sends the token request with retries; ``sleep`` and
+    ``clock`` count seconds, ``now`` gives Unix seconds."""
 
     def __init__(
         self,
         settings: AmperitySettings,
         post: Callable[[str, dict[str, str]], Awaitable[httpx.Response]],
         *,
+        sleep: Sleep = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._post = post
+        self._sleep = sleep
         self._clock = clock
         self._now = now
         self._lock = asyncio.Lock()
         self._current = Bearer(settings.api_key.get_secret_value() if settings.api_key else "")
         self._expires_at = self._end_of(self._current.value) if self._current.value else float("-inf")
-        self._untried: Bearer | None = None
+        self._in_vain = 0
         self._was_rejected = False
+        self._proved = False
 
     async def token(self) -> Bearer:
         """A token that is valid now, as far as is known.
@@ -76,33 +93,38 @@ class AmperityToken:
             return self._current
         async with self._lock:
             if self._clock() >= self._expires_at:
+                if self._in_vain:
+                    await self._sleep(_FIRST_PAUSE_SECONDS * 2 ** (self._in_vain - 1))
                 await self._renew()
             return self._current
 
-    async def renewed(self, rejected: Bearer) -> Bearer | None:
-        """Another token instead of the ``rejected`` one; None where there is nothing to renew it with, or where the
-        rejected one was itself brought by a rejection and never worked.
+    def may_be_replaced(self, rejected: Bearer) -> bool:
+        """Whether there is, or may be had, another token instead of the ``rejected`` one that is worth trying."""
+        if self._current is not rejected:
+            return True
+        return self._settings.client_id is not None and self._in_vain < (_MOST_IN_VAIN if self._proved else 1)
+
+    async def replace(self, rejected: Bearer) -> None:
+        """Renew the ``rejected`` token, unless that was done meanwhile.
 
         Raises:
             AmperityError: as ``token``.
         """
         if self._current is not rejected:
-            return self._current
-        if self._settings.client_id is None or rejected is self._untried:
-            return None
+            return
         # At once, not when it is this call's turn: nobody else is to leave with it, only to be rejected, too.
         self._expires_at = float("-inf")
         self._was_rejected = True
-        return await self.token()
+        await self.token()
 
     def is_current(self, bearer: Bearer) -> bool:
         """Whether ``bearer`` is the newest token."""
         return bearer is self._current
 
-    def worked(self, bearer: Bearer) -> None:
-        """A call with ``bearer`` was taken: if it is rejected later on, it has expired or was revoked."""
-        if bearer is self._untried:
-            self._untried = None
+    def worked(self) -> None:
+        """A call was taken: a token that is rejected later on has expired or was revoked."""
+        self._proved = True
+        self._in_vain = 0
 
     async def _renew(self) -> None:
         secret = self._settings.client_secret
@@ -113,20 +135,27 @@ class AmperityToken:
         }
         try:
             response = await self._post(TOKEN_PATH, form)
-            reply = msgspec.json.decode(response.content, type=_Reply, strict=False)
+            reply = decode(response.content, _Reply, strict=False)
         except AmperityTransientError as error:
             raise AmperityError(
                 f"Amperity gave no new token: {error.message}",
                 hint="The token service stays down: materialize amperity_delivery again later.",
             ) from None
-        except (AmperityError, msgspec.DecodeError) as error:
+        except AmperityUnreachableError:
+            raise
+        except (AmperityError, UnreadableBodyError) as error:
             what = error.message if isinstance(error, AmperityError) else "the reply holds no access_token"
             raise AmperityRefusedError(
                 f"Amperity gave no new token: {what}",
                 hint="Check AMPERITY_CLIENT_ID, AMPERITY_CLIENT_SECRET and AMPERITY_TENANT_ID.",
             ) from None
+        if not fits_a_header(reply.access_token):
+            raise AmperityRefusedError(
+                "Amperity gave a new token that is empty or has characters that no header can carry.",
+                hint="Check AMPERITY_API_URL; if it is Amperity's, tell Amperity's support.",
+            )
         self._current = Bearer(reply.access_token)
-        self._untried = self._current if self._was_rejected else None
+        self._in_vain += self._was_rejected
         self._was_rejected = False
         end = self._end_of(reply.access_token, reply.expires_in)
         # A new token that is over at once says nothing about its life: it is used until it is rejected.
@@ -148,6 +177,6 @@ def _expiry_claim(token: str) -> float | None:
         return None
     try:
         claims = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        return msgspec.json.decode(claims, type=_Claims, strict=False).exp
+        return decode(claims, _Claims, strict=False).exp
     except (binascii.Error, ValueError):
         return None

@@ -6,26 +6,39 @@ from typing import Any
 
 import click
 
-from toast_assets.errors import ToastAssetsError
+from toast_assets.errors import SettingsError, ToastAssetsError, WeekError
+from toast_assets.machine import machine_problem
 
 # What the extra ``sandbox`` installs on top of the pipeline.
 _SANDBOX_MODULES = ("moto", "flask", "flask_cors", "starlette", "uvicorn")
 
 
+class _WrongInputError(click.ClickException):
+    """What was asked for, or is set, is wrong, and nothing was tried: ends as click's own errors of usage."""
+
+    exit_code = 2
+
+
 class _Group(click.Group):
-    """Ends a command with one clear sentence where this package's errors end it."""
+    """Ends a command with one clear sentence where this package's errors, or the machine, end it."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
         try:
             return super().invoke(ctx)
         except ToastAssetsError as error:
-            raise click.ClickException(str(error)) from error
+            kind = _WrongInputError if isinstance(error, SettingsError | WeekError) else click.ClickException
+            raise kind(str(error)) from error
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] not in _SANDBOX_MODULES:
                 raise
             hint = "Install it with: pip install 'toast-assets[sandbox]'"
             raise click.ClickException(f"The sandbox needs {error.name}, which is not installed. {hint}") from error
+        except (OSError, MemoryError, RuntimeError, BaseExceptionGroup) as error:
+            problem = machine_problem(error)
+            if problem is None:
+                raise
+            raise click.ClickException(str(problem)) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -176,12 +189,13 @@ def doctor(*, as_json: bool, canary: bool) -> None:
 
 @main.command()
 @click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
-def retention(*, dry_run: bool) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask; required where there is no terminal to ask at.")
+def retention(*, dry_run: bool, yes: bool) -> None:
     """Remove what has been kept long enough: off until a RETENTION_… variable is set.
 
     Raw orders, exports and feeds, and receipts of weeks that ended longer ago than the variables say. A week of which
-    anything was not delivered is kept, and named.
+    anything was not delivered is kept, and named. Asks before anything goes.
     """
     from toast_assets.cli.retention import retention as retain
 
-    retain(dry_run=dry_run)
+    retain(dry_run=dry_run, yes=yes)

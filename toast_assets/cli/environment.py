@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from toast_assets.sandbox import Sandbox, SandboxConfig, invent_restaurants
+from toast_assets.settings import PREFIXES, known_variables
 
 # The same in every command, so that addresses in Dagster's history stay true.
 _BUCKET = "toast-orders-sandbox"
-_FOREIGN = ("TOAST_", "AMPERITY_", "S3_", "AWS_", "DAGSTER_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_FOREIGN = (*PREFIXES, "AWS_", "DAGSTER_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 def sandbox_config(
@@ -42,7 +43,12 @@ def sandbox_config(
 
 def sandbox_environment(sandbox: Sandbox, dagster_home: Path) -> dict[str, str]:
     """The caller's environment, less all that concerns the pipeline, plus the sandbox's own variables."""
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_FOREIGN)}
+    ours = known_variables()
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith(_FOREIGN) and name.upper() not in ours
+    }
     return {
         **kept,
         **sandbox.environment(),

@@ -38,7 +38,7 @@ def estimate(first: str, last: str, *, refresh: bool | None, as_json: bool) -> N
     calendar, now = parsed(CalendarSettings).calendar(), datetime.now(UTC)
     weeks = weeks_between(calendar, first, last, now)
     limits, delivery = parsed(ToastLimits), parsed(DeliverySpeed)
-    found = estimate_backfill(command_store(), calendar, weeks, limits, delivery, now, refresh=refresh)
+    found = estimate_backfill(command_store(writes=False), calendar, weeks, limits, delivery, now, refresh=refresh)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(_as_json(found)), indent=1).decode())
     else:

@@ -44,7 +44,7 @@ def _forget(given: dict[str, int], *, dry_run: bool, yes: bool, allow_unknown: b
     console = Console(highlight=False)
     # Versions of records and salted keys of guests are found only with the rules and the salt of the deliveries.
     redaction = parsed(PrivacySettings).redaction
-    store = command_store()
+    store = command_store(writes=not dry_run)
     if dry_run or not yes:
         found = ForgetGuest(store, given, dry_run=True, allow_unknown=allow_unknown, redaction=redaction).run()
         _show(console, found, "would be rewritten")

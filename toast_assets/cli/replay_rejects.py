@@ -8,7 +8,7 @@ import logging
 import click
 
 from toast_assets.amperity.client import AmperityClient
-from toast_assets.cli.stores import check_environment, parsed
+from toast_assets.cli.stores import check_environment, command_store, parsed
 from toast_assets.pipeline.replay import Replay, replay_weeks, weeks_with_rejects
 from toast_assets.settings import AmperitySettings, CalendarSettings, StoreSettings
 from toast_assets.store.order_store import OrderStore
@@ -25,7 +25,7 @@ def replay_rejects(week_key: str | None) -> bool:
     """
     check_environment(AmperitySettings, StoreSettings, CalendarSettings)
     settings, calendar = parsed(AmperitySettings), parsed(CalendarSettings).calendar()
-    store = OrderStore.from_environment()
+    store = command_store()
     chosen = weeks_with_rejects(store)
     if week_key is not None:
         week = calendar.week(week_key)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 
 import click
 
-from toast_assets.cli.stores import command_store, parsed
-from toast_assets.privacy.retention import Retention
-from toast_assets.settings import AmperitySettings, RetentionSettings
+from toast_assets.cli.stores import check_environment, command_store, parsed
+from toast_assets.privacy.retention import Retained, Retention
+from toast_assets.settings import AmperitySettings, RetentionSettings, StoreSettings
 
 
-def retention(*, dry_run: bool) -> None:
-    """Remove, and print what went and what had to stay.
+def retention(*, dry_run: bool, yes: bool) -> None:
+    """Remove, and print what went and what had to stay. Asks before, unless ``yes`` is given.
 
     Raises:
+        UsageError: there is nobody to ask, and no ``yes``.
         SettingsError: naming every variable that is missing or malformed.
         StoreError: the bucket is missing or refuses access.
     """
@@ -22,9 +24,27 @@ def retention(*, dry_run: bool) -> None:
     if settings == RetentionSettings.parse({}):
         click.echo("No RETENTION_RAW_DAYS, RETENTION_EXPORT_DAYS or RETENTION_LEDGER_DAYS is set: everything is kept.")
         return
-    result = Retention(command_store(), settings, parsed(AmperitySettings), datetime.now(UTC), dry_run).run()
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise click.UsageError("There is no terminal to ask at. Give --yes to remove, or --dry-run to look.")
+    check_environment(AmperitySettings, StoreSettings)
+    store, amperity, now = command_store(writes=not dry_run), parsed(AmperitySettings), datetime.now(UTC)
+    if not yes or dry_run:
+        planned = Retention(store, settings, amperity, now, dry_run=True).run()
+        _show(planned, "would go")
+        if dry_run or not planned.removed:
+            return
+        click.confirm("Remove these objects? It cannot be undone", abort=True)
+    _show(Retention(store, settings, amperity, now).run(), "removed")
+
+
+def _show(result: Retained, what: str) -> None:
     for key in result.removed:
-        click.echo(f"{'would go' if dry_run else 'removed'}  {key}")
+        click.echo(f"{what:8}  {key}")
     for week, reason in result.kept.items():
-        click.echo(f"kept     week {week}: {reason}")
-    click.echo(f"{len(result.removed)} objects {'would go' if dry_run else 'removed'}, {len(result.kept)} weeks kept.")
+        click.echo(f"kept      week {week}: {reason}")
+    removed, kept = _counted(len(result.weeks), "week"), _counted(len(result.kept), "week")
+    click.echo(f"{_counted(len(result.removed), 'object')} of {removed} {what}, {result.bytes:,} bytes; {kept} kept.")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -6,7 +6,9 @@ import os
 from typing import TypeVar
 
 from toast_assets.errors import SettingsError
+from toast_assets.scratch import remove_leftovers
 from toast_assets.settings import NetworkSettings, Settings, problems_of
+from toast_assets.store.conditions import refuse_unconditional
 from toast_assets.store.order_store import OrderStore
 
 T = TypeVar("T", bound=Settings)
@@ -31,14 +33,18 @@ def check_environment(*kinds: type[Settings]) -> None:
         raise SettingsError(problems)
 
 
-def command_store() -> OrderStore:
-    """The store that the environment names.
+def command_store(*, writes: bool = True) -> OrderStore:
+    """The store that the environment names, for a command that ``writes`` or only reads.
 
     Raises:
         SettingsError: a variable is missing or malformed.
-        StoreError: the bucket is missing, refuses access, is public, or would be reached without encryption.
+        StoreError: the bucket is missing, refuses access, is public, would be reached without encryption, or ignores
+            the conditions that writes depend on.
     """
+    remove_leftovers()
     store = OrderStore.from_environment()
     store.bucket.check()
     store.bucket.refuse_public()
+    if writes:
+        refuse_unconditional(store)
     return store

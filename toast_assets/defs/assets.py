@@ -66,7 +66,7 @@ def raw_toast_orders(
     order_store: OrderStoreResource,
     amperity: AmperityResource,
 ) -> dg.MaterializeResult[None]:
-    with failures():
+    with failures(order_store):
         check_settings(context, order_store, toast, amperity)
         week = closed_week(context)
         store = order_store.store()
@@ -94,7 +94,7 @@ def raw_toast_orders(
 def toast_orders_s3_export(
     context: dg.AssetExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
 ) -> dg.MaterializeResult[None]:
-    with failures():
+    with failures(order_store):
         check_settings(context, order_store, amperity=amperity)
         store = order_store.store()
         report: ExportReport = export_week(closed_week(context), store, context.log)
@@ -112,7 +112,7 @@ def toast_orders_s3_export(
 def amperity_feeds(
     context: dg.AssetExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
 ) -> dg.MaterializeResult[None]:
-    with failures():
+    with failures(order_store):
         check_settings(context, order_store, amperity=amperity)
         settings, store = amperity.feed_settings(), order_store.store()
         privacy = FeedPrivacy(settings.redaction)
@@ -136,8 +136,8 @@ def amperity_delivery(
     order_store: OrderStoreResource,
     amperity: AmperityResource,
 ) -> dg.MaterializeResult[None]:
-    with failures():
-        check_settings(context, order_store, amperity=amperity)
+    with failures(order_store):
+        check_settings(context, order_store, amperity=amperity, writes=not config.dry_run)
         week, store = closed_week(context), order_store.store()
 
         async def deliver() -> tuple[DeliveryReport, WorkflowReport | None]:

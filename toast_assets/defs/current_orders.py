@@ -25,7 +25,7 @@ from toast_assets.pipeline.current_orders import ORDERS, refresh_current_orders
     description="One row per order over all weeks, its newest version: sales after late tips, voids and refunds.",
 )
 def current_orders(context: dg.AssetExecutionContext, order_store: OrderStoreResource) -> dg.MaterializeResult[None]:
-    with failures():
+    with failures(order_store):
         check_settings(context, order_store)
         store = order_store.store()
         report = refresh_current_orders(store, context.log)

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from toast_assets import markdown
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.orders.files import RAW_SCHEMA
 from toast_assets.pipeline.deliver import DeliveryReport
@@ -81,7 +82,7 @@ def export_metadata(report: ExportReport, store: OrderStore) -> Metadata:
             export.metadata.restaurant_guid,
             export.metadata.total_orders,
             export.bytes,
-            f"`{store.bucket.uri(export.key)}`",
+            markdown.code(store.bucket.uri(export.key)),
         )
         for export in report.exports
     ]
@@ -132,7 +133,7 @@ def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, An
 
 def feeds_metadata(report: FeedsReport, store: OrderStore) -> dict[str, Any]:
     """Metadata of ``amperity_feeds``."""
-    rows = [(file.feed, file.restaurant_guid, file.rows, file.bytes, f"`{file.key}`") for file in report.files]
+    rows = [(file.feed, file.restaurant_guid, file.rows, file.bytes, markdown.code(file.key)) for file in report.files]
     counts = Counter(dict.fromkeys(FEEDS, 0))
     for file in report.files:
         counts[file.feed] += file.rows
@@ -145,6 +146,7 @@ def feeds_metadata(report: FeedsReport, store: OrderStore) -> dict[str, Any]:
         "not_guests_orders": report.left_out,
         "seconds": round(report.seconds, 2),
         "files": markdown_table(("feed", "restaurant", "rows", "bytes", "object"), rows),
+        **nulled_metadata(report.nulled),
     }
     if report.rejections:
         first = [(one.order_guid, one.restaurant_guid, one.reason, one.detail) for one in report.rejections]
@@ -180,9 +182,16 @@ def load_metadata(report: WorkflowReport | None) -> dict[str, Any]:
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Iterable[object]]) -> dg.MarkdownMetadataValue:
-    """A Markdown table; of a long one the head, with a line that says so."""
-    lines = [heads, ["---"] * len(heads), *rows[:_MOST_ROWS]]
-    text = "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    """A Markdown table of cells that hold any text; of a long one the head, with a line that says so."""
+    text = markdown.table(heads, (map(markdown.escaped, row) for row in rows[:_MOST_ROWS]))
     if len(rows) > _MOST_ROWS:
-        text += f"\n\n… and {len(rows) - _MOST_ROWS} more."
+        text += f"\n… and {len(rows) - _MOST_ROWS} more."
     return dg.MetadataValue.md(text)
+
+
+def nulled_metadata(nulled: Mapping[str, int]) -> Metadata:
+    """Optional fields that are null because Toast sent them with an unexpected type; nothing where there are none."""
+    if not nulled:
+        return {}
+    rows = sorted(nulled.items())
+    return {"nulled_values": sum(nulled.values()), "nulled_fields": markdown_table(("field", "values"), rows)}

@@ -11,8 +11,11 @@ import dagster as dg
 from toast_assets.defs.partitions import calendar, calendar_problems
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
 from toast_assets.errors import SettingsError, ToastAssetsError, WeekError
+from toast_assets.machine import machine_problem
 from toast_assets.pipeline.boundaries import check_boundaries
+from toast_assets.scratch import remove_leftovers
 from toast_assets.settings import NetworkSettings, RetentionSettings, misspelt_variables, problems_of
+from toast_assets.store.conditions import refuse_unconditional
 from toast_assets.week import Week
 
 RAW = dg.AssetKey("raw_toast_orders")
@@ -41,13 +44,16 @@ def check_settings(
     order_store: OrderStoreResource,
     toast: ToastResource | None = None,
     amperity: AmperityResource | None = None,
+    *,
+    writes: bool = True,
 ) -> None:
     """Check what the run's selected assets need, not just this one: a delivery that cannot work is known at once.
+    Only for an asset that ``writes`` is the bucket tried by writing.
 
     Raises:
         SettingsError: naming every variable that is missing or malformed.
         CalendarError: they would move the boundaries of stored weeks.
-        StoreError: the bucket is missing or refuses access.
+        StoreError: the bucket is missing, refuses access, or ignores the conditions that writes depend on.
     """
     selected = _selected(context)
     _warn(context, selected)
@@ -66,24 +72,50 @@ def check_settings(
             problems += [problem for problem in error.problems if problem not in problems]
     if problems:
         raise SettingsError(problems)
-    check_boundaries(order_store.store(), calendar())
+    # Guests' orders that a killed process left on this machine.
+    remove_leftovers()
+    store = order_store.store()
+    check_boundaries(store, calendar())
+    if writes:
+        refuse_unconditional(store)
 
 
 @contextmanager
-def failures() -> Iterator[None]:
-    """Turn this package's errors into failures that Dagster shows as one sentence and does not retry in vain."""
+def failures(order_store: OrderStoreResource | None = None) -> Iterator[None]:
+    """Turn this package's errors, and a machine that runs out of something, into failures that Dagster shows as one
+    sentence and does not retry in vain. With an ``order_store`` a full disk is compared with the newest stored week.
+    """
     try:
         yield
     except ToastAssetsError as error:
-        raise dg.Failure(
-            description=str(error), metadata={"cause": type(error).__name__}, allow_retries=False
-        ) from error
+        raise _failure(error) from error
+    except Exception as error:
+        problem = machine_problem(error, lambda: _newest_week_bytes(order_store))
+        if problem is None:
+            raise
+        raise _failure(problem) from error
+
+
+def _failure(error: ToastAssetsError) -> dg.Failure:
+    return dg.Failure(description=str(error), metadata={"cause": type(error).__name__}, allow_retries=False)
+
+
+def _newest_week_bytes(order_store: OrderStoreResource | None) -> int | None:
+    """How many bytes of orders the newest stored week has; None where that cannot be known."""
+    if order_store is None:
+        return None
+    try:
+        store = order_store.store()
+        manifest, _ = store.load_manifest(calendar().week(store.pulled_weeks()[-1]))
+    except (ToastAssetsError, IndexError):
+        return None
+    return sum(pull.bytes for pull in manifest.stored.values()) if manifest else None
 
 
 def _warn(context: dg.AssetExecutionContext, selected: set[dg.AssetKey]) -> None:
     """Once a run: what is wrong with variables that it works without."""
     order = context.job_def.asset_layer.asset_graph.toposorted_asset_keys
-    if context.asset_key == next(key for key in order if key in selected):
+    if next(key for key in order if key in selected) in context.selected_asset_keys:
         for line in (*misspelt_variables(os.environ), *problems_of(os.environ, RetentionSettings)):
             context.log.warning("%s.", line)
 

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.settings import AmperitySettings, FeedSettings, StoreSettings, ToastSettings
+from toast_assets.store.client import s3_client
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.limits import historical_spacing
@@ -25,6 +26,18 @@ from toast_assets.week import Week
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mypy_boto3_s3 import S3Client
+
+# Of dagster-aws's resource for S3, as botocore calls them, too.
+_CLIENT_OPTIONS = (
+    "region_name",
+    "endpoint_url",
+    "use_ssl",
+    "verify",
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+)
 
 
 class EnvironmentResource(dg.ConfigurableResource[Any]):
@@ -162,6 +175,35 @@ class AmperityResource(EnvironmentResource):
         return AmperityClient(self.settings(), log=log)
 
 
+class LazyS3Resource(S3Resource):
+    """dagster-aws's resource, except that no client is made before it is needed.
+
+    The original makes one as soon as anything is run or evaluated, where a fault of AWS's configuration is a stack
+    trace, and ends a sensor's tick.
+    """
+
+    def get_client(self) -> "S3Client":
+        """The client that ``OrderStoreResource`` uses, too.
+
+        Raises:
+            StoreError: a setting of the AWS SDK is wrong, or no credentials can be had.
+        """
+        return _client_of(self)
+
+    def get_object_to_set_on_execution_context(self) -> Self:
+        """Itself: ``context.resources.s3.get_client()`` is the client."""
+        return self
+
+
+def _client_of(resource: S3Resource) -> "S3Client":
+    return s3_client(
+        profile=resource.profile_name,
+        attempts=resource.max_attempts if "max_attempts" in resource.model_fields_set else None,
+        unsigned=resource.use_unsigned_session,
+        **{name: getattr(resource, name) for name in _CLIENT_OPTIONS},
+    )
+
+
 class OrderStoreResource(EnvironmentResource):
     """The bucket's layout on top of the ``s3`` resource: raw orders, exports, manifests, ledgers."""
 
@@ -188,8 +230,8 @@ class OrderStoreResource(EnvironmentResource):
 
     @cached_property
     def _store(self) -> OrderStore:
-        # The resource makes a session for each client; one a run is enough, and threads may share it.
-        store = OrderStore.of(self.s3.get_client(), self.settings())
+        # One client a run is enough, and threads may share it.
+        store = OrderStore.of(_client_of(self.s3), self.settings())
         store.bucket.refuse_public()
         return store
 

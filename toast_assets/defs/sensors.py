@@ -74,7 +74,8 @@ def build_sensor(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dg.
 class _Bucket:
     """The order store, where it can be reached; ``problems`` say why not, once each.
 
-    A tick that cannot see the bucket still asks for new weeks: their runs fail with the reason, where people look.
+    A tick that cannot see the bucket still asks for new weeks: their runs fail with the reason, where people look and
+    alerts come from. A tick that raises asks for nothing, so nothing fails and nobody is alerted.
     """
 
     def __init__(self, resource: OrderStoreResource, weeks: WeekCalendar) -> None:
@@ -86,8 +87,8 @@ class _Bucket:
             self._store = store
         except CalendarError:
             raise
-        except ToastAssetsError as error:
-            self.problems.append(str(error))
+        except Exception as error:  # noqa: BLE001 - the run that is asked for says what it is
+            self._note(error)
 
     def pulled(self, week: Week) -> bool | None:
         """Whether the week is stored whole; None where that cannot be known."""
@@ -95,10 +96,17 @@ class _Bucket:
             return None
         try:
             manifest, _ = self._store.load_manifest(week)
-        except ToastAssetsError as error:
-            self.problems.append(str(error))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._note(error)
             return None
         return manifest is not None and manifest.outcome == "complete"
+
+    def _note(self, error: Exception) -> None:
+        # Of what is none of this package's errors the text is left out: it may hold a secret.
+        known = isinstance(error, ToastAssetsError)
+        problem = str(error) if known else f"The bucket could not be looked at ({type(error).__name__})."
+        if problem not in self.problems:
+            self.problems.append(problem)
 
 
 class _Outcomes:

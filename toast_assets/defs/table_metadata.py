@@ -5,7 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from toast_assets.defs.metadata import markdown_table
+from toast_assets import markdown
+from toast_assets.defs.metadata import markdown_table, nulled_metadata
 from toast_assets.defs.pictures import heat_map, volume
 from toast_assets.pipeline.current_orders import ORDERS, CurrentReport
 from toast_assets.pipeline.tables import TablesReport
@@ -70,7 +71,7 @@ def orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tup
     heads = ("restaurant", "orders", "net sales", "late changes", "requests", "seconds")
     keys = (store.layout.raw, store.layout.export)
     objects = [
-        (one.name or one.guid, f"`{store.bucket.uri(key(report.week, one.guid))}`")
+        (one.name or one.guid, markdown.code(store.bucket.uri(key(report.week, one.guid))))
         for one in report.restaurants
         for key in keys
     ]
@@ -87,6 +88,7 @@ def orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tup
         "orders_by_hour": heat_map(report.opened),
         "orders_by_week": volume([*weeks, (report.week.key, orders)]),
         "objects": markdown_table(("restaurant", "object"), objects),
+        **nulled_metadata(report.nulled),
         "manifest": dg.MetadataValue.url(store.bucket.uri(store.layout.manifest(report.week))),
     }
     if report.rejections:

@@ -40,7 +40,7 @@ _WEEKS_SHOWN = 8
 def toast_tables(
     context: dg.AssetExecutionContext, order_store: OrderStoreResource
 ) -> Iterator[dg.MaterializeResult[None]]:
-    with failures():
+    with failures(order_store):
         check_settings(context, order_store)
         week, store = closed_week(context), order_store.store()
         report = build_tables(week, store, context.log)

@@ -12,6 +12,7 @@ from toast_assets.doctor.findings import Finding, failed
 from toast_assets.doctor.setup import Setup, read_setup
 from toast_assets.errors import ToastAssetsError
 from toast_assets.setting_values import host_of
+from toast_assets.store.client import s3_client
 from toast_assets.tls import is_loopback
 
 Findings = list[Finding]
@@ -24,10 +25,10 @@ def examine(
     client: Callable[[], Any] | None = None,
     now: Callable[[], float] = time.time,
 ) -> Findings:
-    """Every line. ``client`` makes the S3 client, by default as the AWS SDK finds its configuration; ``now`` gives
+    """Every line. ``client`` makes the S3 client, by default as runs do; ``now`` gives
     Unix seconds. An area whose settings are wrong is not asked, and an error ends its own area only."""
     setup, findings = read_setup(environment)
-    for area, look in _areas(setup, environment, canary, client or _client, now):
+    for area, look in _areas(setup, environment, canary, client or s3_client, now):
         try:
             look(findings)
         except ToastAssetsError as error:
@@ -57,9 +58,3 @@ def _areas(
 async def _add(findings: Findings, lines: AsyncIterator[Finding]) -> None:
     async for line in lines:
         findings.append(line)
-
-
-def _client() -> Any:
-    import boto3  # takes a while
-
-    return boto3.client("s3")

@@ -11,9 +11,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from toast_assets.doctor.clocks import clock_skew
 from toast_assets.doctor.findings import Finding, failed, ok, unknown, warning
-from toast_assets.errors import StoreConflictError, StoreError
+from toast_assets.errors import StoreError
 from toast_assets.settings import StoreSettings
-from toast_assets.store.bucket import ABSENT, Bucket, Version
+from toast_assets.store.bucket import Bucket
+from toast_assets.store.conditions import check_conditions
 from toast_assets.store.exposure import exposure
 from toast_assets.store.order_store import OrderStore
 
@@ -26,8 +27,6 @@ AREA = "S3"
 _POLICY = "Compare the role's policy with deploy/aws/pipeline-policy.json."
 _NO_DEFAULT = "ServerSideEncryptionConfigurationNotFoundError"
 _CONTENT = b"toast-assets doctor"
-# The ETag of an object that nobody wrote: an S3 that writes over it has not compared anything.
-_ANOTHER = Version('"00000000000000000000000000000000"')
 
 
 def check_s3(client: S3Client, settings: StoreSettings, now: Callable[[], float] = time.time) -> list[Finding]:
@@ -44,7 +43,7 @@ def check_s3(client: S3Client, settings: StoreSettings, now: Callable[[], float]
         ("list", lambda: next(store.bucket.keys(prefix), None)),
         ("put", lambda: store.bucket.write(probe, _CONTENT)),
         ("get", lambda: store.bucket.read(probe)),
-        ("conditional writes", lambda: _conditional(store.bucket, probe)),
+        ("conditional writes", lambda: check_conditions(store.bucket, probe)),
         ("multipart", lambda: _multipart(client, store.bucket, probe)),
         ("delete", lambda: _removed(store.bucket, probe)),
     ):
@@ -67,21 +66,6 @@ def check_s3(client: S3Client, settings: StoreSettings, now: Callable[[], float]
         _versions(client, name),
         _clock(client, name, now()),
     ]
-
-
-def _conditional(bucket: Bucket, key: str) -> None:
-    """Both conditions that the order store relies on: what must be refused is, and what may be written is."""
-    version = bucket.write(key, _CONTENT)
-    for header, replaces in (("If-None-Match", ABSENT), ("If-Match", _ANOTHER)):
-        try:
-            bucket.write(key, _CONTENT, replaces=replaces)
-        except StoreConflictError:
-            continue
-        raise StoreError(
-            f"This S3 ignores conditions ({header}): two runs of one week could overwrite each other's orders.",
-            hint="Use Amazon S3 or a current MinIO or Ceph.",
-        )
-    bucket.write(key, _CONTENT, replaces=version)
 
 
 def _multipart(client: S3Client, bucket: Bucket, key: str) -> None:

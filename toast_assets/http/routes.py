@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass, field
 from typing import Self
@@ -12,6 +13,9 @@ from toast_assets.errors import SettingsError
 from toast_assets.http.causes import Cause, cause_of, proxy_refusal
 from toast_assets.http.certificates import tls_context
 from toast_assets.http.proxies import FoundProxy, as_httpx, find_proxy
+
+# Names with labels of the usual length, or an IPv6 address.
+_HOST = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Route:
             parsed = httpx.URL(url)
         except (httpx.InvalidURL, ValueError):
             parsed = httpx.URL()
-        if parsed.scheme not in ("http", "https") or not parsed.host:
+        # httpx takes hosts that no name server knows, such as one with a blank.
+        if parsed.scheme not in ("http", "https") or not _HOST.fullmatch(parsed.raw_host.decode("ascii")):
             raise SettingsError([f"{setting} is no address that can be used; write https://host"])
         origin = f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
         return cls(setting, parsed.host, find_proxy(origin), tls_context())

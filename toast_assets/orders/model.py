@@ -14,14 +14,21 @@ names are never read.
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Annotated
 
 import msgspec
 
+from toast_assets.orders.depth import shallow
+from toast_assets.orders.lenient import UnreadableOrderError, read_leniently
 from toast_assets.orders.raw import readable
 
 # Toast: prepaid value and payments on account are no sale of the day, whatever `deferred` says.
 GIFT_CARD_TYPES = frozenset({"TOAST_CARD_SELL", "TOAST_CARD_RELOAD"})
 NO_REVENUE_TYPES = GIFT_CARD_TYPES | {"HOUSE_ACCOUNT_PAY_BALANCE"}
+# A menu has a handful; what walks through modifiers calls itself for each level.
+_MOST_MODIFIER_LEVELS = 100
+# Tables hold counts in 32 bits.
+_Count = Annotated[int, msgspec.Meta(ge=-(2**31) + 1, le=2**31 - 1)]
 
 
 # The structs hold no cycles, so the garbage collector need not visit the millions that a week makes; tuples rather
@@ -179,7 +186,7 @@ class Selection(_Toast, frozen=True):
     plu: str | None = None
     quantity: Decimal | None = None
     unit_of_measure: str | None = None
-    seat_number: int | None = None
+    seat_number: _Count | None = None
     pre_discount_price: Decimal | None = None
     price: Decimal | None = None
     tax: Decimal | None = None
@@ -308,7 +315,7 @@ class Check(_Toast, frozen=True):
     payment_status: str | None = None
     tab_name: str | None = None
     tax_exempt: bool | None = None
-    duration: int | None = None
+    duration: _Count | None = None
     amount: Decimal | None = None
     tax_amount: Decimal | None = None
     total_amount: Decimal | None = None
@@ -352,8 +359,8 @@ class Order(_Toast, frozen=True):
     excess_food: bool | None = None
     source: str | None = None
     approval_status: str | None = None
-    duration: int | None = None
-    number_of_guests: int | None = None
+    duration: _Count | None = None
+    number_of_guests: _Count | None = None
     required_prep_time: str | None = None
     channel_guid: str | None = None
     dining_option: DiningOption | None = None
@@ -391,20 +398,45 @@ class Order(_Toast, frozen=True):
         return self.deleted_date if self.deleted else None
 
 
-# Not strict: a number that arrives as text, "20250919", is still a number.
-_DECODER = msgspec.json.Decoder(Order, strict=False)
+_DECODER = msgspec.json.Decoder(Order)
 
 
-def decode_order(data: bytes) -> Order:
+def decode_order(data: bytes, noted: list[str] | None = None) -> Order:
     """The order in ``data``, one JSON object as Toast sent it.
 
+    An optional field of an unexpected type is null, and its path (``checks.customer``) is appended to ``noted``.
+    Amounts, quantities, times, flags and GUIDs are not optional, nor are the arrays and objects that hold amounts.
+
     Raises:
-        msgspec.DecodeError: ``data`` is not JSON, or a known field has a type that cannot be read. The message
-            names the field and never its value.
+        UnreadableOrderError: ``data`` is no order, or a field that is needed cannot be read. The message names the
+            field and never its value.
     """
+    notes: list[str] = [] if noted is None else noted
+    try:
+        order = _decoded(data, notes)
+    except RecursionError:
+        order = _decoded(shallow(data), notes)
+    _check_modifiers(order)
+    return order
+
+
+def _decoded(data: bytes, noted: list[str]) -> Order:
     try:
         return _DECODER.decode(data)
-    except msgspec.DecodeError:
+    except msgspec.ValidationError:
+        return read_leniently(str(readable(data), "utf-8", "replace"), Order, noted)
+    except UnicodeDecodeError:
+        raise UnreadableOrderError("it is not UTF-8") from None
+    except msgspec.DecodeError as error:
         if (mended := readable(data)) == data:
-            raise
-        return _DECODER.decode(mended)
+            raise UnreadableOrderError(f"it is no JSON ({error})") from None
+        return _decoded(mended, noted)
+
+
+def _check_modifiers(order: Order) -> None:
+    level = [item for check in order.checks or () for item in check.selections or () if item.modifiers]
+    for _ in range(_MOST_MODIFIER_LEVELS):
+        if not level:
+            return
+        level = [modifier for item in level for modifier in item.modifiers or () if modifier.modifiers]
+    raise UnreadableOrderError(f"modifiers are nested more than {_MOST_MODIFIER_LEVELS} levels deep")

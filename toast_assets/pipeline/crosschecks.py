@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from toast_assets.markdown import plain
+from toast_assets.orders.files import read_rows
 from toast_assets.pipeline.export_reading import UnreadableExportError, read_export
-from toast_assets.pipeline.inspection import Inspection
-from toast_assets.pipeline.order_facts import RestaurantFacts
-from toast_assets.pipeline.raw_amounts import AMOUNTS
+from toast_assets.pipeline.inspection import DAMAGE, Inspection
+from toast_assets.pipeline.order_facts import MOST_NAMED, RestaurantFacts
+from toast_assets.pipeline.raw_amounts import AMOUNTS, UnreadableAmountsError, read_amounts
+from toast_assets.pipeline.raw_files import RawFile, raw_files
 from toast_assets.pipeline.table_files import restaurants_in
-from toast_assets.pipeline.verdicts import Verdict, named, verdict
+from toast_assets.pipeline.verdicts import Verdict, damaged, named, verdict
+from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import Manifest, PullRecord
 from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.flatten import flatten
+from toast_assets.tables.reading import RawOrders, Rejection
 from toast_assets.week import Week
 
+_Totals = Mapping[str, Mapping[str, Decimal]]
 # Which column of a table holds which amount; False rows of the flag are no money taken.
 _COLUMNS: Mapping[str, Mapping[str, str]] = {
     "orders": {name: name for name in AMOUNTS},
@@ -35,6 +44,8 @@ _AT_ONCE = 2
 def export_equals_raw(week: Week, manifest: Manifest, store: OrderStore) -> Verdict:
     """Every restaurant's export unpacks and holds the orders that the manifest describes, by count and hash.
 
+    What is wrong at some restaurants is a warning, as the delivery leaves them out by itself; at all of them an error.
+
     Raises:
         StoreError: the bucket is missing or refuses access.
     """
@@ -45,14 +56,29 @@ def export_equals_raw(week: Week, manifest: Manifest, store: OrderStore) -> Verd
         for guid, (problem, count) in zip(manifest.stored, found, strict=True):
             orders += count
             if problem:
-                problems.append(f"{store.bucket.uri(store.layout.export(week, guid))} {problem}")
+                place = store.bucket.uri(store.layout.export(week, guid))
+                problems.append(f"{named(manifest, guid)}: {place} {problem}")
     fine = f"{len(manifest.stored)} exports hold the {orders} stored orders, byte for byte."
-    return verdict(problems, fine, figures={"exports": len(manifest.stored), "orders": orders})
+    return verdict(
+        problems,
+        fine,
+        warns=len(problems) < len(manifest.stored),
+        figures={"exports": len(manifest.stored), "orders": orders, "wrong_exports": len(problems)},
+    )
+
+
+def export_problem(week: Week, store: OrderStore, guid: str, pull: PullRecord) -> str | None:
+    """Why a restaurant's export must not leave, or None: it does not unpack, or does not hold the stored orders.
+
+    Raises:
+        StoreError: the bucket is missing or refuses access.
+    """
+    return _export_problem(week, store, guid, pull)[0]
 
 
 def _export_problem(week: Week, store: OrderStore, guid: str, pull: PullRecord) -> tuple[str | None, int]:
-    with tempfile.TemporaryDirectory(prefix="toast-assets-") as folder:
-        path = Path(folder) / "export.json.gz"
+    with scratch_folder() as folder:
+        path = folder / "export.json.gz"
         if not store.bucket.download(store.layout.export(week, guid), path):
             return "is missing", 0
         try:
@@ -66,41 +92,61 @@ def _export_problem(week: Week, store: OrderStore, guid: str, pull: PullRecord) 
     elif content.sha256 != pull.orders_sha256 or said.orders_sha256 != pull.orders_sha256:
         problem = "holds other orders than those that are stored"
     elif (said.restaurant_guid, said.partition) != (guid, week.key):
-        problem = f"says that it is of {said.restaurant_guid} in {said.partition}"
+        problem = f"says that it is of {plain(said.restaurant_guid)} in {plain(said.partition)}"
     return problem, content.orders
 
 
 def totals_reconcile(week: Week, manifest: Manifest, found: Inspection, store: OrderStore) -> Verdict:
     """What the tables add up to is what the raw orders add up to, for every restaurant, to the cent.
 
+    Orders that the tables reject count on neither side and are named; where nothing else differs, that is a warning.
+
     Raises:
+        ExportError: raw orders and manifest do not belong together.
         StoreError: the bucket is missing or refuses access.
     """
     problems: list[str] = []
-    rows: list[tuple[object, ...]] = []
-    sums = dict.fromkeys(AMOUNTS, 0.0)
-    with tempfile.TemporaryDirectory(prefix="toast-assets-") as folder:
-        path = Path(folder) / "table.parquet"
+    totals: dict[str, _Totals] = {}
+    rejected: dict[str, _Rejected] = {}
+    with scratch_folder() as folder:
+        path = folder / "table.parquet"
         for table in _COLUMNS:
-            if not store.bucket.download(store.layout.table(table, week.key), path):
-                problems.append(f"the table {table} was not made")
-                continue
-            totals = dict(_table_totals(table, path))
-            for guid, facts in found.restaurants.items():
-                rows += _differences(table, named(manifest, guid), facts, totals.get(guid, {}))
-    problems += [f"{place}: {table}.{name} is {of_table}, raw {raw}" for place, table, name, raw, of_table in rows]
-    for facts in found.restaurants.values():
-        sums = {name: total + float(facts.amounts[name]) for name, total in sums.items()}
+            try:
+                if not store.bucket.download(store.layout.table(table, week.key), path):
+                    problems.append(f"the table {table} was not made")
+                    continue
+                totals[table] = dict(_table_totals(table, path))
+                if table == "orders":
+                    rejected = _rejected(week, manifest, found, store, path)
+            except DAMAGE as error:
+                # It can be made again.
+                problems.append(f"the table {table} cannot be read ({type(error).__name__}): materialize it again")
+    wanted = {guid: _wanted(facts, rejected.get(guid)) for guid, facts in found.restaurants.items()}
+    rows = [
+        (named(manifest, guid), *difference)
+        for table, of_table in totals.items()
+        for guid, amounts in wanted.items()
+        for difference in _differences(table, amounts, of_table.get(guid, {}))
+    ]
+    problems += [f"{place}: {name} is {of_table}, raw {raw}" for place, name, raw, of_table in rows]
+    problems += damaged(manifest, found)
+    left_out = [(named(manifest, guid), *row) for guid, one in rejected.items() for row in one.rows()]
+    sums = {name: sum((amounts[name] for amounts in wanted.values()), Decimal(0)) for name in AMOUNTS}
     return verdict(
-        problems,
+        [*problems, *(f"{place}: {what} in no table ({reason})" for place, what, reason, _ in left_out)],
         f"All amounts agree; net sales {sums['net_sales']:,.2f}.",
-        figures={"differences": len(rows), **{name: round(sums[name], 2) for name in AMOUNTS}},
-        heads=("restaurant", "table", "amount", "raw orders", "table"),
-        rows=rows,
+        warns=not problems,
+        figures={
+            "differences": len(rows),
+            "rejected_orders": sum(one.orders for one in rejected.values()),
+            **{name: round(float(amount), 2) for name, amount in sums.items()},
+        },
+        heads=("restaurant", "amount or order", "raw orders", "tables"),
+        rows=[*rows, *left_out],
     )
 
 
-def _table_totals(table: str, path: Path) -> Iterator[tuple[str, dict[str, Decimal]]]:
+def _table_totals(table: str, path: Path) -> Iterator[tuple[str, Mapping[str, Decimal]]]:
     columns, flag = _COLUMNS[table], _FLAGS.get(table)
     for guid, rows in restaurants_in(path, ["restaurant_guid", *columns.values(), *([flag] if flag else [])]):
         counting = rows.filter(rows[flag]) if flag else rows
@@ -108,13 +154,74 @@ def _table_totals(table: str, path: Path) -> Iterator[tuple[str, dict[str, Decim
         yield guid, totals | {"orders": Decimal(rows.num_rows)}
 
 
+def _wanted(facts: RestaurantFacts, rejected: _Rejected | None) -> Mapping[str, Decimal]:
+    """What the tables should add up to: the raw orders without those that the tables reject."""
+    wanted = {name: Decimal(amount) for name, amount in facts.amounts.items()} | {"orders": Decimal(facts.orders)}
+    if rejected is not None:
+        wanted = {name: amount - rejected.amounts.get(name, 0) for name, amount in wanted.items()}
+    return wanted
+
+
 def _differences(
-    table: str, place: str, facts: RestaurantFacts, totals: Mapping[str, Decimal]
-) -> Iterator[tuple[object, ...]]:
-    wanted = {name: Decimal(facts.amounts[name]) for name in _COLUMNS[table]}
-    if table == "orders":
-        wanted["orders"] = Decimal(facts.orders)
-    for name, raw in wanted.items():
-        of_table = totals.get(name, Decimal(0))
-        if raw != of_table:
-            yield place, table, name, raw, of_table
+    table: str, wanted: Mapping[str, Decimal], of_table: Mapping[str, Decimal]
+) -> Iterator[tuple[str, Decimal, Decimal]]:
+    names = (*_COLUMNS[table], *(("orders",) if table == "orders" else ()))
+    for name in names:
+        raw, found = wanted[name], of_table.get(name, Decimal(0))
+        if raw != found:
+            yield f"{table}.{name}", raw, found
+
+
+@dataclass
+class _Rejected:
+    """Orders of one restaurant that the tables reject: how many, what they add up to in the raw orders by ``AMOUNTS``
+    and ``orders``, and the first of them with the reasons."""
+
+    orders: int = 0
+    amounts: dict[str, Decimal] = field(default_factory=dict)
+    first: list[Rejection] = field(default_factory=list)
+
+    def add(self, body: bytes, rejection: Rejection) -> None:
+        """Count the order in ``body``."""
+        self.orders += 1
+        self.first += [rejection][: MOST_NAMED - len(self.first)]
+        added = {"orders": Decimal(1)}
+        with suppress(UnreadableAmountsError):
+            # What cannot be added up is not in the sums of the raw orders either.
+            added |= zip(AMOUNTS, read_amounts(body)[1], strict=True)
+        self.amounts |= {name: self.amounts.get(name, Decimal(0)) + amount for name, amount in added.items()}
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        for one in self.first:
+            yield f"order {plain(one.order_guid or '')}", f"{one.reason.value}: {one.detail}", "rejected"
+        if more := self.orders - len(self.first):
+            yield f"{more} more orders", "rejected as well", "rejected"
+
+
+def _rejected(
+    week: Week, manifest: Manifest, found: Inspection, store: OrderStore, orders: Path
+) -> dict[str, _Rejected]:
+    """The orders that are in no row of the table at ``orders`` because the tables cannot hold them, by restaurant.
+
+    Each is converted again by itself. One that can be converted is no rejected one: there the tables differ.
+    """
+    in_table = {guid: rows["order_guid"] for guid, rows in restaurants_in(orders, ["restaurant_guid", "order_guid"])}
+    short = {
+        guid: manifest.restaurants[guid]
+        for guid, facts in found.restaurants.items()
+        if len(in_table.get(guid, ())) < facts.orders
+    }
+    return {file.guid: _rejected_of(file, in_table.get(file.guid)) for file in raw_files(week, short, store)}
+
+
+def _rejected_of(file: RawFile, in_table: pa.ChunkedArray | None) -> _Rejected:
+    known = frozenset(() if in_table is None else in_table.to_pylist())
+    rejected = _Rejected()
+    for rows in read_rows(file.path):
+        bodies = {guid: body for guid, body in zip(rows.guids, rows.bodies, strict=True) if guid not in known}
+        batch = RawOrders(file.guid, list(bodies.values()), file.record.time_zone, file.record.currency)
+        for flat in flatten([batch] if bodies else []):
+            for one in flat.rejections:
+                if one.order_guid in bodies:
+                    rejected.add(bodies[one.order_guid], one)
+    return rejected

@@ -18,11 +18,11 @@ from toast_assets.amperity.client import AmperityClient, DeliveryStats, Receipt
 from toast_assets.amperity.ledger import Known, LedgerEntry
 from toast_assets.amperity.records import RecordKey, place_of
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
-from toast_assets.pipeline.export import stored_restaurants
 from toast_assets.pipeline.outgoing import MethodCounts, Outgoing, Refused, Source
 from toast_assets.pipeline.outgoing_rows import sources
 from toast_assets.pipeline.receipts import Receipts
 from toast_assets.pipeline.rejects import NOTIFY, RejectKey, Rejects
+from toast_assets.pipeline.stored_week import stored_restaurants
 from toast_assets.settings import AmperitySettings
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import OrderStore
@@ -47,6 +47,8 @@ class DeliveryReport:
     dry_run: bool
     seconds: float
     reject_reasons: dict[str, int] = field(default_factory=dict)
+    last_failure: str = ""
+    """Why the last record that stayed pending had no answer."""
     problems: dict[str, ToastAssetsError] = field(default_factory=dict)
 
     @property
@@ -78,6 +80,7 @@ class WeekDelivery:
     _methods: dict[str, MethodCounts] = field(init=False, default_factory=dict)
     _reasons: Counter[str] = field(init=False, default_factory=Counter)
     _failures_in_a_row: int = field(init=False, default=0)
+    _last_failure: str = field(init=False, default="")
     _unanswered_keys: set[RejectKey] = field(init=False, default_factory=set)
     _problems: dict[str, ToastAssetsError] = field(init=False, default_factory=dict)
 
@@ -97,8 +100,8 @@ class WeekDelivery:
         began = time.monotonic()
         await asyncio.to_thread(self.store.bucket.check)
         restaurants = await asyncio.to_thread(stored_restaurants, self.week, self.store)
-        with Rejects(self.store, self.week) as rejects:
-            refused = await asyncio.to_thread(rejects.load)
+        with Rejects(self.store, self.week, self.now) as rejects:
+            refused = await asyncio.to_thread(rejects.load, rebuild=not self.replay)
             due = sources(self.week, self.store, self._settings, refused if self.replay else None)
             self._methods = {source.method: MethodCounts() for source in due}
             try:
@@ -115,7 +118,8 @@ class WeekDelivery:
             self.dry_run,
             seconds,
             dict(self._reasons),
-            dict(sorted(self._problems.items())),
+            last_failure=self._last_failure,
+            problems=dict(sorted(self._problems.items())),
         )
 
     async def _deliver_all(
@@ -143,8 +147,8 @@ class WeekDelivery:
         self, guid: str, record: RestaurantRecord, due: list[Source], receipts: Receipts, rejects: Rejects
     ) -> None:
         await asyncio.to_thread(self._check_export, guid, record)
-        ledger = await asyncio.to_thread(receipts.load, guid)
-        known = Known.of(ledger.table)
+        rejects.looking_at(guid, record.pull.orders_sha256 if record.pull else "")
+        known = Known.of(await asyncio.to_thread(receipts.load, guid))
         problem: ToastAssetsError | None = None
         try:
             async with asyncio.TaskGroup() as group:
@@ -168,7 +172,7 @@ class WeekDelivery:
                     raise
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        await receipts.close_restaurant(guid, ledger)
+        await receipts.close_restaurant(guid)
         if problem is not None:
             raise problem
         rejects.forget(guid, self._methods.keys(), self._unanswered_keys)
@@ -251,6 +255,7 @@ class WeekDelivery:
     async def _unanswered(self, receipt: Receipt) -> None:
         """Stop where Amperity is down: all other records would only wait as long in vain."""
         self._failures_in_a_row += 1
+        self._last_failure = receipt.reason or ""
         if self._failures_in_a_row < _MOST_FAILURES_IN_A_ROW:
             return
         raise AmperityError(
@@ -296,7 +301,8 @@ def check_delivery(report: DeliveryReport, max_reject_share: float) -> None:
     for method, counts in report.methods.items():
         if counts.pending:
             raise AmperityError(
-                f"{counts.pending} of {counts.records} {method} records had no answer from Amperity and stay pending.",
+                f"{counts.pending} of {counts.records} {method} records had no answer from Amperity and stay pending,"
+                f" last: {report.last_failure}",
                 hint="Materialize amperity_delivery for this week again; only these are sent.",
             )
         if counts.rejected > max_reject_share * counts.records:

@@ -13,8 +13,9 @@ from typing import BinaryIO, cast
 import msgspec
 from isal import igzip, igzip_lib
 
+from toast_assets.orders.depth import shallow
 from toast_assets.orders.raw import readable
-from toast_assets.pipeline.export import ExportMetadata
+from toast_assets.pipeline.envelope import ExportMetadata
 
 _HEAD, _TAIL = b'{"orders":[', b'],"metadata":'
 _BUFFER_BYTES = 1 << 18
@@ -116,7 +117,10 @@ def _has_an_objects_ends(text: bytes) -> bool:
 def _is_object(text: bytes) -> bool:
     try:
         _read_order(readable(text))
-    except msgspec.DecodeError:
+    except RecursionError:
+        # An order that is nested deeper than decoders read is one as well.
+        return _is_object(shallow(text))
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True
 
@@ -124,5 +128,5 @@ def _is_object(text: bytes) -> bool:
 def _envelope(tail: bytes) -> ExportMetadata:
     try:
         return _read_metadata(tail.removeprefix(_TAIL).rstrip().removesuffix(b"}"))
-    except msgspec.DecodeError as error:
-        raise UnreadableExportError(f"its metadata cannot be read ({error})") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableExportError(f"its metadata cannot be read ({type(error).__name__})") from None

@@ -1,127 +1,183 @@
 """One reading of a week's raw orders for all asset checks that need more than the manifest.
 
 The result is kept beside the orders with the version of the data it was made from, so that the first check to ask pays
-for it and the others do not, and it is made again once an order changed. It holds nothing of any guest.
+for it and the others do not, and it is made again once an order changed. It holds nothing of any guest, and its size
+has a bound per restaurant.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
+import pyarrow as pa
 
-from toast_assets.pipeline.order_facts import LONGEST_TEXT, FactsReader, OrderFacts, RestaurantFacts
+from toast_assets.errors import ExportError, StoreConflictError
+from toast_assets.markdown import plain
+from toast_assets.orders.files import read_rows
+from toast_assets.pipeline.order_facts import MOST_NAMED, FactsReader, RestaurantFacts, Shared
 from toast_assets.pipeline.raw_files import RawFile, raw_files
-from toast_assets.pipeline.reader_process import ReaderProcess
+from toast_assets.store.bucket import ABSENT
 from toast_assets.store.manifest import Manifest, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.tables.drift import SeenFields, known_fields
+from toast_assets.tables.drift import Drift
 from toast_assets.week import Week
 
 # Changes when the same orders would give another result.
 _FORM = 3
-# Bytes of the orders' JSON: what takes half a second to read.
-_WORTH_A_PROCESS = 100_000_000
+# What a damaged Parquet file raises, depending on where the damage is.
+DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 class DriftFinding(msgspec.Struct, frozen=True):
-    """One difference from the recorded schema: ``kind`` is new field, new value or vanished field."""
+    """One difference from the recorded schema: ``kind`` is new field, new value, other type or vanished field.
+
+    ``times`` is how often a field had another type.
+    """
 
     kind: str
     path: str
     value: str | None
     first_order: str | None
+    times: int | None = None
+
+
+class SharedOrder(msgspec.Struct, frozen=True):
+    """An order GUID that several restaurants have."""
+
+    order_guid: str
+    restaurants: tuple[str, ...]
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
-    """All facts of a week, by restaurant, and the drift over all of them."""
+    """All facts of a week, by restaurant, and the drift over all of them.
+
+    ``damaged`` are restaurants whose raw orders cannot be read, each with the reason: they have no facts.
+    ``drift_failure`` is the kind of error that ended the look at the fields, and there is no ``drift`` then.
+    ``shared_orders`` counts the orders that several restaurants have, ``shared`` are the first of them.
+    """
 
     form: int
     data_version: str
     restaurants: dict[str, RestaurantFacts]
-    drift: tuple[DriftFinding, ...]
+    damaged: dict[str, str] = {}
+    drift: tuple[DriftFinding, ...] = ()
+    drift_failure: str | None = None
+    shared_orders: int = 0
+    shared: tuple[SharedOrder, ...] = ()
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """The object in the bucket; ``sha256`` is over the inspection's bytes, so that every damage is noticed."""
+
+    sha256: str
+    inspection: msgspec.Raw
 
 
 def inspection_of(week: Week, manifest: Manifest, store: OrderStore) -> Inspection:
     """The week's inspection: the stored one if it is of these very orders, else a new one, which is stored.
 
+    One with ``damaged`` restaurants is not stored: their files may be restored without a change of the manifest.
+
     Raises:
-        ExportError: raw orders and manifest do not belong together.
         StoreError: the bucket is missing or refuses access.
     """
     key = store.layout.inspection(week)
     found = store.bucket.read(key)
-    if found is not None:
-        try:
-            known = msgspec.json.decode(found[0], type=Inspection)
-        except msgspec.DecodeError:
-            known = None
-        if known is not None and (known.form, known.data_version) == (_FORM, manifest.data_version):
-            return known
+    known = _decoded(found[0]) if found is not None else None
+    if known is not None and (known.form, known.data_version) == (_FORM, manifest.data_version):
+        return known
     made = _inspect(week, manifest, store)
-    store.bucket.write(
-        key, msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n", ContentType="application/json"
-    )
+    if not made.damaged:
+        # Whoever wrote it in the meantime looked at the same orders, or at newer ones.
+        with suppress(StoreConflictError):
+            replaces = found[1] if found is not None else ABSENT
+            store.bucket.write(key, _encoded(made), replaces=replaces, ContentType="application/json")
     return made
 
 
+def _encoded(made: Inspection) -> bytes:
+    body = msgspec.json.encode(made)
+    return msgspec.json.encode(_Stored(hashlib.sha256(body).hexdigest(), msgspec.Raw(body))) + b"\n"
+
+
+def _decoded(body: bytes) -> Inspection | None:
+    """The inspection in a stored object; None where it is damaged or of another form: it can be made again."""
+    try:
+        stored = msgspec.json.decode(body, type=_Stored)
+        if hashlib.sha256(stored.inspection).hexdigest() != stored.sha256:
+            return None
+        return msgspec.json.decode(stored.inspection, type=Inspection)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def _inspect(week: Week, manifest: Manifest, store: OrderStore) -> Inspection:
-    facts = _facts(week, manifest.restaurants, store)
+    reader = FactsReader(week.start_ms, week.end_ms)
+    restaurants: dict[str, RestaurantFacts] = {}
+    damaged: dict[str, str] = {}
+    for guid, file in _files(week, manifest, store):
+        try:
+            if isinstance(file, ExportError):
+                raise file
+            facts = reader.read(guid, file.path)
+            file.check_count(facts.orders)
+            restaurants[guid] = facts
+        except ExportError as error:
+            damaged[guid] = error.message
+        except DAMAGE as error:
+            uri = store.bucket.uri(store.layout.raw(week, guid))
+            damaged[guid] = f"The raw orders {uri} cannot be read ({type(error).__name__})."
+    drift, shared = reader.drift(), reader.shared()
     return Inspection(
         form=_FORM,
         data_version=manifest.data_version,
-        restaurants=facts.restaurants,
-        drift=tuple(_findings(facts.seen)),
+        restaurants=restaurants,
+        damaged=damaged,
+        drift=() if isinstance(drift, str) else tuple(_findings(drift)),
+        drift_failure=drift if isinstance(drift, str) else None,
+        shared_orders=shared.orders,
+        shared=tuple(_named(week, manifest, store, shared)),
     )
 
 
-def _facts(week: Week, restaurants: Mapping[str, RestaurantRecord], store: OrderStore) -> OrderFacts:
-    here, beside = _shares(restaurants)
-    reader = FactsReader(week.start_ms, week.end_ms)
-    if not beside:
-        return _read(reader, raw_files(week, here, store))
-    # The process ends first, so that after an error the thread has nothing to wait for.
-    with (
-        ThreadPoolExecutor(1, thread_name_prefix="reader") as thread,
-        ReaderProcess(week.start_ms, week.end_ms) as process,
-    ):
-        later = thread.submit(_read, process, raw_files(week, beside, store))
-        return _read(reader, raw_files(week, here, store)).and_then(later.result())
+def _files(week: Week, manifest: Manifest, store: OrderStore) -> Iterator[tuple[str, RawFile | ExportError]]:
+    """The raw files of all restaurants; instead of one that is missing, or is no raw file, the error."""
+    left = {guid: manifest.restaurants[guid] for guid in sorted(manifest.stored)}
+    while left:
+        try:
+            for file in raw_files(week, left, store):
+                yield file.guid, file
+                del left[file.guid]
+        except ExportError as error:
+            # Files come in the sequence of their restaurants, so it is that of the first that is left.
+            guid = next(iter(left))
+            yield guid, error
+            del left[guid]
 
 
-def _read(reader: FactsReader | ReaderProcess, files: Iterator[RawFile]) -> OrderFacts:
-    for file in files:
-        file.check_count(reader.read(file.guid, file.path).orders)
-    return reader.facts()
+def _named(week: Week, manifest: Manifest, store: OrderStore, shared: Shared) -> Iterator[SharedOrder]:
+    """The orders behind the hashes, out of a second look at the restaurants that have them."""
+    holders: dict[str, list[str]] = defaultdict(list)
+    records: dict[str, RestaurantRecord] = {guid: manifest.restaurants[guid] for guid in shared.restaurants}
+    for file in raw_files(week, records, store) if records else ():
+        for rows in read_rows(file.path):
+            for order_guid in set(shared.among(rows.guids)):
+                holders[order_guid].append(file.guid)
+    for order_guid, restaurants in sorted(holders.items()):
+        if len(restaurants) > 1:
+            yield SharedOrder(plain(order_guid), tuple(restaurants[:MOST_NAMED]))
 
 
-def _shares(
-    restaurants: Mapping[str, RestaurantRecord],
-) -> tuple[Mapping[str, RestaurantRecord], Mapping[str, RestaurantRecord]]:
-    """By GUID the first restaurants, and the others: half of the bytes each if that is worth a process, else none."""
-    sizes = {guid: record.pull.bytes for guid, record in sorted(restaurants.items()) if record.pull is not None}
-    total = sum(sizes.values())
-    if total < _WORTH_A_PROCESS or _processors() == 1:
-        return restaurants, {}
-    ends = accumulate(sizes.values())
-    middles = {guid: end - size / 2 for (guid, size), end in zip(sizes.items(), ends, strict=True)}
-    here = {guid: restaurants[guid] for guid, middle in middles.items() if middle <= total / 2}
-    return here, {guid: restaurants[guid] for guid in middles if guid not in here}
-
-
-def _processors() -> int:
-    # Not every system tells which ones a process may use.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _findings(seen: SeenFields) -> Iterator[DriftFinding]:
-    drift = seen.drift(known_fields())
+def _findings(drift: Drift) -> Iterator[DriftFinding]:
     for path, first in drift.new_fields.items():
         yield DriftFinding("new field", path, None, first)
     for (path, value), first in drift.new_values.items():
-        yield DriftFinding("new value", path, value[:LONGEST_TEXT], first)
+        yield DriftFinding("new value", path, value, first)
+    for (path, said), other in drift.other_types.items():
+        yield DriftFinding("other type", path, said, other.first, other.times)
     for path, first in drift.vanished_fields.items():
         yield DriftFinding("vanished field", path, None, first)

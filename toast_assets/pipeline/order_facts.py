@@ -1,27 +1,36 @@
 """Facts of raw orders, restaurant by restaurant: what the asset checks need of them, read in one go.
 
-They hold counts and sums, order GUIDs and field names, and nothing of any guest.
+They hold counts and sums, order GUIDs and field names, and nothing of any guest. What can only warn never ends the
+reading of what can stop a delivery: an order whose fields cannot be looked at, or whose amounts cannot be added up, is
+counted there.
 """
 
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from toast_assets.markdown import plain
 from toast_assets.orders.files import OrderRows, read_rows, repeated_guids
-from toast_assets.orders.raw import readable
-from toast_assets.pipeline.known_shape import DriftWatch
-from toast_assets.pipeline.raw_amounts import AMOUNTS, amounts, decode_amounts
-from toast_assets.tables.drift import SeenFields
+from toast_assets.pipeline.raw_amounts import AMOUNTS, UnreadableAmountsError, read_amounts
+from toast_assets.tables.collector import paused
+from toast_assets.tables.drift import Drift, FieldObserver, known_fields
+from toast_assets.tables.names import shown_value
 
-_MOST_NAMED = 20
-LONGEST_TEXT = 60
+MOST_NAMED = 20
+# An open list of Toast's: what comes after that many is one channel.
+_MOST_CHANNELS = 30
+_OTHER_CHANNELS = "(other channels)"
 _MODULUS = 1 << 128
 
 
@@ -51,37 +60,69 @@ class RestaurantFacts(msgspec.Struct, frozen=True, kw_only=True):
     channels: dict[str, Reach]
 
 
-class OrderFacts(msgspec.Struct, frozen=True):
-    """Facts of several restaurants' orders, by restaurant, and of what all these orders had that can be drift."""
-
-    restaurants: dict[str, RestaurantFacts]
-    seen: SeenFields
-
-    def and_then(self, later: OrderFacts) -> OrderFacts:
-        """Facts of these restaurants, and after them of those of ``later``."""
-        return OrderFacts(self.restaurants | later.restaurants, self.seen.and_then(later.seen))
-
-
 class FactsReader:
     """Reads the orders of one restaurant after the other. Times in a week are milliseconds since 1970, UTC."""
 
     def __init__(self, start_ms: int, end_ms: int) -> None:
         self._week = (start_ms, end_ms)
-        self._watch = DriftWatch()
-        self._restaurants: dict[str, RestaurantFacts] = {}
+        self._observer = FieldObserver()
+        self._drift_failure: str | None = None
+        self._hashes: dict[str, array[int]] = {}
 
     def read(self, restaurant_guid: str, path: Path) -> RestaurantFacts:
         """The facts of the orders in the raw file at ``path``."""
         reading = _Reading(*self._week, repeated_guids(path))
+        hashes = array("q")
         for rows in read_rows(path):
-            self._watch.add(rows.bodies)
-            reading.add(rows)
-        facts = self._restaurants[restaurant_guid] = reading.facts()
-        return facts
+            with paused():
+                reading.add(rows)
+                hashes.extend(map(_hash, rows.guids))
+                self._observe(rows.bodies)
+        self._hashes[restaurant_guid] = hashes
+        return reading.facts()
 
-    def facts(self) -> OrderFacts:
-        """The facts of all restaurants that were read."""
-        return OrderFacts(self._restaurants, self._watch.seen())
+    def drift(self) -> Drift | str:
+        """How all orders that were read differ from the recorded schema, or the kind of error that ended the look."""
+        return self._drift_failure or self._observer.drift()
+
+    def _observe(self, bodies: Iterable[bytes]) -> None:
+        if self._drift_failure is not None:
+            return
+        try:
+            self._observer.add(bodies)
+        except Exception as error:  # noqa: BLE001 - a report that can only warn; its check says so
+            self._drift_failure = type(error).__name__
+
+    def shared(self) -> Shared:
+        """Orders that several of the restaurants have."""
+        arrays = [pc.unique(pa.array(hashes, pa.int64())) for hashes in self._hashes.values()]
+        counts = pa.concat_arrays(arrays or [pa.array([], pa.int64())]).value_counts()
+        several = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+        first = several.slice(0, MOST_NAMED)
+        holders = [guid for guid, of_one in zip(self._hashes, arrays, strict=True) if _any_in(first, of_one)]
+        return Shared(len(several), frozenset(first.to_pylist()), tuple(holders))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """How many orders stand at several restaurants, and of the first of them the hashes and the restaurants."""
+
+    orders: int
+    hashes: frozenset[int]
+    restaurants: tuple[str, ...]
+
+    def among(self, order_guids: Iterable[str]) -> Iterator[str]:
+        """Those of ``order_guids`` that are meant, in one spelling."""
+        return (guid.lower() for guid in order_guids if _hash(guid) in self.hashes)
+
+
+def _hash(guid: str) -> int:
+    # Eight bytes an order, so that a week of millions fits; GUIDs compare without case.
+    return hash(guid.lower())
+
+
+def _any_in(values: pa.Array, among: pa.Array) -> bool:
+    return bool(pc.any(pc.is_in(values, among)).as_py())
 
 
 def versions_digest(versions: Mapping[str, str]) -> str:
@@ -121,6 +162,7 @@ class _Reading:
     _amounts: list[Decimal] = field(default_factory=lambda: [Decimal(0)] * len(AMOUNTS))
     _versions: _VersionsDigest = field(default_factory=_VersionsDigest)
     _guests: Counter[tuple[str, bool, bool]] = field(default_factory=Counter)
+    _channels_met: set[str] = field(default_factory=set)
 
     def add(self, rows: OrderRows) -> None:
         self.orders += len(rows.guids)
@@ -133,26 +175,32 @@ class _Reading:
         for guid, modified_ms in zip(rows.guids, rows.modified_ms, strict=True):
             if not self.start_ms <= modified_ms < self.end_ms:
                 self.strays += 1
-                self.outside += [guid][: _MOST_NAMED - len(self.outside)]
+                self.outside += [guid][: MOST_NAMED - len(self.outside)]
 
     def _read(self, bodies: Iterable[bytes]) -> None:
         added: list[tuple[Decimal, ...]] = [tuple(self._amounts)]
         for body in bodies:
             try:
-                order = decode_amounts(readable(body))
-                added.append(amounts(order))
-            except (msgspec.DecodeError, ArithmeticError, RecursionError):
+                order, amounts = read_amounts(body)
+            except UnreadableAmountsError:
                 self.unreadable += 1
                 continue
-            contacts = order.contacts
-            reachable = any(contact.email or contact.phone for contact in contacts)
-            self._guests[order.channel, bool(contacts), reachable] += 1
+            added.append(amounts)
+            self._guests[self._shown(order.channel), order.names_guest, order.is_reachable] += 1
         self._amounts = [sum(column, Decimal(0)) for column in zip(*added, strict=True)]
+
+    def _shown(self, channel: str) -> str:
+        """The channel; where it is none that Toast is known for, only if it cannot be a guest's data."""
+        shown = channel if channel in _known_channels() else shown_value(channel)
+        if shown not in self._channels_met and len(self._channels_met) >= _MOST_CHANNELS:
+            return _OTHER_CHANNELS
+        self._channels_met.add(shown)
+        return shown
 
     def _channels(self) -> dict[str, Reach]:
         counts: dict[str, list[int]] = {}
         for (channel, named, reachable), orders in sorted(self._guests.items()):
-            of_channel = counts.setdefault(channel[:LONGEST_TEXT], [0, 0, 0])
+            of_channel = counts.setdefault(channel, [0, 0, 0])
             of_channel[0] += orders
             of_channel[1] += orders * named
             of_channel[2] += orders * reachable
@@ -162,11 +210,17 @@ class _Reading:
         return RestaurantFacts(
             orders=self.orders,
             repeats=len(self.repeated),
-            repeated=tuple(self.repeated[:_MOST_NAMED]),
+            repeated=tuple(map(plain, self.repeated[:MOST_NAMED])),
             strays=self.strays,
-            outside=tuple(self.outside),
+            outside=tuple(map(plain, self.outside)),
             unreadable=self.unreadable,
             amounts={name: str(amount) for name, amount in zip(AMOUNTS, self._amounts, strict=True)},
             versions=self._versions.text,
             channels=self._channels(),
         )
+
+
+@cache
+def _known_channels() -> frozenset[str]:
+    values = known_fields().values
+    return values.get("source", frozenset()) | values.get("diningOption.behavior", frozenset())

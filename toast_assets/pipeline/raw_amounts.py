@@ -3,21 +3,28 @@
 Only the fields that the amounts need are read, into types of their own, and summed as exact decimals by Toast's recipe
 for net sales (Toast: "Calculating net sales using the orders API"). Each order's amounts are rounded to four places,
 as the tables' columns are, so that both sides agree to the last digit or not at all.
+
+What is optional, text and guests, may have any type here, as it may in the tables. Amounts, flags and what holds them
+may not: such an order is in neither.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
 
 import msgspec
 
+from toast_assets.orders.depth import shallow
+from toast_assets.orders.raw import readable
+
 AMOUNTS = ("net_sales", "tax_amount", "tip_amount", "payment_amount", "refund_amount")
 _PLACES = Decimal("0.0001")
+# The tables' columns have 14 digits before the point.
+_LIMIT = Decimal(10) ** 14
 # Toast's states of payments that brought no money, of loyalty rewards taken back, and of what is no revenue.
-_NO_MONEY = frozenset(
-    ("CANCELLED", "DENIED", "ERROR", "ERROR_NETWORK", "PROCESSING_VOID", "VOIDED", "VOIDED_AT_RISK"),
-)
+_NO_MONEY = ("CANCELLED", "DENIED", "ERROR", "ERROR_NETWORK", "PROCESSING_VOID", "VOIDED", "VOIDED_AT_RISK")
 _TAKEN_BACK = ("VOID", "PENDING_VOID")
 _PREPAID = ("TOAST_CARD_SELL", "TOAST_CARD_RELOAD", "HOUSE_ACCOUNT_PAY_BALANCE")
 
@@ -29,12 +36,12 @@ class _Fields(msgspec.Struct, rename="camel", frozen=True, gc=False):
 class _Discount(_Fields, frozen=True):
     discount_amount: Decimal | None = None
     non_tax_discount_amount: Decimal | None = None
-    processing_state: str | None = None
+    processing_state: Any = None
 
 
 class _Item(_Fields, frozen=True):
     pre_discount_price: Decimal | None = None
-    selection_type: str | None = None
+    selection_type: Any = None
     deferred: bool | None = None
     voided: bool | None = None
     deleted: bool | None = None
@@ -51,42 +58,27 @@ class _Refund(_Fields, frozen=True):
 
 
 class _Void(_Fields, frozen=True):
-    void_date: str | None = None
-    void_business_date: int | None = None
+    void_date: Any = None
+    void_business_date: Any = None
 
 
 class _Payment(_Fields, frozen=True):
     amount: Decimal | None = None
     tip_amount: Decimal | None = None
-    payment_status: str | None = None
+    payment_status: Any = None
     refund: _Refund | None = None
     void_info: _Void | None = None
-
-
-class Contact(_Fields, frozen=True):
-    """A guest as far as it matters here: whether there is one, and how to reach them."""
-
-    email: str | None = None
-    phone: str | None = None
 
 
 class _Check(_Fields, frozen=True):
     voided: bool | None = None
     deleted: bool | None = None
     tax_amount: Decimal | None = None
-    customer: Contact | None = None
+    customer: Any = None
     selections: tuple[_Item, ...] | None = None
     payments: tuple[_Payment, ...] | None = None
     applied_discounts: tuple[_Discount, ...] | None = None
     applied_service_charges: tuple[_Charge, ...] | None = None
-
-
-class _Object(_Fields, frozen=True):
-    """An object of which only the presence counts."""
-
-
-class _Option(_Fields, frozen=True):
-    behavior: str | None = None
 
 
 class AmountsOrder(_Fields, frozen=True):
@@ -94,32 +86,66 @@ class AmountsOrder(_Fields, frozen=True):
 
     voided: bool | None = None
     deleted: bool | None = None
-    source: str | None = None
-    dining_option: _Option | None = None
-    dining: _Option | None = None
-    delivery_info: _Object | None = None
-    curbside_pickup_info: _Object | None = None
+    source: Any = None
+    dining_option: Any = None
+    dining: Any = None
+    delivery_info: Any = None
+    curbside_pickup_info: Any = None
     checks: tuple[_Check, ...] | None = None
 
     @property
-    def contacts(self) -> list[Contact]:
-        """The guests of its checks."""
-        return [check.customer for check in self.checks or () if check.customer is not None]
+    def names_guest(self) -> bool:
+        """Whether any of its checks has a guest."""
+        return any(isinstance(check.customer, dict) for check in self.checks or ())
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether any of its guests has an e-mail or a phone."""
+        guests = [check.customer for check in self.checks or () if isinstance(check.customer, dict)]
+        return any(guest.get("email") or guest.get("phone") for guest in guests)
 
     @property
     def channel(self) -> str:
-        """DELIVERY, TAKE_OUT or DINE_IN where the order says so, else its source, as in ``Online``."""
-        option = self.dining_option or self.dining
-        if option is not None and option.behavior:
-            return option.behavior
-        if self.delivery_info is not None:
+        """DELIVERY, TAKE_OUT or DINE_IN where the order says so, else its source, as in ``Online``: Toast's text."""
+        option = self.dining_option if isinstance(self.dining_option, dict) else self.dining
+        behavior = option.get("behavior") if isinstance(option, dict) else None
+        if isinstance(behavior, str) and behavior:
+            return behavior
+        if isinstance(self.delivery_info, dict):
             return "DELIVERY"
-        if self.curbside_pickup_info is not None:
+        if isinstance(self.curbside_pickup_info, dict):
             return "TAKE_OUT"
-        return self.source or "Unknown"
+        return self.source if isinstance(self.source, str) and self.source else "Unknown"
 
 
-decode_amounts = msgspec.json.Decoder(AmountsOrder, strict=False).decode
+_decode = msgspec.json.Decoder(AmountsOrder).decode
+
+
+class UnreadableAmountsError(ValueError):
+    """An order whose amounts cannot be added up."""
+
+
+def read_amounts(body: bytes) -> tuple[AmountsOrder, tuple[Decimal, ...]]:
+    """The order in ``body`` and its ``AMOUNTS``, in that order, in currency units.
+
+    Raises:
+        UnreadableAmountsError: it is no JSON, or an amount or a flag is none, or beyond all measure.
+    """
+    try:
+        order = _decoded(body)
+        found = amounts(order)
+        if any(abs(amount) >= _LIMIT for amount in found):
+            raise UnreadableAmountsError("an amount is too large")
+    except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
+        raise UnreadableAmountsError("no order, no flag or no amount") from None
+    return order, found
+
+
+def _decoded(body: bytes) -> AmountsOrder:
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return _decode(shallow(readable(body)))
 
 
 def amounts(order: AmountsOrder) -> tuple[Decimal, ...]:

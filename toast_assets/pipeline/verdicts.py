@@ -1,6 +1,7 @@
 """What the asset checks conclude from the facts of a week: pure functions, each with its reasons in words.
 
-Order GUIDs, restaurants, counts and field names are all that is ever named.
+Order GUIDs, restaurants, counts and field names are all that is ever named, and however long they are, texts and rows
+stay short.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from dataclasses import dataclass, field
 from math import sqrt
 from statistics import median
 
-from toast_assets.pipeline.inspection import Inspection
+from toast_assets.markdown import plain
+from toast_assets.pipeline.inspection import DriftFinding, Inspection
 from toast_assets.store.manifest import Manifest
 from toast_assets.week import Week
 
 _MOST_REASONS = 10
+_LONGEST_REASON = 500
 # Below so many earlier weeks there is no "usual", below so many orders no share means anything.
 _FEWEST_WEEKS = 3
 _FEWEST_ORDERS = 10
@@ -53,13 +56,20 @@ def verdict(
 def listed(problems: Sequence[str]) -> str:
     """Problems as one text; of many the first, with the number of the others."""
     more = len(problems) - _MOST_REASONS
-    return "; ".join(problems[:_MOST_REASONS]) + (f"; and {more} more" if more > 0 else "")
+    first = "; ".join(plain(problem, _LONGEST_REASON) for problem in problems[:_MOST_REASONS])
+    return first + (f"; and {more} more" if more > 0 else "")
 
 
 def named(manifest: Manifest, guid: str) -> str:
     """A restaurant as people know it, with its GUID; the GUID alone where the manifest has no name."""
     record = manifest.restaurants.get(guid)
-    return f"{record.name} ({guid})" if record is not None and record.name else guid
+    return f"{plain(record.name)} ({guid})" if record is not None and record.name else guid
+
+
+def damaged(manifest: Manifest, found: Inspection) -> list[str]:
+    """The restaurants whose raw orders cannot be read, each with the reason and the way out."""
+    way_out = "Materialize raw_toast_orders for the week, with refresh: true"
+    return [f"{named(manifest, guid)}: {reason} {way_out}" for guid, reason in found.damaged.items()]
 
 
 def every_restaurant_complete(manifest: Manifest) -> Verdict:
@@ -77,17 +87,31 @@ def every_restaurant_complete(manifest: Manifest) -> Verdict:
 
 
 def order_guids_unique(manifest: Manifest, found: Inspection) -> Verdict:
-    """Each order stands once in its restaurant's week."""
-    rows = [
-        (named(manifest, guid), facts.repeats, ", ".join(facts.repeated))
+    """Each order stands once in its restaurant's week, and in one restaurant's.
+
+    An order that stands twice in one is an error, as a record would be sent twice. One GUID at two restaurants warns:
+    these are two orders. So does a restaurant whose raw orders cannot be read, unless there is no other.
+    """
+    rows: list[tuple[str, str, int, str]] = [
+        (named(manifest, guid), "stand more than once", facts.repeats, ", ".join(facts.repeated))
         for guid, facts in found.restaurants.items()
         if facts.repeats
     ]
+    repeated = sum(count for _, _, count, _ in rows)
+    rows += [
+        (", ".join(named(manifest, guid) for guid in one.restaurants), "stands at each of them", 1, one.order_guid)
+        for one in found.shared
+    ]
+    problems = [
+        f"{place}: {count} order{'s'[: count > 1]} {what}, such as {some.split(', ')[0]}"
+        for place, what, count, some in rows
+    ]
     return verdict(
-        [f"{name}: {count} orders stand more than once, such as {some.split(',')[0]}" for name, count, some in rows],
+        [*problems, *damaged(manifest, found)],
         "Every order stands once.",
-        figures={"repeated_orders": sum(count for _, count, _ in rows)},
-        heads=("restaurant", "repeated orders", "the first of them"),
+        warns=not repeated and bool(found.restaurants),
+        figures={"repeated_orders": repeated, "orders_at_several_restaurants": found.shared_orders},
+        heads=("restaurant", "what", "orders", "the first of them"),
         rows=rows,
     )
 
@@ -99,8 +123,11 @@ def modified_times_inside_week(week: Week, manifest: Manifest, found: Inspection
         for guid, facts in found.restaurants.items()
         if facts.strays
     ]
+    problems = [
+        f"{name}: {count} orders were modified outside, such as {some.split(', ')[0]}" for name, count, some in rows
+    ]
     return verdict(
-        [f"{name}: {count} orders were modified outside, such as {some.split(',')[0]}" for name, count, some in rows],
+        [*problems, *damaged(manifest, found)],
         f"All were modified from {week.start:%Y-%m-%d %H:%M} until before {week.end:%Y-%m-%d %H:%M} UTC.",
         figures={"orders_outside": sum(count for _, count, _ in rows)},
         heads=("restaurant", "orders outside", "the first of them"),
@@ -109,15 +136,15 @@ def modified_times_inside_week(week: Week, manifest: Manifest, found: Inspection
 
 
 def no_schema_drift(found: Inspection) -> Verdict:
-    """Orders have the fields and enum values that are recorded."""
-    rows = [(one.kind, one.path, one.value or "", one.first_order or "") for one in found.drift]
-    new = {path for kind, path, _, _ in rows if kind == "new field"}
+    """Orders have the fields, types and enum values that are recorded."""
+    if found.drift_failure is not None:
+        reason = (
+            f"The fields of these orders could not be looked at ({found.drift_failure}); no other check depends on it"
+        )
+        return verdict([reason], "", warns=True)
+    new = {one.path for one in found.drift if one.kind == "new field"}
     # What is inside a new field is new with it, and stands in the rows alone.
-    problems = [
-        f"{kind} {path}{f' = {value}' if value else ''} (first in order {first})"
-        for kind, path, value, first in rows
-        if kind != "new field" or path.rpartition(".")[0] not in new
-    ]
+    problems = [_drifted(one) for one in found.drift if one.kind != "new field" or _parent(one.path) not in new]
     kinds = [one.kind for one in found.drift]
     return verdict(
         problems,
@@ -126,11 +153,22 @@ def no_schema_drift(found: Inspection) -> Verdict:
         figures={
             "new_fields": kinds.count("new field"),
             "new_values": kinds.count("new value"),
+            "other_types": kinds.count("other type"),
             "vanished_fields": kinds.count("vanished field"),
         },
-        heads=("what", "field", "value", "first order"),
-        rows=rows,
+        heads=("what", "field", "value", "times", "first order"),
+        rows=[(one.kind, one.path, one.value or "", one.times or "", one.first_order or "") for one in found.drift],
     )
+
+
+def _drifted(one: DriftFinding) -> str:
+    value = f" = {one.value}" if one.value else ""
+    times = f", {one.times} times" if one.times else ""
+    return f"{one.kind} {one.path}{value}{times} (first in order {one.first_order})"
+
+
+def _parent(path: str) -> str:
+    return path.rpartition(".")[0]
 
 
 def guests_scope_present(found: Inspection) -> Verdict:

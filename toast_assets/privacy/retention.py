@@ -24,10 +24,13 @@ from toast_assets.week import Week
 
 @dataclass(frozen=True)
 class Retained:
-    """What one run did, or in a dry run would do: keys that went, and weeks that were kept with the reason."""
+    """What one run did, or in a dry run would do: keys that went, weeks that were kept with the reason, and of what
+    went the weeks and the bytes."""
 
     removed: tuple[str, ...]
     kept: dict[str, str]
+    weeks: tuple[str, ...] = ()
+    bytes: int = 0
 
 
 @dataclass
@@ -49,6 +52,8 @@ class Retention:
         """
         removed: list[str] = []
         kept: dict[str, str] = {}
+        weeks: list[str] = []
+        size = 0
         for week, manifest in self._weeks():
             due = self._due(week, manifest)
             if not due:
@@ -56,12 +61,15 @@ class Retention:
             if reason := self._not_delivered(week, manifest):
                 kept[week.key] = reason
                 continue
+            weeks.append(week.key)
             for key in due:
+                info = self.store.bucket.info(key)
+                size += info.size if info else 0
                 if not self.dry_run:
                     self.store.bucket.delete(key)
                 self.log.info("%s has been kept long enough.", key)
             removed += due
-        return Retained(tuple(removed), kept)
+        return Retained(tuple(removed), kept, tuple(weeks), size)
 
     def _weeks(self) -> Iterator[tuple[Week, Manifest]]:
         for key in self.store.bucket.keys(self.store.layout.manifests):

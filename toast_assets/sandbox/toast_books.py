@@ -74,6 +74,13 @@ class ToastBooks:
             self._shelves[restaurant_guid].put(stored)
         return stored
 
+    def put_bytes(self, restaurant_guid: str, name: str, at: Moment, body: bytes) -> None:
+        """Adds what Toast sends in an order's place, as it is: it need not be an order. ``name`` tells it from others;
+        the windows that hold ``at`` have it."""
+        moment = _ms(at)
+        with self.lock:
+            self._shelves[restaurant_guid].put(StoredOrder(name, moment, moment, lambda: body))
+
     def add_order(
         self, restaurant_guid: str, at: Moment | None = None, change: Callable[[Json], None] | None = None
     ) -> StoredOrder:

@@ -6,17 +6,22 @@ An S3 object appears only when it is complete, so a reader sees the old object o
 from __future__ import annotations
 
 import filecmp
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import ClientError
 
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.scratch import scratch_folder
+from toast_assets.store.answers import MissingObjectError, is_bare, refusal
+from toast_assets.store.body import BROKEN_HINT, Body
 from toast_assets.store.exposure import exposure
+from toast_assets.store.sdk_faults import SDK_FAULTS, BrokenReplyError, sdk_problem
 from toast_assets.tls import plain_http_problem
 
 if TYPE_CHECKING:
@@ -24,10 +29,8 @@ if TYPE_CHECKING:
 else:
     S3Client = Any
 
-# Each thread that downloads keeps a few times as much for as long as it lives.
-_CHUNK_BYTES = 1 << 18
-_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
-_CONFLICT = frozenset({"409", "412", "PreconditionFailed", "ConditionalRequestConflict"})
+# Seconds before what broke off is read again; what breaks before it begins is asked for again by the SDK itself.
+_PAUSES = (0.5, 1.0, 2.0)
 # Two runs that write one object at once are rare; losing the race this often means that something else is wrong.
 _MOST_ATTEMPTS = 6
 
@@ -70,6 +73,16 @@ class Replacement:
 
 
 @dataclass(frozen=True)
+class Removal:
+    """Nothing is to be stored: the object goes."""
+
+
+Change = Callable[[StoredObject | None, Path], Replacement | Removal | None]
+"""What an object becomes: it gets what is stored, None where there is no object, and a path at which it may write the
+new content; it returns None to leave the object as it is."""
+
+
+@dataclass(frozen=True)
 class Encryption:
     """How S3 encrypts what is stored: ``AES256`` with its own keys, ``aws:kms`` with ``kms_key_id``, or without one
     with the account's key for S3."""
@@ -93,13 +106,28 @@ class Bucket:
         StoreError: the client would send everything unencrypted.
     """
 
-    def __init__(self, client: S3Client, name: str, encryption: Encryption | None = None) -> None:
+    def __init__(
+        self,
+        client: S3Client,
+        name: str,
+        encryption: Encryption | None = None,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._encryption = encryption.properties if encryption else {}
         self.name = name
+        self._sleep, self._clock = sleep, clock
         self._bare_etags = False
+        self._etags_are_digests = True
         if problem := plain_http_problem(client.meta.endpoint_url):
             raise StoreError(f"S3's endpoint {problem}.", hint="Check AWS_ENDPOINT_URL_S3.")
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the S3 that holds it."""
+        return self._client.meta.endpoint_url
 
     @property
     def encryption(self) -> Mapping[str, Any]:
@@ -134,12 +162,9 @@ class Bucket:
 
     def read(self, key: str) -> tuple[bytes, Version] | None:
         """The object and its version, or None where there is no such object."""
-        try:
-            with self._errors("s3:GetObject", key):
-                reply = self._client.get_object(Bucket=self.name, Key=key)
-                return reply["Body"].read(), Version(reply["ETag"])
-        except _MissingObjectError:
-            return None
+        content = BytesIO()
+        reply = self._fetched(key, content)
+        return (content.getvalue(), Version(reply["ETag"])) if reply else None
 
     def download(self, key: str, path: Path) -> Version | None:
         """Write the object into the file at ``path``; its version, or None where there is no such object."""
@@ -148,54 +173,81 @@ class Bucket:
 
     def fetch(self, key: str, path: Path) -> StoredObject | None:
         """Write the object's content into the file at ``path``; None, and no file, where there is no such object."""
+        with path.open("wb") as file:
+            reply = self._fetched(key, file)
+        if reply is None:
+            path.unlink()
+            return None
+        return StoredObject(path, _lower(reply.get("Metadata", {})), Version(reply["ETag"]))
+
+    def _fetched(self, key: str, file: BinaryIO) -> Mapping[str, Any] | None:
+        """Write the object into ``file``, whole or not at all; S3's reply, or None where there is no such object."""
+        digests: set[str] = set()
+        for pause in _PAUSES:
+            try:
+                return self._fetched_once(key, file, digests)
+            except BrokenReplyError:
+                self._sleep(pause)
+        return self._fetched_once(key, file, digests)
+
+    def _fetched_once(self, key: str, file: BinaryIO, digests: set[str]) -> Mapping[str, Any] | None:
+        """One attempt; ``digests`` are those of earlier ones that did not fit their ETag."""
+        file.seek(0)
+        file.truncate()
         try:
             with self._errors("s3:GetObject", key):
-                reply = self._client.get_object(Bucket=self.name, Key=key)
-                with path.open("wb") as file:
-                    for chunk in reply["Body"].iter_chunks(_CHUNK_BYTES):
-                        file.write(chunk)
-                return StoredObject(path, _lower(reply.get("Metadata", {})), Version(reply["ETag"]))
-        except _MissingObjectError:
+                reply: Mapping[str, Any] = self._client.get_object(Bucket=self.name, Key=key)
+                body = Body(reply, self.uri(key), self._clock)
+        except MissingObjectError:
             return None
+        for piece in body.pieces():
+            file.write(piece)
+        if self._etags_are_digests and not body.fits_etag:
+            if body.digest not in digests:
+                digests.add(body.digest)
+                raise BrokenReplyError(f"{self.uri(key)} was changed while it was read.", hint=BROKEN_HINT)
+            # The same bytes twice are what is stored, so the ETags of this S3 are something else.
+            self._etags_are_digests = False
+        return reply
 
     def info(self, key: str) -> ObjectInfo | None:
         """The object's size and metadata, or None where there is no such object."""
         try:
             with self._errors("s3:GetObject", key):
                 reply = self._client.head_object(Bucket=self.name, Key=key)
-        except _MissingObjectError:
+                return ObjectInfo(reply["ContentLength"], _lower(reply["Metadata"]), Version(reply["ETag"]))
+        except MissingObjectError:
             return None
-        return ObjectInfo(reply["ContentLength"], _lower(reply["Metadata"]), Version(reply["ETag"]))
 
-    def update(self, key: str, change: Callable[[StoredObject | None, Path], Replacement | None]) -> Version:
+    def update(self, key: str, change: Change) -> Version:
         """Read an object, let ``change`` say what is to be stored instead, and store that only if the object is still
         what was read; else all of it again. The one way to write what several runs may write.
 
-        ``change`` gets None where there is no object, and a path at which it may write the new content; it may be
-        called several times, and returns None to leave the object as it is. The version that is stored in the end is
-        returned, ``ABSENT`` where there is none.
+        ``change`` may be called several times. What is returned is the version that is stored in the end, ``ABSENT``
+        where there is none.
 
         Raises:
             StoreConflictError: other runs kept writing the object.
             StoreError: the bucket is missing or forbidden.
         """
-        written: Replacement | None = None
+        written: Replacement | Removal | None = None
         with scratch_folder() as folder:
             for attempt in range(1, _MOST_ATTEMPTS + 1):
                 stored = self.fetch(key, folder / "stored")
-                if stored is not None and written is not None and _holds(stored, written):
+                if stored is not None and isinstance(written, Replacement) and _holds(stored, written):
                     # The last attempt was stored, and only its answer was lost.
                     return stored.version
                 version = stored.version if stored else ABSENT
                 written = change(stored, folder / f"written-{attempt}")
-                if written is None:
+                if written is None or (isinstance(written, Removal) and stored is None):
                     return version
-                try:
+                if isinstance(written, Removal):
+                    if self.delete(key, version):
+                        return ABSENT
+                    continue
+                with suppress(StoreConflictError):
                     return self.write(key, written.content, replaces=version, **written.properties)
-                except StoreConflictError:
-                    if attempt == _MOST_ATTEMPTS:
-                        raise
-        raise AssertionError("the last attempt returns or raises")  # pragma: no cover
+        raise StoreConflictError(f"{self.uri(key)} was written by somebody else in the meantime.")
 
     def write(self, key: str, body: bytes | Path, *, replaces: Version | None = None, **properties: Any) -> Version:
         """Store ``body`` (bytes, or a file's content) under ``key``; ``properties`` as boto3's put_object takes them.
@@ -213,7 +265,7 @@ class Bucket:
             return self._put(key, body, properties | {"IfNoneMatch": "*"})
         try:
             return self._put(key, body, properties | {"IfMatch": self._condition(replaces)})
-        except _MissingObjectError:
+        except MissingObjectError:
             # Somebody removed it: AWS answers 404, not 412, to a condition on an object that is not there.
             raise StoreConflictError(f"{self.uri(key)} was removed by somebody else in the meantime.") from None
         except StoreConflictError:
@@ -229,19 +281,18 @@ class Bucket:
         return etag.strip('"') if self._bare_etags else etag
 
     def _put(self, key: str, body: bytes | Path, properties: Mapping[str, Any]) -> Version:
-        with self._errors("s3:PutObject", key):
-            if isinstance(body, bytes):
-                reply = self._client.put_object(Bucket=self.name, Key=key, Body=body, **properties)
-            else:
-                with body.open("rb") as file:
-                    reply = self._client.put_object(Bucket=self.name, Key=key, Body=file, **properties)
-        return Version(reply["ETag"])
+        conditional = "IfMatch" in properties or "IfNoneMatch" in properties
+        with (
+            nullcontext(body) if isinstance(body, bytes) else body.open("rb") as content,
+            self._errors("s3:PutObject", key, conditional=conditional),
+        ):
+            return Version(self._client.put_object(Bucket=self.name, Key=key, Body=content, **properties)["ETag"])
 
     def _version(self, key: str) -> Version:
         try:
             with self._errors("s3:GetObject", key):
                 return Version(self._client.head_object(Bucket=self.name, Key=key)["ETag"])
-        except _MissingObjectError:
+        except MissingObjectError:
             return ABSENT
 
     def delete(self, key: str, version: Version | None = None) -> bool:
@@ -260,9 +311,9 @@ class Bucket:
                 return now == ABSENT
             condition = {"IfMatch": self._condition(version)}
         try:
-            with self._errors("s3:DeleteObject", key):
+            with self._errors("s3:DeleteObject", key, conditional=bool(condition)):
                 self._client.delete_object(Bucket=self.name, Key=key, **condition)
-        except _MissingObjectError:
+        except MissingObjectError:
             return True
         except StoreConflictError:
             return False
@@ -270,45 +321,49 @@ class Bucket:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that begin with ``prefix``, in S3's order."""
+        last = ""
+        for pause in (*_PAUSES, None):
+            try:
+                for key in self._listed(prefix, {"StartAfter": last} if last else {}):
+                    yield (last := key)
+            except BrokenReplyError:
+                if pause is None:
+                    raise
+                self._sleep(pause)
+            else:
+                return
+
+    def _listed(self, prefix: str, after: Mapping[str, Any]) -> Iterator[str]:
         with self._errors("s3:ListBucket", prefix):
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+            for page in self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=prefix, **after
+            ):
                 yield from (entry["Key"] for entry in page.get("Contents", ()))
 
     @contextmanager
-    def _errors(self, permission: str, key: str = "") -> Iterator[None]:
+    def _errors(self, permission: str, key: str = "", *, conditional: bool = False) -> Iterator[None]:
         where = self.uri(key)
         try:
             yield
-        except (NoCredentialsError, PartialCredentialsError):
-            raise StoreError(
-                "No AWS credentials were found.",
-                hint="Give the run a role, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-            ) from None
         except ClientError as error:
-            raise self._typed(error, permission, where, key) from error
-        except BotoCoreError as error:
-            raise StoreError(
-                f"S3 could not be reached for {where} ({type(error).__name__}).",
-                hint="Check AWS_ENDPOINT_URL_S3, the region and the network.",
-            ) from error
+            answer = self._with_reason(error, key)
+            # Without the cause: its text may quote a credential.
+            raise refusal(answer, where, self.name, permission, key=key, conditional=conditional) from None
+        except SDK_FAULTS as error:
+            raise sdk_problem(error, f"S3 could not be reached for {where}") from None
 
-    def _typed(self, error: ClientError, permission: str, where: str, key: str) -> StoreError:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code == "NoSuchBucket" or (code in _MISSING and not key):
-            return StoreError(
-                f"The bucket {self.name} does not exist.",
-                hint="Check S3_BUCKET_NAME; the pipeline never creates a bucket.",
-            )
-        if code in _MISSING:
-            return _MissingObjectError(f"There is no {where}.")
-        if code in _CONFLICT:
-            return StoreConflictError(f"{where} was written by somebody else in the meantime.")
-        if code in {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}:
-            return StoreError(
-                f"S3 refused access to {where} ({code}).",
-                hint=f"Check the credentials and that their policy allows {permission} (README, Production set-up).",
-            )
-        return StoreError(f"S3 answered {code} for {where}.", hint="Check AWS_ENDPOINT_URL_S3 and the bucket.")
+    def _with_reason(self, error: ClientError, key: str) -> ClientError:
+        """The answer to a HEAD has no body, so S3 is asked once more in a way that has one."""
+        if not is_bare(error):
+            return error
+        try:
+            self._client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
+        except ClientError as told:
+            about_listing = bool(key) and told.response.get("Error", {}).get("Code") == "AccessDenied"
+            return error if about_listing else told
+        except SDK_FAULTS:
+            return error
+        return error
 
 
 def _lower(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -320,7 +375,3 @@ def _holds(stored: StoredObject, written: Replacement) -> bool:
     if isinstance(written.content, bytes):
         return stored.path.stat().st_size == len(written.content) and stored.path.read_bytes() == written.content
     return filecmp.cmp(stored.path, written.content, shallow=False)
-
-
-class _MissingObjectError(StoreError):
-    """There is no such object; never leaves this module."""

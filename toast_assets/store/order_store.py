@@ -14,6 +14,7 @@ from toast_assets.errors import StoreError
 from toast_assets.scratch import scratch_folder
 from toast_assets.settings import StoreSettings
 from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Version
+from toast_assets.store.client import s3_client
 from toast_assets.store.layout import Layout, restaurant_in, week_in
 from toast_assets.store.manifest import Manifest, decode_manifest, encode_manifest
 from toast_assets.store.readable import readable
@@ -42,12 +43,11 @@ class OrderStore:
 
         Raises:
             SettingsError: a variable is missing or malformed.
+            StoreError: one of the AWS SDK's own is, or its credentials cannot be had.
         """
-        import boto3  # takes a while, and runs bring a client of their own
-
         names = (one.alias for one in StoreSettings.model_fields.values() if one.alias)
         settings = StoreSettings.parse({name: os.environ.get(name) for name in names})
-        return cls.of(boto3.client("s3"), settings)
+        return cls.of(s3_client(), settings)
 
     @classmethod
     def of(cls, client: S3Client, settings: StoreSettings) -> Self:

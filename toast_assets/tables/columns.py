@@ -122,7 +122,7 @@ class Table:
     def _guarded(self, column: Column, convert: Callable[[], pa.Array]) -> pa.Array:
         try:
             return convert()
-        except (ValueError, OverflowError, ArithmeticError, pa.ArrowException):
+        except (ValueError, OverflowError, ArithmeticError, pa.ArrowException, UnrepresentableError):
             # The error of pyarrow repeats the value, which may be a guest's.
             raise UnrepresentableError(f"a value of {self.name}.{column.name} is no {column.kind.name}") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from functools import reduce
@@ -42,10 +42,12 @@ _NOUGHT = pa.scalar(ZERO, Kind.MONEY.arrow)
 
 @dataclass(frozen=True)
 class FlatBatch:
-    """The rows of one batch of orders: an Arrow batch per table, and the orders that could not be converted."""
+    """The rows of one batch of orders: an Arrow batch per table, the orders that could not be converted, and how often
+    which optional field is null because it had an unexpected type."""
 
     tables: dict[str, pa.RecordBatch]
     rejections: tuple[Rejection, ...] = ()
+    nulled: Mapping[str, int] = field(default_factory=dict)
 
 
 def flatten(batches: Iterable[RawOrders]) -> Iterator[FlatBatch]:
@@ -63,14 +65,15 @@ def _flat(batch: RawOrders) -> FlatBatch:
 
 
 def _flattened(batch: RawOrders) -> FlatBatch:
-    orders, rejections = read(batch)
+    found = read(batch)
+    orders, rejections = found.orders, found.rejections
     try:
         tables = tables_of(batch, orders)
     except UnrepresentableError:
         orders, misfits = _one_by_one(batch, orders)
-        rejections.extend(misfits)
+        rejections += misfits
         tables = tables_of(batch, orders)
-    return FlatBatch(tables, tuple(rejections))
+    return FlatBatch(tables, tuple(rejections), found.nulled)
 
 
 def _one_by_one(batch: RawOrders, orders: Iterable[Order]) -> tuple[list[Order], list[Rejection]]:

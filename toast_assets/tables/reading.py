@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
 
+from toast_assets.orders.depth import shallow
+from toast_assets.orders.lenient import UnreadableOrderError
 from toast_assets.orders.model import Order, decode_order
+from toast_assets.orders.raw import readable
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Reason(StrEnum):
     """Why a record was rejected."""
 
     UNREADABLE = "unreadable"
-    """Not JSON, or a known field has a type that cannot be read."""
+    """Not JSON, or a field that is needed cannot be read: an amount, a quantity, a time, a flag, a GUID."""
     NO_KEY = "no_key"
     """The record has no GUID, so that nothing could ever refer to it."""
     UNREPRESENTABLE = "unrepresentable"
@@ -48,30 +52,40 @@ class Rejection:
     detail: str
 
 
+@dataclass(frozen=True)
+class ReadOrders:
+    """The readable orders of a batch, a rejection for each of the others, and how often which optional field became
+    null because it had an unexpected type."""
+
+    orders: list[Order]
+    rejections: list[Rejection]
+    nulled: Counter[str]
+
+
 class _Identity(msgspec.Struct):
     guid: str | None = None
 
 
-def read(batch: RawOrders) -> tuple[list[Order], list[Rejection]]:
-    """The readable orders of ``batch``, and a rejection for each of the others."""
-    orders: list[Order] = []
-    rejections: list[Rejection] = []
+def read(batch: RawOrders) -> ReadOrders:
+    """The orders of ``batch`` as types."""
+    found = ReadOrders([], [], Counter())
     for data in batch.orders:
+        noted: list[str] = []
         try:
-            order = decode_order(data)
-        except (msgspec.DecodeError, RecursionError, ArithmeticError) as error:
-            detail = str(error) if isinstance(error, msgspec.DecodeError) else "nested too deeply, or an endless number"
-            rejections.append(Rejection(batch.restaurant_guid, _guid(data), Reason.UNREADABLE, detail))
+            order = decode_order(data, noted)
+        except UnreadableOrderError as error:
+            found.rejections.append(Rejection(batch.restaurant_guid, _guid(data), Reason.UNREADABLE, str(error)))
             continue
         if order.guid:
-            orders.append(order)
+            found.orders.append(order)
+            found.nulled.update(noted)
         else:
-            rejections.append(Rejection(batch.restaurant_guid, None, Reason.NO_KEY, "the order has no guid"))
-    return orders, rejections
+            found.rejections.append(Rejection(batch.restaurant_guid, None, Reason.NO_KEY, "the order has no guid"))
+    return found
 
 
 def _guid(data: bytes) -> str | None:
     try:
-        return msgspec.json.decode(data, type=_Identity).guid
-    except (msgspec.DecodeError, RecursionError):
+        return msgspec.json.decode(shallow(readable(data)), type=_Identity).guid
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None

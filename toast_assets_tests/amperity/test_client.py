@@ -110,4 +110,4 @@ def test_what_amperity_says_of_a_record_never_carries_the_key_on() -> None:
         async with amperity.client() as client:
             return (await client.send_record("is-scripted", "r", b"{}")).explanation
 
-    assert not run_virtual(main())
+    assert run_virtual(main()) == "bad token [secret]"

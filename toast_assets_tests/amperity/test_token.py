@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -159,6 +160,86 @@ def test_tokens_that_end_again_and_again_are_renewed_again_and_again() -> None:
     assert len(amperity.of(TOKEN_PATH)) == 4
 
 
+class RevokesOften(Strict):
+    """Revokes the token with every ``uses``-th record. A rejection is back at once while an acceptance takes its time,
+    so that no token is known to work when the first call with it is rejected."""
+
+    def __init__(self, uses: int) -> None:
+        super().__init__("first-key")
+        self._uses = uses
+        self._seconds = 0.0
+        self.records = self._revoking
+        self.back = lambda: self._seconds
+
+    def _revoking(self, number: int, request: httpx.Request) -> httpx.Response:
+        if number % self._uses == 0:
+            self.valid.clear()
+        response = self._judge(number, request)
+        self._seconds = 1.0 if response.is_success else 0.0
+        return response
+
+
+@pytest.mark.parametrize("uses", [CONNECTIONS + 2, 60, 2 * CONNECTIONS])
+def test_a_token_that_is_revoked_again_before_its_first_answer_is_back_stops_no_delivery(uses: int) -> None:
+    amperity = RevokesOften(uses)
+
+    async def use(client: AmperityClient) -> None:
+        await send(client)
+        states = await asyncio.gather(*(send(client, number) for number in range(2, 302)))
+        assert set(states) == {"accepted"}
+
+    run(amperity, use, **RENEWABLE)
+    assert len(amperity.of(TOKEN_PATH)) > 2
+
+
+def test_tokens_that_all_stop_working_end_the_delivery_after_a_few_renewals() -> None:
+    amperity = Strict("first-key")
+
+    async def use(client: AmperityClient) -> None:
+        await send(client)
+        amperity.valid.clear()
+        amperity._useless = True
+        await asyncio.gather(*(send(client, number) for number in range(2, 202)))
+
+    with pytest.raises(AmperityRefusedError, match=r"401 .*AMPERITY_API_KEY"):
+        run(amperity, use, **RENEWABLE)
+    assert len(amperity.of(TOKEN_PATH)) == 5
+
+
+def test_a_single_record_that_no_token_will_do_for_stays_pending_and_holds_up_no_other() -> None:
+    amperity = Strict("first-key")
+
+    def judge(number: int, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(401) if b'"3"' in request.content else amperity._judge(number, request)
+
+    amperity.records = judge
+
+    async def use(client: AmperityClient) -> None:
+        await send(client)
+        states = await asyncio.gather(
+            *(send(client, number) for number in range(2, 22)), *(later(client) for _ in range(9))
+        )
+        assert states.count("pending") == 1
+        assert states.count("accepted") == len(states) - 1
+
+    async def later(client: AmperityClient) -> str:
+        for number in range(100, 200):
+            await asyncio.sleep(0.3)
+            assert await send(client, number) == "accepted"
+        return "accepted"
+
+    run(amperity, use, **RENEWABLE)
+
+
+@pytest.mark.parametrize("token", ["SECRET\n", "SECRET\r\nX-Evil: 1", "SECRÉT", ""])
+def test_a_new_token_that_no_header_can_carry_is_refused_and_not_repeated(token: str) -> None:
+    amperity = ScriptedAmperity(tokens=lambda _number, _request: httpx.Response(200, json={"access_token": token}))
+    with pytest.raises(AmperityRefusedError, match="no header can carry") as caught:
+        run(amperity, send, **RENEWABLE, AMPERITY_API_KEY="")
+    assert "SECR" not in "".join(traceback.format_exception(caught.value))
+    assert len(amperity.of(TOKEN_PATH)) == 1
+
+
 def test_a_new_token_that_is_rejected_too_is_no_reason_for_a_third() -> None:
     amperity = Strict(useless=True)
     with pytest.raises(AmperityRefusedError, match=r"401 .*AMPERITY_API_KEY"):
@@ -174,7 +255,14 @@ def test_without_a_client_a_rejected_key_stops_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [httpx.Response(401), httpx.Response(400), httpx.Response(200, json={"token": "elsewhere"})]
+    "reply",
+    [
+        httpx.Response(401),
+        httpx.Response(400),
+        httpx.Response(200, json={"token": "elsewhere"}),
+        httpx.Response(200, content=b'{"access_token": ' + b"[" * 5000 + b"]" * 5000 + b"}"),
+        httpx.Response(200, content=b'{"access_token": "\xff"}'),
+    ],
 )
 def test_a_client_that_gets_no_token_is_told_which_settings_to_check(reply: httpx.Response) -> None:
     amperity = ScriptedAmperity(tokens=lambda _number, _request: reply)

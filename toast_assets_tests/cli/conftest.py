@@ -25,6 +25,10 @@ MISLEADING = {
     "AWS_PROFILE": "a-real-profile",
     "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
     "DAGSTER_HOME": "/nowhere",
+    "DAGSTER_UI_URL": "https://dagster.invalid",
+    "ALERT_WEBHOOK_URL": "https://hooks.invalid/a-real-channel",
+    "RETENTION_RAW_DAYS": "30",
+    "ALLOW_HTTP_HOSTS": "a-real-host",
     "https_proxy": "http://127.0.0.1:1",
     "HTTP_PROXY": "http://127.0.0.1:1",
 }

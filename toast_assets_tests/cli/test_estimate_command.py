@@ -87,7 +87,7 @@ def test_a_week_of_which_nothing_is_asked_says_so(sandbox: Sandbox, week: Week) 
 )
 def test_a_range_that_is_none_is_one_sentence(first: str, last: str, reason: str) -> None:
     result = estimate(first, last)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.output.startswith("Error: ")
     assert reason in result.output
 
@@ -105,6 +105,6 @@ def test_all_missing_and_malformed_variables_are_named_at_once(environment: pyte
     environment.setenv("AMPERITY_REQUESTS_PER_SECOND", "many")
     environment.setenv("TOAST_WEEK_HOUR", "25")
     result = estimate("2025-09-01", "2025-09-08")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     named = set(re.findall(r"[A-Z0-9]+_[A-Z0-9_]+", result.output))
     assert named == {"TOAST_RESTAURANT_GUID", "S3_BUCKET_NAME", "AMPERITY_REQUESTS_PER_SECOND", "TOAST_WEEK_HOUR"}

@@ -125,13 +125,13 @@ class TestReplay:
 
     def test_a_week_that_is_none_is_named(self) -> None:
         result = replay("--week", "2025-09-16")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "weeks begin on a Monday" in result.output
 
     def test_all_missing_variables_are_named_at_once(self, environment: pytest.MonkeyPatch) -> None:
         for name in ("S3_BUCKET_NAME", "AMPERITY_STREAM_ID", "AMPERITY_TENANT_ID"):
             environment.delenv(name)
         result = replay()
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         for name in ("S3_BUCKET_NAME", "AMPERITY_STREAM_ID", "AMPERITY_TENANT_ID"):
             assert name in result.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -158,6 +159,24 @@ class TestBadInput:
             *("S3_BUCKET_NAME", "AMPERITY_TENANT_ID", "AMPERITY_API_KEY", "AMPERITY_STREAM_ID"),
         ):
             assert name in failure
+
+    def test_what_is_misspelt_or_malformed_without_harm_is_a_warning_once_a_run(
+        self, sandbox_environment: pytest.MonkeyPatch, sandbox: Sandbox, run_week: RunWeek, instance: dg.DagsterInstance
+    ) -> None:
+        guid = sandbox.restaurant_guids[0]
+        sandbox_environment.setenv("TOAST_STARTDATE", "2025-01-06")
+        sandbox_environment.setenv("RETENTION_RAW_DAYS", "soon")
+        sandbox_environment.setenv("TOAST_RESTAURANT_GUID", f"{guid},{guid.upper()}")
+        result = run_week()
+        assert result.success
+        warnings = [each.user_message for each in instance.all_logs(result.run_id) if each.level == logging.WARNING]
+        for line in (
+            "TOAST_STARTDATE is no variable of this pipeline; the nearest is TOAST_START_DATE.",
+            "RETENTION_RAW_DAYS holds 'soon', which is no whole number; write a whole number from 1 to 36500.",
+            f"TOAST_RESTAURANT_GUID lists more than once, and is read once: {guid}",
+        ):
+            assert warnings.count(line) == 1
+        assert len([key for key, _ in sandbox.objects() if "/raw/" in key]) == 1
 
     def test_settings_of_assets_that_are_not_selected_are_not_asked_for(
         self, sandbox_environment: pytest.MonkeyPatch, sandbox: Sandbox, run_week: RunWeek

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from itertools import cycle, pairwise
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 
 from toast_assets.definitions import build_defs
-from toast_assets.defs.partitions import weekly_partitions
+from toast_assets.defs.partitions import calendar, overdue_policy, weekly_partitions
 from toast_assets.errors import WeekError
+from toast_assets.settings import CalendarSettings, known_variables
 from toast_assets.week import WeekCalendar
 
 TABLE_ASSETS = ("orders", "checks", "order_items", "payments", "discounts", "customers")
@@ -46,6 +51,50 @@ def test_names_are_the_ones_that_users_rely_on() -> None:
     }
     assert repository.has_job("weekly_toast_orders")
     assert {"toast", "s3", "amperity", "order_store"} <= set(repository.get_top_level_resources())
+
+
+HOSTILE = (
+    "0001-01-01",
+    "9999-12-27",
+    "2100-12-27",
+    "2010-01-04",
+    "1e12",
+    "inf",
+    "-1",
+    "0",
+    "23",
+    "sunday",
+    "*",
+    "../UTC",
+)
+
+
+@pytest.mark.parametrize(
+    "value", [*HOSTILE, "\udcff", "\u200b", '"Monday"', "Antarctica/Troll", "localtime", "9" * 5000]
+)
+@pytest.mark.parametrize("name", CalendarSettings.variables())
+def test_no_value_of_the_calendar_keeps_the_partitions_from_being_made(
+    bare_environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    bare_environment.setenv(name, value)
+    weeks = calendar()
+    keys = weekly_partitions(weeks).get_partition_keys(current_time=datetime(2026, 11, 24, tzinfo=UTC))
+    assert keys == [weeks.week(key).key for key in keys]
+    assert overdue_policy(weeks)
+    weeks.last_closed(datetime(2026, 11, 24, tzinfo=UTC))
+
+
+def test_no_value_of_any_variable_keeps_the_definitions_from_loading() -> None:
+    values = dict(zip(sorted(known_variables()), cycle(("1e12", "\udcff\u200b;*", "0001-01-01")), strict=False))
+    code = "from toast_assets.definitions import defs; print(len(defs.get_repository_def().sensor_defs))"
+    reply = subprocess.run(  # noqa: S603 - this very interpreter
+        [sys.executable, "-c", code],
+        env=os.environ | values,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (reply.stdout.strip(), reply.returncode) == ("3", 0), reply.stderr
 
 
 def test_the_assets_form_one_line_and_say_what_they_are() -> None:

@@ -12,6 +12,7 @@ from dagster._core.utils import make_new_run_id
 from dagster_aws.s3 import S3Resource
 
 from toast_assets.definitions import build_defs
+from toast_assets.defs import resources
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.defs.sensors import REASON_TAG, SENSOR_NAME, build_sensor
 from toast_assets.errors import CalendarError, SettingsError
@@ -180,7 +181,7 @@ class TestOnABucket:
         sandbox_environment.setenv("TOAST_WEEK_TIMEZONE", NEW_YORK.timezone)
         # A client takes a tenth of a second to make, and there are hundreds of ticks.
         client = s3_client(sandbox)
-        sandbox_environment.setattr(S3Resource, "get_client", lambda _self: client)
+        sandbox_environment.setattr(resources, "s3_client", lambda **_: client)
         year = Year(daemon, store, fails={"2025-03-03": 2, "2025-06-02": 1, "2025-10-27": 1})
         # Monday noon and evening, Tuesday and Thursday noon of every week, less those of two down-times.
         monday = datetime(2025, 1, 13, 12, tzinfo=UTC)

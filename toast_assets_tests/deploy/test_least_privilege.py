@@ -76,7 +76,7 @@ def test_what_is_called_is_what_is_allowed(sandbox: Sandbox, week: Week, monkeyp
         command("replay-rejects")
         OrderStore.from_environment().load_table("orders", week.key)
         command("forget", "nobody@example.com")
-        command("retention")
+        command("retention", "--yes")
     assert {call.operation for call in calls} - ACTIONS.keys() == set()
     assert [call for call in calls if not allowed(pipeline, call)] == []
     assert {call.action for call in calls} == actions_of(pipeline)

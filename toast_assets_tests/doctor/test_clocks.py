@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from toast_assets.doctor.clocks import clock_skew
+from toast_assets.doctor.clocks import clock_of, clock_skew
+from toast_assets.doctor.findings import State
+from toast_assets_tests.support.ports import free_port
 
 DATE = "Mon, 22 Sep 2025 04:00:00 GMT"
 AT = 1_758_513_600.0
@@ -26,3 +28,9 @@ def test_the_difference_is_told_in_seconds_and_direction(now: float, found: str)
 @pytest.mark.parametrize("date", [None, "", "yesterday"])
 def test_without_a_date_the_clock_could_not_be_checked(date: str | None) -> None:
     assert "sends no Date" in clock_skew("S3", date, AT).detail
+
+
+def test_a_service_that_is_not_reached_is_told_from_one_without_a_date() -> None:
+    found = clock_of("Toast", f"http://127.0.0.1:{free_port()}", 5.0, lambda: AT)
+    assert found.state is State.UNKNOWN
+    assert found.detail.startswith("the service was not reached")

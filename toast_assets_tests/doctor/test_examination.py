@@ -6,6 +6,7 @@ import base64
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,14 @@ from toast_assets.doctor.examination import examine
 from toast_assets.doctor.findings import Finding, State, exit_code
 from toast_assets.doctor.instance import check_instance
 from toast_assets.doctor.s3 import check_s3
+from toast_assets.doctor.setup import read_setup
+from toast_assets.errors import StoreError
 from toast_assets.sandbox import Restaurant, Sandbox
 from toast_assets.sandbox.config import ALL_SCOPES
 from toast_assets.settings import StoreSettings
+from toast_assets.toast.client import ToastClient
+from toast_assets.toast.page import Window
+from toast_assets.week import from_epoch_ms
 from toast_assets_tests.conftest import StartSandbox
 from toast_assets_tests.support.clients import s3_client
 from toast_assets_tests.support.s3_faults import before, ignore_condition, refuse
@@ -27,6 +33,10 @@ PLACE, NOWHERE = "6513270e-2b0a-4c57-a1de-0c5a4f8c1d01", "6513270e-2b0a-4c57-a1d
 ONE = (Restaurant(PLACE, "Harbor & Thistle, Pier 9", orders_per_week=20),)
 HOME = Path(__file__).parents[2] / "dagster.yaml"
 SCOPE = "guest.pi:read"
+
+
+# A function of each area that an error is put into.
+UNFORESEEN = {"toast": "_restaurants", "s3": "_public", "amperity": "_streams"}
 
 
 def jwt(**claims: Any) -> str:
@@ -262,3 +272,98 @@ def test_only_the_canary_writes_a_record(sandbox: Sandbox, home: Path) -> None:
     (record,) = sandbox.amperity_books.accepted
     assert record.guid
     assert record.guid in next(one.detail for one in findings if one.name == "canary")
+
+
+def test_where_nothing_is_set_the_least_that_a_run_needs_is_named_once() -> None:
+    findings = [one for one in examine({}) if one.area == "settings"]
+    *missing, least = findings
+    assert {one.name for one in missing} == {
+        *("TOAST_CLIENT_ID", "TOAST_CLIENT_SECRET", "TOAST_RESTAURANT_GUID", "S3_BUCKET_NAME"),
+        *("AMPERITY_TENANT_ID", "AMPERITY_API_KEY", "AMPERITY_STREAM_ID"),
+    }
+    assert len(missing) == 7
+    assert all(one.detail.startswith("is not set") for one in missing)
+    assert (least.name, least.detail) == ("variables", "none is set; these 7 are the least that a run needs")
+
+
+def test_every_variable_is_checked_also_those_that_no_run_needs(sandbox: Sandbox, home: Path) -> None:
+    wrong: dict[str, str | None] = {
+        "RETENTION_RAW_DAYS": "-1",
+        "ALLOW_HTTP_HOSTS": "http://x",
+        "TOAST_WEEK_HOUR": "24",
+        "AMPERITY_MAX_RECORD_BYTES": "1e99",
+    }
+    findings = examined(sandbox, home, Fault("", "", environment=wrong))
+    found = {one.name: one for one in findings if one.area == "settings" and one.state is State.FAILED}
+    assert found.keys() == wrong.keys()
+    assert found["RETENTION_RAW_DAYS"].detail == "holds '-1', which is too small; write a whole number from 1 to 36500"
+    assert {one.hint for one in found.values()} == {
+        "Correct what is malformed in the environment of the run (README, Production set-up)."
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "words"),
+    [
+        ({"TOAST_STARTDATE": "2025-01-06"}, "TOAST_STARTDATE", "the nearest is TOAST_START_DATE"),
+        ({"TOAST_RESTAURANT_GUID": f"{PLACE},{PLACE.upper()}"}, "TOAST_RESTAURANT_GUID", f"is read once: {PLACE}"),
+        (
+            {"TOAST_RESTAURANT_GUID": f"place-1,{PLACE}"},
+            "TOAST_RESTAURANT_GUID",
+            "no UUID, as Toast's GUIDs are: place-1",
+        ),
+        ({"TOAST_MEMBER_RESTAURANT_GUID": PLACE.replace("-", "")}, "TOAST_MEMBER_RESTAURANT_GUID", "no UUID"),
+    ],
+)
+def test_what_works_and_was_hardly_meant_deserves_a_look(changes: dict[str, str], name: str, words: str) -> None:
+    usual = {"S3_BUCKET_NAME": "bucket", "TOAST_CLIENT_ID": "id", "TOAST_CLIENT_SECRET": "secret"}
+    usual |= {"AMPERITY_TENANT_ID": "acme", "AMPERITY_API_KEY": "key", "AMPERITY_STREAM_ID": "is-orders"}
+    setup, (found,) = read_setup({"TOAST_RESTAURANT_GUID": PLACE, **usual, **changes})
+    assert setup.toast is not None
+    assert (found.name, found.state) == (name, State.WARNING)
+    assert words in found.detail
+    assert found.hint
+
+
+@pytest.mark.parametrize("broken", UNFORESEEN)
+def test_an_area_that_ends_with_any_error_is_named_and_ends_no_other(
+    sandbox: Sandbox, home: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a text that holds a s3cret")
+
+    monkeypatch.setattr(f"toast_assets.doctor.{broken}.{UNFORESEEN[broken]}", fail)
+    findings = examined(sandbox, home, Fault("", ""))
+    (found,) = [one for one in findings if one.name == "examination"]
+    assert found.state is State.FAILED
+    assert "builtins.RuntimeError" in found.detail
+    assert "s3cret" not in found.detail + found.hint
+    assert {one.area for one in findings} == {"settings", "Toast", "S3", "Amperity", "Dagster"}
+
+
+def test_an_s3_client_that_cannot_be_made_is_one_line(sandbox: Sandbox, home: Path) -> None:
+    def client() -> Any:
+        raise StoreError("The profile nope is not configured.", hint="Check AWS_PROFILE.")
+
+    findings = examine({**sandbox.environment(), "DAGSTER_HOME": str(home)}, client=client)
+    (found,) = [one for one in findings if one.area == "S3"]
+    assert (found.name, found.hint) == ("examination", "Check AWS_PROFILE.")
+    assert {"Toast", "Amperity", "Dagster"} <= {one.area for one in findings}
+
+
+def test_toast_is_asked_for_a_window_that_it_can_have(
+    sandbox: Sandbox, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Window] = []
+    page = ToastClient.orders_page
+
+    async def orders_page(client: ToastClient, guid: str, window: Window, *more: Any) -> Any:
+        asked.append(window)
+        return await page(client, guid, window, *more)
+
+    monkeypatch.setattr(ToastClient, "orders_page", orders_page)
+    examined(sandbox, home, Fault("", ""))
+    (window,) = asked
+    # startDate must lie after 2015-12-01T00:00:00.000+0000 (Toast: ordersBulk).
+    assert datetime(2015, 12, 1, tzinfo=UTC) < from_epoch_ms(window.start) < datetime(2016, 1, 1, tzinfo=UTC)
+    assert window.end - window.start == 1

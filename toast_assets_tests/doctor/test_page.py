@@ -75,7 +75,8 @@ def matches(line: Line, pattern: Line) -> bool:
 
 @pytest.fixture
 def lines(start_sandbox: StartSandbox, tmp_path: Path) -> set[Line]:
-    sandbox = start_sandbox(restaurants=(Restaurant("6513270e-2b0a-4c57-a1de-0c5a4f8c1d01", "Harbor & Thistle, Pier 9", orders_per_week=1),))
+    place = Restaurant("6513270e-2b0a-4c57-a1de-0c5a4f8c1d01", "Harbor & Thistle, Pier 9", orders_per_week=1)
+    sandbox = start_sandbox(restaurants=(place,))
     found = printed(sandbox, tmp_path) | written()
     variables = {line for line in found if line[0] == "settings" and line[1].isupper()}
     assert variables >= {("settings", "S3_SSE"), ("settings", "TOAST_CLIENT_ID")}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toast_assets.orders.lenient import UnreadableOrderError
 from toast_assets.orders.model import Order, decode_order
 from toast_assets_tests.guide import guide_order
 from toast_assets_tests.invented import Json, check, customer, encode, gift_card, modifier, order, payment, selection
@@ -82,9 +83,104 @@ def test_fields_and_enum_values_that_nobody_knows_are_no_error() -> None:
     assert decoded(made).source == "Telepathy"
 
 
-def test_numbers_sent_as_text_are_still_numbers() -> None:
-    read = decode_order(b'{"guid": "o", "businessDate": "20250919", "numberOfGuests": "2", "voided": "false"}')
-    assert (read.business_date, read.number_of_guests, read.voided) == (20250919, 2, False)
+def noted(made: bytes) -> tuple[Order, list[str]]:
+    notes: list[str] = []
+    return decode_order(made, notes), notes
+
+
+@pytest.mark.parametrize("number", ["20250919", '"20250919"', "20250919.0"])
+def test_numbers_sent_as_text_are_still_numbers(number: str) -> None:
+    read, notes = noted(b'{"guid": "o", "businessDate": %s, "numberOfGuests": "2"}' % number.encode())
+    assert (read.business_date, read.number_of_guests, notes) == (20250919, 2, [])
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        ("displayNumber", b"12", "12"),
+        ("displayNumber", b"12345678901234567890", "12345678901234567890"),
+        ("displayNumber", b"2.5", None),
+        ("displayNumber", b"true", None),
+        ("source", b'{"name": "Online"}', None),
+        ("source", b"1e999", None),
+        ("numberOfGuests", b'"2"', 2),
+        ("numberOfGuests", b"2.0", 2),
+        ("numberOfGuests", b"2.5", None),
+        ("numberOfGuests", b"9223372036854775808", None),
+        ("numberOfGuests", b"9" * 5000, None),
+        ("numberOfGuests", b"[]", None),
+        ("duration", b"99999999999", None),
+        ("deliveryInfo", b'"here"', None),
+        ("table", b"5", None),
+    ],
+)
+def test_an_optional_field_of_an_unexpected_type_is_read_without_loss_or_is_null_and_noted(
+    place: str, value: bytes, expected: object
+) -> None:
+    read, notes = noted(b'{"guid": "o", "%s": %s, "unknown": 1e999}' % (place.encode(), value))
+    name = "".join("_" + letter.lower() if letter.isupper() else letter for letter in place)
+    assert getattr(read, name) == expected
+    assert notes == ([] if expected is not None else [place])
+
+
+def test_odd_optional_fields_at_any_depth_leave_the_rest_of_the_order_as_it_is() -> None:
+    good = order(check(selection(modifiers=[modifier(modifiers=[modifier()])])), deliveryInfo={"latitude": 1.5})
+    bill = good["checks"][0]
+    bill |= {"customer": customer(lastName="7"), "payments": [payment()]}
+    odd = copy.deepcopy(good)
+    odd["deliveryInfo"]["latitude"] = "1.5"
+    odd["checks"][0]["customer"]["lastName"] = 7
+    odd["checks"][0]["selections"][0]["modifiers"][0]["modifiers"][0]["plu"] = []
+    assert noted(encode(odd)[0]) == (decoded(good), ["checks.selections.modifiers.plu"])
+
+
+@pytest.mark.parametrize("value", [b"{}", b'{"guid": "m"}', b"[5]", b"7"])
+def test_modifiers_that_are_none_are_null_and_noted(value: bytes) -> None:
+    read, notes = noted(b'{"guid":"o","checks":[{"selections":[{"price":5,"modifiers":%s}]}]}' % value)
+    assert read.checks
+    assert read.checks[0].selections
+    assert read.checks[0].selections[0].price == 5
+    assert notes == ["checks.selections.modifiers"]
+
+
+@pytest.mark.parametrize(
+    ("order_of", "field"),
+    [
+        (b'{"guid":5}', "guid is a number"),
+        (b'{"guid":"o","voided":"true"}', "voided is text"),
+        (b'{"guid":"o","deleted":0}', "deleted is a number"),
+        (b'{"guid":"o","openedDate":1736136000000}', "openedDate is a number"),
+        (b'{"guid":"o","businessDate":"2025-09-19"}', "businessDate is text"),
+        (b'{"guid":"o","checks":{"a":1}}', "checks is an object"),
+        (b'{"guid":"o","checks":[null]}', "checks is an array"),
+        (b'{"guid":"o","checks":[{"selections":[{"quantity":""}]}]}', r"checks\[0\]\.selections\[0\]\.quantity"),
+        (b'{"guid":"o","checks":[{"amount":{"amount":1050}}]}', "checks.amount is an object"),
+        (b'{"guid":"o","checks":[{"payments":[{"tipAmount":true}]}]}', "checks.payments.tipAmount is true or false"),
+        (b'{"guid":"o","checks":[{"payments":[{"refund":[]}]}]}', "checks.payments.refund is an array"),
+        (b'{"guid":"o","checks":[{"selections":[{"modifiers":[{"price":"x"}]}]}]}', r"modifiers\[0\]\.price"),
+    ],
+)
+def test_amounts_quantities_times_flags_guids_and_what_holds_them_are_never_null(order_of: bytes, field: str) -> None:
+    with pytest.raises(UnreadableOrderError, match=field):
+        decode_order(order_of)
+
+
+@pytest.mark.parametrize("levels", [400, 1_000, 100_000])
+def test_an_order_is_read_however_deep_a_field_that_is_not_needed_is_nested(levels: int) -> None:
+    deep = b"[" * levels + b"]" * levels
+    assert decode_order(b'{"x":%s,"guid":"o","table":%s}' % (deep, deep)) == Order(guid="o")
+
+
+@pytest.mark.parametrize("levels", [101, 149, 400, 2_000, 50_000])
+def test_modifiers_that_are_nested_beyond_all_measure_are_an_error_at_every_depth(levels: int) -> None:
+    modifiers = b'{"guid":"m","modifiers":[' * levels + b"]}" * levels
+    with pytest.raises(UnreadableOrderError, match="more than 100 levels deep"):
+        decode_order(b'{"guid":"o","checks":[{"selections":[{"guid":"s","modifiers":[%s]}]}]}' % modifiers)
+
+
+def test_half_of_an_escaped_pair_is_read_beside_an_odd_field() -> None:
+    read, notes = noted(rb'{"guid":"o","displayNumber":[],"source":"cut \ud83d"}')
+    assert (read.source, notes) == ("cut \ufffd", ["displayNumber"])
 
 
 def test_the_guides_example_is_read_in_its_own_spelling() -> None:
@@ -115,6 +211,6 @@ def test_the_date_of_a_deletion_counts_only_with_the_flag() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"[]", b'{"guid": "o", "checks": [{"amount": "Greta"}]}'])
 def test_what_cannot_be_read_is_an_error_that_does_not_repeat_it(data: bytes) -> None:
-    with pytest.raises(msgspec.DecodeError) as caught:
+    with pytest.raises(UnreadableOrderError) as caught:
         decode_order(data)
     assert "Greta" not in str(caught.value)

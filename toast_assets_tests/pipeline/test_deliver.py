@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from toast_assets.amperity.client import CONNECTIONS
-from toast_assets.errors import AmperityError, AmperityRefusedError, SettingsError
+from toast_assets.errors import (
+    AmperityError,
+    AmperityRefusedError,
+    AmperityUnreachableError,
+    SettingsError,
+)
+from toast_assets.http.bodies import read_reply
 from toast_assets.pipeline.deliver import check_delivery
 from toast_assets.retry import RetryPolicy
 from toast_assets.sandbox import Kind, Sandbox
@@ -160,9 +168,8 @@ class TestFaults:
         sandbox.faults.arm(Kind.STATUS, "stream", status=500, last=None, every=7)
         sandbox.faults.arm(Kind.RESET_AFTER, "stream", last=None, every=11)
         sandbox.faults.arm(Kind.RESET, "stream", last=None, every=13)
-        # Far enough apart: all that are on their way with the old token, and as many again with the new one, are
-        # answered in between. A new token that nobody could use yet is rightly taken for a useless one.
-        revoked = sandbox.faults.arm(Kind.REVOKE, "stream", first=50, last=None, every=3 * CONNECTIONS)
+        # Often enough that a new token can be revoked before its first answer is back.
+        revoked = sandbox.faults.arm(Kind.REVOKE, "stream", first=50, last=None, every=CONNECTIONS + 20)
         bad = guids(stored)[:2]
         for guid in bad:
             sandbox.faults.arm(Kind.STATUS, "stream", status=400, containing=guid.encode(), last=None)
@@ -215,6 +222,62 @@ class TestFaults:
         assert (await deliver(sandbox, week)).accepted == 1
         (row,) = ledger(sandbox, week).query("record_id == @slow").to_dict("records")
         assert (row["state"], row["attempts"], row["status"]) == ("accepted", 8, 202)
+
+
+class TestFaultsThatStay:
+    async def test_a_service_that_cannot_be_reached_for_good_ends_the_delivery_at_once_with_the_cause(
+        self, sandbox: Sandbox, week: Week
+    ) -> None:
+        prepare(sandbox, week, {PLACE: orders(5)})
+        skipped = SkippedTime()
+        with pytest.raises(AmperityUnreachableError, match=r"does not speak TLS.* AMPERITY_API_URL"):
+            await deliver(
+                sandbox, week, skipped=skipped, AMPERITY_API_URL=sandbox.amperity_url.replace("http:", "https:")
+            )
+        assert skipped.skipped < 1
+        assert ledger(sandbox, week).empty
+
+    async def test_what_stays_pending_is_told_with_its_reason(self, sandbox: Sandbox, week: Week) -> None:
+        prepare(sandbox, week, {PLACE: orders(5)})
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        report = await deliver(sandbox, week, AMPERITY_API_URL=f"http://127.0.0.1:{port}")
+        with pytest.raises(AmperityError, match=r"5 of 5 stream records had no answer .* nobody listens there"):
+            check_delivery(report, 0.01)
+
+    async def test_an_answer_that_is_no_utf_8_or_nested_too_deep_is_a_reject_like_any(
+        self, sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stored = {PLACE: orders(60)}
+        prepare(sandbox, week, stored)
+        answers = iter([b'{"message": "\xff"}', b'{"message": ' + b"[" * 5000 + b"]" * 5000 + b"}"])
+
+        async def odd(response: httpx.Response, request: httpx.Request, most: int) -> httpx.Response:
+            whole = await read_reply(response, request, most)
+            body = next(answers) if whole.status_code == 400 else whole.content
+            return httpx.Response(whole.status_code, content=body, request=request)
+
+        monkeypatch.setattr("toast_assets.amperity.client.read_reply", odd)
+        for guid in guids(stored)[:2]:
+            sandbox.faults.arm(Kind.STATUS, "stream", status=400, containing=guid.encode())
+        report = await deliver(sandbox, week)
+        assert (report.accepted, report.methods["stream"].rejected) == (58, 2)
+
+    async def test_an_error_that_nobody_expected_loses_no_receipt_of_a_record_on_its_way(
+        self, sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        prepare(sandbox, week, {PLACE: orders(80)})
+        sandbox.faults.arm(Kind.STATUS, "stream", status=400, first=20, last=20)
+
+        def crash(*_arguments: object) -> str:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr("toast_assets.amperity.client.explanation", crash)
+        with pytest.raises(ZeroDivisionError):
+            await deliver(sandbox, week)
+        arrived = {record.guid for record in accepted(sandbox)}
+        assert len(arrived) >= 19
+        assert set(ledger(sandbox, week)["record_id"]) == arrived
 
 
 STOPS = {401: "AMPERITY_API_KEY", 403: "AMPERITY_TENANT_ID", 404: "AMPERITY_STREAM_ID", 405: "AMPERITY_API_URL"}
@@ -277,7 +340,10 @@ class TestRejects:
         assert (report.accepted, report.methods["stream"].rejected) == (49, 1)
         assert report.reject_reasons == {"Amperity answered 400 to this record": 1}
         (line,) = rejects(sandbox, week)
-        assert list(line) == ["order_guid", "restaurant_guid", "method", "status", "reason", "record"]
+        assert list(line) == [
+            *("order_guid", "restaurant_guid", "method", "status", "reason", "record"),
+            *("version", "updated_at"),
+        ]
         assert (line["order_guid"], line["restaurant_guid"], line["method"]) == (bad, PLACE, "stream")
         assert (line["status"], line["record"]["guid"]) == (400, bad)
         assert line["reason"] == "Amperity answered 400 to this record: Made to fail with 400."

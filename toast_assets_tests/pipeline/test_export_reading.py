@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from toast_assets.pipeline.export import ExportMetadata, export_week
+from toast_assets.pipeline.envelope import ExportMetadata
+from toast_assets.pipeline.export import export_week
 from toast_assets.pipeline.export_reading import ExportContent, UnreadableExportError, read_export
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
-from toast_assets.errors import ExportError
-from toast_assets.pipeline import inspection
 from toast_assets.pipeline.crosschecks import totals_reconcile
 from toast_assets.pipeline.inspection import inspection_of
-from toast_assets.pipeline.order_facts import RestaurantFacts
-from toast_assets.pipeline.reader_process import ReaderProcess
 from toast_assets.pipeline.tables import build_tables
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
@@ -64,57 +58,6 @@ def test_a_table_that_was_not_made_is_named(store: OrderStore, week: Week) -> No
     manifest = store_week(store, week, {"here": encode(order())})
     found = totals_reconcile(week, manifest, inspection_of(week, manifest, store), store)
     assert "the table orders was not made" in found.description
-
-
-def test_two_processes_find_what_one_finds(store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch) -> None:
-    odd = [order(loyaltyTier="gold"), order(check(payments=[payment(type="SEASHELLS")])), guide_order()]
-    orders = {f"r{number}": [*invented_week(40, number), *encode(odd[number % 3])] for number in range(6)}
-    manifest = store_week(store, week, orders)
-    monkeypatch.setattr(inspection, "_processors", lambda: 1)
-    alone = inspection_of(week, manifest, store)
-    store.bucket.delete(store.layout.inspection(week))
-
-    asked: list[str] = []
-    read = ReaderProcess.read
-
-    def noted(process: ReaderProcess, guid: str, path: Path) -> RestaurantFacts:
-        asked.append(guid)
-        return read(process, guid, path)
-
-    monkeypatch.setattr(ReaderProcess, "read", noted)
-    monkeypatch.setattr(inspection, "_processors", lambda: 2)
-    monkeypatch.setattr(inspection, "_WORTH_A_PROCESS", 0)
-    assert inspection_of(week, manifest, store) == alone
-    assert asked == ["r3", "r4", "r5"]
-    assert {finding.path for finding in alone.drift} >= {"loyaltyTier", "checks.payments.type"}
-
-
-def test_a_small_week_is_not_worth_a_process(store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspection, "_processors", lambda: 2)
-    monkeypatch.setattr(inspection, "ReaderProcess", None)
-    manifest = store_week(store, week, {"here": encode(order()), "there": encode(order())})
-    assert inspection_of(week, manifest, store).restaurants.keys() == {"here", "there"}
-
-
-def test_an_error_here_stops_the_other_process_as_well(
-    store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    orders = {f"r{number}": list(invented_week(10, number)) for number in range(4)}
-    manifest = store_week(store, week, orders)
-    store.bucket.write(store.layout.raw(week, "r0"), b"no Parquet")
-    monkeypatch.setattr(inspection, "_processors", lambda: 2)
-    monkeypatch.setattr(inspection, "_WORTH_A_PROCESS", 0)
-    with pytest.raises(ExportError, match="restaurant=r0"):
-        inspection_of(week, manifest, store)
-    assert store.bucket.read(store.layout.inspection(week)) is None
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
-
-
-def test_what_is_no_raw_file_is_named(store: OrderStore, week: Week) -> None:
-    manifest = store_week(store, week, {"here": encode(order())})
-    store.bucket.write(store.layout.raw(week, "here"), b"no Parquet")
-    with pytest.raises(ExportError, match=r"raw/week=.*restaurant=here.* are not those that the manifest describes"):
-        inspection_of(week, manifest, store)
 
 
 def test_an_inspection_is_made_again_once_an_order_changed_or_it_cannot_be_read(store: OrderStore, week: Week) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -86,14 +88,70 @@ def test_settings_by_which_something_would_be_sent_again_are_refused(wrong: dict
         RetentionSettings.parse(wrong)
 
 
-def test_the_command_says_what_went_and_what_stays(
-    sandbox: Sandbox, store: OrderStore, delivered: list[Week], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def command(
+    sandbox: Sandbox, delivered: list[Week], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, list[str]]]:
+    """Runs the command; what it ends with, and the last lines of what it says."""
     for name, value in (sandbox.environment() | {RAW: "1"}).items():
         monkeypatch.setenv(name, value)
-    reply = CliRunner().invoke(main, ["retention"])
-    assert reply.exit_code == 0, reply.output
-    assert f"kept     week {delivered[1].key}" in reply.output
-    assert "4 objects removed, 1 weeks kept." in reply.output
+
+    def run(*options: str, answer: str | None = None) -> tuple[int, list[str]]:
+        if answer is not None:
+            terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
+            monkeypatch.setattr("toast_assets.cli.retention.sys", terminal)
+        reply = CliRunner().invoke(main, ["retention", *options], input=answer)
+        return reply.exit_code, reply.output.splitlines()
+
+    return run
+
+
+def raw_files(store: OrderStore) -> list[str]:
+    return [key for key in content(store) if "/raw/" in key]
+
+
+def test_without_a_terminal_the_command_refuses_unless_told_not_to_ask(
+    store: OrderStore, command: Callable[..., tuple[int, list[str]]]
+) -> None:
+    code, said = command()
+    assert code == 2
+    assert said[-1] == "Error: There is no terminal to ask at. Give --yes to remove, or --dry-run to look."
+    assert len(raw_files(store)) == 6
+
+
+def test_a_dry_run_lists_keys_with_their_weeks_and_bytes_and_removes_nothing(
+    store: OrderStore, delivered: list[Week], command: Callable[..., tuple[int, list[str]]]
+) -> None:
+    due = [key for key in raw_files(store) if delivered[1].key not in key]
+    size = sum(len(content(store)[key]) for key in due)
+    code, said = command("--dry-run", "--yes")
+    assert code == 0
+    assert [line.split()[-1] for line in said if line.startswith("would go")] == due
+    assert said[-1] == f"4 objects of 2 weeks would go, {size:,} bytes; 1 week kept."
+    assert len(raw_files(store)) == 6
+
+
+def test_at_a_terminal_the_command_asks_and_removes_only_after_a_yes(
+    store: OrderStore, command: Callable[..., tuple[int, list[str]]]
+) -> None:
+    code, said = command(answer="n\n")
+    assert code == 1
+    assert "4 objects of 2 weeks would go" in said[-3]
+    assert len(raw_files(store)) == 6
+    code, said = command(answer="y\n")
+    assert code == 0
+    assert said[-1].startswith("4 objects of 2 weeks removed")
+    assert len(raw_files(store)) == 2
+
+
+def test_the_command_says_what_went_and_what_stays(
+    delivered: list[Week], command: Callable[..., tuple[int, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said = command("--yes")
+    assert code == 0
+    assert any(line.startswith(f"kept      week {delivered[1].key}: ") for line in said)
+    assert said[-1].startswith("4 objects of 2 weeks removed")
+    monkeypatch.setenv(RAW, "soon")
+    assert command("--yes")[0] == 2
     monkeypatch.delenv(RAW)
-    assert "everything is kept" in CliRunner().invoke(main, ["retention"]).output
+    assert "everything is kept" in command()[1][-1]

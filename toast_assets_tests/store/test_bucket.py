@@ -152,13 +152,12 @@ def test_a_missing_bucket_names_the_variable(sandbox: Sandbox) -> None:
         missing.read("key")
 
 
-@pytest.mark.parametrize("code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"])
-def test_a_refusal_names_the_permission(sandbox: Sandbox, code: str) -> None:
+def test_a_refusal_names_the_permission(sandbox: Sandbox) -> None:
     client = s3_client(sandbox)
     for operation in ("PutObject", "GetObject", "ListObjectsV2", "DeleteObject"):
-        refuse(client, operation, 403, code)
+        refuse(client, operation, 403, "AccessDenied", message="Access Denied")
     bucket = Bucket(client, sandbox.bucket)
-    with pytest.raises(StoreError, match=rf"{code}.*s3:PutObject"):
+    with pytest.raises(StoreError, match=r"AccessDenied.*s3:PutObject"):
         bucket.write("key", b"")
     with pytest.raises(StoreError, match=r"key .*s3:GetObject"):
         bucket.read("key")

@@ -37,13 +37,13 @@ class Moment(NamedTuple):
 
 
 # Forked from a process that has done nothing but import this, each run starts in milliseconds.
-_processes = get_context("forkserver")
-_processes.set_forkserver_preload([__name__])
+processes = get_context("forkserver")
+processes.set_forkserver_preload([__name__])
 
 
 def start_run(environment: Mapping[str, str], week: Week, kill_at: Moment | None = None) -> BaseProcess:
     """Begin a pull with its export in another process, which kills itself at a call to S3."""
-    process = _processes.Process(target=_run, args=(dict(environment), week, kill_at))
+    process = processes.Process(target=_run, args=(dict(environment), week, kill_at))
     process.start()
     return process
 

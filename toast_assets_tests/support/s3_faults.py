@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 else:
     S3Client = Any
 
-_BODY = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>Made to fail.</Message></Error>"
+_BODY = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+_SENTENCE = "Made to fail."
 
 
 class _Body(BytesIO):
@@ -22,8 +23,11 @@ class _Body(BytesIO):
         return [self.read()]
 
 
-def refuse(client: S3Client, operation: str, status: int, code: str, *, times: int | None = None) -> list[str]:
-    """The server answers this error to ``operation`` (``PutObject``, …), ``times`` times; gives the URLs refused."""
+def refuse(
+    client: S3Client, operation: str, status: int, code: str, *, times: int | None = None, message: str = _SENTENCE
+) -> list[str]:
+    """The server answers this error to ``operation`` (``PutObject``, …), ``times`` times, with S3's own ``message``;
+    gives the URLs refused."""
     refused: list[str] = []
 
     # Botocore sends nothing where a handler returns a response; its stubs do not know that.
@@ -32,7 +36,7 @@ def refuse(client: S3Client, operation: str, status: int, code: str, *, times: i
             return None
         refused.append(request.url)
         headers: Any = HeadersDict({"Content-Type": "application/xml"})
-        body = b"" if request.method == "HEAD" else _BODY.format(code=code).encode()
+        body = b"" if request.method == "HEAD" else _BODY.format(code=code, message=message).encode()
         return AWSResponse(request.url, status, headers, _Body(body))
 
     client.meta.events.register(f"before-send.s3.{operation}", answer)
@@ -50,7 +54,9 @@ def refuse_quoted_etags(client: S3Client) -> list[str]:
             return None
         refused.append(request.url)
         headers: Any = HeadersDict({"Content-Type": "application/xml"})
-        return AWSResponse(request.url, 412, headers, _Body(_BODY.format(code="PreconditionFailed").encode()))
+        return AWSResponse(
+            request.url, 412, headers, _Body(_BODY.format(code="PreconditionFailed", message=_SENTENCE).encode())
+        )
 
     client.meta.events.register("before-send.s3.PutObject", answer)
     return refused

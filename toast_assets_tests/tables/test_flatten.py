@@ -193,7 +193,7 @@ def test_the_noise_of_binary_floating_point_is_rounded_away() -> None:
         (lambda made: encode(made | {"paidDate": "Greta's birthday"})[0], Reason.UNREPRESENTABLE),
         (lambda made: encode(made | {"openedDate": "Greta's birthday"})[0], Reason.UNREPRESENTABLE),
         (lambda made: encode(made | {"openedDate": "0001-01-01T00:00:00Z"})[0], Reason.UNREPRESENTABLE),
-        (lambda made: encode(made | {"numberOfGuests": 2**40})[0], Reason.UNREPRESENTABLE),
+        (lambda made: encode(made | {"voided": "false"})[0], Reason.UNREADABLE),
         (lambda made: encode(order(check() | {"totalAmount": Decimal(10) ** 16}))[0], Reason.UNREPRESENTABLE),
         (lambda made: b'{"guid":"deep","checks":' + b"[" * 100_000, Reason.UNREADABLE),
     ],
@@ -207,13 +207,54 @@ def test_an_order_that_cannot_be_converted_is_rejected_and_the_others_go_on(spoi
     assert batch.tables["checks"].num_rows == 2
 
 
-@pytest.mark.parametrize("digits", ["1e16", '"NaN"', '"sNaN"', '"Infinity"', "1e99999", '"1e99999999999999999999"'])
+# Each of these, shown to Arrow, ends the process or gives a wrong number.
+EXTREMES = ["1e-9999999", "-1e-99999999", "1e-41", "1e99999999", "1e-99999999999999999999", "9" * 5000]
+
+
+@pytest.mark.parametrize(
+    "digits", ["1e16", '"NaN"', '"sNaN"', '"Infinity"', "1e99999", '"1e99999999999999999999"', *EXTREMES]
+)
 @pytest.mark.parametrize("field", ["preDiscountPrice", "tax", "quantity"])
 def test_an_amount_that_is_no_amount_rejects_its_order_alone(field: str, digits: str) -> None:
     spoilt = b'{"guid":"o","checks":[{"guid":"c","selections":[{"guid":"s","%s":%s}]}]}'
     batch = flat(order(), spoilt % (field.encode(), digits.encode()))
     assert [rejection.order_guid for rejection in batch.rejections] == ["o"]
     assert batch.tables["orders"].num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("digits", "amount"),
+    [
+        ("0e-999999999", "0.0000"),
+        ("-0", "0.0000"),
+        ("0e99", "0.0000"),
+        ("1e-40", "0.0000"),
+        ("4.00005e-36", "0.0000"),
+        ("0.00015", "0.0002"),
+        ("1.25e1", "12.5000"),
+        ("10.989999999999998", "10.9900"),
+        ("3." + "3" * 5000, "3.3333"),
+    ],
+)
+def test_the_noise_of_an_amount_is_rounded_however_small_it_is(digits: str, amount: str) -> None:
+    made = b'{"guid":"o","checks":[{"guid":"c","totalAmount":%s,"taxAmount":%s}]}' % (digits.encode(), digits.encode())
+    batch = flat(order(), made)
+    assert batch.rejections == ()
+    assert [str(batch.tables["checks"][name][1]) for name in ("total_amount", "tax_amount")] == [amount, amount]
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00.000+0500", "9999-12-31T23:59:59.999-0500"])
+@pytest.mark.parametrize("neighbour", ["2025-09-19T14:30:00.000+0000", "2025-09-19T14:30:00.123456Z"])
+def test_a_moment_that_is_none_rejects_its_order_whatever_its_neighbours_are(moment: str, neighbour: str) -> None:
+    batch = flat(order(paidDate=neighbour), odd := order(paidDate=moment))
+    assert [rejection.order_guid for rejection in batch.rejections] == [odd["guid"]]
+
+
+def test_optional_fields_that_became_null_are_counted_by_path() -> None:
+    batch = flat(order(source=5), order(source={"name": "Online"}, table=[]), order(source=[]), order())
+    assert batch.rejections == ()
+    assert batch.nulled == {"source": 2, "table": 1}
+    assert batch.tables["orders"]["source"].to_pylist()[:3] == ["5", None, None]
 
 
 def test_a_rejection_names_the_order_where_it_can() -> None:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
-from collections.abc import Callable
+import traceback
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 
-from toast_assets.errors import ToastRefusedError, ToastReplyError, ToastTransientError
+from toast_assets.errors import (
+    SettingsError,
+    ToastError,
+    ToastLoginError,
+    ToastRefusedError,
+    ToastReplyError,
+    ToastTransientError,
+)
+from toast_assets.http.bodies import read_reply
 from toast_assets.orders.raw import cut_orders
 from toast_assets.retry import RetryPolicy
 from toast_assets.sandbox import Kind, Sandbox
 from toast_assets.toast.client import ToastClient
+from toast_assets.toast.login import LOGIN_PATH
 from toast_assets.toast.page import Window
 from toast_assets.week import Week
-from toast_assets_tests.support.clients import toast_client, toast_settings
-from toast_assets_tests.support.scripted import ScriptedToast
+from toast_assets_tests.support.clients import SkippedTime, toast_client, toast_settings
+from toast_assets_tests.support.scripted import ScriptedToast, login_reply
 from toast_assets_tests.support.virtual_time import run_virtual
 
 MakeToast = Callable[..., ToastClient]
@@ -143,6 +156,112 @@ async def test_a_refusal_is_final_and_names_the_restaurant(
             await toast.orders_page(guid, window)
     assert caught.value.status == status
     assert armed.fired == 1
+
+
+async def test_what_does_not_pass_by_itself_is_told_at_once_with_its_cause(sandbox: Sandbox) -> None:
+    skipped = SkippedTime()
+    url = sandbox.toast_url.replace("http:", "https:")
+    async with toast_client(sandbox, skipped=skipped, TOAST_API_URL=url) as toast:
+        with pytest.raises(
+            ToastLoginError, match=r"Toast \(127.0.0.1\) .* does not speak TLS .*TOAST_API_URL"
+        ) as caught:
+            await toast.login()
+    assert caught.value.__suppress_context__
+    assert not skipped.skipped
+
+
+@pytest.mark.parametrize(
+    "url", ["https://ws-api.toasttab.com\u200b", "https://exa mple.com", "https://ws-api..toasttab.com", "https://[::1"]
+)
+def test_an_address_that_cannot_be_used_is_a_setting_to_check(url: str, sandbox: Sandbox) -> None:
+    settings = toast_settings(sandbox).model_copy(update={"api_url": url})
+    with pytest.raises(SettingsError, match="TOAST_API_URL is no address"):
+        ToastClient(settings)
+
+
+def asked_once(
+    toast: ScriptedToast, call: Callable[[ToastClient], Awaitable[object]], retry: RetryPolicy | None = None
+) -> ToastError:
+    """The error that a call of a scripted Toast ends with."""
+
+    async def main() -> ToastError:
+        async with toast.client(retry=retry) as client:
+            with pytest.raises(ToastError) as caught:
+                await call(client)
+            return caught.value
+
+    return run_virtual(main())
+
+
+def first_page(client: ToastClient) -> Awaitable[object]:
+    return client.orders_page("one", Window(0, 1000))
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [(302, "proxy"), (405, "proxy"), (409, "TOAST_API_URL"), (410, "proxy"), (499, "proxy"), (407, "HTTPS_PROXY")],
+)
+def test_a_status_that_toast_does_not_give_has_a_way_out(status: int, hint: str) -> None:
+    toast = ScriptedToast(orders=lambda _: httpx.Response(status, headers={"Location": "https://elsewhere.test"}))
+    error = asked_once(toast, first_page)
+    assert str(status) in error.message
+    assert hint in error.hint
+    assert len(toast.times()) == 1
+
+
+DEEP = b"[" * 5000 + b"]" * 5000
+
+
+@pytest.mark.parametrize("body", [b'{"message":' + DEEP + b"}", b'{"x":' + DEEP + b"}", b'{"message":"\xff"}', DEEP])
+@pytest.mark.parametrize("status", [403, 500])
+def test_an_error_whose_body_cannot_be_read_is_an_error_like_any(status: int, body: bytes) -> None:
+    toast = ScriptedToast(orders=lambda _: httpx.Response(status, content=body))
+    assert f"Toast answered {status} to" in asked_once(toast, first_page, RetryPolicy(attempts=2)).message
+
+
+@pytest.mark.parametrize("body", [DEEP, b'{"general":{"name":"\xff"}}', b'{"general":' + DEEP + b"}"])
+def test_details_and_lists_that_cannot_be_read_are_an_error_of_toasts(body: bytes) -> None:
+    toast = ScriptedToast(others=lambda _: httpx.Response(200, content=body))
+    for call in (lambda client: client.restaurant("one"), lambda client: client.partner_restaurants()):
+        assert isinstance(asked_once(toast, call, RetryPolicy(attempts=2)), ToastReplyError)
+
+
+def test_a_body_that_is_larger_than_any_page_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toast_assets.toast.client.read_reply", partial(read_reply, most=1_000_000))
+    bomb = gzip.compress(b" " * 2_000_000)
+    headers = {"Content-Encoding": "gzip"}
+    toast = ScriptedToast(orders=lambda _: httpx.Response(200, headers=headers, stream=httpx.ByteStream(bomb)))
+    error = asked_once(toast, first_page)
+    assert isinstance(error, ToastReplyError)
+    assert "more than 1,000,000 bytes" in error.message
+    assert len(toast.times()) == 2
+
+
+def test_what_toast_quotes_of_our_secrets_is_neither_raised_nor_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    token = "eyJhbGciOi.0123456789abcdef.fedcba9876543210"
+    login = ScriptedToast(
+        logins=lambda _: httpx.Response(500, json={"message": "bad secret hush", "requestId": "hush"})
+    )
+    orders = ScriptedToast(
+        logins=lambda _: login_reply(token),
+        orders=lambda _: httpx.Response(500, json={"message": f"{'x' * 180} Bearer {token}"}),
+    )
+    errors = [asked_once(toast, first_page, RetryPolicy(attempts=2)) for toast in (login, orders)]
+    said = "".join("".join(traceback.format_exception(error)) for error in errors) + caplog.text
+    assert "bad secret [secret]" in said
+    assert "hush" not in said
+    assert "0123456789ab" not in said
+    assert "eyJhbGciOi.0" not in said
+
+
+def test_a_client_that_is_no_partners_is_no_reason_to_log_in_again() -> None:
+    toast = ScriptedToast(
+        others=lambda _: httpx.Response(401, json={"message": "partnerGuid must be supplied in token"})
+    )
+    error = asked_once(toast, lambda client: client.partner_restaurants())
+    assert isinstance(error, ToastRefusedError)
+    assert len(toast.times(LOGIN_PATH)) == 1
 
 
 async def test_a_revoked_token_is_renewed_in_the_middle(

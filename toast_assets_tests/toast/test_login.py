@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 
 import httpx
@@ -206,6 +207,24 @@ def test_a_login_that_stays_down_names_the_host_and_ends() -> None:
 def test_a_login_without_a_token_names_the_host_and_ends() -> None:
     toast = ScriptedToast(logins=lambda _: httpx.Response(200, html="<h1>Sign in</h1>"))
     with pytest.raises(ToastLoginError, match=r"https://toast.test answered 200 without a token.*proxy"):
+        run(toast, page)
+
+
+@pytest.mark.parametrize("token", ["SECRETabc\n", "SECRET\r\nX-Evil: 1", "SECRÉT", "SECRET😀", "SECRET\0x", "SECRET x"])
+def test_a_token_that_no_header_can_carry_is_told_at_once_and_not_repeated(token: str) -> None:
+    toast = ScriptedToast(logins=lambda _: login_reply(token))
+    with pytest.raises(ToastLoginError, match="no header can carry") as caught:
+        run(toast, page)
+    assert "SECR" not in "".join(traceback.format_exception(caught.value))
+    assert len(toast.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"token":' + b"[" * 5000 + b"]" * 5000 + b"}", b'{"sessionToken":"\xff"}', b'{"sessionToken":""}', b"[]"]
+)
+def test_a_login_whose_reply_cannot_be_read_is_one_without_a_token(body: bytes) -> None:
+    toast = ScriptedToast(logins=lambda _: httpx.Response(200, content=body))
+    with pytest.raises(ToastLoginError, match="without a token"):
         run(toast, page)
 
 

@@ -19,6 +19,7 @@ from toast_assets.amperity.feeds.schema import Feed, Row
 from toast_assets.amperity.feeds.transactions import TRANSACTIONS, transactions
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.model import Order
+from toast_assets.tables.arrays import is_representable
 from toast_assets.tables.clock import zone
 from toast_assets.tables.reading import RawOrders, Reason, Rejection, read
 
@@ -28,11 +29,13 @@ _GUESTS_AT_A_TIME = 1000
 
 @dataclass(frozen=True)
 class FeedBatch:
-    """Rows by feed, the orders that were rejected, and the number of orders that are no guest's."""
+    """Rows by feed, the orders that were rejected, the number of orders that are no guest's, and how often which
+    optional field is null because it had an unexpected type."""
 
     rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     rejections: Sequence[Rejection] = ()
     left_out: int = 0
+    nulled: Mapping[str, int] = field(default_factory=dict)
 
 
 def feed_batches(batches: Iterable[RawOrders], brand: str) -> Iterator[FeedBatch]:
@@ -51,9 +54,10 @@ def feed_batches(batches: Iterable[RawOrders], brand: str) -> Iterator[FeedBatch
 
 
 def _of_batch(batch: RawOrders, brand: str, guests: NewestGuests) -> FeedBatch:
-    orders, rejections = read(batch)
+    found = read(batch)
+    rejections = found.rejections
     rows: dict[str, list[Row]] = {ORDER_ITEMS.name: [], TRANSACTIONS.name: []}
-    wanted = [order for order in orders if is_guest_order(order)]
+    wanted = [order for order in found.orders if is_guest_order(order)]
     clock = zone(batch.timezone)
     for order in wanted:
         if clock is None:
@@ -67,7 +71,7 @@ def _of_batch(batch: RawOrders, brand: str, guests: NewestGuests) -> FeedBatch:
         except ArithmeticError:
             detail = "an amount is too large, or is no number"
             rejections.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, detail))
-    return FeedBatch(rows, rejections, len(orders) - len(wanted))
+    return FeedBatch(rows, rejections, len(found.orders) - len(wanted), found.nulled)
 
 
 def _add(
@@ -84,6 +88,6 @@ def _add(
 
 def _finite(row: Row) -> Row:
     values: tuple[Any, ...] = msgspec.structs.astuple(row)
-    if any(isinstance(value, Decimal) and not value.is_finite() for value in values):
+    if any(isinstance(value, Decimal) and not is_representable(value) for value in values):
         raise UnrepresentableError("an amount is too large, or is no number")
     return row

@@ -1,0 +1,57 @@
+"""The one place that makes an S3 client: for runs, the sensor, commands and the doctor alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from toast_assets.errors import StoreError
+from toast_assets.store.credentials import malformed
+from toast_assets.store.sdk_faults import SDK_FAULTS, sdk_problem
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+else:
+    S3Client = Any
+
+# Of each call; pauses between them grow to 20 s.
+_ATTEMPTS = 5
+_CONNECT_SECONDS = 10
+# Without a single byte; what drips for ever is cut off by the bucket.
+_READ_SECONDS = 60
+
+
+def s3_client(
+    *, profile: str | None = None, attempts: int | None = None, unsigned: bool = False, **options: Any
+) -> S3Client:
+    """A client that threads may share. ``options`` are those of botocore's ``create_client``; what is not given the
+    AWS SDK finds itself, in its variables and files.
+
+    Raises:
+        StoreError: a variable or a file of the AWS SDK is wrong, or no credentials can be had.
+    """
+    if odd := malformed():
+        raise StoreError(
+            f"{' and '.join(odd)} cannot be sent: a blank, a line feed, a quote or another odd character is in it.",
+            hint="Copy it again; a secret that is kept as a file may end in a line feed.",
+        )
+    try:
+        return _made(profile, attempts, unsigned, options)
+    except SDK_FAULTS as error:
+        # Without the cause: its text may quote a credential.
+        raise sdk_problem(error, "The S3 client cannot be made") from None
+
+
+def _made(profile: str | None, attempts: int | None, unsigned: bool, options: dict[str, Any]) -> S3Client:
+    import botocore.session  # takes a while
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    session = botocore.session.Session(profile=profile)
+    total = attempts or session.get_config_variable("max_attempts") or _ATTEMPTS
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": total},
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        **({"signature_version": UNSIGNED} if unsigned else {}),
+    )
+    return cast(S3Client, session.create_client("s3", config=config, **options))
