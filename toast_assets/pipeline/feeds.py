@@ -117,8 +117,8 @@ def feeds_version(week: Week, store: OrderStore, redaction: Redaction) -> str:
 
 @dataclass(frozen=True)
 class StoredFeeds:
-    """The feed files of a week that are of the stored orders and made under the privacy rules that hold: a hash of them,
-    of how many ``restaurants``, and what keeps those of others from being loaded (``problems``)."""
+    """The feed files of a week that are of the stored orders and made under the rules that hold: a hash of them, of how
+    many ``restaurants``, and what keeps those of others from being loaded (``problems``)."""
 
     version: str
     restaurants: int
