@@ -83,7 +83,8 @@ class WeekLoad:
             AmperityRefusedError: the workflow cannot be started; a setting is wrong.
             AmperityError: it ended without loading everything, or it did not end in time and stays pending.
         """
-        version = await asyncio.to_thread(feeds_version, self.week, self.store)
+        redaction = self.amperity.settings.redaction
+        version = await asyncio.to_thread(feeds_version, self.week, self.store, redaction)
         config_id = self.amperity.settings.workflow_config_id
         if config_id is None or self.dry_run:
             return WorkflowReport(version, None)

@@ -246,15 +246,16 @@ class Sweep:
             if self.store.bucket.info(key) is None:
                 continue
             try:
-                found[key] = week, feeds_version(week, self.store)
+                found[key] = week, feeds_version(week, self.store, self.redaction)
             except ExportError:
-                # A run that was cut off left the files half-way: they will be loaded once more, which does no harm.
+                # Half-way files of a run that was cut off, or files under other rules: they will be made and loaded
+                # once more, which does no harm.
                 continue
         return found
 
     def _settle_loads(self, loads: dict[str, tuple[Week, str]]) -> None:
         for key, (week, before) in loads.items():
-            after = before if self.dry_run else feeds_version(week, self.store)
+            after = before if self.dry_run else feeds_version(week, self.store, self.redaction)
 
             def settle(path: Path, target: Path, before: str = before, after: str = after) -> dict[str, str] | None:
                 table = decode_ledger(path.read_bytes())

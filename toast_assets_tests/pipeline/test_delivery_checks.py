@@ -114,7 +114,7 @@ def test_a_restaurant_whose_ledger_cannot_be_read_is_named_and_the_others_are_co
     store.bucket.write(store.layout.ledger(week, "there"), b"no ledger")
     found = delivered_equals_exported(week, manifest, lambda: inspection_of(week, manifest, store), store, settings())
     assert (found.passed, found.warns, found.figures["accepted"]) == (False, False, 3)
-    assert "Place there (there): The delivery ledger" in found.description
+    assert "Place there (there): s3://" in found.description
     assert "Place here" not in found.description
 
 
