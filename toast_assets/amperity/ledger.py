@@ -93,10 +93,8 @@ def fold(older: pa.Table | None, newer: Iterable[pa.Table]) -> pa.Table:
     """
     tables = [table for table in (older, *newer) if table is not None]
     rows = pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
-    rows = rows.append_column("modified", _modified(rows)).append_column(
-        "answered", pc.not_equal(rows["state"], "pending")
-    )
-    rows = rows.sort_by([(name, "ascending") for name in ("modified", "updated_at", "answered")])
+    rows = rows.append_column("answered", pc.not_equal(rows["state"], "pending"))
+    rows = rows.sort_by([(name, "ascending") for name in ("modified_at", "updated_at", "answered")])
     rows = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
     newest = rows.take(_last(rows, _RECORD))
     arrived = rows.take(_last(rows.filter(pc.is_in(rows["state"], pa.array(ARRIVED))), ["request_id"]))
@@ -104,12 +102,6 @@ def fold(older: pa.Table | None, newer: Iterable[pa.Table]) -> pa.Table:
     found = pc.is_in(arrived["request_id"], newest["request_id"].combine_chunks())
     kept = pa.concat_tables([newest.filter(pc.invert(chosen)), arrived.filter(found)]).select(LEDGER_SCHEMA.names)
     return kept.sort_by([(name, "ascending") for name in _RECORD])
-
-
-def _modified(rows: pa.Table) -> pa.ChunkedArray:
-    """When each row's version was modified, in milliseconds since 1970; 0 where a version does not say so."""
-    digits = pc.struct_field(pc.extract_regex(rows["version"], r"^(?P<ms>[0-9]+)-"), "ms")
-    return pc.fill_null(digits.cast(pa.int64()), 0)
 
 
 def _last(rows: pa.Table, by: list[str]) -> pa.Array:

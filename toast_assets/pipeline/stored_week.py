@@ -81,13 +81,18 @@ def week_of(key: str, store: OrderStore) -> Week:
     """The week of a partition key, as it was pulled.
 
     Raises:
-        ExportError: it was never pulled.
+        ExportError: it was never pulled, or its manifest is of another week.
         StoreError: the bucket is missing or refuses access, or the manifest cannot be read.
     """
     unknown = datetime.min.replace(tzinfo=UTC)
     manifest, _ = store.load_manifest(Week(key, unknown, unknown))
     if manifest is None:
         raise ExportError(f"Week {key} was not pulled yet.", hint="Materialize raw_toast_orders for this week first.")
+    if manifest.partition != key:
+        raise ExportError(
+            f"The manifest of week {key} is one of week {manifest.partition}.",
+            hint="Remove it, and materialize raw_toast_orders for this week again.",
+        )
     start, end = map(datetime.fromisoformat, (manifest.start_date, manifest.end_date))
     return Week(key, start.astimezone(UTC), end.astimezone(UTC))
 
