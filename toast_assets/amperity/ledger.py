@@ -23,7 +23,7 @@ refused it. ``superseded``: not sent, because a newer version of the order had a
 
 ARRIVED: tuple[State, ...] = ("accepted", "loaded")
 # What need not be sent (again).
-_SETTLED: tuple[State, ...] = (*ARRIVED, "superseded")
+SETTLED: tuple[State, ...] = (*ARRIVED, "superseded")
 
 LEDGER_SCHEMA = pa.schema(
     [
@@ -86,13 +86,28 @@ def to_table(entries: Sequence[LedgerEntry]) -> pa.Table:
 
 
 def fold(older: pa.Table | None, newer: Iterable[pa.Table]) -> pa.Table:
-    """One row per record and method, the newest of all tables (later ones are newer), sorted by record."""
+    """One row per record and method, sorted by record: the one of its newest version, whatever the order of the tables.
+
+    That is the version modified last, because Amperity keeps it, whichever arrived last. Of versions of one modified
+    time it is the one that was noted last. A version that has arrived stays so, whatever was noted of it later.
+    """
     tables = [table for table in (older, *newer) if table is not None]
     rows = pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
-    numbered = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
+    rows = rows.append_column("answered", pc.not_equal(rows["state"], "pending"))
+    rows = rows.sort_by([(name, "ascending") for name in ("modified_at", "updated_at", "answered")])
+    rows = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
+    newest = rows.take(_last(rows, _RECORD))
+    arrived = rows.take(_last(rows.filter(pc.is_in(rows["state"], pa.array(ARRIVED))), ["request_id"]))
+    chosen = pc.is_in(newest["request_id"], arrived["request_id"].combine_chunks())
+    found = pc.is_in(arrived["request_id"], newest["request_id"].combine_chunks())
+    kept = pa.concat_tables([newest.filter(pc.invert(chosen)), arrived.filter(found)]).select(LEDGER_SCHEMA.names)
+    return kept.sort_by([(name, "ascending") for name in _RECORD])
+
+
+def _last(rows: pa.Table, by: list[str]) -> pa.Array:
+    """Of rows with the same values of ``by`` the last one's ``row``."""
     # Threads would gain nothing on so few rows, and each would keep memory of its own.
-    last = numbered.group_by(_RECORD, use_threads=False).aggregate([("row", "max")])["row_max"]
-    return rows.take(last.combine_chunks()).sort_by([(name, "ascending") for name in _RECORD])
+    return rows.group_by(by, use_threads=False).aggregate([("row", "max")])["row_max"].combine_chunks()
 
 
 @dataclass(frozen=True)
@@ -108,7 +123,7 @@ class Known:
         """What ``table`` says; nothing where there is none."""
         if table is None:
             return cls()
-        settled = pc.is_in(table["state"], pa.array(_SETTLED))
+        settled = pc.is_in(table["state"], pa.array(SETTLED))
         others = table.filter(pc.invert(settled))
         attempts = zip(others["request_id"].to_pylist(), others["attempts"].to_pylist(), strict=True)
         return cls(frozenset(table.filter(settled)["request_id"].to_pylist()), dict(attempts))

@@ -18,11 +18,11 @@ from toast_assets.amperity.client import AmperityClient, DeliveryStats, Receipt
 from toast_assets.amperity.ledger import Known, LedgerEntry
 from toast_assets.amperity.records import RecordKey, place_of
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
-from toast_assets.pipeline.export import stored_restaurants
 from toast_assets.pipeline.outgoing import MethodCounts, Outgoing, Refused, Source
 from toast_assets.pipeline.outgoing_rows import sources
 from toast_assets.pipeline.receipts import Receipts
 from toast_assets.pipeline.rejects import NOTIFY, RejectKey, Rejects
+from toast_assets.pipeline.stored_week import stored_restaurants
 from toast_assets.settings import AmperitySettings
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import OrderStore
@@ -100,8 +100,8 @@ class WeekDelivery:
         began = time.monotonic()
         await asyncio.to_thread(self.store.bucket.check)
         restaurants = await asyncio.to_thread(stored_restaurants, self.week, self.store)
-        with Rejects(self.store, self.week) as rejects:
-            refused = await asyncio.to_thread(rejects.load)
+        with Rejects(self.store, self.week, self.now) as rejects:
+            refused = await asyncio.to_thread(rejects.load, rebuild=not self.replay)
             due = sources(self.week, self.store, self._settings, refused if self.replay else None)
             self._methods = {source.method: MethodCounts() for source in due}
             try:
@@ -147,8 +147,8 @@ class WeekDelivery:
         self, guid: str, record: RestaurantRecord, due: list[Source], receipts: Receipts, rejects: Rejects
     ) -> None:
         await asyncio.to_thread(self._check_export, guid, record)
-        ledger = await asyncio.to_thread(receipts.load, guid)
-        known = Known.of(ledger.table)
+        rejects.looking_at(guid, record.pull.orders_sha256 if record.pull else "")
+        known = Known.of(await asyncio.to_thread(receipts.load, guid))
         problem: ToastAssetsError | None = None
         try:
             async with asyncio.TaskGroup() as group:
@@ -172,7 +172,7 @@ class WeekDelivery:
                     raise
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        await receipts.close_restaurant(guid, ledger)
+        await receipts.close_restaurant(guid)
         if problem is not None:
             raise problem
         rejects.forget(guid, self._methods.keys(), self._unanswered_keys)

@@ -15,7 +15,7 @@ from isal import igzip, igzip_lib
 
 from toast_assets.orders.depth import shallow
 from toast_assets.orders.raw import readable
-from toast_assets.pipeline.export import ExportMetadata
+from toast_assets.pipeline.envelope import ExportMetadata
 
 _HEAD, _TAIL = b'{"orders":[', b'],"metadata":'
 _BUFFER_BYTES = 1 << 18

@@ -29,9 +29,9 @@ from toast_assets.amperity.records import (
 )
 from toast_assets.orders.files import read_raw
 from toast_assets.orders.raw import RawOrder, version_of
-from toast_assets.pipeline.export import apart, fetch_raw
 from toast_assets.pipeline.later_weeks import LaterWeeks, Newer
 from toast_assets.pipeline.rejects import RejectKey
+from toast_assets.pipeline.stored_week import fetch_raw, manifest_mismatch, reading_raw
 from toast_assets.scratch import scratch_folder
 from toast_assets.settings import AmperitySettings
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
@@ -201,16 +201,11 @@ def read_orders(week: Week, guid: str, path: Path, store: OrderStore) -> Iterato
     Raises:
         ExportError: the file is damaged; also where Parquet can be read, but an order is not what was stored.
     """
-    try:
+    with reading_raw(week, guid, store):
         for order in read_raw(path):
             if version_of(order.body) != order.version:
-                raise apart(week, guid, store)
+                raise manifest_mismatch(week, guid, store)
             yield order
-    except (pa.ArrowException, OSError) as error:
-        # Arrow's own errors have no number; one with a number is the system's, such as a full disk.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise apart(week, guid, store) from error
 
 
 class Run(Protocol):

@@ -22,7 +22,6 @@ from toast_assets.amperity.feeds.schema import Feed, Row, encode
 from toast_assets.amperity.ledger import Known
 from toast_assets.amperity.records import RecordKey, destination, row_version
 from toast_assets.orders.raw import RawOrder
-from toast_assets.pipeline.export import fetch_raw
 from toast_assets.pipeline.later_weeks import LaterWeeks, Newer
 from toast_assets.pipeline.outgoing import (
     Due,
@@ -39,6 +38,7 @@ from toast_assets.pipeline.outgoing import (
     read_orders,
 )
 from toast_assets.pipeline.rejects import FEED_METHODS, RejectKey
+from toast_assets.pipeline.stored_week import fetch_raw
 from toast_assets.scratch import scratch_folder
 from toast_assets.settings import AmperitySettings
 from toast_assets.store.manifest import RestaurantRecord

@@ -8,9 +8,10 @@ restaurant's records were answered, they are folded into its ledger and taken aw
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -20,9 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.amperity.ledger import LedgerEntry, encode_ledger, fold, to_table
-from toast_assets.errors import StoreConflictError, StoreError
-from toast_assets.pipeline.ledger_files import read_ledger, read_versioned
-from toast_assets.store.bucket import ABSENT, Version
+from toast_assets.errors import StoreError
+from toast_assets.pipeline.ledger_files import decoded, fold_into, read_ledger
+from toast_assets.store.bucket import Version
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.week import Week
 
@@ -31,16 +32,16 @@ BATCH = 500
 # Segments are not written for every handful of receipts, nor held back for long.
 _SEGMENT = BATCH // 4
 _SEGMENT_SECONDS = 0.25
-# Two runs of one week at once are rare; losing the race this often means something else is wrong.
-_MOST_CONFLICTS = 5
+# Whatever else lies in the folder of segments (a marker, a note) is none of ours.
+_SEGMENT_NAME = re.compile(r"[0-9]+\.parquet")
 
 
-@dataclass(frozen=True)
-class StoredLedger:
-    """A restaurant's ledger as it was read; ``table`` is None where there was none."""
+@dataclass
+class _Segment:
+    """A stored segment, and the restaurants whose rows of it are in no ledger yet."""
 
-    table: pa.Table | None
     version: Version
+    restaurants: set[str]
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Receipts:
     _waiting: list[LedgerEntry] = field(init=False, default_factory=list)
     _enough: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _written: dict[str, list[pa.Table]] = field(init=False, default_factory=lambda: defaultdict(list))
-    _segments: dict[str, set[str]] = field(init=False, default_factory=dict)
+    _segments: dict[str, _Segment] = field(init=False, default_factory=dict)
     _writing: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _folding: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _writer: asyncio.Task[None] = field(init=False)
@@ -80,24 +81,24 @@ class Receipts:
             await self._write_waiting()
             if error is None or isinstance(error, Exception):
                 for guid in list(self._written):
-                    await self._fold(guid, None)
+                    await self._fold(guid)
         except StoreError:
             # What is on its way is the reason to act on; the segments are folded by the next delivery.
             if error is None:
                 raise
 
-    def load(self, restaurant_guid: str) -> StoredLedger:
-        """The restaurant's ledger of this week.
+    def load(self, restaurant_guid: str) -> pa.Table | None:
+        """The restaurant's ledger of this week, None where there is none.
 
         Raises:
             StoreError: it cannot be read.
         """
-        stored = self._read(restaurant_guid)
+        stored = read_ledger(self.store.bucket, self.store.layout.ledger(self.week, restaurant_guid))
         if not self.read_only:
             return stored
         # A dry run folds nothing, but has to know what a delivery that died left behind.
-        left = [rows[restaurant_guid] for _, rows in self._left_behind() if restaurant_guid in rows]
-        return StoredLedger(fold(stored.table, left), stored.version) if left else stored
+        left = [rows[restaurant_guid] for _, _, rows in self._left_behind() if restaurant_guid in rows]
+        return fold(stored, left) if left else stored
 
     async def place(self) -> None:
         """Wait until one more record may be sent.
@@ -117,10 +118,10 @@ class Receipts:
         if len(self._waiting) >= _SEGMENT:
             self._enough.set()
 
-    async def close_restaurant(self, restaurant_guid: str, ledger: StoredLedger) -> None:
-        """All of a restaurant's records were answered: fold the receipts into the ``ledger`` that was loaded."""
+    async def close_restaurant(self, restaurant_guid: str) -> None:
+        """All of a restaurant's records were answered: fold the receipts into its ledger."""
         await self._write_waiting()
-        await self._fold(restaurant_guid, ledger)
+        await self._fold(restaurant_guid)
 
     async def _keep_writing(self) -> None:
         try:
@@ -141,22 +142,21 @@ class Receipts:
             # Numbered by time, so that those of a later run are later, whoever reads them.
             key = self.store.layout.ledger_segment(self.week, time.time_ns())
             try:
-                rows = await asyncio.to_thread(self._save_segment, key, entries)
+                version, rows = await asyncio.to_thread(self._save_segment, key, entries)
             except BaseException:
                 self._waiting = entries + self._waiting
                 raise
-            self._segments[key] = set(rows)
+            self._segments[key] = _Segment(version, set(rows))
             for guid, table in rows.items():
                 self._written[guid].append(table)
             for _ in entries:
                 self._places.release()
 
-    def _save_segment(self, key: str, entries: Sequence[LedgerEntry]) -> dict[str, pa.Table]:
+    def _save_segment(self, key: str, entries: Sequence[LedgerEntry]) -> tuple[Version, dict[str, pa.Table]]:
         table = to_table(entries)
-        self.store.bucket.write(key, encode_ledger(table), ContentType=PARQUET)
-        return _by_restaurant(table)
+        return self.store.bucket.write(key, encode_ledger(table), ContentType=PARQUET), _by_restaurant(table)
 
-    async def _fold(self, guid: str, ledger: StoredLedger | None) -> None:
+    async def _fold(self, guid: str) -> None:
         """Fold what was written of a restaurant, and take away the segments of which nothing is left to fold."""
         receipts = self._written.pop(guid, None)
         if receipts is None:
@@ -164,57 +164,45 @@ class Receipts:
         try:
             # Folding takes many times a ledger's memory, and restaurants of one size come to it at the same time.
             async with self._folding:
-                await asyncio.to_thread(self._save, guid, ledger, receipts)
+                await asyncio.to_thread(self._save, guid, receipts)
         except BaseException:
             self._written[guid] = receipts + self._written.pop(guid, [])
             raise
-        for guids in self._segments.values():
-            guids.discard(guid)
-        folded = [key for key, guids in self._segments.items() if not guids]
+        for segment in self._segments.values():
+            segment.restaurants.discard(guid)
+        folded = {key: segment.version for key, segment in self._segments.items() if not segment.restaurants}
         for key in folded:
             del self._segments[key]
         await asyncio.to_thread(self._delete, folded)
 
-    def _save(self, guid: str, ledger: StoredLedger | None, receipts: Sequence[pa.Table]) -> None:
-        """Store the ledger with ``receipts`` folded in, also where another run has written it in the meantime."""
-        key = self.store.layout.ledger(self.week, guid)
-        for last_try in [False] * _MOST_CONFLICTS + [True]:
-            stored = ledger or self._read(guid)
-            body = encode_ledger(fold(stored.table, receipts))
-            try:
-                self.store.bucket.write(key, body, replaces=stored.version, ContentType=PARQUET)
-            except StoreConflictError:
-                if last_try:
-                    raise
-                ledger = None
-            else:
-                return
+    def _save(self, guid: str, receipts: Sequence[pa.Table]) -> None:
+        fold_into(self.store.bucket, self.store.layout.ledger(self.week, guid), receipts)
 
-    def _read(self, guid: str) -> StoredLedger:
-        found = read_versioned(self.store.bucket, self.store.layout.ledger(self.week, guid))
-        return StoredLedger(*found) if found else StoredLedger(None, ABSENT)
-
-    def _left_behind(self) -> Iterable[tuple[str, dict[str, pa.Table]]]:
+    def _left_behind(self) -> Iterable[tuple[str, Version, dict[str, pa.Table]]]:
         """The segments of a delivery that died, oldest first, with their rows by restaurant."""
-        for key in list(self.store.bucket.keys(self.store.layout.ledger_segments(self.week))):
-            if (table := read_ledger(self.store.bucket, key)) is not None:
-                yield key, _by_restaurant(table)
+        folder = self.store.layout.ledger_segments(self.week)
+        for key in list(self.store.bucket.keys(folder)):
+            found = self.store.bucket.read(key) if _SEGMENT_NAME.fullmatch(key.removeprefix(folder)) else None
+            if found is not None:
+                yield key, found[1], _by_restaurant(decoded(self.store.bucket, key, found[0]))
 
     def _recover(self) -> None:
-        """Fold what a delivery that died left behind."""
+        """Fold what a delivery that died left behind. The receipts of one that is still alive may be among it: it folds
+        them once more, which changes nothing."""
         receipts: dict[str, list[pa.Table]] = defaultdict(list)
-        folded = []
-        for key, rows in self._left_behind():
-            folded.append(key)
+        folded = {}
+        for key, version, rows in self._left_behind():
+            folded[key] = version
             for guid, table in rows.items():
                 receipts[guid].append(table)
         for guid, tables in receipts.items():
-            self._save(guid, None, tables)
+            self._save(guid, tables)
         self._delete(folded)
 
-    def _delete(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            self.store.bucket.delete(key)
+    def _delete(self, segments: Mapping[str, Version]) -> None:
+        """Take away what was folded. A segment that somebody has rewritten since is folded by the next delivery."""
+        for key, version in segments.items():
+            self.store.bucket.delete(key, version)
 
 
 def _by_restaurant(table: pa.Table) -> dict[str, pa.Table]:

@@ -1,16 +1,17 @@
 """The week's rejects: what Amperity refused, with the reason, in one file that people read and replay.
 
 The file holds every record that is refused as things stand: a delivery takes out what it decided anew and puts in what
-it saw refused. It is spooled to disk, so that a delivery of which everything is refused takes little more memory than
+it saw refused. Where other runs wrote the file meanwhile, the ledger says which record is still refused, and the newest
+line of it stays. It is spooled to disk, so that a delivery of which everything is refused takes little more memory than
 a good one.
 """
 
 from __future__ import annotations
 
 import gzip
-import tempfile
-from collections.abc import Collection, Iterator, Set
-from itertools import chain
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self, cast
@@ -18,10 +19,16 @@ from typing import BinaryIO, NamedTuple, Self, cast
 import msgspec
 from isal import igzip
 
+from toast_assets.amperity.ledger import SETTLED
 from toast_assets.amperity.records import RecordKey
 from toast_assets.errors import StoreError
+from toast_assets.pipeline.ledger_files import read_ledger
+from toast_assets.pipeline.stored_week import StoredWeek
+from toast_assets.scratch import scratch_folder
+from toast_assets.store.bucket import Removal, Replacement, StoredObject
 from toast_assets.store.order_store import OrderStore
-from toast_assets.week import Week
+from toast_assets.store.readable import readable
+from toast_assets.week import Week, iso_ms
 
 _COMPRESSION = 2
 NOTIFY = "notify"
@@ -47,7 +54,8 @@ class RejectKey(NamedTuple):
 
 class RejectLine(msgspec.Struct, frozen=True):
     """One line of the file. ``status`` is HTTP's, None where the record was not even sent; ``record`` is what was, or
-    would have been, sent; None where that could not be told from what must not be."""
+    would have been, sent; None where that could not be told from what must not be. ``version`` is the record's, as in
+    the ledger; ``updated_at`` is when it was refused (ISO-8601, UTC)."""
 
     order_guid: str | None
     restaurant_guid: str
@@ -55,6 +63,8 @@ class RejectLine(msgspec.Struct, frozen=True):
     status: int | None
     reason: str
     record: msgspec.Raw
+    version: str
+    updated_at: str
 
 
 class _RowKeys(msgspec.Struct):
@@ -67,6 +77,8 @@ class _Which(msgspec.Struct):
     restaurant_guid: str
     method: str
     record: msgspec.Raw
+    version: str = ""
+    updated_at: str = ""
 
     @property
     def key(self) -> RejectKey:
@@ -77,37 +89,64 @@ class _Which(msgspec.Struct):
         return RejectKey(self.method, self.restaurant_guid, record_id)
 
 
+class _Line(NamedTuple):
+    """Where a record's line is in its file, and which version of the record was refused when."""
+
+    number: int
+    version: str
+    updated_at: str
+
+
+class _LedgerRow(NamedTuple):
+    updated_at: datetime
+    version: str
+    state: str
+
+
 class Rejects:
     """One delivery's rejects; ``save`` makes them the week's, together with those it did not get to."""
 
-    def __init__(self, store: OrderStore, week: Week) -> None:
+    def __init__(self, store: OrderStore, week: Week, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._store = store
+        self._week = week
         self._key = store.layout.rejects(week)
-        self._folder = tempfile.TemporaryDirectory(prefix="toast-assets-")
-        self._before = Path(self._folder.name) / "before.ndjson.gz"
-        self._new = Path(self._folder.name) / "new.ndjson"
-        self._file = self._new.open("wb")
+        self._now = now
+        self._stack = ExitStack()
+        self._before: frozenset[RejectKey] = frozenset()
         self._undecided: set[RejectKey] = set()
+        self._looked_at: dict[str, str] = {}
         self._changed = False
 
     def __enter__(self) -> Self:
+        self._folder = self._stack.enter_context(scratch_folder())
+        self._file = self._stack.enter_context((self._folder / "new.ndjson").open("wb"))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._folder.cleanup()
+        self._stack.close()
 
-    def load(self) -> frozenset[RejectKey]:
-        """What is refused so far.
+    def load(self, *, rebuild: bool = False) -> frozenset[RejectKey]:
+        """What is refused so far. With ``rebuild`` a file that cannot be read counts as none, as a delivery sends again
+        all that was refused.
 
         Raises:
             StoreError: the file cannot be read.
         """
-        if self._store.bucket.download(self._key, self._before) is not None:
-            self._undecided = {key for key, _ in self._lines_before()}
-        return frozenset(self._undecided)
+        try:
+            stored = self._store.bucket.fetch(self._key, self._folder / "before.ndjson.gz")
+            self._before = frozenset(self._index(_gunzipped(stored.path)) if stored else ())
+        except StoreError:
+            if not rebuild:
+                raise
+            self._changed = True
+        self._undecided = set(self._before)
+        return self._before
+
+    def looking_at(self, restaurant_guid: str, orders_sha256: str) -> None:
+        """From here on a restaurant's records are decided, as they are made of orders with this hash."""
+        self._looked_at[restaurant_guid] = orders_sha256
 
     def add(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> None:
         """A record was refused; ``record`` is its JSON."""
@@ -115,7 +154,8 @@ class Rejects:
         if b"\n" in record or b"\r" in record:
             # Whitespace between tokens, as in a body that Toast had indented; a record is one line here.
             record = msgspec.json.format(record, indent=-1)
-        line = RejectLine(key.order_guid, key.restaurant_guid, key.method, status, reason, msgspec.Raw(record))
+        raw, at = msgspec.Raw(record), iso_ms(self._now())
+        line = RejectLine(key.order_guid, key.restaurant_guid, key.method, status, reason, raw, key.version, at)
         self._file.write(msgspec.json.encode(line) + b"\n")
         self._changed = True
 
@@ -135,39 +175,95 @@ class Rejects:
                 self._changed = True
 
     def save(self) -> None:
-        """Store the file instead of the one that was loaded; without rejects there is none."""
+        """Bring the stored file up to date; without rejects there is none."""
         self._file.close()
-        if not self._changed:
-            return
-        target = self._before.with_name("rejects.ndjson.gz")
-        if self._write(target):
-            self._store.bucket.write(self._key, target, ContentType="application/x-ndjson")
-        else:
-            self._store.bucket.delete(self._key)
+        if self._changed:
+            self._store.bucket.update(self._key, self._merged)
 
-    def _write(self, target: Path) -> bool:
-        """Whether there was anything to write."""
-        some = False
+    def _merged(self, stored: StoredObject | None, target: Path) -> Replacement | Removal:
+        """The file with what this run decided, where nothing newer is known."""
+        new = self._folder / "new.ndjson"
+        before: dict[RejectKey, _Line] = {}
+        if stored is not None:
+            try:
+                before = self._index(_gunzipped(stored.path))
+            except StoreError:
+                stored = None
+        mine = self._index(_lines(new))
+        kept = self._kept(before, mine)
+        if not kept:
+            return Removal()
         with (
             target.open("wb") as plain,
             cast(BinaryIO, igzip.IGzipFile("", "wb", _COMPRESSION, plain, mtime=0)) as file,  # type: ignore[no-untyped-call]
-            self._new.open("rb") as new,
         ):
-            kept = (line for key, line in self._lines_before() if key in self._undecided)
-            for line in chain(kept, new):
-                file.write(line)
-                some = True
-        return some
+            for lines, index in ((_gunzipped(stored.path) if stored else (), before), (_lines(new), mine)):
+                wanted = {line.number for key, line in index.items() if kept.get(key) is line}
+                for number, text in enumerate(lines):
+                    if number in wanted:
+                        file.write(text)
+        return Replacement(target, {"ContentType": "application/x-ndjson"})
 
-    def _lines_before(self) -> Iterator[tuple[RejectKey, bytes]]:
-        if not self._before.exists():
-            return
-        try:
-            with gzip.open(self._before) as file:
-                for line in file:
-                    yield msgspec.json.decode(line, type=_Which).key, line
-        except (OSError, EOFError, msgspec.DecodeError) as error:
-            raise StoreError(
-                f"The rejects {self._store.bucket.uri(self._key)} cannot be read ({type(error).__name__}).",
-                hint="Remove the object; the ledger knows what was refused, and the next delivery writes it anew.",
-            ) from error
+    def _kept(self, before: Mapping[RejectKey, _Line], mine: Mapping[RejectKey, _Line]) -> dict[RejectKey, _Line]:
+        """The lines to keep, of those that are stored and of this run's own."""
+        keys = [*before, *(key for key in mine if key not in before)]
+        ledger = self._ledger({key.restaurant_guid for key in keys})
+        current = self._current()
+        decided = self._before - self._undecided - mine.keys()
+        kept = {}
+        for key in keys:
+            row, stored, own = ledger.get(key), before.get(key), mine.get(key)
+            if row is not None and row.state in SETTLED:
+                continue
+            if own is not None and row is None and key.restaurant_guid not in current:
+                # Judged by orders that are outdated, and no receipt says that it was refused.
+                own = None
+            if own is None and key in decided and key.restaurant_guid in current:
+                continue
+            lines = [line for line in (stored, own) if line is not None]
+            if lines:
+                kept[key] = max(
+                    lines, key=lambda line: (row is not None and line.version == row.version, line.updated_at)
+                )
+        return kept
+
+    def _ledger(self, restaurants: Iterable[str]) -> dict[RejectKey, _LedgerRow]:
+        """The newest that the ledgers know of each record, whatever its destination."""
+        newest: dict[RejectKey, _LedgerRow] = {}
+        for guid in restaurants:
+            table = read_ledger(self._store.bucket, self._store.layout.ledger(self._week, guid))
+            for row in table.to_pylist() if table is not None else ():
+                key = RejectKey(row["method"], guid, None if row["method"] == NOTIFY else row["record_id"])
+                found = _LedgerRow(row["updated_at"], row["version"], row["state"])
+                newest[key] = max(newest.get(key, found), found)
+        return newest
+
+    def _current(self) -> frozenset[str]:
+        """The restaurants whose stored orders are still those that this run looked at."""
+        stored = StoredWeek(self._week, self._store).restaurants()
+        hashes = {guid: record.pull.orders_sha256 for guid, record in stored.items() if record.pull is not None}
+        return frozenset(guid for guid, known in self._looked_at.items() if hashes.get(guid) == known)
+
+    def _index(self, lines: Iterable[bytes]) -> dict[RejectKey, _Line]:
+        """Where each record's line is; the last one, where there are several.
+
+        Raises:
+            StoreError: a line cannot be read.
+        """
+        index: dict[RejectKey, _Line] = {}
+        hint = "Materialize amperity_delivery for this week: it sends again what was refused, and writes the file anew."
+        with readable(self._store.bucket.uri(self._key), hint):
+            for number, text in enumerate(lines):
+                which = msgspec.json.decode(text, type=_Which)
+                index[which.key] = _Line(number, which.version, which.updated_at)
+        return index
+
+
+def _gunzipped(path: Path) -> Iterator[bytes]:
+    with gzip.open(path) as lines:
+        yield from lines
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as lines:
+        yield from lines

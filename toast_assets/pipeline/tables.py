@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,11 +19,16 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from toast_assets.pipeline.export import stored_restaurants
+from toast_assets.errors import ExportError
 from toast_assets.pipeline.raw_files import RawFile, raw_files
+from toast_assets.pipeline.stored_week import StoredWeek, all_failed
 from toast_assets.pipeline.table_files import TableWriter, restaurants_in
-from toast_assets.store.order_store import OrderStore
+from toast_assets.scratch import scratch_folder
+from toast_assets.store.bucket import Replacement, StoredObject
+from toast_assets.store.manifest import RestaurantRecord
+from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.tables.flatten import FlatBatch, flatten
 from toast_assets.tables.reading import RawOrders, Rejection
 from toast_assets.tables.schema import TABLES
@@ -78,7 +82,8 @@ class Changes:
 class TablesReport:
     """The tables of a week. ``opened`` counts orders by the hour at which they were opened, on the restaurant's clock;
     ``rejections`` are the first of ``rejected`` orders that could not be converted; ``nulled`` counts optional fields
-    that are null because they had an unexpected type, by their path in Toast's order."""
+    that are null because they had an unexpected type, by path. ``problems`` say by restaurant why its stored orders
+    could not be read; of these the tables keep the rows that they had."""
 
     week: Week
     files: Mapping[str, TableFile]
@@ -88,6 +93,7 @@ class TablesReport:
     rejected: int
     rejections: tuple[Rejection, ...]
     nulled: Mapping[str, int]
+    problems: Mapping[str, str]
     seconds: float
 
     @property
@@ -97,55 +103,156 @@ class TablesReport:
 
 
 def build_tables(week: Week, store: OrderStore, log: logging.Logger) -> TablesReport:
-    """Make all tables of a week and store those that changed.
+    """Make all tables of a week and store those that changed. A restaurant that fails stops no other.
 
     Raises:
-        ExportError: the week was never pulled, or raw orders and manifest do not belong together.
+        ExportError: the week was never pulled, or the raw orders of no restaurant can be read.
         StoreError: the bucket is missing or refuses access.
     """
     began = time.monotonic()
-    records = stored_restaurants(week, store)
-    with tempfile.TemporaryDirectory(prefix="toast-assets-") as name:
-        build = _Build(Path(name))
-        build.run(raw_files(week, records, store))
-        changes = _changes(week, store, build.writers["orders"].path, Path(name) / "before.parquet")
-        files = {table: _store(week, store, table, writer) for table, writer in build.writers.items()}
+    with scratch_folder() as folder:
+        tables = _Tables(StoredWeek(week, store), folder)
+        build = tables.store()
+    for guid, problem in build.problems.items():
+        log.error("Restaurant %s: its orders could not be read, its rows stay as they are: %s", guid, problem)
     for rejection in build.rejections:
         log.warning("Order %s of %s: %s (%s).", rejection.order_guid, *_where_and_why(rejection))
-    rows = ", ".join(f"{file.rows} {table}" for table, file in files.items())
+    rows = ", ".join(f"{file.rows} {table}" for table, file in build.files.items())
     log.info("Week %s: %s; %d orders could not be converted.", week.key, rows, build.rejected)
     return TablesReport(
         week,
-        files,
+        build.files,
         tuple(build.restaurants),
-        changes,
+        tables.changes,
         dict(build.opened),
         build.rejected,
         tuple(build.rejections),
         build.nulled,
+        build.problems,
         time.monotonic() - began,
     )
 
 
+class _Tables:
+    """The tables of what is stored of a week, in files below ``folder``; made again once newer orders are stored."""
+
+    def __init__(self, stored: StoredWeek, folder: Path) -> None:
+        self.changes = Changes()
+        self._stored = stored
+        self._folder = folder
+        self._builds = 0
+        self._newest: _Build | None = None
+
+    def store(self) -> _Build:
+        """Store them all, of the same orders, also where newer ones come meanwhile.
+
+        Raises:
+            ExportError: the raw orders of no restaurant can be read.
+        """
+        build = None
+        while build is not (newest := self._made_now()):
+            build = newest
+            for table in TABLES:
+                self._store(table)
+        return build
+
+    def _store(self, table: str) -> None:
+        """One table into the bucket, as what is stored now makes it; an object of the same content is left as it is."""
+
+        def change(before: StoredObject | None, target: Path) -> Replacement | None:
+            del target
+            build = self._made_now()
+            path, sha256 = build.writers[table].path, build.files[table].sha256
+            known = _sha256(before.path) if before is not None else None
+            # What is damaged is replaced, and nothing is read out of it.
+            intact = before is not None and before.metadata.get("sha256") == known
+            if table == "orders":
+                self.changes = _changes(path, before.path if before is not None and intact else None)
+            if intact and known == sha256:
+                return None
+            return Replacement(path, {"ContentType": PARQUET, "Metadata": {"sha256": sha256}})
+
+        key = self._stored.store.layout.table(table, self._stored.week.key)
+        self._stored.store.bucket.update(key, change)
+
+    def _made_now(self) -> _Build:
+        """The tables of the orders that are stored now."""
+        while self._newest is None or self._newest.records is not self._stored.restaurants():
+            records = self._stored.restaurants()
+            self._newest = self._built(records, {})
+            if len(self._newest.problems) == len(records) and records is self._stored.restaurants():
+                raise all_failed(f"Week {self._stored.week.key}: tables", self._newest.problems)
+        return self._newest
+
+    def _built(self, records: dict[str, RestaurantRecord], problems: dict[str, str]) -> _Build:
+        """The tables with new rows of all restaurants but those with ``problems``."""
+        self._builds += 1
+        folder = self._folder / f"tables-{self._builds}"
+        folder.mkdir()
+        build = _Build(folder, records, dict(problems))
+        build.run(self._stored)
+        # Where a file broke half-way, its first rows are in the tables already.
+        return build if len(build.problems) == len(problems) else self._built(records, build.problems)
+
+
 @dataclass
 class _Build:
-    """The tables of one week under way, in files below ``folder``."""
+    """The tables of one week under way, in files below ``folder``; ``records`` are what they are made of."""
 
     folder: Path
+    records: dict[str, RestaurantRecord]
+    problems: dict[str, str]
     writers: dict[str, TableWriter] = field(default_factory=dict)
+    files: dict[str, TableFile] = field(default_factory=dict)
     restaurants: list[RestaurantSummary] = field(default_factory=list)
     opened: Counter[Hour] = field(default_factory=Counter)
     rejected: int = 0
     rejections: list[Rejection] = field(default_factory=list)
     nulled: Counter[str] = field(default_factory=Counter)
 
-    def run(self, files: Iterator[RawFile]) -> None:
+    def run(self, stored: StoredWeek) -> None:
+        kept = deque(sorted(self.problems))
+        good = {guid: record for guid, record in self.records.items() if guid not in self.problems}
+        before = self._before(stored) if kept else {}
         with ExitStack() as stack:
             for name, table in TABLES.items():
                 writer = TableWriter(self.folder / f"{name}.parquet", table)
                 self.writers[name] = stack.enter_context(writer)
+            files = stack.enter_context(closing(raw_files(stored.week, good, stored.store, self.problems)))
             for file in files:
-                self.restaurants.append(self._add(file))
+                while kept and kept[0] < file.guid:
+                    self._keep(kept.popleft(), before)
+                try:
+                    self.restaurants.append(self._add(file))
+                except ExportError as error:
+                    self.problems[file.guid] = str(error)
+            for guid in kept:
+                self._keep(guid, before)
+        for name, writer in self.writers.items():
+            size, sha256 = writer.path.stat().st_size, _sha256(writer.path)
+            self.files[name] = TableFile(stored.store.layout.table(name, stored.week.key), writer.rows, size, sha256)
+
+    def _before(self, stored: StoredWeek) -> dict[str, Path]:
+        """The stored tables that can be read, for the rows of restaurants whose orders cannot."""
+        found = {}
+        for name, table in TABLES.items():
+            path = self.folder / f"{name}.before.parquet"
+            if stored.store.bucket.download(stored.store.layout.table(name, stored.week.key), path):
+                try:
+                    if pq.read_schema(path).equals(table.schema):
+                        found[name] = path
+                except (pa.ArrowException, OSError):
+                    continue
+        return found
+
+    def _keep(self, guid: str, before: Mapping[str, Path]) -> None:
+        for name, path in before.items():
+            try:
+                rows = pq.read_table(path, filters=[("restaurant_guid", "==", guid)])
+            except (pa.ArrowException, OSError):
+                continue
+            for batch in rows.to_batches():
+                self.writers[name].write(batch)
 
     def _add(self, file: RawFile) -> RestaurantSummary:
         orders, late, net_sales = 0, 0, Decimal(0)
@@ -191,19 +298,14 @@ def _late(orders: pa.RecordBatch) -> int:
     return pc.sum(pc.greater_equal(orders["modified_at"].cast(pa.timestamp("ms")), over)).as_py() or 0
 
 
-def _store(week: Week, store: OrderStore, table: str, writer: TableWriter) -> TableFile:
-    """One table into the bucket; an object that has the same content is left as it is."""
-    with writer.path.open("rb") as content:
-        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    file = TableFile(store.layout.table(table, week.key), writer.rows, writer.path.stat().st_size, sha256)
-    if store.table_version(table, week.key) != sha256:
-        store.save_table(table, week.key, writer.path, sha256)
-    return file
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _changes(week: Week, store: OrderStore, path: Path, before: Path) -> Changes:
-    """The orders in the file at ``path`` against those that are stored; both sorted by restaurant."""
-    if not store.bucket.download(store.layout.table("orders", week.key), before):
+def _changes(path: Path, before: Path | None) -> Changes:
+    """The orders in the file at ``path`` against those that were stored ``before``; both sorted by restaurant."""
+    if before is None:
         return Changes(new=sum(rows.num_rows for _, rows in restaurants_in(path, _VERSION)))
     counts = Counter[str]()
     stored = restaurants_in(before, _VERSION)

@@ -19,13 +19,13 @@ from datetime import UTC, datetime, timedelta
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.control import ControlPlane, Load, TableLoad
-from toast_assets.amperity.ledger import LedgerEntry, State, encode_ledger, fold, to_table
+from toast_assets.amperity.ledger import LedgerEntry, State, to_table
 from toast_assets.amperity.records import RecordKey, destination
 from toast_assets.errors import AmperityError, AmperityRefusedError
 from toast_assets.pipeline.feeds import feeds_version
-from toast_assets.pipeline.ledger_files import read_ledger
+from toast_assets.pipeline.ledger_files import fold_into, read_ledger
 from toast_assets.retry import Sleep
-from toast_assets.store.order_store import PARQUET, OrderStore
+from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, epoch_ms
 
 METHOD = "s3_pull"
@@ -177,6 +177,4 @@ class WeekLoad:
         await asyncio.to_thread(self._save, entry)
 
     def _save(self, entry: LedgerEntry) -> None:
-        path = self.store.layout.workflow_ledger(self.week)
-        table = fold(read_ledger(self.store.bucket, path), [to_table([entry])])
-        self.store.bucket.write(path, encode_ledger(table), ContentType=PARQUET)
+        fold_into(self.store.bucket, self.store.layout.workflow_ledger(self.week), [to_table([entry])])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from toast_assets.errors import StoreError
 from toast_assets.store.order_store import OrderStore
+from toast_assets.store.readable import readable
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,13 +34,19 @@ def load_certificate(store: OrderStore, name: str) -> Certificate | None:
     """
     key = store.layout.certificate(name)
     found = store.bucket.read(key)
-    try:
-        return msgspec.json.decode(found[0], type=Certificate) if found else None
-    except msgspec.DecodeError as error:
-        raise StoreError(f"The certificate {store.bucket.uri(key)} cannot be read.", hint="Remove it.") from error
+    if found is None:
+        return None
+    with readable(store.bucket.uri(key), "Restore an earlier version of it, or remove it."):
+        return msgspec.json.decode(found[0], type=Certificate)
 
 
 def save_certificate(store: OrderStore, name: str, certificate: Certificate) -> None:
-    """Store the certificate."""
+    """Store the certificate. It is the journal of one run, which alone writes it."""
     body = msgspec.json.format(msgspec.json.encode(certificate), indent=1) + b"\n"
     store.bucket.write(store.layout.certificate(name), body, ContentType="application/json")
+
+
+def any_certificate(store: OrderStore) -> str | None:
+    """The key of a certificate, None where nobody was ever forgotten."""
+    first, last = store.layout.certificate("*").split("*")
+    return next((key for key in store.bucket.keys(first) if key.endswith(last) and key != first + last), None)

@@ -13,16 +13,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Self
 
 import msgspec
 
 from toast_assets.errors import StoreConflictError, StoreError
-from toast_assets.store.bucket import ABSENT, Version
+from toast_assets.privacy.certificate import any_certificate
+from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.order_store import OrderStore
+from toast_assets.store.readable import readable
 from toast_assets.week import iso_ms
-
-_MOST_CONFLICTS = 5
 
 
 class _Stored(msgspec.Struct, frozen=True):
@@ -68,53 +69,59 @@ def load_forgotten(store: OrderStore) -> Forgotten:
     """Who is forgotten, by the bucket.
 
     Raises:
-        StoreError: the list cannot be read; going on would bring guests back.
+        StoreError: the list cannot be read, or is gone although guests were forgotten; going on would bring them back.
     """
     key = store.layout.forgotten
     found = store.bucket.read(key)
-    if found is None:
-        return Forgotten.nobody()
-    try:
-        stored = msgspec.json.decode(found[0], type=_Stored)
-        return Forgotten(bytes.fromhex(stored.salt), stored.digests, stored.open)
-    except (msgspec.DecodeError, ValueError) as error:
+    if found is not None:
+        return _decoded(store, found[0])
+    if certificate := any_certificate(store):
         raise StoreError(
-            f"The list of forgotten guests {store.bucket.uri(key)} cannot be read.",
-            hint="Restore an earlier version of the object; without it forgotten guests would come back.",
-        ) from error
+            f"The list of forgotten guests {store.bucket.uri(key)} is gone, although guests were forgotten: there is"
+            f" {store.bucket.uri(certificate)}.",
+            hint="Restore an earlier version of the list; without it forgotten guests would come back. Where there is"
+            f" none, remove {store.bucket.uri(store.layout.privacy)} and forget every guest again.",
+        )
+    return Forgotten.nobody()
 
 
 def save_forgotten(store: OrderStore, forgotten: Forgotten) -> Forgotten:
     """Store the list; digests that another run added meanwhile stay. The list as it is stored.
 
     Raises:
-        StoreConflictError: other runs kept writing it.
-        StoreError: the bucket fails.
+        StoreConflictError: another run has begun a list of its own, or other runs kept writing it.
+        StoreError: the bucket fails, or the list cannot be read.
     """
-    key = store.layout.forgotten
-    for last_try in [False] * _MOST_CONFLICTS + [True]:
-        found = store.bucket.read(key)
-        if found is not None:
-            theirs = msgspec.json.decode(found[0], type=_Stored)
-            if bytes.fromhex(theirs.salt) != forgotten.salt:
+    saved = forgotten
+
+    def change(stored: StoredObject | None, target: Path) -> Replacement:
+        nonlocal saved
+        del target
+        if stored is not None:
+            theirs = _decoded(store, stored.path.read_bytes())
+            if theirs.salt != forgotten.salt:
                 raise StoreConflictError(
                     "Another run has just begun the list of forgotten guests.", hint="Repeat the command."
                 )
-            forgotten = Forgotten(forgotten.salt, theirs.digests | dict(forgotten.since), forgotten.open)
-        content = _Stored(forgotten.salt.hex(), dict(sorted(forgotten.since.items())), forgotten.open)
+            saved = Forgotten(forgotten.salt, _newest(theirs.since, forgotten.since), forgotten.open)
+        content = _Stored(saved.salt.hex(), dict(sorted(saved.since.items())), saved.open)
         body = msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
-        try:
-            store.bucket.write(key, body, replaces=_version(found), ContentType="application/json")
-        except StoreConflictError:
-            if last_try:
-                raise
-        else:
-            return forgotten
-    raise AssertionError("the last try returns or raises")  # pragma: no cover
+        return Replacement(body, {"ContentType": "application/json"})
+
+    store.bucket.update(store.layout.forgotten, change)
+    return saved
 
 
-def _version(found: tuple[bytes, Version] | None) -> Version:
-    return ABSENT if found is None else found[1]
+def _decoded(store: OrderStore, body: bytes) -> Forgotten:
+    hint = "Restore an earlier version of the object; without it forgotten guests would come back."
+    with readable(store.bucket.uri(store.layout.forgotten), hint):
+        stored = msgspec.json.decode(body, type=_Stored)
+        return Forgotten(bytes.fromhex(stored.salt), stored.digests, stored.open)
+
+
+def _newest(theirs: Mapping[str, str], mine: Mapping[str, str]) -> dict[str, str]:
+    """Both, each with its later time: a guest who came back and was forgotten again must not come back before that."""
+    return {**theirs, **{digest: max(since, theirs.get(digest, since)) for digest, since in mine.items()}}
 
 
 @lru_cache(maxsize=1 << 17)

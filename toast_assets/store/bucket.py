@@ -8,7 +8,7 @@ from __future__ import annotations
 import filecmp
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -70,6 +70,16 @@ class Replacement:
 
     content: bytes | Path
     properties: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Nothing is to be stored: the object goes."""
+
+
+Change = Callable[[StoredObject | None, Path], Replacement | Removal | None]
+"""What an object becomes: it gets what is stored, None where there is no object, and a path at which it may write the
+new content; it returns None to leave the object as it is."""
 
 
 @dataclass(frozen=True)
@@ -209,35 +219,35 @@ class Bucket:
         except MissingObjectError:
             return None
 
-    def update(self, key: str, change: Callable[[StoredObject | None, Path], Replacement | None]) -> Version:
+    def update(self, key: str, change: Change) -> Version:
         """Read an object, let ``change`` say what is to be stored instead, and store that only if the object is still
         what was read; else all of it again. The one way to write what several runs may write.
 
-        ``change`` gets None where there is no object, and a path at which it may write the new content; it may be
-        called several times, and returns None to leave the object as it is. The version that is stored in the end is
-        returned, ``ABSENT`` where there is none.
+        ``change`` may be called several times. What is returned is the version that is stored in the end, ``ABSENT``
+        where there is none.
 
         Raises:
             StoreConflictError: other runs kept writing the object.
             StoreError: the bucket is missing or forbidden.
         """
-        written: Replacement | None = None
+        written: Replacement | Removal | None = None
         with scratch_folder() as folder:
             for attempt in range(1, _MOST_ATTEMPTS + 1):
                 stored = self.fetch(key, folder / "stored")
-                if stored is not None and written is not None and _holds(stored, written):
+                if stored is not None and isinstance(written, Replacement) and _holds(stored, written):
                     # The last attempt was stored, and only its answer was lost.
                     return stored.version
                 version = stored.version if stored else ABSENT
                 written = change(stored, folder / f"written-{attempt}")
-                if written is None:
+                if written is None or (isinstance(written, Removal) and stored is None):
                     return version
-                try:
+                if isinstance(written, Removal):
+                    if self.delete(key, version):
+                        return ABSENT
+                    continue
+                with suppress(StoreConflictError):
                     return self.write(key, written.content, replaces=version, **written.properties)
-                except StoreConflictError:
-                    if attempt == _MOST_ATTEMPTS:
-                        raise
-        raise AssertionError("the last attempt returns or raises")  # pragma: no cover
+        raise StoreConflictError(f"{self.uri(key)} was written by somebody else in the meantime.")
 
     def write(self, key: str, body: bytes | Path, *, replaces: Version | None = None, **properties: Any) -> Version:
         """Store ``body`` (bytes, or a file's content) under ``key``; ``properties`` as boto3's put_object takes them.

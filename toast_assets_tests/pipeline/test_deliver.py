@@ -340,7 +340,10 @@ class TestRejects:
         assert (report.accepted, report.methods["stream"].rejected) == (49, 1)
         assert report.reject_reasons == {"Amperity answered 400 to this record": 1}
         (line,) = rejects(sandbox, week)
-        assert list(line) == ["order_guid", "restaurant_guid", "method", "status", "reason", "record"]
+        assert list(line) == [
+            *("order_guid", "restaurant_guid", "method", "status", "reason", "record"),
+            *("version", "updated_at"),
+        ]
         assert (line["order_guid"], line["restaurant_guid"], line["method"]) == (bad, PLACE, "stream")
         assert (line["status"], line["record"]["guid"]) == (400, bad)
         assert line["reason"] == "Amperity answered 400 to this record: Made to fail with 400."

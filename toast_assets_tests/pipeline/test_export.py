@@ -13,10 +13,15 @@ import pytest
 
 from toast_assets.errors import ExportError
 from toast_assets.orders.raw import parse_time_ms
+from toast_assets.pipeline.export import export_week
 from toast_assets.sandbox import Sandbox
+from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
+from toast_assets_tests.support import s3_faults
+from toast_assets_tests.support.clients import s3_client
 from toast_assets_tests.support.pulls import (
+    LOG,
     check_export,
     export,
     manifest_of,
@@ -115,23 +120,65 @@ def test_a_week_that_was_never_pulled_is_named(sandbox: Sandbox, week: Week) -> 
         export(sandbox, week)
 
 
-@pytest.mark.parametrize("harm", ["missing", "broken", "another"])
-async def test_raw_orders_that_the_manifest_does_not_describe_are_not_exported_and_the_others_are(
+@pytest.mark.parametrize("harm", ["missing", "broken", "flipped", "another"])
+async def test_a_restaurant_whose_raw_orders_cannot_be_exported_is_named_and_the_others_are_exported(
     sandbox: Sandbox, store: OrderStore, week: Week, harm: str
 ) -> None:
     await pull(sandbox, week)
     bad, *others = sandbox.restaurant_guids
-    key = store.layout.raw(week, bad)
+    harmed(store, store.layout.raw(week, bad), harm, store.layout.raw(week, others[0]))
+    report = export(sandbox, week)
+    ((guid, problem),) = report.problems.items()
+    assert guid == bad
+    assert store.bucket.uri(store.layout.raw(week, bad)) in problem
+    assert "materialize raw_toast_orders for this week again" in problem
+    exported = {name for name in store.bucket.keys("") if "/toast-orders_" in name}
+    assert exported == {store.layout.export(week, guid) for guid in others}
+
+
+def harmed(store: OrderStore, key: str, harm: str, other: str) -> None:
+    """The object under ``key`` goes, is damaged, or becomes a copy of the ``other`` one."""
+    found, another = store.bucket.read(key), store.bucket.read(other)
+    assert found is not None
+    assert another is not None
+    flipped = bytearray(found[0])
+    flipped[len(flipped) // 2] ^= 0x41
     if harm == "missing":
         store.bucket.delete(key)
     else:
-        another = store.bucket.read(store.layout.raw(week, others[0]))
-        assert another is not None
-        store.bucket.write(key, b"PAR1" if harm == "broken" else another[0])
-    with pytest.raises(ExportError, match=rf"{bad}.*not those that the manifest describes"):
+        store.bucket.write(key, {"broken": b"PAR1", "flipped": bytes(flipped), "another": another[0]}[harm])
+
+
+async def test_where_no_restaurant_can_be_exported_the_export_fails_and_names_them(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    await pull(sandbox, week)
+    for guid in sandbox.restaurant_guids:
+        store.bucket.delete(store.layout.raw(week, guid))
+    with pytest.raises(ExportError) as raised:
         export(sandbox, week)
-    exported = {name for name in store.bucket.keys("") if "/toast-orders_" in name}
-    assert exported == {store.layout.export(week, guid) for guid in others}
+    assert all(store.layout.raw(week, guid) in str(raised.value) for guid in sandbox.restaurant_guids)
+
+
+async def test_an_export_of_the_stored_orders_is_left_as_it_is_and_a_damaged_one_is_made_again(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    await pull(sandbox, week)
+    first = export(sandbox, week)
+    writes: list[int] = []
+    client = s3_client(sandbox)
+    s3_faults.before(client, "PutObject", writes.append)
+    watched = OrderStore(Bucket(client, sandbox.bucket), sandbox.config.prefix)
+    assert export_week(week, watched, LOG).exports == first.exports
+    assert not writes
+    guid = sandbox.restaurant_guids[0]
+    key = store.layout.export(week, guid)
+    (intact, _), info = store.bucket.read(key) or (b"", None), store.bucket.info(key)
+    assert info is not None
+    store.bucket.write(key, intact[:-9] + b"not as it", Metadata=dict(info.metadata))
+    export_week(week, watched, LOG)
+    assert len(writes) == 1
+    check_export(store, week, guid)
 
 
 async def test_total_and_hash_are_those_of_the_manifest(sandbox: Sandbox, store: OrderStore, week: Week) -> None:

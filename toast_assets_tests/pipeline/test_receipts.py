@@ -122,7 +122,7 @@ async def test_no_more_than_a_batch_is_on_its_way_without_a_stored_receipt(
         # Places come back with the receipts that are stored, and not before.
         await receipts.place()
     assert taken == BATCH
-    stored = Receipts(store, week).load(A).table
+    stored = Receipts(store, week).load(A)
     assert stored is not None
     assert len(stored) == BATCH
 
@@ -162,7 +162,7 @@ async def test_what_a_delivery_that_died_left_behind_is_folded_by_the_next_and_s
     receipts._save_segment(store.layout.ledger_segment(week, 1), [entry(1, state="pending"), entry(2), entry(3, B)])
     receipts._save_segment(store.layout.ledger_segment(week, 2), [entry(1)])
     async with Receipts(store, week, read_only=True) as looking:
-        seen = looking.load(A).table
+        seen = looking.load(A)
     assert seen is not None
     assert dict(zip(seen["record_id"].to_pylist(), seen["state"].to_pylist(), strict=True)) == {
         "order-1": "accepted",
@@ -182,10 +182,9 @@ async def test_what_a_delivery_that_died_left_behind_is_folded_by_the_next_and_s
 
 async def test_two_deliveries_at_once_both_keep_their_receipts(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
     async with Receipts(store, week) as first, Receipts(store, week) as second:
-        loaded = first.load(A), second.load(A)
         for number, receipts in enumerate((first, second)):
             await receipts.place()
             receipts.add(entry(number))
-        await first.close_restaurant(A, loaded[0])
-        await second.close_restaurant(A, loaded[1])
+        await first.close_restaurant(A)
+        await second.close_restaurant(A)
     assert set(ledger(sandbox, week)["record_id"]) == {"order-0", "order-1"}

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from toast_assets.errors import ExportError
-from toast_assets.orders.files import RawFileWriter
+from toast_assets.orders.files import RAW_SCHEMA, RawFileWriter
 from toast_assets.orders.raw import cut_orders
 from toast_assets.pipeline import table_files
 from toast_assets.pipeline.tables import Changes, TablesReport, build_tables
@@ -168,9 +169,39 @@ def test_raw_orders_that_are_not_those_of_the_manifest_are_refused(
         build()
 
 
-def test_no_table_is_stored_where_one_restaurant_cannot_be_read(store: OrderStore, week: Week, build: Build) -> None:
-    store_week(store, week, {A: encode(order(check(payments=[payment()]))), B: encode(order())})
+@pytest.mark.parametrize("harm", ["missing", "broken", "flipped"])
+def test_a_restaurant_that_cannot_be_read_is_named_and_keeps_its_rows_while_the_others_get_new_ones(
+    store: OrderStore, week: Week, build: Build, harm: str
+) -> None:
+    ours = {guid: list(encode(order(check(payments=[payment()])))) for guid in (A, B, "restaurant-c")}
+    store_week(store, week, ours)
+    build()
+    before = {name: stored(store, name, week).filter(pc.field("restaurant_guid") == B) for name in TABLES}
+    store_week(store, week, ours | {A: [*ours[A], *encode(order())]})
+    raw = store.bucket.read(store.layout.raw(week, B))
+    assert raw is not None
+    flipped = bytearray(raw[0])
+    orders = pq.read_metadata(pa.BufferReader(raw[0])).row_group(0).column(RAW_SCHEMA.get_field_index("order_json"))
+    flipped[orders.data_page_offset + orders.total_compressed_size - 500] ^= 0x41
     store.bucket.delete(store.layout.raw(week, B))
-    with pytest.raises(ExportError):
-        build()
-    assert not list(store.bucket.keys(store.layout.table_folder("orders")))
+    if harm != "missing":
+        store.bucket.write(store.layout.raw(week, B), b"PAR1" if harm == "broken" else bytes(flipped))
+    report = build()
+    assert list(report.problems) == [B]
+    assert store.bucket.uri(store.layout.raw(week, B)) in report.problems[B]
+    assert stored(store, "orders", week)["restaurant_guid"].to_pylist() == [A, A, B, "restaurant-c"]
+    for name in TABLES:
+        assert stored(store, name, week).filter(pc.field("restaurant_guid") == B).equals(before[name])
+
+
+def test_a_damaged_table_is_made_again(store: OrderStore, week: Week, build: Build) -> None:
+    store_week(store, week, {A: encode(order(), order())})
+    first = build()
+    for file in first.files.values():
+        found, info = store.bucket.read(file.key), store.bucket.info(file.key)
+        assert found is not None
+        assert info is not None
+        store.bucket.write(file.key, found[0][: len(found[0]) // 2], Metadata=dict(info.metadata))
+    assert build().changes == Changes(new=2)
+    assert stored(store, "orders", week).num_rows == 2
+    assert build().changes == Changes(unchanged=2)

@@ -14,7 +14,7 @@ from random import Random
 
 from toast_assets.orders.files import RawFileWriter, merge
 from toast_assets.orders.raw import RawOrder, format_time, version_of
-from toast_assets.pipeline.export import ExportMetadata, write_envelope
+from toast_assets.pipeline.envelope import ExportMetadata, write_envelope
 
 _START = 1_757_908_800_000
 
