@@ -111,7 +111,7 @@ def kept_apart(store: OrderStore, week: Week, restaurant: str) -> list[bytes]:
     assert found is not None
     lines = [json.loads(line) for line in gzip.decompress(found[0]).splitlines()]
     assert all(line["reason"] for line in lines)
-    return [base64.b64decode(line["body"]) for line in lines]
+    return [base64.b64decode(line["body_base64"]) for line in lines]
 
 
 def check_sent(sandbox: Sandbox, week: Week, expected: Mapping[Key, Fate]) -> None:
