@@ -128,3 +128,7 @@ class AmperityUnreachableError(AmperityError):
 
 class AmperityTransientError(TransientError, AmperityError):
     """One failed attempt that is worth repeating: 429, 500, 503, 504, a time-out, a broken connection."""
+
+
+class AlertError(ToastAssetsError):
+    """A webhook did not take an alert."""

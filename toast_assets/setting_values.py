@@ -126,7 +126,7 @@ def address(value: str) -> httpx.URL:
     except (httpx.InvalidURL, UnicodeError):
         raise ValueError("is no address: its host or its port cannot be read") from None
     if url.scheme not in ("http", "https") or not host:
-        raise ValueError("is not an http(s) URL such as https://ws-api.toasttab.com")
+        raise ValueError("is not an http(s) URL such as https://host.example")
     if url.userinfo:
         raise ValueError("holds a user name or a password before the host; write it without")
     if not is_host(host):

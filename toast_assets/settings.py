@@ -426,6 +426,23 @@ class AmperitySettings(DeliverySpeed, BrandSettings):
         return forms.origin(self.api_url) if self.api_url else f"https://{self.tenant_id}.amperity.com"
 
 
+def _addresses(value: object) -> object:
+    return [str(forms.address(each)) for each in value.split()] if isinstance(value, str) else value
+
+
+def _link(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
+        raise ValueError("is not an http(s) URL such as https://dagster.example.com")
+    return value.rstrip("/")
+
+
+class AlertSettings(Settings):
+    """Where alerts are posted, and what the links in them begin with. The addresses are secrets."""
+
+    webhook_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_addresses)] = Field((), alias="ALERT_WEBHOOK_URL")
+    ui_url: Annotated[str, AfterValidator(_link)] | None = Field(None, alias="DAGSTER_UI_URL")
+
+
 def problems_of(values: Mapping[str, str | None], *kinds: type[Settings]) -> list[str]:
     """What is missing or malformed for several kinds of settings, each line once."""
     problems: list[str] = []

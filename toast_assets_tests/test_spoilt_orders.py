@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from toast_assets.amperity.feeds.build import feed_batches
 from toast_assets.amperity.feeds.schema import encode as encode_row
+from toast_assets.pipeline.raw_amounts import AMOUNTS, read_amounts
 from toast_assets.tables.drift import FieldObserver
 from toast_assets.tables.flatten import flatten
 from toast_assets.tables.reading import RawOrders
@@ -39,12 +40,15 @@ VALUES: list[Any] = [
     "",
     "text",
     "NaN",
+    "true",
     "🍕",
     0,
     -1,
     Decimal(10) ** 30,
     20251399,
     Decimal("0.123456789"),
+    Decimal("1e-45"),
+    Decimal("1e-9999999"),
     True,
     [],
     {},
@@ -96,6 +100,10 @@ def test_a_spoilt_order_is_rows_or_a_rejection(original: Json, data: st.DataObje
     assert flat.tables["orders"].num_rows + len(flat.rejections) == 2
     for batch in flat.tables.values():
         batch.validate(full=True)
+    if not flat.rejections:
+        # What the checks add up by themselves is what the table has, whatever was spoilt.
+        _, amounts = read_amounts(raw.orders[1])
+        assert [flat.tables["orders"][name][1].as_py() for name in AMOUNTS] == list(amounts)
     fed = list(feed_batches([raw], "Example Brand"))
     assert len(fed[0].rejections) <= 1
     assert all(encode_row(row) for part in fed for rows in part.rows.values() for row in rows)

@@ -114,10 +114,13 @@ def replay_rejects(*, week: str | None) -> None:
 @click.option("--email", multiple=True, help="An e-mail of the guest.")
 @click.option("--phone", multiple=True, help="A phone of the guest; with + and the country's code outside the US.")
 @click.option(
-    "--file", type=click.Path(dir_okay=False, allow_dash=True), help="Read them from a file, one a line; - is stdin."
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Read them from a file, one a line; - is stdin.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be rewritten, and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask. Without a terminal nothing is done unless this is given.")
+@click.option("--allow-unknown", is_flag=True, help="Remember a guest of whom nothing is stored, and certify that.")
 def forget(
     *,
     guest: tuple[str, ...],
@@ -127,19 +130,24 @@ def forget(
     file: str | None,
     dry_run: bool,
     yes: bool,
+    allow_unknown: bool,
 ) -> None:
     """Take one guest out of every object in the bucket.
 
     Give the guest's GUID, e-mail or phone; without any they are asked for, or read from stdin, so that they need not
     stand in the shell's history. Orders stay, what they say of the guest goes. A certificate names the objects. A run
     that was cut off is finished by repeating it. Run it while no run of the pipeline is under way.
+
+    Ends with 2, and changes nothing, where a value is no GUID, e-mail or phone, or where there is neither a terminal
+    nor --yes; with 1 where nothing of the guest is stored, or an object of somebody else's holds the guest.
     """
     from pathlib import Path
 
     from toast_assets.cli.forget import forget as forget_guest
 
     given = (*guest, *guid, *email, *phone)
-    if not forget_guest(given, Path(file) if file else None, dry_run=dry_run, yes=yes):
+    source = Path(file) if file else None
+    if not forget_guest(given, source, dry_run=dry_run, yes=yes, allow_unknown=allow_unknown):
         raise SystemExit(1)
 
 

@@ -9,48 +9,65 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from toast_assets.amperity.redaction import Redaction
 from toast_assets.cli.stores import command_store, parsed
 from toast_assets.privacy.forget import ForgetGuest, Forgetting
-from toast_assets.privacy.identity import given_traits
+from toast_assets.privacy.identity import NoGuestError, given_traits
 from toast_assets.settings import PrivacySettings
 
 
-def forget(guests: Iterable[str], file: Path | None, *, dry_run: bool, yes: bool) -> bool:
+class _RefusedError(click.ClickException):
+    """What was asked cannot be done so, and nothing was changed."""
+
+    exit_code = 2
+
+
+def forget(guests: Iterable[str], file: Path | None, *, dry_run: bool, yes: bool, allow_unknown: bool) -> bool:
     """Forget one guest; whether nothing of them is left.
 
     Raises:
-        ToastAssetsError: nobody was named, a setting is wrong, or the bucket fails.
+        ClickException: with 2, nobody was named, or nobody can be asked whether it is meant.
+        ToastAssetsError: nothing of the guest is stored, a setting is wrong, or the bucket fails.
     """
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise _RefusedError(
+            "Nobody can be asked here whether it is meant: there is no terminal. Nothing was changed; look with"
+            " --dry-run, then give --yes."
+        )
+    try:
+        given = given_traits(_lines(guests, file))
+        return _forget(given, dry_run=dry_run, yes=yes, allow_unknown=allow_unknown)
+    except NoGuestError as error:
+        raise _RefusedError(str(error)) from None
+
+
+def _forget(given: dict[str, int], *, dry_run: bool, yes: bool, allow_unknown: bool) -> bool:
     console = Console(highlight=False)
-    given = given_traits(_lines(guests, file))
+    # Versions of records and salted keys of guests are found only with the rules and the salt of the deliveries.
+    redaction = parsed(PrivacySettings).redaction
     store = command_store(writes=not dry_run)
-    run = ForgetGuest(store, given, dry_run=True, redaction=_redaction())
-    if dry_run or (sys.stdin.isatty() and not yes):
-        found = run.run()
+    if dry_run or not yes:
+        found = ForgetGuest(store, given, dry_run=True, allow_unknown=allow_unknown, redaction=redaction).run()
         _show(console, found, "would be rewritten")
         if dry_run:
             return not found.not_rewritten
         click.confirm("Take this guest out of these objects? It cannot be undone", abort=True)
-    done = ForgetGuest(store, given, redaction=_redaction()).run()
+    done = ForgetGuest(store, given, allow_unknown=allow_unknown, redaction=redaction).run()
     _show(console, done, "rewritten")
     return not done.not_rewritten
 
 
 def _lines(guests: Iterable[str], file: Path | None) -> list[str]:
     """What was given by option; else what stands in the file, or what is typed or piped in."""
-    if given := [one for one in guests if one]:
+    if given := [one for one in guests if one.strip()]:
         return given
-    if file is not None and str(file) != "-":
-        return file.read_text(encoding="utf-8").splitlines()
-    if sys.stdin.isatty():
+    if file is None and sys.stdin.isatty():
         return [click.prompt("The guest's GUID, e-mail or phone (not shown)", hide_input=True)]
-    return sys.stdin.read().splitlines()
-
-
-def _redaction() -> Redaction:
-    """What is done to records on their way to Amperity, by the environment."""
-    return parsed(PrivacySettings).redaction
+    try:
+        if file is not None and str(file) != "-":
+            return file.read_text(encoding="utf-8-sig").splitlines()
+        return sys.stdin.read().splitlines()
+    except UnicodeDecodeError:
+        raise NoGuestError("The file is no text in UTF-8; nothing was changed.") from None
 
 
 def _show(console: Console, result: Forgetting, what: str) -> None:

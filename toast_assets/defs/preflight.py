@@ -14,7 +14,7 @@ from toast_assets.errors import SettingsError, ToastAssetsError, WeekError
 from toast_assets.machine import machine_problem
 from toast_assets.pipeline.boundaries import check_boundaries
 from toast_assets.scratch import remove_leftovers
-from toast_assets.settings import NetworkSettings, RetentionSettings, misspelt_variables, problems_of
+from toast_assets.settings import AlertSettings, NetworkSettings, RetentionSettings, misspelt_variables, problems_of
 from toast_assets.store.conditions import refuse_unconditional
 from toast_assets.week import Week
 
@@ -116,7 +116,7 @@ def _warn(context: dg.AssetExecutionContext, selected: set[dg.AssetKey]) -> None
     """Once a run: what is wrong with variables that it works without."""
     order = context.job_def.asset_layer.asset_graph.toposorted_asset_keys
     if next(key for key in order if key in selected) in context.selected_asset_keys:
-        for line in (*misspelt_variables(os.environ), *problems_of(os.environ, RetentionSettings)):
+        for line in (*misspelt_variables(os.environ), *problems_of(os.environ, AlertSettings, RetentionSettings)):
             context.log.warning("%s.", line)
 
 

@@ -34,7 +34,8 @@ async def check_amperity(
         yield ok(AREA, "tenant", settings.tenant_id)
     calls = "stream" in settings.methods or settings.workflow_config_id is not None
     if calls:
-        yield await asyncio.to_thread(clock_of, AREA, settings.origin, settings.timeout_seconds, now)
+        given = "AMPERITY_API_URL" if settings.api_url else "AMPERITY_TENANT_ID"
+        yield await asyncio.to_thread(clock_of, AREA, settings.origin, given, settings.timeout_seconds, now)
     if settings.api_key is not None:
         yield _key_end(settings.api_key.get_secret_value(), settings.client_id is not None, now())
     if settings.client_id is not None:

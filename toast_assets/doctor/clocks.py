@@ -1,4 +1,4 @@
-"""Whether this machine's clock is right, by the Date headers of the services."""
+"""Whether a service is reached at all, and this machine's clock is right, by the Date header of any answer."""
 
 from __future__ import annotations
 
@@ -8,19 +8,38 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from toast_assets.doctor.findings import Finding, failed, ok, unknown
+from toast_assets.http.causes import Cause
+from toast_assets.http.routes import Route
 
 # A week's end and a token's are compared with this clock; S3 refuses requests that are off by a quarter of an hour.
 _MOST_SECONDS = 60
 
 
-def clock_of(area: str, url: str, timeout: float, now: Callable[[], float]) -> Finding:
-    """This machine's clock by any answer of the service at ``url``; nothing is sent to it but the request line.
-    ``timeout`` is in seconds, ``now`` gives Unix seconds."""
+def first_answer(url: str, setting: str, timeout: float) -> httpx.Headers | Cause:
+    """The headers of any answer of the service at ``url``, to which nothing is sent but the request line; else why
+    there is none. ``setting`` is the variable with the address, ``timeout`` is in seconds.
+
+    Raises:
+        SettingsError: a proxy or certificates on the way cannot be used.
+    """
+    route = Route.to(url, setting)
     try:
-        reply = httpx.get(url, timeout=timeout, follow_redirects=False)
+        with httpx.Client(transport=route.transport(), timeout=timeout, trust_env=False) as client:
+            return client.get(url).headers
     except httpx.HTTPError as error:
-        return unknown(area, "clock", f"the service was not reached ({type(error).__name__})")
-    return clock_skew(area, reply.headers.get("Date"), now())
+        return route.cause(error)
+
+
+def clock_of(area: str, url: str, setting: str, timeout: float, now: Callable[[], float]) -> Finding:
+    """This machine's clock by the service at ``url``; ``now`` gives Unix seconds.
+
+    Raises:
+        SettingsError: as ``first_answer``.
+    """
+    answer = first_answer(url, setting, timeout)
+    if isinstance(answer, Cause):
+        return unknown(area, "clock", f"the service was not reached: {answer.text}", answer.hint)
+    return clock_skew(area, answer.get("Date"), now())
 
 
 def clock_skew(area: str, date: str | None, now: float) -> Finding:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
-from toast_assets.doctor import amperity, instance, s3, toast
+from toast_assets.doctor import alerts, amperity, instance, s3, toast
 from toast_assets.doctor.findings import Finding, failed
 from toast_assets.doctor.setup import Setup, read_setup
 from toast_assets.errors import ToastAssetsError
@@ -50,6 +50,8 @@ def _areas(
     if (of_amperity := setup.amperity) is not None:
         lines = amperity.check_amperity(of_amperity, canary=canary, now=now)
         yield amperity.AREA, lambda findings: asyncio.run(_add(findings, lines))
+    if (of_alerts := setup.alerts) is not None:
+        yield alerts.AREA, lambda findings: findings.extend(alerts.check_alerts(of_alerts))
     # On a sandbox nothing is lost with the history.
     practice, home = is_loopback(host_of(environment.get("TOAST_API_URL"))), environment.get("DAGSTER_HOME")
     yield instance.AREA, lambda findings: findings.extend(instance.check_instance(home, practice=practice))

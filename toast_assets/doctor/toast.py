@@ -37,7 +37,7 @@ _SCOPES = (
 
 async def check_toast(settings: ToastSettings, now: Callable[[], float] = time.time) -> AsyncIterator[Finding]:
     """All lines about Toast. ``now`` gives Unix seconds."""
-    clock = await asyncio.to_thread(clock_of, AREA, settings.api_url, settings.timeout_seconds, now)
+    clock = await asyncio.to_thread(clock_of, AREA, settings.api_url, "TOAST_API_URL", settings.timeout_seconds, now)
     async with ToastClient(settings, retry=IMPATIENT) as toast:
         try:
             token = await toast.access_token()

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from toast_assets.errors import ExportError, StoreConflictError
 from toast_assets.markdown import plain
-from toast_assets.orders.files import read_rows
+from toast_assets.orders.files import UnreadableFileError, read_rows
 from toast_assets.pipeline.order_facts import MOST_NAMED, FactsReader, RestaurantFacts, Shared
 from toast_assets.pipeline.raw_files import RawFile, raw_files
 from toast_assets.store.bucket import ABSENT
@@ -29,7 +29,7 @@ from toast_assets.week import Week
 # Changes when the same orders would give another result.
 _FORM = 3
 # What a damaged Parquet file raises, depending on where the damage is.
-DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
+DAMAGE = (UnreadableFileError, pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 class DriftFinding(msgspec.Struct, frozen=True):

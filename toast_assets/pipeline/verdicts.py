@@ -92,27 +92,29 @@ def order_guids_unique(manifest: Manifest, found: Inspection) -> Verdict:
     An order that stands twice in one is an error, as a record would be sent twice. One GUID at two restaurants warns:
     these are two orders. So does a restaurant whose raw orders cannot be read, unless there is no other.
     """
-    rows: list[tuple[str, str, int, str]] = [
-        (named(manifest, guid), "stand more than once", facts.repeats, ", ".join(facts.repeated))
+    repeated = [
+        (named(manifest, guid), facts.repeats, ", ".join(facts.repeated))
         for guid, facts in found.restaurants.items()
         if facts.repeats
     ]
-    repeated = sum(count for _, _, count, _ in rows)
-    rows += [
-        (", ".join(named(manifest, guid) for guid in one.restaurants), "stands at each of them", 1, one.order_guid)
-        for one in found.shared
-    ]
+    shared = [(", ".join(named(manifest, guid) for guid in one.restaurants), one.order_guid) for one in found.shared]
     problems = [
-        f"{place}: {count} order{'s'[: count > 1]} {what}, such as {some.split(', ')[0]}"
-        for place, what, count, some in rows
+        f"{name}: {count} orders stand more than once, such as {some.split(', ')[0]}" for name, count, some in repeated
     ]
+    problems += [f"{names}: the order {order} stands at each of them" for names, order in shared]
     return verdict(
         [*problems, *damaged(manifest, found)],
         "Every order stands once.",
         warns=not repeated and bool(found.restaurants),
-        figures={"repeated_orders": repeated, "orders_at_several_restaurants": found.shared_orders},
-        heads=("restaurant", "what", "orders", "the first of them"),
-        rows=rows,
+        figures={
+            "repeated_orders": sum(count for _, count, _ in repeated),
+            "orders_at_several_restaurants": found.shared_orders,
+        },
+        heads=("restaurant", "what", "orders"),
+        rows=[
+            *((name, f"{count} stand more than once", some) for name, count, some in repeated),
+            *((names, "stands at each of them", order) for names, order in shared),
+        ],
     )
 
 

@@ -7,15 +7,17 @@ a later pull that meets one of the guest's old orders stores it without the gues
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
 
 from toast_assets.amperity.redaction import Redaction
+from toast_assets.errors import ToastAssetsError
 from toast_assets.privacy.certificate import Certificate, load_certificate, save_certificate
 from toast_assets.privacy.forgotten import Forgotten, load_forgotten, save_forgotten
+from toast_assets.privacy.identity import doubtful, refused
 from toast_assets.privacy.scrub import Scrubber
 from toast_assets.privacy.sightings import Found, Sightings
 from toast_assets.privacy.sweep import Sweep, named_guests
@@ -24,6 +26,10 @@ from toast_assets.week import iso_ms
 
 # The certificate is the journal: a run that is cut off may have rewritten so many objects that it does not name.
 _NOTED_EVERY = 25
+
+
+class UnknownGuestError(ToastAssetsError):
+    """Nothing of the guest is stored."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,14 @@ class Forgetting:
 
 @dataclass
 class ForgetGuest:
-    """One run for one guest. ``given`` are traits (``identity.given_traits``); ``redaction`` is what is done to records
-    before they leave for Amperity: guests' keys that left hashed cannot be found without its salt."""
+    """One run for one guest. ``given`` are traits, each with the line that it stood in (``identity.given_traits``);
+    ``redaction`` is what is done to records before they leave for Amperity: guests' keys that left hashed cannot be
+    found without its salt. ``allow_unknown`` remembers a guest of whom nothing is stored."""
 
     store: OrderStore
-    given: frozenset[str]
+    given: Mapping[str, int]
     dry_run: bool = False
+    allow_unknown: bool = False
     redaction: Redaction = field(default_factory=Redaction)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -55,14 +63,20 @@ class ForgetGuest:
         """Find, remember, rewrite, certify.
 
         Raises:
+            NoGuestError: a value is no UUID, e-mail or phone, and no guest's GUID in this bucket; nothing was changed.
+            UnknownGuestError: nothing of the guest is stored; nothing was changed.
             StoreError: the bucket fails, or holds an object that cannot be read; repeat the command when it is mended.
         """
         before = load_forgotten(self.store)
         found = self._find()
+        if wrong := [self.given[trait] for trait in found.unseen if doubtful(trait)]:
+            raise refused(wrong, self.given)
         everything = found.everything | self._hashed_keys(found)
         now = self.now()
         name, certificate = self._certificate(before, found, now)
         forgotten = before.with_traits(everything, now, name)
+        if not found.orders and name != before.open and not self.allow_unknown:
+            self._look_for_text(forgotten, found)
         if not self.dry_run:
             forgotten = save_forgotten(self.store, forgotten)
             save_certificate(self.store, name, certificate)
@@ -96,6 +110,19 @@ class ForgetGuest:
             done.not_rewritten,
             None if self.dry_run else self.store.layout.certificate(name),
         )
+
+    def _look_for_text(self, forgotten: Forgotten, found: Found) -> None:
+        """A guest whom no order names may still be named in some text. Looking for it changes nothing."""
+        named: list[str] = []
+        sweep = Sweep(
+            self.store, Scrubber(forgotten), found.traits, self.redaction, True, lambda key, _: named.append(key)
+        )
+        sweep.run()
+        if not named and not sweep.strange:
+            raise UnknownGuestError(
+                "Nothing in this bucket names the guest; nothing was changed.",
+                hint="Check the spelling. --allow-unknown remembers the guest for orders that come later.",
+            )
 
     def _find(self) -> Found:
         with Sightings() as sightings:

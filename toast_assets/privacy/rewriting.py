@@ -23,6 +23,7 @@ from toast_assets.amperity.records import RecordKey, order_version
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.orders.files import RawFileWriter, read_note, read_raw
 from toast_assets.orders.raw import with_restaurant
+from toast_assets.privacy.identity import key_trait
 from toast_assets.privacy.scrub import Scrubber, edited, nulled
 from toast_assets.store.manifest import Manifest, PullRecord
 
@@ -135,7 +136,7 @@ def scrub_line(body: bytes, scrubber: Scrubber) -> bytes | None:
 
 
 def _is_theirs(key: msgspec.Raw, scrubber: Scrubber) -> bool:
-    return scrubber.forgotten.knows(f"k:{msgspec.json.decode(key)}")
+    return scrubber.forgotten.knows(key_trait(str(msgspec.json.decode(key))))
 
 
 def scrub_ledger(
@@ -147,7 +148,7 @@ def scrub_ledger(
     rows = decode_ledger(body).to_pylist()
     kept = []
     for row in rows:
-        if row["method"].endswith("customers") and scrubber.forgotten.knows(f"k:{row['record_id']}"):
+        if row["method"].endswith("customers") and scrubber.forgotten.knows(key_trait(row["record_id"])):
             continue
         change = changes.get(row["restaurant_guid"])
         kept.append(row if change is None else _of_scrubbed(row, change, redaction))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toast_assets.orders.model import Customer
+from toast_assets.privacy.identity import key_trait
 from toast_assets.privacy.scrub import Guest
 from toast_assets.tables.guests import guest_key
 
@@ -20,13 +21,15 @@ _MOST_GUESTS = 4
 
 @dataclass(frozen=True)
 class Found:
-    """A guest's ``traits``, orders, checks and keys, as traits, too; ``shared`` contacts were not followed."""
+    """A guest's ``traits``, orders, checks and keys, as traits, too; ``shared`` contacts were not followed. ``unseen``
+    traits were given, and no order names them."""
 
     traits: frozenset[str]
     orders: frozenset[str]
     checks: frozenset[str]
     keys: frozenset[str]
     shared: int
+    unseen: frozenset[str] = frozenset()
 
     @property
     def everything(self) -> frozenset[str]:
@@ -61,19 +64,19 @@ class Sightings:
                     phone_country_code=_text(customer.phoneCountryCode),
                 )
             )
-            row = (self._number, f"o:{guest.order_guid}", f"c:{guest.check_guid}", f"k:{key}" if key else None)
+            row = (self._number, f"o:{guest.order_guid}", f"c:{guest.check_guid}", key_trait(key) if key else None)
             self._database.execute("INSERT INTO places VALUES (?, ?, ?, ?)", row)
             rows = ((trait, self._number) for trait in guest.traits)
             self._database.executemany("INSERT INTO traits VALUES (?, ?)", rows)
 
-    def of(self, given: frozenset[str]) -> Found:
+    def of(self, given: Iterable[str]) -> Found:
         """Everything that hangs together with the traits that were ``given``."""
         self._database.execute("CREATE INDEX IF NOT EXISTS by_trait ON traits (trait)")
         self._database.execute("CREATE INDEX IF NOT EXISTS by_place ON traits (place)")
         known, waiting, places, shared = set(given), list(given), set[int](), set[str]()
         while waiting:
             trait = waiting.pop()
-            mine = [row[0] for row in self._database.execute("SELECT place FROM traits WHERE trait = ?", (trait,))]
+            mine = self._places(trait)
             places.update(mine)
             others = {one for place in mine for one in self._traits(place)} - known
             if self._guests(trait) > _MOST_GUESTS:
@@ -83,13 +86,17 @@ class Sightings:
             shared |= others - followed
             known |= followed
             waiting += followed
-        return self._found(frozenset(known), places, len(shared))
+        unseen = frozenset(trait for trait in given if not self._places(trait))
+        return replace(self._found(frozenset(known), places, len(shared)), unseen=unseen)
 
     def _found(self, known: frozenset[str], places: set[int], shared: int) -> Found:
         rows = [self._database.execute("SELECT * FROM places WHERE number = ?", (one,)).fetchone() for one in places]
         orders, checks = frozenset(row[1] for row in rows), frozenset(row[2] for row in rows)
-        keys = frozenset(row[3] for row in rows if row[3]) | {f"k:{one[2:]}" for one in known if one[:2] == "g:"}
+        keys = frozenset(row[3] for row in rows if row[3]) | {key_trait(one[2:]) for one in known if one[:2] == "g:"}
         return Found(known, orders, checks, keys, shared)
+
+    def _places(self, trait: str) -> list[int]:
+        return [row[0] for row in self._database.execute("SELECT place FROM traits WHERE trait = ?", (trait,))]
 
     def _guests(self, trait: str) -> int:
         return int(self._database.execute(_GUESTS, (trait,)).fetchone()[0])

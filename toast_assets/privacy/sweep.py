@@ -10,8 +10,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -39,13 +39,13 @@ from toast_assets.privacy.rewriting import (
 )
 from toast_assets.privacy.scrub import Guest, Scrubber, guests_of
 from toast_assets.privacy.tables import guests_of_table, scrub_table
-from toast_assets.store.bucket import Version
+from toast_assets.scratch import scratch_folder
+from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import decode_manifest, encode_manifest
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 
-_MOST_CONFLICTS = 5
 _JSON = "application/json"
 _RAW = re.compile(r"raw/week=([^/]+)/restaurant=([^/]+)\.parquet")
 _LEDGER = re.compile(r"deliveries/week=([^/]+)/(?:open/)?[^/]+\.parquet")
@@ -56,6 +56,7 @@ _FEED = re.compile(r"amperity/([^/]+)/[0-9]{4}/[0-9]{2}/[0-9]{2}/[^/]+\.ndjson\.
 _TABLE = re.compile(r"tables/([^/]+)/week=[^/]+/[^/]+\.parquet")
 _CURRENT = re.compile(r"tables/current_orders/restaurant=[^/]+\.parquet")
 _STATE = re.compile(r"tables/current_orders/state\.json")
+_INSPECTION = re.compile(r"inspections/week=[^/]+\.json")
 _REJECTS = re.compile(r"rejects/week=([^/]+)/rejects\.ndjson\.gz")
 
 Rewritten = Callable[[str, str], None]
@@ -154,8 +155,10 @@ class Sweep:
             self._replace(key, "rows without the guest", self._current, PARQUET)
         elif _REJECTS.fullmatch(name):
             self._replace(key, "records without the guest", self._rejects, "application/x-ndjson")
-        else:
-            self._look_at_stranger(key)
+        elif _INSPECTION.fullmatch(name):
+            self._remove_inspection(key)
+        elif self._holds(key):
+            self.strange.append(key)
 
     # What each kind of object becomes: the new metadata, or None where it stays.
 
@@ -236,11 +239,17 @@ class Sweep:
 
             self._replace(key, "receipts for the new versions", settle, PARQUET)
 
-    def _look_at_stranger(self, key: str) -> None:
+    def _remove_inspection(self, key: str) -> None:
+        """The next check makes it again, of the scrubbed orders."""
+        if self._holds(key):
+            if not self.dry_run:
+                self.store.bucket.delete(key)
+            self.rewritten(key, "removed; the next check of the week makes it again")
+
+    def _holds(self, key: str) -> bool:
         with _downloaded(self.store, key) as path:
             text = _text_of(path, key)
-        if self.scrubber.holds(text) or any(trait[2:].lower() in text.lower() for trait in self.plain):
-            self.strange.append(key)
+        return self.scrubber.holds(text) or any(trait[2:].lower() in text.lower() for trait in self.plain)
 
     def _info(self, key: str) -> dict[str, str]:
         info = self.store.bucket.info(key)
@@ -254,30 +263,20 @@ class Sweep:
         content_type: str,
         **properties: Any,
     ) -> None:
-        for last_try in [False] * _MOST_CONFLICTS + [True]:
-            with tempfile.TemporaryDirectory(prefix="toast-assets-") as folder:
-                path, target = Path(folder) / "stored", Path(folder) / "scrubbed"
-                version = self.store.bucket.download(key, path)
-                changed = self._rewrite(key, rewrite, path, target) if version else None
-                if version is None or changed is None:
-                    return
-                if not self.dry_run:
-                    metadata = self._info(key) | changed
-                    try:
-                        self._write(key, target, version, content_type, metadata, properties)
-                    except StoreConflictError:
-                        if last_try:
-                            raise
-                        continue
-                self.rewritten(key, what)
-                return
+        changes = False
 
-    def _write(
-        self, key: str, target: Path, version: Version, kind: str, metadata: dict[str, str], properties: dict[str, Any]
-    ) -> None:
-        if metadata:
-            properties = properties | {"Metadata": metadata}
-        self.store.bucket.write(key, target, replaces=version, ContentType=kind, **properties)
+        def change(stored: StoredObject | None, target: Path) -> Replacement | None:
+            nonlocal changes
+            metadata = self._rewrite(key, rewrite, stored.path, target) if stored else None
+            changes = metadata is not None
+            if stored is None or metadata is None or self.dry_run:
+                return None
+            kept = {"Metadata": both} if (both := {**stored.metadata, **metadata}) else {}
+            return Replacement(target, {"ContentType": content_type, **properties, **kept})
+
+        self.store.bucket.update(key, change)
+        if changes:
+            self.rewritten(key, what)
 
     def _rewrite(
         self, key: str, rewrite: Callable[[Path, Path], dict[str, str] | None], path: Path, target: Path
@@ -297,21 +296,14 @@ def _named(store: OrderStore) -> Iterator[tuple[str, str]]:
     return ((key.removeprefix(prefix), key) for key in store.bucket.keys(prefix))
 
 
-class _downloaded:  # noqa: N801 - used like a function
+@contextmanager
+def _downloaded(store: OrderStore, key: str) -> Iterator[Path]:
     """The object in a local file, for as long as the block lasts."""
-
-    def __init__(self, store: OrderStore, key: str) -> None:
-        self._store, self._key = store, key
-        self._folder = tempfile.TemporaryDirectory(prefix="toast-assets-")
-
-    def __enter__(self) -> Path:
-        path = Path(self._folder.name) / "object"
-        if self._store.bucket.download(self._key, path) is None:
-            raise StoreConflictError(f"{self._store.bucket.uri(self._key)} was removed in the meantime.")
-        return path
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+    with scratch_folder() as folder:
+        path = folder / "object"
+        if store.bucket.download(key, path) is None:
+            raise StoreConflictError(f"{store.bucket.uri(key)} was removed in the meantime.")
+        yield path
 
 
 def _of_raw(path: Path) -> Iterator[Iterable[Guest]]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
+from urllib.request import getproxies
+
+from botocore.exceptions import EndpointConnectionError, SSLError
 
 from toast_assets.errors import StoreError
+from toast_assets.http.s3 import s3_connection
 from toast_assets.store.credentials import malformed
-from toast_assets.store.sdk_faults import SDK_FAULTS, sdk_problem
+from toast_assets.store.sdk_faults import SDK_FAULTS, connection_cause, sdk_problem
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -28,6 +32,7 @@ def s3_client(
 
     Raises:
         StoreError: a variable or a file of the AWS SDK is wrong, or no credentials can be had.
+        SettingsError: a variable names a proxy, or a file of certificates, that cannot be used.
     """
     if odd := malformed():
         raise StoreError(
@@ -54,4 +59,21 @@ def _made(profile: str | None, attempts: int | None, unsigned: bool, options: di
         read_timeout=_READ_SECONDS,
         **({"signature_version": UNSIGNED} if unsigned else {}),
     )
-    return cast(S3Client, session.create_client("s3", config=config, **options))
+    client = session.create_client("s3", config=config, **options)
+    # Only the client knows its endpoint, and the way there depends on it.
+    connection = s3_connection(client.meta.endpoint_url)
+    verify = connection.verify if options.get("verify") is None else options["verify"]
+    if connection.proxies or getproxies() or verify is not None:
+        way = config.merge(Config(proxies=connection.proxies))
+        client = session.create_client("s3", config=way, **options | {"verify": verify})
+    client.meta.events.register_first("needs-retry.s3", _at_once)
+    return cast(S3Client, client)
+
+
+def _at_once(caught_exception: Exception | None = None, **_: Any) -> None:
+    """What does not pass, such as a certificate that is not trusted, is not tried again."""
+    if (
+        isinstance(caught_exception, SSLError | EndpointConnectionError)
+        and connection_cause(caught_exception).is_permanent
+    ):
+        raise caught_exception

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from toast_assets.http.own_secrets import without_secrets
+
 VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _LONGEST_TEXT = 400
 _KEY_ID = re.compile(r"\b(A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{4,}")
@@ -17,9 +19,7 @@ _SENDABLE = re.compile(r"[!#-&(-~]+")
 def without_credentials(text: str) -> str:
     """Another system's text on one line, of some 400 characters at most, without the credentials in the environment,
     access key ids and what looks like a session token."""
-    for secret in filter(None, map(os.environ.get, VARIABLES)):
-        if len(secret) >= 8:
-            text = text.replace(secret, "…")
+    text = without_secrets(text, map(os.environ.get, VARIABLES))
     text = _TOKEN.sub("…", _KEY_ID.sub(r"\1…", " ".join(text.split())))
     text = "".join(character for character in text if character.isprintable())
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"

@@ -4,14 +4,20 @@ names the variable, the file or the host, and the way out."""
 from __future__ import annotations
 
 import os
+import re
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
-from toast_assets.errors import StoreError, ToastAssetsError
+from toast_assets.errors import SettingsError, StoreError, ToastAssetsError
+from toast_assets.http.proxies import find_proxy
 from toast_assets.machine import causes, machine_problem
 from toast_assets.store.credentials import VARIABLES, without_credentials
+
+if TYPE_CHECKING:
+    from toast_assets.http.causes import Cause
 
 SDK_FAULTS = (
     sdk.BotoCoreError,
@@ -26,6 +32,7 @@ SDK_FAULTS = (
 )
 """Everything that botocore is known to raise besides what S3 answers."""
 
+_PROXY_STATUS = re.compile(r"Tunnel connection failed: ([1-5][0-9]{2})\b")
 _NO_S3 = "Check AWS_ENDPOINT_URL_S3: what answers there may be another service, or a proxy's own page."
 _FILES = "AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE; by default ~/.aws/config and ~/.aws/credentials"
 # The sentence, in which {text} is what was raised says, and the way out.
@@ -37,7 +44,7 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ),
     (
         (sdk.PartialCredentialsError,),
-        "The AWS credentials are incomplete: {text}",
+        "The AWS credentials are incomplete: {text}.",
         "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, both in the same place.",
     ),
     (
@@ -52,22 +59,22 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ),
     (
         (sdk.SSOError, sdk.LoginError, sdk.TokenRetrievalError, sdk.NoAuthTokenError),
-        "The AWS session is not logged in, or its login has expired: {text}",
+        "The AWS session is not logged in, or its login has expired: {text}.",
         "Log in again (aws sso login, with --profile where AWS_PROFILE is set), then run again.",
     ),
     (
         (sdk.CredentialRetrievalError, sdk.MetadataRetrievalError, sdk.UnknownCredentialError),
-        "The AWS credentials could not be fetched: {text}",
+        "The AWS credentials could not be fetched: {text}.",
         "Check what issues them: the role of the task (AWS_CONTAINER_CREDENTIALS_FULL_URI) or pod"
         f" (AWS_WEB_IDENTITY_TOKEN_FILE), or credential_process in the AWS SDK's files ({_FILES}).",
     ),
     (
         (sdk.InvalidRegionError, sdk.BaseEndpointResolverError, sdk.UnknownRegionError),
-        "The AWS region is missing or malformed: {text}",
+        "The AWS region is missing or malformed: {text}.",
         "Set AWS_DEFAULT_REGION (or the profile's region) to the bucket's region, such as us-east-1, without quotes.",
     ),
-    ((sdk.InvalidProxiesConfigError,), "The proxy for S3 is malformed: {text}", "Check HTTPS_PROXY."),
-    ((sdk.ParamValidationError,), "The AWS SDK refuses the request: {text}", "Check S3_BUCKET_NAME and S3_PREFIX."),
+    ((sdk.InvalidProxiesConfigError,), "The proxy for S3 is malformed: {text}.", "Check HTTPS_PROXY."),
+    ((sdk.ParamValidationError,), "The AWS SDK refuses the request: {text}.", "Check S3_BUCKET_NAME and S3_PREFIX."),
     (
         # botocore asks the bucket for its region, gets the same answer, asks for its region, …
         (RecursionError,),
@@ -76,8 +83,8 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ),
     (
         (sdk.BotoCoreError, ValueError),
-        "The AWS SDK cannot be used as it is configured: {text}",
-        f"Check the AWS_… variables and the AWS SDK's files ({_FILES}).",
+        "The AWS SDK cannot be used as it is configured: {text}.",
+        f"Check {{variables}} and the AWS SDK's files ({_FILES}).",
     ),
 )
 
@@ -104,8 +111,18 @@ def sdk_problem(error: BaseException, what: str) -> ToastAssetsError:
 def _by_kind(error: BaseException, what: str) -> StoreError:
     for kinds, text, hint in _KINDS:
         if isinstance(error, kinds):
-            return StoreError(text.format(text=without_credentials(str(error)).rstrip(".")), hint=hint)
+            told = without_credentials(str(error))
+            return StoreError(text.format(text=told.rstrip(" .:")), hint=hint.format(variables=_variables_in(told)))
     return StoreError(f"{what}: the answer is none of S3's ({type(error).__name__}).", hint=_NO_S3)
+
+
+def _variables_in(text: str) -> str:
+    """The variables of the AWS SDK whose value a text quotes."""
+    values = {name: value for name, value in os.environ.items() if name.startswith("AWS_") and name not in VARIABLES}
+    return (
+        " and ".join(name for name, value in values.items() if len(value) > 1 and value in text)
+        or "the AWS_… variables"
+    )
 
 
 def _file_problem(error: OSError) -> StoreError:
@@ -118,10 +135,30 @@ def _file_problem(error: OSError) -> StoreError:
 
 
 def _unreachable(error: sdk.ConnectionError | sdk.HTTPClientError, what: str) -> StoreError:
+    url = urlsplit(str(error.kwargs.get("endpoint_url") or ""))
+    cause = connection_cause(error)
     if any(isinstance(each, ValueError) and "header" in str(each) for each in causes(error)):
         hint = f"Check {', '.join(VARIABLES)}, or the profile: a line feed or blank may have been copied along."
         return StoreError(f"{what}: a credential holds a character that no request can carry.", hint=hint)
-    host = urlsplit(str(error.kwargs.get("endpoint_url") or "")).netloc.rpartition("@")[2]
-    inner = type(error.kwargs.get("error") or error).__name__
-    hint = "Check AWS_ENDPOINT_URL_S3, the region and the network."
-    return StoreError(f"{what} ({host and host + ': '}{inner}).", hint=hint)
+    host = f" at {url.netloc.rpartition('@')[2]}" if url.netloc else ""
+    return StoreError(f"{what}{host}: {cause.text}.", hint=cause.hint)
+
+
+def connection_cause(error: sdk.ConnectionError | sdk.HTTPClientError) -> Cause:
+    """Why a request got no answer."""
+    from toast_assets.http.causes import Cause, cause_of, proxy_refusal  # loads the other services' clients
+
+    setting, inner = "AWS_ENDPOINT_URL_S3", error.kwargs.get("error")
+    url = str(error.kwargs.get("endpoint_url") or "")
+    try:
+        proxy = find_proxy(url) if url else None
+    except SettingsError:
+        proxy = None
+    if isinstance(error, sdk.ProxyConnectionError):
+        variable = proxy.variable if proxy else "HTTPS_PROXY"
+        if refused := _PROXY_STATUS.search(str(inner)):
+            return proxy_refusal(int(refused[1]), variable)
+        return cause_of(inner or error, setting, variable)
+    if isinstance(error, sdk.ConnectTimeoutError | sdk.ReadTimeoutError):
+        return Cause("it did not answer in time", f"Check {setting}, the network and the firewall.")
+    return cause_of(inner or error, setting, proxy.variable if proxy else None)

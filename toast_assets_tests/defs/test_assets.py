@@ -166,6 +166,7 @@ class TestBadInput:
         guid = sandbox.restaurant_guids[0]
         sandbox_environment.setenv("TOAST_STARTDATE", "2025-01-06")
         sandbox_environment.setenv("RETENTION_RAW_DAYS", "soon")
+        sandbox_environment.setenv("ALERT_WEBHOOK_URL", "hooks/s3cret")
         sandbox_environment.setenv("TOAST_RESTAURANT_GUID", f"{guid},{guid.upper()}")
         result = run_week()
         assert result.success
@@ -173,6 +174,7 @@ class TestBadInput:
         for line in (
             "TOAST_STARTDATE is no variable of this pipeline; the nearest is TOAST_START_DATE.",
             "RETENTION_RAW_DAYS holds 'soon', which is no whole number; write a whole number from 1 to 36500.",
+            "ALERT_WEBHOOK_URL is not an http(s) URL such as https://host.example.",
             f"TOAST_RESTAURANT_GUID lists more than once, and is read once: {guid}",
         ):
             assert warnings.count(line) == 1

@@ -31,6 +31,7 @@ def test_without_a_date_the_clock_could_not_be_checked(date: str | None) -> None
 
 
 def test_a_service_that_is_not_reached_is_told_from_one_without_a_date() -> None:
-    found = clock_of("Toast", f"http://127.0.0.1:{free_port()}", 5.0, lambda: AT)
+    found = clock_of("Toast", f"http://127.0.0.1:{free_port()}", "TOAST_API_URL", 5.0, lambda: AT)
     assert found.state is State.UNKNOWN
-    assert found.detail.startswith("the service was not reached")
+    assert found.detail == "the service was not reached: nobody listens there (connection refused)"
+    assert "TOAST_API_URL" in found.hint

@@ -27,6 +27,7 @@ from toast_assets.toast.page import Window
 from toast_assets.week import from_epoch_ms
 from toast_assets_tests.conftest import StartSandbox
 from toast_assets_tests.support.clients import s3_client
+from toast_assets_tests.support.ports import free_port
 from toast_assets_tests.support.s3_faults import before, ignore_condition, refuse
 
 PLACE, NOWHERE = "6513270e-2b0a-4c57-a1de-0c5a4f8c1d01", "6513270e-2b0a-4c57-a1de-0c5a4f8c1d02"
@@ -289,6 +290,8 @@ def test_where_nothing_is_set_the_least_that_a_run_needs_is_named_once() -> None
 def test_every_variable_is_checked_also_those_that_no_run_needs(sandbox: Sandbox, home: Path) -> None:
     wrong: dict[str, str | None] = {
         "RETENTION_RAW_DAYS": "-1",
+        "ALERT_WEBHOOK_URL": "hooks/s3cret",
+        "DAGSTER_UI_URL": "dagster",
         "ALLOW_HTTP_HOSTS": "http://x",
         "TOAST_WEEK_HOUR": "24",
         "AMPERITY_MAX_RECORD_BYTES": "1e99",
@@ -339,6 +342,31 @@ def test_an_area_that_ends_with_any_error_is_named_and_ends_no_other(
     assert "builtins.RuntimeError" in found.detail
     assert "s3cret" not in found.detail + found.hint
     assert {one.area for one in findings} == {"settings", "Toast", "S3", "Amperity", "Dagster"}
+
+
+def test_a_proxy_that_cannot_be_used_is_named_once_and_keeps_its_services_from_being_asked(
+    sandbox: Sandbox, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "socks5://user:s3cret@proxy.test:1080")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    findings = examined(sandbox, home, Fault("", ""))
+    (found,) = [one for one in findings if one.name == "HTTP_PROXY"]
+    assert (found.state, found.area) == (State.FAILED, "settings")
+    assert "SOCKS" in found.detail
+    assert not {"Toast", "Amperity"} & {one.area for one in findings}
+    assert "s3cret" not in str(findings)
+
+
+def test_a_webhook_is_reached_without_its_secret_and_nothing_is_posted(sandbox: Sandbox, home: Path) -> None:
+    urls = f"{sandbox.toast_url}/services/s3cret http://127.0.0.1:{free_port()}/services/s3cret"
+    findings = examined(sandbox, home, Fault("", "", environment={"ALERT_WEBHOOK_URL": urls}))
+    near, far = [one for one in findings if one.area == "alerts"]
+    assert (near.name, near.state) == ("webhook 127.0.0.1", State.OK)
+    assert far.state is State.FAILED
+    assert "connection refused" in far.detail
+    assert "ALERT_WEBHOOK_URL" in far.hint
+    assert "s3cret" not in str(findings)
 
 
 def test_an_s3_client_that_cannot_be_made_is_one_line(sandbox: Sandbox, home: Path) -> None:

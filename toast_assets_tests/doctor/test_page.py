@@ -55,7 +55,7 @@ def printed(sandbox: Sandbox, home: Path) -> set[Line]:
     pulled = usual | {"AMPERITY_DELIVERY": "s3_pull,notify"}
     client = s3_client(sandbox)
     environments = (
-        (usual, True),
+        (usual | {"ALERT_WEBHOOK_URL": f"{sandbox.toast_url}/a/s3cret"}, True),
         (pulled, False),
         (pulled | {"AMPERITY_DELIVERY": "stream,s3_pull", "AMPERITY_WORKFLOW_CONFIG_ID": "cg-weekly"}, False),
         ({"S3_SSE": "rot13"}, False),

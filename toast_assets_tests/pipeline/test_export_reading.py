@@ -40,6 +40,7 @@ def test_count_and_hash_are_those_of_the_stored_orders(exported: Path, store: Or
 
 
 ONE, TWO, SPREAD, NESTED = b'{"guid":"1"}', b'{"guid":"2"}', b'{"guid":\n"3"}', b'{"a":[{\n},\n{}\n],"metadata":{\n}}'
+DEEP = b'{"guid":"deep",\n"x":' + b"[" * 5_000 + b"]" * 5_000 + b"\n}"
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,7 @@ ONE, TWO, SPREAD, NESTED = b'{"guid":"1"}', b'{"guid":"2"}', b'{"guid":\n"3"}', 
         [ONE, TWO],
         [ONE, SPREAD, TWO],
         [NESTED, ONE],
+        [ONE, DEEP, TWO],
         [ONE, NESTED],
         [ONE + b" ", TWO],
         [b" " + ONE, TWO],
@@ -91,7 +93,9 @@ def test_a_hash_that_agrees_does_not_make_up_for_what_separates_orders(
         read_text(tmp_path, between, 2, sha256)
 
 
-@pytest.mark.parametrize("odd", [b'{"guid":"1"},5', b"5", b'"{"', b'{"guid":"1"} {}'])
+@pytest.mark.parametrize(
+    "odd", [b'{"\xff":1}', b"{" + b'"a":{' * 5_000 + b"}", b'{"guid":"1"},5', b"5", b'"{"', b'{"guid":"1"} {}']
+)
 def test_what_is_no_order_is_none_between_orders(tmp_path: Path, odd: bytes) -> None:
     (tmp_path / "export").write_bytes(gzip.compress(b'{"orders":[\n' + ONE + b",\n" + odd + b'\n],"metadata":{}}\n'))
     with pytest.raises(UnreadableExportError, match="ends after 1 orders"):
@@ -126,6 +130,8 @@ def test_no_flipped_byte_goes_unnoticed(exported: Path) -> None:
         (b'{"orders":[\n{"guid":"a"},\n', "ends after 1 orders"),
         (b'{"orders":[\n{"guid":"a"\n],"metadata":{}}\n', "ends after 0 orders"),
         (b'{"orders":[\n],"metadata":{}}\n', "metadata cannot be read"),
+        (b'{"orders":[\n],"metadata":{"fetch_date":"\xff"}}\n', "metadata cannot be read"),
+        (b'{"orders":[\n],"metadata":' + b"[" * 5_000, "metadata cannot be read"),
         (b'{"orders":[\n],"metadata":{}}\nmore', "something follows"),
     ],
 )

@@ -162,19 +162,22 @@ class Commands:
     def stopped(self, part: str, start: Callable[..., subprocess.Popen[str]]) -> Iterator[None]:
         """A process that is stopped before its write of ``part`` until the block ends; it ends by no signal."""
         held = Held("PUT", part)
-        with holding_s3(self.sandbox.s3_url, held) as url:
-            process = start(AWS_ENDPOINT_URL_S3=url)
-            while not held.reached.wait(0.1):
-                assert process.poll() is None, process.communicate()[0][-4000:]
-            yield
-            held.go_on()
-            said, _ = process.communicate(timeout=PATIENCE_SECONDS)
-            assert process.returncode in (0, 1), said[-4000:]
+        with holding_s3(self.sandbox.s3_url, held) as url, start(AWS_ENDPOINT_URL_S3=url) as process:
+            try:
+                while not held.reached.wait(0.1):
+                    assert process.poll() is None, process.communicate()[0][-4000:]
+                yield
+                held.go_on()
+                said, _ = process.communicate(timeout=PATIENCE_SECONDS)
+                assert process.returncode in (0, 1), said[-4000:]
+            finally:
+                process.kill()
 
 
 def finish(process: subprocess.Popen[str]) -> None:
     """Wait for success."""
-    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    with process:
+        said, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, said[-4000:]
 
 

@@ -11,12 +11,13 @@ from toast_assets.errors import StoreError
 from toast_assets.pipeline.crosschecks import export_equals_raw, totals_reconcile
 from toast_assets.pipeline.delivery_checks import delivered_equals_exported
 from toast_assets.pipeline.inspection import inspection_of
-from toast_assets.privacy.forget import ForgetGuest, Forgetting
+from toast_assets.privacy.forget import ForgetGuest, Forgetting, UnknownGuestError
 from toast_assets.privacy.forgotten import load_forgotten
-from toast_assets.privacy.identity import given_traits
+from toast_assets.privacy.identity import NoGuestError, given_traits
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
+from toast_assets_tests import invented
 from toast_assets_tests.support.clients import s3_client
 from toast_assets_tests.support.deliveries import amperity_settings, deliver
 from toast_assets_tests.support.guests import (
@@ -25,8 +26,10 @@ from toast_assets_tests.support.guests import (
     PHONE,
     SECRETS,
     content,
+    decompressed,
     derive,
     fill,
+    guest,
     holding,
     namings,
     weeks,
@@ -167,8 +170,6 @@ def test_a_dry_run_names_the_objects_and_changes_nothing(sandbox: Sandbox, store
 
 
 def test_a_phone_that_a_whole_town_shares_leads_to_nobody_else(store: OrderStore, week: Week) -> None:
-    from toast_assets_tests import invented
-
     shared = [invented.order(invented.check(guest=invented.customer(f"n{n}@example.com"))) for n in range(6)]
     fill(store, week, shared, derived=False)
     result = forget(store, "n0@example.com", dry_run=True)
@@ -182,11 +183,56 @@ def test_a_stranger_object_that_holds_the_guest_is_named_and_left_alone(store: O
     assert result.not_rewritten == (store.layout.prefix + "notes/list.csv",)
 
 
-def test_a_guest_of_whom_nothing_is_stored_is_remembered_and_certified(store: OrderStore, week: Week) -> None:
+def test_a_guest_of_whom_nothing_is_stored_changes_nothing_unless_that_is_allowed(
+    store: OrderStore, week: Week
+) -> None:
     fill(store, week, [], derived=False)
-    result = forget(store, "nobody@example.org")
+    objects = content(store)
+    for dry_run in (True, False):
+        with pytest.raises(UnknownGuestError, match="nothing was changed"):
+            forget(store, "nobody@example.org", dry_run=dry_run)
+    assert content(store) == objects
+    result = forget(store, "nobody@example.org", allow_unknown=True)
     assert (result.orders, dict(result.objects)) == (0, {})
     assert load_forgotten(store).knows("e:nobody@example.org")
+    assert result.certificate in content(store)
+
+
+def test_a_guest_who_is_named_in_a_text_alone_is_somebody(store: OrderStore, week: Week) -> None:
+    note = invented.order(invented.check(tabName="Janelle"), source="call jane.roe@example.org")
+    fill(store, week, [note], derived=False)
+    result = forget(store, EMAIL)
+    assert (result.orders, len(result.objects)) == (0, 3)
+    assert EMAIL.encode() not in b"".join(decompressed(key, body) for key, body in content(store).items())
+
+
+def test_a_guid_that_is_no_uuid_has_to_be_a_guests_and_is_compared_without_case(store: OrderStore, week: Week) -> None:
+    fill(store, week, [invented.order(invented.check(guest=guest(guid="JANE-1")))], derived=True)
+    objects = content(store)
+    with pytest.raises(NoGuestError, match="Line 2 is no guest's"):
+        forget(store, EMAIL, "not-an-email")
+    assert content(store) == objects
+    assert forget(store, "jane-1").orders == 1
+    assert holding(store) == {}
+
+
+async def test_what_left_under_other_privacy_rules_is_not_sent_again_after_it_was_scrubbed(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    fill(store, week, namings(), derived=True)
+    rules: dict[str, Any] = {"AMPERITY_REDACT": "lastName=drop", "AMPERITY_REDACT_SALT": "pepper"}
+    await deliver(sandbox, week, **rules)
+    forget(store, EMAIL, redaction=amperity_settings(sandbox, **rules).redaction)
+    check_week(sandbox, store, week, rules)
+    assert (await deliver(sandbox, week, **rules)).accepted == 0
+
+
+def test_an_inspection_that_holds_the_guest_is_removed(store: OrderStore, week: Week) -> None:
+    fill(store, week, namings(), derived=False)
+    key = store.layout.inspection(week)
+    store.bucket.write(key, f'{{"source":"{EMAIL}"}}'.encode())
+    assert key in forget(store, GUID).objects
+    assert store.bucket.info(key) is None
 
 
 @pytest.mark.parametrize("gone", [("raw",), ("raw", "toast-orders_")])
