@@ -190,7 +190,8 @@ def _fits(path: Path) -> bool:
 def _merge_changed(store: OrderStore, state: CurrentState, log: logging.Logger) -> tuple[dict[str, str], list[_Merged]]:
     """Merge the weeks of which the state does not know the stored table; their tables' hashes, and the files."""
     tables = _table_versions(store)
-    wanted = [key for key, table in tables.items() if state.weeks.get(key) != table]
+    # A table without a hash is none of ours as it stands.
+    wanted = [key for key, table in tables.items() if table is None or state.weeks.get(key) != table]
     changed: dict[str, str] = {}
     merged: dict[str, _Merged] = {}
     for start in range(0, len(wanted), _WEEKS_AT_ONCE):
@@ -358,7 +359,7 @@ def _merge_files(stored: Path | None, incoming: pa.Table, target: Path, weeks: _
     )
     replacing = rows["order_guid"].combine_chunks()
     with TableWriter(target, ORDERS) as writer:
-        for group in row_groups(stored) if stored else ():
+        for group in row_groups(stored) if versions.num_rows and stored else ():
             due = pc.less_equal(rows["modified_at"], pc.max(group["modified_at"]))
             kept = group.filter(pc.invert(pc.is_in(group["order_guid"], replacing)))
             _write(writer, _sorted(pa.concat_tables([kept, rows.filter(due)])))
