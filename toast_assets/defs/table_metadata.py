@@ -112,6 +112,7 @@ def current_metadata(report: CurrentReport, store: OrderStore) -> Mapping[str, A
         "restaurants": len(report.state.restaurants),
         "weeks": len(report.state.weeks),
         "weeks_read": len(report.weeks),
+        "weeks_left_out": ", ".join(report.left_out) or "none",
         "seconds": round(report.seconds, 2),
         "state": dg.MetadataValue.url(store.bucket.uri(store.layout.current_orders_state())),
     }
