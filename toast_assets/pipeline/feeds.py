@@ -111,7 +111,7 @@ def feeds_version(week: Week, store: OrderStore, redaction: Redaction) -> str:
     """
     found = stored_feeds(week, store, redaction)
     if found.problems:
-        raise found.error(found.problems)
+        raise found.error()
     return found.version
 
 
@@ -124,11 +124,11 @@ class StoredFeeds:
     restaurants: int
     problems: Sequence[str]
 
-    @staticmethod
-    def error(problems: Sequence[str]) -> ExportError:
-        """The error for restaurants whose files are missing or outdated."""
-        more = f" So are those of {len(problems) - 1} other restaurants." if len(problems) > 1 else ""
-        return ExportError(problems[0] + more, hint="Materialize amperity_feeds for this week first.")
+    def error(self) -> ExportError:
+        """The error that names the ``problems``."""
+        others = len(self.problems) - 1
+        more = f" So it is at {others} more restaurants." if others else ""
+        return ExportError(f"{self.problems[0]}{more}", hint="Materialize amperity_feeds for this week first.")
 
 
 def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> StoredFeeds:

@@ -124,11 +124,6 @@ class OrderStore:
         info = self.bucket.info(self.layout.table(table, week_key))
         return info.metadata.get("sha256") if info else None
 
-    def save_table(self, table: str, week_key: str, path: Path, sha256: str) -> None:
-        """Store the file at ``path``, whose hash is ``sha256``, as a week's table."""
-        key = self.layout.table(table, week_key)
-        self.bucket.write(key, path, ContentType=PARQUET, Metadata={"sha256": sha256})
-
     def load_table(
         self, table: str, week_key: str | None = None, *, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:

@@ -173,6 +173,26 @@ def test_a_dry_run_names_the_objects_and_changes_nothing(sandbox: Sandbox, store
     assert {key.split("/")[1] for key in done.objects.keys() - planned.objects.keys()} <= {"tables"}
 
 
+async def test_a_list_of_forgotten_guests_that_is_gone_stops_the_pull_and_the_next_forget(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    store.bucket.write(f"{store.layout.privacy}certificates/", b"")
+    forget(store, EMAIL)
+    found = store.bucket.read(store.layout.forgotten)
+    assert found is not None
+    store.bucket.delete(store.layout.forgotten)
+    before = content(store)
+    with pytest.raises(StoreError, match=r"list of forgotten guests .* is gone .* Restore an earlier version"):
+        await pull(sandbox, week)
+    with pytest.raises(StoreError, match=r"is gone"):
+        forget(store, "another@example.org")
+    assert content(store) == before
+    for damaged in (b"\xff", b"[]", b"[" * 5000 + b"]" * 5000, found[0].replace(b'salt": "', b'salt": "x')):
+        store.bucket.write(store.layout.forgotten, damaged)
+        with pytest.raises(StoreError, match=r"forgotten.json cannot be read .* would come back"):
+            load_forgotten(store)
+
+
 def test_a_phone_that_a_whole_town_shares_leads_to_nobody_else(store: OrderStore, week: Week) -> None:
     shared = [invented.order(invented.check(guest=invented.customer(f"n{n}@example.com"))) for n in range(6)]
     fill(store, week, shared, derived=False)
