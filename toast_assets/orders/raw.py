@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 
@@ -71,13 +70,6 @@ class UnreadableOrder(msgspec.Struct, frozen=True):
         return version_of(self.body)
 
 
-class Cut(NamedTuple):
-    """What a page consists of: ``orders`` and elements that are ``unreadable``, each in the page's order."""
-
-    orders: list[RawOrder]
-    unreadable: list[UnreadableOrder]
-
-
 _NULL = msgspec.Raw(b"null")
 _ABSENT = msgspec.Raw(b"")
 
@@ -115,13 +107,17 @@ _EARLIEST_MS = epoch_ms(datetime.min.replace(tzinfo=UTC))
 _LATEST_MS = epoch_ms(datetime.max.replace(tzinfo=UTC))
 
 
-def cut_orders(array: bytes, *, restaurant_guid: str, pulled_ms: int) -> Cut:
-    """The orders of a JSON array. One that cannot be read or placed affects no other one.
+def cut_orders(
+    array: bytes, *, restaurant_guid: str, pulled_ms: int, aside: list[UnreadableOrder] | None = None
+) -> list[RawOrder]:
+    """The orders of a JSON array, in its order. One that cannot be read or placed is put ``aside``, and affects no
+    other one; where there is nothing to put it in, it is an error.
 
     Raises:
         MalformedPageError: the bytes are no array, or nobody can say where its elements begin and end.
+        MalformedOrderError: an order cannot be read or placed, and ``aside`` is None.
     """
-    cut = Cut([], [])
+    orders = []
     try:
         bodies = list(map(bytes, _decode_array(array)))
         heads: list[_Head] | None = _decode_heads(array)
@@ -130,10 +126,12 @@ def cut_orders(array: bytes, *, restaurant_guid: str, pulled_ms: int) -> Cut:
     for number, body in enumerate(bodies):
         try:
             head = _head(body) if heads is None else heads[number]
-            cut.orders.append(_cut(body, head, restaurant_guid, pulled_ms))
+            orders.append(_cut(body, head, restaurant_guid, pulled_ms))
         except MalformedOrderError as error:
-            cut.unreadable.append(UnreadableOrder(body, str(error), _guid(body)))
-    return cut
+            if aside is None:
+                raise
+            aside.append(UnreadableOrder(body, str(error), _guid(body)))
+    return orders
 
 
 def _elements(array: bytes) -> list[bytes]:

@@ -8,13 +8,14 @@ same ones came three times.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import httpx
 import msgspec
 
 from toast_assets.errors import ToastReplyError
-from toast_assets.orders.raw import Cut, MalformedPageError, RawOrder, UnreadableOrder, cut_orders, format_time
+from toast_assets.orders.raw import MalformedPageError, RawOrder, UnreadableOrder, cut_orders, format_time
 from toast_assets.orders.scanner import UncuttableError, members
 
 # The most that Toast hands out in one reply (Toast: ordersBulk, pageSize).
@@ -93,23 +94,24 @@ class PageReader:
         Raises:
             ToastReplyError: the body proves nothing; asking again is the way out.
         """
-        body = response.content.removeprefix(_BYTE_ORDER_MARK)
+        array = response.content.removeprefix(_BYTE_ORDER_MARK)
+        aside: list[UnreadableOrder] = []
         try:
-            if body.lstrip()[:1] == b"{":
-                envelope = _envelope(body)
-                cut = cut_orders(bytes(envelope.orders), restaurant_guid=self.restaurant_guid, pulled_ms=pulled_ms)
+            if array.lstrip()[:1] == b"{":
+                envelope = _envelope(array)
+                array = bytes(envelope.orders)
                 token = str(envelope.nextPageToken) if envelope.nextPageToken not in (None, "") else None
-                page = OrdersPage(cut.orders, token is not None, token, cut.unreadable)
+                has_next = token is not None
             else:
-                cut = cut_orders(body, restaurant_guid=self.restaurant_guid, pulled_ms=pulled_ms)
-                page = OrdersPage(cut.orders, _names_next(response.headers), None, cut.unreadable)
+                token, has_next = None, _names_next(response.headers)
+            orders = cut_orders(array, restaurant_guid=self.restaurant_guid, pulled_ms=pulled_ms, aside=aside)
         except MalformedPageError as error:
             raise self._unusable(f"{error}") from None
-        self._look_outside(cut)
-        return page
+        self._look_outside(orders)
+        return OrdersPage(orders, has_next, token, aside)
 
-    def _look_outside(self, cut: Cut) -> None:
-        outside = frozenset(order.version for order in cut.orders if not self.window.holds(order.modified_ms))
+    def _look_outside(self, orders: Iterable[RawOrder]) -> None:
+        outside = frozenset(order.version for order in orders if not self.window.holds(order.modified_ms))
         self._alike = self._alike + 1 if outside == self._outside else 1
         self._outside = outside
         if outside and self._alike < _ALIKE_OUTSIDE:

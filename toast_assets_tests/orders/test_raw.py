@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toast_assets.orders.raw import (
-    Cut,
+    MalformedOrderError,
     MalformedPageError,
     RawOrder,
+    UnreadableOrder,
     cut_orders,
     format_time,
     parse_time_ms,
@@ -28,15 +29,19 @@ from toast_assets.week import epoch_ms
 PLACED = '"guid":"a","modifiedDate":"2025-09-19T14:30:00.000+0000"'
 
 
-def parts(text: str | bytes, restaurant: str = "one") -> Cut:
-    body = text if isinstance(text, bytes) else text.encode()
-    return cut_orders(body, restaurant_guid=restaurant, pulled_ms=5)
+class Parts(NamedTuple):
+    orders: list[RawOrder]
+    unreadable: list[UnreadableOrder]
+
+
+def parts(text: str | bytes, restaurant: str = "one") -> Parts:
+    body, aside = text if isinstance(text, bytes) else text.encode(), list[UnreadableOrder]()
+    return Parts(cut_orders(body, restaurant_guid=restaurant, pulled_ms=5, aside=aside), aside)
 
 
 def cut(text: str | bytes, restaurant: str = "one") -> list[RawOrder]:
-    found = parts(text, restaurant)
-    assert not found.unreadable
-    return found.orders
+    body = text if isinstance(text, bytes) else text.encode()
+    return cut_orders(body, restaurant_guid=restaurant, pulled_ms=5)
 
 
 def one(fields: str = "") -> RawOrder:
@@ -252,6 +257,11 @@ def test_an_order_that_is_hard_to_read_keeps_every_byte(fields: str) -> None:
         version_of(body.encode()),
     )
     assert first.modified_ms == order.modified_ms == last.modified_ms
+
+
+def test_where_nothing_can_be_set_aside_an_unreadable_order_is_an_error() -> None:
+    with pytest.raises(MalformedOrderError, match="lacks what every order has"):
+        cut("[{" + PLACED + "},null]")
 
 
 def test_a_reason_names_no_content() -> None:
