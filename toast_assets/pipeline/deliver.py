@@ -133,6 +133,9 @@ class WeekDelivery:
                 try:
                     await self._deliver_restaurant(guid, record, due, receipts, rejects)
                 except (ExportError, StoreError) as problem:
+                    if isinstance(problem, StoreError):
+                        # Where the bucket as a whole is out of reach, no other restaurant needs to be tried.
+                        await asyncio.to_thread(self.store.bucket.check)
                     self._problems[guid] = problem
                     self.log.error("Restaurant %s is not delivered whole: %s", record.name or guid, problem)  # noqa: TRY400
 

@@ -13,6 +13,7 @@ from statistics import median
 
 from toast_assets.markdown import plain
 from toast_assets.pipeline.inspection import DriftFinding, Inspection
+from toast_assets.pipeline.unreadable_orders import UnreadableOrders
 from toast_assets.store.manifest import Manifest
 from toast_assets.week import Week
 
@@ -85,6 +86,26 @@ def every_restaurant_complete(manifest: Manifest) -> Verdict:
     )
 
 
+def every_order_readable(manifest: Manifest, found: Iterable[UnreadableOrders]) -> Verdict:
+    """Every order that Toast returned could be read and placed."""
+    rows = [
+        (named(manifest, one.guid), count, reason, one.windows[reason], one.uri)
+        for one in found
+        for reason, count in one.reasons.most_common()
+    ]
+    return verdict(
+        [
+            f"{name}: {count} orders cannot be read ({reason}; window {window}); they are kept in {uri}"
+            for name, count, reason, window, uri in rows
+        ],
+        "Every order could be read.",
+        warns=True,
+        figures={"unreadable_orders": sum(count for _, count, *_ in rows)},
+        heads=("restaurant", "orders", "reason", "first window", "object"),
+        rows=rows,
+    )
+
+
 def order_guids_unique(manifest: Manifest, found: Inspection) -> Verdict:
     """Each order stands once in its restaurant's week, and in one restaurant's.
 
@@ -130,6 +151,7 @@ def modified_times_inside_week(week: Week, manifest: Manifest, found: Inspection
     return verdict(
         [*problems, *damaged(manifest, found)],
         f"All were modified from {week.start:%Y-%m-%d %H:%M} until before {week.end:%Y-%m-%d %H:%M} UTC.",
+        warns=True,
         figures={"orders_outside": sum(count for _, count, _ in rows)},
         heads=("restaurant", "orders outside", "the first of them"),
         rows=rows,
