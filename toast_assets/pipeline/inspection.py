@@ -54,7 +54,8 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """All facts of a week, by restaurant, and the drift over all of them.
 
     ``damaged`` are restaurants whose raw orders cannot be read, each with the reason: they have no facts.
-    ``drift_failure`` is the kind of error that ended the look at the fields, and there is no ``drift`` then.
+    ``reports_failure`` is the kind of error that ended the look at fields and guests: there is no ``drift`` then, and
+    not all ``channels``.
     ``shared_orders`` counts the orders that several restaurants have, ``shared`` are the first of them.
     """
 
@@ -63,7 +64,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     restaurants: dict[str, RestaurantFacts]
     damaged: dict[str, str] = {}
     drift: tuple[DriftFinding, ...] = ()
-    drift_failure: str | None = None
+    reports_failure: str | None = None
     shared_orders: int = 0
     shared: tuple[SharedOrder, ...] = ()
 
@@ -129,7 +130,7 @@ def _inspect(week: Week, manifest: Manifest, store: OrderStore) -> Inspection:
         restaurants=restaurants,
         damaged=damaged,
         drift=() if isinstance(drift, str) else tuple(_findings(drift)),
-        drift_failure=drift if isinstance(drift, str) else None,
+        reports_failure=drift if isinstance(drift, str) else None,
         shared_orders=shared.orders,
         shared=tuple(_named(week, manifest, store, shared)),
     )

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from toast_assets.markdown import plain
 from toast_assets.orders.files import OrderRows, read_rows, repeated_guids
-from toast_assets.pipeline.raw_amounts import SUMS, UnreadableAmountsError, read_amounts
+from toast_assets.pipeline.raw_amounts import SUMS, AmountsOrder, UnreadableAmountsError, read_amounts
 from toast_assets.tables.collector import paused
 from toast_assets.tables.drift import Drift, FieldObserver, known_fields
 from toast_assets.tables.names import shown_value
@@ -66,32 +66,34 @@ class FactsReader:
     def __init__(self, start_ms: int, end_ms: int) -> None:
         self._week = (start_ms, end_ms)
         self._observer = FieldObserver()
-        self._drift_failure: str | None = None
+        self._failure: str | None = None
         self._hashes: dict[str, array[int]] = {}
 
     def read(self, restaurant_guid: str, path: Path) -> RestaurantFacts:
         """The facts of the orders in the raw file at ``path``."""
         reading = _Reading(*self._week, repeated_guids(path))
-        hashes = array("q")
+        hashes, guests = array("q"), _Guests()
         for rows in read_rows(path):
             with paused():
-                reading.add(rows)
+                orders = reading.add(rows)
                 hashes.extend(map(_hash, rows.guids))
-                self._observe(rows.bodies)
+                self._report(rows.bodies, orders, guests)
         self._hashes[restaurant_guid] = hashes
-        return reading.facts()
+        return reading.facts(guests.channels())
 
     def drift(self) -> Drift | str:
         """How all orders that were read differ from the recorded schema, or the kind of error that ended the look."""
-        return self._drift_failure or self._observer.drift()
+        return self._failure or self._observer.drift()
 
-    def _observe(self, bodies: Iterable[bytes]) -> None:
-        if self._drift_failure is not None:
+    def _report(self, bodies: Iterable[bytes], orders: Iterable[AmountsOrder], guests: _Guests) -> None:
+        """What no delivery depends on."""
+        if self._failure is not None:
             return
         try:
             self._observer.add(bodies)
-        except Exception as error:  # noqa: BLE001 - a report that can only warn; its check says so
-            self._drift_failure = type(error).__name__
+            guests.add(orders)
+        except Exception as error:  # noqa: BLE001 - reports that can only warn; their checks say so
+            self._failure = type(error).__name__
 
     def shared(self) -> Shared:
         """Orders that several of the restaurants have."""
@@ -161,15 +163,14 @@ class _Reading:
     unreadable: int = 0
     _amounts: list[Decimal] = field(default_factory=lambda: [Decimal(0)] * len(SUMS))
     _versions: _VersionsDigest = field(default_factory=_VersionsDigest)
-    _guests: Counter[tuple[str, bool, bool]] = field(default_factory=Counter)
-    _channels_met: set[str] = field(default_factory=set)
 
-    def add(self, rows: OrderRows) -> None:
+    def add(self, rows: OrderRows) -> list[AmountsOrder]:
+        """Count the orders; those whose amounts can be added up are returned."""
         self.orders += len(rows.guids)
         self._place(rows)
         for guid, version in zip(rows.guids, rows.versions, strict=True):
             self._versions.add(guid, version)
-        self._read(rows.bodies)
+        return self._read(rows.bodies)
 
     def _place(self, rows: OrderRows) -> None:
         for guid, modified_ms in zip(rows.guids, rows.modified_ms, strict=True):
@@ -177,7 +178,8 @@ class _Reading:
                 self.strays += 1
                 self.outside += [guid][: MOST_NAMED - len(self.outside)]
 
-    def _read(self, bodies: Iterable[bytes]) -> None:
+    def _read(self, bodies: Iterable[bytes]) -> list[AmountsOrder]:
+        orders: list[AmountsOrder] = []
         added: list[tuple[Decimal, ...]] = [tuple(self._amounts)]
         for body in bodies:
             try:
@@ -185,28 +187,12 @@ class _Reading:
             except UnreadableAmountsError:
                 self.unreadable += 1
                 continue
+            orders.append(order)
             added.append(amounts)
-            self._guests[self._shown(order.channel), order.names_guest, order.is_reachable] += 1
         self._amounts = [sum(column, Decimal(0)) for column in zip(*added, strict=True)]
+        return orders
 
-    def _shown(self, channel: str) -> str:
-        """The channel; where it is none that Toast is known for, only if it cannot be a guest's data."""
-        shown = channel if channel in _known_channels() else shown_value(channel)
-        if shown not in self._channels_met and len(self._channels_met) >= _MOST_CHANNELS:
-            return _OTHER_CHANNELS
-        self._channels_met.add(shown)
-        return shown
-
-    def _channels(self) -> dict[str, Reach]:
-        counts: dict[str, list[int]] = {}
-        for (channel, named, reachable), orders in sorted(self._guests.items()):
-            of_channel = counts.setdefault(channel, [0, 0, 0])
-            of_channel[0] += orders
-            of_channel[1] += orders * named
-            of_channel[2] += orders * reachable
-        return {channel: Reach(*of_channel) for channel, of_channel in counts.items()}
-
-    def facts(self) -> RestaurantFacts:
+    def facts(self, channels: dict[str, Reach]) -> RestaurantFacts:
         return RestaurantFacts(
             orders=self.orders,
             repeats=len(self.repeated),
@@ -216,8 +202,37 @@ class _Reading:
             unreadable=self.unreadable,
             amounts={name: str(amount) for name, amount in zip(SUMS, self._amounts, strict=True)},
             versions=self._versions.text,
-            channels=self._channels(),
+            channels=channels,
         )
+
+
+class _Guests:
+    """How many of a restaurant's orders name a guest, by channel."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, bool, bool]] = Counter()
+        self._met: set[str] = set()
+
+    def add(self, orders: Iterable[AmountsOrder]) -> None:
+        for order in orders:
+            self._counts[self._shown(order.channel), order.names_guest, order.is_reachable] += 1
+
+    def channels(self) -> dict[str, Reach]:
+        counts: dict[str, list[int]] = {}
+        for (channel, named, reachable), orders in sorted(self._counts.items()):
+            of_channel = counts.setdefault(channel, [0, 0, 0])
+            of_channel[0] += orders
+            of_channel[1] += orders * named
+            of_channel[2] += orders * reachable
+        return {channel: Reach(*of_channel) for channel, of_channel in counts.items()}
+
+    def _shown(self, channel: str) -> str:
+        """The channel; where it is none that Toast is known for, only if it cannot be a guest's data."""
+        shown = channel if channel in _known_channels() else shown_value(channel)
+        if shown not in self._met and len(self._met) >= _MOST_CHANNELS:
+            return _OTHER_CHANNELS
+        self._met.add(shown)
+        return shown
 
 
 @cache

@@ -160,11 +160,8 @@ def modified_times_inside_week(week: Week, manifest: Manifest, found: Inspection
 
 def no_schema_drift(found: Inspection) -> Verdict:
     """Orders have the fields, types and enum values that are recorded."""
-    if found.drift_failure is not None:
-        reason = (
-            f"The fields of these orders could not be looked at ({found.drift_failure}); no other check depends on it"
-        )
-        return verdict([reason], "", warns=True)
+    if found.reports_failure is not None:
+        return verdict([_not_looked_at(found)], "", warns=True)
     new = {one.path for one in found.drift if one.kind == "new field"}
     # What is inside a new field is new with it, and stands in the rows alone.
     problems = [_drifted(one) for one in found.drift if one.kind != "new field" or _parent(one.path) not in new]
@@ -184,6 +181,10 @@ def no_schema_drift(found: Inspection) -> Verdict:
     )
 
 
+def _not_looked_at(found: Inspection) -> str:
+    return f"Fields and guests of these orders could not be looked at ({found.reports_failure}); nothing depends on it"
+
+
 def _drifted(one: DriftFinding) -> str:
     value = f" = {one.value}" if one.value else ""
     times = f", {one.times} times" if one.times else ""
@@ -196,6 +197,8 @@ def _parent(path: str) -> str:
 
 def guests_scope_present(found: Inspection) -> Verdict:
     """Somebody is named on takeout and delivery orders; where nobody is, the credential may not read guests."""
+    if found.reports_failure is not None:
+        return verdict([_not_looked_at(found)], "", warns=True)
     away = [reach for facts in found.restaurants.values() for name, reach in facts.channels.items() if name in _AWAY]
     orders, named = sum(one.orders for one in away), sum(one.with_guest for one in away)
     problems = []
@@ -210,6 +213,8 @@ def guests_scope_present(found: Inspection) -> Verdict:
 
 def guests_reachable(found: Inspection, names: Mapping[str, str]) -> Verdict:
     """A report, never a failure: the share of orders with an e-mail or phone, by restaurant and channel."""
+    if found.reports_failure is not None:
+        return Verdict(True, _not_looked_at(found))
     rows = [
         (names.get(guid, guid), channel, one.orders, one.with_guest, one.reachable, f"{one.reachable / one.orders:.0%}")
         for guid, facts in found.restaurants.items()

@@ -13,6 +13,7 @@ from toast_assets.pipeline import inspection, verdicts
 from toast_assets.pipeline.crosschecks import export_equals_raw, totals_reconcile
 from toast_assets.pipeline.export import export_week
 from toast_assets.pipeline.inspection import Inspection, inspection_of
+from toast_assets.pipeline.raw_amounts import AmountsOrder
 from toast_assets.pipeline.tables import build_tables
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.drift import FieldObserver
@@ -171,18 +172,20 @@ def test_an_order_of_two_restaurants_warns_with_both_and_one_that_stands_twice_i
     assert "Place b (b): 1 orders stand more than once, such as order-1" in unique.description
 
 
-def test_a_look_at_fields_that_fails_is_a_warning_of_its_own_check_alone(
-    store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("report", [(FieldObserver, "add"), (AmountsOrder, "channel")])
+def test_a_look_at_fields_or_guests_that_fails_is_a_warning_of_its_own_checks_alone(
+    store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch, report: tuple[type, str]
 ) -> None:
-    def fail(observer: FieldObserver, orders: object) -> None:
+    def fail(*given: object) -> None:
         raise ZeroDivisionError("jane.doe@example.com")
 
-    monkeypatch.setattr(FieldObserver, "add", fail)
+    monkeypatch.setattr(*report, fail if report[1] == "add" else property(fail))
     manifest = store_week(store, week, {"here": encode(order(), order())})
     found = inspection_of(week, manifest, store)
-    drift = verdicts.no_schema_drift(found)
-    assert (drift.passed, drift.warns) == (False, True)
-    assert "could not be looked at (ZeroDivisionError)" in drift.description
+    for one in (verdicts.no_schema_drift(found), verdicts.guests_scope_present(found)):
+        assert (one.passed, one.warns) == (False, True)
+        assert "could not be looked at (ZeroDivisionError)" in one.description
+    assert verdicts.guests_reachable(found, {}).passed
     assert verdicts.order_guids_unique(manifest, found).passed
     assert found.restaurants["here"].amounts["net_sales"] == "20.0000"
 
