@@ -28,7 +28,6 @@ class FoundProxy:
     """A proxy, and the ``variable`` that names it. ``url`` holds its credentials, which no text may repeat."""
 
     variable: str
-    host: str
     url: str = field(repr=False)
 
 
@@ -111,7 +110,7 @@ def _parsed(variable: str, address: str) -> FoundProxy:
         # What was written without its codes (p@ss) gets them here, so that all libraries read the same.
         halves = credentials.partition(":")
         netloc = f"{quote(unquote(halves[0]), safe='')}:{quote(unquote(halves[2]), safe='')}@{netloc}"
-    return FoundProxy(variable, host, f"{scheme}://{netloc}")
+    return FoundProxy(variable, f"{scheme}://{netloc}")
 
 
 def _place(variable: str, place: str) -> tuple[str, int | None]:

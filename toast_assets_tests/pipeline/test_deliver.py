@@ -263,22 +263,6 @@ class TestFaultsThatStay:
         report = await deliver(sandbox, week)
         assert (report.accepted, report.methods["stream"].rejected) == (58, 2)
 
-    async def test_an_error_that_nobody_expected_loses_no_receipt_of_a_record_on_its_way(
-        self, sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        prepare(sandbox, week, {PLACE: orders(80)})
-        sandbox.faults.arm(Kind.STATUS, "stream", status=400, first=20, last=20)
-
-        def crash(*_arguments: object) -> str:
-            raise ZeroDivisionError
-
-        monkeypatch.setattr("toast_assets.amperity.client.explanation", crash)
-        with pytest.raises(ZeroDivisionError):
-            await deliver(sandbox, week)
-        arrived = {record.guid for record in accepted(sandbox)}
-        assert len(arrived) >= 19
-        assert set(ledger(sandbox, week)["record_id"]) == arrived
-
 
 STOPS = {401: "AMPERITY_API_KEY", 403: "AMPERITY_TENANT_ID", 404: "AMPERITY_STREAM_ID", 405: "AMPERITY_API_URL"}
 STOPS |= {411: "Content-Length", 301: "AMPERITY_API_URL"}
