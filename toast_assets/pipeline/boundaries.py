@@ -11,9 +11,10 @@ from datetime import date
 
 import msgspec
 
-from toast_assets.errors import CalendarError, StoreConflictError, StoreError
+from toast_assets.errors import CalendarError, StoreConflictError
 from toast_assets.store.bucket import ABSENT
 from toast_assets.store.order_store import OrderStore
+from toast_assets.store.readable import readable
 from toast_assets.week import DAY_NAMES, WeekCalendar, iso_ms
 
 
@@ -69,13 +70,9 @@ def keep_boundaries(store: OrderStore, calendar: WeekCalendar) -> None:
 
 def _load(store: OrderStore) -> Boundaries | None:
     found = store.bucket.read(store.layout.calendar)
-    try:
+    hint = "Restore an earlier version of it, or remove it: the next run writes it again."
+    with readable(store.bucket.uri(store.layout.calendar), hint):
         return msgspec.json.decode(found[0], type=Boundaries) if found else None
-    except msgspec.DecodeError as error:
-        raise StoreError(
-            f"{store.bucket.uri(store.layout.calendar)} cannot be read ({error}).",
-            hint="Restore an earlier version of it, or remove it: the next run writes it anew.",
-        ) from error
 
 
 def _check_newest_manifest(store: OrderStore, calendar: WeekCalendar) -> None:

@@ -179,7 +179,7 @@ class TestOnABucket:
         self,
         daemon: Daemon,
         sandbox_environment: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
         variables: dict[str, str],
         words: str,
     ) -> None:
@@ -187,10 +187,10 @@ class TestOnABucket:
             sandbox_environment.setenv(name, value)
         (request,) = daemon.tick(MONDAY).run_requests or ()
         assert request.partition_key == "2025-09-15"
-        assert words in caplog.text
+        assert words in capfd.readouterr().err
 
     def test_whatever_is_raised_while_the_bucket_is_looked_at_the_week_is_asked_for(
-        self, daemon: Daemon, sandbox_environment: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, daemon: Daemon, sandbox_environment: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
         def fail(**_: object) -> None:
             raise ZeroDivisionError("a secret")
@@ -198,8 +198,9 @@ class TestOnABucket:
         sandbox_environment.setattr(resources, "s3_client", fail)
         (request,) = daemon.tick(MONDAY).run_requests or ()
         assert request.partition_key == "2025-09-15"
-        assert "could not be looked at (ZeroDivisionError)" in caplog.text
-        assert "a secret" not in caplog.text
+        logged = capfd.readouterr().err
+        assert "could not be looked at (ZeroDivisionError)" in logged
+        assert "a secret" not in logged
 
     def test_a_setting_that_moves_stored_boundaries_fails_the_tick_with_an_explanation(
         self, daemon: Daemon, run_week: RunWeek, sandbox_environment: pytest.MonkeyPatch

@@ -85,7 +85,8 @@ def test_of_two_runs_that_note_at_once_the_second_compares(store: OrderStore, mo
         keep_boundaries(store, CALENDAR)
 
 
-def test_a_note_that_cannot_be_read_is_named(store: OrderStore) -> None:
-    store.bucket.write(store.layout.calendar, b"{")
+@pytest.mark.parametrize("body", [b"{", b'{"time_zone": "\xff"}', b"[" * 5000])
+def test_a_note_that_cannot_be_read_is_named(store: OrderStore, body: bytes) -> None:
+    store.bucket.write(store.layout.calendar, body)
     with pytest.raises(StoreError, match=r"calendar\.json cannot be read"):
         check_boundaries(store, CALENDAR)
