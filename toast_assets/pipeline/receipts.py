@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.amperity.ledger import LedgerEntry, encode_ledger, fold, to_table
-from toast_assets.errors import StoreError
+from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.pipeline.ledger_files import decoded, fold_into, read_ledger
 from toast_assets.store.bucket import Version
 from toast_assets.store.order_store import PARQUET, OrderStore
@@ -190,14 +190,23 @@ class Receipts:
         """Fold what a delivery that died left behind. The receipts of one that is still alive may be among it: it folds
         them once more, which changes nothing."""
         receipts: dict[str, list[pa.Table]] = defaultdict(list)
-        folded = {}
-        for key, version, rows in self._left_behind():
-            folded[key] = version
+        left = list(self._left_behind())
+        for _, _, rows in left:
             for guid, table in rows.items():
                 receipts[guid].append(table)
-        for guid, tables in receipts.items():
-            self._save(guid, tables)
-        self._delete(folded)
+        unread = {guid for guid, tables in receipts.items() if not self._recovered(guid, tables)}
+        self._delete({key: version for key, version, rows in left if unread.isdisjoint(rows)})
+
+    def _recovered(self, guid: str, receipts: Sequence[pa.Table]) -> bool:
+        """Whether a restaurant's ledger could be read. One that cannot be is named when it is the restaurant's turn."""
+        try:
+            self._save(guid, receipts)
+        except StoreConflictError:
+            raise
+        except StoreError:
+            self.store.bucket.check()
+            return False
+        return True
 
     def _delete(self, segments: Mapping[str, Version]) -> None:
         """Take away what was folded. A segment that somebody has rewritten since is folded by the next delivery."""

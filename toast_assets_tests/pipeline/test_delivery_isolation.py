@@ -30,6 +30,7 @@ from toast_assets_tests.support.deliveries import (
     deliver,
     guids,
     ledger,
+    open_segments,
     prepare,
     rejects,
 )
@@ -111,6 +112,23 @@ async def test_a_restaurant_that_cannot_be_delivered_is_named_and_all_others_are
     assert len(accepted(sandbox)) == report.accepted == 6
     with pytest.raises(kind, match=reason):
         check_delivery(report, 1.0)
+
+
+async def test_receipts_that_a_cut_off_delivery_left_for_a_damaged_ledger_stop_no_other_restaurant(
+    sandbox: Sandbox, week: Week
+) -> None:
+    prepare(sandbox, week, {place: orders(3) for place in PLACES})
+    await deliver(sandbox, week)
+    store = order_store(sandbox)
+    segments = {place: store.bucket.read(store.layout.ledger(week, place)) for place in PLACES}
+    for number, found in enumerate(segments.values()):
+        assert found is not None
+        store.bucket.write(store.layout.ledger_segment(week, number + 1), found[0])
+    store.bucket.delete(store.layout.ledger(week, "place-1"))
+    store.bucket.write(store.layout.ledger(week, "place-2"), b"no ledger")
+    report = await deliver(sandbox, week)
+    assert (report.accepted, report.methods["stream"].unchanged, list(report.problems)) == (0, 6, ["place-2"])
+    assert open_segments(sandbox, week) == [store.layout.ledger_segment(week, 2)]
 
 
 async def test_several_restaurants_that_cannot_be_delivered_are_named_in_one_error(
