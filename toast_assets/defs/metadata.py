@@ -37,7 +37,7 @@ RAW_COLUMNS = dg.TableSchema(
 assert [column.name for column in RAW_COLUMNS.columns] == RAW_SCHEMA.names  # noqa: S101 - holds at every import
 
 # Long tables are for the bucket; the UI shows the head and says so.
-_MOST_ROWS = 50
+_MOST_ROWS = 100
 
 
 def raw_metadata(report: PullReport, store: OrderStore) -> Metadata:
@@ -95,7 +95,14 @@ def export_metadata(report: ExportReport, store: OrderStore) -> Metadata:
         "bytes": sum(export.bytes for export in report.exports),
         "seconds": round(report.seconds, 2),
         "objects": markdown_table(("restaurant", "orders", "bytes", "object"), rows),
+        **failed_restaurants(report.problems),
     }
+
+
+def failed_restaurants(problems: Mapping[str, str]) -> dict[str, Any]:
+    """Restaurants that failed, each with its reason."""
+    failures = {"failures": markdown_table(("restaurant", "reason"), list(problems.items()))} if problems else {}
+    return {"failed_restaurants": len(problems), **failures}
 
 
 def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, Any]:

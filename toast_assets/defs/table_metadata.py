@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from toast_assets import markdown
-from toast_assets.defs.metadata import markdown_table, nulled_metadata
+from toast_assets.defs.metadata import failed_restaurants, markdown_table, nulled_metadata
 from toast_assets.defs.pictures import heat_map, volume
 from toast_assets.pipeline.current_orders import ORDERS, CurrentReport
 from toast_assets.pipeline.tables import TablesReport
@@ -90,6 +90,7 @@ def orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tup
         "objects": markdown_table(("restaurant", "object"), objects),
         **nulled_metadata(report.nulled),
         "manifest": dg.MetadataValue.url(store.bucket.uri(store.layout.manifest(report.week))),
+        **failed_restaurants(report.problems),
     }
     if report.rejections:
         first = [(one.order_guid, one.restaurant_guid, one.reason.value, one.detail) for one in report.rejections]
@@ -111,6 +112,7 @@ def current_metadata(report: CurrentReport, store: OrderStore) -> Mapping[str, A
         "restaurants": len(report.state.restaurants),
         "weeks": len(report.state.weeks),
         "weeks_read": len(report.weeks),
+        "weeks_left_out": ", ".join(report.left_out) or "none",
         "seconds": round(report.seconds, 2),
         "state": dg.MetadataValue.url(store.bucket.uri(store.layout.current_orders_state())),
     }

@@ -77,10 +77,12 @@ class CurrentState(msgspec.Struct, frozen=True):
 @dataclass(frozen=True)
 class CurrentReport:
     """One refresh: which weeks were read, how many orders are ``new`` and how many were ``replaced`` by a newer
-    version; ``state`` is the one after it."""
+    version; ``state`` is the one after it. Of the weeks that are ``left_out`` the table is damaged, and cannot be made
+    again."""
 
     state: CurrentState
     weeks: tuple[str, ...]
+    left_out: tuple[str, ...]
     new: int
     replaced: int
     seconds: float
@@ -109,16 +111,16 @@ def refresh_current_orders(store: OrderStore, log: logging.Logger) -> CurrentRep
     before = _load_state(store)
     try:
         known = _checked(store, before)
-        changed, merged = _merge_changed(store, known, log)
+        changed, left_out, merged = _merge_changed(store, known, log)
     except _DamagedError:
         log.warning("A file of the current orders is damaged or gone: all weeks are merged again.")
         known = CurrentState(before.schema)
-        changed, merged = _merge_changed(store, known, log)
+        changed, left_out, merged = _merge_changed(store, known, log)
     files = known.restaurants | {one.guid: one.file for one in merged}
     state = _save_state(store, before, known.weeks | changed, files)
     new, replaced = sum(one.new for one in merged), sum(one.replaced for one in merged)
     log.info("Weeks %s: %d orders are new, %d were replaced.", ", ".join(changed) or "unchanged", new, replaced)
-    return CurrentReport(state, tuple(changed), new, replaced, time.monotonic() - began)
+    return CurrentReport(state, tuple(changed), left_out, new, replaced, time.monotonic() - began)
 
 
 def _schema_version() -> str:
@@ -187,10 +189,14 @@ def _fits(path: Path) -> bool:
     return bool(pc.count_distinct(guids).as_py() == len(guids))
 
 
-def _merge_changed(store: OrderStore, state: CurrentState, log: logging.Logger) -> tuple[dict[str, str], list[_Merged]]:
-    """Merge the weeks of which the state does not know the stored table; their tables' hashes, and the files."""
+def _merge_changed(
+    store: OrderStore, state: CurrentState, log: logging.Logger
+) -> tuple[dict[str, str], tuple[str, ...], list[_Merged]]:
+    """Merge the weeks of which the state does not know the stored table; their tables' hashes, the weeks that had to be
+    left out, and the files."""
     tables = _table_versions(store)
-    wanted = [key for key, table in tables.items() if state.weeks.get(key) != table]
+    # A table without a hash is none of ours as it stands.
+    wanted = [key for key, table in tables.items() if table is None or state.weeks.get(key) != table]
     changed: dict[str, str] = {}
     merged: dict[str, _Merged] = {}
     for start in range(0, len(wanted), _WEEKS_AT_ONCE):
@@ -201,7 +207,7 @@ def _merge_changed(store: OrderStore, state: CurrentState, log: logging.Logger) 
                     before = merged.get(one.guid, _Merged(one.guid, one.file, 0, 0))
                     merged[one.guid] = _Merged(one.guid, one.file, before.new + one.new, before.replaced + one.replaced)
         changed |= weeks.hashes
-    return changed, list(merged.values())
+    return changed, tuple(key for key in wanted if key not in changed), list(merged.values())
 
 
 def _save_state(
@@ -358,7 +364,7 @@ def _merge_files(stored: Path | None, incoming: pa.Table, target: Path, weeks: _
     )
     replacing = rows["order_guid"].combine_chunks()
     with TableWriter(target, ORDERS) as writer:
-        for group in row_groups(stored) if stored else ():
+        for group in row_groups(stored) if versions.num_rows and stored else ():
             due = pc.less_equal(rows["modified_at"], pc.max(group["modified_at"]))
             kept = group.filter(pc.invert(pc.is_in(group["order_guid"], replacing)))
             _write(writer, _sorted(pa.concat_tables([kept, rows.filter(due)])))

@@ -68,12 +68,16 @@ def export_week(
     problems: dict[str, str] = {}
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="export") as threads:
         jobs = {guid: threads.submit(_export, guid, stored) for guid in stored.restaurants()}
-        for guid, job in jobs.items():
-            with one_restaurant(guid, problems, store):
-                export = job.result()
-                log.info("%s: %d orders, %d bytes.", export.key, export.metadata.total_orders, export.bytes)
-                exported(export)
-                exports.append(export)
+        try:
+            for guid, job in jobs.items():
+                with one_restaurant(guid, problems, store):
+                    export = job.result()
+                    log.info("%s: %d orders, %d bytes.", export.key, export.metadata.total_orders, export.bytes)
+                    exported(export)
+                    exports.append(export)
+        finally:
+            # A run that ends here waits for the exports under way, and not for all that have not begun.
+            threads.shutdown(cancel_futures=True)
     for guid, problem in problems.items():
         log.error("Restaurant %s was not exported: %s", guid, problem)
     if not exports:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self, cast
 
@@ -112,6 +113,8 @@ class Rejects:
         self._key = store.layout.rejects(week)
         self._now = now
         self._stack = ExitStack()
+        # Whoever is cancelled leaves a thread behind that reads or writes below the folder.
+        self._in_use = Lock()
         self._before: frozenset[RejectKey] = frozenset()
         self._undecided: set[RejectKey] = set()
         self._looked_at: dict[str, str] = {}
@@ -125,7 +128,8 @@ class Rejects:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        with self._in_use:
+            self._stack.close()
 
     def load(self, *, rebuild: bool = False) -> frozenset[RejectKey]:
         """What is refused so far. With ``rebuild`` a file that cannot be read counts as none, as a delivery sends again
@@ -134,13 +138,14 @@ class Rejects:
         Raises:
             StoreError: the file cannot be read.
         """
-        try:
+        with self._in_use:
             stored = self._store.bucket.fetch(self._key, self._folder / "before.ndjson.gz")
-            self._before = frozenset(self._index(_gunzipped(stored.path)) if stored else ())
-        except StoreError:
-            if not rebuild:
-                raise
-            self._changed = True
+            try:
+                self._before = frozenset(self._index(_gunzipped(stored.path)) if stored else ())
+            except StoreError:
+                if not rebuild:
+                    raise
+                self._changed = True
         self._undecided = set(self._before)
         return self._before
 
@@ -176,9 +181,10 @@ class Rejects:
 
     def save(self) -> None:
         """Bring the stored file up to date; without rejects there is none."""
-        self._file.close()
-        if self._changed:
-            self._store.bucket.update(self._key, self._merged)
+        with self._in_use:
+            self._file.close()
+            if self._changed:
+                self._store.bucket.update(self._key, self._merged)
 
     def _merged(self, stored: StoredObject | None, target: Path) -> Replacement | Removal:
         """The file with what this run decided, where nothing newer is known."""

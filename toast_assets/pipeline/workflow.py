@@ -22,7 +22,7 @@ from toast_assets.amperity.control import ControlPlane, Load, TableLoad
 from toast_assets.amperity.ledger import LedgerEntry, State, to_table
 from toast_assets.amperity.records import RecordKey, destination
 from toast_assets.errors import AmperityError, AmperityRefusedError
-from toast_assets.pipeline.feeds import feeds_version
+from toast_assets.pipeline.feeds import stored_feeds
 from toast_assets.pipeline.ledger_files import fold_into, read_ledger
 from toast_assets.retry import Sleep
 from toast_assets.store.order_store import OrderStore
@@ -76,14 +76,22 @@ class WeekLoad:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def run(self) -> WorkflowReport:
-        """Start what was not started, follow what was; report what is loaded.
+        """Start what was not started, follow what was; report what is loaded. Restaurants whose feed files are missing
+        or outdated keep the others' from nothing, and are named when these are loaded.
 
         Raises:
             ExportError: feed files are missing or older than the raw orders.
             AmperityRefusedError: the workflow cannot be started; a setting is wrong.
             AmperityError: it ended without loading everything, or it did not end in time and stays pending.
         """
-        version = await asyncio.to_thread(feeds_version, self.week, self.store)
+        redaction = self.amperity.settings.redaction
+        found = await asyncio.to_thread(stored_feeds, self.week, self.store, redaction)
+        report = await self._load(found.version) if found.restaurants else None
+        if report is None or found.problems:
+            raise found.error()
+        return report
+
+    async def _load(self, version: str) -> WorkflowReport:
         config_id = self.amperity.settings.workflow_config_id
         if config_id is None or self.dry_run:
             return WorkflowReport(version, None)

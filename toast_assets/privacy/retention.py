@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.errors import ExportError, StoreError
-from toast_assets.orders.files import content_of
+from toast_assets.orders.files import check_raw, content_of
 from toast_assets.pipeline.delivery_checks import delivered_equals_exported
 from toast_assets.pipeline.inspection import inspection_of
 from toast_assets.pipeline.stored_week import manifest_mismatch, reading_raw, stored_restaurants, week_of
@@ -123,6 +123,7 @@ class Retention:
             with scratch_folder() as folder, reading_raw(week, guid, self.store):
                 stored = self.store.bucket.fetch(self.store.layout.raw(week, guid), folder / "raw.parquet")
                 if stored is not None:
+                    check_raw(stored.path)
                     info = ObjectInfo(stored.path.stat().st_size, stored.metadata, stored.version)
                     found[guid] = info, content_of(stored.path, guid).sha256
         return found

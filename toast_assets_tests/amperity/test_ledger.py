@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
 
 import duckdb
 import pandas as pd
+import pytest
 
 from toast_assets.amperity.ledger import (
     LEDGER_SCHEMA,
@@ -38,6 +40,40 @@ def test_the_newest_row_of_a_record_and_method_stays() -> None:
         ("stream", "a", "accepted", "2-b", 3),
         ("stream", "b", "accepted", "1-a", 1),
     ]
+
+
+def note(version: str, modified_ms: int | None, state: State, at: int) -> LedgerEntry:
+    key = RecordKey("stream", "is-x", "place", "order", version, "order", None, modified_ms)
+    return LedgerEntry(key, state, 1, None, None, at)
+
+
+@pytest.mark.parametrize(
+    ("entries", "stays"),
+    [
+        ([note("old", 1, "accepted", 30), note("new", 2, "accepted", 20)], ("new", "accepted", 20)),
+        ([note("old", 1, "accepted", 30), note("new", 2, "rejected", 20)], ("new", "rejected", 20)),
+        ([note("a", 1, "accepted", 30), note("b", 1, "accepted", 20)], ("a", "accepted", 30)),
+        ([note("a", 1, "pending", 30), note("a", 1, "accepted", 20)], ("a", "accepted", 20)),
+        ([note("a", 1, "rejected", 30), note("a", 1, "accepted", 20)], ("a", "accepted", 20)),
+        ([note("a", 1, "pending", 30), note("a", 1, "rejected", 20)], ("a", "pending", 30)),
+        ([note("a", None, "pending", 20), note("a", None, "rejected", 20)], ("a", "rejected", 20)),
+    ],
+    ids=[
+        "the version modified last, though the other arrived last",
+        "the version modified last, though only the other arrived",
+        "of one modified time the one that arrived last",
+        "what has arrived stays so",
+        "what has arrived is not refused any more",
+        "else the last word",
+        "an answer, of one moment",
+    ],
+)
+def test_whichever_run_folds_last_the_newest_row_stays(entries: list[LedgerEntry], stays: tuple[str, str, int]) -> None:
+    for first, last in itertools.permutations(entries):
+        for older in (to_table([first]), None):
+            newer = [to_table([last])] if older is not None else [to_table([first]), to_table([last])]
+            (row,) = fold(older, newer).to_pylist()
+            assert (row["version"], row["state"], int(row["updated_at"].timestamp() * 1000)) == stays
 
 
 def test_only_what_arrived_or_is_outdated_is_settled_and_the_others_keep_their_count() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from toast_assets.pipeline import current_orders, table_files
@@ -197,3 +199,72 @@ def test_many_row_groups_stay_sorted_and_whole(store: OrderStore, monkeypatch: p
     frame = store.load_table("current_orders")
     assert frame["order_guid"].is_unique
     assert frame["modified_at"].is_monotonic_increasing
+
+
+def doubled(body: bytes) -> bytes:
+    return rewritten(body, lambda rows: pa.concat_tables([rows, rows]))
+
+
+def emptied(body: bytes) -> bytes:
+    return rewritten(body, lambda rows: rows.slice(0, 0))
+
+
+def rewritten(body: bytes, change: Callable[[pa.Table], pa.Table]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(change(pq.read_table(pa.BufferReader(body))), sink)
+    return bytes(sink.getvalue())
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda body: body[: len(body) // 2],
+    "no parquet": lambda _: b"\xff[",
+    "emptied": emptied,
+    "doubled": doubled,
+}
+
+
+@pytest.mark.parametrize("harm", [*DAMAGES, "removed"])
+def test_a_damaged_file_is_made_again_out_of_all_weeks_whether_or_not_anything_is_new(
+    store: OrderStore, harm: str
+) -> None:
+    for key, orders in three_weeks().items():
+        put(store, key, orders)
+    refresh(store)
+    key = store.layout.current_orders(A)
+    found = store.bucket.read(key)
+    assert found is not None
+    if harm == "removed":
+        store.bucket.delete(key)
+    else:
+        store.bucket.write(key, DAMAGES[harm](found[0]))
+    report = refresh(store)
+    assert (report.weeks, report.state.orders) == (KEYS, 6)
+    assert store.bucket.read(key) == found
+    assert refresh(store).weeks == ()
+
+
+@pytest.mark.parametrize("harm", DAMAGES)
+def test_a_damaged_table_of_a_week_is_made_again_before_it_is_merged(store: OrderStore, harm: str) -> None:
+    for key, orders in three_weeks().items():
+        put(store, key, orders)
+    key = store.layout.table("orders", KEYS[1])
+    found = store.bucket.read(key)
+    assert found is not None
+    store.bucket.write(key, DAMAGES[harm](found[0]))
+    assert refresh(store).weeks == KEYS
+    assert sales(store) == RIGHT
+    assert store.bucket.read(key) == found
+
+
+def test_a_damaged_table_whose_raw_orders_are_gone_is_named_and_stops_no_other_week(
+    store: OrderStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    for key, orders in three_weeks().items():
+        put(store, key, orders)
+    week = WeekCalendar().week(KEYS[0])
+    store.bucket.write(store.layout.table("orders", week.key), b"")
+    for guid in (A, B):
+        store.bucket.delete(store.layout.raw(week, guid))
+    report = refresh(store)
+    assert (report.weeks, report.left_out) == (KEYS[1:], KEYS[:1])
+    assert f"Week {week.key}: its table of orders is damaged" in caplog.text

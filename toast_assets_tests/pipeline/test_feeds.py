@@ -22,9 +22,11 @@ from toast_assets.pipeline.pull import WeekPull
 from toast_assets.pipeline.workflow import WeekLoad, WorkflowReport
 from toast_assets.sandbox import Sandbox
 from toast_assets.settings import AmperitySettings
+from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
-from toast_assets_tests.support.clients import QUICK, toast_client
+from toast_assets_tests.support import s3_faults
+from toast_assets_tests.support.clients import QUICK, s3_client, toast_client
 
 LOG = logging.getLogger(__name__)
 CONFIG = "cg-sandbox"
@@ -152,6 +154,38 @@ class TestWorkflow:
         again = await load(sandbox, week, store)
         assert (again.state, again.started, len(sandbox.books.amperity.runs)) == ("loaded", False, 1)
 
+    async def test_a_restaurant_whose_raw_orders_are_damaged_is_named_and_the_others_are_written_and_loaded(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        bad, *others = sandbox.restaurant_guids
+        store.bucket.write(store.layout.raw(week, bad), b"PAR1")
+        report = feeds(week, store)
+        assert list(report.problems) == [bad]
+        assert store.bucket.uri(store.layout.raw(week, bad)) in report.problems[bad]
+        assert {file.restaurant_guid for file in report.files} == set(others)
+        with pytest.raises(ExportError, match=rf"{bad}.* is missing"):
+            await load(sandbox, week, store)
+        assert [row["state"] for row in ledger(store, week)] == ["loaded"]
+
+    async def test_files_that_are_there_already_are_left_as_they_are_and_damaged_ones_made_again(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        first = feeds(week, store)
+        found = {file.key: store.bucket.read(file.key) for file in first.files}
+        writes: list[int] = []
+        client = s3_client(sandbox)
+        s3_faults.before(client, "PutObject", writes.append)
+        watched = OrderStore(Bucket(client, sandbox.bucket), store.layout.prefix)
+        assert feeds(week, watched).files == first.files
+        assert not writes
+        key = first.files[0].key
+        info = store.bucket.info(key)
+        assert info is not None
+        store.bucket.write(key, b"damaged", Metadata=dict(info.metadata))
+        feeds(week, watched)
+        assert len(writes) == 1
+        assert {file.key: store.bucket.read(file.key) for file in first.files} == found
+
     async def test_changed_files_are_loaded_again(self, sandbox: Sandbox, store: OrderStore, week: Week) -> None:
         feeds(week, store)
         await load(sandbox, week, store)
@@ -159,10 +193,21 @@ class TestWorkflow:
         async with toast_client(sandbox) as toast:
             await WeekPull(week, toast, store).run()
         with pytest.raises(ExportError, match="Materialize amperity_feeds"):
-            feeds_version(week, store)
+            feeds_version(week, store, Redaction())
         feeds(week, store)
         assert (await load(sandbox, week, store)).started
         assert len(sandbox.books.amperity.runs) == 2
+
+    async def test_files_under_other_privacy_rules_are_not_loaded(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        feeds(week, store)
+        rules = Redaction({"email": "drop"})
+        with pytest.raises(ExportError, match=r"was made under other privacy rules .* Materialize amperity_feeds"):
+            await load(sandbox, week, store, AMPERITY_REDACT="email=drop")
+        assert not sandbox.books.amperity.runs
+        feeds(week, store, rules)
+        assert (await load(sandbox, week, store, AMPERITY_REDACT="email=drop")).started
 
     async def test_a_run_that_is_still_under_way_is_followed_not_started_again(
         self, sandbox: Sandbox, store: OrderStore, week: Week

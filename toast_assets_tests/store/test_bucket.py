@@ -11,7 +11,7 @@ from botocore.config import Config
 
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.sandbox import Sandbox
-from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Replacement, StoredObject, Version
+from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Removal, Replacement, StoredObject, Version
 from toast_assets_tests.support.clients import s3_client
 from toast_assets_tests.support.s3_faults import after, before, refuse, refuse_quoted_etags
 
@@ -265,6 +265,24 @@ def test_an_update_whose_answer_was_lost_is_known_again_by_its_content(sandbox: 
     before(client, "PutObject", lambda number: bucket.write("key", b"ours") if number == 1 else None)
     assert bucket.update("key", change).etag
     assert seen == [None]
+
+
+def test_an_update_can_remove_the_object_unless_another_run_has_just_written_it(
+    bucket: Bucket, sandbox: Sandbox
+) -> None:
+    assert bucket.update("key", lambda _stored, _target: Removal()) == ABSENT
+    bucket.write("key", b"old")
+    client = s3_client(sandbox)
+    before(client, "HeadObject", lambda number: bucket.write("key", b"new") if number == 1 else None)
+
+    def change(stored: StoredObject | None, _target: Path) -> Removal | None:
+        assert stored is not None
+        return Removal() if stored.path.read_bytes() == b"old" else None
+
+    kept = Bucket(client, sandbox.bucket).update("key", change)
+    assert bucket.read("key") == (b"new", kept)
+    assert bucket.update("key", lambda _stored, _target: Removal()) == ABSENT
+    assert bucket.read("key") is None
 
 
 def test_an_update_gives_up_where_others_keep_writing(bucket: Bucket, sandbox: Sandbox) -> None:
