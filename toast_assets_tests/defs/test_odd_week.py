@@ -183,22 +183,13 @@ def test_odd_orders_hold_up_no_other_and_are_found_once(
 ) -> None:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
-
-    def run_all() -> dg.ExecuteInProcessResult:
-        job = build_defs().resolve_implicit_global_asset_job_def()
-        return job.execute_in_process(instance=instance, partition_key=week.key, raise_on_error=False)
-
-    result = run_all()
+    job = build_defs().resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(instance=instance, partition_key=week.key, raise_on_error=False)
     assert result.success
     said = Said.of(instance, result.run_id)
     check_week(sandbox, store, week, odd, said)
     check_said(said)
     assert "@secret.example" not in caplog.text
-    # The next run finds nothing new in it and sends nothing again.
-    accepted = len(sandbox.amperity_books.accepted)
-    assert run_all().success
-    check_week(sandbox, store, week, odd, said)
-    assert len(sandbox.amperity_books.accepted) == accepted
 
 
 @pytest.mark.full
@@ -209,13 +200,15 @@ def test_the_command_materializes_a_week_with_odd_orders(
     command += ["--select", "*", "--partition", week.key]
     environment = os.environ | sandbox.environment() | VARIABLES | {"DAGSTER_HOME": str(tmp_path)}
     (tmp_path / "dagster.yaml").touch()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    assert done.returncode == 0, done.stderr[-4000:]
-    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        (run,) = instance.get_runs()
-        said = Said.of(instance, run.run_id)
-    check_week(sandbox, store, week, odd, said)
-    check_said(said)
-    assert "@secret.example" not in done.stdout + done.stderr
+    # The second run finds nothing new and sends nothing again.
+    for _ in range(2):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+        assert done.returncode == 0, done.stderr[-4000:]
+        with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+            newest, *_ = instance.get_runs()
+            said = Said.of(instance, newest.run_id)
+        check_week(sandbox, store, week, odd, said)
+        check_said(said)
+        assert "@secret.example" not in done.stdout + done.stderr
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and b"@secret.example" in path.read_bytes()]
     assert kept == []
