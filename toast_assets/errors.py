@@ -44,6 +44,10 @@ class StoreError(ToastAssetsError):
     """The bucket is missing, refuses access, or holds an object that cannot be read."""
 
 
+class DamagedObjectError(StoreError):
+    """An object does not hold what was stored, or is none of this package's; it concerns one restaurant or week."""
+
+
 class StoreConflictError(StoreError):
     """Somebody else wrote the object between reading and writing it; read again and merge again."""
 

@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
@@ -104,5 +105,15 @@ def http_date(value: str | None) -> float | None:
     """The Unix seconds of an HTTP date, whatever a header holds; None where it is none."""
     try:
         return parsedate_to_datetime(value or "").timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def date_of(header: str | None) -> datetime | None:
+    """The moment (UTC) that a ``Date`` header names, or None where it names none."""
+    try:
+        moment = parsedate_to_datetime(header or "")
+        # A date without a zone is in UTC (RFC 9110).
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None

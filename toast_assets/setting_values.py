@@ -122,7 +122,8 @@ def address(value: str) -> httpx.URL:
         raise ValueError("holds a blank; addresses have none")
     try:
         url = httpx.URL(value)
-        host = url.raw_host.decode()
+        # Both forms of an international name: clients use one, messages the other.
+        host, _ = url.raw_host.decode(), url.host
     except (httpx.InvalidURL, UnicodeError):
         raise ValueError("is no address: its host or its port cannot be read") from None
     if url.scheme not in ("http", "https") or not host:
@@ -194,7 +195,7 @@ def tenant(value: str) -> str:
                 text = url.host.removesuffix(_AMPERITY)
         except (httpx.InvalidURL, UnicodeError):
             pass
-    if not _LABEL.fullmatch(text):
+    if not _LABEL.fullmatch(text) or not host_of(f"https://{text}{_AMPERITY}"):
         raise ValueError(f"is no tenant; write the part before {_AMPERITY} alone: socktown of socktown{_AMPERITY}")
     return text
 

@@ -292,7 +292,15 @@ def test_a_tenant_is_one_label_and_is_found_in_its_host_and_url(value: str) -> N
             ".amperity.com",
             "https://socktown",
         ),
-        *("-socktown", "socktown_", "sock town", "s\u00f6ck", "x" * 64, "https://u:s3cret@socktown.amperity.com"),
+        *(
+            "-socktown",
+            "socktown_",
+            "xn--a",
+            "sock town",
+            "s\u00f6ck",
+            "x" * 64,
+            "https://u:s3cret@socktown.amperity.com",
+        ),
     ],
 )
 def test_what_is_no_tenant_is_refused_with_the_fix(value: str) -> None:
@@ -314,6 +322,7 @@ def test_what_is_no_tenant_is_refused_with_the_fix(value: str) -> None:
         ("https://user:s3#cret@host.example", "cannot be read"),
         ("https://exa mple.com", "holds a blank"),
         ("https://a..b", "names the host 'a..b', which is no host name"),
+        ("https://xn--a.example", "its host or its port cannot be read"),
         ("https://1.2.3", "names the host '1.2.3', which is no host name"),
         ("https://host\u200b.example", "ZERO WIDTH SPACE"),
         ('"https://host.example"', "is in quotation marks"),

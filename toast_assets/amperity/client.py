@@ -16,9 +16,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from toast_assets.amperity.answers import (
     ACCEPTED,
@@ -38,6 +36,7 @@ from toast_assets.errors import (
     AmperityUnreachableError,
     TransientError,
 )
+from toast_assets.http.aio import AiohttpTransport, aiohttp
 from toast_assets.http.bodies import UnreadableBodyError, read_reply
 from toast_assets.http.causes import Cause
 from toast_assets.http.routes import Route
@@ -121,6 +120,7 @@ class AmperityClient:
     ) -> None:
         self.settings = settings
         self.stats = DeliveryStats()
+        self._origin = settings.origin
         self._retry = retry or RetryPolicy()
         self._sleep = sleep
         self._now = now
@@ -164,7 +164,7 @@ class AmperityClient:
             AmperityError: Amperity asks to wait longer than any run should, or gives no new token.
             SettingsError: the environment names a proxy or certificates that cannot be used.
         """
-        url = httpx.URL(f"{self.settings.origin}/stream/v0/data/{stream_id}")
+        url = httpx.URL(f"{self._origin}/stream/v0/data/{stream_id}")
         headers = self._headers(TENANT_HEADER, request_id)
         return await self._deliver(_Call(url, url.path, headers, body, ACCEPTED))
 
@@ -337,7 +337,7 @@ class AmperityClient:
     async def _post_token(self, path: str, form: dict[str, str]) -> httpx.Response:
         async def attempt() -> httpx.Response:
             headers = {TENANT_HEADER: self.settings.tenant_id}
-            request = httpx.Request("POST", self.settings.origin + path, headers=headers, data=form)
+            request = httpx.Request("POST", self._origin + path, headers=headers, data=form)
             response = await self._exchange(request, path, self._address_setting)
             if response.status_code == NOTICED:
                 return response

@@ -20,7 +20,6 @@ from typing import Literal
 import msgspec
 
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.raw import readable
 from toast_assets.tables.drift import known_fields
 from toast_assets.tables.guests import normal_email, normal_phone
 
@@ -261,7 +260,7 @@ def _object(fields: Iterator[tuple[str, bytes]]) -> bytes:
 def _normal(name: str, value: bytes, beside: Mapping[str, msgspec.Raw]) -> str:
     """The text that is hashed for a string or a number. An e-mail or a phone has the form in which feeds have it, so
     that a guest has one hash; everything else is as it is."""
-    text = msgspec.json.decode(readable(value), type=str) if value[:1] == b'"' else value.decode()
+    text = msgspec.json.decode(value, type=str) if value[:1] == b'"' else value.decode()
     if name == "email":
         return normal_email(text) or text.strip().lower()
     if name == "phone":
@@ -273,5 +272,8 @@ def _normal(name: str, value: bytes, beside: Mapping[str, msgspec.Raw]) -> str:
 
 def _digits(number: str) -> str:
     """The digits of a JSON number, also where it is written with a fraction or an exponent."""
-    value = Decimal(number)
+    try:
+        value = Decimal(number)
+    except ArithmeticError:
+        return number
     return str(int(value)) if value.adjusted() < _LONGEST_PHONE and value == value.to_integral_value() else number

@@ -179,8 +179,8 @@ def doctor(*, as_json: bool, canary: bool) -> None:
     """Check every credential and permission, without moving data.
 
     Reads the variables of the pipeline. Logs in at Toast, asks for each restaurant, writes and removes one object in
-    the bucket, asks Amperity with something that is no record, and looks at Dagster's instance. Ends with 2 where a
-    line has a cross, with 1 where one deserves a look.
+    the bucket, asks Amperity with something that is no record, and looks at Dagster's instance and for the alerts'
+    webhooks. Ends with 2 where a line has a cross, with 1 where one deserves a look.
     """
     from toast_assets.cli.doctor import doctor as examine
 

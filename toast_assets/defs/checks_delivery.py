@@ -16,7 +16,10 @@ from toast_assets.week import Week
 
 @weekly_check(
     toast_orders_s3_export,
-    description="Every export unpacks and holds the stored orders, by count and hash. Blocks: nothing else may leave.",
+    description=(
+        "Every export unpacks and holds the stored orders, by count and hash. Blocks if none does: nothing else may"
+        " leave."
+    ),
     blocking=True,
 )
 def export_equals_raw(context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource) -> dg.AssetCheckResult:

@@ -9,13 +9,34 @@ from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.pipeline import verdicts
 from toast_assets.pipeline.history import earlier_manifests
 from toast_assets.pipeline.inspection import inspection_of
+from toast_assets.pipeline.unreadable_orders import unreadable_orders
 
 _WEEKS_COMPARED = 6
 
 
 @weekly_check(
     raw_toast_orders,
-    description="Each order stands once in its restaurant's week. Blocks: a record that is sent twice is wrong twice.",
+    description=(
+        "Every order that Toast returned could be read and placed. Does not block: one that cannot is kept aside and"
+        " affects no other order."
+    ),
+)
+def every_order_readable(
+    context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource
+) -> dg.AssetCheckResult:
+    return judged(
+        context,
+        order_store,
+        lambda week, manifest, store: verdicts.every_order_readable(manifest, unreadable_orders(week, store)),
+    )
+
+
+@weekly_check(
+    raw_toast_orders,
+    description=(
+        "Each order stands once in its restaurant's week. Blocks: a record that is sent twice is wrong twice. One"
+        " GUID at two restaurants only warns, and so does a restaurant whose raw orders cannot be read."
+    ),
     blocking=True,
 )
 def order_guids_unique(context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource) -> dg.AssetCheckResult:
@@ -47,7 +68,9 @@ def modified_times_inside_week(
 
 @weekly_check(
     raw_toast_orders,
-    description="Orders have the fields and enum values that are recorded; what is new is named with its first order.",
+    description=(
+        "Orders have the fields, types and enum values that are recorded; what is new is named with its first order."
+    ),
 )
 def no_schema_drift(context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource) -> dg.AssetCheckResult:
     return judged(
@@ -102,6 +125,7 @@ def volume_as_usual(context: dg.AssetCheckExecutionContext, order_store: OrderSt
 
 
 RAW_CHECKS = [
+    every_order_readable,
     order_guids_unique,
     modified_times_inside_week,
     no_schema_drift,

@@ -12,7 +12,8 @@ from toast_assets.pipeline.inspection import inspection_of
     dg.AssetKey("orders"),
     description=(
         "Orders, net sales by Toast's recipe, tax, tips, payments and refunds of the tables are those of the raw"
-        " orders, which are added up on their own, for every restaurant to the cent."
+        " orders, which are added up on their own, for every restaurant to the cent. Orders that the tables reject are"
+        " named and count on neither side."
     ),
 )
 def totals_reconcile(context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource) -> dg.AssetCheckResult:

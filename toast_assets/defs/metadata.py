@@ -37,7 +37,7 @@ RAW_COLUMNS = dg.TableSchema(
 assert [column.name for column in RAW_COLUMNS.columns] == RAW_SCHEMA.names  # noqa: S101 - holds at every import
 
 # Long tables are for the bucket; the UI shows the head and says so.
-_MOST_ROWS = 50
+_MOST_ROWS = 100
 
 
 def raw_metadata(report: PullReport, store: OrderStore) -> Metadata:

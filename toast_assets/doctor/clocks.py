@@ -24,9 +24,8 @@ def first_answer(url: str, setting: str, timeout: float) -> httpx.Headers | Caus
     """
     route = Route.to(url, setting)
     try:
-        with httpx.Client(transport=route.transport(), timeout=timeout, trust_env=False) as client:
-            return client.get(url).headers
-    except httpx.HTTPError as error:
+        return route.ask("GET", url, timeout).headers
+    except (httpx.HTTPError, OSError, ValueError) as error:
         return route.cause(error)
 
 

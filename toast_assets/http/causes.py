@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import httpcore
 import httpx
 
+from toast_assets.http.aio import aiohttp
 from toast_assets.http.certificates import in_use
 
 _AGAIN = 2
@@ -119,7 +119,8 @@ def _tls(error: BaseException, place: str) -> Cause | None:
         return None
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate(error, place)
-    reason = error.reason or type(error).__name__
+    # One that was made by hand has none.
+    reason = getattr(error, "reason", None) or type(error).__name__
     if reason in _NO_TLS:
         return Cause("it does not speak TLS on this port", f"Check scheme and port of {place}.", 1)
     if "ALERT" in reason or reason in _NO_COMMON_TLS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -61,6 +61,16 @@ class Route:
         variable = self.found_proxy.variable if self.found_proxy else "HTTPS_PROXY"
         return proxy_refusal(status, variable) if status == 407 else None
 
-    def transport(self) -> httpx.HTTPTransport:
-        """For single requests, without an event loop. It logs no address, as ``httpx.get`` and its like do."""
-        return httpx.HTTPTransport(verify=self.tls, proxy=self.proxy, trust_env=False)
+    def ask(self, method: str, url: str, timeout: float, **arguments: Any) -> httpx.Response:
+        """Status and headers of the answer to a single request, without an event loop; ``timeout`` in seconds. The body
+        is left alone, it may never end. No address gets into a log, as it would by ``httpx.get`` and its like.
+
+        Raises:
+            httpx.HTTPError, OSError, ValueError: there was no answer; ``cause`` says why.
+        """
+        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
+        request = httpx.Request(method, url, extensions={"timeout": timeouts}, **arguments)
+        with httpx.HTTPTransport(verify=self.tls, proxy=self.proxy, trust_env=False) as transport:
+            response = transport.handle_request(request)
+            response.close()
+            return response

@@ -45,42 +45,36 @@ class Webhook:
         route = Route.to(self.url, self.setting)
         end = time.monotonic() + patience
         timeout = min(_TIMEOUT_SECONDS, patience / _ATTEMPTS)
-        # Not by httpx.post, which logs the whole address.
-        with route.transport() as transport:
-            for attempt in range(1, _ATTEMPTS + 1):
-                problem, wait = self._attempt(route, transport, text, timeout)
-                if problem is None:
-                    return
-                wait = wait if wait else _FIRST_WAIT * 2 ** (attempt - 1)
-                if problem.is_final or attempt == _ATTEMPTS or wait > _LONGEST_WAIT or time.monotonic() + wait > end:
-                    raise AlertError(f"The alert webhook ({route.host}) {problem.text}.", hint=problem.hint)
-                self.sleep(wait)
+        for attempt in range(1, _ATTEMPTS + 1):
+            problem = self._attempt(route, text, timeout)
+            if problem is None:
+                return
+            wait = problem.wait or _FIRST_WAIT * 2 ** (attempt - 1)
+            if problem.is_final or attempt == _ATTEMPTS or wait > _LONGEST_WAIT or time.monotonic() + wait > end:
+                raise AlertError(f"The alert webhook ({route.host}) {problem.text}.", hint=problem.hint)
+            self.sleep(wait)
 
-    def _attempt(
-        self, route: Route, transport: httpx.HTTPTransport, text: str, timeout: float
-    ) -> tuple[_Problem | None, float | None]:
-        """What went wrong, if anything, and how long the webhook asks to wait."""
-        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
-        request = httpx.Request("POST", self.url, json={"text": text}, extensions={"timeout": timeouts})
+    def _attempt(self, route: Route, text: str, timeout: float) -> _Problem | None:
+        """What went wrong, if anything."""
         try:
-            reply = transport.handle_request(request)
-            # Its body is of no interest, and may never end.
-            reply.close()
+            reply = route.ask("POST", self.url, timeout, json={"text": text})
         except (httpx.HTTPError, OSError, ValueError) as error:
             cause = route.cause(error)
-            return _Problem(f"could not be reached: {cause.text}", cause.hint, cause.is_permanent), None
-        status = reply.status_code
+            return _Problem(f"could not be reached: {cause.text}", cause.hint, cause.is_permanent)
         if reply.is_success:
-            return None, None
+            return None
+        status = reply.status_code
         if refusal := route.proxy_refusal(status):
-            return _Problem(f"could not be reached: {refusal.text}", refusal.hint, is_final=True), None
-        passing = status >= 500 or status in _TRANSIENT
-        problem = _Problem(f"answered {status}", f"Check {self.setting}.", is_final=not passing)
-        return problem, retry_after_seconds(reply.headers.get("Retry-After"), time.time())
+            return _Problem(f"could not be reached: {refusal.text}", refusal.hint, is_final=True)
+        wait = retry_after_seconds(reply.headers.get("Retry-After"), time.time())
+        return _Problem(f"answered {status}", f"Check {self.setting}.", status < 500 and status not in _TRANSIENT, wait)
 
 
 @dataclass(frozen=True)
 class _Problem:
+    """``wait``: how many seconds the webhook asks to wait, if any."""
+
     text: str
     hint: str
     is_final: bool
+    wait: float | None = None

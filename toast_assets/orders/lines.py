@@ -5,19 +5,16 @@ Orders are many and small: what is done to each in Python holds up every other t
 
 from __future__ import annotations
 
-import re
 from itertools import accumulate
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toast_assets.orders.raw import last_field, with_restaurant
+from toast_assets.orders.raw import last_field, mentions_restaurant, with_restaurant
 
 # The end of an order that Arrow cannot extend by cutting off the last byte.
 _SPACES = b" \t\n\r"
 _TO_THE_END = (1 << 63) - 1
-# Without the first quote, which is everywhere, the search is three times as fast.
-_NAMES_RESTAURANT = re.compile(rb'restaurantGuid"')
 
 
 class OrderLines:
@@ -29,7 +26,7 @@ class OrderLines:
     def __init__(self, bodies: pa.BinaryArray, restaurant_guid: str, *, may_name_restaurant: bool = True) -> None:
         self._bodies = bodies
         self._restaurant_guid = restaurant_guid
-        self._plain = _all_end_plainly(bodies) and not (may_name_restaurant and _may_name_restaurant(bodies))
+        self._plain = _all_end_plainly(bodies) and not (may_name_restaurant and mentions_restaurant(_bytes_of(bodies)))
 
     def __len__(self) -> int:
         return len(self._bodies)
@@ -49,10 +46,6 @@ def _all_end_plainly(bodies: pa.BinaryArray) -> bool:
     data = _bytes_of(bodies)
     endings = {bytes(data[end - 2 : end]) for end in accumulate(pc.binary_length(bodies).to_pylist())}
     return all(pair[1:] == b"}" and pair[:1] not in _SPACES for pair in endings)
-
-
-def _may_name_restaurant(bodies: pa.BinaryArray) -> bool:
-    return _NAMES_RESTAURANT.search(_bytes_of(bodies)) is not None
 
 
 def _bytes_of(values: pa.BinaryArray) -> memoryview:

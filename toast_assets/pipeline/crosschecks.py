@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,18 +13,28 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from toast_assets.errors import StoreError
 from toast_assets.markdown import plain
 from toast_assets.orders.files import read_rows
 from toast_assets.pipeline.export_reading import UnreadableExportError, read_export
-from toast_assets.pipeline.inspection import DAMAGE, Inspection
+from toast_assets.pipeline.inspection import Inspection
 from toast_assets.pipeline.order_facts import MOST_NAMED, RestaurantFacts
-from toast_assets.pipeline.raw_amounts import AMOUNTS, UnreadableAmountsError, read_amounts
+from toast_assets.pipeline.raw_amounts import (
+    AMOUNTS,
+    OF_CHECKS,
+    OF_PAYMENTS,
+    SUMS,
+    UnreadableAmountsError,
+    read_amounts,
+)
 from toast_assets.pipeline.raw_files import RawFile, raw_files
+from toast_assets.pipeline.stored_week import one_restaurant, reading_raw
 from toast_assets.pipeline.table_files import restaurants_in
 from toast_assets.pipeline.verdicts import Verdict, damaged, named, verdict
 from toast_assets.scratch import scratch_folder
-from toast_assets.store.manifest import Manifest, PullRecord
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
+from toast_assets.store.readable import readable
 from toast_assets.tables.flatten import flatten
 from toast_assets.tables.reading import RawOrders, Rejection
 from toast_assets.week import Week
@@ -33,8 +43,8 @@ _Totals = Mapping[str, Mapping[str, Decimal]]
 # Which column of a table holds which amount; False rows of the flag are no money taken.
 _COLUMNS: Mapping[str, Mapping[str, str]] = {
     "orders": {name: name for name in AMOUNTS},
-    "checks": {name: name for name in AMOUNTS if name != "tax_amount"},
-    "payments": {"payment_amount": "amount", "tip_amount": "tip_amount", "refund_amount": "refund_amount"},
+    "checks": {name: name for name in OF_CHECKS},
+    "payments": {name: "amount" if name == "payment_amount" else name for name in OF_PAYMENTS},
 }
 _FLAGS = {"payments": "taken"}
 # Fetching, unpacking and hashing overlap; more would only cost room on the disk.
@@ -107,20 +117,27 @@ def totals_reconcile(week: Week, manifest: Manifest, found: Inspection, store: O
     """
     problems: list[str] = []
     totals: dict[str, _Totals] = {}
-    rejected: dict[str, _Rejected] = {}
+    in_table: dict[str, pa.ChunkedArray] = {}
     with scratch_folder() as folder:
         path = folder / "table.parquet"
         for table in _COLUMNS:
+            key = store.layout.table(table, week.key)
+            if not store.bucket.download(key, path):
+                problems.append(f"the table {table} was not made")
+                continue
             try:
-                if not store.bucket.download(store.layout.table(table, week.key), path):
-                    problems.append(f"the table {table} was not made")
-                    continue
-                totals[table] = dict(_table_totals(table, path))
-                if table == "orders":
-                    rejected = _rejected(week, manifest, found, store, path)
-            except DAMAGE as error:
-                # It can be made again.
-                problems.append(f"the table {table} cannot be read ({type(error).__name__}): materialize it again")
+                with readable(store.bucket.uri(key), "Materialize the tables for the week again."):
+                    totals[table] = dict(_table_totals(table, path))
+                    if table == "orders":
+                        in_table = dict(_in_table(path, _short(found, totals[table])))
+            except StoreError as error:
+                problems.append(str(error))
+    rejected: dict[str, _Rejected] = {}
+    if "orders" in totals:
+        unreadable: dict[str, str] = {}
+        short = {guid: manifest.restaurants[guid] for guid in _short(found, totals["orders"])}
+        rejected = _rejected(week, short, store, in_table, unreadable)
+        problems += unreadable.values()
     wanted = {guid: _wanted(facts, rejected.get(guid)) for guid, facts in found.restaurants.items()}
     rows = [
         (named(manifest, guid), *difference)
@@ -167,14 +184,14 @@ def _differences(
 ) -> Iterator[tuple[str, Decimal, Decimal]]:
     names = (*_COLUMNS[table], *(("orders",) if table == "orders" else ()))
     for name in names:
-        raw, found = wanted[name], of_table.get(name, Decimal(0))
+        raw, found = wanted[name if table == "orders" else f"{table}.{name}"], of_table.get(name, Decimal(0))
         if raw != found:
             yield f"{table}.{name}", raw, found
 
 
 @dataclass
 class _Rejected:
-    """Orders of one restaurant that the tables reject: how many, what they add up to in the raw orders by ``AMOUNTS``
+    """Orders of one restaurant that the tables reject: how many, what they add up to in the raw orders by ``SUMS``
     and ``orders``, and the first of them with the reasons."""
 
     orders: int = 0
@@ -188,7 +205,7 @@ class _Rejected:
         added = {"orders": Decimal(1)}
         with suppress(UnreadableAmountsError):
             # What cannot be added up is not in the sums of the raw orders either.
-            added |= zip(AMOUNTS, read_amounts(body)[1], strict=True)
+            added |= zip(SUMS, read_amounts(body)[1], strict=True)
         self.amounts |= {name: self.amounts.get(name, Decimal(0)) + amount for name, amount in added.items()}
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
@@ -198,20 +215,36 @@ class _Rejected:
             yield f"{more} more orders", "rejected as well", "rejected"
 
 
-def _rejected(
-    week: Week, manifest: Manifest, found: Inspection, store: OrderStore, orders: Path
-) -> dict[str, _Rejected]:
-    """The orders that are in no row of the table at ``orders`` because the tables cannot hold them, by restaurant.
+def _short(found: Inspection, of_table: _Totals) -> frozenset[str]:
+    """The restaurants of which the table has fewer orders than are stored."""
+    counts = {guid: amounts["orders"] for guid, amounts in of_table.items()}
+    return frozenset(guid for guid, facts in found.restaurants.items() if counts.get(guid, 0) < facts.orders)
 
-    Each is converted again by itself. One that can be converted is no rejected one: there the tables differ.
+
+def _in_table(path: Path, restaurants: Container[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    """The GUIDs of the orders in the table at ``path``, of each of the ``restaurants``."""
+    for guid, rows in restaurants_in(path, ["restaurant_guid", "order_guid"]):
+        if guid in restaurants:
+            yield guid, rows["order_guid"]
+
+
+def _rejected(
+    week: Week,
+    short: Mapping[str, RestaurantRecord],
+    store: OrderStore,
+    in_table: Mapping[str, pa.ChunkedArray],
+    unreadable: dict[str, str],
+) -> dict[str, _Rejected]:
+    """The orders of the restaurants in ``short`` that are not ``in_table`` because the tables cannot hold them.
+
+    Each is converted again by itself. One that can be converted is no rejected one: there the tables differ. To
+    ``unreadable`` are added restaurants whose raw orders can no longer be read.
     """
-    in_table = {guid: rows["order_guid"] for guid, rows in restaurants_in(orders, ["restaurant_guid", "order_guid"])}
-    short = {
-        guid: manifest.restaurants[guid]
-        for guid, facts in found.restaurants.items()
-        if len(in_table.get(guid, ())) < facts.orders
-    }
-    return {file.guid: _rejected_of(file, in_table.get(file.guid)) for file in raw_files(week, short, store)}
+    rejected: dict[str, _Rejected] = {}
+    for file in raw_files(week, short, store, unreadable):
+        with one_restaurant(file.guid, unreadable, store), reading_raw(week, file.guid, store):
+            rejected[file.guid] = _rejected_of(file, in_table.get(file.guid))
+    return rejected
 
 
 def _rejected_of(file: RawFile, in_table: pa.ChunkedArray | None) -> _Rejected:

@@ -18,6 +18,7 @@ from toast_assets.amperity.client import AmperityClient, DeliveryStats, Receipt
 from toast_assets.amperity.ledger import Known, LedgerEntry
 from toast_assets.amperity.records import RecordKey, place_of
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
+from toast_assets.pipeline.crosschecks import export_problem
 from toast_assets.pipeline.outgoing import MethodCounts, Outgoing, Refused, Source
 from toast_assets.pipeline.outgoing_rows import sources
 from toast_assets.pipeline.receipts import Receipts
@@ -132,6 +133,9 @@ class WeekDelivery:
                 try:
                     await self._deliver_restaurant(guid, record, due, receipts, rejects)
                 except (ExportError, StoreError) as problem:
+                    if isinstance(problem, StoreError):
+                        # Where the bucket as a whole is out of reach, no other restaurant needs to be tried.
+                        await asyncio.to_thread(self.store.bucket.check)
                     self._problems[guid] = problem
                     self.log.error("Restaurant %s is not delivered whole: %s", record.name or guid, problem)  # noqa: TRY400
 
@@ -272,6 +276,11 @@ class WeekDelivery:
             raise ExportError(
                 f"The export {self.store.bucket.uri(export)} {state}.",
                 hint="Materialize toast_orders_s3_export for this week first.",
+            )
+        if problem := export_problem(self.week, self.store, guid, record.pull):
+            raise ExportError(
+                f"The export {self.store.bucket.uri(export)} {problem}.",
+                hint="Materialize toast_orders_s3_export for this week again.",
             )
 
     def _summary(self) -> str:

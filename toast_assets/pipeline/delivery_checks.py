@@ -161,7 +161,7 @@ def _load(week: Week, store: OrderStore, settings: AmperitySettings, config_id: 
     """The workflow that loads the feeds, for the files that are stored now."""
     place = "all restaurants"
     try:
-        key = load_key(week, settings.tenant_id, config_id, feeds_version(week, store))
+        key = load_key(week, settings.tenant_id, config_id, feeds_version(week, store, settings.redaction))
     except ExportError:
         # Feed files that are missing, or older than the raw orders, cannot have been loaded.
         return _Count(place, S3_PULL, due=1)

@@ -24,6 +24,7 @@ from toast_assets.amperity.feeds.build import FEEDS, feed_batches
 from toast_assets.amperity.feeds.couriers import CONTENT_TYPE
 from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.feeds.schema import Row, encode
+from toast_assets.amperity.redaction import Redaction
 from toast_assets.errors import ExportError
 from toast_assets.pipeline.raw_files import RawFile
 from toast_assets.pipeline.stored_week import StoredWeek, all_failed, fetch_raw, one_restaurant
@@ -102,13 +103,13 @@ def write_feeds(week: Week, store: OrderStore, brand: str, privacy: FeedPrivacy,
     return FeedsReport(week, files, rejections, left_out, nulled, problems, time.monotonic() - began)
 
 
-def feeds_version(week: Week, store: OrderStore) -> str:
+def feeds_version(week: Week, store: OrderStore, redaction: Redaction) -> str:
     """A hash of all feed files of a week: what Amperity would load.
 
     Raises:
-        ExportError: a file is missing, or older than the raw orders.
+        ExportError: a file is missing, older than the raw orders, or made under other privacy rules.
     """
-    found = stored_feeds(week, store)
+    found = stored_feeds(week, store, redaction)
     if found.problems:
         raise found.error()
     return found.version
@@ -116,8 +117,8 @@ def feeds_version(week: Week, store: OrderStore) -> str:
 
 @dataclass(frozen=True)
 class StoredFeeds:
-    """The feed files of a week that are of the stored orders: a hash of them, of how many ``restaurants``, and what
-    keeps those of others from being loaded (``problems``)."""
+    """The feed files of a week that are of the stored orders and made under the rules that hold: a hash of them, of how
+    many ``restaurants``, and what keeps those of others from being loaded (``problems``)."""
 
     version: str
     restaurants: int
@@ -130,7 +131,7 @@ class StoredFeeds:
         return ExportError(f"{self.problems[0]}{more}", hint="Materialize amperity_feeds for this week first.")
 
 
-def stored_feeds(week: Week, store: OrderStore) -> StoredFeeds:
+def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> StoredFeeds:
     """The feed files that are stored, restaurant by restaurant.
 
     Raises:
@@ -145,8 +146,14 @@ def stored_feeds(week: Week, store: OrderStore) -> StoredFeeds:
         for feed in FEEDS:
             key = store.layout.feed(week, guid, feed)
             info = store.bucket.info(key)
-            if info is None or record.pull is None or info.metadata.get("orders") != record.pull.orders_sha256:
-                state = "is missing" if info is None else "is older than the raw orders"
+            state = None
+            if info is None:
+                state = "is missing"
+            elif record.pull is None or info.metadata.get("orders") != record.pull.orders_sha256:
+                state = "is older than the raw orders"
+            elif info.metadata.get("privacy") != redaction.digest:
+                state = "was made under other privacy rules than AMPERITY_REDACT has now"
+            if info is None or state:
                 problems.append(f"The feed file {store.bucket.uri(key)} {state}.")
                 break
             hashes.append(info.metadata["sha256"])
@@ -195,8 +202,10 @@ class _Feeds:
             made = self._made_now()
             lines, file = made.lines[feed], made.files[feed]
             orders = made.record.pull.orders_sha256 if made.record.pull else ""
-            # No content encoding: couriers go by the key's ending. The hashes say what it holds, and of which orders.
-            metadata = {"sha256": file.sha256, "orders": orders, "rows": str(file.rows)}
+            # No content encoding: couriers go by the key's ending. The hashes say what it holds, of which orders, and
+            # under which privacy rules.
+            rules = self._privacy.redaction.digest
+            metadata = {"sha256": file.sha256, "orders": orders, "privacy": rules, "rows": str(file.rows)}
             same = before is not None and filecmp.cmp(before.path, lines.path, shallow=False)
             if before is not None and same and before.metadata.items() >= metadata.items():
                 return None

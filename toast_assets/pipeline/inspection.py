@@ -13,23 +13,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import msgspec
-import pyarrow as pa
 
-from toast_assets.errors import ExportError, StoreConflictError
+from toast_assets.errors import StoreConflictError
 from toast_assets.markdown import plain
-from toast_assets.orders.files import UnreadableFileError, read_rows
+from toast_assets.orders.files import read_rows
 from toast_assets.pipeline.order_facts import MOST_NAMED, FactsReader, RestaurantFacts, Shared
-from toast_assets.pipeline.raw_files import RawFile, raw_files
+from toast_assets.pipeline.raw_files import raw_files
+from toast_assets.pipeline.stored_week import one_restaurant, reading_raw
 from toast_assets.store.bucket import ABSENT
-from toast_assets.store.manifest import Manifest, RestaurantRecord
+from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.drift import Drift
 from toast_assets.week import Week
 
 # Changes when the same orders would give another result.
 _FORM = 3
-# What a damaged Parquet file raises, depending on where the damage is.
-DAMAGE = (UnreadableFileError, pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 class DriftFinding(msgspec.Struct, frozen=True):
@@ -119,18 +117,11 @@ def _inspect(week: Week, manifest: Manifest, store: OrderStore) -> Inspection:
     reader = FactsReader(week.start_ms, week.end_ms)
     restaurants: dict[str, RestaurantFacts] = {}
     damaged: dict[str, str] = {}
-    for guid, file in _files(week, manifest, store):
-        try:
-            if isinstance(file, ExportError):
-                raise file
-            facts = reader.read(guid, file.path)
+    for file in raw_files(week, manifest.restaurants, store, damaged):
+        with one_restaurant(file.guid, damaged, store), reading_raw(week, file.guid, store):
+            facts = reader.read(file.guid, file.path)
             file.check_count(facts.orders)
-            restaurants[guid] = facts
-        except ExportError as error:
-            damaged[guid] = error.message
-        except DAMAGE as error:
-            uri = store.bucket.uri(store.layout.raw(week, guid))
-            damaged[guid] = f"The raw orders {uri} cannot be read ({type(error).__name__})."
+            restaurants[file.guid] = facts
     drift, shared = reader.drift(), reader.shared()
     return Inspection(
         form=_FORM,
@@ -144,40 +135,27 @@ def _inspect(week: Week, manifest: Manifest, store: OrderStore) -> Inspection:
     )
 
 
-def _files(week: Week, manifest: Manifest, store: OrderStore) -> Iterator[tuple[str, RawFile | ExportError]]:
-    """The raw files of all restaurants; instead of one that is missing, or is no raw file, the error."""
-    left = {guid: manifest.restaurants[guid] for guid in sorted(manifest.stored)}
-    while left:
-        try:
-            for file in raw_files(week, left, store):
-                yield file.guid, file
-                del left[file.guid]
-        except ExportError as error:
-            # Files come in the sequence of their restaurants, so it is that of the first that is left.
-            guid = next(iter(left))
-            yield guid, error
-            del left[guid]
-
-
 def _named(week: Week, manifest: Manifest, store: OrderStore, shared: Shared) -> Iterator[SharedOrder]:
     """The orders behind the hashes, out of a second look at the restaurants that have them."""
     holders: dict[str, list[str]] = defaultdict(list)
-    records: dict[str, RestaurantRecord] = {guid: manifest.restaurants[guid] for guid in shared.restaurants}
-    for file in raw_files(week, records, store) if records else ():
-        for rows in read_rows(file.path):
-            for order_guid in set(shared.among(rows.guids)):
-                holders[order_guid].append(file.guid)
+    unreadable: dict[str, str] = {}
+    for file in raw_files(week, {guid: manifest.restaurants[guid] for guid in shared.restaurants}, store, unreadable):
+        with one_restaurant(file.guid, unreadable, store), reading_raw(week, file.guid, store):
+            for rows in read_rows(file.path):
+                for order_guid in set(shared.among(rows.guids)):
+                    holders[order_guid].append(file.guid)
     for order_guid, restaurants in sorted(holders.items()):
         if len(restaurants) > 1:
             yield SharedOrder(plain(order_guid), tuple(restaurants[:MOST_NAMED]))
 
 
 def _findings(drift: Drift) -> Iterator[DriftFinding]:
-    for path, first in drift.new_fields.items():
-        yield DriftFinding("new field", path, None, first)
-    for (path, value), first in drift.new_values.items():
-        yield DriftFinding("new value", path, value, first)
-    for (path, said), other in drift.other_types.items():
-        yield DriftFinding("other type", path, said, other.first, other.times)
+    """What may cost an amount first, new fields last: there can be many of these."""
     for path, first in drift.vanished_fields.items():
         yield DriftFinding("vanished field", path, None, first)
+    for (path, said), other in drift.other_types.items():
+        yield DriftFinding("other type", path, said, other.first, other.times)
+    for (path, value), first in drift.new_values.items():
+        yield DriftFinding("new value", path, value, first)
+    for path, first in drift.new_fields.items():
+        yield DriftFinding("new field", path, None, first)

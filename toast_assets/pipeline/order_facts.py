@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from toast_assets.markdown import plain
 from toast_assets.orders.files import OrderRows, read_rows, repeated_guids
-from toast_assets.pipeline.raw_amounts import AMOUNTS, UnreadableAmountsError, read_amounts
+from toast_assets.pipeline.raw_amounts import SUMS, UnreadableAmountsError, read_amounts
 from toast_assets.tables.collector import paused
 from toast_assets.tables.drift import Drift, FieldObserver, known_fields
 from toast_assets.tables.names import shown_value
@@ -45,7 +45,7 @@ class Reach(msgspec.Struct, frozen=True):
 class RestaurantFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What one restaurant's raw orders say. ``repeated`` and ``outside`` name the first orders of their kind.
 
-    ``amounts`` are decimals in currency units as text, by name; ``unreadable`` orders are in none of them.
+    ``amounts`` are decimals in currency units as text, by name (``SUMS``); ``unreadable`` orders are in none of them.
     ``versions`` stands for all orders in their versions, whatever their order.
     """
 
@@ -159,7 +159,7 @@ class _Reading:
     outside: list[str] = field(default_factory=list)
     strays: int = 0
     unreadable: int = 0
-    _amounts: list[Decimal] = field(default_factory=lambda: [Decimal(0)] * len(AMOUNTS))
+    _amounts: list[Decimal] = field(default_factory=lambda: [Decimal(0)] * len(SUMS))
     _versions: _VersionsDigest = field(default_factory=_VersionsDigest)
     _guests: Counter[tuple[str, bool, bool]] = field(default_factory=Counter)
     _channels_met: set[str] = field(default_factory=set)
@@ -214,7 +214,7 @@ class _Reading:
             strays=self.strays,
             outside=tuple(map(plain, self.outside)),
             unreadable=self.unreadable,
-            amounts={name: str(amount) for name, amount in zip(AMOUNTS, self._amounts, strict=True)},
+            amounts={name: str(amount) for name, amount in zip(SUMS, self._amounts, strict=True)},
             versions=self._versions.text,
             channels=self._channels(),
         )

@@ -1,8 +1,8 @@
 """What raw orders add up to, read from their JSON without the tables' code: the other side of the reconciliation.
 
 Only the fields that the amounts need are read, into types of their own, and summed as exact decimals by Toast's recipe
-for net sales (Toast: "Calculating net sales using the orders API"). Each order's amounts are rounded to four places,
-as the tables' columns are, so that both sides agree to the last digit or not at all.
+for net sales (Toast: "Calculating net sales using the orders API"). The amounts of each order, check and payment are
+rounded to four places, as the rows of the tables are, so that both sides agree to the last digit or not at all.
 
 What is optional, text and guests, may have any type here, as it may in the tables. Amounts, flags and what holds them
 may not: such an order is in neither.
@@ -10,7 +10,7 @@ may not: such an order is in neither.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -20,9 +20,14 @@ from toast_assets.orders.depth import shallow
 from toast_assets.orders.raw import readable
 
 AMOUNTS = ("net_sales", "tax_amount", "tip_amount", "payment_amount", "refund_amount")
+"""Of whole orders. ``SUMS`` are these and, with the table's name before them, those of single checks and payments."""
+OF_CHECKS = ("net_sales", "tip_amount", "payment_amount", "refund_amount")
+OF_PAYMENTS = ("payment_amount", "tip_amount", "refund_amount")
+SUMS = (*AMOUNTS, *(f"checks.{name}" for name in OF_CHECKS), *(f"payments.{name}" for name in OF_PAYMENTS))
 _PLACES = Decimal("0.0001")
 # The tables' columns have 14 digits before the point.
 _LIMIT = Decimal(10) ** 14
+_NOTHING = Decimal(0)
 # Toast's states of payments that brought no money, of loyalty rewards taken back, and of what is no revenue.
 _NO_MONEY = ("CANCELLED", "DENIED", "ERROR", "ERROR_NETWORK", "PROCESSING_VOID", "VOIDED", "VOIDED_AT_RISK")
 _TAKEN_BACK = ("VOID", "PENDING_VOID")
@@ -126,7 +131,7 @@ class UnreadableAmountsError(ValueError):
 
 
 def read_amounts(body: bytes) -> tuple[AmountsOrder, tuple[Decimal, ...]]:
-    """The order in ``body`` and its ``AMOUNTS``, in that order, in currency units.
+    """The order in ``body`` and its ``SUMS``, in that order, in currency units.
 
     Raises:
         UnreadableAmountsError: it is no JSON, or an amount or a flag is none, or beyond all measure.
@@ -149,23 +154,50 @@ def _decoded(body: bytes) -> AmountsOrder:
 
 
 def amounts(order: AmountsOrder) -> tuple[Decimal, ...]:
-    """The order's ``AMOUNTS``, in that order, in currency units.
+    """The order's ``SUMS``, in that order, in currency units.
 
     Raises:
         ArithmeticError: an amount is no number, or beyond all measure.
     """
     gone = order.voided or order.deleted
-    net = tax = tips = paid = refunds = Decimal(0)
-    for check in order.checks or ():
-        for payment in check.payments or ():
-            if _brought_money(payment):
-                paid += payment.amount or 0
-                tips += payment.tip_amount or 0
-                refunds += (payment.refund and payment.refund.refund_amount) or 0
-        if not (gone or check.voided or check.deleted):
-            net += _net_sales(check)
-            tax += check.tax_amount or 0
-    return tuple(amount.quantize(_PLACES, ROUND_HALF_EVEN) for amount in (net, tax, tips, paid, refunds))
+    payments: list[tuple[Decimal, ...]] = []
+    checks = [_of_check(check, payments, counts=not gone) for check in order.checks or ()]
+    net, tax, tips, paid, refunds = of_order = _rounded(_added(checks, len(AMOUNTS)))
+    # Mostly there is one check with one payment, whose amounts are the order's.
+    nets, _, all_tips, all_paid, all_refunds = _added_rounded(checks, len(AMOUNTS)) if len(checks) > 1 else of_order
+    rows = _added_rounded(payments, len(OF_PAYMENTS)) if len(payments) > 1 else (paid, tips, refunds)
+    return net, tax, tips, paid, refunds, nets, all_tips, all_paid, all_refunds, *rows
+
+
+def _of_check(check: _Check, payments: list[tuple[Decimal, ...]], *, counts: bool) -> tuple[Decimal, ...]:
+    """A check's ``AMOUNTS``; its payments' ``OF_PAYMENTS`` are appended to ``payments``. ``counts`` is false when its
+    order is voided or deleted."""
+    own = [_of_payment(payment) for payment in check.payments or () if _brought_money(payment)]
+    payments += own
+    paid, tips, refunds = _added(own, len(OF_PAYMENTS))
+    if not counts or check.voided or check.deleted:
+        return _NOTHING, _NOTHING, tips, paid, refunds
+    return _net_sales(check), check.tax_amount or _NOTHING, tips, paid, refunds
+
+
+def _of_payment(payment: _Payment) -> tuple[Decimal, ...]:
+    """A payment's ``OF_PAYMENTS``."""
+    refunded = (payment.refund and payment.refund.refund_amount) or _NOTHING
+    return payment.amount or _NOTHING, payment.tip_amount or _NOTHING, refunded
+
+
+def _added(rows: Sequence[Sequence[Decimal]], columns: int) -> Sequence[Decimal]:
+    if len(rows) == 1:
+        return rows[0]
+    return [sum(column, _NOTHING) for column in zip(*rows, strict=True)] if rows else [_NOTHING] * columns
+
+
+def _added_rounded(rows: Iterable[Sequence[Decimal]], columns: int) -> Sequence[Decimal]:
+    return _added([_rounded(row) for row in rows], columns)
+
+
+def _rounded(amounts: Iterable[Decimal]) -> Sequence[Decimal]:
+    return [amount.quantize(_PLACES, ROUND_HALF_EVEN) for amount in amounts]
 
 
 def _net_sales(check: _Check) -> Decimal:

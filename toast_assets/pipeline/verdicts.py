@@ -13,6 +13,7 @@ from statistics import median
 
 from toast_assets.markdown import plain
 from toast_assets.pipeline.inspection import DriftFinding, Inspection
+from toast_assets.pipeline.unreadable_orders import UnreadableOrders
 from toast_assets.store.manifest import Manifest
 from toast_assets.week import Week
 
@@ -67,9 +68,8 @@ def named(manifest: Manifest, guid: str) -> str:
 
 
 def damaged(manifest: Manifest, found: Inspection) -> list[str]:
-    """The restaurants whose raw orders cannot be read, each with the reason and the way out."""
-    way_out = "Materialize raw_toast_orders for the week, with refresh: true"
-    return [f"{named(manifest, guid)}: {reason} {way_out}" for guid, reason in found.damaged.items()]
+    """The restaurants whose raw orders cannot be read, each with the reason."""
+    return [f"{named(manifest, guid)}: {reason}" for guid, reason in found.damaged.items()]
 
 
 def every_restaurant_complete(manifest: Manifest) -> Verdict:
@@ -82,6 +82,26 @@ def every_restaurant_complete(manifest: Manifest) -> Verdict:
         "All restaurants are complete.",
         figures={"restaurants": len(manifest.restaurants), "missing": len(reasons)},
         heads=("restaurant", "reason"),
+        rows=rows,
+    )
+
+
+def every_order_readable(manifest: Manifest, found: Iterable[UnreadableOrders]) -> Verdict:
+    """Every order that Toast returned could be read and placed."""
+    rows = [
+        (named(manifest, one.guid), count, reason, one.windows[reason], one.uri)
+        for one in found
+        for reason, count in one.reasons.most_common()
+    ]
+    return verdict(
+        [
+            f"{name}: {count} orders cannot be read ({reason}; window {window}); they are kept in {uri}"
+            for name, count, reason, window, uri in rows
+        ],
+        "Every order could be read.",
+        warns=True,
+        figures={"unreadable_orders": sum(count for _, count, *_ in rows)},
+        heads=("restaurant", "orders", "reason", "first window", "object"),
         rows=rows,
     )
 
@@ -131,6 +151,7 @@ def modified_times_inside_week(week: Week, manifest: Manifest, found: Inspection
     return verdict(
         [*problems, *damaged(manifest, found)],
         f"All were modified from {week.start:%Y-%m-%d %H:%M} until before {week.end:%Y-%m-%d %H:%M} UTC.",
+        warns=True,
         figures={"orders_outside": sum(count for _, count, _ in rows)},
         heads=("restaurant", "orders outside", "the first of them"),
         rows=rows,

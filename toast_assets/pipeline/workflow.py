@@ -84,7 +84,8 @@ class WeekLoad:
             AmperityRefusedError: the workflow cannot be started; a setting is wrong.
             AmperityError: it ended without loading everything, or it did not end in time and stays pending.
         """
-        found = await asyncio.to_thread(stored_feeds, self.week, self.store)
+        redaction = self.amperity.settings.redaction
+        found = await asyncio.to_thread(stored_feeds, self.week, self.store, redaction)
         report = await self._load(found.version) if found.restaurants else None
         if report is None or found.problems:
             raise found.error()

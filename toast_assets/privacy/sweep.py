@@ -26,6 +26,7 @@ from toast_assets.amperity.ledger import decode_ledger, encode_ledger
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.errors import ExportError, StoreConflictError, StoreError
 from toast_assets.orders.files import read_raw
+from toast_assets.orders.unreadable import read_lines, write_lines
 from toast_assets.pipeline.feeds import feeds_version
 from toast_assets.privacy.rewriting import (
     RawChange,
@@ -43,6 +44,7 @@ from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import decode_manifest, encode_manifest
 from toast_assets.store.order_store import PARQUET, OrderStore
+from toast_assets.store.readable import readable
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 
@@ -58,6 +60,8 @@ _CURRENT = re.compile(r"tables/current_orders/restaurant=[^/]+\.parquet")
 _STATE = re.compile(r"tables/current_orders/state\.json")
 _INSPECTION = re.compile(r"inspections/week=[^/]+\.json")
 _REJECTS = re.compile(r"rejects/week=([^/]+)/rejects\.ndjson\.gz")
+_UNREADABLE = re.compile(r"unreadable/week=[^/]+/restaurant=[^/]+\.ndjson\.gz")
+_HINT = "Restore an earlier version of it, or remove it, and repeat the command."
 
 Rewritten = Callable[[str, str], None]
 
@@ -76,7 +80,13 @@ def named_guests(store: OrderStore) -> Iterator[list[Guest]]:
         else:
             continue
         with _downloaded(store, key) as path:
-            yield from map(list, read(path))
+            guests = map(list, read(path))
+            found: list[Guest] | None = []
+            while found is not None:
+                with readable(store.bucket.uri(key), _HINT):
+                    found = next(guests, None)
+                if found is not None:
+                    yield found
 
 
 @dataclass
@@ -124,14 +134,18 @@ class Sweep:
                 self._replace(key, "orders without the guest", self._raw(found[2]), PARQUET)
 
     def _look_at_raw(self, key: str, week_key: str, guid: str) -> None:
-        with _downloaded(self.store, key) as path:
+        with _downloaded(self.store, key) as path, readable(self.store.bucket.uri(key), _HINT):
             change = scrub_raw(path, path.with_name("scrubbed"), guid, self.scrubber)
         if change is not None:
             self._changes.setdefault(week_key, {})[guid] = change
             self._hashes[change.before] = change.after
 
     def _raw(self, guid: str) -> Callable[[Path, Path], dict[str, str] | None]:
-        return lambda path, target: {} if scrub_raw(path, target, guid, self.scrubber) else None
+        def rewrite(path: Path, target: Path) -> dict[str, str] | None:
+            change = scrub_raw(path, target, guid, self.scrubber)
+            return {"sha256": change.after} if change else None
+
+        return rewrite
 
     def _rewrite_other(self, name: str, key: str) -> None:
         if _WORKFLOW.fullmatch(name) or _STATE.fullmatch(name):
@@ -153,6 +167,8 @@ class Sweep:
                 self._replace(key, "rows without the guest", lambda a, b: self._table(table, a, b), PARQUET)
         elif _CURRENT.fullmatch(name):
             self._replace(key, "rows without the guest", self._current, PARQUET)
+        elif _UNREADABLE.fullmatch(name):
+            self._replace(key, "no bytes of orders that name the guest", self._unreadable, "application/x-ndjson")
         elif _REJECTS.fullmatch(name):
             self._replace(key, "records without the guest", self._rejects, "application/x-ndjson")
         elif _INSPECTION.fullmatch(name):
@@ -199,6 +215,16 @@ class Sweep:
     def _rejects(self, path: Path, target: Path) -> dict[str, str] | None:
         return None if scrub_lines(path, target, self.scrubber) is None else {}
 
+    def _unreadable(self, path: Path, target: Path) -> dict[str, str] | None:
+        before = list(read_lines(path))
+        after = [
+            line.without_body() if self._names_them(line.body.decode(errors="replace")) else line for line in before
+        ]
+        if after == before:
+            return None
+        write_lines(target, after)
+        return {}
+
     def _state(self, path: Path, target: Path) -> dict[str, str] | None:
         text = path.read_text()
         for before, after in self._tables.items():
@@ -220,15 +246,16 @@ class Sweep:
             if self.store.bucket.info(key) is None:
                 continue
             try:
-                found[key] = week, feeds_version(week, self.store)
+                found[key] = week, feeds_version(week, self.store, self.redaction)
             except ExportError:
-                # A run that was cut off left the files half-way: they will be loaded once more, which does no harm.
+                # Half-way files of a run that was cut off, or files under other rules: they will be made and loaded
+                # once more, which does no harm.
                 continue
         return found
 
     def _settle_loads(self, loads: dict[str, tuple[Week, str]]) -> None:
         for key, (week, before) in loads.items():
-            after = before if self.dry_run else feeds_version(week, self.store)
+            after = before if self.dry_run else feeds_version(week, self.store, self.redaction)
 
             def settle(path: Path, target: Path, before: str = before, after: str = after) -> dict[str, str] | None:
                 table = decode_ledger(path.read_bytes())
@@ -248,7 +275,9 @@ class Sweep:
 
     def _holds(self, key: str) -> bool:
         with _downloaded(self.store, key) as path:
-            text = _text_of(path, key)
+            return self._names_them(_text_of(path, key))
+
+    def _names_them(self, text: str) -> bool:
         return self.scrubber.holds(text) or any(trait[2:].lower() in text.lower() for trait in self.plain)
 
     def _info(self, key: str) -> dict[str, str]:
@@ -283,10 +312,10 @@ class Sweep:
     ) -> dict[str, str] | None:
         try:
             return rewrite(path, target)
-        except (pa.ArrowException, msgspec.DecodeError, OSError, EOFError, UnicodeDecodeError) as error:
+        except (pa.ArrowException, OSError, EOFError, ValueError) as error:
             raise StoreError(
                 f"{self.store.bucket.uri(key)} cannot be read ({type(error).__name__}), so nobody knows whom it holds.",
-                hint="Restore an earlier version of it, or remove it, and repeat the command.",
+                hint=_HINT,
             ) from None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError
 from urllib3.exceptions import HTTPError
 
-from toast_assets.store.sdk_faults import BrokenReplyError
+from toast_assets.errors import StoreError
 
 # Each thread that downloads keeps a few times as much for as long as it lives.
 _CHUNK_BYTES = 1 << 18
@@ -18,6 +18,10 @@ _CHUNK_BYTES = 1 << 18
 _SECONDS, _SLOWEST_BYTES_PER_SECOND = 60.0, 100_000
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 BROKEN_HINT = "Run again. If it lasts, look at the network and the proxies between here and AWS_ENDPOINT_URL_S3."
+
+
+class BrokenBodyError(StoreError):
+    """A body that broke off or was changed on its way; to read it again may help."""
 
 
 class Body:
@@ -37,7 +41,7 @@ class Body:
         """All of it, in pieces as they arrive.
 
         Raises:
-            BrokenReplyError: it broke off, was shortened or changed, or came too slowly.
+            BrokenBodyError: it broke off, was shortened or changed, or came too slowly.
         """
         try:
             for piece in self._stream.iter_chunks(_CHUNK_BYTES):
@@ -48,7 +52,7 @@ class Body:
             # The rest of it is not waited for.
             self._stream.close()
             reason = "it came too slowly" if isinstance(error, TimeoutError) else type(error).__name__
-            raise BrokenReplyError(f"{self._uri} broke off while it was read ({reason}).", hint=BROKEN_HINT) from None
+            raise BrokenBodyError(f"{self._uri} broke off while it was read ({reason}).", hint=BROKEN_HINT) from None
 
     @property
     def digest(self) -> str:

@@ -19,9 +19,9 @@ from botocore.exceptions import ClientError
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.answers import MissingObjectError, is_bare, refusal
-from toast_assets.store.body import BROKEN_HINT, Body
+from toast_assets.store.body import BROKEN_HINT, Body, BrokenBodyError
 from toast_assets.store.exposure import exposure
-from toast_assets.store.sdk_faults import SDK_FAULTS, BrokenReplyError, sdk_problem
+from toast_assets.store.sdk_faults import SDK_FAULTS, sdk_problem
 from toast_assets.tls import plain_http_problem
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Bucket:
         for pause in _PAUSES:
             try:
                 return self._fetched_once(key, file, digests)
-            except BrokenReplyError:
+            except BrokenBodyError:
                 self._sleep(pause)
         return self._fetched_once(key, file, digests)
 
@@ -205,7 +205,7 @@ class Bucket:
         if self._etags_are_digests and not body.fits_etag:
             if body.digest not in digests:
                 digests.add(body.digest)
-                raise BrokenReplyError(f"{self.uri(key)} was changed while it was read.", hint=BROKEN_HINT)
+                raise BrokenBodyError(f"{self.uri(key)} was changed while it was read.", hint=BROKEN_HINT)
             # The same bytes twice are what is stored, so the ETags of this S3 are something else.
             self._etags_are_digests = False
         return reply
@@ -321,23 +321,8 @@ class Bucket:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that begin with ``prefix``, in S3's order."""
-        last = ""
-        for pause in (*_PAUSES, None):
-            try:
-                for key in self._listed(prefix, {"StartAfter": last} if last else {}):
-                    yield (last := key)
-            except BrokenReplyError:
-                if pause is None:
-                    raise
-                self._sleep(pause)
-            else:
-                return
-
-    def _listed(self, prefix: str, after: Mapping[str, Any]) -> Iterator[str]:
         with self._errors("s3:ListBucket", prefix):
-            for page in self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.name, Prefix=prefix, **after
-            ):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 yield from (entry["Key"] for entry in page.get("Contents", ()))
 
     @contextmanager

@@ -61,6 +61,14 @@ class Layout:
         """The folder of a week's raw orders, ending with a slash."""
         return f"{self.prefix}raw/week={week.key}/"
 
+    def unreadable(self, week: Week, restaurant_guid: str) -> str:
+        """The orders of a restaurant's week that cannot be read, NDJSON, gzip."""
+        return f"{self.unreadable_folder(week)}restaurant={restaurant_guid}.ndjson.gz"
+
+    def unreadable_folder(self, week: Week) -> str:
+        """The folder of a week's orders that cannot be read, ending with a slash."""
+        return f"{self.prefix}unreadable/week={week.key}/"
+
     def manifest(self, week: Week) -> str:
         """What was pulled, JSON."""
         return f"{self.manifests}week={week.key}.json"

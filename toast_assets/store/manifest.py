@@ -23,7 +23,8 @@ class SliceRecord(msgspec.Struct, frozen=True):
 
 class PullEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """How a restaurant's week was read. It also stands in the footer of the raw file, so that a run that dies between
-    the file and the manifest leaves nothing that would have to be asked for again."""
+    the file and the manifest leaves nothing that would have to be asked for again. ``unreadable`` counts the orders
+    that are kept beside the raw file because they cannot be read."""
 
     requests: int
     retries: int
@@ -31,13 +32,14 @@ class PullEvidence(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str
     finished_at: str
     slices: tuple[SliceRecord, ...]
+    unreadable: int = 0
 
 
 class PullRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is stored of a restaurant's week, and the pull that brought it.
 
     ``orders``, ``bytes`` and ``orders_sha256`` describe the raw file as a whole; ``new`` and ``changed`` are what the
-    pull brought to it. ``bytes`` are those of the orders' JSON.
+    pull brought to it. ``bytes`` are those of the orders' JSON. ``unreadable`` orders are kept beside the raw file.
     """
 
     orders: int
@@ -51,6 +53,7 @@ class PullRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str
     finished_at: str
     slices: tuple[SliceRecord, ...]
+    unreadable: int = 0
 
     @classmethod
     def of(
@@ -135,7 +138,7 @@ def decode_evidence(body: bytes) -> PullEvidence | None:
     """The inverse of ``encode_evidence``; None for what it did not write."""
     try:
         return msgspec.json.decode(body, type=PullEvidence)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

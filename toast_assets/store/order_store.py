@@ -74,14 +74,21 @@ class OrderStore:
         Raises:
             StoreError: the bucket is missing or forbidden, or the manifest cannot be read.
         """
-        key = self.layout.manifest(week)
-        found = self.bucket.read(key)
+        found = self.bucket.read(self.layout.manifest(week))
         if found is None:
             return None, ABSENT
         body, version = found
+        return self.read_manifest(week, body), version
+
+    def read_manifest(self, week: Week, body: bytes) -> Manifest:
+        """The manifest in the ``body`` of a week's object.
+
+        Raises:
+            StoreError: it is none.
+        """
         hint = "Restore an earlier version of the object, or remove it and materialize the week again."
-        with readable(self.bucket.uri(key), hint):
-            return decode_manifest(body), version
+        with readable(self.bucket.uri(self.layout.manifest(week)), hint):
+            return decode_manifest(body)
 
     def save_manifest(self, week: Week, manifest: Manifest, replaces: Version) -> Version:
         """Store the manifest instead of the version that was read.
@@ -102,14 +109,10 @@ class OrderStore:
         """The raw file into ``path``; ``ABSENT``, and no file, where there is none."""
         return self.bucket.download(self.layout.raw(week, restaurant_guid), path) or ABSENT
 
-    def save_raw(self, week: Week, restaurant_guid: str, path: Path, replaces: Version) -> Version:
-        """Store the raw file at ``path`` instead of the version that was read.
-
-        Raises:
-            StoreConflictError: another run wrote it in the meantime.
-        """
-        key = self.layout.raw(week, restaurant_guid)
-        return self.bucket.write(key, path, replaces=replaces, ContentType="application/vnd.apache.parquet")
+    def raw_sha256(self, week: Week, restaurant_guid: str) -> str | None:
+        """The hash of the orders in the raw file that is stored now; None where there is none, or it does not say."""
+        info = self.bucket.info(self.layout.raw(week, restaurant_guid))
+        return info.metadata.get("sha256") if info else None
 
     def table_weeks(self, table: str) -> list[str]:
         """The partition keys of the weeks of which ``table`` is stored, oldest first."""

@@ -89,15 +89,11 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
 )
 
 
-class BrokenReplyError(StoreError):
-    """A reply that broke off or was changed on its way; asking again may help."""
-
-
 def sdk_problem(error: BaseException, what: str) -> ToastAssetsError:
     """The typed error for one of ``SDK_FAULTS``; ``what`` begins its sentence where a host could not be reached."""
     problem: ToastAssetsError | None = machine_problem(error)
     if problem is None and isinstance(error, ResponseParserError):
-        problem = BrokenReplyError(f"{what}: what answers is not S3, or its reply was cut short.", hint=_NO_S3)
+        problem = StoreError(f"{what}: what answers is not S3, or its reply was cut short.", hint=_NO_S3)
     if problem is None and isinstance(error, sdk.ConnectionError | sdk.HTTPClientError):
         problem = _unreachable(error, what)
     if problem is None and isinstance(error, OSError) and error.filename:

@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -27,15 +28,15 @@ from toast_assets.errors import (
     ToastUnreachableError,
     TransientError,
 )
-from toast_assets.http.bodies import ENCODINGS, UnreadableBodyError, decode, read_reply
+from toast_assets.http.bodies import ENCODINGS, TooLargeBodyError, UnreadableBodyError, decode, read_reply
 from toast_assets.http.own_secrets import without_secrets
 from toast_assets.http.routes import Route
 from toast_assets.orders.raw import format_time
-from toast_assets.retry import RetryPolicy, Sleep
+from toast_assets.retry import RetryPolicy, Sleep, date_of
 from toast_assets.settings import ToastSettings
 from toast_assets.toast.limits import Pace, admit, concerns_everyone, exhausted_for, pace_spacing, seconds_to_wait
 from toast_assets.toast.login import Granted, ToastLogin, Token
-from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window, read_page
+from toast_assets.toast.page import PAGE_SIZE, OrdersPage, PageReader, Window
 from toast_assets.toast.restaurants import (
     PARTNERS_PATH,
     Listed,
@@ -104,6 +105,7 @@ class ToastClient:
         self._everyone = Pace.of(settings.total_requests_per_second, sleep=sleep, clock=clock)
         self._paces: dict[str, Pace] = {}
         self._route = Route.to(settings.api_url, "TOAST_API_URL")
+        self._server_time: datetime | None = None
         self._http = httpx.AsyncClient(
             base_url=settings.api_url,
             timeout=httpx.Timeout(settings.timeout_seconds),
@@ -123,6 +125,11 @@ class ToastClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._http.aclose()
+
+    @property
+    def server_time(self) -> datetime | None:
+        """The moment (UTC) of the newest reply by Toast's clock, or None where no reply had a date that can be read."""
+        return self._server_time
 
     @property
     def logins(self) -> int:
@@ -163,13 +170,11 @@ class ToastClient:
         }
         parameters |= {"pageToken": token} if token else {"page": page}
 
-        def read(response: httpx.Response) -> OrdersPage:
-            pulled_ms = int(self._now() * 1000)
-            return read_page(response, window, restaurant_guid=restaurant_guid, pulled_ms=pulled_ms)
+        reader = PageReader(window, restaurant_guid)
 
         return await self._get(
             ORDERS_PATH,
-            read,
+            lambda response: reader.read(response, int(self._now() * 1000)),
             restaurant_guid=restaurant_guid,
             parameters=parameters,
             paced=True,
@@ -275,7 +280,7 @@ class ToastClient:
             # httpx's own time-outs concern single reads; a body that drips in for ever has to end, too.
             async with asyncio.timeout(self.settings.timeout_seconds):
                 request = self._http.build_request(method, path, **arguments)
-                return await read_reply(await self._http.send(request, stream=True), request)
+                response = await read_reply(await self._http.send(request, stream=True), request)
         except (TimeoutError, httpx.TimeoutException):
             raise ToastTransientError(
                 f"Toast did not answer {where} within {self.settings.timeout_seconds:g} s.",
@@ -283,7 +288,8 @@ class ToastClient:
             ) from None
         except UnreadableBodyError as error:
             # Half a gigabyte is not read seven times.
-            raise ToastReplyError(f"Toast's answer to {where} cannot be used: {error}.", attempts=2) from None
+            attempts = 2 if isinstance(error, TooLargeBodyError) else None
+            raise ToastReplyError(f"Toast's answer to {where} cannot be used: {error}.", attempts=attempts) from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             # Its cause is in the message; the error itself may quote the headers.
             cause = self._route.cause(error)
@@ -291,6 +297,8 @@ class ToastClient:
             if cause.is_permanent:
                 raise ToastUnreachableError(message, hint=cause.hint) from None
             raise ToastTransientError(message, attempts=cause.attempts, hint=cause.hint) from None
+        self._server_time = date_of(response.headers.get("Date")) or self._server_time
+        return response
 
     def _obey(self, response: httpx.Response, restaurant_guid: str | None) -> None:
         """Pause whom the reply's limit headers concern: the restaurant, or everyone where it is the account."""

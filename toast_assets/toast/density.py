@@ -81,9 +81,12 @@ class Density:
         """A part of ``window``, from its start, that may fit one reply after ``tries`` overfull ones.
 
         ``times`` are the modified times on the overfull page, ascending: they show where the orders are, though
-        the page may be any part of them, for Toast's sort order is undocumented.
+        the page may be any part of them, for Toast's sort order is undocumented. Of orders that cannot be read no time
+        is known; a page of nothing else has none.
         """
         halved = self._halving.takes_over(window)
+        if not times:
+            return first_half(window)
         crowd, size = Counter(times).most_common(1)[0]
         if size > len(times) * (_ONLY_A_CROWD if halved else _CROWD):
             # A crowd in one millisecond gets a window of its own, after what is before it.

@@ -8,7 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from toast_assets.errors import ToastError, ToastLoginError, ToastReplyError, ToastUnreachableError, TransientError
+from toast_assets.errors import (
+    ToastLoginError,
+    ToastRefusedError,
+    ToastReplyError,
+    ToastUnreachableError,
+    TransientError,
+)
 from toast_assets.http.bodies import UnreadableBodyError, decode
 from toast_assets.http.own_secrets import fits_a_header
 from toast_assets.settings import ToastSettings
@@ -24,6 +30,8 @@ _UNKNOWN_LIFETIME = 3600.0
 _MOST_RENEWALS = 10
 _MOST_IN_VAIN = 2
 _SOON = 1800.0
+# Answers to a login that may be due to the credentials.
+_OF_CREDENTIALS = frozenset({400, 401, 403, 404, 422})
 
 
 @dataclass(frozen=True)
@@ -125,18 +133,21 @@ class ToastLogin:
                 hint="Check that TOAST_API_URL is Toast's API and not a proxy's sign-in page.",
             ) from None
         except TransientError as error:
+            down = f"Toast's login at {settings.api_url} stayed down: {error.message}"
             raise ToastLoginError(
-                f"Toast's login at {settings.api_url} stayed down: {error.message}",
+                # What was not even tried seven times is no service that is down, but a name that is not known.
+                down if error.attempts is None else error.message,
                 hint=error.hint or "Check TOAST_API_URL and Toast's status page; the run can simply be repeated.",
             ) from None
         except ToastLoginError:
             raise
         except ToastUnreachableError as error:
             raise ToastLoginError(error.message, hint=error.hint) from None
-        except ToastError as error:
+        except ToastRefusedError as error:
+            hint = "Check TOAST_CLIENT_ID, TOAST_CLIENT_SECRET and TOAST_API_URL."
             raise ToastLoginError(
                 f"Toast refused the login at {settings.api_url}: {error.message}",
-                hint="Check TOAST_CLIENT_ID, TOAST_CLIENT_SECRET and TOAST_API_URL.",
+                hint=hint if error.status in _OF_CREDENTIALS else error.hint,
             ) from None
         self._token = Token(granted.token, self._token.number + 1)
         self._logged_in_at = self._clock()

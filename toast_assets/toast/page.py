@@ -1,22 +1,28 @@
 """What one reply of ``ordersBulk`` says, and whether it can be believed.
 
 A reply with status 200 is evidence only if its body is what was asked for. HTML of a gateway, an empty or truncated
-body, an object, an order from outside the window: each is an error to be retried, never an empty page.
+body, an object: each is an error to be retried, never an empty page. So is an order from outside the window, until the
+same ones came three times.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 import msgspec
 
 from toast_assets.errors import ToastReplyError
-from toast_assets.orders.raw import MalformedOrderError, RawOrder, cut_orders, format_time
+from toast_assets.orders.raw import Cut, MalformedPageError, RawOrder, UnreadableOrder, cut_orders, format_time
+from toast_assets.orders.scanner import UncuttableError, members
 
 # The most that Toast hands out in one reply (Toast: ordersBulk, pageSize).
 PAGE_SIZE = 100
+# So often the same orders from outside a window have to come before the server's word is taken: whether the time in an
+# order is the very time that Toast filters by is stated nowhere.
+_ALIKE_OUTSIDE = 3
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NEXT = re.compile(r""";\s*rel\s*=\s*["']?[^"';,]*\bnext\b""", re.IGNORECASE)
 
 
@@ -30,6 +36,10 @@ class Window:
     def __str__(self) -> str:
         return f"[{format_time(self.start)}, {format_time(self.end)})"
 
+    def holds(self, time: int) -> bool:
+        """Whether a modified time (milliseconds since 1970, UTC) lies in it."""
+        return self.start <= time < self.end
+
     @property
     def can_be_cut(self) -> bool:
         """Toast's times have milliseconds; a window of one is the smallest there is."""
@@ -40,17 +50,24 @@ class Window:
 class OrdersPage:
     """One page of a window: its ``orders`` as they came, whether the reply names a next page, and that page's token.
 
+    ``unreadable`` are those that cannot be read or placed: they are on the page, nobody knows where in the window.
     ``token`` is only set where the server speaks the dialect of Amperity's guide.
     """
 
     orders: list[RawOrder]
     has_next: bool
     token: str | None = None
+    unreadable: list[UnreadableOrder] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """How many orders Toast counted on this page."""
+        return len(self.orders) + len(self.unreadable)
 
     @property
     def may_have_more(self) -> bool:
         """A full page proves nothing without the absence of ``next``, and the other way round."""
-        return self.has_next or len(self.orders) >= PAGE_SIZE
+        return self.has_next or self.rows >= PAGE_SIZE
 
 
 class _GuideEnvelope(msgspec.Struct):
@@ -61,38 +78,66 @@ class _GuideEnvelope(msgspec.Struct):
 _decode_envelope = msgspec.json.Decoder(_GuideEnvelope).decode
 
 
-def read_page(response: httpx.Response, window: Window, *, restaurant_guid: str, pulled_ms: int) -> OrdersPage:
-    """The page in a reply with status 200.
+@dataclass
+class PageReader:
+    """Reads the replies to one call for a page of ``window``, as often as it is repeated."""
 
-    Raises:
-        ToastReplyError: the body proves nothing; asking again is the way out.
-    """
-    body = response.content
+    window: Window
+    restaurant_guid: str
+    _outside: frozenset[str] = frozenset()
+    _alike: int = 0
+
+    def read(self, response: httpx.Response, pulled_ms: int) -> OrdersPage:
+        """The page in a reply with status 200, which came at ``pulled_ms`` (milliseconds since 1970, UTC).
+
+        Raises:
+            ToastReplyError: the body proves nothing; asking again is the way out.
+        """
+        body = response.content.removeprefix(_BYTE_ORDER_MARK)
+        try:
+            if body.lstrip()[:1] == b"{":
+                envelope = _envelope(body)
+                cut = cut_orders(bytes(envelope.orders), restaurant_guid=self.restaurant_guid, pulled_ms=pulled_ms)
+                token = str(envelope.nextPageToken) if envelope.nextPageToken not in (None, "") else None
+                page = OrdersPage(cut.orders, token is not None, token, cut.unreadable)
+            else:
+                cut = cut_orders(body, restaurant_guid=self.restaurant_guid, pulled_ms=pulled_ms)
+                page = OrdersPage(cut.orders, _names_next(response.headers), None, cut.unreadable)
+        except MalformedPageError as error:
+            raise self._unusable(f"{error}") from None
+        self._look_outside(cut)
+        return page
+
+    def _look_outside(self, cut: Cut) -> None:
+        outside = frozenset(order.version for order in cut.orders if not self.window.holds(order.modified_ms))
+        self._alike = self._alike + 1 if outside == self._outside else 1
+        self._outside = outside
+        if outside and self._alike < _ALIKE_OUTSIDE:
+            raise self._unusable(
+                f"{len(outside)} orders in it were modified outside the window that was asked for, by their own account"
+            )
+
+    def _unusable(self, reason: str) -> ToastReplyError:
+        return ToastReplyError(
+            f"Toast answered 200 for restaurant {self.restaurant_guid}, window {self.window}, but {reason}.",
+            hint="If it stays so, send Toast's support the window and the restaurant.",
+        )
+
+
+def _envelope(body: bytes) -> _GuideEnvelope:
     try:
-        if body.lstrip()[:1] == b"{":
-            envelope = _decode_envelope(body)
-            orders = cut_orders(bytes(envelope.orders), restaurant_guid=restaurant_guid, pulled_ms=pulled_ms)
-            token = str(envelope.nextPageToken) if envelope.nextPageToken not in (None, "") else None
-            page = OrdersPage(orders, token is not None, token)
-        else:
-            orders = cut_orders(body, restaurant_guid=restaurant_guid, pulled_ms=pulled_ms)
-            page = OrdersPage(orders, _names_next(response.headers))
-    except MalformedOrderError as error:
-        raise _unusable(f"{error}", window, restaurant_guid) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise _unusable("the body is an object without orders", window, restaurant_guid) from None
-    if any(not window.start <= order.modified_ms < window.end for order in page.orders):
-        raise _unusable("an order lies outside the window that was asked for", window, restaurant_guid)
-    return page
+        return _decode_envelope(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # One of the orders may be what cannot be decoded.
+        pass
+    try:
+        fields = {each.name: each.value for each in members(body)}
+        token = msgspec.json.decode(fields.get("nextPageToken", b"null"), type=str | int | None)
+        return _GuideEnvelope(msgspec.Raw(fields["orders"]), token)
+    except (UncuttableError, KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise MalformedPageError("the body is an object without orders") from None
 
 
 def _names_next(headers: httpx.Headers) -> bool:
     # Toast sends one Link header line for each relation; httpx's Response.links reads only the folded first form.
     return any(_NEXT.search(line) for line in headers.get_list("Link"))
-
-
-def _unusable(reason: str, window: Window, restaurant_guid: str) -> ToastReplyError:
-    return ToastReplyError(
-        f"Toast answered 200 for restaurant {restaurant_guid}, window {window}, but {reason}.",
-        hint="If it stays so, send Toast's support the window and the restaurant.",
-    )

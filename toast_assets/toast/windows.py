@@ -5,11 +5,16 @@ behind it moves up, and the first order of the next page is never seen (Toast: o
 time; the sort order is undocumented). A reply that holds a whole window is atomic. So the week is cut into windows
 that fit one reply each. They touch exactly, and they are read from left to right, one after the other: an edit only
 ever moves an order to the right, so none can jump from the part not yet read into the part already read.
+
+An order that cannot be read counts on its page like any other, so that a page is as full as Toast says. It is known by
+its bytes and has no time: no later reply is expected to show it. A window whose reply has nothing else is doubted like
+an empty one.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence, Set
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -26,6 +31,9 @@ _MOST_WALKS = 60
 # have to say so.
 _ALIKE_WHERE_NONE_IS_ODD = 3
 _MOST_PAGES = 10_000
+# Unreadable orders of the same bytes on several pages cannot be told apart. If nothing moved in so many walks, each of
+# them is an order of its own: whatever left between two pages would be missing from the next walk.
+_ALIKE_WHERE_BYTES_REPEAT = 3
 
 
 class Evidence(StrEnum):
@@ -37,16 +45,21 @@ class Evidence(StrEnum):
     """The reply was doubted (empty, or an order seen before was missing), and a second one said the same of it."""
     WALKS_AGREED = "walks_agreed"
     """Several pages that no cut could avoid, walked until two walks had the same orders."""
+    OUTSIDE_WINDOW = "outside_window"
+    """Proved like the others, with orders that were modified outside by their own account; they came three times."""
 
 
 @dataclass(frozen=True)
 class ProvedWindow:
-    """A window that was read whole: its ``orders`` by modified time and GUID, and what it took to prove it."""
+    """A window that was read whole: its ``orders`` by modified time and GUID, those that Toast returned for it although
+    they were modified ``outside``, how many are ``unreadable``, and what it took to prove it."""
 
     window: Window
     orders: list[RawOrder]
     evidence: Evidence
     requests: int
+    outside: list[RawOrder] = field(default_factory=list)
+    unreadable: int = 0
 
 
 class FetchPage(Protocol):
@@ -72,7 +85,8 @@ async def read_week(fetch: FetchPage, week: Window, density: Density) -> AsyncIt
             tries += 1
             window = density.smaller_window(window, sorted(order.modified_ms for order in proved), tries)
             continue
-        density.learn(window, [order.modified_ms for order in proved.orders])
+        unplaced = [window.start] * (len(proved.outside) + proved.unreadable)
+        density.learn(window, unplaced + [order.modified_ms for order in proved.orders])
         yield proved
         if window.end >= week.end:
             return
@@ -103,15 +117,16 @@ class _Reader:
                 return overfull
             absent = self._absent(window, page.orders)
             if page.orders and not absent:
-                return self._proved(window, page.orders, Evidence.ONE_REPLY)
+                return self._proved(window, page.orders, Evidence.ONE_REPLY, len(page.unreadable))
             again = await self._page(window)
             # What only the first reply had was edited in between: it was visible, so it is kept.
             both = _newest_sorted([*page.orders, *again.orders])
             alike = not again.may_have_more and bool(page.orders) == bool(again.orders)
+            alike = alike and _unreadable_keys(page) == _unreadable_keys(again)
             agreed = agreed + 1 if alike and absent <= self._absent(window, both) else 0
             odd = not both and bool(absent or self._expects_orders(window))
             if agreed >= (_ALIKE_WHERE_NONE_IS_ODD if odd else 1):
-                return self._proved(window, both, Evidence.ASKED_AGAIN)
+                return self._proved(window, both, Evidence.ASKED_AGAIN, len(again.unreadable))
             page = again
         raise _contradiction(window, "answered differently each time it was asked")
 
@@ -120,24 +135,32 @@ class _Reader:
         return await self._fetch(window, page=number, token=token)
 
     async def _overfull(self, window: Window, page: OrdersPage) -> list[RawOrder] | None:
-        """Orders of a window that takes several pages and can be cut; None where it has to be walked."""
+        """Orders within a window that takes several pages and can be cut; None where it has to be walked."""
         if not window.can_be_cut:
             return None
-        if len(page.orders) >= PAGE_SIZE:
-            return page.orders
-        # A short page that names a next one: a cut helps only if there is something on that.
-        following = await self._page(window, 2, page.token)
-        return [*page.orders, *following.orders] if following.orders else None
+        orders = page.orders
+        if page.rows < PAGE_SIZE:
+            # A short page that names a next one: a cut helps only if there is something on that.
+            following = await self._page(window, 2, page.token)
+            if not following.rows:
+                return None
+            orders = [*orders, *following.orders]
+        return [order for order in orders if window.holds(order.modified_ms)]
 
     def _absent(self, window: Window, orders: Iterable[RawOrder]) -> set[str]:
         """What was seen before in this part of the week and is not among ``orders``."""
-        expected = {guid for guid, time in self._witnesses.items() if window.start <= time < window.end}
+        expected = {guid for guid, time in self._witnesses.items() if window.holds(time)}
         return expected - {order.guid for order in orders}
 
-    def _proved(self, window: Window, orders: Sequence[RawOrder], evidence: Evidence) -> ProvedWindow:
+    def _proved(self, window: Window, orders: Sequence[RawOrder], evidence: Evidence, unreadable: int) -> ProvedWindow:
         requests, self._requests = self._requests, 0
         self._witnesses = {guid: time for guid, time in self._witnesses.items() if time >= window.end}
-        return ProvedWindow(window, _newest_sorted(orders), evidence, requests)
+        found = _newest_sorted(orders)
+        inside = [order for order in found if window.holds(order.modified_ms)]
+        outside = [order for order in found if not window.holds(order.modified_ms)]
+        if outside:
+            evidence = Evidence.OUTSIDE_WINDOW
+        return ProvedWindow(window, inside, evidence, requests, outside, unreadable)
 
     async def _walk_until_agreed(self, window: Window) -> ProvedWindow:
         """All orders of a window that takes several pages.
@@ -147,62 +170,120 @@ class _Reader:
         whatever the sort order, and whatever was edited meanwhile. Where nothing moves, two walks are enough.
         """
         marks: list[_Mark] = []
-        rows_before: int | None = None
+        before: _Walk | None = None
+        alike = endless = 0
         for _ in range(_MOST_WALKS):
             requests = self._requests
             walk = await self._walk(window)
-            if walk and self._requests == requests + 1:
-                return self._proved(window, walk, Evidence.ONE_REPLY)
             if walk is None:
-                rows_before = None
+                before = None
                 continue
-            orders, rows = {order.guid: order for order in walk}, len(walk)
+            if walk.rows and self._requests == requests + 1:
+                return self._proved(window, [*walk.orders.values()], Evidence.ONE_REPLY, walk.unreadable)
+            if walk.is_endless:
+                endless, before = endless + 1, None
+                if endless == _MOST_ROUNDS:
+                    raise _contradiction(window, "has no orders, and yet each of its pages names a next one")
+                continue
+            alike = alike + 1 if before is not None and walk.pages == before.pages else 1
+            if alike == _ALIKE_WHERE_BYTES_REPEAT and walk.repeats_unreadable_only:
+                return self._proved(window, [*walk.orders.values()], Evidence.WALKS_AGREED, walk.unreadable)
             for mark in marks:
-                mark.seen |= orders
-            marks = [mark for mark in marks if mark.holds(rows)]
+                mark.seen |= walk.keys
+                mark.orders |= walk.orders
+            marks = [mark for mark in marks if mark.holds(walk.rows)]
             for mark in marks:
-                if len(mark.seen) == mark.orders:
-                    return self._proved(window, [*mark.seen.values()], Evidence.WALKS_AGREED)
-            marks.append(_Mark(rows, rows if rows_before is None else rows_before, orders.keys()))
-            rows_before = rows
+                if len(mark.seen) == mark.rows:
+                    unreadable = len(mark.seen) - len(mark.orders)
+                    return self._proved(window, [*mark.orders.values()], Evidence.WALKS_AGREED, unreadable)
+            marks.append(_Mark(walk.rows, walk.rows if before is None else before.rows, walk.keys))
+            before = walk
         raise _contradiction(window, "holds more than one page, and its pages never came twice alike")
 
-    async def _walk(self, window: Window) -> list[RawOrder] | None:
-        """The rows of all pages, one after the other; None where a page came twice in a row, which proves nothing."""
-        rows: list[RawOrder] = []
+    async def _walk(self, window: Window) -> _Walk | None:
+        """All pages, one after the other; None where a page came twice in a row, which proves nothing."""
+        pages: list[OrdersPage] = []
         page = OrdersPage([], has_next=True)
         for number in range(1, _MOST_PAGES):
             before, page = page, await self._page(window, number, page.token)
-            if not page.orders and (before.may_have_more or page.has_next):
+            if not page.rows and (before.may_have_more or page.has_next):
                 # Another page was announced: an empty one is doubted.
                 page = await self._page(window, number, before.token)
-            if page.orders and _identity(page.orders) == _identity(before.orders):
+            if page.rows and _keys(page) == _keys(before):
                 return None
-            rows += page.orders
+            pages.append(page)
             # An empty page is the end, unless it names another one that is not empty.
-            if not page.may_have_more or not (page.orders or before.orders or number == 1):
-                return rows
+            if not page.may_have_more or not (page.rows or before.rows or number == 1):
+                return _Walk.of(pages)
         raise _contradiction(window, f"has no last page within {_MOST_PAGES}")
+
+
+_Key = tuple[str, int]
+"""What a row is known by: GUID and modified time, or the hash of its bytes and which of several alike on its page."""
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """What a walk showed: how many ``rows`` on all ``pages``, the ``orders`` by GUID, and what all rows are known by,
+    whatever their modified time (``keys``)."""
+
+    rows: int
+    pages: list[frozenset[_Key]]
+    orders: Mapping[str, RawOrder]
+    keys: frozenset[_Key | str]
+    repeats_unreadable_only: bool
+    is_endless: bool
+
+    @classmethod
+    def of(cls, pages: Sequence[OrdersPage]) -> _Walk:
+        readable = [order for page in pages for order in page.orders]
+        orders = {order.guid: order for order in readable}
+        unreadable = frozenset().union(*map(_unreadable_keys, pages))
+        rows = sum(page.rows for page in pages)
+        return cls(
+            rows,
+            [_keys(page) for page in pages],
+            orders,
+            frozenset(orders.keys() | unreadable),
+            repeats_unreadable_only=len(orders) == len(readable) and len(orders) + len(unreadable) < rows,
+            is_endless=not rows and pages[-1].has_next,
+        )
+
+    @property
+    def unreadable(self) -> int:
+        return self.rows - len(self.orders)
 
 
 @dataclass
 class _Mark:
-    """The end of a walk: so many ``orders`` there were then, and at most ``most`` when it began. ``shown`` are those on
-    its pages, ``seen`` those on the pages of all walks since."""
+    """The end of a walk: so many ``rows`` there were then, and at most ``most`` when it began. ``shown`` are those on
+    its pages, ``seen`` those on the pages of all walks since, of which ``orders`` are those that can be read."""
 
-    orders: int
+    rows: int
     most: int
-    shown: Set[str]
-    seen: dict[str, RawOrder] = field(default_factory=dict)
+    shown: Set[_Key | str]
+    seen: set[_Key | str] = field(default_factory=set)
+    orders: dict[str, RawOrder] = field(default_factory=dict)
 
     def holds(self, rows: int) -> bool:
         """Whether a later walk of so many ``rows`` fits: else one of the two was cut short, or orders arrived."""
-        together = len(self.shown | self.seen.keys())
-        return rows <= self.orders and len(self.seen) <= self.orders and together <= self.most
+        together = len(self.shown | self.seen)
+        return rows <= self.rows and len(self.seen) <= self.rows and together <= self.most
 
 
-def _identity(orders: Sequence[RawOrder]) -> frozenset[tuple[str, int]]:
-    return frozenset((order.guid, order.modified_ms) for order in orders)
+def _keys(page: OrdersPage) -> frozenset[_Key]:
+    return frozenset((order.guid, order.modified_ms) for order in page.orders) | _unreadable_keys(page)
+
+
+def _unreadable_keys(page: OrdersPage) -> frozenset[_Key]:
+    """Of equal bytes on one page each counts, for a reply shows one moment; on several pages they may be the same."""
+    alike: Counter[str] = Counter()
+    keys = []
+    for order in page.unreadable:
+        sha256 = order.sha256
+        keys.append((sha256, alike[sha256]))
+        alike[sha256] += 1
+    return frozenset(keys)
 
 
 def _newest_sorted(orders: Sequence[RawOrder]) -> list[RawOrder]:

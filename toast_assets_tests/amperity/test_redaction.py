@@ -211,6 +211,12 @@ def test_what_cannot_be_read_must_not_leave_and_its_error_does_not_quote_it() ->
     assert "1234" not in str(caught.value)
 
 
+@pytest.mark.parametrize("number", ["1e400", "1e99999999999999999999", "-0.0", "1.5"])
+def test_a_number_that_is_no_phone_is_hashed_as_it_is(number: str) -> None:
+    found = json.loads(Redaction({"phone": "hash"}, SALT).apply(b'{"phone":%b}' % number.encode()))
+    assert found == {"phone": expected_hash(number)}
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.text(max_size=5),
     lambda inner: (

@@ -98,7 +98,7 @@ def test_privacy_rules_that_cannot_be_read_end_the_command(store: OrderStore, mo
     before = content(store)
     monkeypatch.setenv("AMPERITY_REDACT", "Email=drop")
     reply = run(YES, EMAIL)
-    assert reply.exit_code == 1
+    assert reply.exit_code == 2
     assert "did you mean email?" in reply.output
     assert content(store) == before
 

@@ -122,24 +122,47 @@ class TestAWeeklyRun:
 
 
 class TestBlocking:
-    @pytest.mark.usefixtures("sandbox_environment")
-    def test_an_export_that_is_not_what_is_stored_is_not_delivered(
-        self, run_week: RunWeek, sandbox: Sandbox, store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.fixture
+    def spoil(
+        self, sandbox_environment: object, store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[..., None]:
+        """Spoils the exports of restaurants while they are written."""
+        del sandbox_environment
         write = Bucket.write
-        exports = [store.layout.export(week, guid) for guid in sandbox.restaurant_guids]
 
-        def spoil(bucket: Bucket, key: str, body: Any, **given: Any) -> Any:
-            exported = key in exports
-            return write(bucket, key, gzip.compress(b'{"orders":[\n') if exported else body, **given)
+        def arm(*restaurants: str) -> None:
+            keys = {store.layout.export(week, guid) for guid in restaurants}
 
-        monkeypatch.setattr(Bucket, "write", spoil)
+            def spoilt(bucket: Bucket, key: str, body: Any, **given: Any) -> Any:
+                return write(bucket, key, gzip.compress(b'{"orders":[\n') if key in keys else body, **given)
+
+            monkeypatch.setattr(Bucket, "write", spoilt)
+
+        return arm
+
+    def test_exports_that_are_not_what_is_stored_are_not_delivered(
+        self, run_week: RunWeek, sandbox: Sandbox, spoil: Callable[..., None]
+    ) -> None:
+        spoil(*sandbox.restaurant_guids)
         result = run_week()
         assert not result.success
         broken = evaluations(result)["export_equals_raw"]
-        assert not broken.passed
+        assert (broken.passed, broken.severity) == (False, ERROR)
         assert "cannot be read: it ends after 0 orders" in str(broken.description)
         assert not sandbox.amperity_books.log
+
+    def test_one_restaurants_export_that_is_not_what_is_stored_keeps_no_other_from_its_delivery(
+        self, run_week: RunWeek, sandbox: Sandbox, spoil: Callable[..., None]
+    ) -> None:
+        spoil(broken_one := sandbox.restaurant_guids[0])
+        result = run_week()
+        broken = evaluations(result)["export_equals_raw"]
+        assert (broken.passed, broken.severity) == (False, WARN)
+        assert broken_one in str(broken.description)
+        sent = {record.restaurant for record in sandbox.amperity_books.of_stream("is-toast-orders")}
+        assert sent == set(sandbox.restaurant_guids[1:])
+        delivered = evaluations(result).get("delivered_equals_exported")
+        assert delivered is None or (delivered.passed, delivered.severity) == (False, ERROR)
 
     def test_a_doubled_order_is_neither_exported_nor_delivered(
         self, run_week: RunWeek, stored: Callable[..., object], sandbox: Sandbox

@@ -34,6 +34,7 @@ def test_names_are_the_ones_that_users_rely_on() -> None:
     }
     assert {key.name for key in repository.asset_graph.asset_check_keys} == {
         "every_restaurant_complete",
+        "every_order_readable",
         "order_guids_unique",
         "modified_times_inside_week",
         "no_schema_drift",

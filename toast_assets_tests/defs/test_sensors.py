@@ -167,6 +167,40 @@ class TestOnABucket:
         assert request.tags[REASON_TAG] == "week 2025-09-15: attempt 2 of 6, the last one failed"
         assert not request.run_config
 
+    @pytest.mark.parametrize(
+        ("variables", "words"),
+        [
+            ({"AWS_PROFILE": "nope"}, "AWS_PROFILE"),
+            ({"AWS_ENDPOINT_URL_S3": "minio:9000"}, "AWS_ENDPOINT_URL_S3"),
+            ({"AWS_DEFAULT_REGION": "US East"}, "AWS_DEFAULT_REGION"),
+        ],
+    )
+    def test_a_fault_of_the_aws_configuration_does_not_keep_a_week_from_being_asked_for(
+        self,
+        daemon: Daemon,
+        sandbox_environment: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        variables: dict[str, str],
+        words: str,
+    ) -> None:
+        for name, value in variables.items():
+            sandbox_environment.setenv(name, value)
+        (request,) = daemon.tick(MONDAY).run_requests or ()
+        assert request.partition_key == "2025-09-15"
+        assert words in caplog.text
+
+    def test_whatever_is_raised_while_the_bucket_is_looked_at_the_week_is_asked_for(
+        self, daemon: Daemon, sandbox_environment: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(**_: object) -> None:
+            raise ZeroDivisionError("a secret")
+
+        sandbox_environment.setattr(resources, "s3_client", fail)
+        (request,) = daemon.tick(MONDAY).run_requests or ()
+        assert request.partition_key == "2025-09-15"
+        assert "could not be looked at (ZeroDivisionError)" in caplog.text
+        assert "a secret" not in caplog.text
+
     def test_a_setting_that_moves_stored_boundaries_fails_the_tick_with_an_explanation(
         self, daemon: Daemon, run_week: RunWeek, sandbox_environment: pytest.MonkeyPatch
     ) -> None:

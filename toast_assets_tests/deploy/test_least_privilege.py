@@ -75,7 +75,7 @@ def test_what_is_called_is_what_is_allowed(sandbox: Sandbox, week: Week, monkeyp
         materialize(week)
         command("replay-rejects")
         OrderStore.from_environment().load_table("orders", week.key)
-        command("forget", "nobody@example.com")
+        command("forget", "--yes", "nobody@example.com")
         command("retention", "--yes")
     assert {call.operation for call in calls} - ACTIONS.keys() == set()
     assert [call for call in calls if not allowed(pipeline, call)] == []

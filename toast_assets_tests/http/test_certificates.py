@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,19 @@ def test_a_file_that_is_no_use_is_named_with_its_variable_for_all_services(
     for reader in (tls_context, s3_ca_file):
         with pytest.raises(SettingsError, match=f"{variable} names {tmp_path / name}, which .*{problem}"):
             reader()
+
+
+def test_what_cannot_be_written_is_named_although_a_library_looks_at_it_while_it_is_imported() -> None:
+    code = (
+        "from toast_assets.errors import SettingsError\n"
+        "try: import toast_assets.amperity.client\n"
+        "except SettingsError as error: print(error.problems[0])"
+    )
+    environment = {"PATH": "", "PYTHONPATH": os.pathsep.join(sys.path), "SSLKEYLOGFILE": "/no/such/keys"}
+    reply = subprocess.run(  # noqa: S603 - this very interpreter
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    )
+    assert reply.stdout.startswith("SSLKEYLOGFILE names a file that cannot be written")
 
 
 def test_a_folder_that_is_gone_and_keys_that_cannot_be_logged_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

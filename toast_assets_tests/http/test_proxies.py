@@ -15,7 +15,7 @@ from toast_assets_tests.support.counting import amperity_client, counting_server
 UNREACHABLE = "http://127.0.0.1:9"
 
 
-async def test_toast_and_amperity_are_reached_through_the_proxy_and_nothing_else_is_read(
+async def test_toast_and_amperity_are_reached_through_the_proxy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with counting_server(202) as proxy:

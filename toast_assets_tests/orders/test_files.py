@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,8 +27,10 @@ from toast_assets.orders.files import (
     content_of,
     holds_duplicates,
     merge,
+    read_bodies,
     read_note,
     read_raw,
+    read_rows,
     repeated_guids,
 )
 from toast_assets.orders.raw import RawOrder, version_of, with_restaurant
@@ -136,7 +139,8 @@ def test_an_error_while_writing_leaves_no_file_that_could_be_taken_for_whole(tmp
 
     with pytest.raises(RuntimeError):
         fail_half_way()
-    assert list(read_raw(path)) == []
+    with pytest.raises(UnreadableFileError, match="not those that were stored"):
+        list(read_raw(path))
 
 
 def test_a_note_stands_in_the_footer_and_changes_no_row(tmp_path: Path) -> None:
@@ -160,6 +164,83 @@ def test_a_file_that_is_no_raw_file_is_told_apart(tmp_path: Path) -> None:
     pq.write_table(pa.table({"order_guid": ["a"]}), tmp_path / "other.parquet")
     with pytest.raises(UnreadableFileError, match="no column restaurant_guid"):
         check_raw(tmp_path / "other.parquet")
+
+
+def test_no_flipped_bit_of_a_file_is_taken_for_truth(tmp_path: Path) -> None:
+    orders = [version(f"order-{number}", number, f"text {number} " * 30) for number in range(60)]
+    path = write(tmp_path / "raw.parquet", orders)
+    whole = path.read_bytes()
+    refused = 0
+    for position in range(0, len(whole), 61):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        try:
+            assert list(read_raw(path)) == orders, position
+        except UnreadableFileError:
+            refused += 1
+        try:
+            assert b"".join(body for part in read_bodies(path) for body in part.to_pylist()) == b"".join(
+                order.body for order in orders
+            )
+            assert [guid for rows in read_rows(path) for guid in rows.guids] == [order.guid for order in orders]
+            repeated_guids(path)
+            merge(path, write(tmp_path / "pulled", orders[:3]), tmp_path / "merged", "one")
+        except UnreadableFileError:
+            pass
+    assert refused > 40
+
+
+@pytest.mark.parametrize("kept", [0, 4, 300, -300, -4, -1])
+def test_a_part_of_a_file_is_refused_by_every_reader(tmp_path: Path, kept: int) -> None:
+    path = write(tmp_path / "raw.parquet", [version("a", 1, "x" * 999)])
+    path.write_bytes(path.read_bytes()[:kept])
+    readers: list[Callable[[Path], object]] = [check_raw, read_note, repeated_guids, holds_duplicates, _content]
+    for read in (*readers, *(_all_of(read) for read in (read_raw, read_rows, read_bodies))):
+        with pytest.raises(UnreadableFileError):
+            read(path)
+
+
+def _content(path: Path) -> object:
+    return content_of(path, "one")
+
+
+def _all_of(read: Callable[[Path], Iterable[object]]) -> Callable[[Path], object]:
+    return lambda path: list(read(path))
+
+
+def test_a_writer_is_closed_only_when_no_thread_writes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow's writer would be freed while a thread uses it, which ends the process."""
+    events: list[str] = []
+    writing, go_on = threading.Event(), threading.Event()
+    write_table: Callable[..., None] = pq.ParquetWriter.write_table
+    close: Callable[..., None] = pq.ParquetWriter.close
+
+    def slow(writer: pq.ParquetWriter, table: pa.Table) -> None:
+        writing.set()
+        go_on.wait(60)
+        write_table(writer, table)
+        events.append("written")
+
+    def noted(writer: pq.ParquetWriter) -> None:
+        close(writer)
+        events.append("closed")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", slow)
+    monkeypatch.setattr(pq.ParquetWriter, "close", noted)
+    monkeypatch.setattr(files, "_ROW_GROUP_ROWS", 1)
+    writer = RawFileWriter(tmp_path / "raw.parquet", "one")
+    thread = threading.Thread(target=writer.write, args=([version("a", 1)],))
+    thread.start()
+    writing.wait(60)
+    closing = threading.Thread(target=writer.__exit__, args=(KeyboardInterrupt, KeyboardInterrupt(), None))
+    closing.start()
+    closing.join(0.05)
+    assert events == []
+    go_on.set()
+    thread.join(60)
+    closing.join(60)
+    assert events == ["written", "closed"]
 
 
 @pytest.mark.parametrize(

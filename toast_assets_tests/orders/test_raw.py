@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toast_assets.orders.raw import (
-    MalformedOrderError,
+    Cut,
+    MalformedPageError,
     RawOrder,
     cut_orders,
     format_time,
     parse_time_ms,
     total_bytes,
+    version_of,
     with_restaurant,
 )
 from toast_assets.week import epoch_ms
@@ -26,9 +28,15 @@ from toast_assets.week import epoch_ms
 PLACED = '"guid":"a","modifiedDate":"2025-09-19T14:30:00.000+0000"'
 
 
-def cut(text: str | bytes, restaurant: str = "one") -> list[RawOrder]:
+def parts(text: str | bytes, restaurant: str = "one") -> Cut:
     body = text if isinstance(text, bytes) else text.encode()
     return cut_orders(body, restaurant_guid=restaurant, pulled_ms=5)
+
+
+def cut(text: str | bytes, restaurant: str = "one") -> list[RawOrder]:
+    found = parts(text, restaurant)
+    assert not found.unreadable
+    return found.orders
 
 
 def one(fields: str = "") -> RawOrder:
@@ -102,10 +110,30 @@ def test_a_nested_restaurant_is_not_the_orders_own() -> None:
     assert json.loads(with_restaurant(body, "one"))["restaurantGuid"] == "one"
 
 
-def test_an_order_of_another_restaurant_is_refused() -> None:
-    with pytest.raises(MalformedOrderError, match="another restaurant"):
-        one(',"restaurantGuid":"two"')
-    assert cut("[{" + PLACED + ',"restaurantGuid":"ONE"}]')
+@pytest.mark.parametrize("name", ["restaurantGuid", r"restaurant\u0047uid"])
+@pytest.mark.parametrize("value", ["null", '""'])
+@pytest.mark.parametrize("shape", ["{%s,%s}", "{%s , %s }", "{%s,%s,%s}", "{ %s,%s, %s}"])
+def test_a_field_that_names_nobody_is_replaced_so_that_no_name_stands_twice(name: str, value: str, shape: str) -> None:
+    nobody = f'"{name}" :{value}'
+    (order,) = cut("[" + shape % tuple([nobody, PLACED, nobody][: shape.count("%s")]) + "]")
+    named: list[tuple[str, object]] = json.loads(with_restaurant(order.body, "one"), object_pairs_hook=list)
+    assert [field for field, _ in named] == ["guid", "modifiedDate", "restaurantGuid"]
+    assert named[-1][1] == "one"
+
+
+def test_the_restaurant_is_named_once_however_often_and_deep_an_order_names_it() -> None:
+    deep = '"x":' + "[" * 3_000 + "]" * 3_000
+    (order,) = cut("[{" + PLACED + ',"restaurantGuid":"ONE","restaurantGuid":null,' + deep + "}]")
+    assert with_restaurant(order.body, "one") == ("{" + PLACED + "," + deep + ',"restaurantGuid":"one"}').encode()
+    (named,) = cut("[{" + PLACED + ',"restaurantGuid":"ONE",' + deep + "}]")
+    assert with_restaurant(named.body, "one") == named.body
+
+
+@pytest.mark.parametrize("value", ['"two"', "5", '{"guid":"one"}', "false", "[]", r'"\ud83d"'])
+def test_an_order_of_another_restaurant_is_set_aside_alone(value: str) -> None:
+    found = parts("[{" + PLACED + ',"restaurantGuid":' + value + "},{" + PLACED + ',"restaurantGuid":"ONE"}]')
+    assert [len(found.orders), *(each.guid for each in found.unreadable)] == [1, "a"]
+    assert "restaurantGuid is not that of the restaurant" in found.unreadable[0].reason
 
 
 # The fields that place an order
@@ -135,32 +163,100 @@ def test_the_sort_key_is_time_then_guid() -> None:
 
 @pytest.mark.parametrize(
     "array",
-    [
-        "",
-        "{}",
-        "[{}]",
-        '[{"guid":"a"}]',
-        '[{"modifiedDate":"2025-09-19T14:30:00.000Z"}]',
-        '[{"guid":"","modifiedDate":"2025-09-19T14:30:00.000Z"}]',
-        '[{"guid":7,"modifiedDate":"2025-09-19T14:30:00.000Z"}]',
-        '[{"guid":"a","modifiedDate":1758292200000}]',
-        '[{"guid":"a","modifiedDate":"2025-09-19T14:30:00"}]',
-        "[{" + PLACED + ',"x":01}]',
-        "[{" + PLACED + ',"x":NaN}]',
-        "[{" + PLACED + ',"x":"\\q"}]',
-        "[{" + PLACED + "}",
-        "[{" + PLACED + "}] []",
-    ],
+    ["", "{}", "<html>", "[" + "{" + PLACED + "}", "[{" + PLACED + "}] []", '[{"guid":"a}]', '[{"x":[}]', "[{]"],
 )
-def test_what_cannot_be_placed_or_is_no_json_is_refused(array: str) -> None:
-    with pytest.raises(MalformedOrderError):
+def test_a_page_that_cannot_be_cut_is_refused(array: str) -> None:
+    with pytest.raises(MalformedPageError, match="cannot be cut"):
         cut(array)
 
 
-def test_an_error_names_no_content() -> None:
-    with pytest.raises(MalformedOrderError) as caught:
-        cut('[{"guid":7,"modifiedDate":"","email":"guest@example.com"}]')
-    assert "guest" not in str(caught.value)
+ODD_TIMES = [
+    "null",
+    "5",
+    "1758292200000",
+    '""',
+    '" "',
+    '"yesterday"',
+    '"2025-09-19T14:30:00"',
+    '" 2025-09-19T14:30:00.000Z"',
+    '"2025-09-19T25:00:00.000Z"',
+    '"0001-01-01T00:00:00.000+2359"',
+    '"9999-12-31T23:59:59.999-2359"',
+    r'"\ud83d"',
+    "[" * 2_000 + "]" * 2_000,
+]
+ODD: list[tuple[str | bytes, str | None, str]] = [
+    *((f'{{"guid":"b","modifiedDate":{time}}}', "b", "modifiedDate") for time in ODD_TIMES),
+    ('{"guid":"b"}', "b", "lacks what every order has"),
+    ("{}", None, "lacks what every order has"),
+    ("null", None, "lacks what every order has"),
+    ("7", None, "lacks what every order has"),
+    ("[]", None, "lacks what every order has"),
+    ("[" * 2_000 + "]" * 2_000, None, "lacks what every order has"),
+    ("", None, "not JSON"),
+    *(
+        ('{"guid":' + guid + ',"modifiedDate":"2025-09-19T14:30:00.000Z"}', None, "guid")
+        for guid in ("7", "null", '""')
+    ),
+    *(
+        ("{" + PLACED + ',"x":' + value + "}", "a", "not JSON")
+        for value in (
+            "01",
+            "NaN",
+            "-Infinity",
+            '"\\q"',
+            '"\n"',
+            "tru",
+            "{1:2}",
+            "[1,]",
+            "[" * 2_000 + "x" + "]" * 2_000,
+        )
+    ),
+    (b'{"guid":"b","modifiedDate":"2025-09-19T14:30:00.000Z","x":"\xff"}', "b", "not UTF-8"),
+    (b'{"guid":"\xff","modifiedDate":"2025-09-19T14:30:00.000Z"}', None, "not UTF-8"),
+    (b'{"guid":"b","modifiedDate":"2025-09-19T14:30:00.000Z","x":"\xc0\x80"}', "b", "not UTF-8"),
+    (b"\xef\xbb\xbf{" + PLACED.encode() + b"}", None, "not JSON"),
+]
+
+
+@pytest.mark.parametrize(("odd", "guid", "reason"), ODD)
+def test_an_order_that_cannot_be_read_is_set_aside_and_affects_no_other(
+    odd: str | bytes, guid: str | None, reason: str
+) -> None:
+    body = odd if isinstance(odd, bytes) else odd.encode()
+    found = parts(b"[{" + PLACED.encode() + b"} , " + body + b" ,{" + PLACED.encode() + b"}]")
+    assert len(found.orders) == 2
+    ((kept, why, named),) = ((each.body, each.reason, each.guid) for each in found.unreadable)
+    assert (kept, named) == (body, guid)
+    assert reason in why
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        '"x":' + "[" * 3_000 + "]" * 3_000,
+        '"x":' + '{"a":' * 3_000 + "1" + "}" * 3_000,
+        '"checks":[{"selections":[' + '{"modifiers":[' * 900 + "]}" * 900 + "]}]",
+        '"businessDate":' + "9" * 5_000,
+        '"guid":"a"',
+        r'"x":"\ud83d"',
+    ],
+)
+def test_an_order_that_is_hard_to_read_keeps_every_byte(fields: str) -> None:
+    body = "{" + fields + "," + PLACED + ' , "voided":true }'
+    (first, order, last) = cut("[{" + PLACED + "}," + body + ",{" + PLACED + "}]")
+    assert (order.body.decode(), order.guid, order.voided, order.version) == (
+        body,
+        "a",
+        True,
+        version_of(body.encode()),
+    )
+    assert first.modified_ms == order.modified_ms == last.modified_ms
+
+
+def test_a_reason_names_no_content() -> None:
+    (odd,) = parts('[{"guid":7,"modifiedDate":"","email":"guest@example.com"}]').unreadable
+    assert "guest" not in odd.reason
 
 
 # Times
@@ -221,19 +317,18 @@ class TestHalfOfAnEscapedPair:
 
     @pytest.mark.parametrize("text", [r"\u12", r"\ud8", "\\x"])
     def test_what_is_no_escape_stays_an_error(self, text: str) -> None:
-        with pytest.raises(MalformedOrderError, match="not JSON"):
-            cut("[{" + PLACED + ',"n":"' + text + r' \ud83d"}]')
+        (odd,) = parts("[{" + PLACED + ',"n":"' + text + r' \ud83d"}]').unreadable
+        assert "not JSON" in odd.reason
 
 
 @pytest.mark.parametrize(
     ("field", "may_name"),
     [
         (b"", False),
-        (b',"restaurantGuid":null', False),
+        (b',"restaurantGuid":null', True),
         (b',"checks":[{"restaurantGuid":"elsewhere"}]', False),
         (b',"restaurantGuid":"here"', True),
         (b',"restaurant\\u0047uid":"here"', True),
-        (b',"restaurantGuid":5', True),
     ],
 )
 def test_an_order_tells_whether_it_may_say_which_restaurant_it_is_of(field: bytes, may_name: bool) -> None:

@@ -193,10 +193,21 @@ class TestWorkflow:
         async with toast_client(sandbox) as toast:
             await WeekPull(week, toast, store).run()
         with pytest.raises(ExportError, match="Materialize amperity_feeds"):
-            feeds_version(week, store)
+            feeds_version(week, store, Redaction())
         feeds(week, store)
         assert (await load(sandbox, week, store)).started
         assert len(sandbox.books.amperity.runs) == 2
+
+    async def test_files_under_other_privacy_rules_are_not_loaded(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        feeds(week, store)
+        rules = Redaction({"email": "drop"})
+        with pytest.raises(ExportError, match=r"was made under other privacy rules .* Materialize amperity_feeds"):
+            await load(sandbox, week, store, AMPERITY_REDACT="email=drop")
+        assert not sandbox.books.amperity.runs
+        feeds(week, store, rules)
+        assert (await load(sandbox, week, store, AMPERITY_REDACT="email=drop")).started
 
     async def test_a_run_that_is_still_under_way_is_followed_not_started_again(
         self, sandbox: Sandbox, store: OrderStore, week: Week

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
 from toast_assets.errors import StoreError
+from toast_assets.orders.unreadable import UnreadableLine
 from toast_assets.pipeline.crosschecks import export_equals_raw, totals_reconcile
 from toast_assets.pipeline.delivery_checks import delivered_equals_exported
 from toast_assets.pipeline.inspection import inspection_of
@@ -34,6 +37,7 @@ from toast_assets_tests.support.guests import (
     namings,
     weeks,
 )
+from toast_assets_tests.support.odd_toast import OddToast, pull_from
 from toast_assets_tests.support.pulls import manifest_of, pull, stored_rows
 from toast_assets_tests.support.s3_faults import before
 
@@ -273,3 +277,34 @@ def test_a_damaged_object_stops_the_run_and_is_named(store: OrderStore, week: We
     store.bucket.write(key, b"no parquet")
     with pytest.raises(StoreError, match=r"tables/checks/.* cannot be read .*repeat the command"):
         forget(store, GUID)
+
+
+async def test_the_bytes_of_orders_that_cannot_be_read_go_if_they_name_the_guest_and_come_back_with_no_pull(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    theirs = b'{"guid":"odd","email":"' + EMAIL.encode() + b'","x":NaN}'
+    toast = OddToast({"here": [(week.start_ms, theirs), (week.start_ms, b"null")]})
+    await pull_from(toast, sandbox, store, week)
+    fill(store, week, namings()[:1], derived=False)
+    key = store.layout.unreadable(week, "here")
+    assert key in forget(store, EMAIL).objects
+    forgotten = content(store)[key]
+    assert EMAIL not in str(list(_bodies(forgotten)))
+    assert sorted(_bodies(forgotten)) == [b"", b"null"]
+    await pull_from(toast, sandbox, store, week, refresh=True)
+    assert content(store)[key] == forgotten
+    store.bucket.delete(key)
+    await pull_from(toast, sandbox, store, week, refresh=True)
+    assert sorted(_bodies(content(store)[key])) == [b"", b"null"]
+
+
+def _bodies(lines: bytes) -> Iterator[bytes]:
+    for line in gzip.decompress(lines).splitlines():
+        yield msgspec.json.decode(line, type=UnreadableLine).body
+
+
+def test_a_forgotten_guests_raw_file_says_its_new_hash(store: OrderStore, week: Week) -> None:
+    fill(store, week, namings()[:1], derived=False)
+    forget(store, EMAIL)
+    for guid, record in manifest_of(store, week).stored.items():
+        assert store.raw_sha256(week, guid) in (None, record.orders_sha256)

@@ -121,9 +121,9 @@ def test_the_queries_of_the_page_on_tables_run_as_they_are(tables: OrderStore, t
     blocks = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     queries = [block.replace("s3://BUCKET/toast-orders/", f"{tmp_path}/") for block in blocks]
     connection = duckdb.connect()
-    sales, items, payments, raw = (connection.execute(query).fetchall() for query in queries)
+    sales, items, payments, fields = (connection.execute(query).fetchall() for query in queries)
     assert [(row[0], row[1], row[2]) for row in sales] == [(date(2025, 9, 19), "here", Decimal("12.3000"))]
     assert items == [("Soup of the day", Decimal("2.000000"), Decimal("12.3000"))]
     assert [row[0] for row in payments] == ["CREDIT"]
     assert payments[0][1] == tables.load_table("payments", "2025-09-15")["amount"].sum()
-    assert len(raw) == len(tables.load_table("orders", "2025-09-15"))
+    assert len(fields) == len(tables.load_table("orders", "2025-09-15"))

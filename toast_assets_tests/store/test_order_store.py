@@ -43,19 +43,18 @@ def test_a_raw_file_is_stored_under_week_and_restaurant(store: OrderStore, week:
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(b"rows")
     assert store.download_raw(week, "one", target) == ABSENT
-    version = store.save_raw(week, "one", source, ABSENT)
+    assert store.raw_sha256(week, "one") is None
+    version = store.bucket.write(store.layout.raw(week, "one"), source, Metadata={"sha256": "abc"})
     assert store.download_raw(week, "one", target) == version
     assert target.read_bytes() == b"rows"
     assert list(store.bucket.keys("")) == ["toast-orders/raw/week=2025-09-15/restaurant=one.parquet"]
-    with pytest.raises(StoreConflictError):
-        store.save_raw(week, "one", source, ABSENT)
+    assert store.raw_sha256(week, "one") == "abc"
 
 
-def test_the_restaurants_with_raw_files_are_listed(store: OrderStore, week: Week, tmp_path: Path) -> None:
+def test_the_restaurants_with_raw_files_are_listed(store: OrderStore, week: Week) -> None:
     assert store.raw_restaurants(week) == frozenset()
-    (tmp_path / "raw").write_bytes(b"rows")
     for guid in ("one", "two"):
-        store.save_raw(week, guid, tmp_path / "raw", ABSENT)
+        store.bucket.write(store.layout.raw(week, guid), b"rows")
     assert store.raw_restaurants(week) == {"one", "two"}
 
 

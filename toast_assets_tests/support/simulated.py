@@ -9,7 +9,7 @@ from random import Random
 from typing import Protocol
 from zlib import crc32
 
-from toast_assets.orders.raw import RawOrder, format_time, version_of
+from toast_assets.orders.raw import RawOrder, UnreadableOrder, format_time, version_of
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
 
 WEEK = Window(1_757_908_800_000, 1_758_513_600_000)
@@ -80,7 +80,8 @@ def realistic_times(count: int, seed: int = 1, week: Window = WEEK) -> list[int]
 
 @dataclass
 class SimulatedToast:
-    """``before`` is called ahead of every reply with the number of the request: edits, arrivals, anything."""
+    """``before`` is called ahead of every reply with the number of the request: edits, arrivals, anything.
+    ``unreadable`` are GUIDs of orders that cannot be read, ``shown`` the bytes of those that any reply had."""
 
     sorting: Sorting = by_guid
     page_size: int = PAGE_SIZE
@@ -88,6 +89,8 @@ class SimulatedToast:
     before: Callable[[int], object] = lambda _: None
     orders: dict[str, RawOrder] = field(default_factory=dict)
     asked: list[tuple[Window, int]] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)
+    shown: set[bytes] = field(default_factory=set)
     _sorted: list[RawOrder] | None = None
 
     @classmethod
@@ -118,4 +121,7 @@ class SimulatedToast:
         self.before(len(self.asked))
         orders = self.sorting(self.within(window), Random(f"{self.seed}:{len(self.asked)}"))
         start, end = (page - 1) * self.page_size, page * self.page_size
-        return OrdersPage(orders[start:end], has_next=end < len(orders))
+        readable = [order for order in orders[start:end] if order.guid not in self.unreadable]
+        others = [UnreadableOrder(order.body, "odd", None) for order in orders[start:end] if order not in readable]
+        self.shown |= {order.body for order in others}
+        return OrdersPage(readable, has_next=end < len(orders), unreadable=others)

@@ -35,7 +35,7 @@ def store_week(
 def _stored(
     store: OrderStore, week: Week, guid: str, bodies: Iterable[bytes], time_zone: str | None
 ) -> RestaurantRecord:
-    cut = cut_orders(b"[%s]" % b",".join(bodies), restaurant_guid=guid, pulled_ms=epoch_ms(PULLED))
+    cut = cut_orders(b"[%s]" % b",".join(bodies), restaurant_guid=guid, pulled_ms=epoch_ms(PULLED)).orders
     with TemporaryDirectory() as folder:
         path = Path(folder) / "raw.parquet"
         with RawFileWriter(path, guid) as writer:

@@ -236,6 +236,13 @@ def test_wrong_credentials_are_told_at_once_without_the_secret() -> None:
     assert "hush" not in str(caught.value)
 
 
+def test_a_redirect_is_told_as_one_and_not_as_wrong_credentials() -> None:
+    toast = ScriptedToast(logins=lambda _: httpx.Response(307, headers={"Location": "https://sso.test"}))
+    with pytest.raises(ToastLoginError, match=r"307 .*TOAST_API_URL.*proxy") as caught:
+        run(toast, page)
+    assert "TOAST_CLIENT_SECRET" not in str(caught.value)
+
+
 def test_a_login_that_fails_half_way_reaches_the_caller() -> None:
     toast = TokenBoundToast()
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from toast_assets.errors import ToastIncompleteError
+from toast_assets.orders.raw import UnreadableOrder
 from toast_assets.toast.density import Density
 from toast_assets.toast.page import OrdersPage, Window
 from toast_assets.toast.windows import Evidence, ProvedWindow, read_week
@@ -353,3 +357,117 @@ async def test_orders_that_arrive_late_ahead_of_the_reading_are_found() -> None:
     toast.before = arrive
     found = guids(await read(toast))
     assert {f"late-{number}" for number in range(1, 6)} <= set(found)
+
+
+# Orders that cannot be read
+
+
+def bodies(toast: SimulatedToast, guids: set[str]) -> set[bytes]:
+    return {toast.orders[guid].body for guid in guids}
+
+
+@pytest.mark.parametrize("sorting", SORTINGS, ids=lambda sorting: sorting.__name__)
+@pytest.mark.parametrize("share", [0.02, 0.5, 1.0])
+@pytest.mark.parametrize("crowd", [0, 230])
+async def test_orders_that_cannot_be_read_are_all_seen_and_hide_no_other(
+    share: float, crowd: int, sorting: Sorting
+) -> None:
+    toast = SimulatedToast.of([*realistic_times(300), *[CROWDED] * crowd], sorting)
+    toast.unreadable = set(Random(7).sample(sorted(toast.orders), int(share * len(toast.orders))))
+    found = guids(await read(toast))
+    assert sorted(found) == sorted(toast.orders.keys() - toast.unreadable)
+    assert toast.shown == bodies(toast, toast.unreadable)
+    assert len(toast.asked) < 400
+
+
+async def test_a_full_page_of_orders_that_cannot_be_read_is_cut_like_any_other() -> None:
+    toast = SimulatedToast.of(uniform_times(100))
+    toast.unreadable = set(toast.orders)
+    proved = await read(toast)
+    assert len(proved) > 1
+    assert sum(each.unreadable for each in proved) == 100
+    assert toast.shown == bodies(toast, toast.unreadable)
+
+
+async def test_a_window_in_which_nothing_can_be_read_is_doubted_like_an_empty_one() -> None:
+    toast = SimulatedToast.of(uniform_times(30))
+    toast.unreadable = set(toast.orders)
+    (proved,) = await read(toast)
+    assert (proved.evidence, proved.requests, proved.unreadable) == (Evidence.ASKED_AGAIN, 4, 30)
+
+
+async def test_one_reply_of_which_nothing_can_be_read_loses_nothing() -> None:
+    toast = SimulatedToast.of(uniform_times(30))
+
+    def twist(number: int, _window: Window, _page: int, page: OrdersPage) -> OrdersPage:
+        odd = UnreadableOrder(b'{"message":"try later"}', "odd", None)
+        return OrdersPage([], has_next=False, unreadable=[odd]) if number == 1 else page
+
+    assert sorted(guids(await read(Misbehaving(toast, twist)))) == sorted(toast.orders)
+
+
+@pytest.mark.parametrize("sorting", [ascending, descending, by_guid], ids=lambda sorting: sorting.__name__)
+async def test_equal_bytes_on_several_pages_of_a_crowd_end_no_proof(sorting: Sorting) -> None:
+    toast = SimulatedToast.of([CROWDED] * 250, sorting)
+    for number in (3, 77, 140, 141, 249):
+        toast.put(f"order-{number}", CROWDED, b"null")
+        toast.unreadable.add(f"order-{number}")
+    (proved,) = await read(toast, Window(CROWDED, CROWDED + 1))
+    assert sorted(order.guid for order in proved.orders) == sorted(toast.orders.keys() - toast.unreadable)
+    assert proved.unreadable == 5
+
+
+@given(
+    times=st.lists(st.integers(0, 40), max_size=60),
+    odd=st.sets(st.integers(0, 59)),
+    edits=st.lists(st.tuples(st.integers(1, 40), st.integers(0, 59)), max_size=6),
+    page_size=st.sampled_from([7, 20, 100]),
+    sorting=st.sampled_from(SORTINGS),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_mix_of_edits_and_of_orders_that_cannot_be_read_loses_one_that_stays(
+    times: list[int], odd: set[int], edits: list[tuple[int, int]], page_size: int, sorting: Sorting
+) -> None:
+    """Few moments and small pages: crowds, walks of several pages, cuts and doubts come together."""
+    week = Window(WEEK.start, WEEK.start + 41)
+    toast = SimulatedToast.of([week.start + time for time in times], sorting, page_size)
+    toast.unreadable = {f"order-{number}" for number in odd}
+    edited = {f"order-{number}" for _, number in edits}
+
+    def edit(request: int) -> None:
+        for number, order in edits:
+            if number == request and order < len(times):
+                toast.put(f"order-{order}", week.end + request)
+
+    staying = {f"order-{number}" for number in range(len(times))} - edited
+    expected = bodies(toast, staying & toast.unreadable)
+    toast.before = edit
+    found = guids(asyncio.run(read(toast, week)))
+    assert staying - toast.unreadable <= set(found)
+    assert len(found) == len(set(found))
+    assert expected <= toast.shown
+
+
+# Orders from outside the window
+
+
+async def test_orders_from_outside_their_window_are_handed_on_apart_from_the_others() -> None:
+    toast = SimulatedToast.of(uniform_times(150))
+    stray = raw_order("stray", WEEK.end + 5)
+
+    def twist(_number: int, window: Window, page: int, true: OrdersPage) -> OrdersPage:
+        in_it = window.holds(CROWDED) and page == 1
+        return OrdersPage([*true.orders, stray] if in_it else true.orders, true.has_next)
+
+    proved = await read(Misbehaving(toast, twist))
+    assert sorted(guids(proved)) == sorted(toast.orders)
+    assert [(each.outside, each.evidence) for each in proved if each.outside] == [([stray], Evidence.OUTSIDE_WINDOW)]
+
+
+# Pages without orders that name a next one
+
+
+async def test_a_window_without_orders_whose_pages_keep_naming_a_next_one_fails_by_name() -> None:
+    endless = Misbehaving(SimulatedToast.of([]), lambda _n, _w, _p, _page: OrdersPage([], has_next=True))
+    with pytest.raises(ToastIncompleteError, match=r"no orders, and yet each of its pages names a next one"):
+        await read(endless)

@@ -39,6 +39,9 @@ def test_a_restaurant_with_an_unknown_time_zone_has_its_orders_rejected_and_the_
         (lambda made: encode(order(check(selection(guid=None))))[0], Reason.UNREPRESENTABLE),
         (lambda made: encode(made)[0].replace(b'"tax":0.8000', b'"tax":"NaN"', 1), Reason.UNREPRESENTABLE),
         (lambda made: encode(made)[0].replace(b'"quantity":1', b'"quantity":"Infinity"', 1), Reason.UNREPRESENTABLE),
+        (lambda made: encode(made)[0].replace(b'"quantity":1', b'"quantity":1e-9999999', 1), Reason.UNREPRESENTABLE),
+        (lambda made: encode(made)[0].replace(b'"quantity":1', b'"quantity":1e99999', 1), Reason.UNREPRESENTABLE),
+        (lambda made: encode(made | {"voided": "false"})[0], Reason.UNREADABLE),
         (
             lambda made: encode(made)[0].replace(b'"preDiscountPrice":10.00', b'"preDiscountPrice":"sNaN"'),
             Reason.UNREPRESENTABLE,
@@ -55,6 +58,13 @@ def test_an_order_that_cannot_be_sent_is_rejected_in_every_feed_and_the_others_g
     assert "Greta" not in rejection.detail
     assert len(lines("transactions", made)) == len(lines("order_items", made)) == 2
     assert lines("customers", made) == []
+
+
+def test_optional_fields_that_became_null_are_counted_and_their_orders_sent() -> None:
+    made = batches(order(source=["Online"]), order(numberOfGuests="two", source={}), order())
+    assert not any(batch.rejections for batch in made)
+    assert made[0].nulled == {"source": 2, "numberOfGuests": 1}
+    assert len(lines("transactions", made)) == 3
 
 
 def test_test_orders_and_wasted_food_are_left_out_and_counted() -> None:

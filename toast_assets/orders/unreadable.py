@@ -1,0 +1,137 @@
+"""The orders of a restaurant's week that cannot be read: kept byte for byte, because nobody knows what is in them.
+
+One line of JSON each (gzip), the bytes in base64. The same bytes are kept once.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from toast_assets.orders.raw import UnreadableOrder
+
+_COMPRESSION = 6
+
+
+class UnreadableLine(msgspec.Struct, frozen=True):
+    """One such order: the window of modified times that Toast returned it for (ISO-8601 in UTC, ``window_end``
+    exclusive), why it cannot be read, and its GUID where that can be."""
+
+    order_guid: str | None
+    restaurant_guid: str
+    window_start: str
+    window_end: str
+    reason: str
+    body_sha256: str
+    body_base64: str
+
+    @classmethod
+    def of(cls, order: UnreadableOrder, restaurant_guid: str, window_start: str, window_end: str) -> UnreadableLine:
+        """The line of an order that Toast returned for a window of a restaurant."""
+        body = base64.b64encode(order.body).decode()
+        return cls(order.guid, restaurant_guid, window_start, window_end, order.reason, order.sha256, body)
+
+    @property
+    def body(self) -> bytes:
+        """The order's bytes as Toast sent them."""
+        return base64.b64decode(self.body_base64)
+
+    def without_body(self) -> UnreadableLine:
+        """The line without the order's bytes, because they name a guest who was forgotten. Nothing can be taken out of
+        bytes that nobody can read, so all of them go. Their hash stays: by it the order is known when it comes again.
+        """
+        reason = self.reason if not self.body_base64 else f"{self.reason}; its bytes named a forgotten guest"
+        return msgspec.structs.replace(self, reason=reason, body_base64="")
+
+
+class DamagedLinesError(ValueError):
+    """A file that does not hold such lines."""
+
+
+class MergedLines(NamedTuple):
+    """How many lines a merged file has, and how many of them are ``new``."""
+
+    lines: int
+    new: int
+
+
+class UnreadableFile:
+    """What one pull found, in the local file at ``path`` and not in memory: no more than a hash of each is kept there.
+
+    An order that several replies had is kept with the first of them. The bytes of one that ``names_forgotten`` guests
+    are not kept.
+    """
+
+    def __init__(self, path: Path, restaurant_guid: str, names_forgotten: Callable[[bytes], bool]) -> None:
+        self.path = path
+        self._restaurant_guid = restaurant_guid
+        self._names_forgotten = names_forgotten
+        self._known: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, orders: Iterable[UnreadableOrder], window_start: str, window_end: str) -> None:
+        """Keep ``orders``, which Toast returned for a window (ISO-8601 in UTC)."""
+        for order in orders:
+            if order.sha256 not in self._known:
+                self._known.add(order.sha256)
+                line = UnreadableLine.of(order, self._restaurant_guid, window_start, window_end)
+                if self._names_forgotten(order.body):
+                    line = line.without_body()
+                with self.path.open("ab") as file:
+                    file.write(msgspec.json.encode(line) + b"\n")
+
+
+def merge_lines(stored: Path | None, found: Path, target: Path) -> MergedLines:
+    """Write into ``target`` (gzip) the lines that are ``stored`` (gzip), and those ``found`` (plain) with other bytes.
+
+    Raises:
+        DamagedLinesError: what is stored cannot be read.
+    """
+    known: set[str] = set()
+    before = 0
+
+    def both() -> Iterator[UnreadableLine]:
+        nonlocal before
+        for line in read_lines(stored) if stored else ():
+            known.add(line.body_sha256)
+            yield line
+        before = len(known)
+        with found.open("rb") as lines:
+            for encoded in lines:
+                line = msgspec.json.decode(encoded, type=UnreadableLine)
+                if line.body_sha256 not in known:
+                    known.add(line.body_sha256)
+                    yield line
+
+    write_lines(target, both())
+    return MergedLines(len(known), len(known) - before)
+
+
+def write_lines(target: Path, lines: Iterable[UnreadableLine]) -> None:
+    """Write ``lines`` into ``target`` (gzip); equal lines give equal bytes."""
+    with target.open("wb") as file, gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as member:
+        for line in lines:
+            member.write(msgspec.json.encode(line) + b"\n")
+
+
+def read_lines(path: Path) -> Iterator[UnreadableLine]:
+    """The lines of a stored file (gzip).
+
+    Raises:
+        DamagedLinesError: they cannot be read.
+    """
+    decode = msgspec.json.Decoder(UnreadableLine).decode
+    try:
+        with gzip.open(path) as lines:
+            for line in lines:
+                yield decode(line)
+    except (gzip.BadGzipFile, zlib.error, EOFError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedLinesError(f"it is damaged ({type(error).__name__})") from error
