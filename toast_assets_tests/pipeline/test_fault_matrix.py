@@ -172,7 +172,7 @@ SCENARIOS = (
         {1: "500"},
     ),
     Scenario("endless 429 at one restaurant", armed(Kind.STATUS, number=1, status=429, last=None), {1: "429"}),
-    Scenario("HTML for ever at one restaurant", armed(Kind.HTML, number=1, last=None), {1: "200 .*not JSON"}),
+    Scenario("HTML for ever at one restaurant", armed(Kind.HTML, number=1, last=None), {1: "200 .*no JSON array"}),
     Scenario("login down twice", armed(Kind.STATUS, "login", status=503, last=2)),
     Scenario("login answers HTML once", armed(Kind.HTML, "login")),
     Scenario(
