@@ -29,8 +29,8 @@ def export_equals_raw(context: dg.AssetCheckExecutionContext, order_store: Order
 @weekly_check(
     amperity_delivery,
     description=(
-        "Amperity has accepted every exported order in its stored version, by the delivery ledger; a notice of"
-        " every export, and a load of the feeds, where these methods are set."
+        "Amperity has accepted every exported order in its stored version and as it would be sent now, by the"
+        " delivery ledger; a notice of every export, and a load of the feeds, where these methods are set."
     ),
 )
 def delivered_equals_exported(

@@ -33,7 +33,7 @@ from toast_assets_tests.support.stored_weeks import store_week
 ALL = {
     *("every_restaurant_complete", "order_guids_unique", "modified_times_inside_week", "no_schema_drift"),
     *("guests_scope_present", "guests_reachable", "volume_as_usual", "export_equals_raw"),
-    *("delivered_equals_exported", "totals_reconcile"),
+    *("delivered_equals_exported", "totals_reconcile", "every_order_readable"),
 }
 CHECKS = [*RAW_CHECKS, *DELIVERY_CHECKS, *TABLE_CHECKS]
 Evaluate = Callable[[str], dg.AssetCheckResult]
