@@ -84,7 +84,6 @@ def quiet_week_without_delivery(environment: dict[str, str]) -> None:
     week_without_delivery(environment)
 
 
-@pytest.mark.xfail(reason="the process that goes on puts its older content over what is newer", strict=False)
 @pytest.mark.parametrize("part", ["/manifests/", "/toast-orders_", "/tables/orders/", "/tables/current_orders/state"])
 def test_a_process_that_was_stopped_puts_nothing_older_over_what_is_newer(
     sandbox: Sandbox, store: OrderStore, week: Week, part: str
