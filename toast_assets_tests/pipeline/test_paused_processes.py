@@ -231,11 +231,13 @@ def test_two_guests_are_forgotten_at_once(sandbox: Sandbox, store: OrderStore, t
     one, two = emails[:2]
 
     def forget(email: str, **variables: str) -> subprocess.Popen[str]:
-        return commands.start("-c", FORGET, "forget", "--yes", email, **variables)
+        return commands.start("-c", FORGET, "forget", "--yes", "--allow-unknown", email, **variables)
 
     with commands.stopped(part, lambda **variables: forget(one, **variables)):
         finish(forget(two))
+    # The one that was stopped may have ended with the request to repeat it.
+    finish(forget(one))
     finish(commands.week())
     left = set(store.load_table("customers", WEEK_KEY)["email"])
     assert not {one, two} & left
-    assert len(list(store.bucket.keys(f"{store.layout.privacy}certificates/"))) == 2
+    assert len(list(store.bucket.keys(f"{store.layout.privacy}certificates/"))) >= 2
