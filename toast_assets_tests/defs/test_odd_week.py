@@ -170,7 +170,6 @@ def check_said(said: Said) -> None:
     assert "@secret.example" not in said.everything
 
 
-@pytest.mark.xfail(reason="one such order still stops its restaurant", strict=False)
 @pytest.mark.usefixtures("sandbox_environment")
 def test_odd_orders_hold_up_no_other_and_are_found_once(
     sandbox: Sandbox,

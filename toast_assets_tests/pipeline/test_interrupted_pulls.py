@@ -31,7 +31,6 @@ def interrupted(first: int, count: int, orders: int) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)  # noqa: S603
 
 
-@pytest.mark.xfail(reason="a file is closed while a thread writes it", strict=False)
 def test_a_pull_that_is_interrupted_while_threads_write_does_not_crash() -> None:
     done = interrupted(0, 6, 1_000)
     assert (done.returncode, done.stderr) == (0, "")
