@@ -115,7 +115,7 @@ def replay_rejects(*, week: str | None) -> None:
 @click.option("--phone", multiple=True, help="A phone of the guest; with + and the country's code outside the US.")
 @click.option(
     "--file",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    type=click.Path(dir_okay=False, allow_dash=True),
     help="Read them from a file, one a line; - is stdin.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be rewritten, and change nothing.")

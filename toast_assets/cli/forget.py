@@ -68,6 +68,8 @@ def _lines(guests: Iterable[str], file: Path | None) -> list[str]:
         return sys.stdin.read().splitlines()
     except UnicodeDecodeError:
         raise NoGuestError("The file is no text in UTF-8; nothing was changed.") from None
+    except OSError as error:
+        raise NoGuestError(f"The file cannot be read ({error.strerror}); nothing was changed.") from None
 
 
 def _show(console: Console, result: Forgetting, what: str) -> None:

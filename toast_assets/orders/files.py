@@ -75,6 +75,8 @@ class RawFileWriter:
             compression_level=1,
             use_dictionary=["restaurant_guid"],
             write_page_checksum=True,
+            # The smallest and the largest order would stand in the footer as a whole, with their guests.
+            write_statistics=[name for name in RAW_SCHEMA.names if name != "order_json"],
         )
         self._lock = threading.RLock()
         self._batch: list[RawOrder] = []

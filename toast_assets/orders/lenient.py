@@ -25,6 +25,7 @@ _HOLDERS = frozenset(
 ) | {"voidInfo"}
 _IDENTIFIERS = frozenset(("guid", "channelGuid"))
 _WHOLE = re.compile(r"-?\d+", re.ASCII)
+_DECIMAL = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 _WHOLE_OR_POINT_ZERO = re.compile(r"(-?\d{1,18})(?:\.0+)?", re.ASCII)
 # What Arrow's int32 holds.
 _LARGEST = 2**31 - 1
@@ -97,7 +98,7 @@ def _fitted(item: dict[str, Any], struct: type, path: str, noted: list[str]) -> 
         fitting = _fitting(value, member, where, noted)
         if fitting is None:
             if member.needed:
-                raise UnreadableOrderError(f"{where} is {_said(value)}")
+                raise UnreadableOrderError(f"{where} is {_said(value, member.holds)}")
             noted.append(where)
         else:
             found[name] = fitting
@@ -142,15 +143,15 @@ _READERS: dict[type, Callable[[object], Any]] = {
     int: _whole,
     float: _degrees,
     bool: lambda value: value if isinstance(value, bool) else None,
-    # Text of digits is an amount too; whether it is one is found when it is converted.
-    Decimal: lambda value: value if isinstance(value, str) else None,
+    # Text of digits is an amount, too.
+    Decimal: lambda value: value if isinstance(value, str) and _DECIMAL.fullmatch(value) else None,
 }
 
 
-def _said(value: object) -> str:
+def _said(value: object, holds: type) -> str:
     if isinstance(value, _Number):
         return "a number"
-    return _SAID[type(value)]
+    return "text that is no number" if holds is Decimal and isinstance(value, str) else _SAID[type(value)]
 
 
 _SAID: dict[type, str] = {str: "text", bool: "true or false", list: "an array", dict: "an object"}

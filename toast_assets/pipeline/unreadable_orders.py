@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from toast_assets.errors import DamagedObjectError
 from toast_assets.orders.unreadable import DamagedLinesError, read_lines
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.order_store import OrderStore
@@ -24,10 +23,10 @@ class UnreadableOrders:
 
 
 def unreadable_orders(week: Week, store: OrderStore) -> Iterator[UnreadableOrders]:
-    """The restaurants of which there are such orders.
+    """The restaurants of which there are such orders. An object that is damaged is named as such: what only warns must
+    not fail a run.
 
     Raises:
-        DamagedObjectError: an object with them cannot be read.
         StoreError: the bucket is missing or refuses access.
     """
     folder = store.layout.unreadable_folder(week)
@@ -44,8 +43,7 @@ def unreadable_orders(week: Week, store: OrderStore) -> Iterator[UnreadableOrder
                     found.reasons[line.reason] += 1
                     found.windows.setdefault(line.reason, f"{line.window_start} to {line.window_end}")
             except DamagedLinesError as error:
-                raise DamagedObjectError(
-                    f"{found.uri} cannot be read: {error}.",
-                    hint="Restore an earlier version of the object, or remove it and materialize the week again.",
-                ) from error
+                reason = f"the object itself cannot be read: {error}; restore an earlier version of it, or remove it"
+                found.reasons[reason] += 1
+                found.windows[reason] = "unknown"
         yield found

@@ -24,6 +24,7 @@ from toast_assets.pipeline.stored_week import manifest_mismatch, reading_raw, st
 from toast_assets.scratch import scratch_folder
 from toast_assets.settings import AmperitySettings, RetentionSettings
 from toast_assets.store.bucket import ObjectInfo, Version
+from toast_assets.store.layout import restaurant_in
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
@@ -88,6 +89,9 @@ class Retention:
         due |= {self.store.layout.raw(week, guid): info for guid, (info, _) in raw.items()}
         if self._old(week, self.settings.ledger_days) and len(due) == len(restaurants) + len(exports):
             due |= self._ledgers(week)
+        if self.settings.raw_days in old:
+            # Before the raw orders, whose presence says that something of the week is left.
+            due = self._unreadable(week) | due
         if not due:
             return None
         manifest, version = self.store.load_manifest(week)
@@ -134,6 +138,11 @@ class Retention:
         restaurants = stored_restaurants(week, self.store)
         keys = [layout.export(week, guid) for guid in restaurants]
         return self._infos([*keys, *(layout.feed(week, guid, feed) for guid in restaurants for feed in FEEDS)])
+
+    def _unreadable(self, week: Week) -> dict[str, ObjectInfo]:
+        """Orders that cannot be read."""
+        folder = self.store.layout.unreadable_folder(week)
+        return self._infos(key for key in self.store.bucket.keys(folder) if restaurant_in(key, folder, ".ndjson.gz"))
 
     def _ledgers(self, week: Week) -> dict[str, ObjectInfo]:
         """Receipts and rejects."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -49,18 +50,20 @@ from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 
 _JSON = "application/json"
-_RAW = re.compile(r"raw/week=([^/]+)/restaurant=([^/]+)\.parquet")
-_LEDGER = re.compile(r"deliveries/week=([^/]+)/(?:open/)?[^/]+\.parquet")
-_WORKFLOW = re.compile(r"deliveries/week=([^/]+)/s3_pull\.parquet")
-_MANIFEST = re.compile(r"manifests/week=([^/]+)\.json")
+# Objects with other names, such as backups and copies, are none of this package's.
+_WEEK = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_RAW = re.compile(rf"raw/week=({_WEEK})/restaurant=([^/]+)\.parquet")
+_LEDGER = re.compile(rf"deliveries/week=({_WEEK})/(?:open/)?[^/]+\.parquet")
+_WORKFLOW = re.compile(rf"deliveries/week=({_WEEK})/s3_pull\.parquet")
+_MANIFEST = re.compile(rf"manifests/week=({_WEEK})\.json")
 _EXPORT = re.compile(r"toast-orders_[0-9]{8}_[0-9]{6}_[^/]+\.json\.gz")
 _FEED = re.compile(r"amperity/([^/]+)/[0-9]{4}/[0-9]{2}/[0-9]{2}/[^/]+\.ndjson\.gz")
-_TABLE = re.compile(r"tables/([^/]+)/week=[^/]+/[^/]+\.parquet")
+_TABLE = re.compile(rf"tables/([^/]+)/week={_WEEK}/[^/]+\.parquet")
 _CURRENT = re.compile(r"tables/current_orders/restaurant=[^/]+\.parquet")
 _STATE = re.compile(r"tables/current_orders/state\.json")
-_INSPECTION = re.compile(r"inspections/week=[^/]+\.json")
-_REJECTS = re.compile(r"rejects/week=([^/]+)/rejects\.ndjson\.gz")
-_UNREADABLE = re.compile(r"unreadable/week=[^/]+/restaurant=[^/]+\.ndjson\.gz")
+_INSPECTION = re.compile(rf"inspections/week={_WEEK}\.json")
+_REJECTS = re.compile(rf"rejects/week=({_WEEK})/rejects\.ndjson\.gz")
+_UNREADABLE = re.compile(rf"unreadable/week={_WEEK}/restaurant=[^/]+\.ndjson\.gz")
 _HINT = "Restore an earlier version of it, or remove it, and repeat the command."
 
 Rewritten = Callable[[str, str], None]
@@ -351,12 +354,16 @@ def _of_rejects(path: Path) -> Iterator[Iterable[Guest]]:
 
 
 def _text_of(path: Path, key: str) -> str:
-    if key.endswith(".parquet"):
-        table = pq.read_table(path)
-        texts = (name for name in table.schema.names if not pa.types.is_nested(table.schema.field(name).type))
-        return "\n".join(str(value) for name in texts for value in table[name].to_pylist())
+    """What an object says that may be of any form; one that is not what its name says is taken as it is."""
     body = path.read_bytes()
-    return (gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body).decode(errors="replace")
+    with suppress(pa.ArrowException, OSError, EOFError, zlib.error):
+        if key.endswith(".parquet"):
+            table = pq.read_table(path)
+            texts = (name for name in table.schema.names if not pa.types.is_nested(table.schema.field(name).type))
+            return "\n".join(str(value) for name in texts for value in table[name].to_pylist())
+        if body[:2] == b"\x1f\x8b":
+            body = gzip.decompress(body)
+    return body.decode(errors="replace")
 
 
 def _written(target: Path, body: bytes, metadata: dict[str, str]) -> dict[str, str]:

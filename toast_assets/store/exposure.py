@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
+
+from toast_assets.store.sdk_faults import SDK_FAULTS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -46,7 +48,7 @@ def exposure(client: S3Client, bucket: str) -> Exposure:
             if code not in _NOT_SET:
                 unknown.append(f"{question} answered {code}")
             return {}
-        except BotoCoreError as error:
+        except SDK_FAULTS as error:
             unknown.append(f"{question} failed ({type(error).__name__})")
             return {}
         return reply

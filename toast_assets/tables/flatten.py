@@ -19,7 +19,7 @@ from toast_assets.tables.arrays import Kind, to_array
 from toast_assets.tables.clock import zone
 from toast_assets.tables.collector import paused
 from toast_assets.tables.guests import guest_key
-from toast_assets.tables.reading import RawOrders, Reason, Rejection, read
+from toast_assets.tables.reading import RawOrders, ReadOrders, Reason, Rejection, read
 from toast_assets.tables.schema import TABLES
 from toast_assets.tables.totals import (
     ZERO,
@@ -65,15 +65,25 @@ def _flat(batch: RawOrders) -> FlatBatch:
 
 
 def _flattened(batch: RawOrders) -> FlatBatch:
+    found, tables = _converted(batch)
+    return FlatBatch(tables, tuple(found.rejections), found.nulled)
+
+
+def convertible(batch: RawOrders) -> ReadOrders:
+    """The orders of ``batch`` that the tables take, and the rejections that they name, so that what is made of orders
+    beside the tables, such as Amperity's feeds, takes and rejects the same ones."""
+    with paused():
+        return _converted(batch)[0]
+
+
+def _converted(batch: RawOrders) -> tuple[ReadOrders, dict[str, pa.RecordBatch]]:
     found = read(batch)
-    orders, rejections = found.orders, found.rejections
     try:
-        tables = tables_of(batch, orders)
+        return found, tables_of(batch, found.orders)
     except UnrepresentableError:
-        orders, misfits = _one_by_one(batch, orders)
-        rejections += misfits
-        tables = tables_of(batch, orders)
-    return FlatBatch(tables, tuple(rejections), found.nulled)
+        orders, misfits = _one_by_one(batch, found.orders)
+        fitting = ReadOrders(orders, found.rejections + misfits, found.nulled)
+        return fitting, tables_of(batch, orders)
 
 
 def _one_by_one(batch: RawOrders, orders: Iterable[Order]) -> tuple[list[Order], list[Rejection]]:

@@ -100,6 +100,11 @@ async def test_the_check_names_restaurant_count_reason_window_and_object_and_no_
     for part in ("Pier 9 (here): 2 orders", "$.guid", "2025-09-15T04:00:00.000Z to", "unreadable/week=2025-09-15/"):
         assert part in found.description
     assert "ann@example.com" not in f"{found.description}{found.rows}"
+    store.bucket.write(store.layout.unreadable(week, "there"), b"no gzip")
+    found = verdicts.every_order_readable(manifest_of(store, week), unreadable_orders(week, store))
+    assert (found.passed, found.warns) == (False, True)
+    assert "restaurant=there.ndjson.gz" in found.description
+    assert "the object itself cannot be read" in found.description
 
 
 async def test_a_damaged_object_of_unreadable_orders_fails_its_restaurant_by_name(

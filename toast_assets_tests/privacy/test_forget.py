@@ -204,6 +204,9 @@ def test_a_phone_that_a_whole_town_shares_leads_to_nobody_else(store: OrderStore
 def test_a_stranger_object_that_holds_the_guest_is_named_and_left_alone(store: OrderStore, week: Week) -> None:
     fill(store, week, namings(), derived=False)
     store.bucket.write(store.layout.prefix + "notes/list.csv", f"1,{EMAIL}".encode())
+    # Named like objects of this package, and none of them.
+    for name in ("rejects/week=odd/rejects.ndjson.gz", "tables/orders/week=zz/orders.parquet", "manifests/week=a.json"):
+        store.bucket.write(store.layout.prefix + name, b"whatever")
     result = forget(store, GUID)
     assert result.not_rewritten == (store.layout.prefix + "notes/list.csv",)
 

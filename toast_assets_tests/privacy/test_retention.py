@@ -59,6 +59,18 @@ def test_a_week_goes_when_it_is_old_and_was_delivered(
     assert before.keys() - content(store).keys() == set(result.removed)
 
 
+def test_orders_that_cannot_be_read_go_with_the_raw_orders(
+    sandbox: Sandbox, store: OrderStore, delivered: list[Week]
+) -> None:
+    kept = store.layout.unreadable(delivered[0], "place-1")
+    backup = f"{store.layout.unreadable_folder(delivered[0])}backup.txt"
+    for key in (kept, backup):
+        store.bucket.write(key, b"whatever")
+    assert kept not in retain(sandbox, store, delivered[0], 31, {EXPORT: "30"}).removed
+    assert kept in retain(sandbox, store, delivered[0], 31, {RAW: "30"}).removed
+    assert backup in content(store)
+
+
 def test_a_week_that_was_not_delivered_stays_and_is_named(
     sandbox: Sandbox, store: OrderStore, delivered: list[Week]
 ) -> None:

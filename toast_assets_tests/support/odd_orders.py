@@ -76,7 +76,7 @@ def _named(odd: OddOrder, restaurant: str) -> OddOrder:
 
 def _order(*bills: Json, name: str, **fields: Any) -> bytes:
     bill = check(guest=customer(GUEST), payments=[payment(last4Digits=CARD_DIGITS[1])])
-    return encode(order(*(bills or [bill]), guid=name, **fields))[0]
+    return encode({**order(*(bills or [bill])), "guid": name, **fields})[0]
 
 
 def _plain(name: str, fate: Fate, *bills: Json, **fields: Any) -> OddOrder:
@@ -198,12 +198,12 @@ def _required_fields() -> Iterator[OddOrder]:
     yield _plain("quantity an array", Fate.REJECTED, check(selection() | {"quantity": [1]}))
     yield _plain("tip true", Fate.REJECTED, check(payments=[payment(tipAmount=True)]))
     yield _plain("opened a number", Fate.REJECTED, openedDate=5)
-    yield _plain("closed no time", Fate.NAMED, closedDate="yesterday")
+    yield _plain("closed no time", Fate.REJECTED, closedDate="yesterday")
     yield _plain("business date an object", Fate.REJECTED, businessDate={"year": 2025})
     yield _plain("check's GUID a number", Fate.REJECTED, check(guid=5))
-    yield _plain("checks a text", Fate.NAMED, checks="none")
-    yield _plain("checks an object", Fate.NAMED, checks={"a": 1})
-    yield _plain("a check is null", Fate.NAMED, checks=[None])
+    yield _plain("checks a text", Fate.REJECTED, checks="none")
+    yield _plain("checks an object", Fate.REJECTED, checks={"a": 1})
+    yield _plain("a check is null", Fate.REJECTED, checks=[None])
 
 
 def _guids(restaurant: str) -> Iterator[OddOrder]:

@@ -21,7 +21,8 @@ from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.model import Order
 from toast_assets.tables.arrays import is_representable
 from toast_assets.tables.clock import zone
-from toast_assets.tables.reading import RawOrders, Reason, Rejection, read
+from toast_assets.tables.flatten import convertible
+from toast_assets.tables.reading import RawOrders, Reason, Rejection
 
 FEEDS: dict[str, Feed] = {feed.name: feed for feed in (ORDER_ITEMS, TRANSACTIONS, CUSTOMERS)}
 _GUESTS_AT_A_TIME = 1000
@@ -54,7 +55,7 @@ def feed_batches(batches: Iterable[RawOrders], brand: str) -> Iterator[FeedBatch
 
 
 def _of_batch(batch: RawOrders, brand: str, guests: NewestGuests) -> FeedBatch:
-    found = read(batch)
+    found = convertible(batch)
     rejections = found.rejections
     rows: dict[str, list[Row]] = {ORDER_ITEMS.name: [], TRANSACTIONS.name: []}
     wanted = [order for order in found.orders if is_guest_order(order)]
