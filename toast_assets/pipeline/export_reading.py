@@ -50,7 +50,7 @@ def read_export(path: Path) -> ExportContent:
         content = _unpacked(path, _has_an_objects_ends)
         if (content.orders, content.sha256) == (content.metadata.total_orders, content.metadata.orders_sha256):
             return content
-    return _unpacked(path, _is_object)
+    return _unpacked(path, is_object)
 
 
 def _unpacked(path: Path, is_object: Callable[[bytes], bool]) -> ExportContent:
@@ -114,12 +114,13 @@ def _has_an_objects_ends(text: bytes) -> bool:
     return text.startswith(b"{") and text.endswith(b"}")
 
 
-def _is_object(text: bytes) -> bool:
+def is_object(text: bytes) -> bool:
+    """Whether ``text`` is a JSON object by itself, nested however deep."""
     try:
         _read_order(readable(text))
     except RecursionError:
         # An order that is nested deeper than decoders read is one as well.
-        return _is_object(shallow(text))
+        return is_object(shallow(text))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True

@@ -156,13 +156,22 @@ class Rejects:
     def add(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> None:
         """A record was refused; ``record`` is its JSON."""
         self.remove(key)
-        if b"\n" in record or b"\r" in record:
-            # Whitespace between tokens, as in a body that Toast had indented; a record is one line here.
-            record = msgspec.json.format(record, indent=-1)
+        try:
+            if b"\n" in record or b"\r" in record:
+                # Whitespace between tokens, as in a body that Toast had indented; a record is one line here.
+                record = msgspec.json.format(record, indent=-1)
+            line = self._line(key, status, reason, record)
+            msgspec.json.decode(line, type=_Which)
+        except (msgspec.DecodeError, RecursionError):
+            # A line that no decoder reads would spoil the file for all the others; the raw orders have the bytes.
+            line = self._line(key, status, f"{reason}; its record is not kept here, as no decoder reads it", b"null")
+        self._file.write(line)
+        self._changed = True
+
+    def _line(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> bytes:
         raw, at = msgspec.Raw(record), iso_ms(self._now())
         line = RejectLine(key.order_guid, key.restaurant_guid, key.method, status, reason, raw, key.version, at)
-        self._file.write(msgspec.json.encode(line) + b"\n")
-        self._changed = True
+        return msgspec.json.encode(line) + b"\n"
 
     def remove(self, key: RecordKey) -> None:
         """A record was decided: whatever was said of it before no longer holds."""

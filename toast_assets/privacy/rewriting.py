@@ -23,6 +23,7 @@ from toast_assets.amperity.records import RecordKey, order_version
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.orders.files import RawFileWriter, read_note, read_raw
 from toast_assets.orders.raw import with_restaurant
+from toast_assets.pipeline.export_reading import is_object
 from toast_assets.privacy.identity import key_trait
 from toast_assets.privacy.scrub import Scrubber, edited, nulled
 from toast_assets.store.manifest import Manifest, PullRecord
@@ -88,12 +89,10 @@ def export_orders(lines: BinaryIO | gzip.GzipFile) -> Iterator[tuple[bytes | Non
             return
         pending += line
         order = pending.removesuffix(b"\n").removesuffix(b",")
-        try:
-            _decode_any(order)
-        except msgspec.DecodeError:
-            continue
-        yield order, b""
-        pending = b""
+        if is_object(order):
+            yield order, b""
+            pending = b""
+    raise EOFError("the export ends without its metadata")
 
 
 def scrub_lines(path: Path, target: Path, scrubber: Scrubber) -> tuple[str, int] | None:

@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from toast_assets.errors import ExportError, StoreConflictError, StoreError
 from toast_assets.orders.files import read_raw
 from toast_assets.orders.unreadable import read_lines, write_lines
 from toast_assets.pipeline.feeds import feeds_version
+from toast_assets.pipeline.stored_week import week_of
 from toast_assets.privacy.rewriting import (
     RawChange,
     export_orders,
@@ -240,19 +240,15 @@ class Sweep:
         """By the key of the ledger: the weeks that change and whose feeds a workflow has loaded, and which feeds."""
         found = {}
         for week_key in self._changes:
-            body = self.store.bucket.read(f"{self.store.layout.prefix}manifests/week={week_key}.json")
-            if body is None:
-                continue
-            manifest = decode_manifest(body[0])
-            week = Week(week_key, *map(datetime.fromisoformat, (manifest.start_date, manifest.end_date)))
-            key = self.store.layout.workflow_ledger(week)
-            if self.store.bucket.info(key) is None:
-                continue
             try:
+                week = week_of(week_key, self.store)
+                key = self.store.layout.workflow_ledger(week)
+                if self.store.bucket.info(key) is None:
+                    continue
                 found[key] = week, feeds_version(week, self.store, self.redaction)
             except ExportError:
-                # Half-way files of a run that was cut off, or files under other rules: they will be made and loaded
-                # once more, which does no harm.
+                # There is no manifest, files are half-way, or were made under other rules: they will be made and
+                # loaded once more, which does no harm.
                 continue
         return found
 
@@ -315,7 +311,7 @@ class Sweep:
     ) -> dict[str, str] | None:
         try:
             return rewrite(path, target)
-        except (pa.ArrowException, OSError, EOFError, ValueError) as error:
+        except (pa.ArrowException, OSError, EOFError, ValueError, RecursionError) as error:
             raise StoreError(
                 f"{self.store.bucket.uri(key)} cannot be read ({type(error).__name__}), so nobody knows whom it holds.",
                 hint=_HINT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from toast_assets.errors import StoreError
 from toast_assets.orders.unreadable import UnreadableLine
 from toast_assets.pipeline.crosschecks import export_equals_raw, totals_reconcile
 from toast_assets.pipeline.delivery_checks import delivered_equals_exported
+from toast_assets.pipeline.export import export_week
 from toast_assets.pipeline.inspection import inspection_of
 from toast_assets.privacy.forget import ForgetGuest, Forgetting, UnknownGuestError
 from toast_assets.privacy.forgotten import load_forgotten
@@ -40,6 +42,9 @@ from toast_assets_tests.support.guests import (
 from toast_assets_tests.support.odd_toast import OddToast, pull_from
 from toast_assets_tests.support.pulls import manifest_of, pull, stored_rows
 from toast_assets_tests.support.s3_faults import before
+from toast_assets_tests.support.stored_weeks import store_week
+
+LOG = logging.getLogger(__name__)
 
 
 def forget(store: OrderStore, *given: str, **settings: Any) -> Forgetting:
@@ -209,6 +214,29 @@ def test_a_stranger_object_that_holds_the_guest_is_named_and_left_alone(store: O
         store.bucket.write(store.layout.prefix + name, b"whatever")
     result = forget(store, GUID)
     assert result.not_rewritten == (store.layout.prefix + "notes/list.csv",)
+
+
+def test_orders_that_decoders_do_not_read_keep_no_guest_in_an_export(store: OrderStore, week: Week) -> None:
+    deep = b'{"guid":"deep","modifiedDate":"%s","x":' % invented.MODIFIED.encode() + b"[" * 5_000 + b"]" * 5_000 + b"}"
+    half = invented.encode(invented.order(tag="Soup half"))[0].replace(b"Soup half", rb"Soup \ud83d")
+    named = invented.encode(*namings())
+    store_week(store, week, {"place-1": [deep, half, *named]})
+    export_week(week, store, LOG)
+    assert forget(store, GUID).orders > 0
+    assert holding(store) == {}
+    assert export_equals_raw(week, manifest_of(store, week), store).passed
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff", b"[]", b"{}"])
+def test_a_manifest_that_cannot_be_read_is_named_before_anything_is_rewritten(
+    store: OrderStore, week: Week, damage: bytes
+) -> None:
+    fill(store, week, namings(), derived=False)
+    store.bucket.write(store.layout.manifest(week), damage)
+    raw = content(store)[store.layout.raw(week, "place-1")]
+    with pytest.raises(StoreError, match=r"manifests/week=2025-09-15\.json cannot be read"):
+        forget(store, GUID)
+    assert content(store)[store.layout.raw(week, "place-1")] == raw
 
 
 def test_a_guest_of_whom_nothing_is_stored_changes_nothing_unless_that_is_allowed(
