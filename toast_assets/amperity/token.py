@@ -144,7 +144,7 @@ class AmperityToken:
         except AmperityUnreachableError:
             raise
         except (AmperityError, UnreadableBodyError) as error:
-            what = error.message if isinstance(error, AmperityError) else "the reply holds no access_token"
+            what = error.message if isinstance(error, AmperityError) else "the reply holds no access_token."
             raise AmperityRefusedError(
                 f"Amperity gave no new token: {what}",
                 hint="Check AMPERITY_CLIENT_ID, AMPERITY_CLIENT_SECRET and AMPERITY_TENANT_ID.",

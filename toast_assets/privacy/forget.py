@@ -75,8 +75,9 @@ class ForgetGuest:
         now = self.now()
         name, certificate = self._certificate(before, found, now)
         forgotten = before.with_traits(everything, now, name)
-        if not found.orders and name != before.open and not self.allow_unknown:
-            self._look_for_text(forgotten, found)
+        known = bool(found.orders) or name == before.open or self.allow_unknown
+        if not self.dry_run or not known:
+            self._look_at_everything(forgotten, found, known=known)
         if not self.dry_run:
             forgotten = save_forgotten(self.store, forgotten)
             save_certificate(self.store, name, certificate)
@@ -111,14 +112,15 @@ class ForgetGuest:
             None if self.dry_run else self.store.layout.certificate(name),
         )
 
-    def _look_for_text(self, forgotten: Forgotten, found: Found) -> None:
-        """A guest whom no order names may still be named in some text. Looking for it changes nothing."""
+    def _look_at_everything(self, forgotten: Forgotten, found: Found, *, known: bool) -> None:
+        """Read all objects before the first is rewritten, so that one that cannot be read stops nothing half way. A
+        guest whom no order names (not ``known``) may still be named in some text."""
         named: list[str] = []
         sweep = Sweep(
             self.store, Scrubber(forgotten), found.traits, self.redaction, True, lambda key, _: named.append(key)
         )
         sweep.run()
-        if not named and not sweep.strange:
+        if not known and not named and not sweep.strange:
             raise UnknownGuestError(
                 "Nothing in this bucket names the guest; nothing was changed.",
                 hint="Check the spelling. --allow-unknown remembers the guest for orders that come later.",

@@ -82,7 +82,7 @@ def scrub_export(path: Path, target: Path, scrubber: Scrubber) -> str | None:
 def export_orders(lines: BinaryIO | gzip.GzipFile) -> Iterator[tuple[bytes | None, bytes]]:
     """The orders, then None with the metadata."""
     pending = b""
-    next(iter(lines))
+    next(iter(lines), b"")
     for line in lines:
         if not pending and line.startswith(_TAIL):
             yield None, line.removeprefix(_TAIL).rstrip().removesuffix(b"}")

@@ -19,7 +19,9 @@ from urllib.parse import unquote
 import msgspec
 
 from toast_assets.amperity.redaction import PAYER_FIELDS
+from toast_assets.orders.depth import shallow
 from toast_assets.orders.raw import RawOrder, readable, version_of
+from toast_assets.orders.scanner import elements, members
 from toast_assets.privacy.forgotten import Forgotten
 from toast_assets.privacy.identity import traits
 
@@ -114,7 +116,7 @@ class Scrubber:
         theirs = [self._is_theirs(check, opened) for check in head.checks or ()]
         scrubbed = body
         if any(theirs) or self.forgotten.knows(f"o:{head.guid}"):
-            edits: dict[str, Edit] = dict.fromkeys(_decode_object(body), _without_payer)
+            edits: dict[str, Edit] = dict.fromkeys(_fields(body), _without_payer)
             edits |= {name: nulled for name in edits if _PAYER.fullmatch(name)}
             edits |= {"deliveryInfo": _all_null(_DELIVERY_STAYS), "curbsidePickupInfo": _nulls(_CURBSIDE_GOES)}
             scrubbed = edited(body, {**edits, "checks": lambda raw: _checks(raw, theirs)})
@@ -159,7 +161,7 @@ def edited(body: bytes, edits: Mapping[str, Edit]) -> bytes:
     """A JSON object with some fields edited; the very same bytes where no edit changes anything."""
     if body.strip()[:1] != b"{":
         return body
-    fields = {name: bytes(raw) for name, raw in _decode_object(body).items()}
+    fields = _fields(body)
     after = {name: edits[name](raw) if name in edits else raw for name, raw in fields.items()}
     return body if after == fields else _object(after)
 
@@ -210,15 +212,31 @@ def _all_null(staying: frozenset[str]) -> Edit:
     def edit(raw: bytes) -> bytes:
         if raw.strip()[:1] != b"{":
             return raw
-        return edited(raw, {name: nulled for name in _decode_object(raw) if name not in staying})
+        return edited(raw, {name: nulled for name in _fields(raw) if name not in staying})
 
     return edit
 
 
 def _checks(raw: bytes, theirs: list[bool]) -> bytes:
-    before = [bytes(one) for one in _decode_array(raw)]
+    before = _elements(raw)
     after = [_without(one, _CHECK_GOES) if guests else one for one, guests in zip(before, theirs, strict=True)]
     return raw if after == before else b"[" + b",".join(after) + b"]"
+
+
+def _fields(body: bytes) -> dict[str, bytes]:
+    """The fields of a JSON object, byte for byte, also where no decoder reads what is in them."""
+    try:
+        return {name: bytes(raw) for name, raw in _decode_object(body).items()}
+    except (msgspec.DecodeError, RecursionError):
+        return {field.name: field.value for field in members(body) if field.name is not None}
+
+
+def _elements(array: bytes) -> list[bytes]:
+    """The elements of a JSON array, byte for byte, also where no decoder reads what is in them."""
+    try:
+        return [bytes(one) for one in _decode_array(array)]
+    except (msgspec.DecodeError, RecursionError):
+        return elements(array)
 
 
 def _object(fields: Mapping[str, bytes]) -> bytes:
@@ -227,8 +245,10 @@ def _object(fields: Mapping[str, bytes]) -> bytes:
 
 def _head(body: bytes) -> _Head | None:
     try:
-        return _decode_head(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_head(readable(body))
+    except RecursionError:
+        return _head(shallow(body))
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

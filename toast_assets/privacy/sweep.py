@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from toast_assets.amperity.feeds.couriers import CONTENT_TYPE
 from toast_assets.amperity.ledger import decode_ledger, encode_ledger
 from toast_assets.amperity.redaction import Redaction
-from toast_assets.errors import ExportError, StoreConflictError, StoreError
+from toast_assets.errors import ExportError, StoreConflictError
 from toast_assets.orders.files import read_raw
 from toast_assets.orders.unreadable import read_lines, write_lines
 from toast_assets.pipeline.feeds import feeds_version
@@ -309,13 +309,8 @@ class Sweep:
     def _rewrite(
         self, key: str, rewrite: Callable[[Path, Path], dict[str, str] | None], path: Path, target: Path
     ) -> dict[str, str] | None:
-        try:
+        with readable(self.store.bucket.uri(key), _HINT):
             return rewrite(path, target)
-        except (pa.ArrowException, OSError, EOFError, ValueError, RecursionError) as error:
-            raise StoreError(
-                f"{self.store.bucket.uri(key)} cannot be read ({type(error).__name__}), so nobody knows whom it holds.",
-                hint=_HINT,
-            ) from None
 
 
 def _named(store: OrderStore) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import logging
 from collections.abc import Iterator
@@ -216,27 +217,45 @@ def test_a_stranger_object_that_holds_the_guest_is_named_and_left_alone(store: O
     assert result.not_rewritten == (store.layout.prefix + "notes/list.csv",)
 
 
-def test_orders_that_decoders_do_not_read_keep_no_guest_in_an_export(store: OrderStore, week: Week) -> None:
-    deep = b'{"guid":"deep","modifiedDate":"%s","x":' % invented.MODIFIED.encode() + b"[" * 5_000 + b"]" * 5_000 + b"}"
-    half = invented.encode(invented.order(tag="Soup half"))[0].replace(b"Soup half", rb"Soup \ud83d")
-    named = invented.encode(*namings())
-    store_week(store, week, {"place-1": [deep, half, *named]})
+@pytest.mark.parametrize("odd", [b"[" * 5_000 + b"]" * 5_000, rb'"Soup \ud83d"'], ids=["deep", "half an emoji"])
+def test_a_guest_goes_from_orders_that_decoders_do_not_read(store: OrderStore, week: Week, odd: bytes) -> None:
+    orders = [body.replace(b"{", b'{"odd":' + odd + b",", 1) for body in invented.encode(*namings())]
+    store_week(store, week, {"place-1": orders})
     export_week(week, store, LOG)
     assert forget(store, GUID).orders > 0
     assert holding(store) == {}
     assert export_equals_raw(week, manifest_of(store, week), store).passed
 
 
-@pytest.mark.parametrize("damage", [b"", b"\xff", b"[]", b"{}"])
-def test_a_manifest_that_cannot_be_read_is_named_before_anything_is_rewritten(
-    store: OrderStore, week: Week, damage: bytes
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *(("manifests/week=2025-09-15.json", damage) for damage in (b"", b"\xff", b"[]", b"{}")),
+        ("toast-orders_20250922_040000_place-2.json.gz", b""),
+        ("amperity/customers/2025/09/22/customers_x.ndjson.gz", gzip.compress(b"{}")[:-9] + b"x" * 9),
+        ("tables/current_orders/restaurant=zz.parquet", b"PAR1"),
+    ],
+)
+def test_an_object_that_cannot_be_read_is_named_before_anything_is_rewritten(
+    store: OrderStore, week: Week, name: str, damage: bytes
 ) -> None:
     fill(store, week, namings(), derived=False)
-    store.bucket.write(store.layout.manifest(week), damage)
-    raw = content(store)[store.layout.raw(week, "place-1")]
-    with pytest.raises(StoreError, match=r"manifests/week=2025-09-15\.json cannot be read"):
+    store.bucket.write(store.layout.prefix + name, damage)
+    before_it = content(store)
+    with pytest.raises(StoreError, match="cannot be read"):
         forget(store, GUID)
-    assert content(store)[store.layout.raw(week, "place-1")] == raw
+    assert content(store) == before_it
+
+
+def test_a_full_disk_is_no_damaged_object(store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, week, namings(), derived=False)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("toast_assets.privacy.sweep.scrub_export", full)
+    with pytest.raises(OSError, match="No space left"):
+        forget(store, GUID)
 
 
 def test_a_guest_of_whom_nothing_is_stored_changes_nothing_unless_that_is_allowed(
