@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 import click
 
+from toast_assets import interrupts
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.cli.stores import check_environment, command_store, parsed
 from toast_assets.pipeline.replay import Replay, replay_weeks, weeks_with_rejects
@@ -39,7 +39,7 @@ def replay_rejects(week_key: str | None) -> bool:
         async with AmperityClient(settings, log=log) as client:
             return await replay_weeks(chosen, calendar, client, store, log)
 
-    replays = asyncio.run(run())
+    replays = interrupts.run(run())
     for replay in replays:
         click.echo("\n".join(_told(replay, store)))
     return all(replay.left == 0 and replay.problem is None for replay in replays)

@@ -1,6 +1,5 @@
 """The assets: each takes its week, calls the pipeline, and reports. One weekly partition each."""
 
-import asyncio
 import os
 from datetime import timedelta
 
@@ -18,6 +17,7 @@ from toast_assets.defs.metadata import (
 from toast_assets.defs.partitions import calendar, overdue_policy, weekly_partitions
 from toast_assets.defs.preflight import check_settings, closed_week, failures
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
+from toast_assets.interrupts import run
 from toast_assets.pipeline.boundaries import keep_boundaries
 from toast_assets.pipeline.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.pipeline.export import ExportReport, export_week
@@ -76,7 +76,7 @@ def raw_toast_orders(
                 previous = _previous(week)
                 return await WeekPull(week, client, store, previous, config.refresh, context.log).run()
 
-        report = asyncio.run(pull())
+        report = run(pull())
         keep_boundaries(store, calendar())
     version = report.manifest.data_version
     return dg.MaterializeResult(metadata=raw_metadata(report, store), data_version=dg.DataVersion(version))
@@ -147,7 +147,7 @@ def amperity_delivery(
                     return report, None
                 return report, await WeekLoad(week, client, store, config.dry_run, context.log).run()
 
-        report, load = asyncio.run(deliver())
+        report, load = run(deliver())
         metadata = delivery_metadata(report, store) | load_metadata(load)
         # Also where the delivery counts as failed, what arrived is to be seen.
         context.add_asset_metadata(metadata)

@@ -10,12 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
+from itertools import count
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from toast_assets.sandbox import Call, Kind, Sandbox
+from toast_assets.sandbox import Call, Sandbox
 from toast_assets.week import Week
 from toast_assets_tests.support.clients import UNLIMITED
 from toast_assets_tests.support.pulls import check_complete
@@ -64,13 +65,14 @@ def test_the_command_is_interrupted_and_the_next_one_is_complete(
         return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # noqa: S603
 
     running: Future[subprocess.Popen[str]] = Future()
+    number, calls = Random(seed).randrange(3, 8), count(1)
 
     def interrupt(_call: Call) -> None:
-        running.result().send_signal(SIGNALS[seed % 2])
+        # Faults are counted for each restaurant, this for all of them together.
+        if next(calls) == number:
+            running.result().send_signal(SIGNALS[seed % 2])
 
-    rng = Random(seed)
-    number = rng.randrange(3, 10)
-    sandbox.faults.arm(Kind.HOOK, "orders", first=number, last=number, action=interrupt)
+    sandbox.faults.on_orders_call(interrupt)
     running.set_result(start())
     _, said = running.result().communicate(timeout=PATIENCE_SECONDS)
     assert running.result().returncode not in (0, -signal.SIGABRT, -signal.SIGSEGV), said[-2000:]
