@@ -7,6 +7,7 @@ the first goes on. The newest content is everywhere, whichever write it was.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import subprocess
@@ -121,6 +122,8 @@ def check_tables(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
 
 # The command, for every kind of object
 
+_REFRESH = json.dumps({"ops": {"raw_toast_orders": {"config": {"refresh": True}}}})
+
 
 class Commands:
     """Runs of the command on one sandbox."""
@@ -153,9 +156,9 @@ class Commands:
         )
 
     def week(self, **variables: str) -> subprocess.Popen[str]:
-        """All assets of the week."""
+        """All assets of the week. Toast is asked again also where a stopped run left its orders without a manifest."""
         command = ("-m", "dagster", "asset", "materialize", "-m", "toast_assets.definitions", "--select", "*")
-        return self.start(*command, "--partition", WEEK_KEY, **variables)
+        return self.start(*command, "--partition", WEEK_KEY, "--config-json", _REFRESH, **variables)
 
     @contextmanager
     def stopped(self, part: str, start: Callable[..., subprocess.Popen[str]]) -> Iterator[None]:
