@@ -33,7 +33,7 @@ test: lint
 
 # What was tried against the pull, and how each ended, as a table.
 faults: setup
-	$(BIN)/python -m pytest -q toast_assets_tests/pipeline/test_fault_matrix.py --fault-table
+	$(BIN)/python -m pytest -q toast_assets_tests/proofs/test_fault_matrix.py --fault-table
 
 # Side by side with the guide's way and with dlt; takes less than half an hour and writes docs/performance.md with its chart.
 bench: setup

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import httpx
 
     from benchmarks.from_memory import MemoryTransport
-    from toast_assets.pipeline.deliver import DeliveryReport
-    from toast_assets.pipeline.pull import PullReport
+    from toast_assets.delivery.deliver import DeliveryReport
+    from toast_assets.pull.week import PullReport
     from toast_assets.store.order_store import OrderStore
 
 BUCKET = "benchmark"
@@ -122,16 +122,16 @@ def _import_all() -> None:
     import pandas as pd  # noqa: F401
     import pyarrow.dataset  # noqa: F401
 
-    import toast_assets.pipeline.export
-    import toast_assets.pipeline.pull  # noqa: F401
+    import toast_assets.export.write
+    import toast_assets.pull.week  # noqa: F401
 
     gc.freeze()
 
 
 def _pull(store: OrderStore, transport: MemoryTransport | None = None) -> PullReport:
-    from toast_assets.pipeline.pull import WeekPull
-    from toast_assets.settings import ToastSettings
+    from toast_assets.pull.week import WeekPull
     from toast_assets.toast.client import ToastClient
+    from toast_assets.toast.settings import ToastSettings
 
     settings = ToastSettings.parse({name: value for name, value in os.environ.items() if name.startswith("TOAST_")})
 
@@ -143,7 +143,7 @@ def _pull(store: OrderStore, transport: MemoryTransport | None = None) -> PullRe
 
 
 def _export(store: OrderStore) -> None:
-    from toast_assets.pipeline.export import export_week
+    from toast_assets.export.write import export_week
 
     export_week(WEEK, store, logging.getLogger(__name__))
 
@@ -164,8 +164,8 @@ def deliver_by_httpx(_: Task) -> Outcome:
 
 def _deliver(transport: httpx.AsyncBaseTransport | None) -> Outcome:
     from toast_assets.amperity.client import AmperityClient
-    from toast_assets.pipeline.deliver import WeekDelivery
-    from toast_assets.settings import AmperitySettings
+    from toast_assets.amperity.settings import AmperitySettings
+    from toast_assets.delivery.deliver import WeekDelivery
     from toast_assets.store.order_store import OrderStore
 
     _import_all()

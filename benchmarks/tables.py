@@ -26,15 +26,15 @@ from typing import Any
 import msgspec
 
 from benchmarks.results import middle
-from toast_assets.orders.files import RawFileWriter
+from toast_assets.checks.inspection import inspection_of
 from toast_assets.orders.raw import cut_orders
-from toast_assets.pipeline.inspection import inspection_of
-from toast_assets.pipeline.tables import build_tables
+from toast_assets.orders.raw_file import RawFileWriter
 from toast_assets.sandbox.config import invent_restaurants
 from toast_assets.sandbox.orders import invent_week
 from toast_assets.store.bucket import Bucket, ObjectInfo, Version
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.build import build_tables
 from toast_assets.week import Week, WeekCalendar, iso_ms
 
 SMALL, LARGE = 10_000, 100_000

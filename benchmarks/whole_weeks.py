@@ -15,18 +15,20 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 from toast_assets.amperity.client import AmperityClient
+from toast_assets.amperity.settings import AmperitySettings
+from toast_assets.checks import compared as crosschecks
+from toast_assets.checks import verdicts
+from toast_assets.checks.delivered import delivered_equals_exported
+from toast_assets.checks.inspection import inspection_of
 from toast_assets.defs.resources import AmperityResource
-from toast_assets.pipeline import crosschecks, verdicts
-from toast_assets.pipeline.deliver import DeliveryReport, WeekDelivery, check_delivery
-from toast_assets.pipeline.delivery_checks import delivered_equals_exported
-from toast_assets.pipeline.export import export_week
-from toast_assets.pipeline.history import earlier_manifests
-from toast_assets.pipeline.inspection import inspection_of
-from toast_assets.pipeline.pull import PullReport, WeekPull
-from toast_assets.pipeline.tables import build_tables
-from toast_assets.settings import AmperitySettings, ToastSettings
+from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
+from toast_assets.export.write import export_week
+from toast_assets.pull.week import PullReport, WeekPull
+from toast_assets.store.history import earlier_manifests
 from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.build import build_tables
 from toast_assets.toast.client import ToastClient
+from toast_assets.toast.settings import ToastSettings
 from toast_assets.week import Week, WeekCalendar
 
 _LOG = logging.getLogger(__name__)

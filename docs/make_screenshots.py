@@ -28,7 +28,7 @@ from toast_assets.cli.home import dagster_home, in_process_instance
 from toast_assets.cli.runs import last_closed_week, materialize
 from toast_assets.sandbox import Sandbox
 from toast_assets.week import Week, WeekCalendar
-from toast_assets_tests.support.browser import CHROMIUM, HOW_TO_GET_IT, open_browser
+from toast_assets_tests.support.services.browser import CHROMIUM, HOW_TO_GET_IT, open_browser
 
 IMAGES = Path(__file__).parent / "images"
 LARGEST_BYTES = 250_000

@@ -14,8 +14,8 @@ from toast_assets.sandbox import Sandbox, SandboxConfig
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
 from toast_assets.week import Week, WeekCalendar
-from toast_assets_tests.support import fault_table
-from toast_assets_tests.support.clients import order_store, toast_client
+from toast_assets_tests.support.faults import fault_table
+from toast_assets_tests.support.services.clients import order_store, toast_client
 
 # The same examples every time: what a change breaks shows at once, and nothing fails by chance. To search further:
 # pytest --hypothesis-profile=search
@@ -30,6 +30,7 @@ StartSandbox = Callable[..., Sandbox]
 # Tests in which threads, tasks or processes of ours run beside each other, or which measure. No schedule may make them
 # fail: pytest -m concurrent runs them alone, to be repeated under load.
 CONCURRENT = (
+    "amperity/feeds/test_files.py",
     "amperity/test_client.py",
     "browser/",
     "cli/test_demo.py",
@@ -38,23 +39,21 @@ CONCURRENT = (
     "cli/test_sandbox_command.py",
     "defs/test_alerts.py",
     "defs/test_assets.py",
-    "defs/test_odd_week.py",
+    "delivery/test_deliver.py",
+    "delivery/test_notify.py",
+    "delivery/test_receipts.py",
     "integration/",
     "performance/",
-    "pipeline/test_deliver.py",
-    "pipeline/test_delivery_kills.py",
-    "pipeline/test_fault_matrix.py",
-    "pipeline/test_feeds.py",
-    "pipeline/test_flat_memory.py",
-    "pipeline/test_interrupted_pulls.py",
-    "pipeline/test_kills.py",
-    "pipeline/test_moving_orders.py",
-    "pipeline/test_notify.py",
-    "pipeline/test_paused_processes.py",
-    "pipeline/test_paused_runs.py",
-    "pipeline/test_progress.py",
-    "pipeline/test_pull.py",
-    "pipeline/test_receipts.py",
+    "proofs/test_delivery_kills.py",
+    "proofs/test_fault_matrix.py",
+    "proofs/test_flat_memory.py",
+    "proofs/test_interrupted_pulls.py",
+    "proofs/test_kills.py",
+    "proofs/test_moving_orders.py",
+    "proofs/test_odd_week.py",
+    "proofs/test_paused_processes.py",
+    "proofs/test_paused_runs.py",
+    "pull/test_week.py",
     "sandbox/test_faults.py",
     "sandbox/test_server.py",
     "toast/test_client.py",

@@ -2,19 +2,12 @@
 
 import pytest
 
+from toast_assets.amperity.settings import AmperitySettings, FeedSettings
 from toast_assets.errors import SettingsError
-from toast_assets.settings import (
-    AmperitySettings,
-    CalendarSettings,
-    FeedSettings,
-    NetworkSettings,
-    RetentionSettings,
-    Settings,
-    StoreSettings,
-    ToastSettings,
-    known_variables,
-    misspelt_variables,
-)
+from toast_assets.settings import CalendarSettings, NetworkSettings, RetentionSettings, Settings
+from toast_assets.store.settings import StoreSettings
+from toast_assets.toast.settings import ToastSettings
+from toast_assets.variables import known_variables, misspelt_variables
 
 TOAST = {"TOAST_CLIENT_ID": "id", "TOAST_CLIENT_SECRET": "s3cret", "TOAST_RESTAURANT_GUID": "a-1"}
 AMPERITY = {"AMPERITY_TENANT_ID": "acme", "AMPERITY_API_KEY": "k3y", "AMPERITY_STREAM_ID": "is-orders"}

@@ -10,7 +10,7 @@ import msgspec
 from toast_assets.errors import AmperityError, AmperityRefusedError, AmperityTransientError
 from toast_assets.http.bodies import UnreadableBodyError, decode
 from toast_assets.http.own_secrets import without_secrets
-from toast_assets.retry import retry_after_seconds
+from toast_assets.http.retry import retry_after_seconds
 
 ACCEPTED = 202
 """A stream's success: accepted, not yet loaded. Everything else is none, 200 included."""

@@ -28,6 +28,7 @@ from toast_assets.amperity.answers import (
     told_to_wait,
 )
 from toast_assets.amperity.rate import AdaptiveRate
+from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.amperity.token import AmperityToken, Bearer
 from toast_assets.errors import (
     AmperityError,
@@ -39,9 +40,8 @@ from toast_assets.errors import (
 from toast_assets.http.aio import AiohttpTransport, aiohttp
 from toast_assets.http.bodies import UnreadableBodyError, read_reply
 from toast_assets.http.causes import Cause
+from toast_assets.http.retry import RetryPolicy, Sleep
 from toast_assets.http.routes import Route
-from toast_assets.retry import RetryPolicy, Sleep
-from toast_assets.settings import AmperitySettings
 
 TENANT_HEADER = "X-Amperity-Tenant"
 NOTICE_TENANT_HEADER = "Amperity-Tenant"

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from toast_assets.retry import Sleep
+from toast_assets.http.retry import Sleep
 
 # Two clocks that are both right still differ a little in what they call a second.
 _DRIFT = 1.002

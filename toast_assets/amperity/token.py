@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import httpx
 import msgspec
 
+from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.errors import (
     AmperityError,
     AmperityRefusedError,
@@ -20,8 +21,7 @@ from toast_assets.errors import (
 )
 from toast_assets.http.bodies import UnreadableBodyError, decode
 from toast_assets.http.own_secrets import fits_a_header
-from toast_assets.retry import Sleep
-from toast_assets.settings import AmperitySettings
+from toast_assets.http.retry import Sleep
 
 TOKEN_PATH = "/api/v0/oauth2/token"  # noqa: S105 - a path
 

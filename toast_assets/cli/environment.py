@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from toast_assets.sandbox import Sandbox, SandboxConfig, invent_restaurants
-from toast_assets.settings import PREFIXES, known_variables
+from toast_assets.variables import PREFIXES, known_variables
 
 # The same in every command, so that addresses in Dagster's history stay true.
 _BUCKET = "toast-orders-sandbox"

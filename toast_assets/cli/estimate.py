@@ -10,8 +10,9 @@ from typing import Any
 import click
 import msgspec
 
+from toast_assets.amperity.settings import DeliverySpeed
 from toast_assets.cli.stores import check_environment, command_store, parsed
-from toast_assets.pipeline.backfill_estimate import (
+from toast_assets.pull.backfill_estimate import (
     BackfillEstimate,
     Basis,
     State,
@@ -19,8 +20,10 @@ from toast_assets.pipeline.backfill_estimate import (
     estimate_backfill,
     weeks_between,
 )
-from toast_assets.pipeline.estimate import ASSUMED, in_words
-from toast_assets.settings import CalendarSettings, DeliverySpeed, StoreSettings, ToastLimits
+from toast_assets.pull.estimate import ASSUMED, in_words
+from toast_assets.settings import CalendarSettings
+from toast_assets.store.settings import StoreSettings
+from toast_assets.toast.settings import ToastLimits
 
 _HEAD = ("weeks", "state", "restaurants", "requests", "orders", "time", "s apart", "by")
 _TO_THE_RIGHT = {"restaurants", "requests", "orders", "s apart"}

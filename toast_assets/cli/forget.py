@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from toast_assets.amperity.settings import PrivacySettings
 from toast_assets.cli.stores import command_store, parsed
+from toast_assets.orders.identity import NoGuestError, given_traits
 from toast_assets.privacy.forget import ForgetGuest, Forgetting
-from toast_assets.privacy.identity import NoGuestError, given_traits
-from toast_assets.settings import PrivacySettings
 
 
 class _RefusedError(click.ClickException):

@@ -8,10 +8,12 @@ import click
 
 from toast_assets import interrupts
 from toast_assets.amperity.client import AmperityClient
+from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.cli.stores import check_environment, command_store, parsed
-from toast_assets.pipeline.replay import Replay, replay_weeks, weeks_with_rejects
-from toast_assets.settings import AmperitySettings, CalendarSettings, StoreSettings
+from toast_assets.delivery.replay import Replay, replay_weeks, weeks_with_rejects
+from toast_assets.settings import CalendarSettings
 from toast_assets.store.order_store import OrderStore
+from toast_assets.store.settings import StoreSettings
 
 
 def replay_rejects(week_key: str | None) -> bool:

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 import click
 
+from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.cli.stores import check_environment, command_store, parsed
 from toast_assets.privacy.retention import Retained, Retention
-from toast_assets.settings import AmperitySettings, RetentionSettings, StoreSettings
+from toast_assets.settings import RetentionSettings
+from toast_assets.store.settings import StoreSettings
 
 
 def retention(*, dry_run: bool, yes: bool) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import dagster as dg
 
+from toast_assets.amperity.feeds.files import write_feeds
 from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.defs.metadata import (
     RAW_COLUMNS,
@@ -17,13 +18,12 @@ from toast_assets.defs.metadata import (
 from toast_assets.defs.partitions import calendar, overdue_policy, weekly_partitions
 from toast_assets.defs.preflight import check_settings, closed_week, failures
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
+from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
+from toast_assets.delivery.workflow import WeekLoad, WorkflowReport
+from toast_assets.export.write import ExportReport, export_week
 from toast_assets.interrupts import run
-from toast_assets.pipeline.boundaries import keep_boundaries
-from toast_assets.pipeline.deliver import DeliveryReport, WeekDelivery, check_delivery
-from toast_assets.pipeline.export import ExportReport, export_week
-from toast_assets.pipeline.feeds import write_feeds
-from toast_assets.pipeline.pull import PullReport, WeekPull
-from toast_assets.pipeline.workflow import WeekLoad, WorkflowReport
+from toast_assets.pull.week import PullReport, WeekPull
+from toast_assets.store.calendar import keep_boundaries
 from toast_assets.week import Week
 
 GROUP = "toast_to_amperity"

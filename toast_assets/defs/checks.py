@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from toast_assets.checks import verdicts
+from toast_assets.checks.verdicts import Verdict
 from toast_assets.defs.assets import WEEKLY, raw_toast_orders
 from toast_assets.defs.metadata import markdown_table
 from toast_assets.defs.partitions import calendar
 from toast_assets.defs.preflight import failures
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.defs.tables import AFTER_DELIVERY
-from toast_assets.pipeline import verdicts
-from toast_assets.pipeline.verdicts import Verdict
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week

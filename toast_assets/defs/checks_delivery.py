@@ -2,13 +2,13 @@
 
 import dagster as dg
 
+from toast_assets.checks.compared import export_equals_raw as compared_with_raw
+from toast_assets.checks.delivered import delivered_equals_exported as compared_with_ledger
+from toast_assets.checks.inspection import inspection_of
+from toast_assets.checks.verdicts import Verdict
 from toast_assets.defs.assets import amperity_delivery, toast_orders_s3_export
 from toast_assets.defs.checks import judged, weekly_check
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource
-from toast_assets.pipeline.crosschecks import export_equals_raw as compared_with_raw
-from toast_assets.pipeline.delivery_checks import delivered_equals_exported as compared_with_ledger
-from toast_assets.pipeline.inspection import inspection_of
-from toast_assets.pipeline.verdicts import Verdict
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week

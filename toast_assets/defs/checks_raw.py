@@ -2,14 +2,14 @@
 
 import dagster as dg
 
+from toast_assets.checks import verdicts
+from toast_assets.checks.inspection import inspection_of
+from toast_assets.checks.unreadable import unreadable_orders
 from toast_assets.defs.assets import raw_toast_orders
 from toast_assets.defs.checks import judged, weekly_check
 from toast_assets.defs.partitions import calendar
 from toast_assets.defs.resources import OrderStoreResource
-from toast_assets.pipeline import verdicts
-from toast_assets.pipeline.history import earlier_manifests
-from toast_assets.pipeline.inspection import inspection_of
-from toast_assets.pipeline.unreadable_orders import unreadable_orders
+from toast_assets.store.history import earlier_manifests
 
 _WEEKS_COMPARED = 6
 

@@ -2,10 +2,10 @@
 
 import dagster as dg
 
+from toast_assets.checks.compared import totals_reconcile as compared_with_raw
+from toast_assets.checks.inspection import inspection_of
 from toast_assets.defs.checks import judged, weekly_check
 from toast_assets.defs.resources import OrderStoreResource
-from toast_assets.pipeline.crosschecks import totals_reconcile as compared_with_raw
-from toast_assets.pipeline.inspection import inspection_of
 
 
 @weekly_check(

@@ -10,7 +10,7 @@ from toast_assets.defs.preflight import check_settings, failures
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.defs.table_metadata import column_schema, current_metadata
 from toast_assets.defs.tables import AFTER_DELIVERY, TABLES_GROUP
-from toast_assets.pipeline.current_orders import ORDERS, refresh_current_orders
+from toast_assets.tables.current_orders import ORDERS, refresh_current_orders
 
 
 @dg.asset(

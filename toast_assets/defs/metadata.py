@@ -11,12 +11,12 @@ import dagster as dg
 
 from toast_assets import markdown
 from toast_assets.amperity.feeds.build import FEEDS
-from toast_assets.orders.files import RAW_SCHEMA
-from toast_assets.pipeline.deliver import DeliveryReport
-from toast_assets.pipeline.export import ExportReport
-from toast_assets.pipeline.feeds import FeedsReport
-from toast_assets.pipeline.pull import PullReport
-from toast_assets.pipeline.workflow import WorkflowReport
+from toast_assets.amperity.feeds.files import FeedsReport
+from toast_assets.delivery.deliver import DeliveryReport
+from toast_assets.delivery.workflow import WorkflowReport
+from toast_assets.export.write import ExportReport
+from toast_assets.orders.raw_file import RAW_SCHEMA
+from toast_assets.pull.week import PullReport
 from toast_assets.store.order_store import OrderStore
 
 Metadata = Mapping[str, Any]

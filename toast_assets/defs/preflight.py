@@ -12,10 +12,11 @@ from toast_assets.defs.partitions import calendar, calendar_problems
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
 from toast_assets.errors import SettingsError, ToastAssetsError, WeekError
 from toast_assets.machine import machine_problem
-from toast_assets.pipeline.boundaries import check_boundaries
 from toast_assets.scratch import remove_leftovers
-from toast_assets.settings import AlertSettings, NetworkSettings, RetentionSettings, misspelt_variables, problems_of
+from toast_assets.settings import AlertSettings, NetworkSettings, RetentionSettings, problems_of
+from toast_assets.store.calendar import check_boundaries
 from toast_assets.store.conditions import refuse_unconditional
+from toast_assets.variables import misspelt_variables
 from toast_assets.week import Week
 
 RAW = dg.AssetKey("raw_toast_orders")

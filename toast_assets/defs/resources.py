@@ -17,11 +17,13 @@ from dagster_aws.s3 import S3Resource
 from pydantic import Field
 
 from toast_assets.amperity.client import AmperityClient
-from toast_assets.settings import AmperitySettings, FeedSettings, StoreSettings, ToastSettings
+from toast_assets.amperity.settings import AmperitySettings, FeedSettings
 from toast_assets.store.client import s3_client
 from toast_assets.store.order_store import OrderStore
+from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.limits import historical_spacing
+from toast_assets.toast.settings import ToastSettings
 from toast_assets.week import Week
 
 if TYPE_CHECKING:

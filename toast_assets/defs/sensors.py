@@ -6,12 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from toast_assets.defs.jobs import weekly_toast_orders
-from toast_assets.defs.partitions import calendar, calendar_problems
-from toast_assets.defs.resources import OrderStoreResource
-from toast_assets.errors import CalendarError, SettingsError, ToastAssetsError
-from toast_assets.pipeline.boundaries import check_boundaries
-from toast_assets.pipeline.requests import (
+from toast_assets.defs.due_weeks import (
     Cursor,
     EarlierRequest,
     Outcome,
@@ -21,6 +16,11 @@ from toast_assets.pipeline.requests import (
     encode_cursor,
     recovered_cursor,
 )
+from toast_assets.defs.jobs import weekly_toast_orders
+from toast_assets.defs.partitions import calendar, calendar_problems
+from toast_assets.defs.resources import OrderStoreResource
+from toast_assets.errors import CalendarError, SettingsError, ToastAssetsError
+from toast_assets.store.calendar import check_boundaries
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, WeekCalendar
 

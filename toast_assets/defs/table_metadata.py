@@ -8,10 +8,10 @@ import dagster as dg
 from toast_assets import markdown
 from toast_assets.defs.metadata import failed_restaurants, markdown_table, nulled_metadata
 from toast_assets.defs.pictures import heat_map, volume
-from toast_assets.pipeline.current_orders import ORDERS, CurrentReport
-from toast_assets.pipeline.tables import TablesReport
 from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.build import TablesReport
 from toast_assets.tables.columns import Table
+from toast_assets.tables.current_orders import ORDERS, CurrentReport
 
 _RAW = dg.AssetKey("raw_toast_orders")
 # Toast's orders do not say where they come from: this one column is the pull's own.

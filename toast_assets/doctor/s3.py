@@ -12,11 +12,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from toast_assets.doctor.clocks import clock_skew
 from toast_assets.doctor.findings import Finding, failed, ok, unknown, warning
 from toast_assets.errors import StoreError
-from toast_assets.settings import StoreSettings
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.conditions import check_conditions
 from toast_assets.store.exposure import exposure
 from toast_assets.store.order_store import OrderStore
+from toast_assets.store.settings import StoreSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

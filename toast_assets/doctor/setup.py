@@ -8,23 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from toast_assets.amperity.settings import AmperitySettings, FeedSettings
 from toast_assets.doctor.findings import Finding, failed, ok, warning
 from toast_assets.errors import SettingsError
 from toast_assets.http.routes import Route
 from toast_assets.settings import (
     AlertSettings,
-    AmperitySettings,
     CalendarSettings,
-    FeedSettings,
     NetworkSettings,
     RetentionSettings,
     Settings,
-    StoreSettings,
-    ToastSettings,
-    known_variables,
-    misspelt_variables,
     problems_of,
 )
+from toast_assets.store.settings import StoreSettings
+from toast_assets.toast.settings import ToastSettings
+from toast_assets.variables import known_variables, misspelt_variables
 
 AREA = "settings"
 _KINDS = (

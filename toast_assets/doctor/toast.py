@@ -11,11 +11,11 @@ from toast_assets.doctor.claims import claims_of
 from toast_assets.doctor.clocks import clock_of
 from toast_assets.doctor.findings import Finding, failed, ok, unknown, warning
 from toast_assets.errors import ToastError
-from toast_assets.retry import RetryPolicy
-from toast_assets.settings import ToastSettings
+from toast_assets.http.retry import RetryPolicy
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.discovery import discover_restaurants
 from toast_assets.toast.page import Window
+from toast_assets.toast.settings import ToastSettings
 
 AREA = "Toast"
 toast_log = logging.getLogger(__name__)

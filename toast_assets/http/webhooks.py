@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import httpx
 
 from toast_assets.errors import AlertError
+from toast_assets.http.retry import retry_after_seconds
 from toast_assets.http.routes import Route
-from toast_assets.retry import retry_after_seconds
 
 _ATTEMPTS = 3
 _FIRST_WAIT = 1.0

@@ -44,9 +44,3 @@ def save_certificate(store: OrderStore, name: str, certificate: Certificate) -> 
     """Store the certificate. It is the journal of one run, which alone writes it."""
     body = msgspec.json.format(msgspec.json.encode(certificate), indent=1) + b"\n"
     store.bucket.write(store.layout.certificate(name), body, ContentType="application/json")
-
-
-def any_certificate(store: OrderStore) -> str | None:
-    """The key of a certificate, None where nobody was ever forgotten."""
-    first, last = store.layout.certificate("*").split("*")
-    return next((key for key in store.bucket.keys(first) if key.endswith(last) and key != first + last), None)

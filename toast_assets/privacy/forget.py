@@ -15,12 +15,13 @@ import msgspec
 
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.errors import ToastAssetsError
+from toast_assets.orders.forgotten import Forgotten
+from toast_assets.orders.identity import doubtful, refused
+from toast_assets.orders.scrub import Scrubber
 from toast_assets.privacy.certificate import Certificate, load_certificate, save_certificate
-from toast_assets.privacy.forgotten import Forgotten, load_forgotten, save_forgotten
-from toast_assets.privacy.identity import doubtful, refused
-from toast_assets.privacy.scrub import Scrubber
 from toast_assets.privacy.sightings import Found, Sightings
 from toast_assets.privacy.sweep import Sweep, named_guests
+from toast_assets.store.forgotten import load_forgotten, save_forgotten
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import iso_ms
 

@@ -16,17 +16,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from toast_assets.amperity.feeds.build import FEEDS
+from toast_assets.amperity.settings import AmperitySettings
+from toast_assets.checks.delivered import delivered_equals_exported
+from toast_assets.checks.inspection import inspection_of
 from toast_assets.errors import ExportError, StoreError
-from toast_assets.orders.files import check_raw, content_of
-from toast_assets.pipeline.delivery_checks import delivered_equals_exported
-from toast_assets.pipeline.inspection import inspection_of
-from toast_assets.pipeline.stored_week import manifest_mismatch, reading_raw, stored_restaurants, week_of
+from toast_assets.orders.raw_file import check_raw, content_of
 from toast_assets.scratch import scratch_folder
-from toast_assets.settings import AmperitySettings, RetentionSettings
+from toast_assets.settings import RetentionSettings
 from toast_assets.store.bucket import ObjectInfo, Version
 from toast_assets.store.layout import restaurant_in
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
+from toast_assets.store.stored_week import manifest_mismatch, reading_raw, stored_restaurants, week_of
 from toast_assets.week import Week
 
 _CHANGED = "it changed while it was looked at; the next run looks at it again"

@@ -18,14 +18,14 @@ import msgspec
 import pyarrow as pa
 from isal import igzip
 
-from toast_assets.amperity.ledger import decode_ledger, encode_ledger
 from toast_assets.amperity.records import RecordKey, order_version
 from toast_assets.amperity.redaction import Redaction
-from toast_assets.orders.files import RawFileWriter, read_note, read_raw
+from toast_assets.delivery.ledger import decode_ledger, encode_ledger
+from toast_assets.export.read import is_object
+from toast_assets.orders.identity import key_trait
 from toast_assets.orders.raw import with_restaurant
-from toast_assets.pipeline.export_reading import is_object
-from toast_assets.privacy.identity import key_trait
-from toast_assets.privacy.scrub import Scrubber, edited, nulled
+from toast_assets.orders.raw_file import RawFileWriter, read_note, read_raw
+from toast_assets.orders.scrub import Scrubber, edited, nulled
 from toast_assets.store.manifest import Manifest, PullRecord
 
 _COMPRESSION = 2

@@ -10,10 +10,10 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from toast_assets.orders.guests import guest_key
+from toast_assets.orders.identity import key_trait
 from toast_assets.orders.model import Customer
-from toast_assets.privacy.identity import key_trait
-from toast_assets.privacy.scrub import Guest
-from toast_assets.tables.guests import guest_key
+from toast_assets.orders.scrub import Guest
 
 # An e-mail or phone of more guests than this is nobody's own: a family's at most, else a placeholder of the staff's.
 _MOST_GUESTS = 4

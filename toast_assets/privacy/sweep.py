@@ -22,13 +22,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toast_assets.amperity.feeds.couriers import CONTENT_TYPE
-from toast_assets.amperity.ledger import decode_ledger, encode_ledger
+from toast_assets.amperity.feeds.files import feeds_version
 from toast_assets.amperity.redaction import Redaction
+from toast_assets.delivery.ledger import decode_ledger, encode_ledger
 from toast_assets.errors import ExportError, StoreConflictError
-from toast_assets.orders.files import read_raw
+from toast_assets.orders.raw_file import read_raw
+from toast_assets.orders.scrub import Guest, Scrubber, guests_of
 from toast_assets.orders.unreadable import read_lines, write_lines
-from toast_assets.pipeline.feeds import feeds_version
-from toast_assets.pipeline.stored_week import week_of
 from toast_assets.privacy.rewriting import (
     RawChange,
     export_orders,
@@ -39,13 +39,13 @@ from toast_assets.privacy.rewriting import (
     scrub_manifest,
     scrub_raw,
 )
-from toast_assets.privacy.scrub import Guest, Scrubber, guests_of
 from toast_assets.privacy.tables import guests_of_table, scrub_table
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import decode_manifest, encode_manifest
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.store.readable import readable
+from toast_assets.store.stored_week import week_of
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from toast_assets.orders.identity import traits
 from toast_assets.orders.row_groups import row_groups
-from toast_assets.pipeline.table_files import TableWriter
-from toast_assets.privacy.identity import traits
-from toast_assets.privacy.scrub import Customer, Guest, Scrubber
+from toast_assets.orders.scrub import Customer, Guest, Scrubber
+from toast_assets.tables.files import TableWriter
 from toast_assets.tables.schema import TABLES
 
 _OF_ORDER = (

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from botocore.exceptions import ClientError
 
 from toast_assets.errors import StoreConflictError, StoreError
+from toast_assets.http.plain_http import plain_http_problem
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.answers import MissingObjectError, is_bare, refusal
 from toast_assets.store.body import BROKEN_HINT, Body, BrokenBodyError
 from toast_assets.store.exposure import exposure
 from toast_assets.store.sdk_faults import SDK_FAULTS, sdk_problem
-from toast_assets.tls import plain_http_problem
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

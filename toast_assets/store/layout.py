@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
-from toast_assets.amperity.feeds.couriers import feed_key
 from toast_assets.week import Week
 
 # Toast's restaurant GUIDs: letters, digits, hyphens, underscores.
@@ -85,15 +84,21 @@ class Layout:
 
     def feed(self, week: Week, restaurant_guid: str, feed: str) -> str:
         """A flat feed of a restaurant's week for Amperity's couriers, NDJSON, gzip; dated by the week's end."""
-        return feed_key(self.prefix, feed, week.end.date(), f"{week.end:%Y%m%d_%H%M%S}_{restaurant_guid}")
+        name = f"{feed}_{week.end:%Y%m%d_%H%M%S}_{restaurant_guid}.ndjson.gz"
+        return f"{self.prefix}amperity/{feed}/{week.end:%Y/%m/%d}/{name}"
 
     def table(self, table: str, week_key: str) -> str:
         """A flat table of a week, all restaurants, Parquet; a week is named by its partition key."""
         return f"{self.table_folder(table)}week={week_key}/{table}.parquet"
 
+    @property
+    def tables(self) -> str:
+        """The folder of all flat tables, ending with a slash."""
+        return f"{self.prefix}tables/"
+
     def table_folder(self, table: str) -> str:
         """The folder of a flat table, all weeks, ending with a slash."""
-        return f"{self.prefix}tables/{table}/"
+        return f"{self.tables}{table}/"
 
     def current_orders(self, restaurant_guid: str) -> str:
         """The newest version of each of a restaurant's orders over all weeks, Parquet."""

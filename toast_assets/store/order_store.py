@@ -12,13 +12,12 @@ import pyarrow.parquet as pq
 
 from toast_assets.errors import StoreError
 from toast_assets.scratch import scratch_folder
-from toast_assets.settings import StoreSettings
 from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Version
 from toast_assets.store.client import s3_client
 from toast_assets.store.layout import Layout, restaurant_in, week_in
 from toast_assets.store.manifest import Manifest, decode_manifest, encode_manifest
 from toast_assets.store.readable import readable
-from toast_assets.tables.schema import TABLES
+from toast_assets.store.settings import StoreSettings
 from toast_assets.week import Week
 
 if TYPE_CHECKING:
@@ -119,6 +118,10 @@ class OrderStore:
         folder = self.layout.table_folder(table)
         return _named(week_in(key, folder, f"/{table}.parquet") for key in self.bucket.keys(folder))
 
+    def _stored_tables(self) -> list[str]:
+        folder = self.layout.tables
+        return sorted({key.removeprefix(folder).split("/")[0] for key in self.bucket.keys(folder)})
+
     def table_version(self, table: str, week_key: str) -> str | None:
         """The SHA-256 of a table's stored file, or None where there is none."""
         info = self.bucket.info(self.layout.table(table, week_key))
@@ -151,25 +154,24 @@ class OrderStore:
         return frame
 
     def _read_table(self, table: str, week_key: str | None, columns: Sequence[str] | None) -> pa.Table:
-        keys = self._table_keys(table, week_key)
-        declared = TABLES["orders" if table == CURRENT_ORDERS else table].schema.names
-        if unknown := [name for name in columns or () if name not in declared]:
-            raise StoreError(f"The table {table} has no column {unknown[0]}.", hint=f"It has {', '.join(declared)}.")
         parts = []
         with scratch_folder() as folder:
             path = folder / "table.parquet"
-            for key in keys:
+            for key in self._table_keys(table, week_key):
                 if not self.bucket.download(key, path):
                     raise self._not_made(table, week_key)
                 made = f"materialize {table} again, for that week" if week_key else f"materialize {table} again"
                 with readable(self.bucket.uri(key), f"Remove it and {made}."), pq.ParquetFile(path) as file:
+                    names = file.schema_arrow.names
+                    if unknown := [name for name in columns or () if name not in names]:
+                        raise StoreError(
+                            f"The table {table} has no column {unknown[0]}.", hint=f"It has {', '.join(names)}."
+                        )
                     parts.append(file.read(columns=list(columns) if columns else None))
         with readable(self.bucket.uri(self.layout.table_folder(table)), f"Materialize {table} again."):
             return pa.concat_tables(parts)
 
     def _table_keys(self, table: str, week_key: str | None) -> list[str]:
-        if table not in TABLES and table != CURRENT_ORDERS:
-            raise StoreError(f"There is no table {table}.", hint=f"Tables: {', '.join([*TABLES, CURRENT_ORDERS])}.")
         if (week_key is None) != (table == CURRENT_ORDERS):
             wanted = "covers all weeks: name none" if week_key else "is kept by week: name one, such as 2025-09-15"
             raise StoreError(f"The table {table} {wanted}.", hint=f"Newest state over all weeks: {CURRENT_ORDERS}.")
@@ -185,6 +187,8 @@ class OrderStore:
         if week_key is None:
             return StoreError(f"The table {table} was not made yet.", hint=f"Materialize {table} first.")
         weeks = self.table_weeks(table)
+        if not weeks and (tables := self._stored_tables()):
+            return StoreError(f"There is no table {table}.", hint=f"Stored are {', '.join(tables)}.")
         stored = f"Stored are {len(weeks)} weeks, {weeks[0]} to {weeks[-1]}." if weeks else "No week is stored yet."
         return StoreError(
             f"There is no table {table} for week {week_key}.",

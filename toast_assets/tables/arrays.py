@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.errors import UnrepresentableError
-from toast_assets.tables.times import business_day, instant
+from toast_assets.orders.times import business_day, instant
 
 _MONEY_SCALE = Decimal("0.0001")
 _QUANTITY_SCALE = Decimal("0.000001")

@@ -14,14 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.errors import UnrepresentableError
+from toast_assets.orders.clock import zone
+from toast_assets.orders.guests import guest_key
 from toast_assets.orders.model import GIFT_CARD_TYPES, NO_REVENUE_TYPES, Order, ServiceCharge
-from toast_assets.tables.arrays import Kind, to_array
-from toast_assets.tables.clock import zone
-from toast_assets.tables.collector import paused
-from toast_assets.tables.guests import guest_key
-from toast_assets.tables.reading import RawOrders, ReadOrders, Reason, Rejection, read
-from toast_assets.tables.schema import TABLES
-from toast_assets.tables.totals import (
+from toast_assets.orders.read import RawOrders, ReadOrders, Reason, Rejection, read
+from toast_assets.orders.totals import (
     ZERO,
     Totals,
     add,
@@ -31,7 +28,10 @@ from toast_assets.tables.totals import (
     refund_amounts,
     sales_discount,
 )
-from toast_assets.tables.walk import Walk
+from toast_assets.orders.walk import Walk
+from toast_assets.tables.arrays import Kind, to_array
+from toast_assets.tables.collector import paused
+from toast_assets.tables.schema import TABLES
 from toast_assets.week import from_epoch_ms
 
 _GIFT_CARDS = pa.array(sorted(GIFT_CARD_TYPES))

@@ -30,10 +30,9 @@ from toast_assets.errors import (
 )
 from toast_assets.http.bodies import ENCODINGS, TooLargeBodyError, UnreadableBodyError, decode, read_reply
 from toast_assets.http.own_secrets import without_secrets
+from toast_assets.http.retry import RetryPolicy, Sleep, date_of
 from toast_assets.http.routes import Route
 from toast_assets.orders.raw import format_time
-from toast_assets.retry import RetryPolicy, Sleep, date_of
-from toast_assets.settings import ToastSettings
 from toast_assets.toast.limits import Pace, admit, concerns_everyone, exhausted_for, pace_spacing, seconds_to_wait
 from toast_assets.toast.login import Granted, ToastLogin, Token
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, PageReader, Window
@@ -47,6 +46,7 @@ from toast_assets.toast.restaurants import (
     read_restaurant,
     restaurant_path,
 )
+from toast_assets.toast.settings import ToastSettings
 
 ORDERS_PATH = "/orders/v2/ordersBulk"
 RESTAURANT_HEADER = "Toast-Restaurant-External-ID"

@@ -15,8 +15,8 @@ from typing import Self
 import httpx
 from aiolimiter import AsyncLimiter
 
-from toast_assets.retry import Sleep, http_date, retry_after_seconds
-from toast_assets.settings import ToastLimits
+from toast_assets.http.retry import Sleep, http_date, retry_after_seconds
+from toast_assets.toast.settings import ToastLimits
 
 # Calls arrive with the network's jitter; this much slack keeps them within the limit there.
 _SLACK = 1.025

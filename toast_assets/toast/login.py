@@ -17,7 +17,7 @@ from toast_assets.errors import (
 )
 from toast_assets.http.bodies import UnreadableBodyError, decode
 from toast_assets.http.own_secrets import fits_a_header
-from toast_assets.settings import ToastSettings
+from toast_assets.toast.settings import ToastSettings
 
 LOGIN_PATH = "/authentication/v1/authentication/login"
 

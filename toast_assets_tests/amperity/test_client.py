@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from toast_assets.errors import AmperityError, AmperityRefusedError
-from toast_assets.retry import RetryPolicy
+from toast_assets.http.retry import RetryPolicy
 from toast_assets.sandbox import Call, Kind, Sandbox
-from toast_assets_tests.support.deliveries import STREAM, amperity_client
-from toast_assets_tests.support.scripted_amperity import ScriptedAmperity, send
-from toast_assets_tests.support.virtual_time import run_virtual
+from toast_assets_tests.support.services.scripted_amperity import ScriptedAmperity, send
+from toast_assets_tests.support.services.virtual_time import run_virtual
+from toast_assets_tests.support.stores.deliveries import STREAM, amperity_client
 
 BODY = b'{"guid":"one","modifiedDate":"2025-09-19T18:45:12.345+0000"}'
 

@@ -10,9 +10,9 @@ import pytest
 
 from toast_assets.amperity.control import ControlPlane, Load
 from toast_assets.errors import AmperityError, AmperityTransientError
-from toast_assets.retry import RetryPolicy
-from toast_assets_tests.support.scripted_amperity import ScriptedAmperity
-from toast_assets_tests.support.virtual_time import run_virtual
+from toast_assets.http.retry import RetryPolicy
+from toast_assets_tests.support.services.scripted_amperity import ScriptedAmperity
+from toast_assets_tests.support.services.virtual_time import run_virtual
 
 STARTED = datetime(2025, 9, 22, 5, tzinfo=UTC)
 

@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from toast_assets.amperity.rate import AdaptiveRate
-from toast_assets.retry import RetryPolicy
-from toast_assets_tests.support.scripted_amperity import Answer, ScriptedAmperity, accept, send
-from toast_assets_tests.support.virtual_time import run_virtual, virtual_clock
+from toast_assets.http.retry import RetryPolicy
+from toast_assets_tests.support.services.scripted_amperity import Answer, ScriptedAmperity, accept, send
+from toast_assets_tests.support.services.virtual_time import run_virtual, virtual_clock
 
 
 def most_in_any_second(times: list[float]) -> int:

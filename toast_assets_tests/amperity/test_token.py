@@ -16,8 +16,8 @@ import pytest
 from toast_assets.amperity.client import CONNECTIONS, AmperityClient
 from toast_assets.amperity.token import TOKEN_PATH
 from toast_assets.errors import AmperityError, AmperityRefusedError
-from toast_assets_tests.support.scripted_amperity import RENEWABLE, ScriptedAmperity, send, token_reply
-from toast_assets_tests.support.virtual_time import START, run_virtual
+from toast_assets_tests.support.services.scripted_amperity import RENEWABLE, ScriptedAmperity, send, token_reply
+from toast_assets_tests.support.services.virtual_time import START, run_virtual
 
 
 def jwt(expires: float) -> str:

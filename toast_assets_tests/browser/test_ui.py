@@ -25,8 +25,8 @@ from toast_assets.cli.home import dagster_home
 from toast_assets.cli.runs import last_closed_week
 from toast_assets.sandbox import Sandbox, SandboxConfig
 from toast_assets.sandbox.config import invent_restaurants
-from toast_assets_tests.support.browser import CHROMIUM, HOW_TO_GET_IT, open_browser
-from toast_assets_tests.support.ports import free_port
+from toast_assets_tests.support.services.browser import CHROMIUM, HOW_TO_GET_IT, open_browser
+from toast_assets_tests.support.services.ports import free_port
 
 LOCATION = "/locations/toast_assets.definitions"
 SENSOR = "weekly_toast_orders_sensor"

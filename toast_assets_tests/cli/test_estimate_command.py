@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from toast_assets.cli.app import main
 from toast_assets.sandbox import Sandbox
 from toast_assets.week import Week
-from toast_assets_tests.support.pulls import pull
+from toast_assets_tests.support.stores.pulls import pull
 
 _CREDENTIALS = (
     "TOAST_CLIENT_ID",

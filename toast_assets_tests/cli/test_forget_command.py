@@ -12,7 +12,7 @@ from toast_assets.cli import main
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
-from toast_assets_tests.support.guests import EMAIL, GUID, SECRETS, content, fill, holding, namings
+from toast_assets_tests.support.stores.guests import EMAIL, GUID, SECRETS, content, fill, holding, namings
 
 
 @pytest.fixture(autouse=True)

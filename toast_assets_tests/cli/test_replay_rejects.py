@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from toast_assets.cli.app import main
 from toast_assets.sandbox import Kind, Sandbox
 from toast_assets.week import Week, WeekCalendar
-from toast_assets_tests.invented import check, encode, order, selection
-from toast_assets_tests.support.deliveries import ROW_STREAMS, accepted, deliver, guids, ledger, prepare, rejects
+from toast_assets_tests.support.data.invented import check, encode, order, selection
+from toast_assets_tests.support.stores.deliveries import ROW_STREAMS, accepted, deliver, guids, ledger, prepare, rejects
 
 PLACE = "place-1"
 LATER = WeekCalendar().week("2025-09-22")

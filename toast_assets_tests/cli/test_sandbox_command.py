@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from toast_assets_tests.cli.conftest import PATIENCE_SECONDS, Start, run
-from toast_assets_tests.support.ports import free_port
+from toast_assets_tests.support.services.ports import free_port
 
 FREE = ("--port", "0", "--restaurants", "2", "--orders", "3")
 

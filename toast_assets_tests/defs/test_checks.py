@@ -13,12 +13,12 @@ import dagster as dg
 import pytest
 from dagster_aws.s3 import S3Resource
 
+from toast_assets.checks import inspection
 from toast_assets.definitions import build_defs
 from toast_assets.defs.checks_delivery import DELIVERY_CHECKS
 from toast_assets.defs.checks_raw import RAW_CHECKS
 from toast_assets.defs.checks_tables import TABLE_CHECKS
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource
-from toast_assets.pipeline import inspection
 from toast_assets.sandbox import Sandbox
 from toast_assets.sandbox.checks import Json as SandboxOrder
 from toast_assets.store.bucket import Bucket
@@ -27,8 +27,8 @@ from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.conftest import StartSandbox
 from toast_assets_tests.defs.conftest import RunWeek
-from toast_assets_tests.invented import check, customer, encode, order
-from toast_assets_tests.support.stored_weeks import store_week
+from toast_assets_tests.support.data.invented import check, customer, encode, order
+from toast_assets_tests.support.stores.stored_weeks import store_week
 
 ALL = {
     *("every_restaurant_complete", "order_guids_unique", "modified_times_inside_week", "no_schema_drift"),

@@ -15,7 +15,8 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from toast_assets.definitions import build_defs
 from toast_assets.defs.partitions import calendar, overdue_policy, weekly_partitions
 from toast_assets.errors import WeekError
-from toast_assets.settings import CalendarSettings, known_variables
+from toast_assets.settings import CalendarSettings
+from toast_assets.variables import known_variables
 from toast_assets.week import WeekCalendar
 
 TABLE_ASSETS = ("orders", "checks", "order_items", "payments", "discounts", "customers")

@@ -18,10 +18,10 @@ from toast_assets.scratch import PREFIX
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 from toast_assets_tests.defs.conftest import RunWeek
-from toast_assets_tests.invented import encode, order
-from toast_assets_tests.support.clients import s3_client
-from toast_assets_tests.support.s3_faults import before, ignore_condition
-from toast_assets_tests.support.stored_weeks import store_week
+from toast_assets_tests.support.data.invented import encode, order
+from toast_assets_tests.support.faults.s3_faults import before, ignore_condition
+from toast_assets_tests.support.services.clients import s3_client
+from toast_assets_tests.support.stores.stored_weeks import store_week
 
 
 def reason(result: dg.ExecuteInProcessResult) -> str:

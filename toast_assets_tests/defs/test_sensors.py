@@ -21,7 +21,7 @@ from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import WeekCalendar, iso_ms
 from toast_assets_tests.defs.conftest import RunWeek
-from toast_assets_tests.support.clients import s3_client
+from toast_assets_tests.support.services.clients import s3_client
 
 MONDAY = datetime(2025, 9, 22, 4, 15, tzinfo=UTC)
 NEW_YORK = WeekCalendar(timezone="America/New_York")

@@ -17,8 +17,8 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 from toast_assets_tests.defs.conftest import RunWeek
-from toast_assets_tests.invented import encode, order
-from toast_assets_tests.support.stored_weeks import store_week
+from toast_assets_tests.support.data.invented import encode, order
+from toast_assets_tests.support.stores.stored_weeks import store_week
 
 
 def materialization(result: dg.ExecuteInProcessResult, asset: str) -> dg.AssetMaterialization:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from toast_assets_tests.support import compose, dockerfile
-from toast_assets_tests.support.compose import DEPLOY
+from toast_assets_tests.support.data import dockerfile
+from toast_assets_tests.support.services import compose
+from toast_assets_tests.support.services.compose import DEPLOY
 
 COMPOSITION = compose.load({})
 SERVICES: dict[str, dict[str, Any]] = COMPOSITION["services"]

@@ -12,9 +12,11 @@ from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
 from botocore.validate import ParamValidator
 
-from toast_assets.settings import AmperitySettings, StoreSettings, ToastSettings
-from toast_assets_tests.support import dockerfile
-from toast_assets_tests.support.compose import DEPLOY
+from toast_assets.amperity.settings import AmperitySettings
+from toast_assets.store.settings import StoreSettings
+from toast_assets.toast.settings import ToastSettings
+from toast_assets_tests.support.data import dockerfile
+from toast_assets_tests.support.services.compose import DEPLOY
 
 TASK: dict[str, Any] = yaml.safe_load((DEPLOY / "ecs" / "task-definition.yaml").read_text())
 SERVICE: dict[str, Any] = yaml.safe_load((DEPLOY / "ecs" / "service.yaml").read_text())

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from toast_assets_tests.support.chart import problems
-from toast_assets_tests.support.compose import DEPLOY
+from toast_assets_tests.support.data.chart import problems
+from toast_assets_tests.support.services.compose import DEPLOY
 
 PULL = "helm pull dagster/dagster --version 1.13.27 --untar"
 VALUES: dict[str, Any] = yaml.safe_load((DEPLOY / "helm" / "values.yaml").read_text())

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from toast_assets_tests.support import dockerfile
-from toast_assets_tests.support.compose import DEPLOY
+from toast_assets_tests.support.data import dockerfile
+from toast_assets_tests.support.services.compose import DEPLOY
 
 FILE = DEPLOY / "Dockerfile"
 ROOT = DEPLOY.parent

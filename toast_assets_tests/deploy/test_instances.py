@@ -18,7 +18,7 @@ from dagster._core.scheduler.instigation import TickStatus
 from dagster_aws.ecs.container_context import EcsContainerContext
 from dagster_aws.ecs.tasks import get_task_definition_dict_from_current_task
 
-from toast_assets_tests.support.compose import DEPLOY
+from toast_assets_tests.support.services.compose import DEPLOY
 
 ROOT = DEPLOY.parent
 INSTANCES = {"compose": DEPLOY / "dagster.yaml", "ecs": DEPLOY / "ecs" / "dagster.yaml"}

@@ -19,9 +19,9 @@ from toast_assets.store.layout import Layout
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 from toast_assets_tests.conftest import StartSandbox
-from toast_assets_tests.support.clients import s3_client
-from toast_assets_tests.support.iam import ACTIONS, FOLDER, Call, actions_of, allowed, recorded, statements
-from toast_assets_tests.support.s3_faults import refuse
+from toast_assets_tests.support.data.iam import ACTIONS, FOLDER, Call, actions_of, allowed, recorded, statements
+from toast_assets_tests.support.faults.s3_faults import refuse
+from toast_assets_tests.support.services.clients import s3_client
 
 PIPELINE, DOCTOR = "pipeline-policy.json", "doctor-policy.json"
 # AWS: these look something up, or register a description, and know no resource to be bound to.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from toast_assets_tests.support.compose import DEPLOY
+from toast_assets_tests.support.services.compose import DEPLOY
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from toast_assets_tests.support.compose import DEPLOY
-from toast_assets_tests.support.locks import Locked, closure, entries, read
+from toast_assets_tests.support.data.locks import Locked, closure, entries, read
+from toast_assets_tests.support.services.compose import DEPLOY
 
 ROOT = DEPLOY.parent
 TESTS_LOCK = ROOT / "requirements.lock"

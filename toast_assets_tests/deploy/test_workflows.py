@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from toast_assets_tests.support import compose, dockerfile
-from toast_assets_tests.support.compose import DEPLOY
+from toast_assets_tests.support.data import dockerfile
+from toast_assets_tests.support.services import compose
+from toast_assets_tests.support.services.compose import DEPLOY
 
 ROOT = DEPLOY.parent
 FOLDER = ROOT / ".github" / "workflows"

@@ -6,7 +6,7 @@ import pytest
 
 from toast_assets.doctor.clocks import clock_of, clock_skew
 from toast_assets.doctor.findings import State
-from toast_assets_tests.support.ports import free_port
+from toast_assets_tests.support.services.ports import free_port
 
 DATE = "Mon, 22 Sep 2025 04:00:00 GMT"
 AT = 1_758_513_600.0

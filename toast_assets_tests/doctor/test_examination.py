@@ -21,14 +21,14 @@ from toast_assets.doctor.setup import read_setup
 from toast_assets.errors import StoreError
 from toast_assets.sandbox import Restaurant, Sandbox
 from toast_assets.sandbox.config import ALL_SCOPES
-from toast_assets.settings import StoreSettings
+from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.page import Window
 from toast_assets.week import from_epoch_ms
 from toast_assets_tests.conftest import StartSandbox
-from toast_assets_tests.support.clients import s3_client
-from toast_assets_tests.support.ports import free_port
-from toast_assets_tests.support.s3_faults import before, ignore_condition, refuse
+from toast_assets_tests.support.faults.s3_faults import before, ignore_condition, refuse
+from toast_assets_tests.support.services.clients import s3_client
+from toast_assets_tests.support.services.ports import free_port
 
 PLACE, NOWHERE = "6513270e-2b0a-4c57-a1de-0c5a4f8c1d01", "6513270e-2b0a-4c57-a1de-0c5a4f8c1d02"
 ONE = (Restaurant(PLACE, "Harbor & Thistle, Pier 9", orders_per_week=20),)

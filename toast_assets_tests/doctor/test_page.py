@@ -11,8 +11,8 @@ import pytest
 from toast_assets.doctor import examination
 from toast_assets.sandbox import Restaurant, Sandbox
 from toast_assets_tests.conftest import StartSandbox
-from toast_assets_tests.support.clients import s3_client
-from toast_assets_tests.support.pages import ROOT
+from toast_assets_tests.support.data.pages import ROOT
+from toast_assets_tests.support.services.clients import s3_client
 
 PACKAGE = Path(examination.__file__).parent
 _ROW = re.compile(r"^\| (\w*) ?\| ([^|]+) \|", re.MULTILINE)

@@ -17,8 +17,8 @@ from dagster._daemon.cli import create_dagster_daemon_cli
 from dagster_webserver.cli import create_dagster_webserver_cli
 
 from toast_assets.cli import main
-from toast_assets_tests.support import dockerfile
-from toast_assets_tests.support.pages import ROOT, Command, commands, pages
+from toast_assets_tests.support.data import dockerfile
+from toast_assets_tests.support.data.pages import ROOT, Command, commands, pages
 
 _DEPLOY = ROOT / "deploy"
 _VENV = ".venv/bin/"

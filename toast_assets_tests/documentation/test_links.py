@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toast_assets_tests.support.pages import ROOT, anchors, links, named_files, pages
+from toast_assets_tests.support.data.pages import ROOT, anchors, links, named_files, pages
 
 PAGES = {str(page.relative_to(ROOT)): page for page in pages()}
 

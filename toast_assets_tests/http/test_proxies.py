@@ -9,7 +9,7 @@ import pytest
 from toast_assets.errors import SettingsError
 from toast_assets.http.proxies import as_httpx, find_proxy
 from toast_assets.http.s3 import s3_connection
-from toast_assets_tests.support.counting import amperity_client, counting_server, toast_client
+from toast_assets_tests.support.services.counting import amperity_client, counting_server, toast_client
 
 # Nobody listens there.
 UNREACHABLE = "http://127.0.0.1:9"

@@ -11,7 +11,7 @@ import pytest
 
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.store.bucket import ABSENT, Bucket, Version
-from toast_assets_tests.support.ceph import ACCESS_KEY, SECRET_KEY, ceph
+from toast_assets_tests.support.services.ceph import ACCESS_KEY, SECRET_KEY, ceph
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

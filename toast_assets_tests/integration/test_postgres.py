@@ -19,10 +19,10 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, WeekCalendar
-from toast_assets_tests.support import compose
-from toast_assets_tests.support.compose import Process, listens
-from toast_assets_tests.support.ports import free_port, free_ports
-from toast_assets_tests.support.postgres import postgres, programs
+from toast_assets_tests.support.services import compose
+from toast_assets_tests.support.services.compose import Process, listens
+from toast_assets_tests.support.services.ports import free_port, free_ports
+from toast_assets_tests.support.services.postgres import postgres, programs
 
 PASSWORD = "correct-horse-battery"
 BACKFILL_WEEKS, SENSOR_WEEKS = 4, 1

@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 
 from toast_assets.orders.lenient import UnreadableOrderError
 from toast_assets.orders.model import Order, decode_order
-from toast_assets_tests.guide import guide_order
-from toast_assets_tests.invented import Json, check, customer, encode, gift_card, modifier, order, payment, selection
+from toast_assets_tests.support.data.guide import guide_order
+from toast_assets_tests.support.data.invented import (
+    Json,
+    check,
+    customer,
+    encode,
+    gift_card,
+    modifier,
+    order,
+    payment,
+    selection,
+)
 
 
 def decoded(made: Json) -> Order:

@@ -14,7 +14,7 @@ import pytest
 
 from toast_assets.amperity.client import CONNECTIONS
 from toast_assets.toast.page import Window
-from toast_assets_tests.support.counting import amperity_client, counting_server, toast_client
+from toast_assets_tests.support.services.counting import amperity_client, counting_server, toast_client
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from toast_assets.orders.files import RawFileWriter
+from toast_assets.export.envelope import ExportMetadata, write_envelope
 from toast_assets.orders.raw import cut_orders
-from toast_assets.pipeline.envelope import ExportMetadata, write_envelope
+from toast_assets.orders.raw_file import RawFileWriter
 from toast_assets.sandbox.orders import invent_week
 from toast_assets.week import WeekCalendar
 

@@ -11,22 +11,24 @@ from typing import Any
 import msgspec
 import pytest
 
+from toast_assets.checks.compared import export_equals_raw, totals_reconcile
+from toast_assets.checks.delivered import delivered_equals_exported
+from toast_assets.checks.inspection import inspection_of
 from toast_assets.errors import StoreError
+from toast_assets.export.write import export_week
+from toast_assets.orders.identity import NoGuestError, given_traits
 from toast_assets.orders.unreadable import UnreadableLine
-from toast_assets.pipeline.crosschecks import export_equals_raw, totals_reconcile
-from toast_assets.pipeline.delivery_checks import delivered_equals_exported
-from toast_assets.pipeline.export import export_week
-from toast_assets.pipeline.inspection import inspection_of
 from toast_assets.privacy.forget import ForgetGuest, Forgetting, UnknownGuestError
-from toast_assets.privacy.forgotten import load_forgotten
-from toast_assets.privacy.identity import NoGuestError, given_traits
 from toast_assets.sandbox import Sandbox
+from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
-from toast_assets_tests import invented
-from toast_assets_tests.support.clients import s3_client
-from toast_assets_tests.support.deliveries import amperity_settings, deliver
-from toast_assets_tests.support.guests import (
+from toast_assets_tests.support.data import invented
+from toast_assets_tests.support.faults.s3_faults import before
+from toast_assets_tests.support.services.clients import s3_client
+from toast_assets_tests.support.services.odd_toast import OddToast, pull_from
+from toast_assets_tests.support.stores.deliveries import amperity_settings, deliver
+from toast_assets_tests.support.stores.guests import (
     EMAIL,
     GUID,
     PHONE,
@@ -40,10 +42,8 @@ from toast_assets_tests.support.guests import (
     namings,
     weeks,
 )
-from toast_assets_tests.support.odd_toast import OddToast, pull_from
-from toast_assets_tests.support.pulls import manifest_of, pull, stored_rows
-from toast_assets_tests.support.s3_faults import before
-from toast_assets_tests.support.stored_weeks import store_week
+from toast_assets_tests.support.stores.pulls import manifest_of, pull, stored_rows
+from toast_assets_tests.support.stores.stored_weeks import store_week
 
 LOG = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from toast_assets.sandbox import Sandbox
 from toast_assets.settings import RetentionSettings
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
-from toast_assets_tests.support.deliveries import amperity_settings, deliver
-from toast_assets_tests.support.guests import content, fill, weeks
+from toast_assets_tests.support.stores.deliveries import amperity_settings, deliver
+from toast_assets_tests.support.stores.guests import content, fill, weeks
 
 RAW, EXPORT, LEDGER = "RETENTION_RAW_DAYS", "RETENTION_EXPORT_DAYS", "RETENTION_LEDGER_DAYS"
 

@@ -9,8 +9,8 @@ from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.answers import MissingObjectError, refusal
 from toast_assets.store.bucket import Bucket
-from toast_assets_tests.support.clients import s3_client
-from toast_assets_tests.support.s3_faults import refuse
+from toast_assets_tests.support.faults.s3_faults import refuse
+from toast_assets_tests.support.services.clients import s3_client
 
 
 def told(status: int, code: str, message: str = "m", *, key: str = "key", conditional: bool = False) -> StoreError:

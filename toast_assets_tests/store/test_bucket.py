@@ -12,8 +12,8 @@ from botocore.config import Config
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Removal, Replacement, StoredObject, Version
-from toast_assets_tests.support.clients import s3_client
-from toast_assets_tests.support.s3_faults import after, before, refuse, refuse_quoted_etags
+from toast_assets_tests.support.faults.s3_faults import after, before, refuse, refuse_quoted_etags
+from toast_assets_tests.support.services.clients import s3_client
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from toast_assets.store import conditions
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.conditions import refuse_unconditional
 from toast_assets.store.order_store import OrderStore
-from toast_assets_tests.support.clients import s3_client
-from toast_assets_tests.support.s3_faults import before, ignore_condition, refuse
+from toast_assets_tests.support.faults.s3_faults import before, ignore_condition, refuse
+from toast_assets_tests.support.services.clients import s3_client
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from toast_assets.errors import StoreError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.exposure import exposure
-from toast_assets_tests.support.clients import s3_client
-from toast_assets_tests.support.s3_faults import before, refuse
+from toast_assets_tests.support.faults.s3_faults import before, refuse
+from toast_assets_tests.support.services.clients import s3_client
 
 BLOCKED = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
 

@@ -15,13 +15,13 @@ import pandas as pd
 import pytest
 
 from toast_assets.errors import SettingsError, StoreError
-from toast_assets.pipeline.tables import build_tables
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.build import build_tables
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
-from toast_assets_tests.invented import check, encode, order, selection
-from toast_assets_tests.support.stored_weeks import store_week
+from toast_assets_tests.support.data.invented import check, encode, order, selection
+from toast_assets_tests.support.stores.stored_weeks import store_week
 
 LOG = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ import gc
 
 import pytest
 
+from toast_assets.orders.read import RawOrders, read
 from toast_assets.tables.collector import paused
 from toast_assets.tables.flatten import flatten
-from toast_assets.tables.reading import RawOrders, read
-from toast_assets_tests.invented import RESTAURANT, encode, order
+from toast_assets_tests.support.data.invented import RESTAURANT, encode, order
 
 
 def test_only_the_outermost_block_starts_the_collector_again() -> None:

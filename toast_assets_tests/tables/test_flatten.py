@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from toast_assets.orders.read import RawOrders, Reason
 from toast_assets.tables.flatten import FlatBatch, flatten
-from toast_assets.tables.reading import RawOrders, Reason
 from toast_assets.tables.schema import TABLES
-from toast_assets_tests.guide import guide_order
-from toast_assets_tests.invented import (
+from toast_assets_tests.support.data.guide import guide_order
+from toast_assets_tests.support.data.invented import (
     RESTAURANT,
     Json,
     check,

@@ -21,16 +21,16 @@ from toast_assets.errors import (
     ToastTransientError,
 )
 from toast_assets.http.bodies import read_reply
+from toast_assets.http.retry import RetryPolicy
 from toast_assets.orders.raw import cut_orders
-from toast_assets.retry import RetryPolicy
 from toast_assets.sandbox import Kind, Sandbox
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.login import LOGIN_PATH
 from toast_assets.toast.page import Window
 from toast_assets.week import Week
-from toast_assets_tests.support.clients import SkippedTime, toast_client, toast_settings
-from toast_assets_tests.support.scripted import ScriptedToast, login_reply
-from toast_assets_tests.support.virtual_time import run_virtual
+from toast_assets_tests.support.services.clients import SkippedTime, toast_client, toast_settings
+from toast_assets_tests.support.services.scripted import ScriptedToast, login_reply
+from toast_assets_tests.support.services.virtual_time import run_virtual
 
 MakeToast = Callable[..., ToastClient]
 

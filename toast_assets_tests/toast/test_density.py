@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from toast_assets.toast.density import Density
 from toast_assets.toast.page import Window
 from toast_assets.toast.windows import ProvedWindow, read_week
-from toast_assets_tests.support.simulated import (
+from toast_assets_tests.support.services.simulated import (
     WEEK,
     SimulatedToast,
     Sorting,

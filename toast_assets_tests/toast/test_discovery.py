@@ -10,7 +10,7 @@ import pytest
 from toast_assets.errors import ToastError, ToastRefusedError, ToastTransientError
 from toast_assets.sandbox import Kind, Restaurant, Sandbox
 from toast_assets.toast.discovery import discover_restaurants
-from toast_assets_tests.support.clients import toast_client
+from toast_assets_tests.support.services.clients import toast_client
 
 StartSandbox = Callable[..., Sandbox]
 LOG = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from toast_assets.toast.density import Density
 from toast_assets.toast.limits import Pace, admit, concerns_everyone, exhausted_for, seconds_to_wait
 from toast_assets.toast.page import Window
 from toast_assets.toast.windows import read_week
-from toast_assets_tests.support.brand import Brand
-from toast_assets_tests.support.scripted import ScriptedToast
-from toast_assets_tests.support.simulated import HOUR_MS, WEEK, realistic_times
-from toast_assets_tests.support.virtual_time import START, run_virtual, virtual_clock, virtual_now
+from toast_assets_tests.support.services.brand import Brand
+from toast_assets_tests.support.services.scripted import ScriptedToast
+from toast_assets_tests.support.services.simulated import HOUR_MS, WEEK, realistic_times
+from toast_assets_tests.support.services.virtual_time import START, run_virtual, virtual_clock, virtual_now
 
 WINDOW = Window(1_757_908_800_000, 1_757_908_900_000)
 NOW = 1_760_000_000.0

@@ -13,8 +13,8 @@ from toast_assets.errors import ToastLoginError, ToastRefusedError
 from toast_assets.toast.client import ORDERS_PATH, ToastClient
 from toast_assets.toast.login import LOGIN_PATH
 from toast_assets.toast.page import Window
-from toast_assets_tests.support.scripted import ScriptedToast, login_reply
-from toast_assets_tests.support.virtual_time import run_virtual
+from toast_assets_tests.support.services.scripted import ScriptedToast, login_reply
+from toast_assets_tests.support.services.virtual_time import run_virtual
 
 WINDOW = Window(1_757_908_800_000, 1_757_908_900_000)
 OK = httpx.Response(200, json=[])

@@ -16,7 +16,7 @@ from toast_assets.orders.raw import UnreadableOrder
 from toast_assets.toast.density import Density
 from toast_assets.toast.page import OrdersPage, Window
 from toast_assets.toast.windows import Evidence, ProvedWindow, read_week
-from toast_assets_tests.support.simulated import (
+from toast_assets_tests.support.services.simulated import (
     HOUR_MS,
     WEEK,
     SimulatedToast,

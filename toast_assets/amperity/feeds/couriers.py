@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from datetime import date
 from typing import Any
 
 import msgspec
@@ -50,11 +49,6 @@ concerns Amperity.
 A file is dated by the end of its week, the day on which it is dropped: the week of 2025-09-15 lies under
 `2025/09/22/`. A second run overwrites it.
 """
-
-
-def feed_key(prefix: str, feed: str, end: date, part: str) -> str:
-    """The object key of a feed's file, dated by the day on which its week ends; ``part`` tells the files apart."""
-    return f"{prefix}amperity/{feed}/{end:%Y/%m/%d}/{feed}_{part}.ndjson.gz"
 
 
 def file_pattern(prefix: str, feed: str) -> str:

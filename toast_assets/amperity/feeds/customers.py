@@ -10,8 +10,8 @@ import msgspec
 
 from toast_assets.amperity.feeds.sale import Sale
 from toast_assets.amperity.feeds.schema import Feed, Row, moment, text
+from toast_assets.orders.guests import guest_key, normal_email, normal_phone, order_customer
 from toast_assets.orders.model import Address, Customer
-from toast_assets.tables.guests import guest_key, normal_email, normal_phone, order_customer
 
 # A row that knows a guest's GUID alone: older than any other, so that by upsert it never replaces what is known.
 NOTHING_KNOWN_AT = "1970-01-01 00:00:00.000"

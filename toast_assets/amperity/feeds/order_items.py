@@ -10,8 +10,8 @@ from toast_assets.amperity.feeds.sale import Sale, product_id
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, quantity, text
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.model import Check, Selection
-from toast_assets.tables.totals import discount_sum
-from toast_assets.tables.walk import Line, lines
+from toast_assets.orders.totals import discount_sum
+from toast_assets.orders.walk import Line, lines
 
 
 class OrderItemRow(Row, frozen=True):

@@ -17,7 +17,7 @@ from toast_assets.amperity.feeds.sale import Sale, product_id
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, text
 from toast_assets.amperity.feeds.shares import shares
 from toast_assets.orders.model import Check, Selection
-from toast_assets.tables.totals import (
+from toast_assets.orders.totals import (
     ZERO,
     check_totals,
     discount_sum,

@@ -9,8 +9,8 @@ import msgspec
 
 from toast_assets.amperity.feeds.build import FeedBatch, feed_batches
 from toast_assets.amperity.feeds.schema import encode as encode_row
-from toast_assets.tables.reading import RawOrders
-from toast_assets_tests.invented import RESTAURANT, Json, encode
+from toast_assets.orders.read import RawOrders
+from toast_assets_tests.support.data.invented import RESTAURANT, Json, encode
 
 BRAND = "Example Brand"
 ZONE = "America/New_York"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from toast_assets.amperity.feeds.build import FEEDS, feed_batches
-from toast_assets.tables.reading import RawOrders, Reason
+from toast_assets.orders.read import RawOrders, Reason
 from toast_assets_tests.amperity.feeds.rows import BRAND, ZONE, batches, lines, rows
-from toast_assets_tests.guide import guide_order
-from toast_assets_tests.invented import RESTAURANT, Json, check, customer, encode, order, selection
+from toast_assets_tests.support.data.guide import guide_order
+from toast_assets_tests.support.data.invented import RESTAURANT, Json, check, customer, encode, order, selection
 
 
 @pytest.mark.parametrize("timezone", [None, "", "Mars/Olympus", "EST5EDT\0", "../../etc/passwd", "America"])

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from toast_assets.amperity.feeds.build import FEEDS
-from toast_assets.amperity.feeds.couriers import PATH, feed_key, file_pattern, load_settings, render
+from toast_assets.amperity.feeds.couriers import PATH, file_pattern, load_settings, render
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed
+from toast_assets.store.layout import Layout
+from toast_assets.week import WeekCalendar
 
 ROOT = Path(__file__).parents[3]
 REQUIRED = {
@@ -38,8 +40,8 @@ def test_the_document_is_in_step_with_the_code() -> None:
 @pytest.mark.parametrize("prefix", ["toast-orders/", "", "brand/toast/"])
 def test_a_files_key_matches_its_own_pattern_and_no_other(feed: str, prefix: str) -> None:
     day = date(2025, 9, 22)
-    key = feed_key(prefix, feed, day, "r-1")
-    assert key == f"{prefix}amperity/{feed}/2025/09/22/{feed}_r-1.ndjson.gz"
+    key = Layout(prefix).feed(WeekCalendar().week("2025-09-15"), "r-1", feed)
+    assert key == f"{prefix}amperity/{feed}/2025/09/22/{feed}_20250922_040000_r-1.ndjson.gz"
     assert [other for other in FEEDS if matches(file_pattern(prefix, other), key, day)] == [feed]
     assert not matches(file_pattern(prefix, feed), key, date(2025, 9, 23))
 

@@ -8,8 +8,8 @@ from hashlib import sha256
 import pytest
 
 from toast_assets_tests.amperity.feeds.rows import only, rows
-from toast_assets_tests.guide import guide_order
-from toast_assets_tests.invented import Json, check, customer, order
+from toast_assets_tests.support.data.guide import guide_order
+from toast_assets_tests.support.data.invented import Json, check, customer, order
 
 MONDAY, TUESDAY, FRIDAY = (f"2025-09-{day}T12:00:00.000+0000" for day in (15, 16, 19))
 ADDRESS = {"address1": "1 Example Road", "city": "Sampleton", "state": "MA", "zipCode": "01234", "address2": ""}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from toast_assets_tests.amperity.feeds.rows import batches, lines, only, rows
-from toast_assets_tests.guide import guide_order
-from toast_assets_tests.invented import check, gift_card, modifier, order, refund_details, selection
+from toast_assets_tests.support.data.guide import guide_order
+from toast_assets_tests.support.data.invented import check, gift_card, modifier, order, refund_details, selection
 
 
 def test_every_item_and_modifier_is_a_row_with_its_place() -> None:

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from toast_assets_tests.amperity.feeds.rows import only, rows
-from toast_assets_tests.guide import guide_order
-from toast_assets_tests.invented import (
+from toast_assets_tests.support.data.guide import guide_order
+from toast_assets_tests.support.data.invented import (
     Json,
     check,
     customer,

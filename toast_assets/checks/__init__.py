@@ -1,0 +1,1 @@
+"""What the asset checks find out about a week."""

@@ -1,0 +1,1 @@
+"""Bucket → Amperity: each record once in each of its versions, with a receipt for every one."""

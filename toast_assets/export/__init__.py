@@ -1,0 +1,1 @@
+"""The gzipped JSON exports: written from the raw orders, and read back."""

@@ -1,0 +1,104 @@
+"""Who is to be forgotten: a guest's GUID, e-mail or phone, in the one form in which they are compared.
+
+A trait is a short text: ``g:`` and Toast's GUID of the guest, in lower case, ``e:`` and the e-mail, trimmed and in
+lower case, ``p:`` and the phone's digits. The same forms with ``o:``, ``c:`` and ``k:`` stand for an order, a check,
+and the key under which Amperity knows a guest.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+
+from toast_assets.errors import ToastAssetsError
+from toast_assets.orders.guests import normal_email, normal_phone
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_PHONE = re.compile(r"[+(]{0,2}[0-9][0-9 ().\-/]{5,20}")
+_IN_BRACKETS = re.compile(r"[^<>]*<([^<>]+)>")
+_SCHEME = re.compile(r"(?:mailto|tel|urn:uuid):", re.IGNORECASE)
+_AROUND = " \t\"'<>{}[],;"
+_MOST_CHARACTERS = 100
+
+
+class NoGuestError(ToastAssetsError):
+    """What was given is no guest's GUID, e-mail or phone. The message does not repeat it."""
+
+
+def traits(guid: object = None, email: object = None, phone: object = None, country_code: object = None) -> list[str]:
+    """The traits of a guest as Toast has them; what is no GUID, e-mail or phone gives none."""
+    found = [f"g:{guid.strip().lower()}"] if isinstance(guid, str) and guid.strip() else []
+    if isinstance(email, str) and (address := normal_email(email)):
+        found.append(f"e:{address}")
+    if isinstance(phone, str):
+        number = normal_phone(phone, country_code if isinstance(country_code, str) else None)
+        found += [f"p:{number}"] if number else []
+    return found
+
+
+def key_trait(key: str) -> str:
+    """The trait of the key under which Amperity knows a guest: a GUID, which is compared without case, or a hash."""
+    return f"k:{key.lower()}"
+
+
+def given_trait(text: str) -> str | None:
+    """The trait that somebody typed in, also as it is copied from a mail or a link: ``Ann <ANN@example.org>``,
+    ``mailto:…``, ``tel:…``, ``{GUID}``. None for what can be none.
+
+    What is neither e-mail, phone nor UUID can still be a GUID as the guide's example has them: whether it is one, only
+    the bucket knows (``doubtful``).
+    """
+    text = unicodedata.normalize("NFKC", text).translate(_DASHES).strip(_AROUND + "\r\n\ufeff")
+    if (inside := _IN_BRACKETS.fullmatch(text + ">")) is not None:
+        text = inside[1]
+    text = _SCHEME.sub("", text, count=1).strip(_AROUND)
+    if _PHONE.fullmatch(text):
+        found = traits(phone=text)
+    elif "@" in text:
+        found = traits(email=text)
+    else:
+        found = traits(guid=text) if len(text) <= _MOST_CHARACTERS and not re.search(r"\s", text) else []
+    return found[0] if found else None
+
+
+def doubtful(trait: str) -> bool:
+    """Whether a trait that somebody typed in may be nonsense: a GUID that is no UUID."""
+    return trait.startswith("g:") and not _UUID.fullmatch(trait[2:])
+
+
+def given_traits(lines: Iterable[str]) -> dict[str, int]:
+    """The traits in ``lines``, each with the number of its line, from 1; empty lines are left out.
+
+    Raises:
+        NoGuestError: lines hold none, or there is no line.
+    """
+    found: dict[str, int] = {}
+    wrong = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            trait = given_trait(line)
+            if trait is None:
+                wrong.append(number)
+            else:
+                found.setdefault(trait, number)
+    if wrong:
+        raise refused(wrong, found)
+    if not found:
+        raise NoGuestError("No guest was named.", hint="Give a GUID, an e-mail or a phone.")
+    return found
+
+
+def refused(wrong: Collection[int], given: Mapping[str, int]) -> NoGuestError:
+    """The error for lines that are nobody's; ``given`` are the traits, of which some may be in these lines."""
+    fine = len(set(given.values()) - set(wrong))
+    lines = f"Line {min(wrong)} is" if len(wrong) == 1 else f"Lines {', '.join(map(str, sorted(wrong)))} are"
+    others = f"{fine} other{' is' if fine == 1 else 's are'} fine"
+    return NoGuestError(
+        f"{lines} no guest's GUID, e-mail or phone ({others}); nothing was changed.",
+        hint="Give one a line: Toast's GUID of the guest, an e-mail, or a phone of 7 to 15 digits"
+        " (+ and the country's code outside of North America). A GUID that is no UUID has to be stored in the bucket.",
+    )
+
+
+_DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")

@@ -1,0 +1,313 @@
+"""Pulls one restaurant's week, proves it whole, and merges it into what is stored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from toast_assets.errors import DamagedObjectError, ToastError, ToastLoginError
+from toast_assets.orders.raw import RawOrder, parse_time_ms
+from toast_assets.orders.raw_file import (
+    Merged,
+    RawFileWriter,
+    UnreadableFileError,
+    content_of,
+    holds_duplicates,
+    merge,
+    read_note,
+)
+from toast_assets.orders.scrub import Scrubber
+from toast_assets.orders.unreadable import DamagedLinesError, UnreadableFile, merge_lines
+from toast_assets.scratch import scratch_folder
+from toast_assets.store.bucket import Replacement, StoredObject
+from toast_assets.store.manifest import (
+    PullEvidence,
+    PullRecord,
+    RestaurantRecord,
+    SliceRecord,
+    decode_evidence,
+    encode_evidence,
+)
+from toast_assets.store.order_store import PARQUET, OrderStore
+from toast_assets.threads import in_thread
+from toast_assets.toast.client import CallStats, ToastClient
+from toast_assets.toast.density import Density
+from toast_assets.toast.page import OrdersPage, Window
+from toast_assets.toast.restaurants import Restaurant
+from toast_assets.toast.windows import ProvedWindow, read_week
+from toast_assets.week import Week, from_epoch_ms, iso_ms
+
+
+@dataclass(frozen=True)
+class PulledRestaurant:
+    """What one run did for one restaurant: counts of orders and calls, bytes from Toast, seconds.
+
+    ``orders`` are stored afterwards, ``new`` and ``changed`` were brought by this run. ``failure`` is the reason why
+    nothing was stored, or None.
+    """
+
+    guid: str
+    calls: CallStats
+    seconds: float
+    name: str | None = None
+    orders: int = 0
+    new: int = 0
+    changed: int = 0
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class RestaurantPull:
+    """One restaurant in one run.
+
+    ``before`` is its record in the manifest, ``earlier`` are windows with their counts that an earlier pull needed,
+    moved into this week, ``details`` what Toast tells of it, if that was asked already. ``window_read`` hears of every
+    window. ``scrubber`` takes forgotten guests out, None where nobody is forgotten. ``writers`` write raw
+    files and store them; None stands for asyncio's own threads. ``may_store`` raises where nothing may be stored.
+    """
+
+    week: Week
+    guid: str
+    toast: ToastClient
+    store: OrderStore
+    now: Callable[[], datetime]
+    before: RestaurantRecord | None = None
+    earlier: Sequence[tuple[Window, int]] = ()
+    details: Restaurant | None = None
+    window_read: Callable[[str, ProvedWindow], None] = lambda _guid, _proved: None
+    scrubber: Scrubber | None = None
+    writers: Executor | None = None
+    may_store: Callable[[], None] = lambda: None
+
+    async def run(self) -> tuple[RestaurantRecord, PulledRestaurant]:
+        """The restaurant's new record, and what this run did. A restaurant that fails is a result, not an error.
+
+        Raises:
+            ToastLoginError: no restaurant can be asked any more.
+            StoreError: the bucket fails.
+        """
+        began = time.monotonic()
+        with scratch_folder() as folder:
+            try:
+                pulled = folder / "pulled.parquet"
+                evidence, content = await self._read(folder, pulled)
+                # Before the orders are stored: between the raw file and the manifest lies as little as possible.
+                known = await self._described()
+                merged = await in_thread(partial(self._merge_and_store, pulled, content, evidence), self.writers)
+            except ToastLoginError:
+                raise
+            except (ToastError, DamagedObjectError) as error:
+                return self._failed(str(error)), self._result(began, failure=str(error))
+        record = msgspec.structs.replace(known, pull=self._completed(evidence, merged))
+        return record, self._result(
+            began, name=record.name, orders=merged.orders, new=merged.new, changed=merged.changed
+        )
+
+    async def resumed(self) -> RestaurantRecord | None:
+        """The record of what a run stored that died before it could note it; None where there is no such thing."""
+        with scratch_folder() as folder:
+            pull = await in_thread(partial(self._stored_pull, folder / "stored.parquet"))
+        return msgspec.structs.replace(await self._described(), pull=pull) if pull else None
+
+    def _stored_pull(self, path: Path) -> PullRecord | None:
+        if self.store.download_raw(self.week, self.guid, path).etag is None:
+            return None
+        before = self.before.pull if self.before else None
+        try:
+            evidence = decode_evidence(read_note(path) or b"")
+            content = content_of(path, self.guid, since_ms=parse_time_ms(before.finished_at) if before else 0)
+        except UnreadableFileError:
+            # The pull will say which file it is.
+            return None
+        if evidence is None or (before is not None and content.sha256 == before.orders_sha256):
+            return None
+        new = max(0, content.orders - before.orders) if before else content.orders
+        return PullRecord.of(
+            evidence,
+            orders=content.orders,
+            size=content.bytes,
+            orders_sha256=content.sha256,
+            new=new,
+            changed=max(0, content.recent - new) if before else 0,
+        )
+
+    async def _read(self, folder: Path, path: Path) -> tuple[PullEvidence, Merged]:
+        """Read the week into the raw file at ``path``; how it was read, and what the file holds."""
+        unreadable = UnreadableFile(folder / "unreadable.ndjson", self.guid, self._names_forgotten)
+
+        async def fetch(window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
+            found = await self.toast.orders_page(self.guid, window, page=page, token=token)
+            # Whatever becomes of the reply: what was on it once is kept.
+            unreadable.add(found.unreadable, _iso(window.start), _iso(window.end))
+            return found
+
+        started_at = iso_ms(self.now())
+        week = Window(self.week.start_ms, self.week.end_ms)
+        slices = []
+        outside: dict[str, RawOrder] = {}
+        with RawFileWriter(path, self.guid) as writer:
+            async for proved in read_week(fetch, week, Density(week, self.earlier)):
+                await self._write(writer, proved.orders)
+                outside |= {order.guid: order for order in proved.outside}
+                slices.append(_slice_record(proved))
+                self.window_read(self.guid, proved)
+            self.may_store()
+            count = await in_thread(partial(self._store_unreadable, unreadable), self.writers)
+            evidence = self._evidence(started_at, slices, count)
+            await in_thread(writer.flush, self.writers)
+            writer.note(encode_evidence(evidence))
+        content = Merged(writer.orders, writer.bytes, writer.sha256, new=writer.orders, changed=0)
+        if outside:
+            add = partial(self._add_outside, folder, path, outside, encode_evidence(evidence))
+            content = await in_thread(add, self.writers)
+        return evidence, content
+
+    async def _write(self, writer: RawFileWriter, orders: Sequence[RawOrder]) -> None:
+        """Leave what takes time to a thread, and nothing else: orders that fit would wait for row groups of others."""
+        if self.scrubber is None and writer.has_room_for(orders):
+            writer.write(orders)
+            return
+        await in_thread(partial(writer.write, self._scrubbed(orders)), self.writers)
+
+    def _scrubbed(self, orders: Iterable[RawOrder]) -> Iterable[RawOrder]:
+        return map(self.scrubber.raw, orders) if self.scrubber else orders
+
+    def _names_forgotten(self, body: bytes) -> bool:
+        return self.scrubber is not None and self.scrubber.holds(body.decode(errors="replace"))
+
+    def _add_outside(self, folder: Path, path: Path, outside: Mapping[str, RawOrder], note: bytes) -> Merged:
+        """Add the orders that Toast returned although they lie outside their windows: they stand elsewhere in the file,
+        which is sorted by time."""
+        with RawFileWriter(folder / "outside.parquet", self.guid) as writer:
+            writer.write(self._scrubbed(sorted(outside.values(), key=lambda order: order.sort_key)))
+        both = folder / "both.parquet"
+        merged = merge(folder / "outside.parquet", path, both, self.guid, note)
+        both.replace(path)
+        return replace(merged, new=merged.orders, changed=0)
+
+    def _store_unreadable(self, found: UnreadableFile) -> int:
+        """Keep the orders that cannot be read beside those of earlier pulls; how many there are now."""
+        before = self.before.pull.unreadable if self.before and self.before.pull else 0
+        if not len(found):
+            return before
+        key = self.store.layout.unreadable(self.week, self.guid)
+        count = 0
+
+        def change(stored: StoredObject | None, target: Path) -> Replacement | None:
+            nonlocal count
+            try:
+                merged = merge_lines(stored.path if stored else None, found.path, target)
+            except DamagedLinesError as error:
+                raise self._damaged(key, f"{error}") from error
+            count = merged.lines
+            return Replacement(target, {"ContentType": "application/x-ndjson"}) if merged.new else None
+
+        self.store.bucket.update(key, change)
+        return count
+
+    def _evidence(self, started_at: str, slices: Sequence[SliceRecord], unreadable: int) -> PullEvidence:
+        calls = self.toast.stats[self.guid]
+        return PullEvidence(
+            requests=calls.requests,
+            retries=calls.retries,
+            throttled=calls.throttled,
+            started_at=started_at,
+            finished_at=iso_ms(self.now()),
+            slices=tuple(slices),
+            unreadable=unreadable,
+        )
+
+    def _merge_and_store(self, pulled: Path, content: Merged, evidence: PullEvidence) -> Merged:
+        """Store what was ``pulled``, whose ``content`` is known, together with what is stored already."""
+        key = self.store.layout.raw(self.week, self.guid)
+        plain = not holds_duplicates(pulled)
+        merged = content
+
+        def change(stored: StoredObject | None, target: Path) -> Replacement | None:
+            nonlocal merged
+            if stored is None and plain:
+                merged = content
+                return _raw_object(pulled, merged)
+            try:
+                merged = merge(stored.path if stored else None, pulled, target, self.guid, encode_evidence(evidence))
+            except UnreadableFileError as error:
+                raise self._damaged(key, f"{error}") from error
+            return None if stored and not merged.differs else _raw_object(target, merged)
+
+        self.store.bucket.update(key, change)
+        return merged
+
+    def _damaged(self, key: str, reason: str) -> DamagedObjectError:
+        return DamagedObjectError(
+            f"{self.store.bucket.uri(key)} cannot be read: {reason}.",
+            hint="Restore an earlier version of the object, or remove it, then materialize raw_toast_orders again.",
+        )
+
+    def _completed(self, evidence: PullEvidence, merged: Merged) -> PullRecord:
+        before = self.before.pull if self.before else None
+        same = before is not None and (before.orders_sha256, before.unreadable) == (merged.sha256, evidence.unreadable)
+        if before is not None and same and not merged.differs:
+            # The evidence of the pull that brought the orders stays; a second look that finds nothing changes nothing.
+            return before
+        return PullRecord.of(
+            evidence,
+            orders=merged.orders,
+            size=merged.bytes,
+            orders_sha256=merged.sha256,
+            new=merged.new,
+            changed=merged.changed,
+        )
+
+    def _failed(self, reason: str) -> RestaurantRecord:
+        known = self.before or RestaurantRecord(outcome="failed")
+        return msgspec.structs.replace(known, outcome="failed", failure=reason)
+
+    async def _described(self) -> RestaurantRecord:
+        """A complete record without its pull: with name and time zone, which are for display and local times, so that
+        a refusal here fails nothing."""
+        known = self.before or RestaurantRecord(outcome="complete")
+        details = self.details
+        if details is None and known.time_zone is None:
+            try:
+                details = await self.toast.restaurant(self.guid)
+            except ToastError:
+                details = None
+        if details is not None and details.time_zone is not None:
+            known = msgspec.structs.replace(
+                known,
+                name=details.name,
+                time_zone=details.time_zone,
+                closeout_hour=details.closeout_hour,
+                currency=details.currency,
+            )
+        return msgspec.structs.replace(known, outcome="complete", pull=None, failure=None)
+
+    def _result(self, began: float, **values: object) -> PulledRestaurant:
+        calls = self.toast.stats[self.guid]
+        return PulledRestaurant(guid=self.guid, calls=calls, seconds=time.monotonic() - began, **values)  # type: ignore[arg-type]
+
+
+def _raw_object(path: Path, content: Merged) -> Replacement:
+    # The hash tells without reading the file which record of the manifest belongs to it.
+    return Replacement(path, {"ContentType": PARQUET, "Metadata": {"sha256": content.sha256}})
+
+
+def _iso(milliseconds: int) -> str:
+    return iso_ms(from_epoch_ms(milliseconds))
+
+
+def _slice_record(proved: ProvedWindow) -> SliceRecord:
+    return SliceRecord(
+        start=_iso(proved.window.start),
+        end=_iso(proved.window.end),
+        orders=len(proved.orders) + len(proved.outside),
+        requests=proved.requests,
+        evidence=proved.evidence.value,
+    )

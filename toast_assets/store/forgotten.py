@@ -1,0 +1,89 @@
+"""What the bucket remembers of forgotten guests: salted digests, so that a later pull does not bring them back.
+
+One object holds the salt and a flat list of digests with times. It does not say which digests belong together. Who can
+read the bucket can test a guess against it; nothing can be read out of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from toast_assets.errors import StoreConflictError, StoreError
+from toast_assets.orders.forgotten import Forgotten
+from toast_assets.store.bucket import Replacement, StoredObject
+from toast_assets.store.order_store import OrderStore
+from toast_assets.store.readable import readable
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    salt: str
+    digests: dict[str, str] = {}
+    open: str | None = None
+
+
+def load_forgotten(store: OrderStore) -> Forgotten:
+    """Who is forgotten, by the bucket.
+
+    Raises:
+        StoreError: the list cannot be read, or is gone although guests were forgotten; going on would bring them back.
+    """
+    key = store.layout.forgotten
+    found = store.bucket.read(key)
+    if found is not None:
+        return _decoded(store, found[0])
+    if certificate := _any_certificate(store):
+        raise StoreError(
+            f"The list of forgotten guests {store.bucket.uri(key)} is gone, although guests were forgotten: there is"
+            f" {store.bucket.uri(certificate)}.",
+            hint="Restore an earlier version of the list; without it forgotten guests would come back. Where there is"
+            f" none, remove {store.bucket.uri(store.layout.privacy)} and forget every guest again.",
+        )
+    return Forgotten.nobody()
+
+
+def save_forgotten(store: OrderStore, forgotten: Forgotten) -> Forgotten:
+    """Store the list; digests that another run added meanwhile stay. The list as it is stored.
+
+    Raises:
+        StoreConflictError: another run has begun a list of its own, or other runs kept writing it.
+        StoreError: the bucket fails, or the list cannot be read.
+    """
+    saved = forgotten
+
+    def change(stored: StoredObject | None, target: Path) -> Replacement:
+        nonlocal saved
+        del target
+        if stored is not None:
+            theirs = _decoded(store, stored.path.read_bytes())
+            if theirs.salt != forgotten.salt:
+                raise StoreConflictError(
+                    "Another run has just begun the list of forgotten guests.", hint="Repeat the command."
+                )
+            saved = Forgotten(forgotten.salt, _newest(theirs.since, forgotten.since), forgotten.open)
+        content = _Stored(saved.salt.hex(), dict(sorted(saved.since.items())), saved.open)
+        body = msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
+        return Replacement(body, {"ContentType": "application/json"})
+
+    store.bucket.update(store.layout.forgotten, change)
+    return saved
+
+
+def _decoded(store: OrderStore, body: bytes) -> Forgotten:
+    hint = "Restore an earlier version of the object; without it forgotten guests would come back."
+    with readable(store.bucket.uri(store.layout.forgotten), hint):
+        stored = msgspec.json.decode(body, type=_Stored)
+        return Forgotten(bytes.fromhex(stored.salt), stored.digests, stored.open)
+
+
+def _newest(theirs: Mapping[str, str], mine: Mapping[str, str]) -> dict[str, str]:
+    """Both, each with its later time: a guest who came back and was forgotten again must not come back before that."""
+    return {**theirs, **{digest: max(since, theirs.get(digest, since)) for digest, since in mine.items()}}
+
+
+def _any_certificate(store: OrderStore) -> str | None:
+    """The key of a certificate, None where nobody was ever forgotten."""
+    first, last = store.layout.certificate("*").split("*")
+    return next((key for key in store.bucket.keys(first) if key.endswith(last) and key != first + last), None)

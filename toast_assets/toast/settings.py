@@ -1,0 +1,71 @@
+"""Toast's settings: URL, credentials, restaurants, rate limits."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
+
+from toast_assets import setting_values as forms
+from toast_assets.settings import Rate, Seconds, Settings
+
+DISCOVER = "*"
+
+Origin = Annotated[str, AfterValidator(forms.origin)]
+RestaurantGuid = Annotated[str, AfterValidator(forms.identifier)]
+
+
+class ToastLimits(Settings):
+    """For which restaurants Toast is asked, and how fast: what a pull's length depends on, without any credentials."""
+
+    listed_restaurants: Annotated[tuple[str, ...], BeforeValidator(forms.split)] = Field(
+        alias="TOAST_RESTAURANT_GUID", min_length=1
+    )
+    requests_per_second: Rate = Field(5.0, alias="TOAST_REQUESTS_PER_SECOND")
+    total_requests_per_second: Rate | None = Field(None, alias="TOAST_TOTAL_REQUESTS_PER_SECOND")
+    historical_spacing_seconds: float = Field(
+        5.0, alias="TOAST_HISTORICAL_SPACING_SECONDS", ge=0, le=3600, allow_inf_nan=False
+    )
+    concurrent_restaurants: int = Field(10, alias="TOAST_CONCURRENT_RESTAURANTS", ge=1, le=500)
+
+    @field_validator("listed_restaurants")
+    @classmethod
+    def _identifiers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if DISCOVER in value and len(value) > 1:
+            raise ValueError("mixes '*' with other items; write either '*' or GUIDs")
+        for item in () if DISCOVER in value else value:
+            parts = re.split(r"[\s;|]+", item)
+            if len(parts) > 1 and all(map(forms.is_identifier, parts)):
+                raise ValueError(f"holds {forms.shown(item)}; separate GUIDs with commas")
+            forms.identifier(item)
+        return value
+
+    @cached_property
+    def restaurant_guids(self) -> tuple[str, ...]:
+        """The restaurants, each once in its first spelling (RFC 4122: GUIDs compare without case); or ``*``."""
+        first = {guid.lower(): guid for guid in reversed(self.listed_restaurants)}
+        return tuple(dict.fromkeys(first[guid.lower()] for guid in self.listed_restaurants))
+
+    @property
+    def doubled_restaurants(self) -> tuple[str, ...]:
+        """The restaurants that are listed more than once, in one spelling or in several."""
+        counts = Counter(guid.lower() for guid in self.listed_restaurants)
+        return tuple(guid for guid in self.restaurant_guids if counts[guid.lower()] > 1)
+
+    @property
+    def discovers(self) -> bool:
+        """Whether the restaurants are to be asked from Toast instead of listed."""
+        return self.listed_restaurants == (DISCOVER,)
+
+
+class ToastSettings(ToastLimits):
+    """How to reach Toast, as whom, for which restaurants, and how fast."""
+
+    api_url: Origin = Field("https://ws-api.toasttab.com", alias="TOAST_API_URL")
+    client_id: str = Field(alias="TOAST_CLIENT_ID")
+    client_secret: SecretStr = Field(alias="TOAST_CLIENT_SECRET")
+    member_restaurant_guid: RestaurantGuid | None = Field(None, alias="TOAST_MEMBER_RESTAURANT_GUID")
+    timeout_seconds: Seconds = Field(60.0, alias="TOAST_TIMEOUT_SECONDS")

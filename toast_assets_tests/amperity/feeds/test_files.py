@@ -1,0 +1,289 @@
+"""The flat feeds in the bucket, and the workflow that loads them, against the sandbox."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from toast_assets.amperity.client import AmperityClient
+from toast_assets.amperity.feeds.files import FeedsReport, feeds_version, write_feeds
+from toast_assets.amperity.feeds.privacy import FeedPrivacy
+from toast_assets.amperity.redaction import Redaction
+from toast_assets.amperity.settings import AmperitySettings
+from toast_assets.defs.metadata import load_metadata
+from toast_assets.delivery.ledger import decode_ledger
+from toast_assets.delivery.workflow import WeekLoad, WorkflowReport
+from toast_assets.errors import AmperityError, AmperityRefusedError, ExportError
+from toast_assets.pull.week import WeekPull
+from toast_assets.sandbox import Sandbox
+from toast_assets.store.bucket import Bucket
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week
+from toast_assets_tests.support.faults import s3_faults
+from toast_assets_tests.support.services.clients import QUICK, s3_client, toast_client
+
+LOG = logging.getLogger(__name__)
+CONFIG = "cg-sandbox"
+
+
+def amperity_settings(sandbox: Sandbox, **changes: str) -> AmperitySettings:
+    names = {each.alias for each in AmperitySettings.model_fields.values()}
+    environment = (
+        sandbox.environment() | {"AMPERITY_DELIVERY": "s3_pull", "AMPERITY_WORKFLOW_CONFIG_ID": CONFIG} | changes
+    )
+    return AmperitySettings.parse({name: value for name, value in environment.items() if name in names})
+
+
+def feeds(week: Week, store: OrderStore, redaction: Redaction | None = None) -> FeedsReport:
+    return write_feeds(week, store, "Harbor", FeedPrivacy(redaction or Redaction()), LOG)
+
+
+def rows(store: OrderStore, report: FeedsReport, feed: str) -> list[dict[str, Any]]:
+    found = []
+    for file in report.files:
+        if file.feed == feed:
+            content = store.bucket.read(file.key)
+            assert content is not None
+            found += [json.loads(line) for line in gzip.decompress(content[0]).splitlines()]
+    return found
+
+
+async def load(
+    sandbox: Sandbox, week: Week, store: OrderStore, dry_run: bool = False, **changes: str
+) -> WorkflowReport:
+    async def no_wait(_seconds: float) -> None:
+        return
+
+    async with AmperityClient(amperity_settings(sandbox, **changes), retry=QUICK) as client:
+        return await WeekLoad(week, client, store, dry_run, LOG, no_wait).run()
+
+
+@pytest.fixture
+async def pulled(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
+    async with toast_client(sandbox) as toast:
+        await WeekPull(week, toast, store).run()
+
+
+@pytest.mark.usefixtures("pulled")
+class TestFeeds:
+    def test_there_is_a_file_per_feed_and_restaurant_dated_by_the_weeks_end(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        report = feeds(week, store)
+        assert len(report.files) == 3 * len(sandbox.restaurant_guids)
+        for file in report.files:
+            folder = f"toast-orders/amperity/{file.feed}/2025/09/22/{file.feed}_20250922_040000_"
+            assert file.key == f"{folder}{file.restaurant_guid}.ndjson.gz"
+
+    def test_every_guests_order_is_in_the_transactions(self, sandbox: Sandbox, store: OrderStore, week: Week) -> None:
+        report = feeds(week, store)
+        assert not report.rejections
+        sold = {row["order_id"] for row in rows(store, report, "transactions")}
+        known = {
+            order.guid
+            for guid in sandbox.restaurant_guids
+            for order in sandbox.toast_books.orders(guid, week.start, week.end)
+        }
+        assert sold <= known
+        assert len(sold) > 0.9 * (len(known) - report.left_out)
+        assert all(row["purchase_brand"] == "Harbor" for row in rows(store, report, "transactions"))
+
+    def test_every_row_of_a_feed_has_every_key_in_the_same_order(self, store: OrderStore, week: Week) -> None:
+        report = feeds(week, store)
+        for feed in ("order_items", "transactions", "customers"):
+            assert len({tuple(row) for row in rows(store, report, feed)}) == 1
+
+    def test_the_same_orders_give_the_same_bytes(self, store: OrderStore, week: Week) -> None:
+        first = {file.key: store.bucket.read(file.key) for file in feeds(week, store).files}
+        assert {file.key: store.bucket.read(file.key) for file in feeds(week, store).files} == first
+
+    def test_the_privacy_setting_nulls_or_hashes_by_toasts_names(self, store: OrderStore, week: Week) -> None:
+        plain = rows(store, feeds(week, store), "customers")
+        redaction = Redaction({"email": "hash", "phone": "drop", "firstName": "drop"}, b"salt")
+        guarded = rows(store, feeds(week, store, redaction), "customers")
+        assert {row["phone"] for row in guarded} == {row["given_name"] for row in guarded} == {None}
+        emails = [row["email"] for row in plain if row["email"]]
+        hashes = [row["email"] for row in guarded if row["email"]]
+        assert hashes == [redaction.hashed(email) for email in emails]
+        assert [tuple(row) for row in guarded] == [tuple(row) for row in plain]
+
+    def test_an_unknown_time_zone_rejects_the_restaurants_orders_and_no_others(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        manifest, version = store.load_manifest(week)
+        assert manifest is not None
+        bad = sandbox.restaurant_guids[0]
+        record = msgspec.structs.replace(manifest.restaurants[bad], time_zone="Mars/Base")
+        changed = msgspec.structs.replace(manifest, restaurants=manifest.restaurants | {bad: record})
+        store.save_manifest(week, changed, version)
+        report = feeds(week, store)
+        assert {rejection.restaurant_guid for rejection in report.rejections} == {bad}
+        assert {row["store_id"] for row in rows(store, report, "transactions")} == set(sandbox.restaurant_guids[1:])
+
+
+@pytest.mark.usefixtures("pulled")
+class TestWorkflow:
+    async def test_what_the_ingest_jobs_report_counts_as_loaded(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        feeds(week, store)
+        sandbox.control.ingest_counts["orders"] = {"read": 9, "inserted": 7, "updated": 1, "rejected": 1}
+        report = await load(sandbox, week, store)
+        assert (report.state, report.started) == ("loaded", True)
+        (table,) = [table for table in report.tables if table.table_name == "orders"]
+        assert (table.read, table.inserted, table.updated, table.rejected) == (9, 7, 1, 1)
+        (run,) = sandbox.books.amperity.runs
+        assert run["request"] == {
+            "config_id": CONFIG,
+            "range_from": "2025-09-22",
+            "range_to": "2025-09-23",
+            "run_mode": "full",
+        }
+
+    async def test_one_version_of_the_files_is_started_once(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        feeds(week, store)
+        await load(sandbox, week, store)
+        again = await load(sandbox, week, store)
+        assert (again.state, again.started, len(sandbox.books.amperity.runs)) == ("loaded", False, 1)
+
+    async def test_a_restaurant_whose_raw_orders_are_damaged_is_named_and_the_others_are_written_and_loaded(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        bad, *others = sandbox.restaurant_guids
+        store.bucket.write(store.layout.raw(week, bad), b"PAR1")
+        report = feeds(week, store)
+        assert list(report.problems) == [bad]
+        assert store.bucket.uri(store.layout.raw(week, bad)) in report.problems[bad]
+        assert {file.restaurant_guid for file in report.files} == set(others)
+        with pytest.raises(ExportError, match=rf"{bad}.* is missing"):
+            await load(sandbox, week, store)
+        assert [row["state"] for row in ledger(store, week)] == ["loaded"]
+
+    async def test_files_that_are_there_already_are_left_as_they_are_and_damaged_ones_made_again(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        first = feeds(week, store)
+        found = {file.key: store.bucket.read(file.key) for file in first.files}
+        writes: list[int] = []
+        client = s3_client(sandbox)
+        s3_faults.before(client, "PutObject", writes.append)
+        watched = OrderStore(Bucket(client, sandbox.bucket), store.layout.prefix)
+        assert feeds(week, watched).files == first.files
+        assert not writes
+        key = first.files[0].key
+        info = store.bucket.info(key)
+        assert info is not None
+        store.bucket.write(key, b"damaged", Metadata=dict(info.metadata))
+        feeds(week, watched)
+        assert len(writes) == 1
+        assert {file.key: store.bucket.read(file.key) for file in first.files} == found
+
+    async def test_changed_files_are_loaded_again(self, sandbox: Sandbox, store: OrderStore, week: Week) -> None:
+        feeds(week, store)
+        await load(sandbox, week, store)
+        sandbox.toast_books.late_arrivals(sandbox.restaurant_guids[0], week.start, week.end, 1)
+        async with toast_client(sandbox) as toast:
+            await WeekPull(week, toast, store).run()
+        with pytest.raises(ExportError, match="Materialize amperity_feeds"):
+            feeds_version(week, store, Redaction())
+        feeds(week, store)
+        assert (await load(sandbox, week, store)).started
+        assert len(sandbox.books.amperity.runs) == 2
+
+    async def test_files_under_other_privacy_rules_are_not_loaded(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        feeds(week, store)
+        rules = Redaction({"email": "drop"})
+        with pytest.raises(ExportError, match=r"was made under other privacy rules .* Materialize amperity_feeds"):
+            await load(sandbox, week, store, AMPERITY_REDACT="email=drop")
+        assert not sandbox.books.amperity.runs
+        feeds(week, store, rules)
+        assert (await load(sandbox, week, store, AMPERITY_REDACT="email=drop")).started
+
+    async def test_a_run_that_is_still_under_way_is_followed_not_started_again(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        feeds(week, store)
+        with pytest.raises(AmperityError, match="still under way"):
+            await load(sandbox, week, store, AMPERITY_WORKFLOW_TIMEOUT_SECONDS="15")
+        assert [row["state"] for row in ledger(store, week)] == ["pending"]
+        assert not (await load(sandbox, week, store)).started
+        assert [row["state"] for row in ledger(store, week)] == ["loaded"]
+
+    async def test_a_run_that_fails_is_an_error_and_is_started_again_next_time(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        feeds(week, store)
+        sandbox.control.ingest_state = "failed"
+        with pytest.raises(AmperityError, match="did not load everything"):
+            await load(sandbox, week, store)
+        sandbox.control.ingest_state = "succeeded"
+        assert (await load(sandbox, week, store)).state == "loaded"
+        assert len(sandbox.books.amperity.runs) == 2
+
+    async def test_a_wrong_key_is_one_sentence_and_nothing_counts_as_loaded(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        feeds(week, store)
+        with pytest.raises(AmperityRefusedError, match="AMPERITY_API_KEY"):
+            await load(sandbox, week, store, AMPERITY_API_KEY="wrong", AMPERITY_CLIENT_ID="", AMPERITY_CLIENT_SECRET="")
+        assert [row["state"] for row in ledger(store, week)] == ["rejected"]
+        report = await load(sandbox, week, store)
+        assert (report.state, report.starts, report.doubtful) == ("loaded", 2, False)
+        assert len(sandbox.books.amperity.runs) == 1
+
+    async def test_a_start_whose_answer_was_lost_is_an_error_and_the_next_one_says_that_it_starts_again(
+        self, sandbox: Sandbox, store: OrderStore, week: Week, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        feeds(week, store)
+        sandbox.faults.arm("reset_after", "control")
+        with pytest.raises(AmperityError, match="cannot be reached for /api/workflow/runs"):
+            await load(sandbox, week, store)
+        assert len(sandbox.books.amperity.runs) == 1
+        assert [(row["state"], row["reason"]) for row in ledger(store, week)] == [
+            ("pending", "asked to start, no answer yet")
+        ]
+        report = await load(sandbox, week, store)
+        assert (report.state, report.starts, report.doubtful) == ("loaded", 2, True)
+        assert "may be running already" in caplog.text
+        assert load_metadata(report)["workflow_started_again"]
+        assert (await load(sandbox, week, store)).starts == 2
+        assert len(sandbox.books.amperity.runs) == 2
+
+    async def test_the_wish_to_start_is_stored_before_amperity_hears_of_it(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        feeds(week, store)
+        seen: list[list[dict[str, Any]]] = []
+        sandbox.faults.arm("hook", "control", action=lambda _call: seen.append(ledger(store, week)))
+        await load(sandbox, week, store)
+        assert [(row["state"], row["attempts"]) for row in seen[0]] == [("pending", 1)]
+
+    async def test_without_a_workflow_the_files_are_left_to_the_couriers(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        feeds(week, store)
+        report = await load(sandbox, week, store, AMPERITY_WORKFLOW_CONFIG_ID="")
+        assert (report.state, sandbox.books.amperity.runs) == (None, [])
+
+    async def test_a_dry_run_starts_nothing(self, sandbox: Sandbox, store: OrderStore, week: Week) -> None:
+        feeds(week, store)
+        await load(sandbox, week, store, dry_run=True)
+        assert not sandbox.books.amperity.runs
+
+
+def ledger(store: OrderStore, week: Week) -> list[dict[str, Any]]:
+    found = store.bucket.read(store.layout.workflow_ledger(week))
+    assert found is not None
+    table = decode_ledger(found[0])
+    assert all(row["updated_at"] <= datetime.now(UTC) for row in table.to_pylist())
+    return list(table.to_pylist())

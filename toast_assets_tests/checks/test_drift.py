@@ -1,0 +1,210 @@
+"""What orders contain that is not recorded, and what is recorded that they no longer contain."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from toast_assets.checks.drift import Drift, FieldObserver, OtherType
+from toast_assets.orders.known_fields import known_fields
+from toast_assets.orders.model import Order
+from toast_assets_tests.support.data.guide import guide_order
+from toast_assets_tests.support.data.invented import (
+    Json,
+    encode,
+    modifier,
+    order,
+    selection,
+)
+
+
+def plain(**more: object) -> Json:
+    """An order of recorded fields alone: the builder's employees have names, which real orders have not."""
+    made = order(**more)  # type: ignore[arg-type]
+    del made["server"]
+    for bill in made["checks"]:
+        for paid in bill["payments"]:
+            del paid["server"]
+    return made
+
+
+def drift(*orders: Json) -> Drift:
+    return FieldObserver().add(encode(*orders)).drift()
+
+
+def test_orders_of_recorded_fields_are_no_drift() -> None:
+    assert not drift(plain(), plain(checks=2))
+
+
+def test_a_new_field_is_named_with_the_first_order_that_has_it() -> None:
+    first, second = plain(loyaltyTier="gold"), plain(loyaltyTier="silver")
+    assert drift(plain(), first, second).new_fields == {"loyaltyTier": first["guid"]}
+
+
+def test_a_new_field_is_found_at_any_depth_and_depth_itself_is_no_drift() -> None:
+    deep = modifier(modifiers=[modifier(modifiers=[modifier(spicy=True)])])
+    made = plain()
+    made["checks"][0]["selections"] = [selection(modifiers=[deep])]
+    assert drift(made).new_fields == {"checks.selections.modifiers.spicy": made["guid"]}
+
+
+def test_a_new_enum_value_is_named_with_the_first_order_that_has_it() -> None:
+    made = plain(source="Telepathy", pricingFeatures=["TAXESV2", "TAXESV9"])
+    made["checks"][0]["payments"][0]["type"] = "SEASHELLS"
+    assert drift(plain(), made, plain(source="Telepathy")).new_values == {
+        ("source", "Telepathy"): made["guid"],
+        ("pricingFeatures", "TAXESV9"): made["guid"],
+        ("checks.payments.type", "SEASHELLS"): made["guid"],
+    }
+
+
+def test_a_field_that_amounts_need_is_missed_when_no_order_has_it() -> None:
+    made = plain()
+    del made["checks"][0]["selections"][0]["preDiscountPrice"]
+    assert drift(made).vanished_fields == {"checks.selections.preDiscountPrice": made["guid"]}
+    assert not drift(made, plain()).vanished_fields
+
+
+def test_nothing_is_missed_where_nothing_could_have_it() -> None:
+    bare = plain()
+    bare["checks"] = [bare["checks"][0] | {"payments": [], "selections": []}]
+    assert not drift(bare)
+    assert not drift()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "found"),
+    [
+        ("displayNumber", 12, "a number"),
+        ("source", {"name": "Online"}, "an object"),
+        ("numberOfGuests", "2", "text"),
+        ("numberOfGuests", 2.5, "a number"),
+        ("voided", "false", "text"),
+        ("checks", {}, "an object"),
+        ("table", [], "an array"),
+        ("openedDate", True, "true or false"),
+    ],
+)
+def test_another_type_than_the_recorded_is_named_and_counted(field: str, value: object, found: str) -> None:
+    first, second = plain() | {field: value}, plain() | {field: value}
+    assert drift(plain(), first, second).other_types == {(field, found): OtherType(first["guid"], 2)}
+
+
+def test_types_that_orders_may_have_are_no_drift() -> None:
+    made = plain(numberOfGuests=None, deliveryInfo={"latitude": 1, "longitude": -71.5})
+    made["checks"][0]["amount"] = "10.50"
+    made["checks"][0]["selections"][0]["quantity"] = 1
+    assert not drift(made).other_types
+
+
+ODD = ["", "-", "a\0b", "🍕", "State tax", "a.b", "k" * 100_000, "6f1c2a7e-0d3b-4b5e-9a51-0c6f2f3e7d11"]
+GUESTS = ["jane.doe@example.com", "+12025550123", "2025550123", "Jane Doe", "<img src=x onerror=alert(1)>", "a|b\n# c"]
+
+
+@pytest.mark.parametrize("name", [*ODD, *GUESTS])
+def test_a_name_that_may_be_a_guests_is_described_and_the_order_leads_there(name: str) -> None:
+    made = plain(loyaltyMap={name: {"points": 1}})
+    (whole, odd, inside) = drift(plain(), made).new_fields.items()
+    described = odd[0].removeprefix("loyaltyMap.")
+    assert whole == ("loyaltyMap", made["guid"])
+    assert described.startswith(f"(a name of {len(name)} character")
+    assert inside == (f"loyaltyMap.{described}.points", made["guid"])
+    assert not name or len(name) < 3 or name not in described
+
+
+@pytest.mark.parametrize("name", ["__dict__", "__weakref__", "class", "def", "x1", "new_field", "k" * 60])
+def test_a_name_that_has_the_form_of_a_field_is_shown_whatever_it_means_to_python(name: str) -> None:
+    assert set(drift(plain(**{name: 1})).new_fields) == {name}
+
+
+@pytest.mark.parametrize("value", [*ODD, *GUESTS])
+def test_an_enum_value_that_may_be_a_guests_is_described(value: str) -> None:
+    ((path, shown),) = drift(plain(source=value)).new_values
+    assert (path, shown.startswith(f"(a text of {len(value)} character")) == ("source", True)
+
+
+def test_a_parent_with_very_many_unknown_fields_is_a_map_whatever_the_orders_sequence() -> None:
+    made = [plain(map={f"k{number}": {"a": 1} for number in range(start, start + 7)}) for start in range(0, 70, 7)]
+    for orders in (made, made[::-1]):
+        assert drift(*orders).new_fields == {"map": orders[0]["guid"], "map.*": orders[0]["guid"]}
+
+
+def test_known_fields_stay_known_where_the_unknown_ones_beside_them_are_a_map() -> None:
+    found = drift(plain(**{f"new{number}": 1 for number in range(51)}))
+    assert found.new_fields.keys() == {"*"}
+    assert not found.vanished_fields
+
+
+def test_what_is_held_has_a_bound_however_many_names_and_values_there_are() -> None:
+    tree: Json = {
+        f"a{number}": {f"b{below}": {f"c{deep}": 1 for deep in range(5)} for below in range(20)} for number in range(45)
+    }
+    orders = [plain(map={f"{number}@x.org": {f"k{number}": 1}}, source=f"S{number}") for number in range(200)]
+    observer = FieldObserver().add(encode(plain(tree=tree), *orders))
+    found = observer.drift()
+    assert len(found.new_fields) <= 510
+    assert len(found.new_values) == 51
+    assert ("source", "(other values)") in found.new_values
+
+
+@pytest.mark.parametrize("levels", [20, 400, 100_000])
+@pytest.mark.parametrize("form", ["arrays", "objects"])
+def test_nesting_of_any_depth_is_looked_at_as_far_as_anybody_reads(levels: int, form: str) -> None:
+    opening, closing = (b'{"a":', b"}") if form == "objects" else (b"[", b"]")
+    deep = b'{"guid":"deep","x":%s1%s}' % (opening * levels, closing * levels)
+    found = FieldObserver().add([deep]).drift().new_fields
+    assert found["x"] == "deep"
+    assert (max(map(len, found)) < 60, any("nested deeper" in path for path in found)) == (True, form == "objects")
+
+
+@pytest.mark.parametrize("number", [b"1e400", b"1e-9999999", b"9" * 5000, b'"cut \\ud83d"'])
+def test_what_a_decoder_refuses_is_looked_at_all_the_same(number: bytes) -> None:
+    made = encode(plain(loyaltyTier=1))[0].replace(b'"loyaltyTier":1', b'"loyaltyTier":' + number)
+    assert set(FieldObserver().add([made]).drift().new_fields) == {"loyaltyTier"}
+
+
+def test_null_is_not_the_same_as_vanished() -> None:
+    assert not drift(plain(businessDate=None)).vanished_fields
+
+
+def test_the_guides_example_shows_as_drift() -> None:
+    found = drift(guide_order())
+    assert {"dining", "orderNumber", "netAmount", "deliveryInfo.address"} <= set(found.new_fields)
+    assert ("source", "ONLINE") in found.new_values
+
+
+def test_what_is_no_order_is_passed_over() -> None:
+    observer = FieldObserver().add([b"<html>", b"[]", b"", b"[" * 100_000, *encode(plain())])
+    assert not observer.drift()
+
+
+def test_the_record_agrees_with_itself() -> None:
+    assert set(known_fields().always) <= known_fields().fields
+    assert set(known_fields().values) <= known_fields().fields
+
+
+def test_every_field_that_is_read_is_recorded_except_the_guides_own() -> None:
+    guides = ("orderNumber", "dining.", "dining", "appliedDiscounts", "deliveryInfo.address.", "deliveryInfo.address")
+    unrecorded = {path for path in paths_of(Order) if path not in known_fields().fields and not path.startswith(guides)}
+    # Names and codes inside references are the guide's too; deleted items are not in Toast's description.
+    names = {path for path in unrecorded if path.rpartition(".")[2] in {"name", "plu", "deleted"}}
+    assert unrecorded - names == {"deliveryInfo.deliveryInstructions", "checks.selections.modifiers.modifiers"}
+
+
+def paths_of(struct: type[msgspec.Struct], before: str = "", above: tuple[type, ...] = ()) -> set[str]:
+    found: set[str] = set()
+    for one in msgspec.structs.fields(struct):
+        path = f"{before}{one.encode_name}"
+        found.add(path)
+        for below in structs_in(one.type):
+            if below not in above:
+                found |= paths_of(below, f"{path}.", (*above, struct))
+    return found
+
+
+def structs_in(annotation: Any) -> list[type[msgspec.Struct]]:
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return [annotation]
+    return [struct for argument in get_args(annotation) for struct in structs_in(argument)]

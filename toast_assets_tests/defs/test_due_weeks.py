@@ -1,0 +1,249 @@
+"""The sensor's decision over simulated time: every week requested, none twice without cause, second looks where due."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from toast_assets.defs.due_weeks import (
+    MOST_ATTEMPTS,
+    SECOND_LOOK_AFTER,
+    Cursor,
+    EarlierRequest,
+    Outcome,
+    WeekRequest,
+    decide,
+    decode_cursor,
+    encode_cursor,
+    recovered_cursor,
+)
+from toast_assets.week import Week, WeekCalendar
+
+CALENDAR = WeekCalendar()
+NEW_YORK = WeekCalendar(date(2025, 1, 6), "America/New_York", hour=4)
+MONDAY = datetime(2025, 9, 22, 4, 15, tzinfo=UTC)
+
+
+@dataclass
+class Simulation:
+    """A year of ticks: runs take an hour; ``fails`` says how often a week's first pulls stay incomplete."""
+
+    calendar: WeekCalendar = CALENDAR
+    fails: dict[str, int] = field(default_factory=dict)
+    cursor: str | None = None
+    used: dict[str, datetime] = field(default_factory=dict)
+    requests: list[tuple[datetime, WeekRequest]] = field(default_factory=list)
+    runs: Counter[str] = field(default_factory=Counter)
+    busy_until: dict[str, datetime] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    def tick(self, now: datetime) -> None:
+        def outcome(week: Week) -> Outcome:
+            if self.busy_until.get(week.key, now) > now:
+                return Outcome.RUNNING
+            done = self.runs[week.key] > self.fails.get(week.key, 0)
+            return Outcome.COMPLETE if done else Outcome.INCOMPLETE
+
+        cursor = decode_cursor(self.cursor)
+        if cursor.newest is None:
+            earlier = [EarlierRequest(request.week.key, request.run_key, at) for at, request in self.requests]
+            cursor = recovered_cursor(self.calendar, earlier)
+        decision = decide(self.calendar, now, cursor, outcome)
+        assert decision.message
+        self.said.append(decision.message)
+        self.cursor = encode_cursor(decision.cursor)
+        for request in decision.requests:
+            # Dagster ignores a run key that it has seen.
+            if request.run_key not in self.used:
+                self.used[request.run_key] = now
+                self.requests.append((now, request))
+                self.runs[request.week.key] += 1
+                self.busy_until[request.week.key] = now + timedelta(hours=1)
+
+    def pass_time(self, begin: datetime, end: datetime, step: timedelta = timedelta(minutes=30)) -> None:
+        while begin < end:
+            self.tick(begin)
+            begin += step
+
+    def asked(self, kind: str) -> list[str]:
+        return [request.week.key for _, request in self.requests if kind in request.reason]
+
+
+def weeks_between(first: str, last: str) -> list[str]:
+    day, keys = date.fromisoformat(first), []
+    while f"{day}" <= last:
+        keys.append(f"{day}")
+        day += timedelta(days=7)
+    return keys
+
+
+def test_the_first_start_asks_for_the_last_closed_week_only() -> None:
+    decision = decide(CALENDAR, MONDAY, Cursor(), lambda _: Outcome.COMPLETE)
+    assert [(request.week.key, request.reason) for request in decision.requests] == [
+        ("2025-09-15", "week 2025-09-15: closed")
+    ]
+
+
+@pytest.mark.parametrize("calendar", [CALENDAR, NEW_YORK])
+def test_in_a_year_every_week_is_asked_for_once_and_looked_at_twice(calendar: WeekCalendar) -> None:
+    simulation = Simulation(calendar)
+    simulation.pass_time(datetime(2025, 1, 14, tzinfo=UTC), datetime(2026, 1, 14, tzinfo=UTC))
+    weeks = weeks_between("2025-01-06", "2026-01-05")
+    assert simulation.asked("closed") == weeks
+    assert simulation.asked("second look") == weeks[:-1]
+    assert len(simulation.requests) == 2 * len(weeks) - 1
+
+
+def test_a_second_look_comes_three_days_after_the_close_and_asks_toast_again() -> None:
+    simulation = Simulation()
+    simulation.pass_time(MONDAY, MONDAY + timedelta(days=6))
+    (when, request) = simulation.requests[1]
+    assert request.refresh
+    assert timedelta(hours=72) <= when - request.week.end <= timedelta(hours=73)
+
+
+def test_after_a_down_time_it_catches_up_oldest_first_within_a_bound_for_each_tick() -> None:
+    simulation = Simulation()
+    simulation.tick(MONDAY)
+    back = MONDAY + timedelta(weeks=10)
+    simulation.tick(back)
+    caught_up = [request.week.key for now, request in simulation.requests if now == back and "closed" in request.reason]
+    assert caught_up == weeks_between("2025-09-22", "2025-10-13")
+    simulation.pass_time(back + timedelta(minutes=5), back + timedelta(days=2))
+    assert simulation.asked("closed") == weeks_between("2025-09-15", "2025-11-24")
+
+
+def test_a_week_that_is_caught_up_on_late_gets_no_second_look() -> None:
+    simulation = Simulation()
+    simulation.tick(MONDAY)
+    simulation.pass_time(MONDAY + timedelta(weeks=3), MONDAY + timedelta(weeks=3, days=1))
+    assert simulation.asked("second look") == ["2025-09-15"]
+
+
+def test_an_incomplete_week_is_asked_again_with_growing_pauses_up_to_a_number_of_times() -> None:
+    simulation = Simulation(fails={"2025-09-15": 1000})
+    simulation.pass_time(MONDAY, MONDAY + timedelta(hours=70))
+    times = [now for now, _ in simulation.requests]
+    assert len(times) == MOST_ATTEMPTS
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] >= 8 * pauses[0]
+
+
+def test_a_week_that_was_mended_is_not_asked_again_before_its_second_look() -> None:
+    simulation = Simulation(fails={"2025-09-15": 2})
+    simulation.pass_time(MONDAY, MONDAY + timedelta(hours=71))
+    assert len(simulation.requests) == 3
+
+
+def test_a_week_whose_run_is_under_way_is_left_alone() -> None:
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: Outcome.UNKNOWN).cursor
+    for hours in (2, 80):
+        decision = decide(CALENDAR, MONDAY + timedelta(hours=hours), cursor, lambda _: Outcome.RUNNING)
+        assert not decision.requests
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_down_times_failures_and_cursor_resets_no_week_is_missed_and_none_asked_without_cause(seed: int) -> None:
+    chance = random.Random(seed)
+    now, end = datetime(2025, 1, 14, tzinfo=UTC), datetime(2026, 1, 14, tzinfo=UTC)
+    weeks = weeks_between("2025-01-06", "2026-01-05")
+    simulation = Simulation(NEW_YORK, fails={key: chance.choice([0, 0, 0, 1, 3]) for key in weeks})
+    resets = 0
+    while now < end:
+        simulation.tick(now)
+        if chance.random() < 0.002:
+            now += timedelta(days=chance.randint(1, 24))
+            simulation.tick(now)
+        # Also in the middle of catching up.
+        if chance.random() < 0.01:
+            simulation.cursor = None
+            resets += 1
+        now += timedelta(minutes=30)
+    simulation.pass_time(end, end + timedelta(days=4))
+    assert resets > 50
+    assert simulation.asked("closed") == weeks
+    looks = Counter(simulation.asked("second look"))
+    for key in weeks:
+        first = next(at for at, request in simulation.requests if request.week.key == key)
+        in_time = first < NEW_YORK.week(key).end + SECOND_LOOK_AFTER
+        assert looks[key] == (1 if in_time else 0)
+        # A second look that comes before the last attempt takes its place.
+        needed = 1 + simulation.fails[key]
+        assert max(needed, 1 + looks[key]) <= simulation.runs[key] <= needed + looks[key]
+
+
+def test_a_reset_cursor_comes_back_from_the_runs_that_it_led_to() -> None:
+    simulation = Simulation(fails={"2025-09-15": 1000, "2025-09-22": 2, "2025-10-06": 2})
+    simulation.tick(MONDAY)
+    for hours in range(24 * 25):
+        now = MONDAY + timedelta(hours=hours)
+        earlier = [EarlierRequest(request.week.key, request.run_key, at) for at, request in simulation.requests]
+        recovered, kept = recovered_cursor(CALENDAR, earlier), decode_cursor(simulation.cursor)
+        assert recovered.newest == kept.newest
+        for key, state in kept.tracked.items():
+            assert (recovered.tracked[key].attempts, recovered.tracked[key].second_look) == (
+                state.attempts,
+                state.second_look,
+            )
+        simulation.tick(now)
+
+
+def test_a_history_without_the_sensors_runs_is_a_first_start() -> None:
+    assert recovered_cursor(CALENDAR, []) == Cursor()
+
+
+def test_a_run_that_failed_after_a_whole_pull_is_asked_for_again_without_asking_toast() -> None:
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: Outcome.UNKNOWN).cursor
+    (request,) = decide(CALENDAR, MONDAY + timedelta(hours=1), cursor, lambda _: Outcome.FAILED).requests
+    assert request.reason == "week 2025-09-15: attempt 2 of 6, the last one failed"
+    assert not request.refresh
+
+
+def test_a_pause_begins_when_the_run_has_ended() -> None:
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: Outcome.UNKNOWN).cursor
+    cursor = decide(CALENDAR, MONDAY + timedelta(hours=5), cursor, lambda _: Outcome.RUNNING).cursor
+    soon = decide(CALENDAR, MONDAY + timedelta(hours=5, minutes=5), cursor, lambda _: Outcome.INCOMPLETE)
+    assert not soon.requests
+    later = decide(CALENDAR, MONDAY + timedelta(hours=6), soon.cursor, lambda _: Outcome.INCOMPLETE)
+    assert [request.run_key for request in later.requests] == ["week-2025-09-15-first-look-attempt-2"]
+
+
+def test_a_week_that_is_given_up_is_named() -> None:
+    simulation = Simulation(fails={"2025-09-15": 1000})
+    simulation.pass_time(MONDAY, MONDAY + timedelta(days=6, hours=20), timedelta(minutes=15))
+    said = [text for text in simulation.said if "given up" in text]
+    assert said == ["week 2025-09-15: given up after 6 attempts, materialize it by hand"]
+    assert len(simulation.requests) == 2 * MOST_ATTEMPTS
+
+
+def test_an_idle_tick_says_what_comes_next() -> None:
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: Outcome.UNKNOWN).cursor
+    assert decide(CALENDAR, MONDAY, cursor, lambda _: Outcome.COMPLETE).message == (
+        "Nothing to do: week 2025-09-15 was asked for; second look at week 2025-09-15 from 2025-09-25 04:00 UTC on"
+    )
+
+
+def test_the_weeks_that_a_later_first_week_leaves_behind_are_forgotten() -> None:
+    simulation = Simulation()
+    simulation.tick(MONDAY)
+    simulation.calendar = replace(CALENDAR, first=date(2025, 10, 6))
+    simulation.pass_time(MONDAY + timedelta(days=4), MONDAY + timedelta(weeks=3, hours=1), timedelta(hours=1))
+    assert simulation.asked("") == ["2025-09-15", "2025-10-06"]
+
+
+def test_with_nothing_stored_the_weekday_may_change_and_the_next_such_week_follows() -> None:
+    simulation = Simulation()
+    simulation.tick(MONDAY)
+    simulation.calendar = replace(CALENDAR, weekday=6, first=date(2025, 1, 5))
+    simulation.pass_time(MONDAY, MONDAY + timedelta(weeks=2), timedelta(hours=1))
+    assert simulation.asked("closed") == ["2025-09-15", "2025-09-21", "2025-09-28"]
+
+
+def test_a_cursor_that_cannot_be_read_is_a_new_one() -> None:
+    assert decode_cursor("not json") == decode_cursor("") == decode_cursor(None) == Cursor()

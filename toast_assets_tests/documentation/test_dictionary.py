@@ -1,0 +1,43 @@
+"""The data dictionary says what the code does."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs.make_dictionary import PATH, render
+from toast_assets.amperity.feeds.build import FEEDS
+from toast_assets.tables.schema import TABLES
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_document_is_in_step_with_the_code() -> None:
+    assert (ROOT / PATH).read_text(encoding="utf-8") == render(), f"python -m docs.make_dictionary {PATH}"
+
+
+def test_every_column_of_every_table_and_feed_is_in_it() -> None:
+    document = render()
+    for table in TABLES.values():
+        assert f"### `{table.name}`" in document
+        assert all(f"| `{column.name}` |" in document for column in table.columns)
+    for feed in FEEDS.values():
+        assert all(f"| `{column.name}` |" in document for column in feed.columns)
+
+
+def test_the_rules_that_it_refers_to_are_there() -> None:
+    for name in ("delivery-rules.md", "amperity-couriers.md"):
+        assert f"({name})" in render()
+        assert (ROOT / "docs" / name).is_file()
+
+
+@pytest.mark.parametrize("module", ["docs.make_dictionary", "toast_assets.amperity.feeds.couriers"])
+def test_a_document_is_written_by_its_module(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "docs" / "made.md"
+    monkeypatch.setattr(sys, "argv", [module, str(target)])
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    runpy.run_module(module, run_name="__main__")
+    assert target.read_text(encoding="utf-8").startswith("# ")

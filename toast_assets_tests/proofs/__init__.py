@@ -1,0 +1,1 @@
+"""Proofs over the whole pipeline: kills, faults, paused runs, odd input, moving orders."""

@@ -1,0 +1,1 @@
+"""Invented orders, and readers of the files that the project ships."""

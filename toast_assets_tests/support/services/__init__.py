@@ -1,0 +1,1 @@
+"""What stands in for the outside world: services, browsers, databases, time."""

@@ -1,0 +1,164 @@
+"""A brand's restaurants at a Toast that never rests: orders are sold, tipped, voided and arrive late while it is read.
+
+It answers real ``httpx`` requests, in memory, so that the client, the windows, the merge and the store are the
+product's own. Times are milliseconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal
+
+import httpx
+
+from toast_assets.orders.raw import RawOrder, format_time, parse_time_ms
+from toast_assets.toast.client import ORDERS_PATH, RESTAURANT_HEADER, ToastClient
+from toast_assets.toast.login import LOGIN_PATH
+from toast_assets.toast.page import OrdersPage, Window
+from toast_assets.toast.settings import ToastSettings
+from toast_assets_tests.support.services.clients import QUICK, UNLIMITED, SkippedTime
+from toast_assets_tests.support.services.scripted import login_reply
+from toast_assets_tests.support.services.simulated import SimulatedToast, at_random, by_guid
+
+Version = tuple[str, int, bytes]
+"""One version of an order: its GUID, modified time and JSON."""
+Fault = Literal["503", "429", "html", "cut", "empty", "short"]
+FAULTS: tuple[Fault, ...] = ("503", "429", "html", "cut", "empty", "short")
+
+_SECOND = 1000
+_STRICT_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0000")
+
+
+def version_of(order: RawOrder) -> Version:
+    """The version that an order is."""
+    return order.guid, order.modified_ms, order.body
+
+
+@dataclass
+class Brand:
+    """``now`` is Toast's clock. ``happens`` and ``faults`` are what comes at the n-th call for orders of a pull.
+
+    ``ever`` holds every version there was, by restaurant; ``forbidden`` restaurants answer 403.
+    """
+
+    guids: Sequence[str]
+    now: int
+    happens: dict[int, Callable[[], object]] = field(default_factory=dict)
+    faults: dict[int, Fault] = field(default_factory=dict)
+    forbidden: set[str] = field(default_factory=set)
+    ever: dict[str, set[Version]] = field(init=False)
+    calls: int = field(init=False, default=0)
+    _toasts: dict[str, SimulatedToast] = field(init=False)
+    _versions: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._toasts = {
+            guid: SimulatedToast(by_guid if number % 2 else at_random, seed=number)
+            for number, guid in enumerate(self.guids)
+        }
+        self.ever = {guid: set() for guid in self.guids}
+
+    def visible(self, restaurant: str, window: Window) -> set[Version]:
+        """What Toast shows of a window now."""
+        return {version_of(order) for order in self._toasts[restaurant].within(window)}
+
+    def sell(self, restaurant: str, times: Sequence[int]) -> None:
+        """New orders with these modified times; one of the past is an order from a device that was offline."""
+        for time in times:
+            self._put(restaurant, f"{restaurant}-{len(self._toasts[restaurant].orders)}", time)
+
+    def touch(self, restaurant: str, rng: Random, *, voided: bool = False, late: bool = False) -> None:
+        """An order is edited: its newest version is of now, or of a ``late`` moment since its last version."""
+        order = self._any_order(restaurant, rng)
+        if order is not None and order.modified_ms < self.now:
+            at = rng.randrange(order.modified_ms, self.now) + 1 if late else self.now
+            self._put(restaurant, order.guid, at, voided=voided)
+
+    def rewrite(self, restaurant: str, rng: Random) -> None:
+        """An order's content changes and its modified time does not."""
+        order = self._any_order(restaurant, rng)
+        if order is not None:
+            self._put(restaurant, order.guid, order.modified_ms)
+
+    def begin_pull(self, happens: Mapping[int, Callable[[], object]], faults: Mapping[int, Fault]) -> None:
+        """From here on calls are counted anew."""
+        self.calls, self.happens, self.faults = 0, dict(happens), dict(faults)
+
+    def client(self) -> ToastClient:
+        """A client of this Toast that waits for nothing."""
+        environment = {
+            "TOAST_API_URL": "https://toast.test",
+            "TOAST_CLIENT_ID": "client",
+            "TOAST_CLIENT_SECRET": "hush",
+            "TOAST_RESTAURANT_GUID": ",".join(self.guids),
+            "TOAST_REQUESTS_PER_SECOND": UNLIMITED,
+            # One restaurant after the other: the n-th call is then the same one each time.
+            "TOAST_CONCURRENT_RESTAURANTS": "1",
+        }
+        time = SkippedTime()
+        return ToastClient(
+            ToastSettings.parse(environment),
+            retry=QUICK,
+            sleep=time.sleep,
+            now=lambda: self.now / 1000,
+            clock=time.clock,
+            transport=httpx.MockTransport(self.answer),
+        )
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        """Toast's answer to one request."""
+        if request.url.path == LOGIN_PATH:
+            return login_reply()
+        restaurant = request.headers[RESTAURANT_HEADER]
+        if request.url.path != ORDERS_PATH:
+            return httpx.Response(200, json={"guid": restaurant, "general": {"name": restaurant, "timeZone": "UTC"}})
+        self.calls += 1
+        self.now += _SECOND
+        number = self.calls
+        self.happens.pop(number, lambda: None)()
+        if restaurant in self.forbidden:
+            return httpx.Response(403, json={"message": "No access."})
+        page = await self._toasts[restaurant](_window(request), page=int(request.url.params["page"]))
+        return _reply(page, self.faults.pop(number, None))
+
+    def _put(self, restaurant: str, guid: str, at: int, *, voided: bool = False) -> None:
+        self._versions += 1
+        flag = "true" if voided else "false"
+        order = f'{{"guid":"{guid}","modifiedDate":"{format_time(at)}","voided":{flag},"edit":{self._versions}}}'
+        body = order.encode()
+        self._toasts[restaurant].put(guid, at, body)
+        self.ever[restaurant].add((guid, at, body))
+
+    def _any_order(self, restaurant: str, rng: Random) -> RawOrder | None:
+        orders = self._toasts[restaurant].orders
+        return orders[rng.choice(list(orders))] if orders else None
+
+
+def _window(request: httpx.Request) -> Window:
+    parameters = request.url.params
+    assert parameters["pageSize"] == "100"
+    dates = parameters["startDate"], parameters["endDate"]
+    assert all(_STRICT_TIME.fullmatch(date) for date in dates)
+    return Window(*map(parse_time_ms, dates))
+
+
+def _reply(page: OrdersPage, fault: Fault | None) -> httpx.Response:
+    orders, more = [order.body for order in page.orders], page.has_next
+    if fault == "empty":
+        orders, more = [], False
+    if fault == "short" and len(orders) > 1:
+        orders, more = orders[: len(orders) // 2], True
+    body = b"[" + b",".join(orders) + b"]"
+    links = [("Link", '<https://toast.test/next>; rel="next"')] if more else []
+    match fault:
+        case "503" | "429":
+            return httpx.Response(int(fault), json={"message": "Later."})
+        case "html":
+            return httpx.Response(200, text="<html>Sign in</html>")
+        case "cut":
+            return httpx.Response(200, content=body[: len(body) // 2])
+        case _:
+            return httpx.Response(200, content=body, headers=links)

@@ -1,0 +1,1 @@
+"""Buckets with something in them, and what should be in them."""

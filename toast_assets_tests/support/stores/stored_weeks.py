@@ -1,0 +1,57 @@
+"""Weeks of raw orders put straight into a store, with the manifest that a pull would leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from toast_assets.orders.raw import cut_orders
+from toast_assets.orders.raw_file import RawFileWriter
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week, epoch_ms, iso_ms
+
+PULLED = datetime(2025, 9, 22, 4, 15, tzinfo=UTC)
+
+
+def store_week(
+    store: OrderStore, week: Week, orders: Mapping[str, Iterable[bytes]], *, time_zone: str | None = "America/Chicago"
+) -> Manifest:
+    """Stores each restaurant's orders (JSON objects) as the week's raw files, instead of what was there."""
+    records = {guid: _stored(store, week, guid, bodies, time_zone) for guid, bodies in orders.items()}
+    manifest = Manifest(
+        partition=week.key,
+        start_date=iso_ms(week.start),
+        end_date=iso_ms(week.end),
+        outcome="complete",
+        restaurants=records,
+    )
+    store.save_manifest(week, manifest, store.load_manifest(week)[1])
+    return manifest
+
+
+def _stored(
+    store: OrderStore, week: Week, guid: str, bodies: Iterable[bytes], time_zone: str | None
+) -> RestaurantRecord:
+    cut = cut_orders(b"[%s]" % b",".join(bodies), restaurant_guid=guid, pulled_ms=epoch_ms(PULLED))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "raw.parquet"
+        with RawFileWriter(path, guid) as writer:
+            writer.write(sorted(cut, key=lambda order: order.sort_key))
+        store.bucket.write(store.layout.raw(week, guid), path)
+    pull = PullRecord(
+        orders=writer.orders,
+        bytes=writer.bytes,
+        orders_sha256=writer.sha256,
+        new=writer.orders,
+        changed=0,
+        requests=7,
+        retries=0,
+        throttled=0,
+        started_at=iso_ms(PULLED),
+        finished_at=iso_ms(PULLED.replace(minute=16)),
+        slices=(),
+    )
+    return RestaurantRecord(outcome="complete", name=f"Place {guid}", time_zone=time_zone, pull=pull)

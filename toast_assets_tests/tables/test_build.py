@@ -1,0 +1,216 @@
+"""The flat tables of a week: whole, sorted, the same bytes each time, and nothing left out in silence."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from toast_assets.errors import ExportError
+from toast_assets.orders.raw import cut_orders
+from toast_assets.orders.raw_file import RAW_SCHEMA, RawFileWriter
+from toast_assets.store.order_store import OrderStore
+from toast_assets.tables import files as table_files
+from toast_assets.tables.build import Changes, TablesReport, build_tables
+from toast_assets.tables.schema import TABLES
+from toast_assets.week import Week
+from toast_assets_tests.support.data.guide import guide_order
+from toast_assets_tests.support.data.invented import (
+    Json,
+    check,
+    discount,
+    encode,
+    gift_card,
+    invented_week,
+    order,
+    payment,
+)
+from toast_assets_tests.support.stores.stored_weeks import store_week
+
+LOG = logging.getLogger(__name__)
+A, B = "restaurant-a", "restaurant-b"
+Build = Callable[[], TablesReport]
+
+
+@pytest.fixture
+def build(store: OrderStore, week: Week) -> Build:
+    return lambda: build_tables(week, store, LOG)
+
+
+def stored(store: OrderStore, table: str, week: Week) -> pa.Table:
+    found = store.bucket.read(store.layout.table(table, week.key))
+    assert found is not None
+    return pq.read_table(pa.BufferReader(found[0]))
+
+
+def at(time: str, **more: Any) -> Json:
+    return order(modifiedDate=f"2025-09-{time}.000+0000", **more)
+
+
+def test_every_restaurant_is_in_one_file_per_table_by_restaurant_and_modified_time(
+    store: OrderStore, week: Week, build: Build
+) -> None:
+    late, early = at("19T10:00:00"), at("16T10:00:00", checks=2)
+    store_week(store, week, {B: encode(at("15T10:00:00")), A: encode(late, early)})
+    report = build()
+    orders = stored(store, "orders", week)
+    assert orders["restaurant_guid"].to_pylist() == [A, A, B]
+    assert orders["order_guid"].to_pylist()[:2] == [early["guid"], late["guid"]]
+    assert {name: file.rows for name, file in report.files.items()} == {
+        name: stored(store, name, week).num_rows for name in TABLES
+    }
+    assert report.files["checks"].rows == 4
+    for name, table in TABLES.items():
+        assert stored(store, name, week).schema.equals(table.schema, check_metadata=True)
+
+
+def test_equal_orders_give_equal_bytes_and_are_not_stored_again(store: OrderStore, week: Week, build: Build) -> None:
+    store_week(store, week, {A: list(invented_week(500))})
+    first = build()
+    versions = [store.bucket.read(file.key) for file in first.files.values()]
+    again = build()
+    assert [file.sha256 for file in again.files.values()] == [file.sha256 for file in first.files.values()]
+    assert [store.bucket.read(file.key) for file in again.files.values()] == versions
+    assert again.changes == Changes(unchanged=500)
+
+
+def test_what_changed_since_the_last_time_is_counted(store: OrderStore, week: Week, build: Build) -> None:
+    kept, edited = at("15T10:00:00"), at("16T10:00:00")
+    store_week(store, week, {A: encode(kept, edited), B: encode(at("17T10:00:00"))})
+    assert build().changes == Changes(new=3)
+    edited["modifiedDate"] = "2025-09-18T10:00:00.000+0000"
+    store_week(store, week, {A: encode(kept, edited, at("19T10:00:00")), "c": encode(at("17T10:00:00"))})
+    assert build().changes == Changes(new=2, changed=1, unchanged=1)
+
+
+def test_an_order_that_cannot_be_converted_is_reported_and_stops_no_other(
+    store: OrderStore, week: Week, build: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = order(businessDate=20251399)
+    store_week(store, week, {A: encode(order(), bad, order())})
+    report = build()
+    assert (report.rejected, report.files["orders"].rows) == (1, 2)
+    assert [(one.order_guid, one.reason) for one in report.rejections] == [(bad["guid"], "unrepresentable")]
+    assert bad["guid"] in caplog.text
+
+
+def test_of_many_rejections_all_are_counted_and_the_first_are_named(
+    store: OrderStore, week: Week, build: Build
+) -> None:
+    store_week(store, week, {A: encode(*(order(businessDate=20251399) for _ in range(30)), order())})
+    report = build()
+    assert (report.rejected, len(report.rejections), report.files["orders"].rows) == (30, 20, 1)
+
+
+def test_a_restaurant_is_summed_up(store: OrderStore, week: Week, build: Build) -> None:
+    sale = order(check(appliedDiscounts=[discount("1.50")]), check(gift_card()), businessDate=20250917)
+    store_week(store, week, {A: encode(sale, order(voided=True), order())})
+    (summary,) = build().restaurants
+    assert (summary.orders, summary.net_sales, summary.late) == (3, Decimal("18.5000"), 1)
+    assert (summary.name, summary.requests, summary.seconds) == (f"Place {A}", 7, 60.0)
+
+
+def test_orders_are_counted_by_the_hour_on_the_restaurants_clock(store: OrderStore, week: Week, build: Build) -> None:
+    store_week(store, week, {A: encode(order(), order(openedDate="2025-09-15T04:30:00.000Z"))})
+    assert build().opened == {(4, 13): 1, (6, 23): 1}
+
+
+def test_without_a_time_zone_no_hour_is_claimed(store: OrderStore, week: Week, build: Build) -> None:
+    store_week(store, week, {A: encode(order())}, time_zone=None)
+    assert build().opened == {}
+
+
+def test_an_empty_week_has_empty_tables(store: OrderStore, week: Week, build: Build) -> None:
+    store_week(store, week, {A: []})
+    assert build().changes == Changes()
+    assert {stored(store, name, week).num_rows for name in TABLES} == {0}
+
+
+def test_row_groups_are_of_a_good_size_whatever_the_batches(
+    store: OrderStore, week: Week, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_files, "_ROW_GROUP_ROWS", 500)
+    store_week(store, week, {f"r{number:03d}": list(invented_week(40, number)) for number in range(30)})
+    file = build().files["orders"]
+    found = store.bucket.read(file.key)
+    assert found is not None
+    metadata = pq.ParquetFile(pa.BufferReader(found[0])).metadata
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [500, 500, 200]
+
+
+def test_the_guides_payload_and_odd_shapes_lose_no_order(store: OrderStore, week: Week, build: Build) -> None:
+    odd = [
+        guide_order(),
+        order(checks=0) | {"checks": []},
+        order(check(customer=None, selections=[], payments=[])),
+        order(deletedDate=None, server=None, diningOption=None, somethingNew={"deep": [1]}),
+        order(check(gift_card()), deleted=True),
+        {"guid": "bare", "modifiedDate": "2025-09-19T00:00:00.000Z"},
+    ]
+    store_week(store, week, {A: encode(*odd)})
+    report = build()
+    assert (report.rejected, report.files["orders"].rows) == (0, len(odd))
+
+
+def test_a_week_that_was_not_pulled_says_what_to_materialize(build: Build) -> None:
+    with pytest.raises(ExportError, match=r"was not pulled yet.*Materialize raw_toast_orders"):
+        build()
+
+
+def test_raw_orders_that_are_not_those_of_the_manifest_are_refused(
+    store: OrderStore, week: Week, build: Build, tmp_path: Path
+) -> None:
+    store_week(store, week, {A: encode(order())})
+    with RawFileWriter(tmp_path / "raw", A) as writer:
+        writer.write(cut_orders(b"[%s]" % b",".join(encode(order(), order())), restaurant_guid=A, pulled_ms=0))
+    store.bucket.write(store.layout.raw(week, A), tmp_path / "raw")
+    with pytest.raises(ExportError, match="not those that the manifest describes"):
+        build()
+    store.bucket.delete(store.layout.raw(week, A))
+    with pytest.raises(ExportError, match="not those that the manifest describes"):
+        build()
+
+
+@pytest.mark.parametrize("harm", ["missing", "broken", "flipped"])
+def test_a_restaurant_that_cannot_be_read_is_named_and_keeps_its_rows_while_the_others_get_new_ones(
+    store: OrderStore, week: Week, build: Build, harm: str
+) -> None:
+    ours = {guid: list(encode(order(check(payments=[payment()])))) for guid in (A, B, "restaurant-c")}
+    store_week(store, week, ours)
+    build()
+    before = {name: stored(store, name, week).filter(pc.field("restaurant_guid") == B) for name in TABLES}
+    store_week(store, week, ours | {A: [*ours[A], *encode(order())]})
+    raw = store.bucket.read(store.layout.raw(week, B))
+    assert raw is not None
+    flipped = bytearray(raw[0])
+    orders = pq.read_metadata(pa.BufferReader(raw[0])).row_group(0).column(RAW_SCHEMA.get_field_index("order_json"))
+    flipped[orders.data_page_offset + orders.total_compressed_size - 500] ^= 0x41
+    store.bucket.delete(store.layout.raw(week, B))
+    if harm != "missing":
+        store.bucket.write(store.layout.raw(week, B), b"PAR1" if harm == "broken" else bytes(flipped))
+    report = build()
+    assert list(report.problems) == [B]
+    assert store.bucket.uri(store.layout.raw(week, B)) in report.problems[B]
+    assert stored(store, "orders", week)["restaurant_guid"].to_pylist() == [A, A, B, "restaurant-c"]
+    for name in TABLES:
+        assert stored(store, name, week).filter(pc.field("restaurant_guid") == B).equals(before[name])
+
+
+def test_a_damaged_table_is_made_again(store: OrderStore, week: Week, build: Build) -> None:
+    store_week(store, week, {A: encode(order(), order())})
+    first = build()
+    for file in first.files.values():
+        found, info = store.bucket.read(file.key), store.bucket.info(file.key)
+        assert found is not None
+        assert info is not None
+        store.bucket.write(file.key, found[0][: len(found[0]) // 2], Metadata=dict(info.metadata))
+    assert build().changes == Changes(new=2)
+    assert stored(store, "orders", week).num_rows == 2
+    assert build().changes == Changes(unchanged=2)
