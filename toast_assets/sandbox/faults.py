@@ -6,13 +6,15 @@ and it fires on the ``first``-th to ``last``-th of them (``last=None``: for ever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Lock
 from typing import Any
 
 from toast_assets.sandbox.calls import Call
+
+PATHS = ("login", "orders", "order_guids", "restaurants", "stream", "token", "notice", "control")
 
 
 class Phase(StrEnum):
@@ -66,14 +68,8 @@ class Kind(StrEnum):
 
 
 _PHASES = {
-    Kind.EMPTY_PAGE: Phase.DATA,
-    Kind.SHORT_PAGE: Phase.DATA,
-    Kind.REPEATED_PAGE: Phase.DATA,
-    Kind.STRAY_ORDER: Phase.DATA,
-    Kind.RESET_AFTER: Phase.AFTER,
-    Kind.CUT_TRANSFER: Phase.AFTER,
-    Kind.CUT_JSON: Phase.AFTER,
-    Kind.HOOK_AFTER: Phase.AFTER,
+    **dict.fromkeys((Kind.EMPTY_PAGE, Kind.SHORT_PAGE, Kind.REPEATED_PAGE, Kind.STRAY_ORDER), Phase.DATA),
+    **dict.fromkeys((Kind.RESET_AFTER, Kind.CUT_TRANSFER, Kind.CUT_JSON, Kind.HOOK_AFTER), Phase.AFTER),
 }
 
 
@@ -117,11 +113,6 @@ class Fault:
         """When in a call this fault acts."""
         return _PHASES.get(self.kind, Phase.BEFORE)
 
-    @property
-    def spent(self) -> bool:
-        """Whether it can never fire again."""
-        return self.last is not None and self.matched >= self.last
-
     def concerns(self, call: Call) -> bool:
         """Whether ``call`` is one of those that are counted."""
         return (
@@ -162,19 +153,8 @@ class Faults:
         self._faults: list[Fault] = []
         self._lock = Lock()
 
-    @property
-    def armed(self) -> bool:
-        """Whether anything is armed."""
-        return bool(self._faults)
-
-    def add(self, fault: Fault) -> Fault:
-        """Arms a fault and returns it, so that ``fired`` can be asked later."""
-        with self._lock:
-            self._faults.append(fault)
-        return fault
-
     def arm(self, kind: Kind | str, path: str, **settings: Any) -> Fault:
-        """Arms ``Fault(kind, path, **settings)``.
+        """Arms ``Fault(kind, path, **settings)`` and returns it: its ``fired`` counts on.
 
         Raises:
             ValueError: there is no such kind or path.
@@ -182,7 +162,10 @@ class Faults:
         """
         if path not in PATHS:
             raise ValueError(f"There is no path kind {path!r}; there are {', '.join(PATHS)}.")
-        return self.add(Fault(Kind(kind), path, **settings))
+        fault = Fault(Kind(kind), path, **settings)
+        with self._lock:
+            self._faults.append(fault)
+        return fault
 
     def on_orders_call(self, action: Callable[[Call], object], **settings: Any) -> Fault:
         """Calls ``action`` before ``ordersBulk`` answers, for ever unless ``last`` says otherwise."""
@@ -198,10 +181,7 @@ class Faults:
         with self._lock:
             return [fault for fault in self._faults if fault.phase is phase and fault.concerns(call) and fault.count()]
 
-    def described(self) -> Iterable[dict[str, Any]]:
+    def described(self) -> list[dict[str, Any]]:
         """All armed faults, spent ones included."""
         with self._lock:
             return [fault.described() for fault in self._faults]
-
-
-PATHS = ("login", "orders", "order_guids", "restaurants", "stream", "token", "notice", "control")
