@@ -125,7 +125,7 @@ def _restaurant_week(sandbox: Sandbox, bucket: Bucket, week: Week, restaurant: R
     accepted = sandbox.amperity.of_stream(sandbox.config.streams[0])
     return RestaurantWeek(
         restaurant.name,
-        frozenset(order.guid for order in sandbox.toast.orders.between(guid, week.start, week.end)),
+        frozenset(order.guid for order in sandbox.toast.orders[guid].between(week.start, week.end)),
         frozenset(order.guid for order in exported),
         tuple(record.guid or "" for record in accepted if record.restaurant == guid),
     )

@@ -12,8 +12,8 @@ from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import Restaurant, SandboxConfig, Sort, invent_restaurants
 from toast_assets.sandbox.faults import Fault, Kind
 from toast_assets.sandbox.orders import StoredOrder, invent_week
+from toast_assets.sandbox.restaurant_orders import RestaurantOrders
 from toast_assets.sandbox.server import Sandbox
-from toast_assets.sandbox.toast_orders import ToastOrders
 
 __all__ = [
     "Call",
@@ -21,11 +21,11 @@ __all__ = [
     "Kind",
     "Record",
     "Restaurant",
+    "RestaurantOrders",
     "Sandbox",
     "SandboxConfig",
     "Sort",
     "StoredOrder",
-    "ToastOrders",
     "invent_restaurants",
     "invent_week",
 ]

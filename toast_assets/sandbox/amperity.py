@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -43,7 +43,7 @@ _NOTICE_METADATA = ("total_records", "fetch_date", "start_date", "end_date")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record that was answered 202; ``at`` in Unix seconds.
+    """One record that was answered 202, or one notice; ``at`` in Unix seconds.
 
     ``guid``, ``restaurant`` and ``modified`` are the body's ``guid``, ``restaurantGuid`` and
     ``modifiedDate``; None if they are missing or not text.
@@ -63,24 +63,6 @@ class Record:
         return msgspec.json.decode(self.body, type=dict[str, Any])
 
 
-class Notice(NamedTuple):
-    """One notice of the guide's kind that was accepted; ``at`` in Unix seconds."""
-
-    request_id: str | None
-    at: float
-    content: dict[str, Any]
-
-
-class _Heading(msgspec.Struct):
-    # Any type is accepted: a record's schema is up to Amperity's customer.
-    guid: Any = None
-    restaurantGuid: Any = None
-    modifiedDate: Any = None
-
-
-_HEADING = msgspec.json.Decoder(_Heading)
-
-
 class AmperityService(Service):
     """Amperity's HTTP APIs, and what they were sent.
 
@@ -94,7 +76,7 @@ class AmperityService(Service):
         self.dropped: list[Record] = []
         self.accepted_of: Counter[tuple[str, str | None]] = Counter()
         self.sent_again = 0
-        self.notices: list[Notice] = []
+        self.notices: list[Record] = []
         self.control = ControlPlane(config, lambda: len(self.accepted))
         self.tokens[config.amperity_api_key] = float("inf")
         self._versions: set[tuple[str, str | None, str, str | None]] = set()
@@ -144,24 +126,27 @@ class AmperityService(Service):
         if config.rate_limits and not self._limit.take(config.tenant, config.now()).allowed:
             raise Refusal(429, "Too many requests.")
         try:
-            call.body.decode()
-            heading = _HEADING.decode(call.body)
+            record = self._record(call)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Refusal(400, "The body must be exactly one JSON object.") from None
-        texts = (heading.guid, heading.restaurantGuid, heading.modifiedDate)
-        guid, restaurant, modified = (text if isinstance(text, str) else None for text in texts)
-        stream_id, request_id = call.target or "", call.header("x-request-id")
-        record = Record(stream_id, request_id, config.now(), guid, restaurant, modified, call.body)
-        if stream_id not in config.streams:
+        if record.stream_id not in config.streams:
             self.dropped.append(record)
             return Response(status_code=202)
         self.accepted.append(record)
-        self.accepted_of[stream_id, restaurant] += 1
-        if guid is not None:
-            version = (stream_id, restaurant, guid, modified)
+        self.accepted_of[record.stream_id, record.restaurant] += 1
+        if record.guid is not None:
+            version = (record.stream_id, record.restaurant, record.guid, record.modified)
             self.sent_again += version in self._versions
             self._versions.add(version)
         return Response(status_code=202)
+
+    def _record(self, call: Call) -> Record:
+        call.body.decode()
+        content = msgspec.json.decode(call.body, type=dict[str, Any])
+        fields = (content.get(name) for name in ("guid", "restaurantGuid", "modifiedDate"))
+        guid, restaurant, modified = (value if isinstance(value, str) else None for value in fields)
+        now, request_id = self.config.now(), call.header("x-request-id")
+        return Record(call.target or "", request_id, now, guid, restaurant, modified, call.body)
 
     def _check_tenant(self, call: Call, header: str) -> None:
         tenant = call.header(header)
@@ -200,9 +185,10 @@ class AmperityService(Service):
         """The guide's notice: 200, or 400 with what is missing [doc for the statuses, judgement for the checks]."""
         self._check_access(call, "amperity-tenant")
         try:
-            content = msgspec.json.decode(call.body, type=dict[str, Any])
-        except msgspec.DecodeError:
+            record = self._record(call)
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise Refusal(400, "The body must be one JSON object.") from None
+        content = record.content
         metadata = content.get("metadata")
         missing = [name for name in _NOTICE_TEXTS if not isinstance(content.get(name), str)]
         missing += [name for name in _NOTICE_METADATA if not isinstance(metadata, dict) or name not in metadata]
@@ -210,7 +196,7 @@ class AmperityService(Service):
             raise Refusal(400, f"Missing or malformed: {', '.join(missing)}.")
         if content["tenant_id"] != self.config.tenant or not content["s3_location"].startswith("s3://"):
             raise Refusal(400, "tenant_id or s3_location is wrong.")
-        self.notices.append(Notice(call.header("x-request-id"), self.config.now(), content))
+        self.notices.append(record)
         return JSONResponse({"status": "accepted"})
 
     def _controlled(self, answer: Answer) -> Answer:

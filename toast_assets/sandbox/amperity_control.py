@@ -99,12 +99,12 @@ class ControlPlane:
     def _find(self, call: Call, name: str) -> _Run:
         """The run whose ``name`` the path has, looked at once more."""
         for run in self.runs:
-            if run[name] == call.path_value("id"):
+            if run[name] == call.request.path_params["id"]:
                 return self._look(run)
         raise Refusal(404, "No such ingest job." if name == "job_id" else "No such workflow.")
 
     def _jobs(self, call: Call) -> Response:
-        given = dict(call.query)
+        given = call.request.query_params
         try:
             begin, end = (_timestamp(given[name]) for name in ("created_from", "created_to"))
         except (KeyError, ValueError):

@@ -32,11 +32,6 @@ class Call:
         return self.request.method
 
     @property
-    def query(self) -> list[tuple[str, str]]:
-        """The query's parameters in their order; a bare ``+`` is a space, as everywhere on the web."""
-        return self.request.query_params.multi_items()
-
-    @property
     def bearer(self) -> str | None:
         """The bearer token, if any."""
         value = self.header("authorization")
@@ -51,14 +46,6 @@ class Call:
         """The header's value, if any; several values are joined by a comma."""
         values = self.request.headers.getlist(name)
         return ", ".join(values) if values else None
-
-    def parameter(self, name: str, default: str) -> str:
-        """The value of one query parameter, or ``default``."""
-        return self.request.query_params.get(name, default)
-
-    def path_value(self, name: str) -> str:
-        """The part of the URL's path that its route names ``name``."""
-        return str(self.request.path_params[name])
 
 
 class LoggedRequest(NamedTuple):
@@ -87,7 +74,7 @@ class RequestLog:
 
     def write(self, call: Call, status: int, at: float) -> None:
         """Adds a request."""
-        page = call.parameter("page", "1")
+        page = call.request.query_params.get("page", "1")
         number = int(page) if page.isascii() and page.isdigit() else 0
         self.entries.append(LoggedRequest(at, call.path, call.target, status, call.window, number, call.orders))
         self.counts[call.path, call.target, status] += 1

@@ -10,22 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 from toast_assets.sandbox.calls import Call
 
 PATHS = ("login", "orders", "order_guids", "restaurants", "stream", "token", "notice", "control")
 
 
-class Phase(StrEnum):
-    """When in a call a fault acts."""
-
-    BEFORE = "before"
-    """In place of the service, or before it: no check of the service has run."""
-    DATA = "data"
-    """Inside ``ordersBulk``, on a request that passed every check."""
-    AFTER = "after"
-    """On a reply of success: what the service had to do is done."""
+Phase = Literal["before", "data", "after"]
+"""When in a call a fault acts: before or instead of any check of the service, inside ``ordersBulk`` on a request that
+passed every check, or on a reply of success."""
 
 
 class Kind(StrEnum):
@@ -67,9 +61,9 @@ class Kind(StrEnum):
     """``action`` is called after the service answered, before the reply leaves."""
 
 
-_PHASES = {
-    **dict.fromkeys((Kind.EMPTY_PAGE, Kind.SHORT_PAGE, Kind.REPEATED_PAGE, Kind.STRAY_ORDER), Phase.DATA),
-    **dict.fromkeys((Kind.RESET_AFTER, Kind.CUT_TRANSFER, Kind.CUT_JSON, Kind.HOOK_AFTER), Phase.AFTER),
+_PHASES: dict[Kind, Phase] = {
+    **dict.fromkeys((Kind.EMPTY_PAGE, Kind.SHORT_PAGE, Kind.REPEATED_PAGE, Kind.STRAY_ORDER), "data"),
+    **dict.fromkeys((Kind.RESET_AFTER, Kind.CUT_TRANSFER, Kind.CUT_JSON, Kind.HOOK_AFTER), "after"),
 }
 
 
@@ -111,14 +105,14 @@ class Fault:
     @property
     def phase(self) -> Phase:
         """When in a call this fault acts."""
-        return _PHASES.get(self.kind, Phase.BEFORE)
+        return _PHASES.get(self.kind, "before")
 
     def concerns(self, call: Call) -> bool:
         """Whether ``call`` is one of those that are counted."""
         return (
             self.path == call.path
             and (self.target is None or self.target == call.target)
-            and (self.page is None or str(self.page) == call.parameter("page", "1"))
+            and (self.page is None or str(self.page) == call.request.query_params.get("page", "1"))
             and (self.containing is None or self.containing in call.body)
         )
 
@@ -166,10 +160,6 @@ class Faults:
         with self._lock:
             self._faults.append(fault)
         return fault
-
-    def on_orders_call(self, action: Callable[[Call], object], **settings: Any) -> Fault:
-        """Calls ``action`` before ``ordersBulk`` answers, for ever unless ``last`` says otherwise."""
-        return self.arm(Kind.HOOK, "orders", action=action, **({"last": None} | settings))
 
     def clear(self) -> None:
         """Disarms everything."""

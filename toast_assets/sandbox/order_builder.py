@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -48,6 +49,8 @@ _DINING_OF_SHAPE = {
 }
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _DECODER = msgspec.json.Decoder(Json, float_hook=Decimal)
+# Toast's objects with all their fields in Toast's order, each with its usual value.
+BLANKS: dict[str, Json] = _DECODER.decode(Path(__file__).with_name("blanks.json").read_bytes())
 
 
 def encode(order: Json) -> bytes:
@@ -97,7 +100,7 @@ class OrderBuilder:
         # A few orders have times that end in Z [seen].
         self.suffix = "Z" if self.shape == "zulu" or rng.random() < 0.01 else "+0000"
         self.opened_ms = -rng.randrange(15, 110) * _MINUTE_MS - rng.randrange(_MINUTE_MS)
-        if self.chance("late_tip", 0.06):
+        if self._chance("late_tip", 0.06):
             self.opened_ms -= rng.randrange(3, 9) * HOUR_MS
         if self.shape in ("refund_full", "refund_partial"):
             self.opened_ms -= rng.randrange(1, 4) * DAY_MS
@@ -105,140 +108,126 @@ class OrderBuilder:
         by_chance = rng.choices(menu.DINING_OPTIONS, (58, 24, 15, 3))[0]
         self.dining = _DINING_OF_SHAPE.get(self.shape, by_chance)
 
-    def chance(self, shape: str, probability: float) -> bool:
+    def _chance(self, shape: str, probability: float) -> bool:
         """Whether this order has ``shape``: always when it was made for it, else with the probability."""
         # The dice are rolled in both cases, so that the rest of the order does not depend on the answer.
         return self.rng.random() < probability or self.shape == shape
 
     def order(self) -> Json:
         """The whole order."""
-        rng, opened, paid = self.rng, self.time(self.opened_ms), self.time(self.paid_ms)
-        voided, deleted = self.chance("void_order", 0.01), self.chance("deleted", 0.005)
+        rng, opened, paid = self.rng, self._time(self.opened_ms), self._time(self.paid_ms)
+        voided, deleted = self._chance("void_order", 0.01), self._chance("deleted", 0.005)
         dine_in = self.dining == "Dine In"
-        checks = [self.check(number + 1, voided) for number in range(2 if self.chance("split_checks", 0.08) else 1)]
+        checks = [self._check(number + 1, voided) for number in range(2 if self._chance("split_checks", 0.08) else 1)]
         closed = all(check["paymentStatus"] == "CLOSED" for check in checks)
-        order: Json = {
-            "guid": self.guid(),
-            "entityType": "Order",
-            "externalId": None,
+        order = BLANKS["order"] | {
+            "guid": self._guid(),
             "openedDate": opened,
             "createdDate": opened,
-            "modifiedDate": self.time(0),
-            "promisedDate": self.time(2 * HOUR_MS) if self.chance("scheduled", 0.03) else None,
-            "estimatedFulfillmentDate": None if dine_in else self.time(self.opened_ms + 20 * _MINUTE_MS),
+            "modifiedDate": self._time(0),
+            "promisedDate": self._time(2 * HOUR_MS) if self._chance("scheduled", 0.03) else None,
+            "estimatedFulfillmentDate": None if dine_in else self._time(self.opened_ms + 20 * _MINUTE_MS),
             "closedDate": paid if closed else None,
             "paidDate": paid if closed else None,
             # What an order that is not deleted carries here differs between orders [seen].
-            "deletedDate": self.time(0) if deleted else rng.choice((None, "1970-01-01T00:00:00.000+0000")),
+            "deletedDate": self._time(0) if deleted else rng.choice((None, "1970-01-01T00:00:00.000+0000")),
             "deleted": deleted,
-            **self.void_fields(voided),
-            "businessDate": self.business_date(self.opened_ms),
-            "channelGuid": None,
-            "source": "In Store" if dine_in else rng.choice(("Online", "API", "Kiosk", "Caller Id")),
+            **self._void_fields(voided),
+            "businessDate": self._business_date(self.opened_ms),
             "duration": (self.paid_ms - self.opened_ms) // 1000,
-            "displayNumber": str(rng.randrange(1, 400)),
-            "numberOfGuests": rng.randrange(1, 7) if dine_in else 0,
+        }
+        if not dine_in:
+            order |= {"source": rng.choice(("Online", "API", "Kiosk", "Caller Id")), "requiredPrepTime": "PT20M"}
+        order["displayNumber"] = str(rng.randrange(1, 400))
+        if dine_in:
+            order |= {
+                "numberOfGuests": rng.randrange(1, 7),
+                "table": self._reference("Table", str(rng.randrange(30))),
+                "serviceArea": self._reference("ServiceArea", "Main Room"),
+            }
+        order |= {
             # Nearly every reference can be null [seen].
-            "diningOption": self.reference("DiningOption", self.dining),
-            "table": self.reference("Table", str(rng.randrange(30))) if dine_in else None,
-            "serviceArea": self.reference("ServiceArea", "Main Room") if dine_in else None,
-            "restaurantService": self.reference("RestaurantService", "Dinner"),
-            "revenueCenter": self.reference("RevenueCenter", self.dining) if rng.random() < 0.8 else None,
-            "server": self.employee() if dine_in else None,
-            "requiredPrepTime": None if dine_in else "PT20M",
-            "approvalStatus": "APPROVED",
-            "createdInTestMode": self.chance("test_mode", 0.003),
-            "excessFood": self.chance("excess_food", 0.003),
-            "initialDate": None,
-            **self.devices(),
-            "deliveryInfo": self.delivery() if self.dining == "Delivery" else None,
-            "curbsidePickupInfo": self.curbside() if self.dining == "Curbside" else None,
-            **dict.fromkeys(("deliveryServiceInfo", "marketplaceFacilitatorTaxInfo", "appliedPackagingInfo")),
-            "pricingFeatures": ["TAXESV2"],
+            "diningOption": self._reference("DiningOption", self.dining),
+            "restaurantService": self._reference("RestaurantService", "Dinner"),
+            "revenueCenter": self._reference("RevenueCenter", self.dining) if rng.random() < 0.8 else None,
+            "server": self._employee() if dine_in else None,
+            "createdInTestMode": self._chance("test_mode", 0.003),
+            "excessFood": self._chance("excess_food", 0.003),
+            **self._devices(),
+            "deliveryInfo": self._delivery() if self.dining == "Delivery" else None,
+            "curbsidePickupInfo": self._curbside() if self.dining == "Curbside" else None,
             "checks": checks,
         }
-        if self.chance("unknown_fields", 0.01):
+        if self._chance("unknown_fields", 0.01):
             order["kitchenPacing"] = {"lane": "grill", "score": 0.5, "notes": ["fülle", None]}
         return order
 
     # Ids, references and times
 
-    def guid(self) -> str:
+    def _guid(self) -> str:
         """A new GUID that no other order has."""
         return f"{_guid_head(f'{self.rng.getrandbits(72):018x}')}{self.placement.order_id}"
 
-    def reference(self, kind: str, name: str) -> Json:
+    def _reference(self, kind: str, name: str) -> Json:
         """A reference to something the restaurant owns (an employee, a table): a GUID, never a name [doc]."""
-        return {"guid": f"{_reference_head(kind, name)}{self.placement.restaurant_id}", "entityType": kind}
+        head = _guid_head(blake2b(f"{kind}:{name}".encode(), digest_size=9).hexdigest())
+        return {"guid": f"{head}{self.placement.restaurant_id}", "entityType": kind}
 
-    def item(self, kind: str, name: str) -> Json:
+    def _item(self, kind: str, name: str) -> Json:
         """A reference to a part of the menu, which has an id across locations."""
         digest = blake2b(name.encode(), digest_size=6).hexdigest()
-        return {**self.reference(kind, name), "multiLocationId": str(700_000_000_000_000_000 + int(digest, 16))}
+        return {**self._reference(kind, name), "multiLocationId": str(700_000_000_000_000_000 + int(digest, 16))}
 
-    def employee(self) -> Json:
-        """A reference to one of the restaurant's dozen employees."""
-        return self.reference("RestaurantUser", str(self.rng.randrange(12)))
+    def _employee(self) -> Json:
+        return self._reference("RestaurantUser", str(self.rng.randrange(12)))
 
-    def devices(self) -> Json:
-        """The terminals that created and last modified something."""
+    def _devices(self) -> Json:
         return {name: {"id": f"terminal-{self.rng.randrange(4)}"} for name in ("createdDevice", "lastModifiedDevice")}
 
-    def time(self, offset_ms: int) -> str:
+    def _time(self, offset_ms: int) -> str:
         """A time in the order's own notation."""
         return toast_time(self.placement.modified_ms + offset_ms, self.suffix)
 
-    def business_date(self, offset_ms: int) -> int:
+    def _business_date(self, offset_ms: int) -> int:
         """The restaurant's business day as Toast writes it, ``20250919``: it ends at 4:00 local time."""
         local_ms = self.placement.modified_ms + offset_ms + (self.placement.utc_offset - 4) * HOUR_MS
         return int(f"{from_epoch_ms(local_ms):%Y%m%d}")
 
-    def void_fields(self, voided: bool) -> Json:
-        """The three fields that say whether and when something was voided."""
+    def _void_fields(self, voided: bool) -> Json:
         return {
             "voided": voided,
-            "voidDate": self.time(0) if voided else None,
-            "voidBusinessDate": self.business_date(0) if voided else None,
+            "voidDate": self._time(0) if voided else None,
+            "voidBusinessDate": self._business_date(0) if voided else None,
         }
 
     # Checks
 
-    def check(self, number: int, order_voided: bool) -> Json:
-        """One check: its selections, charges, discounts, payment and guest."""
-        rng, opened, dine_in = self.rng, self.time(self.opened_ms), self.dining == "Dine In"
-        voided = order_voided or self.chance("void_check", 0.01)
-        lines = self.lines(voided)
+    def _check(self, number: int, order_voided: bool) -> Json:
+        rng, opened, dine_in = self.rng, self._time(self.opened_ms), self.dining == "Dine In"
+        voided = order_voided or self._chance("void_check", 0.01)
+        lines = self._lines(voided)
         subtotal = sum(cents for _, cents in lines)
         name, percent = rng.choice(menu.DISCOUNTS)
-        discounts = [self.discount(subtotal, percent, name)] if self.chance("check_discount", 0.05) else []
+        discounts = [self._discount(subtotal, percent, name)] if self._chance("check_discount", 0.05) else []
         charges, fees, gratuities = [], 0, 0
         if self.dining == "Delivery" or self.shape == "service_charge":
             fees = 399
-            charges.append(self.service_charge(fees, gratuity=False))
-        if dine_in and self.chance("gratuity", 0.06):
+            charges.append(self._service_charge(fees, gratuity=False))
+        if dine_in and self._chance("gratuity", 0.06):
             gratuities = subtotal * 18 // 100
-            charges.append(self.service_charge(gratuities, gratuity=True))
+            charges.append(self._service_charge(gratuities, gratuity=True))
         amount = subtotal + fees - (subtotal * percent // 100 if discounts else 0)
         tax = subtotal * TAX_PERCENT // 100
-        unpaid = self.chance("open_check", 0.01) or not lines
+        unpaid = self._chance("open_check", 0.01) or not lines
         total = amount + tax + gratuities
-        check: Json = {
-            "guid": self.guid(),
-            "entityType": "Check",
-            "externalId": None,
+        check = BLANKS["check"] | {
+            "guid": self._guid(),
             "displayNumber": str(number),
             "openedDate": opened,
             "createdDate": opened,
-            "modifiedDate": self.time(0),
-            "deletedDate": None,
-            "deleted": False,
-            "taxExempt": False,
-            "openedBy": self.employee(),
-            "appliedLoyaltyInfo": None,
-            "appliedPreauthInfo": None,
-            "closedDate": None if unpaid else self.time(self.paid_ms),
-            "paidDate": None if unpaid else self.time(self.paid_ms),
-            **self.void_fields(voided),
+            "modifiedDate": self._time(0),
+            "openedBy": self._employee(),
+            **self._void_fields(voided),
             "tabName": rng.choice(menu.TAB_NAMES) if dine_in and rng.random() < 0.4 else None,
             "amount": money(amount),
             "taxAmount": money(tax),
@@ -246,77 +235,61 @@ class OrderBuilder:
             "paymentStatus": "OPEN" if unpaid else "CLOSED",
             "duration": (self.paid_ms - self.opened_ms) // 1000,
             "selections": [line for line, _ in lines],
-            "payments": [] if unpaid else [self.payment(total, amount // 5)],
             "appliedDiscounts": discounts,
             "appliedServiceCharges": charges,
         }
-        return check | self.customer_field()
+        if not unpaid:
+            paid = self._time(self.paid_ms)
+            check |= {"closedDate": paid, "paidDate": paid, "payments": [self._payment(total, amount // 5)]}
+        return check | self._customer_field()
 
-    def discount(self, cents: int, percent: int, name: str) -> Json:
-        """A discount of ``percent`` on ``cents``."""
+    def _discount(self, cents: int, percent: int, name: str) -> Json:
         amount = money(cents * percent // 100)
-        return {
-            "guid": self.guid(),
-            "entityType": "AppliedCustomDiscount",
-            "externalId": None,
+        return BLANKS["discount"] | {
+            "guid": self._guid(),
             "name": name,
             "discountAmount": amount,
             "nonTaxDiscountAmount": amount,
-            "discount": self.reference("Discount", name),
+            "discount": self._reference("Discount", name),
             "discountPercent": percent,
-            "discountType": "PERCENT",
-            "processingState": "APPLIED",
-            "appliedDiscountReason": None,
-            "approver": self.employee() if percent == 50 else None,
-            "comboItems": [],
-            "triggers": [],
-            "appliedPromoCode": None,
+            "approver": self._employee() if percent == 50 else None,
         }
 
-    def service_charge(self, cents: int, *, gratuity: bool) -> Json:
-        """A service charge of ``cents``; a gratuity is one too."""
+    def _service_charge(self, cents: int, *, gratuity: bool) -> Json:
         name = "Auto Gratuity" if gratuity else "Delivery Fee"
-        return {
-            "guid": self.guid(),
-            "entityType": "AppliedServiceCharge",
-            "externalId": None,
+        return BLANKS["service charge"] | {
+            "guid": self._guid(),
             "name": name,
             "chargeAmount": money(cents),
             "chargeType": "PERCENT" if gratuity else "FIXED",
-            "serviceCharge": self.reference("ServiceCharge", name),
+            "serviceCharge": self._reference("ServiceCharge", name),
             "percent": 18 if gratuity else None,
             "gratuity": gratuity,
             "delivery": not gratuity,
-            "takeout": False,
             "dineIn": gratuity,
-            "taxable": False,
-            "appliedTaxes": [],
-            "serviceChargeCalculation": "PRE_DISCOUNT",
-            "refundDetails": None,
         }
 
     # Selections, each with what it adds to the check in cents
 
-    def lines(self, voided: bool) -> list[tuple[Json, int]]:
+    def _lines(self, voided: bool) -> list[tuple[Json, int]]:
         """A check's selections; a voided one adds nothing to the check."""
         if self.shape == "no_selections":
             return []
-        lines = [self.selection(voided) for _ in range(self.rng.choice((1, 1, 1, 2)))]
-        if self.chance("void_selection", 0.03):
-            lines.append(self.selection(voided=True))
-        if self.chance("gift_card_sold", 0.005):
-            lines.append(self.gift_card("TOAST_CARD_SELL"))
-        if self.chance("gift_card_reload", 0.003):
-            lines.append(self.gift_card("TOAST_CARD_RELOAD"))
-        if self.chance("special_request", 0.03):
+        lines = [self._selection(voided) for _ in range(self.rng.choice((1, 1, 1, 2)))]
+        if self._chance("void_selection", 0.03):
+            lines.append(self._selection(voided=True))
+        if self._chance("gift_card_sold", 0.005):
+            lines.append(self._gift_card("TOAST_CARD_SELL"))
+        if self._chance("gift_card_reload", 0.003):
+            lines.append(self._gift_card("TOAST_CARD_RELOAD"))
+        if self._chance("special_request", 0.03):
             # A request typed by hand: a line without an item [doc], free of charge.
-            request = self.line(self.rng.choice(menu.REQUESTS), 1, 0, 0)
-            lines.append((request | {"selectionType": "SPECIAL_REQUEST", "tax": 0}, 0))
+            request = self._line(self.rng.choice(menu.REQUESTS), 1, 0, 0)
+            lines.append((request | {"selectionType": "SPECIAL_REQUEST"}, 0))
         return lines
 
-    def selection(self, voided: bool) -> tuple[Json, int]:
-        """A dish as ordered."""
-        rng, opened = self.rng, self.time(self.opened_ms)
+    def _selection(self, voided: bool) -> tuple[Json, int]:
+        rng, opened = self.rng, self._time(self.opened_ms)
         dish = menu.DISHES[5] if self.shape == "fractional" else rng.choice(menu.DISHES)
         if self.shape == "deep_modifiers":
             dish = menu.DISHES[0]
@@ -326,185 +299,154 @@ class OrderBuilder:
         wanted = min(len(dish.modifiers), rng.choice((0, 0, 1, 1, 2)))
         if self.shape == "deep_modifiers":
             wanted = len(dish.modifiers)
-        chosen = [self.modifier(choice, 1) for choice in rng.sample(dish.modifiers, wanted)]
+        chosen = [self._modifier(choice, 1) for choice in rng.sample(dish.modifiers, wanted)]
         gross = int((dish.cents + sum(cents for _, cents in chosen)) * quantity)
         name, percent = rng.choice(menu.DISCOUNTS)
-        discounts = [self.discount(gross, percent, name)] if self.chance("item_discount", 0.05) else []
+        discounts = [self._discount(gross, percent, name)] if self._chance("item_discount", 0.05) else []
         net = gross - (gross * percent // 100 if discounts else 0)
-        line = self.line(dish.name, quantity, gross, net) | self.void_fields(voided)
+        line = self._line(dish.name, quantity, gross, net) | self._void_fields(voided)
         line |= {
-            "item": self.item("MenuItem", dish.name),
-            "itemGroup": self.item("MenuGroup", dish.group),
-            "salesCategory": self.reference("SalesCategory", dish.category),
+            "item": self._item("MenuItem", dish.name),
+            "itemGroup": self._item("MenuGroup", dish.group),
+            "salesCategory": self._reference("SalesCategory", dish.category),
             "unitOfMeasure": "LB" if dish.by_weight else "NONE",
+            "tax": money(net * TAX_PERCENT // 100),
             "createdDate": opened,
             "modifiedDate": opened,
-            "voidReason": self.reference("VoidReason", menu.VOID_REASONS[0]) if voided else None,
+            "voidReason": self._reference("VoidReason", menu.VOID_REASONS[0]) if voided else None,
             "appliedDiscounts": discounts,
-            "appliedTaxes": [self.tax(net)],
+            "appliedTaxes": [self._tax(net)],
             "modifiers": [choice for choice, _ in chosen],
-            "refundDetails": None,
         }
-        if self.chance("refund_selection", 0.01):
+        if self._chance("refund_selection", 0.01):
             # The second of the two places for refunds [doc].
             line["refundDetails"] = {
                 "refundAmount": money(net),
                 "taxRefundAmount": money(net * TAX_PERCENT // 100),
-                "refundTransaction": {"guid": self.guid(), "entityType": "RefundTransaction"},
+                "refundTransaction": {"guid": self._guid(), "entityType": "RefundTransaction"},
             }
         return line, 0 if voided else net
 
-    def modifier(self, choice: menu.Modifier, depth: int) -> tuple[Json, int]:
+    def _modifier(self, choice: menu.Modifier, depth: int) -> tuple[Json, int]:
         """A choice on a dish, with a choice below it now and then."""
         nested: list[Json] = []
         cents = choice.cents
         if choice.modifiers and depth < 3 and (self.shape == "deep_modifiers" or self.rng.random() < 0.4):
             # The deepest branch first: a dish made for depth shows all of it.
             below = max(choice.modifiers, key=lambda child: len(child.modifiers))
-            child, more = self.modifier(below, depth + 1)
+            child, more = self._modifier(below, depth + 1)
             nested, cents = [child], cents + more
-        line = {
-            "guid": self.guid(),
-            "entityType": "MenuItemSelection",
-            "item": self.item("MenuItem", choice.name),
-            "optionGroup": self.reference("OptionGroup", f"choices {depth}"),
-            "preModifier": None,
+        line = BLANKS["modifier"] | {
+            "guid": self._guid(),
+            "item": self._item("MenuItem", choice.name),
+            "optionGroup": self._reference("OptionGroup", f"choices {depth}"),
             "displayName": choice.name,
-            "quantity": 1,
-            "selectionType": "NONE",
-            "deferred": False,
             "price": money(cents),
             "preDiscountPrice": money(cents),
-            "voided": False,
             "modifiers": nested,
         }
         return line, cents
 
-    def line(self, name: str, quantity: int | Decimal, gross: int, net: int) -> Json:
-        """What every selection has."""
-        return {
-            "guid": self.guid(),
-            "entityType": "MenuItemSelection",
-            **dict.fromkeys(("externalId", "item", "itemGroup", "optionGroup", "preModifier")),
+    def _line(self, name: str, quantity: int | Decimal, gross: int, net: int) -> Json:
+        return BLANKS["selection"] | {
+            "guid": self._guid(),
             "displayName": name,
             "quantity": quantity,
-            "unitOfMeasure": "NONE",
-            "selectionType": "NONE",
-            "deferred": False,
             "seatNumber": self.rng.randrange(5),
-            "fulfillmentStatus": "SENT",
             "price": money(net),
             "preDiscountPrice": money(gross),
             "receiptLinePrice": money(gross),
-            "tax": money(net * TAX_PERCENT // 100),
-            "taxInclusion": "NOT_INCLUDED",
-            "voided": False,
-            "voidReason": None,
-            "salesCategory": None,
-            "appliedDiscounts": [],
-            "appliedTaxes": [],
-            "modifiers": [],
-            "refundDetails": None,
-            "toastGiftCard": None,
         }
 
-    def gift_card(self, kind: str) -> tuple[Json, int]:
+    def _gift_card(self, kind: str) -> tuple[Json, int]:
         """A gift card sold or reloaded: deferred, without item and group, untaxed [doc]."""
         cents = self.rng.choice((2500, 5000, 11100))
-        line = self.line("eGift Card", 1, cents, cents)
-        return line | {"selectionType": kind, "deferred": True, "tax": 0}, cents
+        line = self._line("eGift Card", 1, cents, cents)
+        return line | {"selectionType": kind, "deferred": True}, cents
 
-    def tax(self, cents: int) -> Json:
+    def _tax(self, cents: int) -> Json:
         """The tax on ``cents``; now and then it has no GUID [seen]."""
-        tax: Json = {
-            "guid": self.guid(),
-            "entityType": "AppliedTaxRate",
-            "taxRate": self.reference("TaxRate", "state"),
-            "name": "State Tax",
-            "rate": Decimal("0.07"),
+        tax = BLANKS["tax"] | {
+            "guid": self._guid(),
+            "taxRate": self._reference("TaxRate", "state"),
             "taxAmount": money(cents * TAX_PERCENT // 100),
-            "type": "PERCENT",
         }
-        if self.chance("tax_without_guid", 0.02):
+        if self._chance("tax_without_guid", 0.02):
             del tax["guid"]
         return tax
 
     # Payments
 
-    def payment(self, cents: int, tip: int) -> Json:
+    def _payment(self, cents: int, tip: int) -> Json:
         """A payment of ``cents`` and a tip, with what can befall it: voided, refunded, by gift card, by cash."""
         rng = self.rng
         kind = rng.choices(("CREDIT", "CASH", "OTHER"), (80, 17, 3))[0]
-        kind = "GIFTCARD" if self.chance("gift_card_used", 0.02) else kind
-        full, partial = self.chance("refund_full", 0.01), self.chance("refund_partial", 0.01)
+        kind = "GIFTCARD" if self._chance("gift_card_used", 0.02) else kind
+        full, partial = self._chance("refund_full", 0.01), self._chance("refund_partial", 0.01)
         refund = cents if full else cents // 2 if partial else 0
-        voided = self.chance("void_payment", 0.01)
+        voided = self._chance("void_payment", 0.01)
         card = kind == "CREDIT"
-        return {
-            "guid": self.guid(),
-            "entityType": "OrderPayment",
-            "externalId": None,
+        payment = BLANKS["payment"] | {
+            "guid": self._guid(),
             "type": kind,
             "amount": money(cents),
-            "tipAmount": money(tip if card else 0),
             "amountTendered": money(cents if card else -(-cents // 500) * 500),
-            "paidDate": self.time(self.paid_ms),
-            "paidBusinessDate": self.business_date(self.paid_ms),
+            "paidDate": self._time(self.paid_ms),
+            "paidBusinessDate": self._business_date(self.paid_ms),
             "paymentStatus": "VOIDED" if voided else ("CAPTURED" if card else None),
-            "voidInfo": self.void_info() if voided else None,
+            "voidInfo": self._void_info() if voided else None,
             "refundStatus": "FULL" if full else "PARTIAL" if partial else "NONE",
-            "refund": self.refund(refund) if refund else None,
-            "cardType": rng.choice(menu.CARD_TYPES) if card else None,
-            "cardEntryMode": rng.choice(("EMV_CHIP_SIGN", "ONLINE", "TOKENIZED")) if card else None,
-            "last4Digits": f"{rng.randrange(10_000):04d}" if card else None,
-            "first6Digits": f"99{rng.randrange(10_000):04d}" if card else None,
-            "cardPaymentId": f"card-{rng.getrandbits(48):012x}" if card else None,
-            "networkTransactionIdentifier": f"net-{rng.getrandbits(40):010x}" if card else None,
-            "isProcessedOffline": False,
-            "originalProcessingFee": money(cents * 25 // 1000 + 15) if card else None,
-            "mcaRepaymentAmount": None,
-            "tenderTransactionGuid": self.guid() if card else None,
-            "orderGuid": None,
-            "checkGuid": None,
-            "cashDrawer": self.reference("CashDrawer", "1") if kind == "CASH" else None,
-            "otherPayment": self.reference("AlternatePaymentType", "House") if kind == "OTHER" else None,
-            **self.devices(),
-            "server": self.employee(),
+            "refund": self._refund(refund) if refund else None,
         }
+        if card:
+            payment |= {
+                "tipAmount": money(tip),
+                "cardType": rng.choice(menu.CARD_TYPES),
+                "cardEntryMode": rng.choice(("EMV_CHIP_SIGN", "ONLINE", "TOKENIZED")),
+                "last4Digits": f"{rng.randrange(10_000):04d}",
+                "first6Digits": f"99{rng.randrange(10_000):04d}",
+                "cardPaymentId": f"card-{rng.getrandbits(48):012x}",
+                "networkTransactionIdentifier": f"net-{rng.getrandbits(40):010x}",
+                "originalProcessingFee": money(cents * 25 // 1000 + 15),
+                "tenderTransactionGuid": self._guid(),
+            }
+        elif kind == "CASH":
+            payment["cashDrawer"] = self._reference("CashDrawer", "1")
+        elif kind == "OTHER":
+            payment["otherPayment"] = self._reference("AlternatePaymentType", "House")
+        return payment | self._devices() | {"server": self._employee()}
 
-    def void_info(self) -> Json:
+    def _void_info(self) -> Json:
         """Who voided a payment, who approved it, when and why: employees by GUID only."""
         return {
-            "voidUser": self.employee(),
-            "voidApprover": self.employee(),
-            "voidDate": self.time(0),
-            "voidBusinessDate": self.business_date(0),
-            "voidReason": self.reference("VoidReason", self.rng.choice(menu.VOID_REASONS)),
+            "voidUser": self._employee(),
+            "voidApprover": self._employee(),
+            "voidDate": self._time(0),
+            "voidBusinessDate": self._business_date(0),
+            "voidReason": self._reference("VoidReason", self.rng.choice(menu.VOID_REASONS)),
         }
 
-    def refund(self, cents: int) -> Json:
+    def _refund(self, cents: int) -> Json:
         """A refund of a payment: the first of the two places for refunds [doc]."""
         return {
             "refundAmount": money(cents),
             "tipRefundAmount": 0,
-            "refundDate": self.time(0),
-            "refundBusinessDate": self.business_date(0),
-            "refundTransaction": {"guid": self.guid(), "entityType": "RefundTransaction"},
+            "refundDate": self._time(0),
+            "refundBusinessDate": self._business_date(0),
+            "refundTransaction": {"guid": self._guid(), "entityType": "RefundTransaction"},
         }
 
     # Guests: invented names, e-mail addresses that cannot be delivered, 555 numbers
 
-    def customer_field(self) -> Json:
+    def _customer_field(self) -> Json:
         """Guests are known mainly on takeout and delivery; else the field is absent or null [doc][seen]."""
         first, last = self.rng.choice(menu.FIRST_NAMES), self.rng.choice(menu.LAST_NAMES)
         number = self.rng.randrange(10_000)
-        customer = {
-            "guid": self.guid(),
-            "entityType": "Customer",
+        customer = BLANKS["customer"] | {
+            "guid": self._guid(),
             "firstName": first,
             "lastName": last,
             "phone": f"555555{number:04d}",
-            "phoneCountryCode": "1",
             "email": f"guest{number}@example.com",
         }
         match self.shape:
@@ -520,36 +462,23 @@ class OrderBuilder:
             case _:
                 return {"customer": None} if self.rng.random() < 0.5 else {}
 
-    def delivery(self) -> Json:
-        """Where an order was delivered to, and by which employee."""
+    def _delivery(self) -> Json:
         rng = self.rng
         city, state, zip_code = rng.choice(menu.CITIES)
-        return {
+        return BLANKS["delivery"] | {
             "address1": f"{rng.randrange(1, 400)} {rng.choice(menu.STREETS)}",
             "address2": rng.choice((None, "Apt 4B")),
             "city": city,
             "state": state,
             "administrativeArea": state,
             "zipCode": zip_code,
-            "country": "US",
-            "latitude": 0,
-            "longitude": 0,
             "notes": rng.choice((None, "Ring twice, s’il vous plaît")),
-            "deliveredDate": None,
-            "dispatchedDate": None,
-            "deliveryEmployee": self.employee(),
-            "deliveryState": "DELIVERED",
+            "deliveryEmployee": self._employee(),
         }
 
-    def curbside(self) -> Json:
-        """The car to look for."""
+    def _curbside(self) -> Json:
         car = {"transportColor": "green", "transportDescription": "hatchback", "notes": None}
-        return car | {"guid": self.guid()}
-
-
-@lru_cache(maxsize=1024)
-def _reference_head(kind: str, name: str) -> str:
-    return _guid_head(blake2b(f"{kind}:{name}".encode(), digest_size=9).hexdigest())
+        return car | {"guid": self._guid()}
 
 
 def _guid_head(digits: str) -> str:

@@ -27,6 +27,7 @@ Pages:
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -35,11 +36,11 @@ from starlette.responses import Response
 
 from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import SandboxConfig
-from toast_assets.sandbox.faults import Faults, Kind, Phase
+from toast_assets.sandbox.faults import Faults, Kind
 from toast_assets.sandbox.order_builder import DAY_MS, decode, encode, toast_time
 from toast_assets.sandbox.orders import StoredOrder
+from toast_assets.sandbox.restaurant_orders import RestaurantOrders
 from toast_assets.sandbox.service import Refusal
-from toast_assets.sandbox.toast_orders import ToastOrders
 from toast_assets.week import epoch_ms
 
 LARGEST_PAGE = 100
@@ -110,7 +111,7 @@ def _window(given: dict[str, str], longest_days: float) -> tuple[int, int]:
 
 def _parameters(call: Call, known: set[str]) -> dict[str, str]:
     given: dict[str, str] = {}
-    for name, value in call.query:
+    for name, value in call.request.query_params.multi_items():
         if name not in known:
             raise _wrong(name, f"unknown parameter {name}")
         if name in given:
@@ -147,7 +148,7 @@ def _business_day(text: str) -> int:
 class OrdersBulk:
     """Answers ``ordersBulk``, with the faults that only a page can have."""
 
-    def __init__(self, config: SandboxConfig, orders: ToastOrders, faults: Faults) -> None:
+    def __init__(self, config: SandboxConfig, orders: Mapping[str, RestaurantOrders], faults: Faults) -> None:
         self._config = config
         self._orders = orders
         self._faults = faults
@@ -166,7 +167,7 @@ class OrdersBulk:
         query = read_query(call, longest_days=self._config.longest_window_days, guide=guide)
         call.window = (query.start_ms, query.end_ms)
         restaurant = call.target or ""
-        fault = next(iter(self._faults.take(call, Phase.DATA)), None)
+        fault = next(iter(self._faults.take(call, "data")), None)
         kind = fault.kind if fault else None
         orders = self._visible(restaurant, query)
         size = min(query.size, self._config.page_cap)
@@ -176,7 +177,7 @@ class OrdersBulk:
         # Pages after a short one continue where it stopped.
         begin = (query.page - 1) * size - sum(size - kept for page, kept in short.items() if page < query.page)
         end = begin + short.get(query.page, size)
-        self._orders.served[restaurant].update(order.guid for order in orders[begin:end])
+        self._orders[restaurant].served.update(order.guid for order in orders[begin:end])
         page = [self._body(order) for order in orders[begin:end]]
         more = end < len(orders)
         if kind is Kind.EMPTY_PAGE:
@@ -201,7 +202,7 @@ class OrdersBulk:
     def _visible(self, restaurant: str, query: PageQuery) -> list[StoredOrder]:
         if "orders:read" not in self._scopes:
             return []
-        orders = self._orders.view(restaurant, query.start_ms, query.end_ms)
+        orders = self._orders[restaurant].view(query.start_ms, query.end_ms)
         if query.business_date is None:
             return orders
         return [order for order in orders if decode(order.json).get("businessDate") == query.business_date]

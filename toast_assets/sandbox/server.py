@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import socket
 import threading
@@ -26,7 +27,7 @@ from toast_assets.sandbox.faults import Faults
 from toast_assets.sandbox.s3 import REGION, S3
 from toast_assets.sandbox.status import StatusPages
 from toast_assets.sandbox.toast import ToastService
-from toast_assets.sandbox.wire import TransportProtocol
+from toast_assets.sandbox.wire import with_transport
 
 _START_SECONDS = 20.0
 
@@ -134,7 +135,6 @@ class _LoopbackServer(uvicorn.Server):
                 cast(Any, self._route),
                 interface="asgi3",
                 proxy_headers=False,
-                http=TransportProtocol,
                 ws="none",
                 lifespan="off",
                 access_log=False,
@@ -195,7 +195,7 @@ class _LoopbackServer(uvicorn.Server):
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A call is only cancelled when the sandbox ends: nothing that anybody should read about.
         with contextlib.suppress(asyncio.CancelledError):
-            await self._apps[scope["server"][1]](scope, receive, send)
+            await self._apps[scope["server"][1]](with_transport(scope, send), receive, send)
 
 
 def _port(listener: socket.socket) -> int:
@@ -203,20 +203,15 @@ def _port(listener: socket.socket) -> int:
 
 
 def _listen(host: str, ports: tuple[int, ...]) -> list[socket.socket]:
-    sockets: list[socket.socket] = []
-    for port in ports:
-        listener = socket.socket()
-        sockets.append(listener)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as problem:
-            for each in sockets:
-                each.close()
-            raise ToastAssetsError(
-                f"The sandbox cannot listen on {host}:{port}: {problem.strerror}.",
-                hint="Choose another port, or 0 for a free one.",
-            ) from problem
-        listener.listen(1024)
-        listener.setblocking(False)
+    with contextlib.ExitStack() as opened:
+        sockets = []
+        for port in ports:
+            try:
+                sockets.append(opened.enter_context(socket.create_server((host, port), backlog=1024)))
+            except OSError as problem:
+                raise ToastAssetsError(
+                    f"The sandbox cannot listen on {host}:{port}: {os.strerror(problem.errno or 0)}.",
+                    hint="Choose another port, or 0 for a free one.",
+                ) from problem
+        opened.pop_all()
     return sockets

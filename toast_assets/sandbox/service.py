@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from toast_assets.sandbox.calls import Call, RequestLog
 from toast_assets.sandbox.config import SandboxConfig
-from toast_assets.sandbox.faults import Fault, Faults, Kind, Phase
+from toast_assets.sandbox.faults import Fault, Faults, Kind
 from toast_assets.sandbox.wire import CutTransfer, reset, silence
 
 NO_ANSWER = 0
@@ -81,7 +81,7 @@ class Service(ABC):
 
     async def serve(self, call: Call, answer: Answer) -> ASGIApp:
         """What answers ``call``: the service's response, or what a fault puts in its place."""
-        fired = self.faults.take(call, Phase.BEFORE)
+        fired = self.faults.take(call, "before")
         delay = self.config.latency_seconds + sum(fault.seconds for fault in fired if fault.kind is Kind.SLOW)
         if delay:
             await asyncio.sleep(delay)
@@ -126,7 +126,7 @@ class Service(ABC):
         return response
 
     def _afterwards(self, call: Call, response: Response) -> ASGIApp:
-        fired = self.faults.take(call, Phase.AFTER)
+        fired = self.faults.take(call, "after")
         for fault in fired:
             if fault.kind is Kind.HOOK_AFTER and fault.action:
                 fault.action(call)

@@ -36,7 +36,6 @@ from toast_assets.week import from_epoch_ms
 TOKEN_HEADER = "X-Sandbox-Token"  # noqa: S105 - its name
 _TEMPLATES = Jinja2Templates(Path(__file__).parent)
 _SECONDS = 60
-_MOST_ROWS = 40
 _LATEST = 12
 _Handler = Callable[[Request], Awaitable[Response]]
 
@@ -129,15 +128,7 @@ class StatusPages:
                 "logins": toast.log.count("login"),
                 "requests": _requests(toast.log),
                 "too_many_requests": toast.log.count(status=429),
-                "orders_served": [
-                    {
-                        "restaurant": each.guid,
-                        "name": each.name,
-                        "orders": toast.log.orders[each.guid],
-                        "distinct_orders": len(toast.orders.served[each.guid]),
-                    }
-                    for each in toast.config.restaurants
-                ],
+                "orders_served": self._restaurants(),
             },
             "s3": {"bucket": self._s3.bucket, "objects": len(objects), "bytes": sum(size for _, size in objects)},
             "amperity": {
@@ -167,30 +158,31 @@ class StatusPages:
             "toast_requests": _by_kind(toast.log),
             "amperity_requests": _by_kind(amperity.log),
             "folders": self._folders(),
-            "restaurants": self._restaurants(),
             "latest": [_shown(entry, names) for entry in islice(reversed(toast.log.entries), _LATEST)],
         }
         return _TEMPLATES.TemplateResponse(request, "status.html", context)
 
     def _restaurants(self) -> list[dict[str, Any]]:
-        """The restaurants with the most orders served."""
+        """What was asked for each restaurant, how many orders were served, how many records Amperity accepted."""
         requests, throttled, accepted = Counter[str | None](), Counter[str | None](), Counter[str | None]()
         for (_, guid, status), count in self._toast.log.counts.copy().items():
             requests[guid] += count
             throttled[guid] += count if status == 429 else 0
         for (_, guid), count in self._amperity.accepted_of.copy().items():
             accepted[guid] += count
-        rows: list[dict[str, Any]] = [
+        return [
             {
-                "restaurant": each,
+                "restaurant": each.guid,
+                "name": each.name,
+                "state": each.state,
                 "requests": requests[each.guid],
-                "throttled": throttled[each.guid],
-                "served": len(self._toast.orders.served[each.guid]),
-                "accepted": accepted[each.guid],
+                "too_many_requests": throttled[each.guid],
+                "orders": self._toast.log.orders[each.guid],
+                "distinct_orders": len(self._toast.orders[each.guid].served),
+                "records": accepted[each.guid],
             }
             for each in self._toast.config.restaurants
         ]
-        return sorted(rows, key=lambda row: row["served"], reverse=True)[:_MOST_ROWS]
 
     def _folders(self) -> list[tuple[str, int, int]]:
         """Objects and bytes by folder below the prefix; objects of the prefix itself are the exports."""

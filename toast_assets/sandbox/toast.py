@@ -33,28 +33,21 @@ from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import Restaurant, SandboxConfig
 from toast_assets.sandbox.faults import Faults
 from toast_assets.sandbox.limits import Limit
-from toast_assets.sandbox.order_builder import toast_time
+from toast_assets.sandbox.order_builder import BLANKS, Json
 from toast_assets.sandbox.orders_bulk import OrdersBulk, read_hour
+from toast_assets.sandbox.restaurant_orders import RestaurantOrders
 from toast_assets.sandbox.service import Answer, Refusal, Service
-from toast_assets.sandbox.toast_orders import ToastOrders
 
 _RENEWAL_SECONDS = 60
-_CREATED_MS = 1_700_000_000_000
-_GROUP = "9a8b7c6d-5e4f-4a3b-8c2d-1e0f9a8b7c6d"
-
-
-class _Credentials(msgspec.Struct):
-    clientId: str
-    clientSecret: str
-    userAccessType: str
 
 
 class ToastService(Service):
-    """Toast's HTTP API on its ``orders``."""
+    """Toast's HTTP API on its ``orders``, by restaurant GUID."""
 
     def __init__(self, config: SandboxConfig, faults: Faults) -> None:
         super().__init__(config, faults)
-        self.orders = ToastOrders(config)
+        numbers = count(1)
+        self.orders = {each.guid: RestaurantOrders(each, config, numbers) for each in config.restaurants}
         self._restaurants = {each.guid: each for each in config.restaurants}
         self._bulk = OrdersBulk(config, self.orders, faults)
         self._token = ""
@@ -68,7 +61,6 @@ class ToastService(Service):
         self._order_limits = (Limit("ENDPOINT", config.orders_per_second, 1), *self._limits)
 
     def routes(self) -> list[Route]:
-        """Login, orders in both forms, restaurants in three."""
         return [
             self._get("/orders/v2/ordersBulk", "orders", self._bulk.answer),
             self._get("/orders/v2/orders", "order_guids", self._order_guids),
@@ -79,55 +71,34 @@ class ToastService(Service):
         ]
 
     def target(self, request: Request) -> str | None:
-        """The restaurant that the header names."""
         return ", ".join(request.headers.getlist("toast-restaurant-external-id")) or None
 
     def error(self, status: int, message: str, field: str | None = None) -> Response:
         """Toast's error body. ``canRetry`` is there to be ignored [doc]."""
-        body = {
-            "status": status,
-            "code": 10_000 + status,
-            "message": message,
-            "messageKey": None,
-            "fieldName": field,
-            "link": None,
-            "requestId": f"sandbox-{next(self._request_ids):08d}",
-            "developerMessage": None,
-            "errors": [],
-            "canRetry": None,
-        }
-        return JSONResponse(body, status)
+        body = BLANKS["error"] | {"status": status, "code": 10_000 + status, "message": message, "fieldName": field}
+        return JSONResponse(body | {"requestId": f"sandbox-{next(self._request_ids):08d}"}, status)
 
     def _login(self, call: Call) -> Response:
         if call.media_type != "application/json":
             raise Refusal(415, "The body must be application/json.")
         try:
-            given = msgspec.json.decode(call.body, type=_Credentials)
-        except msgspec.DecodeError:
+            content = msgspec.json.decode(call.body, type=dict[str, str])
+            given = [content[name].encode() for name in ("clientId", "clientSecret", "userAccessType")]
+        except (msgspec.DecodeError, KeyError):
             message = "The body must be a JSON object with clientId, clientSecret, userAccessType."
             raise Refusal(400, message) from None
         config = self.config
-        right = (
-            hmac.compare_digest(given.clientId.encode(), config.toast_client_id.encode())
-            and hmac.compare_digest(given.clientSecret.encode(), config.toast_client_secret.encode())
-            and given.userAccessType == "TOAST_MACHINE_CLIENT"
-        )
-        if not right:
+        wanted = (config.toast_client_id, config.toast_client_secret, "TOAST_MACHINE_CLIENT")
+        if not all(hmac.compare_digest(one, other.encode()) for one, other in zip(given, wanted, strict=True)):
             raise Refusal(401, "Wrong credentials.")
         now = config.now()
         if self.tokens.get(self._token, 0.0) - now <= _RENEWAL_SECONDS:
             self._token = self._issue(now)
         if config.guide_login:
             return JSONResponse({"sessionToken": self._token, "status": "SUCCESS"})
-        token = {
-            "tokenType": "Bearer",
-            "scope": None,
-            "expiresIn": int(self.tokens[self._token] - now),
-            "accessToken": self._token,
-            "idToken": None,
-            "refreshToken": None,
-        }
-        return JSONResponse({"@class": ".SuccessfulResponse", "token": token, "status": "SUCCESS"})
+        login = BLANKS["login"]
+        token = {"expiresIn": int(self.tokens[self._token] - now), "accessToken": self._token}
+        return JSONResponse(login | {"token": login["token"] | token})
 
     def _issue(self, now: float) -> str:
         expires = now + self.config.token_seconds
@@ -192,7 +163,7 @@ class ToastService(Service):
         if self.config.guide_orders:
             return self._bulk.answer(call)
         call.window = read_hour(call)
-        return JSONResponse([order.guid for order in self.orders.view(call.target or "", *call.window)])
+        return JSONResponse([order.guid for order in self.orders[call.target or ""].view(*call.window)])
 
     def _partner_list(self, _call: Call) -> Response:
         """All connected restaurants, deleted ones marked [doc]; a 403 for others than partners [conflict].
@@ -205,47 +176,31 @@ class ToastService(Service):
 
     def _group_members(self, call: Call) -> Response:
         """GUIDs only [doc]; deleted members are not listed (judgement)."""
-        if call.path_value("group") != _GROUP:
+        if call.request.path_params["group"] != BLANKS["partner restaurant"]["managementGroupGuid"]:
             raise Refusal(404, "No such group.")
         return JSONResponse([{"guid": each.guid} for each in self.config.restaurants if not each.deleted])
 
     def _restaurant(self, call: Call) -> Response:
-        restaurant = self._restaurants.get(call.path_value("guid"))
+        restaurant = self._restaurants.get(call.request.path_params["guid"])
         if restaurant is None or restaurant.deleted:
             raise Refusal(404, "No such restaurant.")
         brand, _, location = restaurant.name.partition(", ")
+        blank = BLANKS["restaurant"]
         general = {
             "name": brand,
             "locationName": location,
             "locationCode": restaurant.guid[:4],
-            "description": "",
             "timeZone": restaurant.timezone,
             "closeoutHour": restaurant.closeout_hour,
-            "managementGroupGuid": _GROUP,
-            "currencyCode": "USD",
-            "firstBusinessDate": 20240102,
             "archived": restaurant.archived,
         }
-        rest = ("urls", "location", "schedules", "delivery", "onlineOrdering", "prepTimes")
-        return JSONResponse({"guid": restaurant.guid, "general": general, **{name: {} for name in rest}})
+        return JSONResponse(blank | {"guid": restaurant.guid, "general": blank["general"] | general})
 
 
-def _partner_entry(restaurant: Restaurant) -> dict[str, object]:
+def _partner_entry(restaurant: Restaurant) -> Json:
     brand, _, location = restaurant.name.partition(", ")
-    moment = toast_time(_CREATED_MS)
-    return {
-        "restaurantGuid": restaurant.guid,
-        "managementGroupGuid": _GROUP,
-        "restaurantName": brand,
-        "locationName": location,
-        "deleted": restaurant.deleted,
-        "externalGroupRef": None,
-        "externalRestaurantRef": None,
-        "modifiedDate": _CREATED_MS,
-        "createdDate": _CREATED_MS,
-        "isoModifiedDate": moment,
-        "isoCreatedDate": moment,
-    }
+    names = {"restaurantGuid": restaurant.guid, "restaurantName": brand, "locationName": location}
+    return BLANKS["partner restaurant"] | names | {"deleted": restaurant.deleted}
 
 
 def _base64(raw: bytes) -> str:

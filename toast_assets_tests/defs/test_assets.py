@@ -41,7 +41,7 @@ class TestAWeek:
     ) -> None:
         assert run_week().success
         for guid in sandbox.restaurant_guids:
-            truth = {order.guid for order in sandbox.toast.orders.between(guid, week.start, week.end)}
+            truth = {order.guid for order in sandbox.toast.orders[guid].between(week.start, week.end)}
             export = json.loads(gzip.decompress(objects(store)[store.layout.export(week, guid)]))
             assert {order["guid"] for order in export["orders"]} == truth
             assert all(order["restaurantGuid"] == guid for order in export["orders"])
@@ -60,7 +60,7 @@ class TestAWeek:
 
     def test_metadata_counts_what_was_done(self, run_week: RunWeek, sandbox: Sandbox, week: Week) -> None:
         result = run_week()
-        orders = sum(len(sandbox.toast.orders.between(guid, week.start, week.end)) for guid in sandbox.restaurant_guids)
+        orders = sum(len(sandbox.toast.orders[guid].between(week.start, week.end)) for guid in sandbox.restaurant_guids)
         raw = metadata_of(result, "raw_toast_orders")
         assert (raw["orders"], raw["new_orders"], raw["restaurants"]) == (orders, orders, 3)
         assert raw["requests"] == sum(sandbox.toast.log.count(path=path) for path in ("orders", "restaurants"))
@@ -75,7 +75,7 @@ class TestAWeek:
         environment = sandbox.environment()
         for name in ("TOAST_CLIENT_SECRET", "AMPERITY_API_KEY", "AWS_SECRET_ACCESS_KEY"):
             assert environment[name] not in text or len(environment[name]) < 8
-        orders = sandbox.toast.orders.between(sandbox.restaurant_guids[0], week.start, week.end)
+        orders = sandbox.toast.orders[sandbox.restaurant_guids[0]].between(week.start, week.end)
         customers = [check.get("customer") or {} for order in orders for check in json.loads(order.json)["checks"]]
         guests = {customer["email"] for customer in customers if customer.get("email")}
         assert guests
@@ -85,7 +85,7 @@ class TestAWeek:
         self, run_week: RunWeek, sandbox: Sandbox, week: Week
     ) -> None:
         versions = [self._version(run_week("raw_toast_orders")) for _ in range(2)]
-        sandbox.toast.orders.late_arrivals(sandbox.restaurant_guids[0], week.start, week.end, 1)
+        sandbox.toast.orders[sandbox.restaurant_guids[0]].late_arrivals(week.start, week.end, 1)
         versions.append(self._version(run_week("raw_toast_orders")))
         assert versions[0] == versions[1] != versions[2]
 
@@ -97,7 +97,7 @@ class TestAWeek:
         self, run_week: RunWeek, sandbox: Sandbox, store: OrderStore, week: Week
     ) -> None:
         for guid in sandbox.restaurant_guids:
-            sandbox.toast.orders.set_orders(guid, [])
+            sandbox.toast.orders[guid].replace_all([])
         assert run_week().success
         for guid in sandbox.restaurant_guids:
             export = json.loads(gzip.decompress(objects(store)[store.layout.export(week, guid)]))

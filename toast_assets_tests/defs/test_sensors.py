@@ -138,7 +138,7 @@ class TestOnABucket:
         run_week()
         sent = len(sandbox.amperity.accepted)
         week = WeekCalendar().week("2025-09-15")
-        late = sandbox.toast.orders.late_arrivals(sandbox.restaurant_guids[0], week.start, week.end, 2)
+        late = sandbox.toast.orders[sandbox.restaurant_guids[0]].late_arrivals(week.start, week.end, 2)
         (request,) = daemon.tick(MONDAY + timedelta(hours=72)).run_requests or ()
         run_week(config={name: op["config"] for name, op in request.run_config["ops"].items()})
         arrived = {str(record.guid) for record in list(sandbox.amperity.accepted)[sent:]}

@@ -86,7 +86,7 @@ def edits(**when: Any) -> Arrange:
     def arrange(sandbox: Sandbox, week: Week) -> None:
         def edit(call: Call) -> None:
             assert call.target is not None
-            sandbox.toast.orders.edit_one_in(call.target, week.start, week.end)
+            sandbox.toast.orders[call.target].edit_one_in(week.start, week.end)
 
         sandbox.faults.arm(Kind.HOOK, "orders", action=edit, **when)
 
@@ -98,7 +98,7 @@ def late_arrivals(sandbox: Sandbox, week: Week) -> None:
     guid = sandbox.restaurant_guids[0]
 
     def arrive(_call: Call) -> None:
-        sandbox.toast.orders.late_arrivals(guid, week.start, week.start_ms + 3_600_000, 12)
+        sandbox.toast.orders[guid].late_arrivals(week.start, week.start_ms + 3_600_000, 12)
 
     sandbox.faults.arm(Kind.HOOK, "orders", target=guid, first=6, last=6, action=arrive)
 
@@ -107,7 +107,7 @@ def crowd(sandbox: Sandbox, week: Week) -> None:
     """The point of sale adjusts the tips of 250 orders in one millisecond."""
     for guid in sandbox.restaurant_guids[:2]:
         for _ in range(250):
-            sandbox.toast.orders.add_order(guid, week.start_ms + 90_000_000)
+            sandbox.toast.orders[guid].add(week.start_ms + 90_000_000)
 
 
 def everything(sandbox: Sandbox, week: Week) -> None:

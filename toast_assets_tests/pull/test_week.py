@@ -63,10 +63,10 @@ async def test_a_second_run_adds_and_renews_and_takes_nothing_away(
     guid = sandbox.restaurant_guids[0]
     await pull(sandbox, week)
     before = true_versions(sandbox, week, guid)
-    late = sandbox.toast.orders.late_arrivals(guid, week.start, week.end, 3)
+    late = sandbox.toast.orders[guid].late_arrivals(week.start, week.end, 3)
     renewed, left = sorted(before)[:2]
-    sandbox.toast.orders.edit_order(guid, renewed, week.end_ms - 1)
-    sandbox.toast.orders.edit_order(guid, left)
+    sandbox.toast.orders[guid].edit(renewed, week.end_ms - 1)
+    sandbox.toast.orders[guid].edit(left)
     report = await pull(sandbox, week)
     stored = stored_versions(store, week, guid)
     assert stored == {**true_versions(sandbox, week, guid), left: before[left]}
@@ -80,7 +80,7 @@ async def test_for_one_modified_time_the_newer_pull_wins_where_the_bytes_differ(
     guid = sandbox.restaurant_guids[0]
     await pull(sandbox, week)
     first, second = stored_rows(store, week, guid)[:2]
-    sandbox.toast.orders.put_order(guid, first.body[:-1] + b',"addedSilently":1}')
+    sandbox.toast.orders[guid].put(first.body[:-1] + b',"addedSilently":1}')
     await pull(sandbox, week)
     rows = {order.guid: order for order in stored_rows(store, week, guid)}
     assert rows[first.guid].body.endswith(b',"addedSilently":1}')
@@ -150,7 +150,7 @@ async def test_one_restaurant_of_many_fails_and_all_others_are_stored(start_sand
 async def test_no_more_restaurants_than_allowed_are_under_way_at_once(start_sandbox: StartSandbox, week: Week) -> None:
     sandbox = start_sandbox(restaurants=invent_restaurants(12, 150))
     order: list[str] = []
-    sandbox.faults.on_orders_call(lambda call: order.append(call.target or ""))
+    sandbox.faults.arm("hook", "orders", action=lambda call: order.append(call.target or ""), last=None)
     await pull(sandbox, week, TOAST_CONCURRENT_RESTAURANTS="3")
     first = {guid: order.index(guid) for guid in set(order)}
     last = {guid: len(order) - order[::-1].index(guid) for guid in set(order)}

@@ -209,11 +209,11 @@ def test_a_hook_edits_the_data_before_every_second_call(caller: Caller) -> None:
 
     def edit(call: Call) -> None:
         assert call.target is not None
-        order = orders.edit_one_in(call.target, START_MS, END_MS)
+        order = orders[call.target].edit_one_in(START_MS, END_MS)
         assert order is not None
         edited.append(order.guid)
 
-    caller.sandbox.faults.on_orders_call(edit, first=2, every=2)
+    caller.sandbox.faults.arm("hook", "orders", action=edit, first=2, last=None, every=2)
     sizes = [len(caller.week(SMALL).json()) for _ in range(4)]
     assert sizes == [36, 35, 35, 34]
     assert len(set(edited)) == 2
@@ -221,14 +221,14 @@ def test_a_hook_edits_the_data_before_every_second_call(caller: Caller) -> None:
 
 def test_a_hook_afterwards_edits_the_data_when_the_page_is_cut(caller: Caller) -> None:
     orders = caller.sandbox.toast.orders
-    caller.sandbox.faults.arm(Kind.HOOK_AFTER, "orders", action=lambda _: orders.add_order(SMALL, START_MS))
+    caller.sandbox.faults.arm(Kind.HOOK_AFTER, "orders", action=lambda _: orders[SMALL].add(START_MS))
     assert [len(caller.week(SMALL).json()) for _ in range(2)] == [36, 37]
 
 
 def test_an_edited_order_is_found_in_its_new_window_with_its_new_content(caller: Caller) -> None:
     orders = caller.sandbox.toast.orders
     guid = caller.week(SMALL).json()[0]["guid"]
-    orders.edit_order(SMALL, guid, END_MS + 5, lambda order: order.update(displayNumber="edited"))
+    orders[SMALL].edit(guid, END_MS + 5, lambda order: order.update(displayNumber="edited"))
     after = {"startDate": "2025-09-22T04:00:00.005Z", "endDate": "2025-09-22T04:00:00.006Z"}
     (order,) = caller.toast(BULK, {"Toast-Restaurant-External-ID": SMALL}, **after).json()
     assert (order["guid"], order["displayNumber"]) == (guid, "edited")

@@ -187,7 +187,7 @@ def test_other_paths_and_methods_do_not_exist_and_are_logged(
 def test_pages_together_hold_every_order_of_the_window_once(caller: Caller) -> None:
     pages = list(walk(caller, pageSize=100))
     guids = [order["guid"] for page in pages for order in page]
-    truth = caller.sandbox.toast.orders.between(ONE, START_MS, END_MS)
+    truth = caller.sandbox.toast.orders[ONE].between(START_MS, END_MS)
     assert sorted(guids) == sorted(order.guid for order in truth)
     assert [len(page) for page in pages] == [100, 100, 100, 20]
 
@@ -210,7 +210,7 @@ def test_a_full_last_page_has_no_next_link(start: Start) -> None:
 
 
 def test_the_window_includes_its_start_and_excludes_its_end(caller: Caller) -> None:
-    orders = caller.sandbox.toast.orders.between(ONE, START_MS, END_MS)
+    orders = caller.sandbox.toast.orders[ONE].between(START_MS, END_MS)
     assert orders[0].modified_ms == START_MS
     first = {"startDate": "2025-09-15T04:00:00.000Z", "endDate": "2025-09-15T04:00:00.001Z"}
     assert [order["guid"] for order in caller.toast(BULK, None, **first).json()] == [orders[0].guid]
@@ -219,10 +219,10 @@ def test_the_window_includes_its_start_and_excludes_its_end(caller: Caller) -> N
 
 
 def test_a_window_over_several_weeks_holds_them_all(caller: Caller) -> None:
-    orders = caller.sandbox.toast.orders
+    orders = caller.sandbox.toast.orders[ONE]
     window = WEEK | {"startDate": "2025-09-08T04:00:00.000+0000"}
     pages = [caller.toast(BULK, None, **window, page=page).json() for page in range(1, 9)]
-    assert sum(map(len, pages)) == len(orders.between(ONE, START_MS - 7 * 86_400_000, END_MS)) == 640
+    assert sum(map(len, pages)) == len(orders.between(START_MS - 7 * 86_400_000, END_MS)) == 640
 
 
 def test_orders_that_are_modified_in_the_future_do_not_exist_yet(start: Start) -> None:
@@ -250,12 +250,12 @@ def test_every_sort_order_holds_the_same_orders(start: Start, sort: Sort) -> Non
 
 
 def test_an_edit_between_two_pages_hides_an_order_from_a_plain_walk(caller: Caller) -> None:
-    orders = caller.sandbox.toast.orders
+    orders = caller.sandbox.toast.orders[ONE]
     first = caller.week(pageSize=50).json()
-    orders.edit_order(ONE, first[0]["guid"])
+    orders.edit(first[0]["guid"])
     rest = [order for page in range(2, 8) for order in caller.week(pageSize=50, page=page).json()]
     seen = {order["guid"] for order in first + rest}
-    missed = {order.guid for order in orders.between(ONE, START_MS, END_MS)} - seen
+    missed = {order.guid for order in orders.between(START_MS, END_MS)} - seen
     assert len(missed) == 1
 
 
@@ -307,18 +307,18 @@ def test_logins_carry_no_rate_limit_headers(start: Start) -> None:
 
 def test_a_tests_own_orders_replace_the_invented_ones(caller: Caller) -> None:
     order = b'{"guid":"not a uuid","modifiedDate":"2025-09-16T12:00:00.000+0000","total":12.10}'
-    caller.sandbox.toast.orders.set_orders(ONE, [order])
+    caller.sandbox.toast.orders[ONE].replace_all([order])
     assert caller.week().content == b"[" + order + b"]"
 
 
 def test_late_arrivals_appear_in_a_window_of_the_past(caller: Caller) -> None:
-    orders = caller.sandbox.toast.orders
+    orders = caller.sandbox.toast.orders[SMALL]
     before = len(caller.week(SMALL).json())
-    added = orders.late_arrivals(SMALL, START_MS, END_MS, 3)
+    added = orders.late_arrivals(START_MS, END_MS, 3)
     after = {order["guid"] for order in caller.week(SMALL).json()}
     assert len(after) == before + 3
     assert {order.guid for order in added} <= after
-    orders.remove_order(SMALL, added[0].guid)
+    orders.remove(added[0].guid)
     assert len(caller.week(SMALL).json()) == before + 2
 
 

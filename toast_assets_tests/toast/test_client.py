@@ -46,7 +46,7 @@ async def test_a_page_holds_the_orders_as_the_sandbox_has_them(
     guid = sandbox.restaurant_guids[2]
     async with make_toast() as toast:
         page = await toast.orders_page(guid, window)
-    truth = sandbox.toast.orders.between(guid, window.start, window.end)
+    truth = sandbox.toast.orders[guid].between(window.start, window.end)
     assert {order.guid: order.body for order in page.orders} == {order.guid: order.json for order in truth}
     assert not page.has_next
 
@@ -367,7 +367,7 @@ async def test_orders_of_a_page_survive_byte_for_byte(sandbox: Sandbox, make_toa
         b' "nested": {"x": [ 1.0 , 1e5 ] } }'
     )
     guid = sandbox.restaurant_guids[0]
-    sandbox.toast.orders.set_orders(guid, [odd])
+    sandbox.toast.orders[guid].replace_all([odd])
     async with make_toast() as toast:
         page = await toast.orders_page(guid, window)
     assert [order.body for order in page.orders] == [odd]

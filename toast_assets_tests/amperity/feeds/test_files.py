@@ -88,7 +88,7 @@ class TestFeeds:
         known = {
             order.guid
             for guid in sandbox.restaurant_guids
-            for order in sandbox.toast.orders.between(guid, week.start, week.end)
+            for order in sandbox.toast.orders[guid].between(week.start, week.end)
         }
         assert sold <= known
         assert len(sold) > 0.9 * (len(known) - report.left_out)
@@ -189,7 +189,7 @@ class TestWorkflow:
     async def test_changed_files_are_loaded_again(self, sandbox: Sandbox, store: OrderStore, week: Week) -> None:
         feeds(week, store)
         await load(sandbox, week, store)
-        sandbox.toast.orders.late_arrivals(sandbox.restaurant_guids[0], week.start, week.end, 1)
+        sandbox.toast.orders[sandbox.restaurant_guids[0]].late_arrivals(week.start, week.end, 1)
         async with toast_client(sandbox) as toast:
             await WeekPull(week, toast, store).run()
         with pytest.raises(ExportError, match="Materialize amperity_feeds"):
