@@ -335,17 +335,17 @@ async def test_the_bytes_of_orders_that_cannot_be_read_go_if_they_name_the_guest
 ) -> None:
     theirs = b'{"guid":"odd","email":"' + EMAIL.encode() + b'","x":NaN}'
     toast = OddToast({"here": [(week.start_ms, theirs), (week.start_ms, b"null")]})
-    await pull_from(toast, sandbox, store, week)
+    await pull_from(toast, store, week)
     fill(store, week, namings()[:1], derived=False)
     key = store.layout.unreadable(week, "here")
     assert key in forget(store, EMAIL).objects
     forgotten = content(store)[key]
     assert EMAIL not in str(list(_bodies(forgotten)))
     assert sorted(_bodies(forgotten)) == [b"", b"null"]
-    await pull_from(toast, sandbox, store, week, refresh=True)
+    await pull_from(toast, store, week, refresh=True)
     assert content(store)[key] == forgotten
     store.bucket.delete(key)
-    await pull_from(toast, sandbox, store, week, refresh=True)
+    await pull_from(toast, store, week, refresh=True)
     assert sorted(_bodies(content(store)[key])) == [b"", b"null"]
 
 

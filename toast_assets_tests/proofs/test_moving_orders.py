@@ -2,20 +2,18 @@
 and nothing goes backwards.
 
 Hypothesis decides what happens and when: between pulls and between any two replies of one. The path is the product's
-own from the HTTP client to S3; only the network to Toast is left out.
+own from the HTTP client of Toast to the calls of S3; both services are in memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import count
 from random import Random
+from threading import RLock
 from typing import Any
 
-import boto3
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -23,11 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from toast_assets.errors import ToastIncompleteError
 from toast_assets.export.write import export_week
 from toast_assets.pull.week import WeekPull
-from toast_assets.sandbox.s3 import REGION, S3
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.page import Window
 from toast_assets.week import Week, WeekCalendar
+from toast_assets_tests.support.faults.world import MemoryS3
 from toast_assets_tests.support.services.brand import FAULTS, Brand, Version
 from toast_assets_tests.support.stores.pulls import LOG, check_export, stored_versions
 
@@ -55,9 +53,10 @@ def window_of(week: Week) -> Window:
 class MovingOrders(RuleBasedStateMachine):
     """``last`` is what each week's file held after the last pull, ``complete`` says which weeks have no gap."""
 
-    def __init__(self, new_store: Callable[[], OrderStore]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.store = new_store()
+        client: Any = MemoryS3({}, RLock())
+        self.store = OrderStore(Bucket(client, "bucket"), "toast-orders/")
         self.brand = Brand(RESTAURANTS, WEEKS[0].end_ms + HOUR)
         self.last: dict[tuple[str, str], set[Version]] = {}
 
@@ -166,24 +165,9 @@ class MovingOrders(RuleBasedStateMachine):
             assert times[order] >= at, "nothing goes backwards or away"
 
 
-@pytest.fixture(scope="module")
-def new_store() -> Iterator[Callable[[], OrderStore]]:
-    """Makes stores under prefixes of their own, in one S3."""
-    s3, numbers = S3("127.0.0.1", 0, None), count(1)
-    client = boto3.client(
-        "s3", endpoint_url=s3.url, aws_access_key_id="a", aws_secret_access_key="a", region_name=REGION
-    )
-    yield lambda: OrderStore(Bucket(client, s3.bucket), f"run-{next(numbers)}/")
-    client.close()
-    s3.close()
-
-
-def test_orders_that_move_while_they_are_pulled_are_neither_lost_nor_invented(
-    new_store: Callable[[], OrderStore],
-) -> None:
-    machine: Any = partial(MovingOrders, new_store)
+def test_orders_that_move_while_they_are_pulled_are_neither_lost_nor_invented() -> None:
     run_state_machine_as_test(
-        machine,
+        MovingOrders,
         settings=settings(
             max_examples=25,
             stateful_step_count=12,

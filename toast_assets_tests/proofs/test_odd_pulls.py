@@ -59,7 +59,7 @@ async def test_orders_that_cannot_be_read_are_kept_beside_the_others_once(
     time = week.start_ms + 5
     nan = plain_order("nan", time)[:-1] + b',"x":NaN}'
     toast.add("here", b"null", b"null", nan, b'{"guid":"\xff"}', b'{"guid":"undated"}', at=time)
-    report = await pull_from(toast, sandbox, store, week)
+    report = await pull_from(toast, store, week)
     assert [(result.orders, result.failure) for result in report.restaurants] == [(20, None)] * 2
     assert {guid: pull.unreadable for guid, pull in report.manifest.stored.items()} == {"here": 4, "there": 0}
     lines = kept(store, week)
@@ -72,7 +72,7 @@ async def test_orders_that_cannot_be_read_are_kept_beside_the_others_once(
     export_week(week, store, LOG)
     check_export(store, week, "here")
     content = bucket_content(sandbox)
-    await pull_from(toast, sandbox, store, week)
+    await pull_from(toast, store, week)
     export_week(week, store, LOG)
     assert bucket_content(sandbox) == content
 
@@ -81,11 +81,11 @@ async def test_those_of_a_later_pull_are_added_and_none_is_taken_away(
     toast: OddToast, sandbox: Sandbox, store: OrderStore, week: Week
 ) -> None:
     toast.add("here", b"1", at=week.start_ms)
-    await pull_from(toast, sandbox, store, week)
-    toast.orders["here"][-1] = (week.start_ms, b"2")
-    await pull_from(toast, sandbox, store, week)
-    toast.orders["here"].pop()
-    report = await pull_from(toast, sandbox, store, week)
+    await pull_from(toast, store, week)
+    toast.stored["here"][-1] = (week.start_ms, b"2")
+    await pull_from(toast, store, week)
+    toast.stored["here"].pop()
+    report = await pull_from(toast, store, week)
     assert [line["body_base64"] for line in kept(store, week)] == ["MQ==", "Mg=="]
     assert report.manifest.stored["here"].unreadable == 2
 
@@ -94,7 +94,7 @@ async def test_the_check_names_restaurant_count_reason_window_and_object_and_no_
     toast: OddToast, sandbox: Sandbox, store: OrderStore, week: Week
 ) -> None:
     toast.add("here", b'{"guid":7,"email":"ann@example.com"}', b'{"guid":8}', at=week.start_ms)
-    await pull_from(toast, sandbox, store, week)
+    await pull_from(toast, store, week)
     found = verdicts.every_order_readable(manifest_of(store, week), unreadable_orders(week, store))
     assert (found.passed, found.warns, found.figures["unreadable_orders"]) == (False, True, 2)
     for part in ("Pier 9 (here): 2 orders", "$.guid", "2025-09-15T04:00:00.000Z to", "unreadable/week=2025-09-15/"):
@@ -112,7 +112,7 @@ async def test_a_damaged_object_of_unreadable_orders_fails_its_restaurant_by_nam
 ) -> None:
     toast.add("here", b"null", at=week.start_ms)
     store.bucket.write(store.layout.unreadable(week, "here"), b"no gzip")
-    report = await pull_from(toast, sandbox, store, week)
+    report = await pull_from(toast, store, week)
     assert "unreadable/week=2025-09-15/restaurant=here.ndjson.gz cannot be read" in report.manifest.failures["here"]
     assert report.manifest.stored.keys() == {"there"}
 
@@ -124,7 +124,7 @@ async def test_deep_orders_and_such_that_name_nobody_are_exported_byte_for_byte(
     nobody = plain_order("nobody", week.start_ms)[:-1] + b',"restaurantGuid":null}'
     elsewhere = plain_order("elsewhere", week.start_ms, restaurantGuid="there")
     toast.add("here", deep, nobody, elsewhere, at=week.start_ms)
-    await pull_from(toast, sandbox, store, week)
+    await pull_from(toast, store, week)
     export_week(week, store, LOG)
     found = store.bucket.read(store.layout.export(week, "here"))
     assert found is not None
@@ -140,7 +140,7 @@ async def test_orders_from_outside_their_window_are_stored_with_evidence_and_war
 ) -> None:
     early, late = plain_order("early", 0), plain_order("late", week.end_ms + 5)
     toast.add("here", late, early, at=week.start_ms + 5)
-    report = await pull_from(toast, sandbox, store, week)
+    report = await pull_from(toast, store, week)
     rows = stored_rows(store, week, "here")
     assert (rows[0].guid, rows[-1].guid, len(rows)) == ("early", "late", 22)
     evidence = [piece.evidence for piece in report.manifest.stored["here"].slices]
@@ -156,10 +156,10 @@ async def test_orders_from_outside_their_window_are_stored_with_evidence_and_war
 async def test_a_restaurant_in_another_spelling_continues_its_files(
     toast: OddToast, sandbox: Sandbox, store: OrderStore, week: Week, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await pull_from(toast, sandbox, store, week)
+    await pull_from(toast, store, week)
     keys = set(bucket_content(sandbox))
     toast.add("here", plain_order("late", week.start_ms + 7), at=week.start_ms + 7)
-    report = await pull_from(toast, sandbox, store, week, guids="HERE,there,Here")
+    report = await pull_from(toast, store, week, guids="HERE,there,Here")
     assert set(bucket_content(sandbox)) == keys
     assert {guid: pull.orders for guid, pull in report.manifest.stored.items()} == {"here": 21, "there": 20}
     assert "stored as here" in caplog.text
@@ -169,10 +169,10 @@ async def test_a_discovered_restaurant_in_two_spellings_is_one(
     toast: OddToast, sandbox: Sandbox, store: OrderStore, week: Week
 ) -> None:
     toast.listed = ("HERE", "here", "There")
-    report = await pull_from(toast, sandbox, store, week, guids="*")
+    report = await pull_from(toast, store, week, guids="*")
     assert list(report.manifest.stored) == ["HERE", "There"]
     toast.listed = ("here", "there")
-    report = await pull_from(toast, sandbox, store, week, guids="*")
+    report = await pull_from(toast, store, week, guids="*")
     assert list(report.manifest.stored) == ["HERE", "There"]
 
 
@@ -180,13 +180,13 @@ async def test_a_discovered_restaurant_in_two_spellings_is_one(
 async def test_a_damaged_raw_file_fails_its_restaurant_by_name_and_stops_no_other(
     toast: OddToast, sandbox: Sandbox, store: OrderStore, week: Week, damage: Callable[[bytes], bytes]
 ) -> None:
-    await pull_from(toast, sandbox, store, week)
+    await pull_from(toast, store, week)
     key = store.layout.raw(week, "here")
     found = store.bucket.read(key)
     assert found is not None
     store.bucket.write(key, damage(found[0]))
     toast.add("there", plain_order("late", week.start_ms + 7), at=week.start_ms + 7)
-    report = await pull_from(toast, sandbox, store, week)
+    report = await pull_from(toast, store, week)
     assert "restaurant=here.parquet cannot be read" in report.manifest.failures["here"]
     assert "Restore an earlier version" in report.manifest.failures["here"]
     assert "late" in guids(store, week, "there")
@@ -212,10 +212,10 @@ async def test_a_week_that_is_open_by_toasts_clock_is_not_pulled(
     toast.headers = {"Date": date}
     if stops:
         with pytest.raises(WeekError, match="has not closed yet by Toast's clock: it ends at 2025-09-22 04:00 UTC"):
-            await pull_from(toast, sandbox, store, week)
+            await pull_from(toast, store, week)
         assert bucket_content(sandbox) == {}
     else:
-        assert (await pull_from(toast, sandbox, store, week)).manifest.outcome == "complete"
+        assert (await pull_from(toast, store, week)).manifest.outcome == "complete"
 
 
 # Other runs
@@ -244,11 +244,11 @@ async def test_a_run_that_was_stopped_before_a_write_and_goes_on_changes_nothing
 ) -> None:
     client, other = other_store(sandbox, store)
     stopped = Stopped(client, number)
-    older = asyncio.create_task(pull_from(toast, sandbox, other, week))
+    older = asyncio.create_task(pull_from(toast, other, week))
     await asyncio.to_thread(stopped.reached.wait, 60)
     for guid in ("here", "there"):
         toast.add(guid, plain_order("late", week.start_ms + 7), at=week.start_ms + 7)
-    await pull_from(toast, sandbox, store, week, refresh=True)
+    await pull_from(toast, store, week, refresh=True)
     stopped.go_on.set()
     await older
     assert {guid: pull.orders for guid, pull in manifest_of(store, week).stored.items()} == {"here": 21, "there": 21}
@@ -260,14 +260,14 @@ async def test_a_run_that_was_stopped_before_a_write_and_goes_on_changes_nothing
 async def test_a_manifest_that_does_not_describe_the_raw_file_is_repaired_without_asking_toast(
     toast: OddToast, sandbox: Sandbox, store: OrderStore, week: Week
 ) -> None:
-    await pull_from(toast, sandbox, store, week)
+    await pull_from(toast, store, week)
     older = store.bucket.read(store.layout.manifest(week))
     assert older is not None
     toast.add("here", plain_order("late", week.start_ms + 7), at=week.start_ms + 7)
-    await pull_from(toast, sandbox, store, week)
+    await pull_from(toast, store, week)
     store.bucket.write(store.layout.manifest(week), older[0])
-    toast.orders = {"here": [], "there": []}
-    report = await pull_from(toast, sandbox, store, week, refresh=False)
+    toast.stored = {"here": [], "there": []}
+    report = await pull_from(toast, store, week, refresh=False)
     assert report.restaurants == []
     assert (report.manifest.stored["here"].orders, report.manifest.outcome) == (21, "complete")
     export_week(week, store, LOG)
@@ -283,7 +283,7 @@ async def test_a_write_whose_answer_was_lost_is_known_again_and_counts_its_order
         "PutObject",
         lambda number: number == 1 and refuse(client, "PutObject", 412, "PreconditionFailed", times=1),
     )
-    report = await pull_from(toast, sandbox, other, week)
+    report = await pull_from(toast, other, week)
     assert [result.new for result in report.restaurants] == [20, 20]
     assert [pull.new for pull in report.manifest.stored.values()] == [20, 20]
 
@@ -297,10 +297,10 @@ async def test_the_cause_that_ended_a_run_is_what_it_tells_and_what_was_finished
     client, other = other_store(sandbox, store)
     after(client, "PutObject", lambda number: number == 1 and refuse(client, "PutObject", 403, "AccessDenied", times=1))
     with pytest.raises(StoreError, match="AccessDenied"):
-        await pull_from(toast, sandbox, other, week, TOAST_CONCURRENT_RESTAURANTS="1")
+        await pull_from(toast, other, week, TOAST_CONCURRENT_RESTAURANTS="1")
     manifest = manifest_of(store, week)
     assert (len(manifest.stored), len(manifest.pending), manifest.outcome) == (1, 1, "incomplete")
-    report = await pull_from(toast, sandbox, store, week)
+    report = await pull_from(toast, store, week)
     assert [result.guid for result in report.restaurants] == list(manifest.pending)
     assert report.manifest.outcome == "complete"
 
@@ -325,7 +325,7 @@ async def test_a_cancelled_pull_removes_its_folder_only_when_no_thread_works_in_
 
     monkeypatch.setattr(RawFileWriter, "flush", slow)
     monkeypatch.setattr(RawFileWriter, "__exit__", noted)
-    task = asyncio.create_task(pull_from(toast, sandbox, store, week, guids="here"))
+    task = asyncio.create_task(pull_from(toast, store, week, guids="here"))
     await asyncio.to_thread(flushing.wait, 60)
     task.cancel()
     await asyncio.sleep(0)

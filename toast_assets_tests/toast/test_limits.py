@@ -101,7 +101,7 @@ def test_three_restaurants_are_pulled_at_nearly_the_limit_and_without_a_429() ->
             if sum(int(at) == int(times[-1]) for at in times) > 5:
                 return limited()
         await asyncio.sleep(0.065 + rng.random() / 50)
-        return await brand.answer(request)
+        return await brand.toast.handle_async_request(request)
 
     async def pull(client: ToastClient, guid: str) -> None:
         fetch = partial(client.orders_page, guid)

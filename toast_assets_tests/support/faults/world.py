@@ -29,23 +29,21 @@ from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery
 from toast_assets.export.write import ExportReport, export_week
-from toast_assets.orders.raw import format_time, parse_time_ms
+from toast_assets.orders.raw import format_time
 from toast_assets.pull.week import PullReport, WeekPull
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.build import TablesReport, build_tables
 from toast_assets.tables.current_orders import CurrentReport, refresh_current_orders
-from toast_assets.toast.client import ORDERS_PATH, RESTAURANT_HEADER, ToastClient
-from toast_assets.toast.login import LOGIN_PATH
-from toast_assets.toast.settings import ToastSettings
+from toast_assets.toast.client import ToastClient
+from toast_assets.toast.page import Window
 from toast_assets.week import Week
 from toast_assets_tests.support.services.clients import QUICK, UNLIMITED, SkippedTime
-from toast_assets_tests.support.services.scripted import login_reply
+from toast_assets_tests.support.services.scripted import MemoryToast
 
 LOG = logging.getLogger("toast_assets.test")
 # Nothing waits that long: it only keeps a test that fails from waiting for ever.
 _PATIENCE_SECONDS = 60
-_PAGE = 100
 
 Operation = Literal["head_bucket", "get", "head", "put", "delete", "list"]
 Side = Literal["before", "after"]
@@ -332,23 +330,8 @@ class World:
 
     def toast(self, **changes: str) -> ToastClient:
         """A client of Toast that waits for nothing."""
-        environment = {
-            "TOAST_API_URL": "https://toast.test",
-            "TOAST_CLIENT_ID": "client",
-            "TOAST_CLIENT_SECRET": "hush",
-            "TOAST_RESTAURANT_GUID": ",".join(self.restaurants),
-            "TOAST_REQUESTS_PER_SECOND": UNLIMITED,
-            "TOAST_HISTORICAL_SPACING_SECONDS": "0",
-        }
-        time = SkippedTime()
-        return ToastClient(
-            ToastSettings.parse(environment | changes),
-            retry=QUICK,
-            sleep=time.sleep,
-            clock=time.clock,
-            now=lambda: self.now.timestamp(),  # noqa: PLW0108 - the clock may be set later
-            transport=httpx.MockTransport(self._toast),
-        )
+        toast = MemoryToast(self._orders, answer=lambda request: self.toast_answer(request))  # noqa: PLW0108 - set later
+        return toast.client(self.restaurants, lambda: self.now.timestamp(), **changes)  # noqa: PLW0108 - set later
 
     def amperity_settings(self, **changes: str) -> AmperitySettings:
         """The settings of a delivery; ``changes`` are environment variables."""
@@ -382,23 +365,9 @@ class World:
         """The rows of a Parquet object."""
         return list(pq.read_table(BytesIO(self.objects[key].body)).to_pylist())
 
-    async def _toast(self, request: httpx.Request) -> httpx.Response:
-        if (answer := self.toast_answer(request)) is not None:
-            return answer
-        if request.url.path == LOGIN_PATH:
-            return login_reply()
-        restaurant = request.headers[RESTAURANT_HEADER]
-        if request.url.path != ORDERS_PATH:
-            general = {"name": restaurant, "timeZone": "America/New_York", "closeoutHour": 4, "currencyCode": "USD"}
-            return httpx.Response(200, json={"guid": restaurant, "general": general})
-        asked = request.url.params
-        start, end = parse_time_ms(asked["startDate"]), parse_time_ms(asked["endDate"])
-        page = int(asked.get("page", "1"))
-        found = sorted((at, guid, body) for guid, (at, body) in self.orders[restaurant].items() if start <= at < end)
-        part = found[(page - 1) * _PAGE : page * _PAGE]
-        more = [("Link", '<https://toast.test/next>; rel="next"')] if len(found) > page * _PAGE else []
-        content = b"[%s]" % b",".join(body for _, _, body in part)
-        return httpx.Response(200, content=content, headers=more)
+    def _orders(self, restaurant: str, window: Window) -> list[bytes]:
+        versions = [(at, guid, body) for guid, (at, body) in self.orders[restaurant].items()]
+        return [body for at, _, body in sorted(versions) if window.start <= at < window.end]
 
     async def _amperity(self, request: httpx.Request) -> httpx.Response:
         if (answer := self.amperity_answer(request)) is not None:

@@ -1,12 +1,10 @@
 """A brand's restaurants at a Toast that never rests: orders are sold, tipped, voided and arrive late while it is read.
 
-It answers real ``httpx`` requests, in memory, so that the client, the windows, the merge and the store are the
-product's own. Times are milliseconds since 1970, UTC.
+Times are milliseconds since 1970, UTC.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -14,13 +12,10 @@ from typing import Literal
 
 import httpx
 
-from toast_assets.orders.raw import RawOrder, format_time, parse_time_ms
+from toast_assets.orders.raw import RawOrder, format_time
 from toast_assets.toast.client import ORDERS_PATH, RESTAURANT_HEADER, ToastClient
-from toast_assets.toast.login import LOGIN_PATH
-from toast_assets.toast.page import OrdersPage, Window
-from toast_assets.toast.settings import ToastSettings
-from toast_assets_tests.support.services.clients import QUICK, UNLIMITED, SkippedTime
-from toast_assets_tests.support.services.scripted import login_reply
+from toast_assets.toast.page import Window
+from toast_assets_tests.support.services.scripted import MemoryToast, page_reply
 from toast_assets_tests.support.services.simulated import SimulatedToast, at_random, by_guid
 
 Version = tuple[str, int, bytes]
@@ -29,7 +24,6 @@ Fault = Literal["503", "429", "html", "cut", "empty", "short"]
 FAULTS: tuple[Fault, ...] = ("503", "429", "html", "cut", "empty", "short")
 
 _SECOND = 1000
-_STRICT_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0000")
 
 
 def version_of(order: RawOrder) -> Version:
@@ -41,7 +35,8 @@ def version_of(order: RawOrder) -> Version:
 class Brand:
     """``now`` is Toast's clock. ``happens`` and ``faults`` are what comes at the n-th call for orders of a pull.
 
-    ``ever`` holds every version there was, by restaurant; ``forbidden`` restaurants answer 403.
+    ``ever`` holds every version there was, by restaurant; ``forbidden`` restaurants answer 403. ``toast`` is the
+    transport that answers.
     """
 
     guids: Sequence[str]
@@ -51,6 +46,7 @@ class Brand:
     forbidden: set[str] = field(default_factory=set)
     ever: dict[str, set[Version]] = field(init=False)
     calls: int = field(init=False, default=0)
+    toast: MemoryToast = field(init=False)
     _toasts: dict[str, SimulatedToast] = field(init=False)
     _versions: int = field(init=False, default=0)
 
@@ -60,6 +56,7 @@ class Brand:
             for number, guid in enumerate(self.guids)
         }
         self.ever = {guid: set() for guid in self.guids}
+        self.toast = MemoryToast(self._orders, self._page, self._answer)
 
     def visible(self, restaurant: str, window: Window) -> set[Version]:
         """What Toast shows of a window now."""
@@ -89,40 +86,36 @@ class Brand:
 
     def client(self) -> ToastClient:
         """A client of this Toast that waits for nothing."""
-        environment = {
-            "TOAST_API_URL": "https://toast.test",
-            "TOAST_CLIENT_ID": "client",
-            "TOAST_CLIENT_SECRET": "hush",
-            "TOAST_RESTAURANT_GUID": ",".join(self.guids),
-            "TOAST_REQUESTS_PER_SECOND": UNLIMITED,
-            # One restaurant after the other: the n-th call is then the same one each time.
-            "TOAST_CONCURRENT_RESTAURANTS": "1",
-        }
-        time = SkippedTime()
-        return ToastClient(
-            ToastSettings.parse(environment),
-            retry=QUICK,
-            sleep=time.sleep,
-            now=lambda: self.now / 1000,
-            clock=time.clock,
-            transport=httpx.MockTransport(self.answer),
-        )
+        # One restaurant after the other: the n-th call is then the same one each time.
+        return self.toast.client(self.guids, lambda: self.now / 1000, TOAST_CONCURRENT_RESTAURANTS="1")
 
-    async def answer(self, request: httpx.Request) -> httpx.Response:
-        """Toast's answer to one request."""
-        if request.url.path == LOGIN_PATH:
-            return login_reply()
-        restaurant = request.headers[RESTAURANT_HEADER]
+    def _answer(self, request: httpx.Request) -> httpx.Response | None:
         if request.url.path != ORDERS_PATH:
-            return httpx.Response(200, json={"guid": restaurant, "general": {"name": restaurant, "timeZone": "UTC"}})
+            return None
         self.calls += 1
         self.now += _SECOND
-        number = self.calls
-        self.happens.pop(number, lambda: None)()
-        if restaurant in self.forbidden:
-            return httpx.Response(403, json={"message": "No access."})
-        page = await self._toasts[restaurant](_window(request), page=int(request.url.params["page"]))
-        return _reply(page, self.faults.pop(number, None))
+        self.happens.pop(self.calls, lambda: None)()
+        forbidden = request.headers[RESTAURANT_HEADER] in self.forbidden
+        return httpx.Response(403, json={"message": "No access."}) if forbidden else None
+
+    def _orders(self, restaurant: str, window: Window) -> list[bytes]:
+        return [order.body for order in self._toasts[restaurant].view(window)]
+
+    def _page(self, orders: Sequence[bytes], more: bool) -> httpx.Response:
+        match self.faults.pop(self.calls, None):
+            case "503" | "429" as status:
+                return httpx.Response(int(status), json={"message": "Later."})
+            case "html":
+                return httpx.Response(200, text="<html>Sign in</html>")
+            case "cut":
+                body = page_reply(orders, more).content
+                return httpx.Response(200, content=body[: len(body) // 2])
+            case "empty":
+                return page_reply([], False)
+            case "short" if len(orders) > 1:
+                return page_reply(orders[: len(orders) // 2], True)
+            case _:
+                return page_reply(orders, more)
 
     def _put(self, restaurant: str, guid: str, at: int, *, voided: bool = False) -> None:
         self._versions += 1
@@ -135,30 +128,3 @@ class Brand:
     def _any_order(self, restaurant: str, rng: Random) -> RawOrder | None:
         orders = self._toasts[restaurant].orders
         return orders[rng.choice(list(orders))] if orders else None
-
-
-def _window(request: httpx.Request) -> Window:
-    parameters = request.url.params
-    assert parameters["pageSize"] == "100"
-    dates = parameters["startDate"], parameters["endDate"]
-    assert all(_STRICT_TIME.fullmatch(date) for date in dates)
-    return Window(*map(parse_time_ms, dates))
-
-
-def _reply(page: OrdersPage, fault: Fault | None) -> httpx.Response:
-    orders, more = [order.body for order in page.orders], page.has_next
-    if fault == "empty":
-        orders, more = [], False
-    if fault == "short" and len(orders) > 1:
-        orders, more = orders[: len(orders) // 2], True
-    body = b"[" + b",".join(orders) + b"]"
-    links = [("Link", '<https://toast.test/next>; rel="next"')] if more else []
-    match fault:
-        case "503" | "429":
-            return httpx.Response(int(fault), json={"message": "Later."})
-        case "html":
-            return httpx.Response(200, text="<html>Sign in</html>")
-        case "cut":
-            return httpx.Response(200, content=body[: len(body) // 2])
-        case _:
-            return httpx.Response(200, content=body, headers=links)

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-import httpx
-
-from toast_assets.orders.raw import format_time, parse_time_ms
+from toast_assets.orders.raw import format_time
 from toast_assets.pull.week import PullReport, WeekPull
-from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
-from toast_assets.toast.client import RESTAURANT_HEADER, ToastClient
+from toast_assets.toast.page import Window
 from toast_assets.week import Week
-from toast_assets_tests.support.services.clients import QUICK, SkippedTime, toast_settings
-from toast_assets_tests.support.services.scripted import login_reply
+from toast_assets_tests.support.services.scripted import MemoryToast
 
 
 def plain_order(guid: str, modified_ms: int, **texts: str) -> bytes:
@@ -24,46 +18,27 @@ def plain_order(guid: str, modified_ms: int, **texts: str) -> bytes:
     return f'{{"guid":"{guid}","modifiedDate":"{format_time(modified_ms)}"{more}}}'.encode()
 
 
-@dataclass
-class OddToast(httpx.AsyncBaseTransport):
-    """``orders`` by restaurant: the bytes of each with the time (milliseconds since 1970, UTC) that Toast filters by.
-    ``headers`` are in every reply, ``listed`` are the restaurants of the partners' list."""
+class OddToast(MemoryToast):
+    """``stored`` by restaurant: the bytes of each order with the time (milliseconds since 1970, UTC) that Toast filters
+    by."""
 
-    orders: dict[str, list[tuple[int, bytes]]]
-    headers: Mapping[str, str] = field(default_factory=dict)
-    listed: tuple[str, ...] = ()
+    def __init__(self, stored: dict[str, list[tuple[int, bytes]]]) -> None:
+        super().__init__(self._within)
+        self.stored = stored
 
     def add(self, guid: str, *orders: bytes, at: int) -> None:
         """Add orders that Toast takes for modified at ``at``."""
-        self.orders.setdefault(guid, []).extend((at, order) for order in orders)
+        self.stored.setdefault(guid, []).extend((at, order) for order in orders)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request."""
-        path, guid = request.url.path, request.headers.get(RESTAURANT_HEADER, "")
-        if path.endswith("/login"):
-            reply = login_reply()
-        elif path.endswith("/ordersBulk"):
-            reply = self._page(request.url.params, guid)
-        elif path.startswith("/partners/"):
-            reply = httpx.Response(200, json=[{"restaurantGuid": each} for each in self.listed])
-        else:
-            reply = httpx.Response(200, json={"general": {"name": "Pier 9", "timeZone": "UTC"}})
-        reply.headers.update(self.headers)
-        return reply
-
-    def _page(self, parameters: httpx.QueryParams, guid: str) -> httpx.Response:
-        start, end = parse_time_ms(parameters["startDate"]), parse_time_ms(parameters["endDate"])
+    def _within(self, guid: str, window: Window) -> list[bytes]:
         # Toast's header ignores case.
-        found = [order for each in self.orders if each.lower() == guid.lower() for order in self.orders[each]]
-        bodies = [body for at, body in sorted(found, key=lambda order: order[0]) if start <= at < end]
-        page = int(parameters["page"])
-        links = {"Link": '<https://toast/?page=2>; rel="next"'} if len(bodies) > page * 100 else {}
-        return httpx.Response(200, headers=links, content=b"[%s]" % b",".join(bodies[(page - 1) * 100 : page * 100]))
+        found = [order for each in self.stored if each.lower() == guid.lower() for order in self.stored[each]]
+        found.sort(key=lambda order: order[0])
+        return [body for at, body in found if window.start <= at < window.end]
 
 
 async def pull_from(
     toast: OddToast,
-    sandbox: Sandbox,
     store: OrderStore,
     week: Week,
     *,
@@ -71,11 +46,7 @@ async def pull_from(
     guids: str = "",
     **changes: str,
 ) -> PullReport:
-    """One run's pull of ``guids`` (default: all that ``toast`` has) into a sandbox's bucket; ``changes`` are
+    """One run's pull of ``guids`` (default: all that ``toast`` has) into a store; ``changes`` are
     environment variables."""
-    time = SkippedTime()
-    settings = toast_settings(sandbox, TOAST_RESTAURANT_GUID=guids or ",".join(toast.orders), **changes)
-    async with ToastClient(
-        settings, retry=QUICK, sleep=time.sleep, clock=time.clock, now=time.now, transport=toast
-    ) as client:
+    async with toast.client(guids.split(",") if guids else toast.stored, **changes) as client:
         return await WeekPull(week, client, store, refresh=refresh, log=logging.getLogger(__name__)).run()

@@ -114,12 +114,16 @@ class SimulatedToast:
         low, high = (bisect_left(self._sorted, time, key=lambda order: order.modified_ms) for time in times)
         return self._sorted[low:high]
 
+    def view(self, window: Window, page: int = 1) -> list[RawOrder]:
+        """The orders of a window, in the order in which they are paged."""
+        self.asked.append((window, page))
+        self.before(len(self.asked))
+        return self.sorting(self.within(window), Random(f"{self.seed}:{len(self.asked)}"))
+
     async def __call__(self, window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
         """One page, as ``ordersBulk`` gives it."""
         del token
-        self.asked.append((window, page))
-        self.before(len(self.asked))
-        orders = self.sorting(self.within(window), Random(f"{self.seed}:{len(self.asked)}"))
+        orders = self.view(window, page)
         start, end = (page - 1) * self.page_size, page * self.page_size
         readable = [order for order in orders[start:end] if order.guid not in self.unreadable]
         others = [UnreadableOrder(order.body, "odd", None) for order in orders[start:end] if order not in readable]
