@@ -38,7 +38,7 @@ class Kind(StrEnum):
     EMPTY_BODY = "empty_body"
     """A gateway answers 200 with nothing; the service never sees the request."""
     OBJECT = "object"
-    """A gateway answers 200 with a JSON object that is none of the service's; the service never sees the request."""
+    """A gateway answers 200 with a JSON object of its own; the service never sees the request."""
     SLOW = "slow"
     """The answer takes ``seconds`` longer."""
     HOOK = "hook"

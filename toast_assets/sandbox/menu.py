@@ -1,4 +1,4 @@
-"""What an invented restaurant sells, and to whom: names, prices in cents, guests.
+"""The menu and the guests of an invented restaurant: names, prices in cents.
 
 Everything here is made up. E-mail addresses end in example.com and telephone numbers begin with 555, so that
 nothing invented can reach a person.

@@ -378,7 +378,7 @@ class OrderBuilder:
     # Payments
 
     def _payment(self, cents: int, tip: int) -> Json:
-        """A payment of ``cents`` and a tip, with what can befall it: voided, refunded, by gift card, by cash."""
+        """A payment of ``cents`` and a tip: by card, cash or gift card; now and then voided or refunded."""
         rng = self.rng
         kind = rng.choices(("CREDIT", "CASH", "OTHER"), (80, 17, 3))[0]
         kind = "GIFTCARD" if self._chance("gift_card_used", 0.02) else kind

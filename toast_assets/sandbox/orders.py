@@ -112,7 +112,7 @@ def invent_week(
 
 
 def invent_order(seed: int, restaurant_guid: str, modified_ms: int, number: int) -> StoredOrder:
-    """One more order of a restaurant, modified at ``modified_ms``; ``number`` tells it from others of that time."""
+    """One more order of a restaurant, modified at ``modified_ms``; ``number`` makes it differ from others of then."""
     rng = Random(f"{seed}:{restaurant_guid}:{modified_ms}:{number}")
     kind = rng.choice(range(_KINDS))
     return StoredOrder.invented(seed, kind, Placement(_order_id(rng), _restaurant_id(restaurant_guid), modified_ms, -5))

@@ -5,7 +5,7 @@ Queries:
 - ``startDate`` and ``endDate`` together, or ``businessDate=yyyymmdd``, plus ``page`` and ``pageSize`` [doc]. Any other
   parameter, and one given twice, is a 400 (judgement: nothing else exists, and silence would hide a mistake).
 - Dates have exactly three fraction digits and an offset ``+0000`` or ``Z`` [doc]; a bare ``+`` arrives as a
-  space and is a 400 [doc]. An offset with a colon is a 400 (judgement: none of Toast's examples has one).
+  space and is a 400 [doc]. An offset with a colon is a 400 (judgement: no example of Toast's has one).
 - An empty or reversed window is a 400, and so is one longer than a month [doc for the month; the forum knows no
   maximum, so it is a setting].
 - ``page`` counts from 1, ``pageSize`` is 1 to 100 [doc]; the default of 100 is a judgement.

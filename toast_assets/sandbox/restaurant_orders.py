@@ -23,8 +23,11 @@ _FIRST_WEEK_MS = 4 * DAY_MS + 4 * HOUR_MS
 
 
 class RestaurantOrders:
-    """The newest version of every order; any thread may call. ``served`` has the GUIDs of the orders on all pages so
-    far; ``numbers`` tells the orders that are added apart, among restaurants that share it."""
+    """The newest version of every order; any thread may call.
+
+    ``served`` has the GUIDs of the orders on all pages so far. ``numbers`` is shared by all restaurants: each order
+    that is added later takes one, and so differs from the others.
+    """
 
     def __init__(self, restaurant: Restaurant, config: SandboxConfig, numbers: count[int]) -> None:
         self.served: set[str] = set()

@@ -48,7 +48,6 @@ class S3:
         from moto.s3.models import s3_backends
 
         self._stop()
-
         bucket = _backend().buckets.pop(self.bucket, None)
         s3_backends.bucket_accounts.pop(self.bucket, None)
         if bucket is None:

@@ -14,7 +14,6 @@ import os
 import secrets
 import socket
 import threading
-from types import TracebackType
 from typing import Any, Self, cast
 
 import uvicorn
@@ -46,8 +45,8 @@ class Sandbox:
         self.toast = ToastService(self.config, self.faults)
         self.amperity = AmperityService(self.config, self.faults)
         self.toast_url = self.amperity_url = self.s3_url = self.bucket = ""
-        self._server: _LoopbackServer | None = None
         self._s3: S3 | None = None
+        self._running = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         """Starts the servers.
@@ -56,38 +55,29 @@ class Sandbox:
             ToastAssetsError: a port is taken, or the server did not start.
         """
         config = self.config
-        sockets = _listen(config.host, (config.toast_port, config.amperity_port, config.s3_port))
-        # Moto's own server would wait for ever for a port that is taken; it opens the port itself.
-        sockets.pop().close()
-        self.toast_url, self.amperity_url = (f"http://{config.host}:{_port(each)}" for each in sockets)
-        self._server = _LoopbackServer(sockets)
-        try:
+        with self._running:
+            sockets = _listen(config.host, (config.toast_port, config.amperity_port, config.s3_port))
+            # Moto's own server would wait for ever for a port that is taken; it opens the port itself.
+            sockets.pop().close()
+            self.toast_url, self.amperity_url = (f"http://{config.host}:{_port(each)}" for each in sockets)
+            server = _LoopbackServer(sockets)
+            self._running.callback(server.stop)
             self._s3 = s3 = S3(config.host, config.s3_port, config.bucket)
+            self._running.callback(s3.close)
             self.s3_url, self.bucket = s3.url, s3.bucket
             pages = StatusPages(self.toast, self.amperity, s3, self.toast_url, self.amperity_url, self.page_token)
-            self._server.start([self.toast.app(also=pages.routes()), self.amperity.app()])
-        except BaseException:
-            self.close()
-            raise
+            server.start([self.toast.app(also=pages.routes()), self.amperity.app()])
+            # Nothing failed: the servers run until the sandbox is closed.
+            self._running = self._running.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Stops the servers."""
         self.close()
 
     def close(self) -> None:
         """Ends every connection and stops the servers; data and logs stay readable."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-        if self._s3 is not None:
-            self._s3.close()
-            self._s3 = None
+        self._running.close()
 
     @property
     def restaurant_guids(self) -> tuple[str, ...]:
@@ -193,7 +183,7 @@ class _LoopbackServer(uvicorn.Server):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A call is only cancelled when the sandbox ends: nothing that anybody should read about.
+        # A call is only cancelled when the sandbox ends: not an error.
         with contextlib.suppress(asyncio.CancelledError):
             await self._apps[scope["server"][1]](with_transport(scope, send), receive, send)
 

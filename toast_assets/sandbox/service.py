@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from toast_assets.sandbox.calls import Call, RequestLog
 from toast_assets.sandbox.config import SandboxConfig
@@ -43,6 +44,7 @@ class Service(ABC):
         self.faults = faults
         self.log = RequestLog()
         self.tokens: dict[str, float] = {}
+        self._kinds: dict[Any, str] = {}
 
     @abstractmethod
     def routes(self) -> list[Route]:
@@ -66,7 +68,17 @@ class Service(ABC):
 
     def route(self, method: str, path: str, kind: str, answer: Answer) -> Route:
         """One path: calls of this ``kind`` are answered by ``answer``, which may raise ``Refusal``."""
-        return Route(path, _Endpoint(self, kind, answer), methods=[method])
+
+        async def endpoint(request: Request) -> Any:
+            try:
+                body = await request.body()
+            except ClientDisconnect:
+                return silence
+            # Starlette runs what an endpoint returns: a response, or what ends the connection instead.
+            return await self.serve(Call(kind, self.target(request), request, body), answer)
+
+        self._kinds[endpoint] = kind
+        return Route(path, endpoint, methods=[method])
 
     def has_valid_token(self, call: Call) -> bool:
         """Whether the call's token was issued here, has not expired and was not revoked."""
@@ -145,27 +157,7 @@ class Service(ABC):
     async def _no_such(self, request: Request, problem: Exception) -> Response:
         """A path or a method that the service does not have."""
         status = problem.status_code if isinstance(problem, HTTPException) else 500
-        endpoint = request.scope.get("endpoint")
-        kind = endpoint.kind if isinstance(endpoint, _Endpoint) else "unknown"
+        kind = self._kinds.get(request.scope.get("endpoint"), "unknown")
         message = "No such path." if status == 404 else f"{request.method} is not possible here."
         self.log.write(Call(kind, self.target(request), request), status, self.config.now())
         return self.error(status, message)
-
-
-class _Endpoint:
-    """One route's application. Plain ASGI, because a fault may have to end the connection instead of answering."""
-
-    def __init__(self, service: Service, kind: str, answer: Answer) -> None:
-        self.kind = kind
-        self._service = service
-        self._answer = answer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, send)
-        try:
-            body = await request.body()
-        except ClientDisconnect:
-            return
-        call = Call(self.kind, self._service.target(request), request, body)
-        reply = await self._service.serve(call, self._answer)
-        await reply(scope, receive, send)

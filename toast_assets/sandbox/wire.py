@@ -1,6 +1,6 @@
 """Below HTTP: what no framework answers, because the connection ends instead.
 
-Each is an ASGI application that stands where a response would.
+Each is an ASGI application in place of a response.
 """
 
 from __future__ import annotations

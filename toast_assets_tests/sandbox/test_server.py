@@ -1,4 +1,4 @@
-"""The sandbox as a whole: it starts, stops, keeps its buckets apart and tells the pipeline where it is."""
+"""The sandbox as a whole: it starts, stops, has a bucket of its own and gives the pipeline its addresses."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def named_files(page: Path) -> set[str]:
-    """What stands in code type and looks like the path of a file of this project."""
+    """Texts in code type that look like the path of a file of this project."""
     text = _FENCED.sub("", page.read_text(encoding="utf-8"))
     path = re.compile(r"[\w.-][\w./-]*\.(?:py|ya?ml|md|toml|sh)")
     return {each for each in _INLINE.findall(text) if path.fullmatch(each)}

@@ -81,7 +81,7 @@ class Brand:
             self._put(restaurant, order.guid, order.modified_ms)
 
     def begin_pull(self, happens: Mapping[int, Callable[[], object]], faults: Mapping[int, Fault]) -> None:
-        """From here on calls are counted anew."""
+        """Count calls from zero."""
         self.calls, self.happens, self.faults = 0, dict(happens), dict(faults)
 
     def client(self) -> ToastClient:

@@ -127,7 +127,7 @@ class Process:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody accepts connections on that loopback port."""
+    """Whether a server accepts connections on that loopback port."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False

@@ -19,7 +19,7 @@ Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
 
 
 def certificate(folder: Path, *, address: str = "127.0.0.1", days: int = 1) -> Path:
-    """A file with a key and a certificate of nobody's authority for ``address``, valid until in ``days``."""
+    """A file with a key and a self-signed certificate for ``address``, valid until in ``days``."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "invented")])
     now = datetime.datetime.now(datetime.UTC)

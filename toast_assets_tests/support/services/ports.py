@@ -19,7 +19,7 @@ _locks: list[TextIO] = []
 
 
 def free_port() -> int:
-    """A port that nobody listens on and that no other test gets."""
+    """A free port that no other test gets."""
     return free_ports(1)
 
 

@@ -20,7 +20,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if not ready:
             if timeout is None:
-                raise RuntimeError("Everything waits for something that nobody will do.")
+                raise RuntimeError("Every task waits, and no timer is set.")
             self.now += timeout
         # Real time never stands still: what waits for the next moment, by however little, has to see it come.
         self.now += 1e-7

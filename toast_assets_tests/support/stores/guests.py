@@ -68,7 +68,7 @@ def namings() -> list[invented.Json]:
 
 
 def weeks(count: int) -> list[Week]:
-    """So many weeks in a row."""
+    """``count`` weeks in a row."""
     calendar = WeekCalendar()
     return [calendar.week(f"{calendar.first + timedelta(days=7 * number)}") for number in range(count)]
 
