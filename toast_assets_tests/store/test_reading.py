@@ -14,7 +14,7 @@ from botocore.config import Config
 from toast_assets.errors import StoreError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.bucket import Bucket
-from toast_assets_tests.support.faults.wire import Spoil, cut, flip, shorten, spoilt
+from toast_assets_tests.support.faults.s3_proxy import Spoil, cut, flip, shorten, spoilt
 from toast_assets_tests.support.services.clients import order_store, s3_client
 
 CONTENT = bytes(range(256)) * 40
