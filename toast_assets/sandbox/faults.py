@@ -7,10 +7,11 @@ and it fires on the ``first``-th to ``last``-th of them (``last=None``: for ever
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Lock
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from toast_assets.sandbox.calls import Call
 
@@ -67,40 +68,47 @@ _PHASES: dict[Kind, Phase] = {
 }
 
 
-@dataclass
-class Fault:
-    """One armed fault. ``matched`` and ``fired`` count its calls.
+class FaultSettings(msgspec.Struct, forbid_unknown_fields=True):
+    """What of a fault can be given as JSON.
 
     Args:
         kind: what goes wrong.
         path: which calls: login, orders, order_guids, restaurants, stream, token, notice, control.
         target: only for this restaurant GUID (Toast) or stream id (Amperity).
         page: only for this page of ``ordersBulk``.
-        containing: only for requests whose body contains these bytes: one record, for instance.
         first, last, every: on which of the matching calls; ``last=None`` is for ever.
         status, retry_after, reset_header, html: the answer of ``Kind.STATUS``.
         seconds: of ``Kind.SLOW``.
         keep: orders on a ``Kind.SHORT_PAGE``.
-        action: what ``Kind.HOOK`` calls, with the call, in the server's thread.
     """
 
     kind: Kind
     path: str
     target: str | None = None
     page: int | None = None
-    containing: bytes | None = None
-    first: int = 1
+    first: Annotated[int, msgspec.Meta(ge=1)] = 1
     last: int | None = 1
-    every: int = 1
-    status: int = 503
+    every: Annotated[int, msgspec.Meta(ge=1)] = 1
+    status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 503
     retry_after: int | None = None
     reset_header: bool = False
     html: bool = False
     seconds: float = 0.0
     keep: int | None = None
+
+
+class Fault(FaultSettings):
+    """One armed fault. ``matched`` and ``fired`` count its calls.
+
+    Args:
+        containing: only for requests whose body contains these bytes: one record, for instance.
+        action: what ``Kind.HOOK`` calls, with the call, in the server's thread.
+    """
+
+    containing: bytes | None = None
     action: Callable[[Call], object] | None = None
-    matched: int = field(default=0, init=False)
-    fired: int = field(default=0, init=False)
+    matched: int = 0
+    fired: int = 0
 
     @property
     def phase(self) -> Phase:

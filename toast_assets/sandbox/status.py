@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -28,7 +28,7 @@ from starlette.templating import Jinja2Templates
 
 from toast_assets.sandbox.amperity import AmperityService, Record
 from toast_assets.sandbox.calls import LoggedRequest, RequestLog
-from toast_assets.sandbox.faults import PATHS, Kind
+from toast_assets.sandbox.faults import PATHS, FaultSettings
 from toast_assets.sandbox.s3 import S3
 from toast_assets.sandbox.toast import ToastService
 from toast_assets.week import from_epoch_ms
@@ -38,24 +38,6 @@ _TEMPLATES = Jinja2Templates(Path(__file__).parent)
 _SECONDS = 60
 _LATEST = 12
 _Handler = Callable[[Request], Awaitable[Response]]
-
-
-class _ByHand(msgspec.Struct, forbid_unknown_fields=True):
-    """The fields of a fault that JSON can express."""
-
-    kind: Kind
-    path: str
-    target: str | None = None
-    page: int | None = None
-    first: Annotated[int, msgspec.Meta(ge=1)] = 1
-    last: int | None = 1
-    every: Annotated[int, msgspec.Meta(ge=1)] = 1
-    status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 503
-    retry_after: int | None = None
-    reset_header: bool = False
-    html: bool = False
-    seconds: float = 0.0
-    keep: int | None = None
 
 
 class StatusPages:
@@ -104,10 +86,10 @@ class StatusPages:
         return guarded
 
     async def _arm(self, request: Request) -> Response:
-        help_text = f"Use {', '.join(sorted(_ByHand.__struct_fields__))}; path is one of {', '.join(PATHS)}."
+        help_text = f"Use {', '.join(sorted(FaultSettings.__struct_fields__))}; path is one of {', '.join(PATHS)}."
         try:
             # First any object, so that the error of one that is not is the same for all.
-            given = msgspec.convert(msgspec.json.decode(await request.body(), type=dict[str, Any]), _ByHand)
+            given = msgspec.convert(msgspec.json.decode(await request.body(), type=dict[str, Any]), FaultSettings)
             fault = self._toast.faults.arm(**msgspec.structs.asdict(given))
         except (msgspec.MsgspecError, ValueError) as problem:
             return JSONResponse({"error": str(problem), "help": help_text}, 400)
