@@ -1,7 +1,8 @@
 """The real UI in a real browser: ``dagster dev`` on the sandbox, driven as a person would drive it.
 
 One test with its steps in a row, because starting Dagster takes longer than most of them. Chromium is Debian's
-(``apt-get install chromium``); ``--screenshots FOLDER`` keeps a picture of each step.
+(``apt-get install chromium``); ``--screenshots FOLDER`` keeps a picture of each step. The backfill has three weeks,
+with ``--full`` eight.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ from toast_assets_tests.support.services.ports import free_port
 
 LOCATION = "/locations/toast_assets.definitions"
 SENSOR = "weekly_toast_orders_sensor"
-WEEKS = 10
+# One week stays for the sensor, one is materialized by itself, the rest is left to the backfill.
+WEEKS, ALL_WEEKS = 5, 10
 PATIENCE_MS = 300_000
-# For eight weeks, also where other tests take most of the machine.
+# For all weeks, also where other tests take most of the machine.
 RUN_SECONDS = 600
 
 
@@ -118,11 +120,12 @@ def ui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
         pytest.skip(HOW_TO_GET_IT)
     monkeypatch.chdir(tmp_path)
     pictures = request.config.getoption("--screenshots")
+    weeks = closed_weeks(ALL_WEEKS if request.config.getoption("--full") else WEEKS)
     with ExitStack() as stack:
         config = SandboxConfig(rate_limits=False, restaurants=invent_restaurants(2, orders_per_week=40))
         sandbox = stack.enter_context(Sandbox(config))
         environment = sandbox_environment(sandbox, dagster_home()) | {
-            "TOAST_START_DATE": closed_weeks()[-1],
+            "TOAST_START_DATE": weeks[-1],
             "TOAST_REQUESTS_PER_SECOND": "1000",
             "TOAST_HISTORICAL_SPACING_SECONDS": "0",
         }
@@ -132,13 +135,13 @@ def ui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
         page.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)
         dagster.wait_until_ready()
-        yield Ui(dagster.url, page, closed_weeks(), Path(pictures).resolve() if pictures else None)
+        yield Ui(dagster.url, page, weeks, Path(pictures).resolve() if pictures else None)
 
 
 def test_a_person_materializes_backfills_looks_and_lets_the_sensor_run(ui: Ui) -> None:
     see_the_graph(ui)
     materialize_one_week(ui)
-    backfill_eight_weeks(ui)
+    backfill_the_other_weeks(ui)
     look_at_an_asset(ui)
     switch_the_sensor_on(ui)
 
@@ -163,22 +166,22 @@ def materialize_one_week(ui: Ui) -> None:
     ui.picture("run")
 
 
-def backfill_eight_weeks(ui: Ui) -> None:
-    eight = sorted(ui.weeks[2:])
-    first, last = eight[0], eight[-1]
+def backfill_the_other_weeks(ui: Ui) -> None:
+    others = sorted(ui.weeks[2:])
+    first, last, materialized = others[0], others[-1], len(others) + 1
     ui.launch(f"[{first}...{last}]", "Launch backfill")
-    ui.wait_for("eight more runs", lambda: len(ui.runs()) == 9)
+    ui.wait_for("a run for each week", lambda: len(ui.runs()) == materialized)
     ui.wait_for("their end", lambda: all(run["status"] in ("SUCCESS", "FAILURE") for run in ui.runs()))
     assert {run["status"] for run in ui.runs()} == {"SUCCESS"}
     backfilled = [run["tags"]["dagster/partition"] for run in ui.runs() if "dagster/backfill" in run["tags"]]
-    assert sorted(backfilled) == eight
+    assert sorted(backfilled) == others
     ui.open("/assets/amperity_delivery?view=partitions")
-    for status in ("Materialized (9)", "Failed (0)", "Missing (1)"):
+    for status in (f"Materialized ({materialized})", "Failed (0)", "Missing (1)"):
         expect(ui.page.get_by_text(status)).to_be_visible()
     stats = ui.ask("{ assetNodes { assetKey { path } partitionStats { numMaterialized numFailed } } }")["assetNodes"]
     counts = {node["assetKey"]["path"][0]: node["partitionStats"] for node in stats}
     for asset in ("raw_toast_orders", "toast_orders_s3_export", "amperity_delivery", "orders"):
-        assert counts[asset] == {"numMaterialized": 9, "numFailed": 0}
+        assert counts[asset] == {"numMaterialized": materialized, "numFailed": 0}
     ui.picture("partitions")
 
 
@@ -227,10 +230,10 @@ def switch_the_sensor_on(ui: Ui) -> None:
     ui.picture("sensor")
 
 
-def closed_weeks() -> list[str]:
-    """The keys of the last closed weeks, the newest first."""
+def closed_weeks(count: int) -> list[str]:
+    """The keys of the last ``count`` closed weeks, the newest first."""
     last = date.fromisoformat(last_closed_week().key)
-    return [str(last - timedelta(days=7 * number)) for number in range(WEEKS)]
+    return [str(last - timedelta(days=7 * number)) for number in range(count)]
 
 
 def _switch_off(environment: Mapping[str, str]) -> None:
