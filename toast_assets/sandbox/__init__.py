@@ -10,14 +10,12 @@ from __future__ import annotations
 from toast_assets.sandbox.amperity import Record
 from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import Restaurant, SandboxConfig, Sort, invent_restaurants
-from toast_assets.sandbox.faults import Fault, Kind
-from toast_assets.sandbox.orders import StoredOrder, invent_week
+from toast_assets.sandbox.faults import Kind
 from toast_assets.sandbox.restaurant_orders import RestaurantOrders
 from toast_assets.sandbox.server import Sandbox
 
 __all__ = [
     "Call",
-    "Fault",
     "Kind",
     "Record",
     "Restaurant",
@@ -25,7 +23,5 @@ __all__ = [
     "Sandbox",
     "SandboxConfig",
     "Sort",
-    "StoredOrder",
     "invent_restaurants",
-    "invent_week",
 ]

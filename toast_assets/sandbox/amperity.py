@@ -94,7 +94,6 @@ class AmperityService(Service):
         return [record for record in self.accepted if record.stream_id == stream_id]
 
     def routes(self) -> list[Route]:
-        """Streaming, tokens, the guide's notice, and the control plane below ``/api``."""
         return [
             self.route("POST", "/stream/v0/data/{stream_id:path}", "stream", self._echoing(self._stream)),
             self.route("POST", "/api/v0/oauth2/token", "token", self._token),
@@ -106,7 +105,6 @@ class AmperityService(Service):
         ]
 
     def target(self, request: Request) -> str | None:
-        """The stream's id."""
         return request.path_params.get("stream_id")
 
     def error(self, status: int, message: str, field: str | None = None) -> Response:

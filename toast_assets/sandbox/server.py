@@ -101,7 +101,7 @@ class Sandbox:
             "S3_PREFIX": config.prefix,
             "AWS_ENDPOINT_URL_S3": self.s3_url,
             "AWS_ACCESS_KEY_ID": "sandbox",
-            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_SECRET_ACCESS_KEY": "sandbox-aws-secret-key",
             "AWS_DEFAULT_REGION": REGION,
             "AMPERITY_API_URL": self.amperity_url,
             "AMPERITY_TENANT_ID": config.tenant,
