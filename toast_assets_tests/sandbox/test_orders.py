@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -46,6 +47,12 @@ def depth(lines: list[Json]) -> int:
 
 def test_a_week_is_the_same_for_the_same_arguments() -> None:
     assert [order.json for order in week(60)] == [order.json for order in week(60)]
+
+
+def test_the_orders_of_a_seed_stay_the_same_in_every_release() -> None:
+    """The README, the pictures and other tests quote their numbers."""
+    digest = sha256(b"\n".join(order.json for order in week())).hexdigest()
+    assert digest == "4401384d3a28cb65585f69e91b0000c2d8418f4c43df19682d35d7424d6fb181"
 
 
 def test_another_seed_or_restaurant_gives_other_orders() -> None:
