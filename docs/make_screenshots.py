@@ -79,9 +79,9 @@ def _running_ui() -> Iterator[tuple[str, str]]:
 def _second_look(sandbox: Sandbox, environment: Mapping[str, str], home: Path) -> None:
     """Materialize the last week again, after tips came late and a device that was offline sent its orders."""
     last, guid = _last_weeks()[-1], sandbox.restaurant_guids[0]
-    sandbox.toast_books.late_arrivals(guid, last.start, last.end, 3)
-    for order in sandbox.toast_books.orders(guid, last.start, last.end)[10:15]:
-        sandbox.toast_books.edit_order(guid, order.guid, at=last.end - timedelta(hours=1))
+    sandbox.toast.orders[guid].late_arrivals(last.start, last.end, 3)
+    for order in sandbox.toast.orders[guid].between(last.start, last.end)[10:15]:
+        sandbox.toast.orders[guid].edit(order.guid, at=last.end - timedelta(hours=1))
     with only(environment), in_process_instance(home) as instance:
         materialize(last, instance, Display())
 

@@ -47,11 +47,11 @@ def _again(sandbox: Sandbox, week: Week, instance: dg.DagsterInstance, console: 
     Raises:
         ToastAssetsError: something was.
     """
-    sent_before = len(sandbox.amperity_books.accepted)
+    sent_before = len(sandbox.amperity.accepted)
     with console.status("Materializing the same week again …"):
         run = materialize(week, instance, Display())
     new = run.count("raw_toast_orders", "new_orders") + run.count("raw_toast_orders", "changed_orders")
-    sent = len(sandbox.amperity_books.accepted) - sent_before
+    sent = len(sandbox.amperity.accepted) - sent_before
     if new or sent:
         raise ToastAssetsError(f"The second materialization found {new} new orders and sent {sent} records.")
     console.print("\n[green]✓[/] again: 0 new, nothing sent twice")

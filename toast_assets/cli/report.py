@@ -113,8 +113,8 @@ def take_stock(sandbox: Sandbox, week: Week) -> Report:
     bucket = _bucket(sandbox)
     restaurants = [_restaurant_week(sandbox, bucket, week, each) for each in sandbox.config.restaurants if each.live]
     objects = [StoredObject(key, info.size) for key in bucket.keys("") if (info := bucket.info(key))]
-    books = sandbox.amperity_books
-    sent = SentRecords(len(books.accepted), len(books.rejected), len(books.dropped))
+    amperity = sandbox.amperity
+    sent = SentRecords(len(amperity.accepted), len(amperity.refused), len(amperity.dropped))
     return Report(week, bucket.name, restaurants, objects, sent)
 
 
@@ -122,10 +122,10 @@ def _restaurant_week(sandbox: Sandbox, bucket: Bucket, week: Week, restaurant: R
     guid = restaurant.guid
     stored = bucket.read(Layout(sandbox.config.prefix).export(week, guid))
     exported = msgspec.json.decode(gzip.decompress(stored[0]), type=_Export).orders if stored else []
-    accepted = sandbox.amperity_books.of_stream(sandbox.config.streams[0])
+    accepted = sandbox.amperity.of_stream(sandbox.config.streams[0])
     return RestaurantWeek(
         restaurant.name,
-        frozenset(order.guid for order in sandbox.toast_books.orders(guid, week.start, week.end)),
+        frozenset(order.guid for order in sandbox.toast.orders[guid].between(week.start, week.end)),
         frozenset(order.guid for order in exported),
         tuple(record.guid or "" for record in accepted if record.restaurant == guid),
     )

@@ -20,7 +20,7 @@ from toast_assets.defs.checks_raw import RAW_CHECKS
 from toast_assets.defs.checks_tables import TABLE_CHECKS
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource
 from toast_assets.sandbox import Sandbox
-from toast_assets.sandbox.checks import Json as SandboxOrder
+from toast_assets.sandbox.order_builder import Json as SandboxOrder
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.schema import TABLES
@@ -88,7 +88,7 @@ class TestAWeeklyRun:
         text = str([(one.description, figures(one)) for one in found.values()])
         text += str(store.bucket.read(store.layout.inspection(week)))
         for guid in sandbox.restaurant_guids:
-            for stored_order in sandbox.toast_books.orders(guid, week.start, week.end):
+            for stored_order in sandbox.toast.orders[guid].between(week.start, week.end):
                 for bill in json.loads(stored_order.json)["checks"]:
                     guest: SandboxOrder = bill.get("customer") or {}
                     assert not [one for name in ("email", "phone") if (one := guest.get(name)) and one in text]
@@ -112,8 +112,8 @@ class TestAWeeklyRun:
     ) -> None:
         run_week()
         guid = sandbox.restaurant_guids[0]
-        edited = sandbox.toast_books.orders(guid, week.start, week.end)[5]
-        sandbox.toast_books.edit_order(guid, edited.guid, at=week.end_ms - 10)
+        edited = sandbox.toast.orders[guid].between(week.start, week.end)[5]
+        sandbox.toast.orders[guid].edit(edited.guid, at=week.end_ms - 10)
         run_week("raw_toast_orders", "toast_orders_s3_export")
         result = run_week("amperity_delivery", config={"amperity_delivery": {"dry_run": True}})
         delivered = evaluations(result)["delivered_equals_exported"]
@@ -149,7 +149,7 @@ class TestBlocking:
         broken = evaluations(result)["export_equals_raw"]
         assert (broken.passed, broken.severity) == (False, ERROR)
         assert "cannot be read: it ends after 0 orders" in str(broken.description)
-        assert not sandbox.amperity_books.log
+        assert not sandbox.amperity.log.entries
 
     def test_one_restaurants_export_that_is_not_what_is_stored_keeps_no_other_from_its_delivery(
         self, run_week: RunWeek, sandbox: Sandbox, spoil: Callable[..., None]
@@ -159,7 +159,7 @@ class TestBlocking:
         broken = evaluations(result)["export_equals_raw"]
         assert (broken.passed, broken.severity) == (False, WARN)
         assert broken_one in str(broken.description)
-        sent = {record.restaurant for record in sandbox.amperity_books.of_stream("is-toast-orders")}
+        sent = {record.restaurant for record in sandbox.amperity.of_stream("is-toast-orders")}
         assert sent == set(sandbox.restaurant_guids[1:])
         delivered = evaluations(result).get("delivered_equals_exported")
         assert delivered is None or (delivered.passed, delivered.severity) == (False, ERROR)
@@ -174,7 +174,7 @@ class TestBlocking:
         graph = build_defs().get_repository_def().asset_graph
         blocking = {key.name for key in graph.asset_check_keys if graph.get_check_spec(key).blocking}
         assert blocking == {"order_guids_unique", "export_equals_raw"}
-        assert not sandbox.amperity_books.log
+        assert not sandbox.amperity.log.entries
 
 
 class TestSingleChecks:

@@ -136,14 +136,14 @@ class TestOnABucket:
         daemon.tick(MONDAY)
         daemon.instance.report_run_canceled(daemon.started[0])
         run_week()
-        sent = len(sandbox.amperity_books.accepted)
+        sent = len(sandbox.amperity.accepted)
         week = WeekCalendar().week("2025-09-15")
-        late = sandbox.toast_books.late_arrivals(sandbox.restaurant_guids[0], week.start, week.end, 2)
+        late = sandbox.toast.orders[sandbox.restaurant_guids[0]].late_arrivals(week.start, week.end, 2)
         (request,) = daemon.tick(MONDAY + timedelta(hours=72)).run_requests or ()
         run_week(config={name: op["config"] for name, op in request.run_config["ops"].items()})
-        arrived = {str(record.guid) for record in list(sandbox.amperity_books.accepted)[sent:]}
+        arrived = {str(record.guid) for record in list(sandbox.amperity.accepted)[sent:]}
         assert arrived == {order.guid for order in late}
-        assert len(sandbox.amperity_books.accepted) == sent + 2
+        assert len(sandbox.amperity.accepted) == sent + 2
 
     def test_a_week_with_a_missing_restaurant_is_asked_for_again(
         self, daemon: Daemon, run_week: RunWeek, sandbox: Sandbox

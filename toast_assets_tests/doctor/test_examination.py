@@ -188,7 +188,7 @@ def test_one_line_names_the_fault(start_sandbox: StartSandbox, home: Path, name:
     assert {one for one in others if not one.endswith(fault.also or ("-",))} <= usual, findings
     assert [key for key, _ in sandbox.objects()] == [] or name == "nothing may be removed"
     assert "Uploads" not in s3_client(sandbox).list_multipart_uploads(Bucket=sandbox.bucket)
-    assert not sandbox.amperity_books.accepted
+    assert not sandbox.amperity.accepted
     told = " ".join(f"{one.detail} {one.hint}" for one in findings)
     assert not [secret for secret in ("sandbox-secret", "sandbox-api-key", "wrong", "e30.") if secret in told]
 
@@ -215,7 +215,7 @@ def test_all_is_well_and_nothing_stays_behind(sandbox: Sandbox, home: Path) -> N
     assert "3 discovered" in next(one.detail for one in findings if one.name == "restaurants")
     assert "America/New_York" in next(one.detail for one in findings if one.name.startswith("restaurant "))
     assert not sandbox.objects()
-    assert not sandbox.amperity_books.accepted
+    assert not sandbox.amperity.accepted
 
 
 @pytest.mark.parametrize("operation", ["UploadPart", "CompleteMultipartUpload"])
@@ -270,7 +270,7 @@ def test_sqlite_deserves_a_look_except_on_a_sandbox(home: Path, practice: bool, 
 def test_only_the_canary_writes_a_record(sandbox: Sandbox, home: Path) -> None:
     guid = {"TOAST_RESTAURANT_GUID": sandbox.restaurant_guids[0]}
     findings = examined(sandbox, home, Fault("", "", environment=dict(guid)), canary=True)
-    (record,) = sandbox.amperity_books.accepted
+    (record,) = sandbox.amperity.accepted
     assert record.guid
     assert record.guid in next(one.detail for one in findings if one.name == "canary")
 

@@ -107,7 +107,7 @@ async def test_a_restaurant_without_orders_has_an_export_without_orders(
     sandbox: Sandbox, store: OrderStore, week: Week
 ) -> None:
     guid = sandbox.restaurant_guids[0]
-    sandbox.books.toast.set_orders(guid, [])
+    sandbox.toast.orders[guid].replace_all([])
     await pull(sandbox, week)
     export(sandbox, week)
     found = read_export(store, week, guid)
@@ -196,7 +196,7 @@ async def test_an_order_that_says_which_restaurant_it_is_of_is_exported_as_it_is
     guid = sandbox.restaurant_guids[0]
     await pull(sandbox, week)
     named = stored_rows(store, week, guid)[1]
-    sandbox.books.toast.put_order(guid, named.body[:-1] + b',"restaurantGuid":"%s"}' % guid.encode())
+    sandbox.toast.orders[guid].put(named.body[:-1] + b',"restaurantGuid":"%s"}' % guid.encode())
     await pull(sandbox, week)
     export(sandbox, week)
     check_export(store, week, guid)

@@ -57,7 +57,7 @@ def of_one(
 
 async def asked(sandbox: Sandbox, week: Week, *, refresh: bool | None = None) -> tuple[int, set[str]]:
     """How many requests a run makes besides the login, and the restaurants whose orders it asks for."""
-    count = sandbox.books.toast.count
+    count = sandbox.toast.log.count
     before = {guid: count("orders", guid) for guid in sandbox.restaurant_guids}
     all_before = count() - count("login")
     await pull(sandbox, week, refresh=refresh)
@@ -205,9 +205,9 @@ async def test_with_a_star_the_newest_stored_week_tells_the_restaurants(sandbox:
     first, second, third = sandbox.restaurant_guids
     await pull(sandbox, BEFORE, TOAST_RESTAURANT_GUID=first)
     await pull(sandbox, AFTER, TOAST_RESTAURANT_GUID=f"{second},{third}")
-    before = sandbox.books.toast.count()
+    before = sandbox.toast.log.count()
     assert of_one(sandbox, store, WEEK, TOAST_RESTAURANT_GUID="*").pull.restaurants == 2
-    assert sandbox.books.toast.count() == before
+    assert sandbox.toast.log.count() == before
 
 
 def test_with_a_star_and_nothing_stored_it_says_what_to_do(sandbox: Sandbox, store: OrderStore) -> None:

@@ -38,7 +38,7 @@ StartSandbox = Callable[..., Sandbox]
 
 
 def asked(sandbox: Sandbox) -> dict[str, int]:
-    return {guid: sandbox.books.toast.count("orders", guid) for guid in sandbox.restaurant_guids}
+    return {guid: sandbox.toast.log.count("orders", guid) for guid in sandbox.restaurant_guids}
 
 
 # Second runs
@@ -63,10 +63,10 @@ async def test_a_second_run_adds_and_renews_and_takes_nothing_away(
     guid = sandbox.restaurant_guids[0]
     await pull(sandbox, week)
     before = true_versions(sandbox, week, guid)
-    late = sandbox.books.toast.late_arrivals(guid, week.start, week.end, 3)
+    late = sandbox.toast.orders[guid].late_arrivals(week.start, week.end, 3)
     renewed, left = sorted(before)[:2]
-    sandbox.books.toast.edit_order(guid, renewed, week.end_ms - 1)
-    sandbox.books.toast.edit_order(guid, left)
+    sandbox.toast.orders[guid].edit(renewed, week.end_ms - 1)
+    sandbox.toast.orders[guid].edit(left)
     report = await pull(sandbox, week)
     stored = stored_versions(store, week, guid)
     assert stored == {**true_versions(sandbox, week, guid), left: before[left]}
@@ -80,7 +80,7 @@ async def test_for_one_modified_time_the_newer_pull_wins_where_the_bytes_differ(
     guid = sandbox.restaurant_guids[0]
     await pull(sandbox, week)
     first, second = stored_rows(store, week, guid)[:2]
-    sandbox.books.toast.put_order(guid, first.body[:-1] + b',"addedSilently":1}')
+    sandbox.toast.orders[guid].put(first.body[:-1] + b',"addedSilently":1}')
     await pull(sandbox, week)
     rows = {order.guid: order for order in stored_rows(store, week, guid)}
     assert rows[first.guid].body.endswith(b',"addedSilently":1}')
@@ -150,7 +150,7 @@ async def test_one_restaurant_of_many_fails_and_all_others_are_stored(start_sand
 async def test_no_more_restaurants_than_allowed_are_under_way_at_once(start_sandbox: StartSandbox, week: Week) -> None:
     sandbox = start_sandbox(restaurants=invent_restaurants(12, 150))
     order: list[str] = []
-    sandbox.faults.on_orders_call(lambda call: order.append(call.target or ""))
+    sandbox.faults.arm("hook", "orders", action=lambda call: order.append(call.target or ""), last=None)
     await pull(sandbox, week, TOAST_CONCURRENT_RESTAURANTS="3")
     first = {guid: order.index(guid) for guid in set(order)}
     last = {guid: len(order) - order[::-1].index(guid) for guid in set(order)}
@@ -166,7 +166,7 @@ async def test_discovered_restaurants_are_stored_with_name_zone_and_closeout_hou
     report = await pull(sandbox, week, TOAST_RESTAURANT_GUID="*")
     (record,) = report.manifest.restaurants.values()
     assert (record.name, record.time_zone, record.closeout_hour) == ("Harbor – Pier", "America/Denver", 3)
-    assert sandbox.books.toast.count("orders", "old") == 0
+    assert sandbox.toast.log.count("orders", "old") == 0
 
 
 # Evidence, and what else can be wrong
@@ -184,7 +184,7 @@ async def test_the_manifest_shows_windows_that_touch_and_add_up(
         assert [end for _, end in edges[:-1]] == [start for start, _ in edges[1:]]
         assert sum(piece.orders for piece in record.slices) == record.orders
         # Besides its orders, its name and time zone were asked for.
-        assert sum(piece.requests for piece in record.slices) == sandbox.books.toast.count("orders", guid)
+        assert sum(piece.requests for piece in record.slices) == sandbox.toast.log.count("orders", guid)
 
 
 async def test_a_bucket_that_is_missing_is_told_before_toast_is_asked(sandbox: Sandbox, week: Week) -> None:
@@ -192,7 +192,7 @@ async def test_a_bucket_that_is_missing_is_told_before_toast_is_asked(sandbox: S
     async with toast_client(sandbox) as toast:
         with pytest.raises(StoreError, match="no-such-bucket"):
             await WeekPull(week, toast, store, log=LOG).run()
-    assert sandbox.books.toast.count() == 0
+    assert sandbox.toast.log.count() == 0
 
 
 async def test_a_manifest_of_the_week_before_that_is_broken_is_only_warned_of(

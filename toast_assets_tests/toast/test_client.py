@@ -46,7 +46,7 @@ async def test_a_page_holds_the_orders_as_the_sandbox_has_them(
     guid = sandbox.restaurant_guids[2]
     async with make_toast() as toast:
         page = await toast.orders_page(guid, window)
-    truth = sandbox.books.toast.orders(guid, window.start, window.end)
+    truth = sandbox.toast.orders[guid].between(window.start, window.end)
     assert {order.guid: order.body for order in page.orders} == {order.guid: order.json for order in truth}
     assert not page.has_next
 
@@ -291,7 +291,7 @@ async def test_the_limits_of_the_sandbox_are_kept_without_a_429(
     async with ToastClient(toast_settings(sandbox, TOAST_REQUESTS_PER_SECOND="5")) as toast:
         for _ in range(8):
             await toast.orders_page(guid, window)
-    assert sandbox.books.toast.count("orders", guid, 429) == 0
+    assert sandbox.toast.log.count("orders", guid, 429) == 0
 
 
 async def test_too_fast_a_client_is_throttled_and_gets_through_all_the_same(
@@ -303,7 +303,7 @@ async def test_too_fast_a_client_is_throttled_and_gets_through_all_the_same(
         for _ in range(12):
             assert len((await toast.orders_page(guid, window)).orders) == 36
     # The last good reply of each second says so: most of the waiting happens without a refusal.
-    assert sandbox.books.toast.count("orders", guid, 429) <= 2
+    assert sandbox.toast.log.count("orders", guid, 429) <= 2
 
 
 async def test_requests_retries_and_bytes_are_counted_per_restaurant(
@@ -367,7 +367,7 @@ async def test_orders_of_a_page_survive_byte_for_byte(sandbox: Sandbox, make_toa
         b' "nested": {"x": [ 1.0 , 1e5 ] } }'
     )
     guid = sandbox.restaurant_guids[0]
-    sandbox.books.toast.set_orders(guid, [odd])
+    sandbox.toast.orders[guid].replace_all([odd])
     async with make_toast() as toast:
         page = await toast.orders_page(guid, window)
     assert [order.body for order in page.orders] == [odd]
