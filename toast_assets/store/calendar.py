@@ -14,7 +14,7 @@ import msgspec
 from toast_assets.errors import CalendarError, StoreConflictError
 from toast_assets.store.bucket import ABSENT
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.readable import readable
+from toast_assets.store.s3_errors import readable
 from toast_assets.week import DAY_NAMES, WeekCalendar, iso_ms
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from toast_assets.store.sdk_faults import SDK_FAULTS
+from toast_assets.store.s3_errors import SDK_FAULTS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -16,7 +16,7 @@ from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Version
 from toast_assets.store.client import s3_client
 from toast_assets.store.layout import Layout, restaurant_in, week_in
 from toast_assets.store.manifest import Manifest, decode_manifest, encode_manifest
-from toast_assets.store.readable import readable
+from toast_assets.store.s3_errors import readable
 from toast_assets.store.settings import StoreSettings
 from toast_assets.week import Week
 

@@ -13,7 +13,7 @@ import pytest
 
 from toast_assets.errors import ExportError
 from toast_assets.export.write import export_week
-from toast_assets.orders.raw import parse_time_ms
+from toast_assets.orders.times import parse_time_ms
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore

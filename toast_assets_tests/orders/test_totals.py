@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from toast_assets.orders.model import decode_order
+from toast_assets.orders.read import decode_order
 from toast_assets.orders.totals import Totals, net_sales, order_totals
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import (
