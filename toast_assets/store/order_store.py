@@ -15,7 +15,7 @@ from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Version
 from toast_assets.store.client import s3_client
 from toast_assets.store.layout import Layout, restaurant_in, week_in
-from toast_assets.store.manifest import Manifest, decode_manifest, encode_manifest
+from toast_assets.store.manifest import Manifest, decode_manifest
 from toast_assets.store.s3_errors import readable
 from toast_assets.store.settings import StoreSettings
 from toast_assets.week import Week
@@ -83,21 +83,11 @@ class OrderStore:
         """The manifest in the ``body`` of a week's object.
 
         Raises:
-            StoreError: it is none.
+            StoreError: it cannot be read.
         """
         hint = "Restore an earlier version of the object, or remove it and materialize the week again."
         with readable(self.bucket.uri(self.layout.manifest(week)), hint):
             return decode_manifest(body)
-
-    def save_manifest(self, week: Week, manifest: Manifest, replaces: Version) -> Version:
-        """Store the manifest instead of the version that was read.
-
-        Raises:
-            StoreConflictError: another run wrote it in the meantime.
-        """
-        return self.bucket.write(
-            self.layout.manifest(week), encode_manifest(manifest), replaces=replaces, ContentType="application/json"
-        )
 
     def raw_restaurants(self, week: Week) -> frozenset[str]:
         """The restaurants of which there is a raw file."""
