@@ -16,7 +16,6 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -107,11 +106,6 @@ class RawFileWriter:
                 self._proof.update(b"".join(entries.values()))
                 self._file.add_key_value_metadata(entries | {_PROOF: self._proof.hexdigest()})
             self._file.close()
-
-    def has_room_for(self, orders: Sequence[RawOrder]) -> bool:
-        """Whether ``write`` would only take ``orders`` to its row group, which takes no time worth a thread."""
-        rows, size = len(self._batch) + len(orders), self._batch_bytes + sum(len(order.body) for order in orders)
-        return rows < _ROW_GROUP_ROWS and size < _ROW_GROUP_BYTES
 
     def write(self, orders: Iterable[RawOrder]) -> None:
         """Append ``orders``."""
@@ -297,38 +291,21 @@ def orders_sha256(path: Path) -> str | None:
     return said[1].decode() if len(said) == 2 else None
 
 
-def holds_duplicates(path: Path) -> bool:
-    """Whether an order is in the file more than once, as it is when it was edited while it was pulled."""
-    guids = _columns(path, "order_guid")["order_guid"]
-    return bool(pc.count_distinct(guids).as_py() != len(guids))
-
-
 def repeated_guids(path: Path) -> list[str]:
-    """The GUIDs that are in the file more than once: each as often as it is repeated.
+    """The GUIDs that are in the file more than once, as those of orders that were edited while they were pulled are:
+    each as often as it is repeated.
 
     Raises:
         UnreadableFileError: it is no raw file, or damaged.
     """
-    if not holds_duplicates(path):
-        return []
-    counts = _columns(path, "order_guid")["order_guid"].combine_chunks().value_counts().to_pylist()
-    return [count["values"] for count in counts for _ in range(count["counts"] - 1)]
+    counts = _columns(path, "order_guid")["order_guid"].combine_chunks().value_counts()
+    several = counts.filter(pc.greater(counts.field("counts"), 1)).to_pylist()
+    return [each["values"] for each in several for _ in range(each["counts"] - 1)]
 
 
-@dataclass(frozen=True)
-class Merged:
-    """A merged file's content and what the pull brought: counts of orders, bytes of their JSON, hash of the export."""
-
-    orders: int
-    bytes: int
-    sha256: str
-    new: int
-    changed: int
-
-    @property
-    def differs(self) -> bool:
-        """Whether the file holds anything that the stored one did not."""
-        return bool(self.new or self.changed)
+def holds_duplicates(path: Path) -> bool:
+    """Whether an order is in the file more than once."""
+    return bool(repeated_guids(path))
 
 
 @dataclass(frozen=True)
@@ -339,7 +316,7 @@ class Content:
     orders: int
     bytes: int
     sha256: str
-    recent: int
+    recent: int = 0
 
 
 def content_of(path: Path, *, since_ms: int = 0) -> Content:
@@ -359,10 +336,20 @@ def content_of(path: Path, *, since_ms: int = 0) -> Content:
     return Content(orders, size, sha256, recent)
 
 
-class _Origin(Enum):
-    STORED = "stored before"
-    PULLED = "pulled now"
-    REPLACED = "pulled now instead of stored bytes with the same modified time"
+@dataclass(frozen=True)
+class Merged:
+    """A merged file's content and what the pull brought: counts of orders, bytes of their JSON, hash of the export."""
+
+    orders: int
+    bytes: int
+    sha256: str
+    new: int
+    changed: int
+
+    @property
+    def differs(self) -> bool:
+        """Whether the file holds anything that the stored one did not."""
+        return bool(self.new or self.changed)
 
 
 def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str, pull_evidence: bytes = b"") -> Merged:
@@ -380,11 +367,11 @@ def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str,
     new = changed = 0
     with RawFileWriter(target, restaurant_guid) as writer:
         for _, versions in groupby(_interleaved(stored, pulled), key=lambda row: row[0].sort_key):
-            order, origin = _winner(versions)
+            order, first, is_pulled = _newest_version(versions)
             if newest.get(order.guid, order.modified_ms) != order.modified_ms:
                 continue
-            if origin is not _Origin.STORED:
-                was_stored = origin is _Origin.REPLACED or order.guid in outdated
+            if is_pulled or order.version != first.version:
+                was_stored = not is_pulled or order.guid in outdated
                 changed += was_stored
                 new += not was_stored
             writer.write((order,))
@@ -399,17 +386,15 @@ def _interleaved(stored: Path | None, pulled: Path) -> Iterator[tuple[RawOrder, 
     return heapq.merge(before, after, key=lambda row: (row[0].sort_key, row[1]))
 
 
-def _winner(versions: Iterable[tuple[RawOrder, bool]]) -> tuple[RawOrder, _Origin]:
-    """Of rows with one GUID and one modified time: the first, unless a later one is another version."""
-    rows = iter(versions)
-    first, pulled = next(rows)
+def _newest_version(rows: Iterator[tuple[RawOrder, bool]]) -> tuple[RawOrder, RawOrder, bool]:
+    """Of rows with one GUID and one modified time: the first, unless a later one is another version; the first itself,
+    and whether that was pulled."""
+    first, is_pulled = next(rows)
     order = first
     for other, _ in rows:
         if other.version != order.version:
             order = other
-    if pulled:
-        return order, _Origin.PULLED
-    return (first, _Origin.STORED) if order.version == first.version else (order, _Origin.REPLACED)
+    return order, first, is_pulled
 
 
 def _newest_where_several(paths: Iterable[Path]) -> dict[str, int]:

@@ -55,11 +55,6 @@ class Totals(NamedTuple):
 NOTHING = Totals()
 
 
-def net_sales(order: Order) -> Decimal:
-    """Net sales of ``order`` by Toast's recipe, in currency units."""
-    return order_totals(order).net_sales
-
-
 def order_totals(order: Order) -> Totals:
     """The sums over the order's checks."""
     checks = order.checks or ()

@@ -155,7 +155,7 @@ class RestaurantPull:
         outside: dict[str, RawOrder] = {}
         with RawFileWriter(path, self.guid) as writer:
             async for proved in read_week(fetch, week, Density(week, self.earlier)):
-                await self._write(writer, proved.orders)
+                await in_thread(partial(writer.write, self._scrubbed(proved.orders)), self.writers)
                 outside |= {order.guid: order for order in proved.outside}
                 slices.append(_slice_record(proved))
                 self.window_read(self.guid, proved)
@@ -169,13 +169,6 @@ class RestaurantPull:
             add = partial(self._add_outside, folder, path, outside, encode_evidence(evidence))
             content = await in_thread(add, self.writers)
         return evidence, content
-
-    async def _write(self, writer: RawFileWriter, orders: Sequence[RawOrder]) -> None:
-        """Leave what takes time to a thread, and nothing else: orders that fit would wait for row groups of others."""
-        if self.scrubber is None and writer.has_room_for(orders):
-            writer.write(orders)
-            return
-        await in_thread(partial(writer.write, self._scrubbed(orders)), self.writers)
 
     def _scrubbed(self, orders: Iterable[RawOrder]) -> Iterable[RawOrder]:
         return map(self.scrubber.raw, orders) if self.scrubber else orders

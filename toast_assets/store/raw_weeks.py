@@ -2,6 +2,8 @@
 
 Whatever is made of raw orders is decided by what the manifest says at that moment, not by what it said when the run
 began: a run that was paused then makes the newest content, or leaves what another run made of it.
+
+Everything here raises StoreError where the bucket is missing or refuses access, or a manifest cannot be read.
 """
 
 from __future__ import annotations
@@ -51,7 +53,6 @@ class StoredWeek:
 
         Raises:
             ExportError: the week was never pulled.
-            StoreError: the bucket is missing or refuses access, or the manifest cannot be read.
         """
         with self._lock:
             if self._version != ABSENT:
@@ -140,7 +141,6 @@ def raw_files(
 
     Raises:
         ExportError: a file is missing, or is no raw file.
-        StoreError: the bucket is missing or refuses access.
     """
     with scratch_folder() as folder, ThreadPoolExecutor(_AHEAD, thread_name_prefix="raw") as threads:
         files = (
@@ -166,7 +166,6 @@ def week_of(key: str, store: OrderStore) -> Week:
 
     Raises:
         ExportError: it was never pulled, or its manifest is of another week.
-        StoreError: the bucket is missing or refuses access, or the manifest cannot be read.
     """
     unknown = datetime.min.replace(tzinfo=UTC)
     manifest, _ = store.load_manifest(Week(key, unknown, unknown))
@@ -184,11 +183,7 @@ def week_of(key: str, store: OrderStore) -> Week:
 def earlier_manifests(
     week: Week, calendar: WeekCalendar, store: OrderStore, weeks: int
 ) -> Iterator[tuple[Week, Manifest]]:
-    """The manifests of up to ``weeks`` weeks before ``week``, the nearest first; weeks never pulled are left out.
-
-    Raises:
-        StoreError: the bucket is missing or refuses access, or a manifest cannot be read.
-    """
+    """The manifests of up to ``weeks`` weeks before ``week``, the nearest first; weeks never pulled are left out."""
     day = date.fromisoformat(week.key)
     for number in range(1, weeks + 1):
         before = day - timedelta(days=7 * number)
@@ -214,7 +209,6 @@ def fetch_raw(week: Week, guid: str, path: Path, store: OrderStore) -> None:
 
     Raises:
         ExportError: it is missing, or is no raw file.
-        StoreError: the bucket is missing or refuses access.
     """
     if store.download_raw(week, guid, path).etag is None:
         raise manifest_mismatch(week, guid, store)

@@ -10,7 +10,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -241,7 +241,7 @@ SDK_FAULTS = (
 
 _PROXY_STATUS = re.compile(r"Tunnel connection failed: ([1-5][0-9]{2})\b")
 _NO_S3 = "Check AWS_ENDPOINT_URL_S3: what answers there may be another service, or a proxy's own page."
-# The sentence, in which {text} is what the raised error says, and the way out.
+# The sentence, in which {text} is what the raised error says and {what} could not be done, and the way out.
 _FAULTS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     (
         (sdk.NoCredentialsError,),
@@ -292,30 +292,26 @@ _FAULTS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
         "The AWS SDK cannot be used as it is configured: {text}.",
         f"Check {{variables}} and the AWS SDK's files ({_FILES}).",
     ),
+    ((ResponseParserError,), "{what}: what answers is not S3, or its reply was cut short.", _NO_S3),
+    ((BaseException,), "{what}: the answer is none of S3's ({kind}).", _NO_S3),
 )
 
 
 def sdk_problem(error: BaseException, what: str) -> ToastAssetsError:
     """The typed error for one of ``SDK_FAULTS``; ``what`` begins its sentence where a host could not be reached."""
-    problem: ToastAssetsError | None = machine_problem(error)
-    if problem is None and isinstance(error, ResponseParserError):
-        problem = StoreError(f"{what}: what answers is not S3, or its reply was cut short.", hint=_NO_S3)
-    if problem is None and isinstance(error, sdk.ConnectionError | sdk.HTTPClientError):
-        problem = _unreachable(error, what)
-    if problem is None and isinstance(error, OSError) and error.filename:
-        problem = _file_problem(error)
-    if problem is None and isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"):
+    if problem := machine_problem(error):
+        return problem
+    if isinstance(error, sdk.ConnectionError | sdk.HTTPClientError):
+        return _unreachable(error, what)
+    if isinstance(error, OSError) and error.filename:
+        return _file_problem(error)
+    if isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"):
         hint = "Check AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or the profile's: write https://HOST or https://HOST:PORT."
-        problem = StoreError("S3's endpoint is no URL.", hint=hint)
-    return problem or _by_kind(error, what)
-
-
-def _by_kind(error: BaseException, what: str) -> StoreError:
-    for kinds, text, hint in _FAULTS:
-        if isinstance(error, kinds):
-            said = without_credentials(str(error))
-            return StoreError(text.format(text=said.rstrip(" .:")), hint=hint.format(variables=_variables_in(said)))
-    return StoreError(f"{what}: the answer is none of S3's ({type(error).__name__}).", hint=_NO_S3)
+        return StoreError("S3's endpoint is no URL.", hint=hint)
+    text, hint = next((text, hint) for kinds, text, hint in _FAULTS if isinstance(error, kinds))
+    said = without_credentials(str(error))
+    text = text.format(text=said.rstrip(" .:"), what=what, kind=type(error).__name__)
+    return StoreError(text, hint=hint.format(variables=_variables_in(said)))
 
 
 def _variables_in(text: str) -> str:
@@ -352,10 +348,9 @@ def connection_cause(error: sdk.ConnectionError | sdk.HTTPClientError) -> Cause:
 
     setting, inner = "AWS_ENDPOINT_URL_S3", error.kwargs.get("error")
     url = str(error.kwargs.get("endpoint_url") or "")
-    try:
+    proxy = None
+    with suppress(SettingsError):
         proxy = find_proxy(url) if url else None
-    except SettingsError:
-        proxy = None
     if isinstance(error, sdk.ProxyConnectionError):
         variable = proxy.variable if proxy else "HTTPS_PROXY"
         if refused := _PROXY_STATUS.search(str(inner)):
