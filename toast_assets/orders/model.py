@@ -228,7 +228,7 @@ class Selection(_Toast, frozen=True):
     @property
     def is_sale(self) -> bool:
         """Whether it counts in net sales, if its check and order do."""
-        return not (self.voided or self.deleted or self.deferred or self.selection_type in NO_REVENUE_TYPES)
+        return self.is_revenue and not self.is_gone
 
 
 class ServiceCharge(_Toast, frozen=True):

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -64,7 +64,7 @@ class ObjectInfo:
 
 @dataclass(frozen=True)
 class StoredObject(ObjectInfo):
-    """An object as it was read: its content is in the local file ``path``."""
+    """An object as it was read; its content is in the local file ``path``, where that was read, too."""
 
     path: Path = Path()
 
@@ -105,7 +105,8 @@ class Encryption:
 class Bucket:
     """One bucket through one S3 client (boto3's clients may be shared by threads).
 
-    With an ``encryption`` every object is stored with it, else as the bucket's own default says.
+    With an ``encryption`` every object is stored with it, else as the bucket's own default says. ``endpoint`` is the
+    address of its S3, ``encryption`` what each upload sends, as boto3 takes it.
 
     Raises:
         StoreError: the client would send everything unencrypted.
@@ -121,23 +122,14 @@ class Bucket:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._encryption = encryption.properties if encryption else {}
         self.name = name
+        self.endpoint = client.meta.endpoint_url
+        self.encryption: Mapping[str, Any] = encryption.properties if encryption else {}
         self._sleep, self._clock = sleep, clock
         self._bare_etags = False
         self._etags_are_digests = True
-        if problem := plain_http_problem(client.meta.endpoint_url):
+        if problem := plain_http_problem(self.endpoint):
             raise StoreError(f"S3's endpoint {problem}.", hint="Check AWS_ENDPOINT_URL_S3.")
-
-    @property
-    def endpoint(self) -> str:
-        """The address of the S3 that holds it."""
-        return self._client.meta.endpoint_url
-
-    @property
-    def encryption(self) -> Mapping[str, Any]:
-        """The encryption of every upload, as boto3 takes it; empty where the bucket's default holds."""
-        return self._encryption
 
     def uri(self, key: str) -> str:
         """``s3://bucket/key``."""
@@ -183,9 +175,9 @@ class Bucket:
         if info is None:
             path.unlink()
             return None
-        return StoredObject(info.size, info.metadata, info.version, info.md5, path)
+        return replace(info, path=path)
 
-    def _fetched(self, key: str, file: BinaryIO) -> ObjectInfo | None:
+    def _fetched(self, key: str, file: BinaryIO) -> StoredObject | None:
         """Write the object into ``file``, whole or not at all."""
         digests: set[str] = set()
         for pause in _PAUSES:
@@ -195,7 +187,7 @@ class Bucket:
                 self._sleep(pause)
         return self._fetched_once(key, file, digests)
 
-    def _fetched_once(self, key: str, file: BinaryIO, digests: set[str]) -> ObjectInfo | None:
+    def _fetched_once(self, key: str, file: BinaryIO, digests: set[str]) -> StoredObject | None:
         """One attempt; ``digests`` are those of earlier ones that did not fit their ETag."""
         file.seek(0)
         file.truncate()
@@ -220,20 +212,20 @@ class Bucket:
             self._etags_are_digests = False
         return info
 
-    def info(self, key: str) -> ObjectInfo | None:
-        """The object's size and metadata, or None where there is no such object."""
+    def info(self, key: str) -> StoredObject | None:
+        """The object without its content, or None where there is no such object."""
         try:
             with self._errors("s3:GetObject", key):
                 return self._info(self._client.head_object(Bucket=self.name, Key=key))
         except MissingObjectError:
             return None
 
-    def _info(self, reply: Mapping[str, Any]) -> ObjectInfo:
+    def _info(self, reply: Mapping[str, Any]) -> StoredObject:
         etag = reply["ETag"]
         found = _MD5.fullmatch(etag) if self._etags_are_digests else None
         md5 = found[1] if found and "kms" not in reply.get("ServerSideEncryption", "") else None
         metadata = {name.lower(): value for name, value in reply.get("Metadata", {}).items()}
-        return ObjectInfo(reply.get("ContentLength", 0), metadata, Version(etag), md5)
+        return StoredObject(reply.get("ContentLength", 0), metadata, Version(etag), md5)
 
     def update(self, key: str, change: Change, *, content: bool = True, exists: bool = True) -> Version:
         """Read an object, let ``change`` make the new one, and store that only if the object is still what was read;
@@ -252,7 +244,7 @@ class Bucket:
             for attempt in range(1, _MOST_ATTEMPTS + 1):
                 stored = None
                 if exists or attempt > 1:
-                    stored = self.fetch(key, folder / "stored") if content else self._described(key)
+                    stored = self.fetch(key, folder / "stored") if content else self.info(key)
                 if stored and content and isinstance(written, Replacement) and _holds(stored, written):
                     # The last attempt was stored, and only its answer was lost.
                     return stored.version
@@ -268,10 +260,6 @@ class Bucket:
                     return self.write(key, written.content, replaces=version, **written.properties)
         raise StoreConflictError(f"{self.uri(key)} was written by somebody else in the meantime.")
 
-    def _described(self, key: str) -> StoredObject | None:
-        info = self.info(key)
-        return StoredObject(info.size, info.metadata, info.version, info.md5) if info else None
-
     def write(self, key: str, body: bytes | Path, *, replaces: Version | None = None, **properties: Any) -> Version:
         """Store ``body`` (bytes, or a file's content) under ``key``; ``properties`` as boto3's put_object takes them.
 
@@ -281,7 +269,7 @@ class Bucket:
             StoreConflictError: it is not.
             StoreError: the bucket is missing or forbidden.
         """
-        properties |= self._encryption
+        properties |= self.encryption
         if replaces is None:
             return self._put(key, body, properties)
         if replaces.etag is None:
