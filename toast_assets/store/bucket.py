@@ -106,7 +106,8 @@ class Bucket:
     """One bucket through one S3 client (boto3's clients may be shared by threads).
 
     With an ``encryption`` every object is stored with it, else as the bucket's own default says. ``endpoint`` is the
-    address of its S3, ``encryption`` what each upload sends, as boto3 takes it.
+    address of its S3, ``encryption`` what each upload sends, as boto3 takes it. Every method raises StoreError where
+    the bucket is missing or refuses access, S3 cannot be reached, or there are no credentials.
 
     Raises:
         StoreError: the client would send everything unencrypted.
@@ -136,11 +137,7 @@ class Bucket:
         return f"s3://{self.name}/{key}"
 
     def check(self) -> None:
-        """Ask for the bucket itself, so that a wrong name or role shows before any work is done.
-
-        Raises:
-            StoreError: the bucket is missing or forbidden, or there are no credentials.
-        """
+        """Ask for the bucket itself, so that a wrong name or role shows before any work is done."""
         with self._errors("s3:ListBucket"):
             self._client.head_bucket(Bucket=self.name)
 
@@ -237,7 +234,6 @@ class Bucket:
 
         Raises:
             StoreConflictError: other runs kept writing the object.
-            StoreError: the bucket is missing or forbidden.
         """
         written: Replacement | Removal | None = None
         with scratch_folder() as folder:
@@ -267,7 +263,6 @@ class Bucket:
 
         Raises:
             StoreConflictError: it is not.
-            StoreError: the bucket is missing or forbidden.
         """
         properties |= self.encryption
         if replaces is None:
@@ -309,9 +304,6 @@ class Bucket:
         Deleting a missing object is not an error. An S3 without conditional removal (Amazon S3: ``If-Match`` on
         DeleteObject) compares nothing, so the version is compared right before: a writer in that moment is not seen
         there.
-
-        Raises:
-            StoreError: the bucket is missing or forbidden.
         """
         condition: dict[str, Any] = {}
         if version is not None:

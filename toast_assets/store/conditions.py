@@ -37,10 +37,8 @@ def refuse_unconditional(store: OrderStore) -> None:
     try:
         store.bucket.delete(key)
     except StoreError as error:
-        text = (
-            f"{store.bucket.uri(key)}, which was written to try this S3, cannot be removed and stays: {error.message}"
-        )
-        raise StoreError(text, hint=error.hint) from None
+        text = "which was written to try this S3, cannot be removed and stays"
+        raise StoreError(f"{store.bucket.uri(key)}, {text}: {error.message}", hint=error.hint) from None
     _compare.add(bucket)
 
 
