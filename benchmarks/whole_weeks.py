@@ -24,8 +24,8 @@ from toast_assets.defs.resources import AmperityResource
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.export.write import export_week
 from toast_assets.pull.week import PullReport, WeekPull
-from toast_assets.store.history import earlier_manifests
 from toast_assets.store.order_store import OrderStore
+from toast_assets.store.raw_weeks import earlier_manifests
 from toast_assets.tables.build import build_tables
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.settings import ToastSettings

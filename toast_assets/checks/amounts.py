@@ -16,8 +16,7 @@ from typing import Any
 
 import msgspec
 
-from toast_assets.orders.depth import shallow
-from toast_assets.orders.raw import readable
+from toast_assets.orders.scanner import readable, shallow
 
 AMOUNTS = ("net_sales", "tax_amount", "tip_amount", "payment_amount", "refund_amount")
 """Of whole orders. ``SUMS`` are these and, with the table's name before them, those of single checks and payments."""

@@ -32,9 +32,8 @@ from toast_assets.orders.read import RawOrders, Rejection
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import Manifest, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import RawFile, raw_files
-from toast_assets.store.readable import readable
-from toast_assets.store.stored_week import one_restaurant, reading_raw
+from toast_assets.store.raw_weeks import RawFile, one_restaurant, raw_files, reading_raw
+from toast_assets.store.s3_errors import readable
 from toast_assets.tables.files import restaurants_in
 from toast_assets.tables.flatten import flatten
 from toast_assets.week import Week

@@ -24,10 +24,9 @@ import msgspec
 
 from toast_assets.checks.names import shown_name, shown_value
 from toast_assets.markdown import plain
-from toast_assets.orders.depth import shallow
 from toast_assets.orders.known_fields import KnownFields, known_fields
 from toast_assets.orders.model import Order
-from toast_assets.orders.raw import readable
+from toast_assets.orders.scanner import readable, shallow
 
 # More unknown fields below one parent are a map's keys.
 _MOST_BELOW = 50

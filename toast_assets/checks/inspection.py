@@ -22,8 +22,7 @@ from toast_assets.orders.raw_file import read_rows
 from toast_assets.store.bucket import ABSENT
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import raw_files
-from toast_assets.store.stored_week import one_restaurant, reading_raw
+from toast_assets.store.raw_weeks import one_restaurant, raw_files, reading_raw
 from toast_assets.week import Week
 
 # Changes when the same orders would give another result.

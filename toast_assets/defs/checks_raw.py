@@ -9,7 +9,7 @@ from toast_assets.defs.assets import raw_toast_orders
 from toast_assets.defs.checks import judged, weekly_check
 from toast_assets.defs.partitions import calendar
 from toast_assets.defs.resources import OrderStoreResource
-from toast_assets.store.history import earlier_manifests
+from toast_assets.store.raw_weeks import earlier_manifests
 
 _WEEKS_COMPARED = 6
 

@@ -9,7 +9,7 @@ from toast_assets.defs.partitions import calendar
 from toast_assets.defs.preflight import check_settings, closed_week, failures
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.defs.table_metadata import column_schema, orders_metadata, table_metadata
-from toast_assets.store.history import earlier_manifests
+from toast_assets.store.raw_weeks import earlier_manifests
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.schema import TABLES
 

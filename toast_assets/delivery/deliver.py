@@ -26,7 +26,7 @@ from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAss
 from toast_assets.export.read import export_problem
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.stored_week import stored_restaurants
+from toast_assets.store.raw_weeks import stored_restaurants
 from toast_assets.week import Week, epoch_ms
 
 _RESTAURANTS_AT_ONCE = 4

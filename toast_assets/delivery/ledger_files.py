@@ -10,7 +10,7 @@ import pyarrow as pa
 from toast_assets.delivery.ledger import decode_ledger, encode_ledger, fold
 from toast_assets.store.bucket import Bucket, Replacement, StoredObject
 from toast_assets.store.order_store import PARQUET
-from toast_assets.store.readable import readable
+from toast_assets.store.s3_errors import readable
 
 
 def read_ledger(bucket: Bucket, key: str) -> pa.Table | None:

@@ -35,7 +35,7 @@ from toast_assets.orders.raw_file import read_raw
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.stored_week import fetch_raw, manifest_mismatch, reading_raw
+from toast_assets.store.raw_weeks import fetch_raw, manifest_mismatch, reading_raw
 from toast_assets.week import Week, iso_ms
 
 P = ParamSpec("P")

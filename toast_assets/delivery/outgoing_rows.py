@@ -43,7 +43,7 @@ from toast_assets.orders.read import RawOrders, Rejection
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.stored_week import fetch_raw
+from toast_assets.store.raw_weeks import fetch_raw
 from toast_assets.week import Week, epoch_ms
 
 _ORDERS_AT_ONCE = 100

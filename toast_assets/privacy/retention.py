@@ -27,7 +27,7 @@ from toast_assets.store.bucket import ObjectInfo, Version
 from toast_assets.store.layout import restaurant_in
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.stored_week import manifest_mismatch, reading_raw, stored_restaurants, week_of
+from toast_assets.store.raw_weeks import manifest_mismatch, reading_raw, stored_restaurants, week_of
 from toast_assets.week import Week
 
 _CHANGED = "it changed while it was looked at; the next run looks at it again"
@@ -130,7 +130,7 @@ class Retention:
                 if stored is not None:
                     check_raw(stored.path)
                     info = ObjectInfo(stored.path.stat().st_size, stored.metadata, stored.version)
-                    found[guid] = info, content_of(stored.path, guid).sha256
+                    found[guid] = info, content_of(stored.path).sha256
         return found
 
     def _exports(self, week: Week) -> dict[str, ObjectInfo]:

@@ -27,8 +27,7 @@ from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import PARQUET, OrderStore
-from toast_assets.store.raw_weeks import RawFile, raw_files
-from toast_assets.store.stored_week import StoredWeek, all_failed
+from toast_assets.store.raw_weeks import RawFile, StoredWeek, all_failed, raw_files
 from toast_assets.tables.files import TableWriter, restaurants_in
 from toast_assets.tables.flatten import FlatBatch, flatten
 from toast_assets.tables.schema import TABLES

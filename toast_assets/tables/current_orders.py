@@ -29,11 +29,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from toast_assets.errors import ExportError
-from toast_assets.orders.row_groups import row_groups
+from toast_assets.orders.raw_file import row_groups
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject, Version
 from toast_assets.store.order_store import PARQUET, OrderStore
-from toast_assets.store.stored_week import week_of
+from toast_assets.store.raw_weeks import week_of
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.files import TableWriter, restaurants_in
 from toast_assets.tables.schema import TABLES

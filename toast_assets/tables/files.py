@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from toast_assets.orders.row_groups import row_groups
+from toast_assets.orders.raw_file import row_groups
 from toast_assets.tables.arrays import Kind
 from toast_assets.tables.columns import Table
 

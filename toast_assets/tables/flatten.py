@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.clock import zone
 from toast_assets.orders.guests import guest_key
 from toast_assets.orders.model import GIFT_CARD_TYPES, NO_REVENUE_TYPES, Order, ServiceCharge
 from toast_assets.orders.read import RawOrders, ReadOrders, Reason, Rejection, read
+from toast_assets.orders.times import zone
 from toast_assets.orders.totals import (
     ZERO,
     Totals,

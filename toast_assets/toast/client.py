@@ -32,7 +32,7 @@ from toast_assets.http.bodies import ENCODINGS, TooLargeBodyError, UnreadableBod
 from toast_assets.http.own_secrets import without_secrets
 from toast_assets.http.retry import RetryPolicy, Sleep, date_of
 from toast_assets.http.routes import Route
-from toast_assets.orders.raw import format_time
+from toast_assets.orders.times import format_time
 from toast_assets.toast.limits import Pace, admit, concerns_everyone, exhausted_for, pace_spacing, seconds_to_wait
 from toast_assets.toast.login import Granted, ToastLogin, Token
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, PageReader, Window

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from toast_assets.orders.model import decode_order
-from toast_assets.orders.read import RawOrders
+from toast_assets.orders.read import RawOrders, decode_order
 from toast_assets.orders.totals import order_totals
 from toast_assets.tables.flatten import flatten
 from toast_assets_tests.support.data.invented import RESTAURANT, Json, invented_week

@@ -22,6 +22,7 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.week import WeekCalendar, iso_ms
 from toast_assets_tests.defs.conftest import RunWeek
 from toast_assets_tests.support.services.clients import s3_client
+from toast_assets_tests.support.stores.stored_weeks import save_manifest
 
 MONDAY = datetime(2025, 9, 22, 4, 15, tzinfo=UTC)
 NEW_YORK = WeekCalendar(timezone="America/New_York")
@@ -265,4 +266,4 @@ class Year:
             end_date=iso_ms(week.end),
             outcome="complete" if complete else "incomplete",
         )
-        self.store.save_manifest(week, manifest, self.store.load_manifest(week)[1])
+        save_manifest(self.store, week, manifest)

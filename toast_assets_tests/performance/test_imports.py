@@ -27,3 +27,13 @@ def test_garbage_is_collected_again_once_the_definitions_are_loaded() -> None:
     )
 
     assert reply.stdout.strip() == "True True"
+
+
+def test_the_bucket_s_keys_are_known_without_loading_the_package() -> None:
+    code = "import sys, toast_assets.store.layout; print([name for name in sys.modules if 'toast_assets' in name])"
+
+    reply = subprocess.run(  # noqa: S603 - this very interpreter
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+
+    assert len(reply.stdout.split(",")) <= 4, reply.stdout

@@ -7,8 +7,8 @@ from botocore.exceptions import ClientError
 
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.sandbox import Sandbox
-from toast_assets.store.answers import MissingObjectError, refusal
 from toast_assets.store.bucket import Bucket
+from toast_assets.store.s3_errors import MissingObjectError, refusal
 from toast_assets_tests.support.faults.s3_faults import refuse
 from toast_assets_tests.support.services.clients import s3_client
 
