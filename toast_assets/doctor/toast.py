@@ -7,10 +7,10 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 
-from toast_assets.doctor.claims import claims_of
 from toast_assets.doctor.clocks import clock_of
 from toast_assets.doctor.findings import Finding, failed, ok, unknown, warning
 from toast_assets.errors import ToastError
+from toast_assets.http.bearer import claims_of
 from toast_assets.http.retry import RetryPolicy
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.discovery import discover_restaurants

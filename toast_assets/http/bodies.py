@@ -37,6 +37,7 @@ async def read_reply(response: httpx.Response, request: httpx.Request, most: int
     """
     try:
         if _is_bounded(response.headers, most):
+            response.request = request
             await response.aread()
             # The response and its stream refer to each other. Left so, bodies of half a megabyte would lie about until
             # the garbage collector finds them.

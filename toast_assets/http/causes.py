@@ -18,8 +18,17 @@ from typing import Any
 import httpcore
 import httpx
 
-from toast_assets.http.aio import aiohttp
-from toast_assets.http.certificates import in_use
+from toast_assets.errors import SettingsError
+from toast_assets.http.network import certificates_in_use
+
+try:
+    import aiohttp
+    from httpx_aiohttp import AiohttpTransport
+except OSError as error:
+    # aiohttp makes its TLS contexts when it is imported, and the file for TLS keys is opened with every context.
+    raise SettingsError([f"SSLKEYLOGFILE names a file that cannot be written ({error.strerror or error})"]) from None
+
+__all__ = ["AiohttpTransport", "Cause", "aiohttp", "cause_of", "proxy_refusal"]
 
 _AGAIN = 2
 _NO_TLS = frozenset(
@@ -132,8 +141,8 @@ def _certificate(error: ssl.SSLCertVerificationError, place: str) -> Cause:
     if fault := _CERTIFICATE_FAULTS.get(error.verify_code):
         return Cause(f"its certificate {fault}", f"Check {place} and this machine's clock.", 1)
     hint = (
-        f"Certificates are judged by {in_use()}. Where a proxy opens TLS, or the service is your own, put its"
-        " authority's certificate (PEM) into the file that SSL_CERT_FILE names."
+        f"Certificates are judged by {certificates_in_use()}. Where a proxy opens TLS, or the service is your own, put"
+        " its authority's certificate (PEM) into the file that SSL_CERT_FILE names."
     )
     return Cause(f"its certificate is not trusted ({error.verify_message})", hint, 1)
 

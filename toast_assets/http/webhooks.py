@@ -11,7 +11,7 @@ import httpx
 
 from toast_assets.errors import AlertError
 from toast_assets.http.retry import retry_after_seconds
-from toast_assets.http.routes import Route
+from toast_assets.http.service import Route
 
 _ATTEMPTS = 3
 _FIRST_WAIT = 1.0

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from botocore.exceptions import ClientError
 
 from toast_assets.errors import StoreConflictError, StoreError
-from toast_assets.http.plain_http import plain_http_problem
+from toast_assets.http.network import plain_http_problem
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.answers import MissingObjectError, is_bare, refusal
 from toast_assets.store.body import BROKEN_HINT, Body, BrokenBodyError

@@ -8,7 +8,7 @@ from urllib.request import getproxies
 from botocore.exceptions import EndpointConnectionError, SSLError
 
 from toast_assets.errors import StoreError
-from toast_assets.http.s3 import s3_connection
+from toast_assets.http.network import s3_connection
 from toast_assets.store.credentials import malformed
 from toast_assets.store.sdk_faults import SDK_FAULTS, connection_cause, sdk_problem
 

@@ -12,7 +12,7 @@ from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
 from toast_assets.errors import SettingsError, StoreError, ToastAssetsError
-from toast_assets.http.proxies import find_proxy
+from toast_assets.http.network import find_proxy
 from toast_assets.machine import causes, machine_problem
 from toast_assets.store.credentials import VARIABLES, without_credentials
 

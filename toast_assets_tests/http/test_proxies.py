@@ -7,8 +7,7 @@ from base64 import b64encode
 import pytest
 
 from toast_assets.errors import SettingsError
-from toast_assets.http.proxies import as_httpx, find_proxy
-from toast_assets.http.s3 import s3_connection
+from toast_assets.http.network import as_httpx, find_proxy, s3_connection
 from toast_assets_tests.support.services.counting import amperity_client, counting_server, toast_client
 
 # Nobody listens there.
