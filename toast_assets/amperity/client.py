@@ -9,13 +9,10 @@ A plain asynchronous client, usable alone:
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Unpack
 
 import httpx
 import msgspec
@@ -33,8 +30,8 @@ from toast_assets.http.bodies import UnreadableBodyError, decode
 from toast_assets.http.causes import AiohttpTransport
 from toast_assets.http.own_secrets import without_secrets
 from toast_assets.http.rate import RateLimiter
-from toast_assets.http.retry import RetryPolicy, Sleep, retry_after_seconds
-from toast_assets.http.service import CallStats, Route, Service
+from toast_assets.http.retry import retry_after_seconds
+from toast_assets.http.service import CallStats, ClientOptions, Route, ServiceClient
 
 TENANT_HEADER = "X-Amperity-Tenant"
 NOTICE_TENANT_HEADER = "Amperity-Tenant"
@@ -42,8 +39,6 @@ NOTICE_TENANT_HEADER = "Amperity-Tenant"
 # Many requests over few connections: each carries one at a time, and only as many are opened as the rate and the time
 # of an answer ask for.
 CONNECTIONS = 48
-# Answers have no bodies to speak of, the control plane's lists some megabytes at most.
-_MOST_ANSWER_BYTES = 64 * 1024 * 1024
 # Two clocks that are both right still differ a little in what they call a second.
 _DRIFT = 1.002
 # What a loop that was late may catch up on at once, as a share of the limit. With a fiftieth, delays that were not made
@@ -99,42 +94,27 @@ class _Call:
     status: int | None = None
 
 
-class AmperityClient:
-    """Asynchronous client of one tenant. Not shared between event loops.
+class AmperityClient(ServiceClient):
+    """Asynchronous client of one tenant; ``options`` are those of ``ServiceClient``."""
 
-    ``sleep``, ``now`` (Unix seconds), ``clock`` (seconds) and ``transport`` are injectable.
-    """
+    name = "Amperity"
+    timeout_setting = "AMPERITY_TIMEOUT_SECONDS"
+    transient, unusable, unreachable = AmperityTransientError, AmperityTransientError, AmperityUnreachableError
+    # Answers have no bodies to speak of, the control plane's lists some megabytes at most.
+    most_bytes = 64 * 1024 * 1024
 
-    def __init__(
-        self,
-        settings: AmperitySettings,
-        *,
-        retry: RetryPolicy | None = None,
-        sleep: Sleep = asyncio.sleep,
-        now: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
-        transport: httpx.AsyncBaseTransport | None = None,
-        log: logging.Logger | None = None,
-    ) -> None:
+    def __init__(self, settings: AmperitySettings, **options: Unpack[ClientOptions]) -> None:
+        super().__init__(settings.timeout_seconds, **options)
         self.settings = settings
         self.stats = CallStats()
-        self._retry = retry or RetryPolicy()
-        self._sleep = sleep
-        self._now = now
-        self._log = log or logging.getLogger(__name__)
         rate = settings.requests_per_second
         # Whole calls: 1.5 a second is 1 a second, 0.5 is 1 in two seconds.
+        calls, seconds = max(1, int(rate)), max(1.0, 1.0 / rate) * _DRIFT
         self._limiter = RateLimiter(
-            max(1, int(rate)),
-            max(1.0, 1.0 / rate) * _DRIFT,
-            until_answered=True,
-            catch_up=_CATCH_UP,
-            sleep=sleep,
-            clock=clock,
+            calls, seconds, until_answered=True, catch_up=_CATCH_UP, sleep=self._sleep, clock=self._clock
         )
-        self._token = AmperityToken(settings, self._post_token, sleep=sleep, clock=clock, now=now)
-        self._transport = transport
-        self._services: dict[str, Service] = {}
+        self._token = AmperityToken(settings, self._post_token, sleep=self._sleep, clock=self._clock, now=self._now)
+        self._address = "AMPERITY_API_URL" if settings.api_url else "AMPERITY_TENANT_ID"
         self._connections = asyncio.Semaphore(CONNECTIONS)
         self._first = asyncio.Lock()
         self._answered_once = False
@@ -144,14 +124,10 @@ class AmperityClient:
         self._may_leave = asyncio.Event()
         self._may_leave.set()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for service in self._services.values():
-            await service.transport.aclose()
+    def open_transport(self, route: Route) -> httpx.AsyncBaseTransport:
+        """httpx's own connections reach about 600 records a second on one core, aiohttp's several thousand."""
+        limits = httpx.Limits(max_connections=CONNECTIONS)
+        return AiohttpTransport(limits=limits, verify=route.tls, proxy=route.proxy)
 
     async def access_token(self) -> str:
         """The token that calls are sent with, fetched where there is none yet.
@@ -193,8 +169,7 @@ class AmperityClient:
         """
         where = httpx.URL(url).path
 
-        async def exchange(request: httpx.Request) -> httpx.Response:
-            return await self._service(request.url, "AMPERITY_CONTROL_URL").send(request, where)
+        exchange = partial(self.exchange, where=where, setting="AMPERITY_CONTROL_URL")
 
         async def attempt() -> bytes:
             request = httpx.Request(method, url, headers=headers, **arguments)
@@ -246,7 +221,7 @@ class AmperityClient:
 
     async def _attempt_now(self, call: _Call) -> Receipt:
         async with self._connections:
-            response = await self._authorized(call.request, partial(self._exchange, call), call.where)
+            response = await self._authorized(call.request, partial(self._send, call), call.where)
         status = response.status_code
         if status == call.success:
             return Receipt("accepted", status, call.attempts)
@@ -261,7 +236,7 @@ class AmperityClient:
         hint = _HINTS.get(status, _OTHER_HINT)
         raise AmperityRefusedError(f"{what} for tenant {self.settings.tenant_id}.", hint=hint)
 
-    async def _exchange(self, call: _Call, request: httpx.Request) -> httpx.Response:
+    async def _send(self, call: _Call, request: httpx.Request) -> httpx.Response:
         """Send when the rate allows; nothing waits between that and leaving."""
         await self._limiter.acquire()
         try:
@@ -272,7 +247,7 @@ class AmperityClient:
             self._in_flight += 1
             self._quiet.clear()
             try:
-                response = await self._service(request.url, self._address_setting).send(request, call.where)
+                response = await self.exchange(request, call.where, self._address)
             finally:
                 self._in_flight -= 1
                 if not self._in_flight:
@@ -291,7 +266,7 @@ class AmperityClient:
         async def attempt() -> httpx.Response:
             headers = {TENANT_HEADER: self.settings.tenant_id}
             request = httpx.Request("POST", self.settings.origin + path, headers=headers, data=form)
-            response = await self._service(request.url, self._address_setting).send(request, path)
+            response = await self.exchange(request, path, self._address)
             self._raise_if_transient(response, path)
             if response.status_code == 200:
                 return response
@@ -351,27 +326,3 @@ class AmperityClient:
         given = filter(None, (self.settings.api_key, self.settings.client_secret))
         secrets = [token, *(secret.get_secret_value() for secret in given)]
         return without_secrets(" ".join(text.split()), secrets)[:_LONGEST_EXPLANATION]
-
-    @property
-    def _address_setting(self) -> str:
-        return "AMPERITY_API_URL" if self.settings.api_url else "AMPERITY_TENANT_ID"
-
-    def _service(self, url: httpx.URL, setting: str) -> Service:
-        if setting not in self._services:
-            route = Route.to(str(url), setting)
-            # httpx's own connections reach about 600 records a second on one core, aiohttp's several thousand.
-            transport = self._transport or AiohttpTransport(
-                limits=httpx.Limits(max_connections=CONNECTIONS), verify=route.tls, proxy=route.proxy
-            )
-            self._services[setting] = Service(
-                "Amperity",
-                route,
-                transport,
-                self.settings.timeout_seconds,
-                "AMPERITY_TIMEOUT_SECONDS",
-                transient=AmperityTransientError,
-                unusable=AmperityTransientError,
-                unreachable=AmperityUnreachableError,
-                most_bytes=_MOST_ANSWER_BYTES,
-            )
-        return self._services[setting]

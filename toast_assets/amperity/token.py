@@ -16,7 +16,6 @@ from toast_assets.errors import (
 )
 from toast_assets.http.bearer import NEVER, Bearer, Token, claims_of
 from toast_assets.http.bodies import UnreadableBodyError, decode
-from toast_assets.http.own_secrets import fits_a_header
 from toast_assets.http.retry import Sleep
 
 TOKEN_PATH = "/api/v0/oauth2/token"  # noqa: S105 - a path
@@ -42,6 +41,9 @@ class AmperityToken(Bearer):
         AmperityRefusedError: Amperity refuses the client's credentials.
         AmperityError: the token service stays down.
     """
+
+    name = "Amperity"
+    refused = AmperityRefusedError
 
     def __init__(
         self,
@@ -98,11 +100,6 @@ class AmperityToken(Bearer):
                 f"Amperity gave no new token: {what}",
                 hint="Check AMPERITY_CLIENT_ID, AMPERITY_CLIENT_SECRET and AMPERITY_TENANT_ID.",
             ) from None
-        if not fits_a_header(reply.access_token):
-            raise AmperityRefusedError(
-                "Amperity gave a new token that is empty or has characters that no header can carry.",
-                hint="Check AMPERITY_API_URL; if it is Amperity's, tell Amperity's support.",
-            )
         token = self._lasting(reply.access_token, reply.expires_in)
         # A new token that is over at once says nothing about its life: it is used until it is rejected.
         return token if token.renew_at > self._clock() else Token(token.value, NEVER)

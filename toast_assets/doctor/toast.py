@@ -40,7 +40,7 @@ async def check_toast(settings: ToastSettings, now: Callable[[], float] = time.t
     clock = await asyncio.to_thread(clock_of, AREA, settings.api_url, "TOAST_API_URL", settings.timeout_seconds, now)
     async with ToastClient(settings, retry=IMPATIENT) as toast:
         try:
-            token = await toast.access_token()
+            token = await toast.login()
         except ToastError as error:
             token = None
             yield failed(AREA, "login", error)

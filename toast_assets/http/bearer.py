@@ -9,11 +9,13 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
+from toast_assets.errors import ToastAssetsError
 from toast_assets.http.bodies import decode
+from toast_assets.http.own_secrets import fits_a_header
 
 # Renewed this long before it ends (or a tenth of its life), so that no call leaves with a token about to expire.
 _AHEAD_SECONDS = 60.0
@@ -32,6 +34,10 @@ class Token:
 class Bearer(httpx.Auth):
     """The token as httpx's authentication flow. A service says how a token is fetched, and when renewing one that was
     rejected may help. ``clock`` counts seconds. ``fetched`` counts tokens."""
+
+    name: ClassVar[str]
+    refused: ClassVar[type[ToastAssetsError]]
+    """The error for a token that cannot be used."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.fetched = 0
@@ -105,7 +111,16 @@ class Bearer(httpx.Auth):
                     return response
 
     def granted(self, value: str, seconds: float) -> Token:
-        """A token that is valid for ``seconds`` from now."""
+        """A token that is valid for ``seconds`` from now.
+
+        Raises:
+            ToastAssetsError: no request can carry it.
+        """
+        if not fits_a_header(value):
+            raise self.refused(
+                f"{self.name} gave a token that is empty or has characters that no header can carry.",
+                hint=f"Check {self.name.upper()}_API_URL; if it is {self.name}'s, tell {self.name}'s support.",
+            )
         return Token(value, self._clock() + seconds - min(_AHEAD_SECONDS, seconds / 10))
 
     async def _renew(self, rejected: Token) -> bool:

@@ -26,7 +26,6 @@ from base64 import b64encode
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import httpx
@@ -74,6 +73,16 @@ def as_httpx(proxy: FoundProxy | None) -> httpx.Proxy | None:
     # As a header, because httpx and aiohttp encode credentials that are handed over as such differently.
     basic = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
     return httpx.Proxy(f"{parts.scheme}://{place}", headers={"Proxy-Authorization": f"Basic {basic}"})
+
+
+def s3_proxies(endpoint_url: str) -> dict[str, str]:
+    """For ``botocore.config.Config(proxies=…)``; given an empty one, botocore does not look into the environment.
+
+    Raises:
+        SettingsError: as ``find_proxy``.
+    """
+    proxy = find_proxy(endpoint_url)
+    return {} if proxy is None else {endpoint_url.partition(":")[0].lower(): proxy.url}
 
 
 def _variable(name: str) -> tuple[str, str]:
@@ -221,25 +230,6 @@ def _load(context: ssl.SSLContext, variable: str, path: str) -> None:
 
 def _no_certificates(variable: str, path: str) -> SettingsError:
     return SettingsError([f"{variable} names {path}, which holds no certificates (PEM)"])
-
-
-class S3Connection(NamedTuple):
-    """For ``botocore.config.Config(proxies=…)`` and ``client(…, verify=…)``; with an empty ``proxies`` botocore does
-    not look into the environment, with None for ``verify`` it goes by its own configuration."""
-
-    proxies: dict[str, str]
-    verify: str | None
-
-
-def s3_connection(endpoint_url: str) -> S3Connection:
-    """For the S3 at ``endpoint_url``, which is ``client.meta.endpoint_url`` where nobody set one.
-
-    Raises:
-        SettingsError: a variable names a proxy or a file that cannot be used.
-    """
-    proxy = find_proxy(endpoint_url)
-    proxies = {} if proxy is None else {endpoint_url.partition(":")[0].lower(): proxy.url}
-    return S3Connection(proxies, s3_ca_file())
 
 
 def plain_http_problem(url: str) -> str | None:

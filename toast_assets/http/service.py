@@ -1,12 +1,15 @@
-"""One service over HTTP: the way to it, and every fault on that way as one of the service's errors."""
+"""A service over HTTP: the way to it, and every fault on that way as one of the service's errors."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import ssl
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import httpx
 
@@ -14,6 +17,7 @@ from toast_assets.errors import SettingsError, ToastAssetsError, TransientError
 from toast_assets.http.bodies import MOST_BYTES, TooLargeBodyError, UnreadableBodyError, read_reply
 from toast_assets.http.causes import Cause, aiohttp, cause_of, proxy_refusal
 from toast_assets.http.network import FoundProxy, as_httpx, find_proxy, tls_context
+from toast_assets.http.retry import RetryPolicy, Sleep
 
 # Names with labels of the usual length, or an IPv6 address.
 _HOST = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9]+)?")
@@ -88,54 +92,95 @@ class Route:
             return response
 
 
-@dataclass(frozen=True)
-class Service:
-    """One host of a service, called over ``transport``: without the httpx client around it, which adds what nobody uses
-    here at a tenth of a call's price. ``timeout`` is in seconds and covers a whole call; ``timeout_setting`` names its
-    variable. The last three are the service's errors: worth repeating, a useless body, out of reach for good."""
+class ClientOptions(TypedDict, total=False):
+    """``sleep`` takes seconds, ``now`` gives Unix seconds, ``clock`` monotonic ones. ``transport`` replaces the
+    network."""
 
-    name: str
-    route: Route
-    transport: httpx.AsyncBaseTransport
-    timeout: float
-    timeout_setting: str
-    transient: type[TransientError]
-    unusable: type[TransientError]
-    unreachable: type[ToastAssetsError]
-    most_bytes: int = MOST_BYTES
+    retry: RetryPolicy | None
+    sleep: Sleep
+    now: Callable[[], float]
+    clock: Callable[[], float]
+    transport: httpx.AsyncBaseTransport | None
+    log: logging.Logger | None
 
-    async def send(self, request: httpx.Request, where: str) -> httpx.Response:
+
+class ServiceClient:
+    """What the clients of both services share: a request ends within ``timeout`` seconds, and every fault on the way is
+    one of the service's errors. Not shared between event loops."""
+
+    name: ClassVar[str]
+    timeout_setting: ClassVar[str]
+    # The service's errors: an attempt that is worth repeating, a useless body, out of reach for good.
+    transient: ClassVar[type[TransientError]]
+    unusable: ClassVar[type[TransientError]]
+    unreachable: ClassVar[type[ToastAssetsError]]
+    most_bytes: ClassVar[int] = MOST_BYTES
+
+    def __init__(self, timeout: float, **options: Unpack[ClientOptions]) -> None:
+        self._timeout = timeout
+        self._retry = options.get("retry") or RetryPolicy()
+        self._sleep = options.get("sleep", asyncio.sleep)
+        self._now = options.get("now", time.time)
+        self._clock = options.get("clock", time.monotonic)
+        self._transport = options.get("transport")
+        self._log = options.get("log") or logging.getLogger(type(self).__module__)
+        self._ways: dict[str, tuple[Route, httpx.AsyncBaseTransport]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        for _, transport in self._ways.values():
+            await transport.aclose()
+
+    def open_transport(self, route: Route) -> httpx.AsyncBaseTransport:
+        """Connections to one host of the service. Requests are handed to it as they are: an httpx client around it adds
+        what nobody uses here, at a tenth of a call's price."""
+        raise NotImplementedError
+
+    def way(self, url: str, setting: str) -> tuple[Route, httpx.AsyncBaseTransport]:
+        """The way to the host whose address is in the variable ``setting``, made once.
+
+        Raises:
+            SettingsError: the address, or a proxy or certificates on the way, cannot be used.
+        """
+        if setting not in self._ways:
+            route = Route.to(url, setting)
+            self._ways[setting] = route, self._transport or self.open_transport(route)
+        return self._ways[setting]
+
+    async def exchange(self, request: httpx.Request, where: str, setting: str) -> httpx.Response:
         """The reply to ``request``, with its body; ``where`` names the target in messages.
 
         Raises:
             TransientError: time-out, broken connection, unreadable body.
             ToastAssetsError: no connection, by a cause that does not pass by itself.
         """
+        route, transport = self.way(str(request.url), setting)
         try:
             # The libraries' time-outs concern single reads; a body that drips in for ever has to end, too.
-            async with asyncio.timeout(self.timeout):
-                reply = await self.transport.handle_async_request(request)
+            async with asyncio.timeout(self._timeout):
+                reply = await transport.handle_async_request(request)
                 response = await read_reply(reply, request, self.most_bytes)
         except TimeoutError:
             raise self.transient(
-                f"{self.name} did not answer {where} within {self.timeout:g} s.",
-                hint=f"Check {self.route.setting} and the network; {self.timeout_setting} sets the limit.",
+                f"{self.name} did not answer {where} within {self._timeout:g} s.",
+                hint=f"Check {setting} and the network; {self.timeout_setting} sets the limit.",
             ) from None
         except UnreadableBodyError as error:
             # A body beyond the bound is not read seven times.
             attempts = 2 if isinstance(error, TooLargeBodyError) else None
-            raise self.unusable(
-                f"{self.name}'s answer to {where} cannot be used: {error}.", attempts=attempts
-            ) from None
+            message = f"{self.name}'s answer to {where} cannot be used: {error}."
+            raise self.unusable(message, attempts=attempts) from None
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:
             # Its cause is in the message; the error itself may quote the headers.
-            raise self._out_of_reach(where, self.route.cause(error)) from None
-        if refusal := self.route.proxy_refusal(response.status_code):
-            raise self._out_of_reach(where, refusal)
-        return response
-
-    def _out_of_reach(self, where: str, cause: Cause) -> ToastAssetsError:
-        message = f"{self.name} ({self.route.host}) cannot be reached for {where}: {cause.text}."
+            cause = route.cause(error)
+        else:
+            refusal = route.proxy_refusal(response.status_code)
+            if refusal is None:
+                return response
+            cause = refusal
+        message = f"{self.name} ({route.host}) cannot be reached for {where}: {cause.text}."
         if cause.is_permanent:
-            return self.unreachable(message, hint=cause.hint)
-        return self.transient(message, attempts=cause.attempts, hint=cause.hint)
+            raise self.unreachable(message, hint=cause.hint)
+        raise self.transient(message, attempts=cause.attempts, hint=cause.hint)

@@ -8,15 +8,12 @@ A plain asynchronous client on httpx, usable alone:
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from types import TracebackType
-from typing import Self, TypeVar
+from functools import partial
+from typing import TypeVar, Unpack
 
 import httpx
 import msgspec
@@ -31,8 +28,8 @@ from toast_assets.errors import (
 from toast_assets.http.bodies import ENCODINGS, UnreadableBodyError, decode
 from toast_assets.http.own_secrets import without_secrets
 from toast_assets.http.rate import RateLimiter, acquire_all
-from toast_assets.http.retry import RetryPolicy, Sleep, date_of
-from toast_assets.http.service import CallStats, Route, Service
+from toast_assets.http.retry import date_of
+from toast_assets.http.service import CallStats, ClientOptions, Route, ServiceClient
 from toast_assets.orders.raw import format_time
 from toast_assets.toast.limits import (
     LONGEST_WINDOW,
@@ -61,6 +58,7 @@ RESTAURANT_HEADER = "Toast-Restaurant-External-ID"
 
 T = TypeVar("T")
 
+_ADDRESS = "TOAST_API_URL"
 # As httpx's client names itself; gateways may refuse a request without.
 _HEADERS = {
     "Accept": "application/json",
@@ -75,87 +73,50 @@ class _ErrorBody(msgspec.Struct):
     requestId: str | None = None
 
 
-class ToastClient:
-    """Asynchronous client of one Toast machine client. Not shared between event loops.
-
-    ``spacing_seconds`` lies between two calls for the orders of one restaurant, where it is more than the limit asks
-    for. ``sleep``, ``now`` (Unix seconds) and ``clock`` (monotonic seconds) are injectable, so that waiting can be
-    tested without waiting; ``transport`` takes the place of the network.
+class ToastClient(ServiceClient):
+    """Asynchronous client of one Toast machine client; ``options`` are those of ``ServiceClient``. ``spacing_seconds``
+    lies between two calls for the orders of one restaurant, where it is more than the limit asks for.
 
     Raises:
         SettingsError: the environment names a proxy or certificates that cannot be used.
     """
 
+    name = "Toast"
+    timeout_setting = "TOAST_TIMEOUT_SECONDS"
+    transient, unusable, unreachable = ToastTransientError, ToastReplyError, ToastUnreachableError
+
     def __init__(
-        self,
-        settings: ToastSettings,
-        *,
-        spacing_seconds: float = 0.0,
-        retry: RetryPolicy | None = None,
-        sleep: Sleep = asyncio.sleep,
-        now: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
-        transport: httpx.AsyncBaseTransport | None = None,
-        log: logging.Logger | None = None,
+        self, settings: ToastSettings, *, spacing_seconds: float = 0.0, **options: Unpack[ClientOptions]
     ) -> None:
+        super().__init__(settings.timeout_seconds, **options)
         self.settings = settings
         self.stats: defaultdict[str, CallStats] = defaultdict(CallStats)
         self.spacing_seconds = max(spacing_seconds, pace_spacing(settings.requests_per_second))
         self.server_time: datetime | None = None
         """The moment (UTC) of the newest reply by Toast's clock; None where no reply had a date that can be read."""
-        self._retry = retry or RetryPolicy()
-        self._sleep = sleep
-        self._now = now
-        self._log = log or logging.getLogger(__name__)
-        self._everyone = rate_limiter(settings.total_requests_per_second, sleep=sleep, clock=clock)
-        self._limiters: defaultdict[str, RateLimiter] = defaultdict(
-            lambda: rate_limiter(settings.requests_per_second, self.spacing_seconds, sleep=sleep, clock=clock)
+        limiter = partial(rate_limiter, sleep=self._sleep, clock=self._clock)
+        self._everyone = limiter(settings.total_requests_per_second)
+        self._limiters = defaultdict[str, RateLimiter](
+            lambda: limiter(settings.requests_per_second, self.spacing_seconds)
         )
-        route = Route.to(settings.api_url, "TOAST_API_URL")
-        self._service = Service(
-            "Toast",
-            route,
-            transport
-            or httpx.AsyncHTTPTransport(
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
-                verify=route.tls,
-                proxy=route.proxy,
-                trust_env=False,
-            ),
-            settings.timeout_seconds,
-            "TOAST_TIMEOUT_SECONDS",
-            ToastTransientError,
-            ToastReplyError,
-            ToastUnreachableError,
-        )
-        self._login = ToastLogin(settings, self._post_login, clock=clock)
+        self._login = ToastLogin(settings, self._post_login, clock=self._clock)
+        self.way(settings.api_url, _ADDRESS)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._service.transport.aclose()
+    def open_transport(self, route: Route) -> httpx.AsyncBaseTransport:
+        """Connections as many as are needed."""
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+        return httpx.AsyncHTTPTransport(limits=limits, verify=route.tls, proxy=route.proxy, trust_env=False)
 
     @property
     def logins(self) -> int:
         """How often this client logged in."""
         return self._login.fetched
 
-    async def login(self) -> None:
-        """Log in now, so that wrong credentials show before anything else is done.
+    async def login(self) -> str:
+        """The access token. Logs in where there is none yet, so that wrong credentials show before all else.
 
         Raises:
             ToastLoginError: Toast refuses the credentials, or the login service stays down.
-        """
-        await self._login.token()
-
-    async def access_token(self) -> str:
-        """The token that Toast gave, for those who want to know what it permits.
-
-        Raises:
-            ToastLoginError: as ``login``.
         """
         return (await self._login.token()).value
 
@@ -274,7 +235,7 @@ class ToastClient:
         return await self._retry.call(attempt, sleep=self._sleep, on_retry=on_retry)
 
     async def _send(self, request: httpx.Request, restaurant_guid: str | None) -> httpx.Response:
-        response = await self._service.send(request, _where(request.url.path, restaurant_guid))
+        response = await self.exchange(request, _where(request.url.path, restaurant_guid), _ADDRESS)
         self.server_time = date_of(response.headers.get("Date")) or self.server_time
         return response
 

@@ -16,7 +16,6 @@ from toast_assets.errors import (
 )
 from toast_assets.http.bearer import Bearer, Token
 from toast_assets.http.bodies import UnreadableBodyError, decode
-from toast_assets.http.own_secrets import fits_a_header
 from toast_assets.toast.restaurants import PARTNERS_PATH
 from toast_assets.toast.settings import ToastSettings
 
@@ -45,6 +44,9 @@ class ToastLogin(Bearer):
     Raises:
         ToastLoginError: Toast refuses the credentials, or the login service stays down.
     """
+
+    name = "Toast"
+    refused = ToastLoginError
 
     def __init__(self, settings: ToastSettings, post: PostLogin, *, clock: Callable[[], float]) -> None:
         super().__init__(clock)
@@ -113,7 +115,6 @@ def _read(body: bytes) -> Grant:
 
     Raises:
         ToastReplyError: there is none; a gateway may have answered instead of Toast.
-        ToastLoginError: there is one that no request can carry.
     """
     try:
         reply = decode(body, dict[str, Any])
@@ -125,11 +126,6 @@ def _read(body: bytes) -> Grant:
     token = found.get("accessToken") or reply.get("sessionToken")
     if not isinstance(token, str) or not token:
         raise ToastReplyError("answered 200 without a token.")
-    if not fits_a_header(token):
-        raise ToastLoginError(
-            "Toast's login gave a token with characters that no header can carry.",
-            hint="Check that TOAST_API_URL is Toast's API; if it is, tell Toast's support.",
-        )
     try:
         seconds = float(str(found.get("expiresIn")))
     except ValueError:

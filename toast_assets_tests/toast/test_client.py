@@ -328,7 +328,7 @@ async def test_neither_secret_nor_token_reaches_the_log(
     sandbox.faults.arm(Kind.STATUS, "orders", status=503, last=2)
     async with make_toast() as toast:
         await toast.orders_page(sandbox.restaurant_guids[2], window)
-        token = await toast.access_token()
+        token = await toast.login()
     text = "\n".join(f"{record.name} {record.getMessage()}" for record in caplog.records)
     assert "Asking again" in text
     assert token not in text
