@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from toast_assets.http.plain_http import plain_http_problem
+from toast_assets.http.network import plain_http_problem
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -88,7 +88,7 @@ class Settings(BaseModel):
 
 
 class NetworkSettings(Settings):
-    """Which hosts besides this machine may be reached by plain HTTP; ``toast_assets.http.plain_http`` heeds it."""
+    """Which hosts besides this machine may be reached by plain HTTP; ``toast_assets.http.network`` reads it."""
 
     http_hosts: Annotated[tuple[Annotated[str, AfterValidator(_http_host)], ...], BeforeValidator(forms.split)] = Field(
         (), alias="ALLOW_HTTP_HOSTS"

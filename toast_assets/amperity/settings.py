@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from toast_assets import setting_values as forms
 from toast_assets.amperity.redaction import Redaction, Rule, contradiction, name_problem
@@ -41,35 +41,39 @@ def _rules(value: object) -> object:
     return rules
 
 
-def _stream_id(value: str) -> str:
-    if not value.startswith("is-"):
-        # Amperity answers 202 for an id it does not know and drops the records (Amperity: Streaming API).
-        raise ValueError("is not a stream id: they begin with 'is-'; Amperity would accept and drop every record")
-    return forms.header_safe(value)
+def _identifier(prefix: str, problem: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not value.startswith(prefix):
+            raise ValueError(f"is not {problem}")
+        return forms.header_safe(value)
+
+    return AfterValidator(check)
 
 
-def _workflow_id(value: str) -> str:
-    if not value.startswith("cg-"):
-        raise ValueError("is not a courier group's id: they begin with 'cg-'")
-    return forms.header_safe(value)
-
-
-def _method(value: str) -> str:
-    if value not in METHODS:
-        raise ValueError(f"holds {forms.shown(value)}; the methods are stream, s3_pull and notify")
-    return value
+def _methods(value: object) -> object:
+    """The methods, each once."""
+    methods = forms.split(value)
+    if not isinstance(methods, list):
+        return methods
+    for method in methods:
+        if method not in METHODS:
+            raise ValueError(f"holds {forms.shown(method)}; the methods are stream, s3_pull and notify")
+    return tuple(dict.fromkeys(methods))
 
 
 ExactUrl = Annotated[str, AfterValidator(forms.exact_url)]
 BaseUrl = Annotated[str, AfterValidator(forms.base_url)]
 Tenant = Annotated[str, AfterValidator(forms.tenant)]
 SecretToken = Annotated[SecretStr, BeforeValidator(forms.token)]
-WorkflowId = Annotated[str, AfterValidator(_workflow_id)]
-StreamId = Annotated[str, AfterValidator(_stream_id)]
+WorkflowId = Annotated[str, _identifier("cg-", "a courier group's id: they begin with 'cg-'")]
+# Amperity answers 202 for an id it does not know and drops the records (Amperity: Streaming API).
+StreamId = Annotated[
+    str, _identifier("is-", "a stream id: they begin with 'is-'; Amperity would accept and drop every record")
+]
 
 
 class PrivacySettings(Settings):
-    """What is dropped or hashed before anything leaves for Amperity."""
+    """What is dropped or hashed before it leaves for Amperity."""
 
     redact: Annotated[dict[str, Rule], BeforeValidator(_rules)] = Field({}, alias="AMPERITY_REDACT")
     redact_salt: SecretStr | None = Field(None, alias="AMPERITY_REDACT_SALT")
@@ -119,15 +123,10 @@ class FeedSettings(BrandSettings):
 class DeliverySpeed(Settings):
     """In which ways the orders are delivered, and how fast: what a delivery's length depends on."""
 
-    methods: Annotated[
-        tuple[Annotated[DeliveryMethod, BeforeValidator(_method)], ...], BeforeValidator(forms.split)
-    ] = Field(("stream",), alias="AMPERITY_DELIVERY", min_length=1)
+    methods: Annotated[tuple[DeliveryMethod, ...], BeforeValidator(_methods)] = Field(
+        ("stream",), alias="AMPERITY_DELIVERY", min_length=1
+    )
     requests_per_second: Rate = Field(1000.0, alias="AMPERITY_REQUESTS_PER_SECOND")
-
-    @field_validator("methods")
-    @classmethod
-    def _each_once(cls, value: tuple[DeliveryMethod, ...]) -> tuple[DeliveryMethod, ...]:
-        return tuple(dict.fromkeys(value))
 
 
 class AmperitySettings(DeliverySpeed, BrandSettings):
@@ -139,11 +138,7 @@ class AmperitySettings(DeliverySpeed, BrandSettings):
     control_url: BaseUrl = Field("https://app.amperity.com/api", alias="AMPERITY_CONTROL_URL")
     workflow_config_id: WorkflowId | None = Field(None, alias="AMPERITY_WORKFLOW_CONFIG_ID")
     workflow_timeout_seconds: float = Field(
-        3600.0,
-        alias="AMPERITY_WORKFLOW_TIMEOUT_SECONDS",
-        ge=0,
-        le=7 * 86_400,
-        allow_inf_nan=False,
+        3600.0, alias="AMPERITY_WORKFLOW_TIMEOUT_SECONDS", ge=0, le=7 * 86_400, allow_inf_nan=False
     )
     stream_id: StreamId | None = Field(None, alias="AMPERITY_STREAM_ID")
     order_items_stream_id: StreamId | None = Field(None, alias="AMPERITY_ORDER_ITEMS_STREAM_ID")

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from toast_assets.amperity.client import AmperityClient, DeliveryStats, Receipt
+from toast_assets.amperity.client import AmperityClient, Receipt
 from toast_assets.amperity.records import RecordKey, place_of
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.delivery.ledger import Known, LedgerEntry
@@ -24,6 +24,7 @@ from toast_assets.delivery.receipts import Receipts
 from toast_assets.delivery.rejects import NOTIFY, RejectKey, Rejects
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.export.read import export_problem
+from toast_assets.http.service import CallStats
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import stored_restaurants
@@ -44,7 +45,7 @@ class DeliveryReport:
 
     week: Week
     methods: dict[str, MethodCounts]
-    calls: DeliveryStats
+    calls: CallStats
     dry_run: bool
     seconds: float
     reject_reasons: dict[str, int] = field(default_factory=dict)

@@ -13,11 +13,11 @@ import msgspec
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.control import ControlPlane
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.doctor.claims import claims_of
 from toast_assets.doctor.clocks import clock_of
 from toast_assets.doctor.findings import Finding, failed, ok, unknown, warning
 from toast_assets.doctor.toast import IMPATIENT
 from toast_assets.errors import AmperityError
+from toast_assets.http.bearer import claims_of
 
 AREA = "Amperity"
 _SOON = timedelta(days=14)

@@ -9,7 +9,7 @@ import httpx
 
 from toast_assets.doctor.findings import Finding, failed, ok, unknown
 from toast_assets.http.causes import Cause
-from toast_assets.http.routes import Route
+from toast_assets.http.service import Route
 
 # A week's end and a token's are compared with this clock; S3 refuses requests that are off by a quarter of an hour.
 _MOST_SECONDS = 60

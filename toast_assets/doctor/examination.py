@@ -11,7 +11,7 @@ from toast_assets.doctor import alerts, amperity, instance, s3, toast
 from toast_assets.doctor.findings import Finding, failed
 from toast_assets.doctor.setup import Setup, read_setup
 from toast_assets.errors import ToastAssetsError
-from toast_assets.http.plain_http import is_loopback
+from toast_assets.http.network import is_loopback
 from toast_assets.setting_values import host_of
 from toast_assets.store.client import s3_client
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from toast_assets.amperity.settings import AmperitySettings, FeedSettings
 from toast_assets.doctor.findings import Finding, failed, ok, warning
 from toast_assets.errors import SettingsError
-from toast_assets.http.routes import Route
+from toast_assets.http.service import Route
 from toast_assets.settings import (
     AlertSettings,
     CalendarSettings,

@@ -7,10 +7,10 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 
-from toast_assets.doctor.claims import claims_of
 from toast_assets.doctor.clocks import clock_of
 from toast_assets.doctor.findings import Finding, failed, ok, unknown, warning
 from toast_assets.errors import ToastError
+from toast_assets.http.bearer import claims_of
 from toast_assets.http.retry import RetryPolicy
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.discovery import discover_restaurants
@@ -40,7 +40,7 @@ async def check_toast(settings: ToastSettings, now: Callable[[], float] = time.t
     clock = await asyncio.to_thread(clock_of, AREA, settings.api_url, "TOAST_API_URL", settings.timeout_seconds, now)
     async with ToastClient(settings, retry=IMPATIENT) as toast:
         try:
-            token = await toast.access_token()
+            token = await toast.login()
         except ToastError as error:
             token = None
             yield failed(AREA, "login", error)

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from toast_assets.errors import DamagedObjectError, ToastError, ToastLoginError
+from toast_assets.http.service import CallStats
 from toast_assets.orders.raw import RawOrder
 from toast_assets.orders.raw_file import (
     Merged,
@@ -38,7 +39,7 @@ from toast_assets.store.manifest import (
 )
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.threads import in_thread
-from toast_assets.toast.client import CallStats, ToastClient
+from toast_assets.toast.client import ToastClient
 from toast_assets.toast.density import Density
 from toast_assets.toast.page import OrdersPage, Window
 from toast_assets.toast.restaurants import Restaurant

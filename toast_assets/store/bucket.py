@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from toast_assets.errors import StoreConflictError, StoreError
-from toast_assets.http.plain_http import plain_http_problem
+from toast_assets.http.network import plain_http_problem
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.exposure import exposure
 from toast_assets.store.s3_errors import SDK_FAULTS, MissingObjectError, is_bare, refusal, sdk_problem

@@ -8,7 +8,7 @@ from urllib.request import getproxies
 from botocore.exceptions import EndpointConnectionError, SSLError
 
 from toast_assets.errors import StoreError
-from toast_assets.http.s3 import s3_connection
+from toast_assets.http.network import s3_ca_file, s3_proxies
 from toast_assets.store.s3_errors import SDK_FAULTS, connection_cause, malformed, sdk_problem
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ def _made(profile: str | None, attempts: int | None, unsigned: bool, options: di
     )
     client = session.create_client("s3", config=config, **options)
     # Only the client knows its endpoint, and the way there depends on it.
-    connection = s3_connection(client.meta.endpoint_url)
-    verify = connection.verify if options.get("verify") is None else options["verify"]
-    if connection.proxies or getproxies() or verify is not None:
-        way = config.merge(Config(proxies=connection.proxies))
+    proxies, ca_file = s3_proxies(client.meta.endpoint_url), s3_ca_file()
+    verify = ca_file if options.get("verify") is None else options["verify"]
+    if proxies or getproxies() or verify is not None:
+        way = config.merge(Config(proxies=proxies))
         client = session.create_client("s3", config=way, **options | {"verify": verify})
     client.meta.events.register_first("needs-retry.s3", _at_once)
     return cast(S3Client, client)

@@ -22,8 +22,8 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from toast_assets.errors import SettingsError, StoreConflictError, StoreError, ToastAssetsError
+from toast_assets.http.network import find_proxy
 from toast_assets.http.own_secrets import without_secrets
-from toast_assets.http.proxies import find_proxy
 from toast_assets.machine import causes, machine_problem
 
 if TYPE_CHECKING:
