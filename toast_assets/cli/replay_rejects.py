@@ -9,7 +9,7 @@ import click
 from toast_assets import interrupts
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.cli.stores import check_environment, command_store, parsed
+from toast_assets.cli.stores import check_environment, command_store
 from toast_assets.delivery.replay import Replay, replay_weeks, weeks_with_rejects
 from toast_assets.settings import CalendarSettings
 from toast_assets.store.order_store import OrderStore
@@ -26,7 +26,7 @@ def replay_rejects(week_key: str | None) -> bool:
         StoreError: the bucket is missing or refuses access.
     """
     check_environment(AmperitySettings, StoreSettings, CalendarSettings)
-    settings, calendar = parsed(AmperitySettings), parsed(CalendarSettings).calendar()
+    settings, calendar = AmperitySettings.from_environment(), CalendarSettings.from_environment().calendar()
     store = command_store()
     chosen = weeks_with_rejects(store)
     if week_key is not None:

@@ -14,6 +14,7 @@ import dagster as dg
 from toast_assets.cli.display import Display, DisplayHandler, failure_reason, was_interrupted
 from toast_assets.cli.home import PID_TAG
 from toast_assets.errors import ToastAssetsError
+from toast_assets.settings import CalendarSettings
 from toast_assets.week import Week
 
 _JOB = "weekly_toast_orders"
@@ -36,9 +37,7 @@ def last_closed_week() -> Week:
     Raises:
         ToastAssetsError: not even the first week has closed.
     """
-    from toast_assets.defs.partitions import calendar
-
-    week = calendar().last_closed(datetime.now(UTC))
+    week = CalendarSettings.from_environment().calendar().last_closed(datetime.now(UTC))
     if week is None:
         raise ToastAssetsError("The first week has not closed yet.", hint="Set TOAST_START_DATE to an earlier week.")
     return week

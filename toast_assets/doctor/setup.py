@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from toast_assets.amperity.settings import AmperitySettings, FeedSettings
@@ -63,7 +64,10 @@ def read_setup(environment: Mapping[str, str]) -> tuple[Setup, list[Finding]]:
 
     parts = parsed(ToastSettings), parsed(StoreSettings), parsed(AmperitySettings), parsed(AlertSettings)
     setup, on_the_way = _passable(Setup(*parts))
-    problems = sorted([*problems_of(environment, *_KINDS), *on_the_way], key=lambda problem: _NOT_SET in problem)
+    problems = sorted(
+        [*problems_of(*(partial(kind.parse, environment) for kind in _KINDS)), *on_the_way],
+        key=lambda problem: _NOT_SET in problem,
+    )
     findings = [*map(_cross, problems), *_deserve_a_look(environment, setup.toast)]
     if problems and not any(environment.get(name) for name in known_variables()):
         detail = f"none is set; these {len(problems)} are the least that a run needs"

@@ -12,8 +12,7 @@ from click.testing import CliRunner
 
 from toast_assets.cli import main
 from toast_assets.definitions import build_defs
-from toast_assets.defs.assets import GROUP
-from toast_assets.defs.tables import TABLES_GROUP
+from toast_assets.defs.assets import GROUP, TABLES_GROUP
 from toast_assets.sandbox import Restaurant, Sandbox
 from toast_assets.store.layout import Layout
 from toast_assets.store.order_store import OrderStore
