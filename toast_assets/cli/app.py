@@ -182,9 +182,9 @@ def doctor(*, as_json: bool, canary: bool) -> None:
     the bucket, asks Amperity with something that is no record, and looks at Dagster's instance and for the alerts'
     webhooks. Ends with 2 where a line has a cross, with 1 where one deserves a look.
     """
-    from toast_assets.cli.doctor import doctor as examine
+    from toast_assets.cli.doctor import doctor as run_doctor
 
-    raise SystemExit(examine(canary=canary, as_json=as_json))
+    raise SystemExit(run_doctor(canary=canary, as_json=as_json))
 
 
 @main.command()

@@ -9,7 +9,7 @@ from itertools import groupby, zip_longest
 import msgspec
 from rich.console import Console
 
-from toast_assets.doctor.examination import examine
+from toast_assets.doctor.checks import run_checks
 from toast_assets.doctor.findings import Finding, State, exit_code
 
 _MARKS = {State.OK: "✓", State.UNKNOWN: "?", State.WARNING: "!", State.FAILED: "✗"}
@@ -17,8 +17,8 @@ _STYLES = {State.OK: "green", State.UNKNOWN: "dim", State.WARNING: "yellow", Sta
 
 
 def doctor(*, canary: bool, as_json: bool) -> int:
-    """Examine, show, and give the exit code."""
-    findings = examine(os.environ, canary=canary)
+    """Run the checks, print what they found, and return the exit code."""
+    findings = run_checks(os.environ, canary=canary)
     if as_json:
         _print_json(findings)
     else:
