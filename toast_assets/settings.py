@@ -1,6 +1,6 @@
 """Settings of the three services: read once, checked all at once, handed to plain clients.
 
-Each field's alias is its environment variable, so that every problem is named by the variable that mends it.
+Each field's alias is its environment variable, so that every problem names the variable to change.
 Values come as strings, as in an environment; an empty string counts as not set. Secrets are ``SecretStr``: neither
 ``repr`` nor an error shows them.
 """
@@ -56,14 +56,18 @@ class Settings(BaseModel):
     @classmethod
     def parse(cls, values: Mapping[str, str | None]) -> Self:
         """Settings from environment variables' names and values; unset and empty ones take their defaults, and those of
-        other settings are passed over.
+        other settings are ignored.
 
         Raises:
             SettingsError: with one line for each variable that is missing or malformed.
         """
-        own = {name: (values.get(name) or "").strip() for name in cls.variables()}
-        present = {name: value for name, value in own.items() if value}
-        problems = {name: problem for name in present if (problem := cls._spoilt(name, present[name]))}
+        present: dict[str, str] = {}
+        problems: dict[str, str] = {}
+        for field in cls.model_fields.values():
+            if (name := field.alias) and (value := (values.get(name) or "").strip()):
+                present[name] = value
+                if problem := forms.spoilt(value, is_list=get_origin(field.annotation) in (tuple, dict)):
+                    problems[name] = problem
         try:
             settings = cls.model_validate(present)
         except ValidationError as error:
@@ -82,11 +86,6 @@ class Settings(BaseModel):
         return cls.parse(os.environ)
 
     @classmethod
-    def _spoilt(cls, name: str, value: str) -> str | None:
-        (annotation,) = (each.annotation for each in cls.model_fields.values() if each.alias == name)
-        return forms.spoilt(value, is_list=get_origin(annotation) in (tuple, dict))
-
-    @classmethod
     def cross_check(cls, present: Mapping[str, str]) -> list[str]:
         """Problems that concern several variables; found even where single ones are malformed."""
         del present
@@ -94,7 +93,7 @@ class Settings(BaseModel):
 
 
 class NetworkSettings(Settings):
-    """Which hosts besides this machine may be reached by plain HTTP; ``toast_assets.http.plain_http`` heeds it."""
+    """Which hosts besides this machine may be reached by plain HTTP; ``toast_assets.http.plain_http`` reads it."""
 
     http_hosts: Annotated[tuple[Annotated[str, AfterValidator(_http_host)], ...], BeforeValidator(forms.split)] = Field(
         (),
@@ -104,7 +103,7 @@ class NetworkSettings(Settings):
 
 
 class RetentionSettings(Settings):
-    """After how many days, counted from a week's end, what is stored of it goes; None keeps it for ever."""
+    """After how many days, counted from a week's end, what is stored of it is removed; None keeps it for ever."""
 
     raw_days: Days | None = Field(
         None, alias="RETENTION_RAW_DAYS", description="Days after a week's end until its raw orders are removed."
@@ -120,7 +119,7 @@ class RetentionSettings(Settings):
 
     @model_validator(mode="after")
     def _receipts_last(self) -> Self:
-        """Receipts outlive what they are receipts of, else it would be sent again."""
+        """Receipts outlive the orders, which would else be sent again."""
         if self.ledger_days is None:
             return self
         if self.raw_days is None or self.export_days is None:
