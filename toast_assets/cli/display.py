@@ -6,21 +6,14 @@ Everything shown comes from the run's own log records and Dagster events.
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any
 
 import dagster as dg
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
-from rich.spinner import Spinner
-from rich.table import Column
-from rich.text import Text
+from rich.markup import escape
 
-# A log record that says how far its step has come: "… (2 of 3) …".
-_SHARE = re.compile(r"\((\d+) of (\d+)\)")
 # Of an asset's metadata, what fits into one line; zeros are left out.
 _HEADLINES = {
     "orders": "orders",
@@ -124,75 +117,44 @@ class PlainDisplay(Display):
 
 
 class LiveDisplay(Display):
-    """A line with a bar for each asset, which ends as the asset's summary."""
+    """A line for each asset that is done, and below them what the current one does. Passed checks share a line, so that
+    the others stand out."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
-        text = Column(ratio=1, no_wrap=True, overflow="ellipsis")
-        self._progress = Progress(
-            _Mark(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=16),
-            TextColumn("{task.fields[text]}", markup=False, style="dim", table_column=text),
-            _Seconds(),
-            console=console,
-            expand=True,
-        )
-        self._tasks: dict[str, TaskID] = {}
+        self._console = console
+        self._status = console.status("")
+        self._began = time.monotonic()
         self._passed = 0
 
     def started(self, steps: Sequence[str]) -> None:
         super().started(steps)
-        for step in steps:
-            self._tasks[step] = self._progress.add_task(step, start=False, total=None, text="", mark="")
-        self._progress.start()
+        self._status.start()
 
     def step_started(self, step: str) -> None:
-        self._progress.start_task(self._tasks[step])
+        self._began = time.monotonic()
+        self._status.update(step)
 
     def said(self, step: str, text: str) -> None:
-        if share := _SHARE.search(text):
-            self._progress.update(self._tasks[step], completed=int(share[1]), total=int(share[2]))
-        self._progress.update(self._tasks[step], text=text)
+        self._status.update(f"{step} [dim]{escape(text)}[/]")
 
     def step_ended(self, step: str, summary: str, outcome: Outcome) -> None:
-        done = int(outcome is Outcome.PASSED)
-        self._progress.update(self._tasks[step], total=1, completed=done, text=summary, mark=outcome.value)
-        self._progress.stop_task(self._tasks[step])
+        self._print(step, f"{summary} ({time.monotonic() - self._began:.1f} s)", outcome)
+        self._status.update("")
 
     def checked(self, check: str, text: str, outcome: Outcome) -> None:
         if outcome is Outcome.PASSED:
-            # Passed ones share a line, so that the others stand out.
             self._passed += 1
-            check, text = "asset checks", f"{self._passed} passed"
-        if check not in self._tasks:
-            self._tasks[check] = self._progress.add_task(check, start=False, total=1, completed=1, text="", mark="")
-        self._progress.update(self._tasks[check], text=text, mark=outcome.value)
+        else:
+            self._print(check, text, outcome)
 
     def ended(self) -> None:
-        self._progress.stop()
+        self._status.stop()
+        if self._passed:
+            self._print("asset checks", f"{self._passed} passed", Outcome.PASSED)
 
-
-class _Mark(ProgressColumn):
-    """A spinner while an asset is worked on, then its outcome."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._spinner = Spinner("dots", style="cyan")
-
-    def render(self, task: Task) -> Any:
-        """One task's cell."""
-        if task.fields["mark"]:
-            return Text.from_markup(task.fields["mark"])
-        return self._spinner.render(task.get_time()) if task.started else Text("·", style="dim")
-
-
-class _Seconds(ProgressColumn):
-    """How long an asset takes or took."""
-
-    def render(self, task: Task) -> Text:
-        """One task's cell."""
-        return Text(f"{task.elapsed:.1f} s" if task.elapsed is not None else "", style="dim", justify="right")
+    def _print(self, name: str, text: str, outcome: Outcome) -> None:
+        self._console.print(f"{outcome.value} {name}  [dim]{escape(text)}[/]")
 
 
 def display_for(console: Console) -> Display:

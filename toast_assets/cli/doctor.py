@@ -35,12 +35,12 @@ def _print(findings: list[Finding]) -> None:
             text = f"{_MARKS[finding.state]} {finding.name}"
             text += f": {finding.detail}" if finding.detail else ""
             console.print(text, style=_STYLES[finding.state] if finding.state is not State.OK else None, markup=False)
-            # Lines with the same way out share it.
+            # Lines with the same hint share it.
             if finding.hint and (following is None or following.hint != finding.hint):
                 console.print(f"    → {finding.hint}", markup=False)
     counts = {state: sum(finding.state is state for finding in findings) for state in State}
-    told = [f"{counts[State.OK]} fine", f"{counts[State.FAILED]} failed", f"{counts[State.WARNING]} to look at"]
-    console.print(f"\n{', '.join(told)}, {counts[State.UNKNOWN]} could not be checked.", markup=False)
+    totals = [f"{counts[State.OK]} fine", f"{counts[State.FAILED]} failed", f"{counts[State.WARNING]} to look at"]
+    console.print(f"\n{', '.join(totals)}, {counts[State.UNKNOWN]} could not be checked.", markup=False)
 
 
 def _print_json(findings: list[Finding]) -> None:

@@ -45,10 +45,10 @@ def estimate(first: str, last: str, *, refresh: bool | None, as_json: bool) -> N
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(_as_json(found)), indent=1).decode())
     else:
-        click.echo("\n".join(_told(found)))
+        click.echo("\n".join(_text(found)))
 
 
-def _told(found: BackfillEstimate) -> list[str]:
+def _text(found: BackfillEstimate) -> list[str]:
     groups = [list(group) for _, group in groupby(found.weeks, key=lambda week: (week.state, week.spacing, _by(week)))]
     lines = [*_table([_HEAD, *map(_row, groups)]), ""]
     weeks = "1 week" if len(found.weeks) == 1 else f"{len(found.weeks)} weeks"

@@ -8,10 +8,9 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import dagster as dg
 
@@ -23,7 +22,7 @@ from toast_assets.errors import SettingsError, ToastAssetsError
 from toast_assets.http.plain_http import is_loopback
 from toast_assets.http.routes import Route
 from toast_assets.setting_values import host_of
-from toast_assets.settings import AlertSettings, Settings, problems_of
+from toast_assets.settings import AlertSettings, Settings
 from toast_assets.store.client import s3_client
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.settings import ToastSettings
@@ -35,7 +34,7 @@ _MOST_SHOWN = 5
 _NOT_SET = "is not set"
 _SET = "Set what is missing in the environment of the run (README, Production set-up)."
 _CORRECT = "Correct what is malformed in the environment of the run (README, Production set-up)."
-T = TypeVar("T", bound=Settings)
+Setup = dict[type[Settings], Any]
 Lines = Iterator[Finding] | AsyncIterator[Finding]
 
 
@@ -52,10 +51,10 @@ def run_checks(
     # On a sandbox nothing is lost with the history.
     is_sandbox = is_loopback(host_of(environment.get("TOAST_API_URL")))
     checks: list[tuple[str, Any, Callable[[Any], Lines]]] = [
-        ("Toast", setup.toast, partial(check_toast, now=now)),
-        ("S3", setup.store, lambda settings: check_s3((client or s3_client)(), settings, now)),
-        ("Amperity", setup.amperity, partial(check_amperity, canary=canary, now=now)),
-        ("alerts", setup.alerts, check_webhooks),
+        ("Toast", setup.get(ToastSettings), partial(check_toast, now=now)),
+        ("S3", setup.get(StoreSettings), lambda settings: check_s3((client or s3_client)(), settings, now)),
+        ("Amperity", setup.get(AmperitySettings), partial(check_amperity, canary=canary, now=now)),
+        ("alerts", setup.get(AlertSettings), check_webhooks),
         ("Dagster", environment.get("DAGSTER_HOME", ""), partial(check_instance, is_sandbox=is_sandbox)),
     ]
     for name, settings, check in checks:
@@ -81,33 +80,22 @@ async def _collect(lines: AsyncIterator[Finding], findings: list[Finding]) -> No
         findings.append(line)
 
 
-@dataclass(frozen=True)
-class Setup:
-    """The settings of each service, None where they, or the proxy or certificates on the way, are wrong."""
-
-    toast: ToastSettings | None
-    store: StoreSettings | None
-    amperity: AmperitySettings | None
-    alerts: AlertSettings | None
-
-
 def read_setup(environment: Mapping[str, str]) -> tuple[Setup, list[Finding]]:
-    """The settings by the environment, and a line for each problem; one tick where there is none."""
-
-    def parsed(kind: type[T]) -> T | None:
+    """The settings that can be used: well formed, and with usable proxies and certificates on the way to their service.
+    With them a line for each problem; one tick where there is none."""
+    setup: Setup = {}
+    problems: dict[str, None] = {}
+    for kind in KINDS:
         try:
-            return kind.parse(environment)
-        except SettingsError:
-            return None
-
-    setup = Setup(parsed(ToastSettings), parsed(StoreSettings), parsed(AmperitySettings), parsed(AlertSettings))
-    problems = problems_of(*(partial(kind.parse, environment) for kind in KINDS))
-    for service, url, variable in list(_addresses(setup)):
+            setup[kind] = kind.parse(environment)
+        except SettingsError as error:
+            problems |= dict.fromkeys(error.problems)
+    for kind, url, variable in list(_addresses(setup)):
         try:
             Route.to(url, variable)
         except SettingsError as error:
-            problems += [problem for problem in error.problems if problem not in problems]
-            setup = replace(setup, **{service: None})
+            problems |= dict.fromkeys(error.problems)
+            setup.pop(kind, None)
     findings = []
     for problem in sorted(problems, key=lambda problem: _NOT_SET in problem):
         named = re.fullmatch(r"([A-Z][A-Z0-9_]*) (.*)", problem)
@@ -116,17 +104,18 @@ def read_setup(environment: Mapping[str, str]) -> tuple[Setup, list[Finding]]:
     if problems and not any(environment.get(name) for name in known_variables()):
         detail = f"none is set; these {len(problems)} are the least that a run needs"
         findings.append(SETTINGS.failed("variables", detail, _SET))
-    findings += _questionable(environment, setup.toast)
+    findings += _questionable(environment, setup.get(ToastSettings))
     return setup, findings or [SETTINGS.ok("variables", "everything is set and well formed")]
 
 
-def _addresses(setup: Setup) -> Iterator[tuple[str, str, str]]:
-    if setup.toast is not None:
-        yield "toast", setup.toast.api_url, "TOAST_API_URL"
-    if setup.amperity is not None and setup.amperity.tenant_id:
-        yield "amperity", setup.amperity.origin, "AMPERITY_API_URL"
-    for url in setup.alerts.webhook_urls if setup.alerts else ():
-        yield "alerts", url.get_secret_value(), "ALERT_WEBHOOK_URL"
+def _addresses(setup: Setup) -> Iterator[tuple[type[Settings], str, str]]:
+    if toast := setup.get(ToastSettings):
+        yield ToastSettings, toast.api_url, "TOAST_API_URL"
+    if (amperity := setup.get(AmperitySettings)) and amperity.tenant_id:
+        yield AmperitySettings, amperity.origin, "AMPERITY_API_URL"
+    if alerts := setup.get(AlertSettings):
+        for url in alerts.webhook_urls:
+            yield AlertSettings, url.get_secret_value(), "ALERT_WEBHOOK_URL"
 
 
 def _questionable(environment: Mapping[str, str], toast: ToastSettings | None) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from toast_assets.sandbox.config import ALL_SCOPES
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.page import Window
+from toast_assets.toast.settings import ToastSettings
 from toast_assets.week import from_epoch_ms
 from toast_assets_tests.conftest import StartSandbox
 from toast_assets_tests.support.faults.s3_faults import before, ignore_condition, refuse
@@ -320,7 +321,7 @@ def test_what_works_and_was_hardly_meant_deserves_a_look(changes: dict[str, str]
     usual = {"S3_BUCKET_NAME": "bucket", "TOAST_CLIENT_ID": "id", "TOAST_CLIENT_SECRET": "secret"}
     usual |= {"AMPERITY_TENANT_ID": "acme", "AMPERITY_API_KEY": "key", "AMPERITY_STREAM_ID": "is-orders"}
     setup, (found,) = read_setup({"TOAST_RESTAURANT_GUID": PLACE, **usual, **changes})
-    assert setup.toast is not None
+    assert ToastSettings in setup
     assert (found.name, found.state) == (name, State.WARNING)
     assert words in found.detail
     assert found.hint
