@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -20,7 +19,6 @@ from toast_assets.checks import compared as crosschecks
 from toast_assets.checks import verdicts
 from toast_assets.checks.delivered import delivered_equals_exported
 from toast_assets.checks.inspection import inspection_of
-from toast_assets.defs.resources import AmperityResource
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.export.write import export_week
 from toast_assets.pull.week import PullReport, WeekPull
@@ -42,8 +40,8 @@ def work_through(keys: Sequence[str]) -> None:
         RuntimeError: a check failed, so that what was measured is not the work.
     """
     store = OrderStore.from_environment()
-    toast = ToastSettings.parse(_environment(ToastSettings))
-    amperity = AmperitySettings.parse({name: os.environ.get(name) for name in AmperityResource.variables.values()})
+    toast = ToastSettings.from_environment()
+    amperity = AmperitySettings.from_environment()
     for key in keys:
         week = _CALENDAR.week(key)
         asyncio.run(_pull(week, toast, store))
@@ -51,11 +49,6 @@ def work_through(keys: Sequence[str]) -> None:
         check_delivery(asyncio.run(_deliver(week, amperity, store)), amperity.max_reject_share)
         build_tables(week, store, _LOG)
         _check(week, amperity, store)
-
-
-def _environment(kind: type[ToastSettings]) -> dict[str, str | None]:
-    names = [field.alias for field in kind.model_fields.values() if field.alias]
-    return {name: os.environ.get(name) for name in names}
 
 
 async def _pull(week: Week, settings: ToastSettings, store: OrderStore) -> PullReport:

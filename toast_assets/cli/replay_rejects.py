@@ -1,4 +1,4 @@
-"""``toast-assets replay-rejects``: sends again what Amperity refused, with the environment's settings."""
+"""``toast-assets replay-rejects``: resends what Amperity refused, with the environment's settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from toast_assets import interrupts
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.cli.stores import check_environment, command_store, parsed
+from toast_assets.cli.stores import check_environment, command_store
 from toast_assets.delivery.replay import Replay, replay_weeks, weeks_with_rejects
 from toast_assets.settings import CalendarSettings
 from toast_assets.store.order_store import OrderStore
@@ -17,16 +17,16 @@ from toast_assets.store.settings import StoreSettings
 
 
 def replay_rejects(week_key: str | None) -> bool:
-    """Replay one week's rejects, or those of all weeks, and print what became of them; whether none is left.
+    """Replay one week's rejects, or those of all weeks, and print the results; whether none is left.
 
     Raises:
         SettingsError: naming every variable that is missing or malformed.
-        WeekError: ``week_key`` is no week.
-        AmperityError: Amperity takes nothing at all, or gives no answers.
+        WeekError: ``week_key`` names no week.
+        AmperityError: Amperity accepts nothing at all, or does not answer.
         StoreError: the bucket is missing or refuses access.
     """
     check_environment(AmperitySettings, StoreSettings, CalendarSettings)
-    settings, calendar = parsed(AmperitySettings), parsed(CalendarSettings).calendar()
+    settings, calendar = AmperitySettings.from_environment(), CalendarSettings.from_environment().calendar()
     store = command_store()
     chosen = weeks_with_rejects(store)
     if week_key is not None:
@@ -43,11 +43,11 @@ def replay_rejects(week_key: str | None) -> bool:
 
     replays = interrupts.run(run())
     for replay in replays:
-        click.echo("\n".join(_told(replay, store)))
+        click.echo("\n".join(_text(replay, store)))
     return all(replay.left == 0 and replay.problem is None for replay in replays)
 
 
-def _told(replay: Replay, store: OrderStore) -> list[str]:
+def _text(replay: Replay, store: OrderStore) -> list[str]:
     lines = [f"Week {replay.week_key}"]
     if replay.problem is not None:
         lines.append(f"  {replay.problem}")

@@ -12,9 +12,8 @@ import dagster as dg
 
 from toast_assets.checks import verdicts
 from toast_assets.checks.verdicts import Verdict
-from toast_assets.defs.assets import WEEKLY, raw_toast_orders
+from toast_assets.defs.assets import raw_toast_orders
 from toast_assets.defs.metadata import markdown_table
-from toast_assets.defs.partitions import calendar
 from toast_assets.defs.preflight import failures
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.defs.tables import AFTER_DELIVERY
@@ -22,7 +21,9 @@ from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 
-_Decorator = Callable[[Callable[..., dg.AssetCheckResult]], dg.AssetChecksDefinition]
+WeeklyCheck = Callable[[dg.PartitionsDefinition], dg.AssetChecksDefinition]
+"""A check that ``build_defs`` gives its partitions."""
+_Decorator = Callable[[Callable[..., dg.AssetCheckResult]], WeeklyCheck]
 Judge = Callable[[Week, Manifest, OrderStore], Verdict]
 
 
@@ -33,16 +34,19 @@ def weekly_check(asset: dg.AssetsDefinition | dg.AssetKey, description: str, *, 
     the tests run them.
     """
 
-    def decorate(function: Callable[..., dg.AssetCheckResult]) -> dg.AssetChecksDefinition:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", dg.PreviewWarning)
-            return dg.asset_check(
-                asset=asset,
-                partitions_def=WEEKLY,
-                description=description,
-                blocking=blocking,
-                op_tags=None if blocking else AFTER_DELIVERY,
-            )(function)
+    def decorate(function: Callable[..., dg.AssetCheckResult]) -> WeeklyCheck:
+        def check(weekly: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", dg.PreviewWarning)
+                return dg.asset_check(
+                    asset=asset,
+                    partitions_def=weekly,
+                    description=description,
+                    blocking=blocking,
+                    op_tags=None if blocking else AFTER_DELIVERY,
+                )(function)
+
+        return check
 
     return decorate
 
@@ -52,7 +56,7 @@ def judged(
 ) -> dg.AssetCheckResult:
     """What ``judge`` says of the context's week, as Dagster shows it; a week that was never pulled fails."""
     with failures():
-        week = calendar().closed_week(context.partition_key, datetime.now(UTC))
+        week = order_store.calendar().closed_week(context.partition_key, datetime.now(UTC))
         store = order_store.store()
         manifest, _ = store.load_manifest(week)
         if manifest is None or not manifest.stored:

@@ -7,7 +7,6 @@ from toast_assets.checks.inspection import inspection_of
 from toast_assets.checks.unreadable import unreadable_orders
 from toast_assets.defs.assets import raw_toast_orders
 from toast_assets.defs.checks import judged, weekly_check
-from toast_assets.defs.partitions import calendar
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.store.raw_weeks import earlier_manifests
 
@@ -119,7 +118,7 @@ def volume_as_usual(context: dg.AssetCheckExecutionContext, order_store: OrderSt
         order_store,
         lambda week, manifest, store: verdicts.volume_as_usual(
             manifest,
-            (earlier for _, earlier in earlier_manifests(week, calendar(), store, _WEEKS_COMPARED)),
+            (earlier for _, earlier in earlier_manifests(week, order_store.calendar(), store, _WEEKS_COMPARED)),
         ),
     )
 

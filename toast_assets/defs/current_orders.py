@@ -5,11 +5,11 @@ A weekly run may hold assets without partitions beside partitioned ones, so this
 
 import dagster as dg
 
-from toast_assets.defs.assets import OWNERS
+from toast_assets.defs.assets import OWNERS, TABLES_GROUP
 from toast_assets.defs.preflight import check_settings, failures
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.defs.table_metadata import column_schema, current_metadata
-from toast_assets.defs.tables import AFTER_DELIVERY, TABLES_GROUP
+from toast_assets.defs.tables import AFTER_DELIVERY
 from toast_assets.tables.current_orders import ORDERS, refresh_current_orders
 
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from toast_assets.defs.assets import OWNERS, WEEKLY, raw_toast_orders
-from toast_assets.defs.partitions import calendar
+from toast_assets.defs.assets import OWNERS, TABLES_GROUP, raw_toast_orders
 from toast_assets.defs.preflight import check_settings, closed_week, failures
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.defs.table_metadata import column_schema, orders_metadata, table_metadata
@@ -13,7 +12,6 @@ from toast_assets.store.raw_weeks import earlier_manifests
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.schema import TABLES
 
-TABLES_GROUP = "toast_tables"
 # Of steps that could run, Dagster takes those of a higher priority first: no delivery waits for a table.
 AFTER_DELIVERY = {"dagster/priority": "-1"}
 _WEEKS_SHOWN = 8
@@ -33,7 +31,6 @@ _WEEKS_SHOWN = 8
         )
         for name, table in TABLES.items()
     ],
-    partitions_def=WEEKLY,
     can_subset=False,
     op_tags=AFTER_DELIVERY,
 )
@@ -42,11 +39,11 @@ def toast_tables(
 ) -> Iterator[dg.MaterializeResult[None]]:
     with failures(order_store):
         check_settings(context, order_store)
-        week, store = closed_week(context), order_store.store()
+        week, store = closed_week(context, order_store), order_store.store()
         report = build_tables(week, store, context.log)
         earlier = [
             (before.key, sum(pull.orders for pull in manifest.stored.values()))
-            for before, manifest in earlier_manifests(week, calendar(), store, _WEEKS_SHOWN)
+            for before, manifest in earlier_manifests(week, order_store.calendar(), store, _WEEKS_SHOWN)
         ]
     for name, table in TABLES.items():
         metadata = table_metadata(table, report, store)

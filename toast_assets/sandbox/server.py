@@ -29,6 +29,8 @@ from toast_assets.sandbox.status import StatusPages
 from toast_assets.sandbox.toast import ToastService
 from toast_assets.sandbox.wire import with_transport
 
+# Long and random, so that a test can look for it where no secret may be.
+_AWS_SECRET = secrets.token_hex(20)
 _START_SECONDS = 20.0
 
 
@@ -111,7 +113,7 @@ class Sandbox:
             "S3_PREFIX": config.prefix,
             "AWS_ENDPOINT_URL_S3": self.s3_url,
             "AWS_ACCESS_KEY_ID": "sandbox",
-            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_SECRET_ACCESS_KEY": _AWS_SECRET,
             "AWS_DEFAULT_REGION": REGION,
             "AMPERITY_API_URL": self.amperity_url,
             "AMPERITY_TENANT_ID": config.tenant,

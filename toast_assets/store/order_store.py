@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -47,9 +46,7 @@ class OrderStore:
             SettingsError: a variable is missing or malformed.
             StoreError: one of the AWS SDK's own is, or its credentials cannot be had.
         """
-        names = (one.alias for one in StoreSettings.model_fields.values() if one.alias)
-        settings = StoreSettings.parse({name: os.environ.get(name) for name in names})
-        return cls.of(s3_client(), settings)
+        return cls.of(s3_client(), StoreSettings.from_environment())
 
     @classmethod
     def of(cls, client: S3Client, settings: StoreSettings) -> Self:

@@ -18,6 +18,7 @@ from toast_assets.definitions import build_defs
 from toast_assets.defs.checks_delivery import DELIVERY_CHECKS
 from toast_assets.defs.checks_raw import RAW_CHECKS
 from toast_assets.defs.checks_tables import TABLE_CHECKS
+from toast_assets.defs.partitions import weekly_partitions
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource
 from toast_assets.sandbox import Sandbox
 from toast_assets.sandbox.order_builder import Json as SandboxOrder
@@ -35,7 +36,8 @@ ALL = {
     *("guests_scope_present", "guests_reachable", "volume_as_usual", "export_equals_raw"),
     *("delivered_equals_exported", "totals_reconcile", "every_order_readable"),
 }
-CHECKS = [*RAW_CHECKS, *DELIVERY_CHECKS, *TABLE_CHECKS]
+WEEKLY = weekly_partitions(WeekCalendar())
+CHECKS = [weekly(WEEKLY) for weekly in (*RAW_CHECKS, *DELIVERY_CHECKS, *TABLE_CHECKS)]
 Evaluate = Callable[[str], dg.AssetCheckResult]
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
-from dagster._core.utils import make_new_run_id
 from dagster_aws.s3 import S3Resource
 
 from toast_assets.definitions import build_defs
@@ -40,13 +41,13 @@ class Daemon:
     def __post_init__(self) -> None:
         self._repository = build_defs().get_repository_def()
         self._sensor = build_sensor(lambda: self.now)
-        self._resources = {"order_store": OrderStoreResource.from_environment(s3=S3Resource())}
 
     def tick(self, now: datetime) -> dg.SensorResult:
         """The sensor's answer at ``now``; its requests are queued."""
         self.now = now
+        resources = {"order_store": OrderStoreResource.from_environment(os.environ, s3=S3Resource())}
         with dg.build_sensor_context(
-            instance=self.instance, repository_def=self._repository, cursor=self.cursor, resources=self._resources
+            instance=self.instance, repository_def=self._repository, cursor=self.cursor, resources=resources
         ) as context:
             data = self._sensor.evaluate_tick(context)
         self.cursor = data.cursor
@@ -66,7 +67,7 @@ class Daemon:
         }
         run = dg.DagsterRun(
             job_name="weekly_toast_orders",
-            run_id=make_new_run_id(),
+            run_id=str(uuid.uuid4()),
             status=dg.DagsterRunStatus.STARTED,
             tags=tags,
         )
@@ -200,7 +201,7 @@ class TestOnABucket:
         (request,) = daemon.tick(MONDAY).run_requests or ()
         assert request.partition_key == "2025-09-15"
         logged = capfd.readouterr().err
-        assert "could not be looked at (ZeroDivisionError)" in logged
+        assert "could not be read (ZeroDivisionError)" in logged
         assert "a secret" not in logged
 
     def test_a_setting_that_moves_stored_boundaries_fails_the_tick_with_an_explanation(

@@ -13,17 +13,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from toast_assets.doctor.examination import examine
+from toast_assets.doctor.checks import check_instance, read_setup, run_checks
 from toast_assets.doctor.findings import Finding, State, exit_code
-from toast_assets.doctor.instance import check_instance
 from toast_assets.doctor.s3 import check_s3
-from toast_assets.doctor.setup import read_setup
 from toast_assets.errors import StoreError
 from toast_assets.sandbox import Restaurant, Sandbox
 from toast_assets.sandbox.config import ALL_SCOPES
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.page import Window
+from toast_assets.toast.settings import ToastSettings
 from toast_assets.week import from_epoch_ms
 from toast_assets_tests.conftest import StartSandbox
 from toast_assets_tests.support.faults.s3_faults import before, ignore_condition, refuse
@@ -37,7 +36,7 @@ SCOPE = "guest.pi:read"
 
 
 # A function of each area that an error is put into.
-UNFORESEEN = {"toast": "_restaurants", "s3": "_public", "amperity": "_streams"}
+UNFORESEEN = ["services._restaurants", "s3._public", "services._streams"]
 
 
 def jwt(**claims: Any) -> str:
@@ -160,12 +159,12 @@ FAULTS = {
 }
 
 
-def examined(sandbox: Sandbox, home: Path, fault: Fault, **options: Any) -> list[Finding]:
+def checked(sandbox: Sandbox, home: Path, fault: Fault, **options: Any) -> list[Finding]:
     environment = {**sandbox.environment(), "DAGSTER_HOME": str(home), "TOAST_RESTAURANT_GUID": PLACE}
     changed = {name: value for name, value in (environment | fault.environment).items() if value is not None}
     client = s3_client(sandbox)
     fault.break_s3(client)
-    return examine(changed, client=lambda: client, now=lambda: time.time() + fault.late, **options)
+    return run_checks(changed, client=lambda: client, now=lambda: time.time() + fault.late, **options)
 
 
 @pytest.fixture
@@ -179,7 +178,7 @@ def test_one_line_names_the_fault(start_sandbox: StartSandbox, home: Path, name:
     fault = FAULTS[name]
     sandbox = start_sandbox(**{"restaurants": ONE, **fault.config})
     fault.arrange(sandbox)
-    findings = examined(sandbox, home, fault)
+    findings = checked(sandbox, home, fault)
     found = next(one for one in findings if one.name == fault.name and fault.words in one.detail)
     assert found.state is fault.state
     assert found.hint or found.state is State.UNKNOWN
@@ -189,27 +188,27 @@ def test_one_line_names_the_fault(start_sandbox: StartSandbox, home: Path, name:
     assert [key for key, _ in sandbox.objects()] == [] or name == "nothing may be removed"
     assert "Uploads" not in s3_client(sandbox).list_multipart_uploads(Bucket=sandbox.bucket)
     assert not sandbox.amperity.accepted
-    told = " ".join(f"{one.detail} {one.hint}" for one in findings)
-    assert not [secret for secret in ("sandbox-secret", "sandbox-api-key", "wrong", "e30.") if secret in told]
+    text = " ".join(f"{one.detail} {one.hint}" for one in findings)
+    assert not [secret for secret in ("sandbox-secret", "sandbox-api-key", "wrong", "e30.") if secret in text]
 
 
 @pytest.mark.parametrize("pool", ["toast", "amperity"])
 def test_a_pool_without_a_limit_is_named_with_the_command_that_sets_it(
     sandbox: Sandbox, tmp_path: Path, pool: str
 ) -> None:
-    found = {one.name: one for one in examined(sandbox, tmp_path, Fault("", ""))}
+    found = {one.name: one for one in checked(sandbox, tmp_path, Fault("", ""))}
     assert found[f"pool {pool}"].state is State.FAILED
     assert f"concurrency set {pool} 1" in found[f"pool {pool}"].hint
 
 
 def test_a_home_with_a_broken_configuration_is_named(sandbox: Sandbox, home: Path) -> None:
     (home / "dagster.yaml").write_text("storage: [")
-    (found,) = [one for one in examined(sandbox, home, Fault("", "")) if one.area == "Dagster"]
+    (found,) = [one for one in checked(sandbox, home, Fault("", "")) if one.area == "Dagster"]
     assert (found.name, found.state) == ("storage", State.FAILED)
 
 
 def test_all_is_well_and_nothing_stays_behind(sandbox: Sandbox, home: Path) -> None:
-    findings = examined(sandbox, home, Fault("", "", environment={"TOAST_RESTAURANT_GUID": "*", "S3_SSE": "AES256"}))
+    findings = checked(sandbox, home, Fault("", "", environment={"TOAST_RESTAURANT_GUID": "*", "S3_SSE": "AES256"}))
     assert {one.name for one in findings if one.state is not State.OK} == {"token expiry", "stream exists"}
     assert exit_code(findings) == 0
     assert "3 discovered" in next(one.detail for one in findings if one.name == "restaurants")
@@ -227,7 +226,7 @@ def test_an_upload_that_is_interrupted_leaves_no_parts(sandbox: Sandbox, operati
 
     before(client, operation, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        check_s3(client, StoreSettings.parse({"S3_BUCKET_NAME": sandbox.bucket}))
+        list(check_s3(client, StoreSettings.parse({"S3_BUCKET_NAME": sandbox.bucket})))
     assert "Uploads" not in s3_client(sandbox).list_multipart_uploads(Bucket=sandbox.bucket)
 
 
@@ -254,29 +253,29 @@ def test_parts_are_encrypted_as_what_the_store_writes(sandbox: Sandbox) -> None:
     client.meta.events.register("before-call.s3", remember)
     key = "arn:aws:kms:us-east-1:123456789012:key/of-ours"
     variables = {"S3_BUCKET_NAME": sandbox.bucket, "S3_SSE": "aws:kms", "S3_KMS_KEY_ID": key}
-    check_s3(client, StoreSettings.parse(variables))
+    list(check_s3(client, StoreSettings.parse(variables)))
     assert sent["CreateMultipartUpload"] == sent["PutObject"]
     assert key in sent["PutObject"].values()
 
 
-@pytest.mark.parametrize(("practice", "state"), [(False, State.WARNING), (True, State.OK)])
-def test_sqlite_deserves_a_look_except_on_a_sandbox(home: Path, practice: bool, state: State) -> None:
-    found = {one.name: one for one in check_instance(str(home), practice=practice)}["storage"]
+@pytest.mark.parametrize(("is_sandbox", "state"), [(False, State.WARNING), (True, State.OK)])
+def test_sqlite_is_a_warning_except_on_a_sandbox(home: Path, is_sandbox: bool, state: State) -> None:
+    found = {one.name: one for one in check_instance(str(home), is_sandbox=is_sandbox)}["storage"]
     assert found.state is state
     assert "SQLite" in found.detail
-    assert ("Postgres" in found.hint) is not practice
+    assert ("Postgres" in found.hint) is not is_sandbox
 
 
 def test_only_the_canary_writes_a_record(sandbox: Sandbox, home: Path) -> None:
     guid = {"TOAST_RESTAURANT_GUID": sandbox.restaurant_guids[0]}
-    findings = examined(sandbox, home, Fault("", "", environment=dict(guid)), canary=True)
+    findings = checked(sandbox, home, Fault("", "", environment=dict(guid)), canary=True)
     (record,) = sandbox.amperity.accepted
     assert record.guid
     assert record.guid in next(one.detail for one in findings if one.name == "canary")
 
 
 def test_where_nothing_is_set_the_least_that_a_run_needs_is_named_once() -> None:
-    findings = [one for one in examine({}) if one.area == "settings"]
+    findings = [one for one in run_checks({}) if one.area == "settings"]
     *missing, least = findings
     assert {one.name for one in missing} == {
         *("TOAST_CLIENT_ID", "TOAST_CLIENT_SECRET", "TOAST_RESTAURANT_GUID", "S3_BUCKET_NAME"),
@@ -296,7 +295,7 @@ def test_every_variable_is_checked_also_those_that_no_run_needs(sandbox: Sandbox
         "TOAST_WEEK_HOUR": "24",
         "AMPERITY_MAX_RECORD_BYTES": "1e99",
     }
-    findings = examined(sandbox, home, Fault("", "", environment=wrong))
+    findings = checked(sandbox, home, Fault("", "", environment=wrong))
     found = {one.name: one for one in findings if one.area == "settings" and one.state is State.FAILED}
     assert found.keys() == wrong.keys()
     assert found["RETENTION_RAW_DAYS"].detail == "holds '-1', which is too small; write a whole number from 1 to 36500"
@@ -322,7 +321,7 @@ def test_what_works_and_was_hardly_meant_deserves_a_look(changes: dict[str, str]
     usual = {"S3_BUCKET_NAME": "bucket", "TOAST_CLIENT_ID": "id", "TOAST_CLIENT_SECRET": "secret"}
     usual |= {"AMPERITY_TENANT_ID": "acme", "AMPERITY_API_KEY": "key", "AMPERITY_STREAM_ID": "is-orders"}
     setup, (found,) = read_setup({"TOAST_RESTAURANT_GUID": PLACE, **usual, **changes})
-    assert setup.toast is not None
+    assert ToastSettings in setup
     assert (found.name, found.state) == (name, State.WARNING)
     assert words in found.detail
     assert found.hint
@@ -335,8 +334,8 @@ def test_an_area_that_ends_with_any_error_is_named_and_ends_no_other(
     def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a text that holds a s3cret")
 
-    monkeypatch.setattr(f"toast_assets.doctor.{broken}.{UNFORESEEN[broken]}", fail)
-    findings = examined(sandbox, home, Fault("", ""))
+    monkeypatch.setattr(f"toast_assets.doctor.{broken}", fail)
+    findings = checked(sandbox, home, Fault("", ""))
     (found,) = [one for one in findings if one.name == "examination"]
     assert found.state is State.FAILED
     assert "builtins.RuntimeError" in found.detail
@@ -350,7 +349,7 @@ def test_a_proxy_that_cannot_be_used_is_named_once_and_keeps_its_services_from_b
     monkeypatch.setenv("HTTP_PROXY", "socks5://user:s3cret@proxy.test:1080")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    findings = examined(sandbox, home, Fault("", ""))
+    findings = checked(sandbox, home, Fault("", ""))
     (found,) = [one for one in findings if one.name == "HTTP_PROXY"]
     assert (found.state, found.area) == (State.FAILED, "settings")
     assert "SOCKS" in found.detail
@@ -360,7 +359,7 @@ def test_a_proxy_that_cannot_be_used_is_named_once_and_keeps_its_services_from_b
 
 def test_a_webhook_is_reached_without_its_secret_and_nothing_is_posted(sandbox: Sandbox, home: Path) -> None:
     urls = f"{sandbox.toast_url}/services/s3cret http://127.0.0.1:{free_port()}/services/s3cret"
-    findings = examined(sandbox, home, Fault("", "", environment={"ALERT_WEBHOOK_URL": urls}))
+    findings = checked(sandbox, home, Fault("", "", environment={"ALERT_WEBHOOK_URL": urls}))
     near, far = [one for one in findings if one.area == "alerts"]
     assert (near.name, near.state) == ("webhook 127.0.0.1", State.OK)
     assert far.state is State.FAILED
@@ -373,7 +372,7 @@ def test_an_s3_client_that_cannot_be_made_is_one_line(sandbox: Sandbox, home: Pa
     def client() -> Any:
         raise StoreError("The profile nope is not configured.", hint="Check AWS_PROFILE.")
 
-    findings = examine({**sandbox.environment(), "DAGSTER_HOME": str(home)}, client=client)
+    findings = run_checks({**sandbox.environment(), "DAGSTER_HOME": str(home)}, client=client)
     (found,) = [one for one in findings if one.area == "S3"]
     assert (found.name, found.hint) == ("examination", "Check AWS_PROFILE.")
     assert {"Toast", "Amperity", "Dagster"} <= {one.area for one in findings}
@@ -390,7 +389,7 @@ def test_toast_is_asked_for_a_window_that_it_can_have(
         return await page(client, guid, window, *more)
 
     monkeypatch.setattr(ToastClient, "orders_page", orders_page)
-    examined(sandbox, home, Fault("", ""))
+    checked(sandbox, home, Fault("", ""))
     (window,) = asked
     # startDate must lie after 2015-12-01T00:00:00.000+0000 (Toast: ordersBulk).
     assert datetime(2015, 12, 1, tzinfo=UTC) < from_epoch_ms(window.start) < datetime(2016, 1, 1, tzinfo=UTC)
