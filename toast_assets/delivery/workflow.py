@@ -21,8 +21,7 @@ from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.control import ControlPlane, Load, TableLoad
 from toast_assets.amperity.feeds.files import stored_feeds
 from toast_assets.amperity.records import RecordKey, destination
-from toast_assets.delivery.ledger import LedgerEntry, State, to_table
-from toast_assets.delivery.ledger_files import fold_into, read_ledger
+from toast_assets.delivery.ledger import LedgerEntry, State, fold_into, read_ledger, to_table
 from toast_assets.errors import AmperityError, AmperityRefusedError
 from toast_assets.http.retry import Sleep
 from toast_assets.store.order_store import OrderStore
