@@ -7,30 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from toast_assets.amperity.client import AmperityClient, DeliveryStats, Receipt
 from toast_assets.amperity.records import RecordKey, place_of
 from toast_assets.delivery.later_weeks import LaterWeeks
 from toast_assets.delivery.ledger import DeliveryState, LedgerEntry
-from toast_assets.delivery.outgoing import STREAM, InvalidRecord, MethodCounts, Outgoing, PendingRecord
+from toast_assets.delivery.outgoing import InvalidRecord, MethodCounts, Outgoing, PendingRecord
 from toast_assets.delivery.rejects import NOTIFY, Rejects, stored_rejects
-from toast_assets.delivery.restaurant_ledger import READERS, RestaurantLedger, Slots
+from toast_assets.delivery.restaurant_ledger import READERS, RestaurantLedger, Slots, stored_segments
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.stored_week import fetch_raw, stored_restaurants
+from toast_assets.store.raw_weeks import RawFile
+from toast_assets.store.stored_week import stored_restaurants
 from toast_assets.threads import in_thread
 from toast_assets.week import Week, epoch_ms
 
@@ -39,8 +38,6 @@ _RESTAURANTS_AT_ONCE = 32
 # So many records in a row without any answer mean that Amperity is down, not that single records fail.
 _MOST_FAILURES_IN_A_ROW = 25
 _MOST_NAMED = 20
-# Whatever else lies in the folder of segments (a marker, a note) is none of ours.
-_SEGMENT = re.compile(r"restaurant=([A-Za-z0-9_-]+)\.[0-9]+\.parquet")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -122,20 +119,15 @@ class WeekDelivery:
         outgoing = Outgoing(
             self.week, self.store, self.amperity.settings, LaterWeeks.after(self.week, self.store), only
         )
-        leftovers: dict[str, list[str]] = defaultdict(list)
-        folder = self.store.layout.ledger_segments(self.week)
-        for key in self.store.bucket.keys(folder):
-            if found := _SEGMENT.fullmatch(key.removeprefix(folder)):
-                leftovers[found[1]].append(key)
         methods = {method: MethodCounts() for method in outgoing.methods}
         report = DeliveryReport(self.week, methods, self.amperity.stats, self.dry_run)
         rejects = Rejects(self.store, self.week, outgoing.methods, only, self.now)
-        return _Run(self, restaurants, outgoing, leftovers, rejects, report, threads)
+        return _Run(self, restaurants, outgoing, stored_segments(self.week, self.store), rejects, report, threads)
 
 
 @dataclass
 class _Run:
-    """A delivery under way, of ``restaurants``; ``leftovers`` are the segments that one that died left behind."""
+    """A delivery under way, of ``restaurants``; ``leftovers`` are segments that one that died left behind."""
 
     delivery: WeekDelivery
     restaurants: Mapping[str, RestaurantRecord]
@@ -221,10 +213,13 @@ class _Restaurant:
         try:
             with scratch_folder() as folder:
                 await self._run.thread(self._ledger.fetch, folder)
-                if (settled := self._ledger.settled(digest)) is not None:
+                settled = None if self._delivery.replay else self._ledger.settled(digest)
+                if settled is not None:
                     self._counts |= {name: MethodCounts(count, unchanged=count) for name, count in settled.items()}
                 else:
-                    await self._deliver_due(pull, folder, digest)
+                    week, store, path = self._delivery.week, self._delivery.store, folder / "raw.parquet"
+                    raw = RawFile(week, self._guid, self._record, pull, path, store)
+                    await self._deliver_due(raw, digest)
         finally:
             for method, counts in self._counts.items():
                 self._run.report.methods[method].add(counts)
@@ -244,10 +239,10 @@ class _Restaurant:
             )
         return pull
 
-    async def _deliver_due(self, pull: PullRecord, folder: Path, digest: str) -> None:
+    async def _deliver_due(self, raw: RawFile, digest: str) -> None:
         self._state = await self._run.thread(self._ledger.state)
         try:
-            await self._send_due(pull, folder)
+            await self._send_due(raw)
         except BaseException:
             # What ended the delivery is the reason to act on.
             with suppress(StoreError):
@@ -260,15 +255,16 @@ class _Restaurant:
         if not self._delivery.dry_run:
             await self._ledger.save(digest, {method: counts.records for method, counts in self._counts.items()})
 
-    async def _send_due(self, pull: PullRecord, folder: Path) -> None:
-        outgoing, problem = self._run.outgoing, None
+    async def _send_due(self, raw: RawFile) -> None:
+        run, problem = self._run, None
+        newer = await run.thread(run.outgoing.fetch, raw)
+        records = run.outgoing.records(raw, newer, self._state, self._counts)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as group, run.readers:
                 try:
-                    if NOTIFY in outgoing.methods:
-                        await self._send(outgoing.notice(self._guid, pull, self._state, self._counts), group)
-                    if STREAM in outgoing.methods:
-                        await self._send_orders(folder / "raw.parquet", group)
+                    with closing(records):
+                        while (some := await run.thread(next, records, None)) is not None:
+                            await self._send(some, group)
                 except (ExportError, StoreError) as error:
                     # What was sent already is answered before the group ends.
                     problem = error
@@ -279,16 +275,6 @@ class _Restaurant:
             raise errors.exceptions[0] from None
         if problem is not None:
             raise problem
-
-    async def _send_orders(self, raw: Path, group: asyncio.TaskGroup) -> None:
-        outgoing, thread = self._run.outgoing, self._run.thread
-        await thread(fetch_raw, self._delivery.week, self._guid, raw, self._delivery.store)
-        newer = await thread(outgoing.newer, self._guid, raw)
-        records = outgoing.records(self._guid, self._record, self._state, self._counts, raw, newer)
-        async with self._run.readers:
-            with closing(records):
-                while (some := await thread(next, records, None)) is not None:
-                    await self._send(some, group)
 
     async def _send(self, records: Iterable[PendingRecord | InvalidRecord], group: asyncio.TaskGroup) -> None:
         for record in records:

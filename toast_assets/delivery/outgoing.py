@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib.metadata import version
-from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -41,7 +41,8 @@ from toast_assets.orders.raw_file import UnreadableFileError
 from toast_assets.orders.read import RawOrders
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.stored_week import reading_raw
+from toast_assets.store.raw_weeks import RawFile
+from toast_assets.store.stored_week import fetch_raw, reading_raw
 from toast_assets.week import Week, epoch_ms, iso_ms
 
 STREAM = "stream"
@@ -94,7 +95,6 @@ class InvalidRecord:
     reason: str
 
 
-Due = PendingRecord | InvalidRecord
 Counts = Mapping[str, MethodCounts]
 """Counts by method."""
 
@@ -142,51 +142,53 @@ class Outgoing:
         )
         return hashlib.sha256(msgspec.json.encode(shape)).hexdigest()
 
-    def notice(self, guid: str, pull: PullRecord, state: DeliveryState, counts: Counts) -> list[Due]:
-        """The notice of a restaurant's export, unless Amperity has it for this very content."""
-        key = notice_key(self.week, guid, pull, self.store, self.settings)
-        if not _is_due(key, state, counts, self.only):
-            return []
-        body = partial(
-            notice_body,
-            self.store.bucket.uri(key.record_id),
+    def fetch(self, raw: RawFile) -> NewerRecords:
+        """Fetch a restaurant's raw orders, where a method needs them; what later weeks have brought of them.
+
+        Raises:
+            ExportError: the raw orders are missing or damaged.
+            StoreError: the bucket fails, or the ledger of a later week cannot be read.
+        """
+        if STREAM not in self.methods:
+            return {}
+        fetch_raw(self.week, raw.guid, raw.path, self.store)
+        if raw.guid not in self.later.ledgers:
+            return {}
+        with _opened(raw) as file:
+            orders = file.read(["order_guid"], use_threads=False)["order_guid"].combine_chunks()
+        return self.later.newest(raw.guid, orders)
+
+    def records(
+        self, raw: RawFile, newer: NewerRecords, state: DeliveryState, counts: Counts
+    ) -> Generator[list[PendingRecord | InvalidRecord]]:
+        """What is due of a restaurant whose orders were fetched, some at a time; all records are counted.
+
+        Raises:
+            ExportError: the raw file is damaged.
+        """
+        if NOTIFY in self.methods:
+            key = notice_key(self.week, raw.guid, raw.pull, self.store, self.settings)
+            if _is_due(key, state, counts, self.only):
+                yield [PendingRecord(key, partial(self._notice, key.record_id, raw.pull))]
+        if STREAM in self.methods:
+            with _opened(raw) as file:
+                yield from _RestaurantPass(self, raw, newer, state, counts, file).run()
+
+    def _notice(self, export: str, pull: PullRecord) -> bytes:
+        return notice_body(
+            self.store.bucket.uri(export),
             tenant_id=self.settings.tenant_id,
             orders=pull.orders,
             fetch_date=pull.finished_at,
             start_date=iso_ms(self.week.start),
             end_date=iso_ms(self.week.end),
         )
-        return [PendingRecord(key, body)]
 
-    def newer(self, guid: str, raw: Path) -> NewerRecords:
-        """What later weeks have brought to Amperity of a restaurant's orders, those in the raw file at ``raw``.
 
-        Raises:
-            ExportError: the raw file is damaged.
-            StoreError: the bucket fails, or the ledger of a later week cannot be read.
-        """
-        if guid not in self.later.ledgers:
-            return {}
-        with reading_raw(self.week, guid, self.store), pq.ParquetFile(raw, page_checksum_verification=True) as file:
-            orders = file.read(["order_guid"], use_threads=False)["order_guid"].combine_chunks()
-        return self.later.newest(guid, orders)
-
-    def records(
-        self,
-        guid: str,
-        record: RestaurantRecord,
-        state: DeliveryState,
-        counts: Counts,
-        raw: Path,
-        newer: NewerRecords,
-    ) -> Generator[list[Due]]:
-        """What is due of the orders in the raw file at ``raw``, some at a time; all records are counted.
-
-        Raises:
-            ExportError: the raw file is damaged.
-        """
-        with reading_raw(self.week, guid, self.store), pq.ParquetFile(raw, page_checksum_verification=True) as file:
-            yield from _RestaurantPass(self, guid, record, state, counts, file, newer).run()
+@contextmanager
+def _opened(raw: RawFile) -> Iterator[pq.ParquetFile]:
+    with reading_raw(raw.week, raw.guid, raw.store), pq.ParquetFile(raw.path, page_checksum_verification=True) as file:
+        yield file
 
 
 def _is_due(key: RecordKey, state: DeliveryState, counts: Counts, only: Set[RejectKey] | None = None) -> bool:
@@ -204,25 +206,22 @@ class _RestaurantPass:
     """One pass over a restaurant's raw orders for all methods that need them."""
 
     outgoing: Outgoing
-    guid: str
-    record: RestaurantRecord
+    raw: RawFile
+    newer: NewerRecords
     state: DeliveryState
     counts: Counts
     file: pq.ParquetFile
-    newer: NewerRecords
-    found: list[Due] = field(default_factory=list)
+    found: list[PendingRecord | InvalidRecord] = field(default_factory=list)
     any_guest_is_wanted: bool = False
     """Once an order was refused as a whole, nothing says which of the guests are its own."""
 
-    def run(self) -> Iterator[list[Due]]:
-        settings, record = self.outgoing.settings, self.record
+    def run(self) -> Iterator[list[PendingRecord | InvalidRecord]]:
+        settings, record = self.outgoing.settings, self.raw.record
         feeds, privacy = feed_streams(settings), FeedPrivacy(settings.redaction)
         batches: Iterable[FeedBatch] = (FeedBatch() for _ in self._orders(only_due=True))
         if feeds:
-            orders = (
-                RawOrders(self.guid, bodies, record.time_zone, record.currency)
-                for bodies in self._orders(only_due=False)
-            )
+            chunks = self._orders(only_due=False)
+            orders = (RawOrders(self.raw.guid, bodies, record.time_zone, record.currency) for bodies in chunks)
             batches = feed_batches(orders, settings.purchase_brand)
         for batch in batches:
             for feed, stream_id in feeds:
@@ -236,9 +235,9 @@ class _RestaurantPass:
         to = destination(settings.tenant_id, settings.stream_id or "")
         for group in range(self.file.num_row_groups):
             orders = self._heads(group)
-            keys = [order_key(order, self.guid, to, settings.redaction) for order in orders]
+            keys = [order_key(order, self.raw.guid, to, settings.redaction) for order in orders]
             due = [_is_due(key, self.state, self.counts, self.outgoing.only) for key in keys]
-            self.any_guest_is_wanted |= any(RejectKey(_CUSTOMERS, self.guid, one.guid) in refused for one in orders)
+            self.any_guest_is_wanted |= any(RejectKey(_CUSTOMERS, self.raw.guid, one.guid) in refused for one in orders)
             if only_due and not any(due):
                 continue
             bodies = self._read(group, "order_json")["order_json"].cast(pa.binary())
@@ -247,7 +246,7 @@ class _RestaurantPass:
                 for number, body in enumerate(some, start):
                     if due[number]:
                         order = msgspec.structs.replace(orders[number], body=body)
-                        self._add(keys[number], partial(stream_body, order, self.guid, settings.redaction))
+                        self._add(keys[number], partial(stream_body, order, self.raw.guid, settings.redaction))
                 yield some
 
     def _heads(self, group: int) -> list[RawOrder]:
@@ -275,7 +274,7 @@ class _RestaurantPass:
         method = FEED_METHODS + feed.name
         for rejection in batch.rejections:
             order_guid = rejection.order_guid
-            key = RecordKey(method, to, self.guid, order_guid or "", "", order_guid)
+            key = RecordKey(method, to, self.raw.guid, order_guid or "", "", order_guid)
             if self._is_wanted(key):
                 self.counts[method].records += 1
                 self.found.append(InvalidRecord(key, f"{rejection.reason}: {rejection.detail}"))
@@ -284,7 +283,7 @@ class _RestaurantPass:
             key = RecordKey(
                 method,
                 to,
-                self.guid,
+                self.raw.guid,
                 feed.key_of(row),
                 row_version(row),
                 getattr(row, "order_id", None),

@@ -9,7 +9,9 @@ is due says so in its metadata, so that the next delivery reads neither its rows
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -44,6 +46,22 @@ READERS = 4
 SEGMENT = BATCH // READERS
 
 _SETTLED, _RECORDS = "settled", "records"
+# Whatever else lies in the folder of segments (a marker, a note) is none of ours.
+_SEGMENT_NAME = re.compile(r"restaurant=([A-Za-z0-9_-]+)\.[0-9]+\.parquet")
+
+
+def stored_segments(week: Week, store: OrderStore) -> dict[str, list[str]]:
+    """The keys of the segments that are stored, by restaurant.
+
+    Raises:
+        StoreError: the bucket is missing or refuses access.
+    """
+    segments: dict[str, list[str]] = defaultdict(list)
+    folder = store.layout.ledger_segments(week)
+    for key in store.bucket.keys(folder):
+        if found := _SEGMENT_NAME.fullmatch(key.removeprefix(folder)):
+            segments[found[1]].append(key)
+    return segments
 
 
 class Slots:
