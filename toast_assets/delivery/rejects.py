@@ -10,15 +10,15 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self, cast
+from typing import NamedTuple, Self
 
 import msgspec
-from isal import igzip
 
+from toast_assets.amperity.feeds.files import gzipped
 from toast_assets.amperity.records import RecordKey
 from toast_assets.delivery.ledger import SETTLED, read_ledger
 from toast_assets.errors import StoreError
@@ -32,7 +32,6 @@ from toast_assets.week import Week, iso_ms
 NOTIFY = "notify"
 FEED_METHODS = "stream_"
 """The beginning of the methods that stream the rows of a feed."""
-_COMPRESSION = 2
 _LEDGERS_AT_ONCE = 32
 
 
@@ -122,7 +121,7 @@ class Rejects:
     def __enter__(self) -> Self:
         self._path = self._stack.enter_context(scratch_folder()) / "new.ndjson.gz"
         self._spooling = self._stack.enter_context(ExitStack())
-        self._spool = self._spooling.enter_context(_gzipped(self._path))
+        self._spool = self._spooling.enter_context(gzipped(self._path))
         return self
 
     def __exit__(
@@ -175,7 +174,7 @@ class Rejects:
             return Removal()
         if kept.keys() == before.keys() and all(kept[key] is place for key, place in before.items()):
             return None
-        with _gzipped(target) as file:
+        with gzipped(target) as file:
             for path, places in ((stored.path if stored else None, before), (self._path, own)):
                 wanted = {place.number for key, place in places.items() if kept.get(key) is place}
                 for number, line in enumerate(_lines(path) if path else ()):
@@ -259,9 +258,3 @@ def _places(path: Path) -> dict[RejectKey, _Place]:
 def _lines(path: Path) -> Iterator[bytes]:
     with gzip.open(path) as lines:
         yield from lines
-
-
-@contextmanager
-def _gzipped(path: Path) -> Iterator[BinaryIO]:
-    with path.open("wb") as plain, cast(BinaryIO, igzip.IGzipFile("", "wb", _COMPRESSION, plain, mtime=0)) as file:  # type: ignore[no-untyped-call]
-        yield file
