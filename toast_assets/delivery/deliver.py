@@ -20,7 +20,7 @@ from typing import ParamSpec, TypeVar
 from toast_assets.amperity.client import AmperityClient, DeliveryStats, Receipt
 from toast_assets.amperity.records import RecordKey, place_of
 from toast_assets.delivery.later_weeks import LaterWeeks
-from toast_assets.delivery.ledger import DeliveryState, LedgerEntry
+from toast_assets.delivery.ledger import DeliveryState, LedgerEntry, State
 from toast_assets.delivery.outgoing import InvalidRecord, MethodCounts, Outgoing, PendingRecord
 from toast_assets.delivery.rejects import NOTIFY, Rejects, stored_rejects
 from toast_assets.delivery.restaurant_ledger import READERS, RestaurantLedger, Slots, stored_segments
@@ -281,22 +281,10 @@ class _Restaurant:
             if isinstance(record, InvalidRecord):
                 self._refuse(record.key, Receipt("rejected", None, 0, record.reason), None)
             elif self._delivery.dry_run:
-                self._rehearse(record)
+                await self._settle(record)
             else:
                 await self._run.slots.acquire()
                 group.create_task(self._settled(record))
-
-    def _rehearse(self, record: PendingRecord) -> None:
-        """Do all but send."""
-        counts = self._counts[record.key.method]
-        if record.newer_week is not None:
-            counts.superseded += 1
-            return
-        body, problem = self._rendered(record)
-        if problem is None:
-            counts.would_send += 1
-        else:
-            self._refuse(record.key, Receipt("rejected", None, 0, problem), body)
 
     async def _settled(self, record: PendingRecord) -> None:
         """Settle one record. Whatever ends the delivery here, records that were sent are still answered and their
@@ -308,18 +296,19 @@ class _Restaurant:
             raise
 
     async def _settle(self, record: PendingRecord) -> None:
-        """Send one record, unless a newer version has arrived, and keep the receipt."""
+        """Send one record, unless a newer version has arrived, and keep the receipt; in a dry run do all but that."""
         key, counts = record.key, self._counts[record.key.method]
-        before = self._state.attempts.get(key.request_id, 0)
-        now = epoch_ms(self._delivery.now())
         if record.newer_week is not None:
             counts.superseded += 1
             reason = f"a newer version has arrived with week {record.newer_week}"
-            await self._ledger.add(LedgerEntry(key, "superseded", before, None, reason, now))
+            await self._keep(key, "superseded", 0, None, reason)
             return
         body, problem = self._rendered(record)
         if body is None or problem is not None:
             receipt = Receipt("rejected", None, 0, problem)
+        elif self._delivery.dry_run:
+            counts.would_send += 1
+            return
         elif key.method == NOTIFY:
             receipt = await self._amperity.send_notice(key.request_id, body)
         else:
@@ -330,10 +319,13 @@ class _Restaurant:
             counts.pending += 1
         else:
             self._refuse(key, receipt, body)
-        now = epoch_ms(self._delivery.now())
-        attempts = before + receipt.attempts
-        await self._ledger.add(LedgerEntry(key, receipt.state, attempts, receipt.status, receipt.reason, now))
+        await self._keep(key, receipt.state, receipt.attempts, receipt.status, receipt.reason)
         self._run.answered(receipt)
+
+    async def _keep(self, key: RecordKey, state: State, attempts: int, status: int | None, reason: str | None) -> None:
+        if not self._delivery.dry_run:
+            attempts += self._state.attempts.get(key.request_id, 0)
+            await self._ledger.add(LedgerEntry(key, state, attempts, status, reason, epoch_ms(self._delivery.now())))
 
     def _rendered(self, record: PendingRecord) -> tuple[bytes | None, str | None]:
         """The record's JSON, and why it cannot be sent, if that is so."""

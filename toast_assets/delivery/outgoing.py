@@ -7,7 +7,7 @@ as the files of ``amperity_feeds``; ``notify`` sends one notice per export. Know
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Generator, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -218,12 +218,9 @@ class _RestaurantPass:
     def run(self) -> Iterator[list[PendingRecord | InvalidRecord]]:
         settings, record = self.outgoing.settings, self.raw.record
         feeds, privacy = feed_streams(settings), FeedPrivacy(settings.redaction)
-        batches: Iterable[FeedBatch] = (FeedBatch() for _ in self._orders(only_due=True))
-        if feeds:
-            chunks = self._orders(only_due=False)
-            orders = (RawOrders(self.raw.guid, bodies, record.time_zone, record.currency) for bodies in chunks)
-            batches = feed_batches(orders, settings.purchase_brand)
-        for batch in batches:
+        chunks = self._orders(only_due=not feeds)
+        orders = (RawOrders(self.raw.guid, bodies, record.time_zone, record.currency) for bodies in chunks)
+        for batch in feed_batches(orders, settings.purchase_brand) if feeds else (FeedBatch() for _ in chunks):
             for feed, stream_id in feeds:
                 self._add_rows(feed, destination(settings.tenant_id, stream_id), batch, privacy)
             found, self.found = self.found, []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from toast_assets.amperity.client import AmperityClient
+from toast_assets.amperity.client import CONNECTIONS, AmperityClient
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.errors import ExportError, StoreError, ToastAssetsError
 from toast_assets.http.retry import RetryPolicy
@@ -164,6 +165,29 @@ async def test_a_bug_ends_the_delivery_and_no_receipt_of_what_was_on_its_way_is_
     table = ledger(sandbox, week)
     assert len(table) == len(arrived) - 1 >= 29
     assert set(table["record_id"]) < arrived
+
+
+async def test_a_cancelled_delivery_keeps_the_receipts_of_what_was_answered_and_the_next_sends_the_rest(
+    sandbox: Sandbox, week: Week
+) -> None:
+    def answer(number: int, _request: httpx.Request) -> httpx.Response:
+        if number == 80:
+            task.cancel()
+        return httpx.Response(202)
+
+    first, second = ScriptedAmperity(answer, back=lambda: 0.001), ScriptedAmperity()
+    stored = prepare(sandbox, week, {place: orders(60) for place in PLACES})
+    task = asyncio.create_task(scripted(sandbox, week, first))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    known = set(ledger(sandbox, week)["record_id"])
+    arrived = {json.loads(request.content)["guid"] for request in first.asked}
+    assert known < arrived
+    assert len(arrived) - len(known) <= CONNECTIONS
+    assert not open_segments(sandbox, week)
+    await scripted(sandbox, week, second)
+    again = [json.loads(request.content)["guid"] for request in second.asked]
+    assert sorted([*known, *again]) == guids(stored)
 
 
 async def test_the_same_stream_at_another_tenant_receives_everything(sandbox: Sandbox, week: Week) -> None:

@@ -149,6 +149,19 @@ async def test_no_more_than_a_batch_is_sent_without_a_stored_receipt(
     assert len(ledger(sandbox, week)) == BATCH // 4
 
 
+async def test_restaurants_at_once_never_wait_for_each_others_receipts(
+    sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As many of each as a real batch would have, in small: four restaurants acquire slots at once.
+    monkeypatch.setattr("toast_assets.delivery.restaurant_ledger.BATCH", 8)
+    monkeypatch.setattr("toast_assets.delivery.restaurant_ledger.SEGMENT", 2)
+    stored = prepare(sandbox, week, {f"place-{number:02}": orders(7) for number in range(12)})
+    url = f"{sandbox.amperity_url}/api/v1/streaming"
+    delivery = deliver(sandbox, week, AMPERITY_DELIVERY="notify,stream", AMPERITY_API_URL=url)
+    assert (await asyncio.wait_for(delivery, 100)).accepted == len(guids(stored)) + len(stored)
+    assert not open_segments(sandbox, week)
+
+
 async def test_whoever_sends_hears_that_receipts_cannot_be_stored(
     sandbox: Sandbox, week: Week, threads: ThreadPoolExecutor
 ) -> None:

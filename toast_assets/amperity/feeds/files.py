@@ -40,6 +40,7 @@ from toast_assets.week import Week
 _COMPRESSION = 2
 _ORDERS_AT_ONCE = 250
 _RESTAURANTS_AT_ONCE = 8
+_LOOKS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -155,22 +156,26 @@ def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> StoredF
     digest = hashlib.sha256()
     problems: list[str] = []
     restaurants = StoredWeek(week, store).restaurants()
+    keys = [store.layout.feed(week, guid, feed) for guid in sorted(restaurants) for feed in FEEDS]
+    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as threads:
+        infos = dict(zip(keys, threads.map(store.bucket.info, keys), strict=True))
     for guid, record in sorted(restaurants.items()):
+        orders = record.pull.orders_sha256 if record.pull else ""
         hashes: list[str] = []
         for feed in FEEDS:
             key = store.layout.feed(week, guid, feed)
-            info = store.bucket.info(key)
-            state = None
+            info = infos[key]
             if info is None:
                 state = "is missing"
-            elif record.pull is None or info.metadata.get("orders") != record.pull.orders_sha256:
+            elif info.metadata.get("orders") != orders:
                 state = "is older than the raw orders"
             elif info.metadata.get("privacy") != redaction.digest:
                 state = "was made under other privacy rules than AMPERITY_REDACT has now"
-            if info is None or state:
-                problems.append(f"The feed file {store.bucket.uri(key)} {state}.")
-                break
-            hashes.append(info.metadata["sha256"])
+            else:
+                hashes.append(info.metadata["sha256"])
+                continue
+            problems.append(f"The feed file {store.bucket.uri(key)} {state}.")
+            break
         else:
             digest.update("".join(hashes).encode())
     return StoredFeeds(digest.hexdigest(), len(restaurants) - len(problems), problems)

@@ -7,6 +7,7 @@ of an order add up to what it came to, in whichever week Amperity first saw it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
@@ -161,12 +162,12 @@ class _Sum:
         self.category = self.category or other.category
 
 
-_Sums = dict[tuple[str, Kind], _Sum]
+_Sums = defaultdict[tuple[str, Kind], _Sum]
 
 
 def transactions(context: OrderContext) -> list[TransactionRow]:
     """The rows of one order, by product in the order's own sequence."""
-    sums: _Sums = {}
+    sums: _Sums = defaultdict(_Sum)
     for check in context.order.checks or ():
         _add_check(sums, check, gone=context.order.is_gone or check.is_gone)
     method = _payment_method(context.order)
@@ -181,11 +182,11 @@ def _add_check(sums: _Sums, check: Check, *, gone: bool) -> None:
         cancelled = gone or item.is_gone
         if line.list_price < 0:
             # Money given back over the counter. Voided it is a row of nothing: no cancellation can be positive.
-            _sum(sums, product, Kind.RETURN).add(_Sum() if cancelled else line, 1)
+            sums[product, Kind.RETURN].add(_Sum() if cancelled else line, 1)
             continue
-        _sum(sums, product, Kind.PURCHASE).add(line, 1)
+        sums[product, Kind.PURCHASE].add(line, 1)
         if cancelled:
-            _sum(sums, product, Kind.CANCELLATION).add(line, -1)
+            sums[product, Kind.CANCELLATION].add(line, -1)
         else:
             _add_refund(sums, item, product, line)
     if not gone:
@@ -209,7 +210,7 @@ def _add_refund(sums: _Sums, item: Selection, product: str, line: _Sum) -> None:
     if amount or tax:
         whole = amount >= line.list_price - line.discount > 0
         back = _Sum(line.units if whole else ZERO, amount, ZERO, tax, ZERO, line.name, line.category)
-        _sum(sums, product, Kind.RETURN).add(back, -1)
+        sums[product, Kind.RETURN].add(back, -1)
 
 
 def _add_unitemized_refund(sums: _Sums, check: Check) -> None:
@@ -221,11 +222,7 @@ def _add_unitemized_refund(sums: _Sums, check: Check) -> None:
     rest = refunded - sum((amount + tax for amount, tax in itemized), ZERO)
     if rest > 0:
         back = _Sum(list_price=rest, tax=None, name="Refund without items")
-        _sum(sums, UNITEMIZED_REFUND, Kind.RETURN).add(back, -1)
-
-
-def _sum(sums: _Sums, product: str, kind: Kind) -> _Sum:
-    return sums.setdefault((product, kind), _Sum())
+        sums[UNITEMIZED_REFUND, Kind.RETURN].add(back, -1)
 
 
 def _weight(item: Selection) -> Decimal:
