@@ -15,10 +15,8 @@ from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.checks.facts import versions_digest
 from toast_assets.checks.inspection import Inspection
 from toast_assets.checks.verdicts import Verdict, named, verdict
-from toast_assets.delivery.ledger import ARRIVED, LEDGER_SCHEMA
-from toast_assets.delivery.ledger_files import read_ledger
-from toast_assets.delivery.outgoing import notice_key
-from toast_assets.delivery.outgoing_rows import feed_streams
+from toast_assets.delivery.ledger import ARRIVED, LEDGER_SCHEMA, read_ledger
+from toast_assets.delivery.outgoing import feed_streams, notice_key
 from toast_assets.delivery.rejects import FEED_METHODS
 from toast_assets.delivery.workflow import METHOD as S3_PULL
 from toast_assets.delivery.workflow import load_key

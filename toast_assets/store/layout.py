@@ -139,9 +139,9 @@ class Layout:
         """Results that no restaurant's ledger holds yet; empty between runs."""
         return f"{self.deliveries(week)}open/"
 
-    def ledger_segment(self, week: Week, number: int) -> str:
+    def ledger_segment(self, week: Week, restaurant_guid: str, number: int) -> str:
         """One piece of such results, Parquet."""
-        return f"{self.ledger_segments(week)}{number:06d}.parquet"
+        return f"{self.ledger_segments(week)}restaurant={restaurant_guid}.{number:06d}.parquet"
 
     @property
     def all_rejects(self) -> str:

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from toast_assets.amperity.feeds.customers import CUSTOMERS, NewestGuests, sightings
+from toast_assets.amperity.feeds.order_context import is_guest_order, order_context
 from toast_assets.amperity.feeds.order_items import ORDER_ITEMS, order_items
-from toast_assets.amperity.feeds.sale import is_guest_order, sale
 from toast_assets.amperity.feeds.schema import Feed, Row
 from toast_assets.amperity.feeds.transactions import TRANSACTIONS, transactions
 from toast_assets.errors import UnrepresentableError
@@ -79,7 +79,7 @@ def _add(
     rows: dict[str, list[Row]], guests: NewestGuests, batch: RawOrders, order: Order, clock: ZoneInfo, brand: str
 ) -> None:
     """All rows of an order or none."""
-    context = sale(batch, order, clock, brand)
+    context = order_context(batch, order, clock, brand)
     items = list(map(_finite, order_items(context)))
     itemized = list(map(_finite, transactions(context)))
     guests.add(sightings(context))

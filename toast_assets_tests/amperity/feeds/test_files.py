@@ -214,7 +214,7 @@ class TestWorkflow:
         self, sandbox: Sandbox, store: OrderStore, week: Week
     ) -> None:
         feeds(week, store)
-        with pytest.raises(AmperityError, match="still under way"):
+        with pytest.raises(AmperityError, match="still running"):
             await load(sandbox, week, store, AMPERITY_WORKFLOW_TIMEOUT_SECONDS="15")
         assert [row["state"] for row in ledger(store, week)] == ["pending"]
         assert not (await load(sandbox, week, store)).started

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from toast_assets.errors import UnrepresentableError
@@ -17,30 +19,26 @@ UNKNOWN_PRODUCT = "UNKNOWN_ITEM"
 
 
 @dataclass(frozen=True)
-class Sale:
-    """An order with the context that Toast leaves out of it. Times are text as Amperity reads it."""
+class OrderContext:
+    """An order with what Toast leaves out of it. ``columns`` are those that its rows repeat in every feed but
+    ``customers``, by name; times are text as Amperity reads it."""
 
     order: Order
-    order_id: str
-    store_id: str
-    brand: str
-    currency: str | None
-    channel: str
-    business_date: str | None
-    order_datetime: str
-    order_datetime_utc: str
-    modified_at: str
-    modified_at_local: str
-    fk_customer: str | None
+    columns: Mapping[str, Any]
+
+    @property
+    def order_id(self) -> str:
+        """Toast's GUID."""
+        return self.order.guid or ""
 
 
-def sale(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -> Sale:
+def order_context(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -> OrderContext:
     """The order in its context.
 
     Raises:
-        UnrepresentableError: the order has no time, no modified time, or one that is none.
+        UnrepresentableError: the order has no time, no modified time, or an invalid one.
     """
-    opened = _first_time(order)
+    opened = next(filter(None, map(_time, _times(order))), None)
     modified = _time(order.modified_date)
     if opened is None or modified is None or order.guid is None:
         raise UnrepresentableError("the order has no time at which it was opened or modified")
@@ -48,20 +46,20 @@ def sale(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -> Sale:
         business_date = business_day(order.business_date)
     except ValueError:
         raise UnrepresentableError("the business date is no date") from None
-    return Sale(
-        order,
-        order.guid,
-        batch.restaurant_guid,
-        brand,
-        batch.currency,
-        order.source or UNKNOWN_CHANNEL,
-        business_date.isoformat() if business_date is not None else None,
-        _clock_text(opened, clock),
-        timestamp(opened),
-        timestamp(modified),
-        _clock_text(modified, clock),
-        guest_key(order_customer(order)),
-    )
+    columns = {
+        "order_id": order.guid,
+        "store_id": batch.restaurant_guid,
+        "purchase_brand": brand,
+        "currency": batch.currency,
+        "purchase_channel": order.source or UNKNOWN_CHANNEL,
+        "business_date": business_date.isoformat() if business_date is not None else None,
+        "order_datetime": _clock_text(opened, clock),
+        "order_datetime_utc": timestamp(opened),
+        "modified_at": timestamp(modified),
+        "modified_at_local": _clock_text(modified, clock),
+        "fk_customer": guest_key(order_customer(order)),
+    }
+    return OrderContext(order, columns)
 
 
 def is_guest_order(order: Order) -> bool:
@@ -93,12 +91,8 @@ def _clock_text(moment: datetime, clock: ZoneInfo) -> str:
         raise UnrepresentableError("a time is beyond the calendar") from None
 
 
-def _first_time(order: Order) -> datetime | None:
-    for text in (order.opened_date, order.created_date, order.paid_date, order.closed_date, order.modified_date):
-        moment = _time(text)
-        if moment is not None:
-            return moment
-    return None
+def _times(order: Order) -> tuple[str | None, ...]:
+    return (order.opened_date, order.created_date, order.paid_date, order.closed_date, order.modified_date)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -227,7 +227,7 @@ class TestAfterALaterWeek:
         key = store.layout.ledger(LATER, PLACE)
         found = store.bucket.read(key)
         assert found is not None
-        store.bucket.write(store.layout.ledger_segment(LATER, 1), found[0])
+        store.bucket.write(store.layout.ledger_segment(LATER, PLACE, 1), found[0])
         store.bucket.delete(key)
         prepare(sandbox, week, {PLACE: encode(*first)})
         assert (await deliver(sandbox, week)).methods["stream"].superseded == 1
