@@ -26,7 +26,6 @@ from toast_assets.checks.names import shown_value
 from toast_assets.markdown import plain
 from toast_assets.orders.known_fields import known_fields
 from toast_assets.orders.raw_file import OrderRows, read_rows, repeated_guids
-from toast_assets.tables.collector import paused
 
 MOST_NAMED = 20
 # An open list of Toast's: what comes after that many is one channel.
@@ -75,10 +74,9 @@ class FactsReader:
         reading = _Reading(*self._week, repeated_guids(path))
         hashes, guests = array("q"), _Guests()
         for rows in read_rows(path):
-            with paused():
-                orders = reading.add(rows)
-                hashes.extend(map(_hash, rows.guids))
-                self._report(rows.bodies, orders, guests)
+            orders = reading.add(rows)
+            hashes.extend(map(_hash, rows.guids))
+            self._report(rows.bodies, orders, guests)
         self._hashes[restaurant_guid] = hashes
         return reading.facts(guests.channels())
 
