@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from toast_assets.defs import assets, checks, current_orders, tables
+from toast_assets.defs import assets, checks, tables
 from toast_assets.defs.alerts import AlertsResource, build_alert_sensors
 from toast_assets.defs.checks_delivery import DELIVERY_CHECKS
 from toast_assets.defs.checks_raw import RAW_CHECKS
@@ -31,7 +31,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             assets.amperity_feeds,
             assets.amperity_delivery,
             tables.toast_tables,
-            current_orders.current_orders,
+            tables.current_orders,
         ],
         asset_checks=[checks.every_restaurant_complete, *RAW_CHECKS, *DELIVERY_CHECKS, *TABLE_CHECKS],
         jobs=[weekly_toast_orders],
