@@ -11,11 +11,9 @@ from typing import Any
 
 import dagster as dg
 
-from toast_assets.defs import assets, checks, tables
+from toast_assets.defs import assets, tables
 from toast_assets.defs.alerts import AlertsResource, build_alert_sensors
-from toast_assets.defs.checks_delivery import DELIVERY_CHECKS
-from toast_assets.defs.checks_raw import RAW_CHECKS
-from toast_assets.defs.checks_tables import TABLE_CHECKS
+from toast_assets.defs.checks import ASSET_CHECKS
 from toast_assets.defs.jobs import weekly_toast_orders
 from toast_assets.defs.resources import AmperityResource, LazyS3Resource, OrderStoreResource, ToastResource
 from toast_assets.defs.sensors import build_sensor
@@ -33,7 +31,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             tables.toast_tables,
             tables.current_orders,
         ],
-        asset_checks=[checks.every_restaurant_complete, *RAW_CHECKS, *DELIVERY_CHECKS, *TABLE_CHECKS],
+        asset_checks=ASSET_CHECKS,
         jobs=[weekly_toast_orders],
         sensors=[build_sensor(), *build_alert_sensors()],
         resources={
