@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.results import middle
-from toast_assets.checks.inspection import inspection_of
+from toast_assets.checks.facts import week_facts
 from toast_assets.orders.raw import cut_orders
 from toast_assets.orders.raw_file import RawFileWriter
 from toast_assets.sandbox.config import invent_restaurants
@@ -120,14 +120,14 @@ def build(week: Week, store: OrderStore) -> None:
     build_tables(week, store, logging.getLogger(__name__))
 
 
-def inspect(week: Week, store: OrderStore) -> None:
+def read_facts(week: Week, store: OrderStore) -> None:
     """What the asset checks read."""
     manifest, _ = store.load_manifest(week)
     if manifest is not None:
-        inspection_of(week, manifest, store)
+        week_facts(week, manifest, store)
 
 
-WORK: dict[str, Callable[[Week, OrderStore], None]] = {"tables": build, "checks": inspect}
+WORK: dict[str, Callable[[Week, OrderStore], None]] = {"tables": build, "checks": read_facts}
 
 
 def main() -> int:

@@ -15,15 +15,12 @@ from datetime import date, timedelta
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.checks import compared as crosschecks
-from toast_assets.checks import verdicts
-from toast_assets.checks.delivered import delivered_equals_exported
-from toast_assets.checks.inspection import inspection_of
+from toast_assets.checks.check import CheckedWeek
+from toast_assets.checks.table import CHECKS
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.export.write import export_week
 from toast_assets.pull.week import PullReport, WeekPull
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import earlier_manifests
 from toast_assets.tables.build import build_tables
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.settings import ToastSettings
@@ -67,24 +64,11 @@ def _check(week: Week, settings: AmperitySettings, store: OrderStore) -> None:
     manifest, _ = store.load_manifest(week)
     if manifest is None:
         raise RuntimeError(f"Week {week.key} was not pulled.")
-    found = inspection_of(week, manifest, store)
-    names = {guid: record.name or guid for guid, record in manifest.restaurants.items()}
-    earlier = (before for _, before in earlier_manifests(week, _CALENDAR, store, 6))
-    judged = [
-        verdicts.every_restaurant_complete(manifest),
-        verdicts.order_guids_unique(manifest, found),
-        verdicts.modified_times_inside_week(week, manifest, found),
-        verdicts.no_schema_drift(found),
-        verdicts.guests_scope_present(found),
-        verdicts.guests_reachable(found, names),
-        verdicts.volume_as_usual(manifest, earlier),
-        crosschecks.export_equals_raw(week, manifest, store),
-        crosschecks.totals_reconcile(week, manifest, found, store),
-        delivered_equals_exported(week, manifest, lambda: found, store, settings),
-    ]
-    for verdict in judged:
-        if not verdict.passed and not verdict.warns:
-            raise RuntimeError(f"Week {week.key}: {verdict.description}")
+    checked = CheckedWeek(week, manifest, store, lambda: settings, _CALENDAR)
+    for check in CHECKS:
+        result = check.evaluate(checked)
+        if not result.passed and not result.warns:
+            raise RuntimeError(f"Week {week.key}: {result.description}")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,7 @@ import dagster as dg
 
 from toast_assets.defs.alerts import build_alert_sensors
 from toast_assets.defs.assets import WEEKLY_JOB, weekly_assets, weekly_selection
-from toast_assets.defs.checks import every_restaurant_complete
-from toast_assets.defs.checks_delivery import DELIVERY_CHECKS
-from toast_assets.defs.checks_raw import RAW_CHECKS
-from toast_assets.defs.checks_tables import TABLE_CHECKS
-from toast_assets.defs.current_orders import current_orders
+from toast_assets.defs.checks import asset_checks
 from toast_assets.defs.partitions import weekly_partitions
 from toast_assets.defs.resources import (
     AlertsResource,
@@ -23,7 +19,7 @@ from toast_assets.defs.resources import (
     ToastResource,
 )
 from toast_assets.defs.sensors import build_sensor
-from toast_assets.defs.tables import toast_tables
+from toast_assets.defs.tables import current_orders, toast_tables
 from toast_assets.errors import SettingsError
 from toast_assets.settings import CalendarSettings
 from toast_assets.week import WeekCalendar
@@ -55,10 +51,9 @@ def build_defs(settings: DefinitionSettings | None = None) -> dg.Definitions:
     settings = settings or DefinitionSettings.from_environment(os.environ)
     names, s3 = settings.variables, LazyS3Resource()
     weekly = weekly_partitions(settings.calendar)
-    checks = [every_restaurant_complete, *RAW_CHECKS, *DELIVERY_CHECKS, *TABLE_CHECKS]
     return dg.Definitions(
         assets=[*weekly_assets(settings.calendar, weekly, [toast_tables], settings.loads_feeds), current_orders],
-        asset_checks=[check(weekly) for check in checks],
+        asset_checks=asset_checks(weekly),
         jobs=[
             dg.define_asset_job(
                 WEEKLY_JOB,

@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.checks.delivered import delivered_equals_exported
-from toast_assets.checks.inspection import inspection_of
+from toast_assets.checks.check import CheckedWeek
+from toast_assets.checks.delivery import delivered_equals_exported
 from toast_assets.errors import ExportError, StoreError
 from toast_assets.orders.raw_file import check_raw, content_of
 from toast_assets.scratch import scratch_folder
@@ -165,7 +165,5 @@ class Retention:
             return None
         if not (set(self.amperity.methods) & {"stream", "notify"}) and self.amperity.workflow_config_id is None:
             return "nobody tells whether the couriers have loaded it (AMPERITY_WORKFLOW_CONFIG_ID)"
-        verdict = delivered_equals_exported(
-            week, manifest, lambda: inspection_of(week, manifest, self.store), self.store, self.amperity
-        )
-        return None if verdict.passed else verdict.description
+        result = delivered_equals_exported(CheckedWeek(week, manifest, self.store, lambda: self.amperity))
+        return None if result.passed else result.description

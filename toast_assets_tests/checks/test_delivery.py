@@ -10,19 +10,18 @@ import pytest
 from toast_assets.amperity.records import RecordKey, destination, notice_destination, order_key
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.checks.delivered import delivered_equals_exported
-from toast_assets.checks.inspection import inspection_of
-from toast_assets.checks.verdicts import Verdict
+from toast_assets.checks.check import CheckResult
 from toast_assets.delivery.ledger import LedgerEntry, State, encode_ledger, to_table
 from toast_assets.orders.raw import RawOrder, cut_orders
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
+from toast_assets_tests.checks.evaluating import evaluate
 from toast_assets_tests.support.data.invented import encode, order
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
 STREAM, URL = "is-orders", "https://notices.example.com/toast"
-Judge = Callable[..., Verdict]
+Judge = Callable[..., CheckResult]
 
 
 def settings(**changes: str) -> AmperitySettings:
@@ -47,10 +46,9 @@ def manifest(store: OrderStore, week: Week) -> Manifest:
 def judge(store: OrderStore, week: Week, manifest: Manifest) -> Judge:
     """Asks the check with this ledger."""
 
-    def run(entries: Iterable[LedgerEntry], **changes: str) -> Verdict:
+    def run(entries: Iterable[LedgerEntry], **changes: str) -> CheckResult:
         store.bucket.write(store.layout.ledger(week, "here"), encode_ledger(to_table(list(entries))))
-        inspected = lambda: inspection_of(week, manifest, store)  # noqa: E731
-        return delivered_equals_exported(week, manifest, inspected, store, settings(**changes))
+        return evaluate("delivered_equals_exported", week, manifest, store, settings(**changes))
 
     return run
 
@@ -112,13 +110,13 @@ def test_a_restaurant_whose_ledger_cannot_be_read_is_named_and_the_others_are_co
     manifest = store_week(store, week, {"here": encode(*BODIES), "there": encode(order())})
     store.bucket.write(store.layout.ledger(week, "here"), encode_ledger(to_table(list(map(order_entry, ORDERS)))))
     store.bucket.write(store.layout.ledger(week, "there"), b"no ledger")
-    found = delivered_equals_exported(week, manifest, lambda: inspection_of(week, manifest, store), store, settings())
+    found = evaluate("delivered_equals_exported", week, manifest, store, settings())
     assert (found.passed, found.warns, found.figures["accepted"]) == (False, False, 3)
     assert "Place there (there): s3://" in found.description
     assert "Place here" not in found.description
 
 
-def test_rows_of_a_feed_that_were_not_taken_are_told(judge: Judge) -> None:
+def test_rows_of_a_feed_that_were_not_taken_are_named(judge: Judge) -> None:
     key = RecordKey("stream_order_items", "here/is-items", "here", "row", "1-x", ORDERS[0].guid)
     ledger = [*map(order_entry, ORDERS), entry(key, "pending")]
     assert judge(ledger).passed

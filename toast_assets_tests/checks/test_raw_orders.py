@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from toast_assets.checks.facts import Reach, RestaurantFacts
-from toast_assets.checks.inspection import Inspection
-from toast_assets.checks.verdicts import guests_scope_present, listed, volume_as_usual
+from toast_assets.checks.check import CheckResult
+from toast_assets.checks.facts import GuestCoverage, RestaurantFacts, WeekFacts
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
+from toast_assets_tests.checks.evaluating import conclude
 
 
 def manifest(**orders: int) -> Manifest:
@@ -24,19 +24,18 @@ def manifest(**orders: int) -> Manifest:
     return Manifest(partition="", start_date="", end_date="", outcome="complete", restaurants=records)
 
 
-def inspection(**channels: Reach) -> Inspection:
+def coverage(**channels: GuestCoverage) -> WeekFacts:
     facts = RestaurantFacts(
         orders=0,
         repeats=0,
-        repeated=(),
-        strays=0,
-        outside=(),
-        unreadable=0,
+        first_repeated=(),
+        outside_week=0,
+        first_outside=(),
         amounts={},
         versions="",
         channels=channels,
     )
-    return Inspection(form=1, data_version="", restaurants={"here": facts}, drift=())
+    return WeekFacts(form=1, data_version="", restaurants={"here": facts}, drift=())
 
 
 @pytest.mark.parametrize(
@@ -53,32 +52,34 @@ def inspection(**channels: Reach) -> Inspection:
     ],
 )
 def test_a_week_is_unusual_against_the_restaurants_own_weeks(orders: int, earlier: Sequence[int], usual: bool) -> None:
-    found = volume_as_usual(manifest(here=orders), [manifest(here=count) for count in earlier])
+    found = conclude("volume_as_usual", manifest(here=orders), earlier=[manifest(here=count) for count in earlier])
     assert found.passed is usual
     assert found.warns
 
 
 def test_each_restaurant_is_measured_by_itself() -> None:
     earlier = [manifest(big=1000, small=50)] * 4
-    found = volume_as_usual(manifest(big=50, small=50, new=1), earlier)
+    found = conclude("volume_as_usual", manifest(big=50, small=50, new=1), earlier=earlier)
     assert "big: 50 orders, usually 1000" in found.description
     assert found.figures == {"unusual_restaurants": 1, "compared_restaurants": 2}
 
 
 def test_a_restaurant_that_usually_trades_and_was_not_asked_for_is_missed() -> None:
     earlier = [manifest(here=300, closed=50), manifest(here=300, closed=60), manifest(here=300, closed=55)]
-    found = volume_as_usual(manifest(here=310), earlier)
+    found = conclude("volume_as_usual", manifest(here=310), earlier=earlier)
     assert (found.passed, found.figures["compared_restaurants"]) == (False, 1)
     assert "closed: not asked for, usually 55 orders" in found.description
-    assert volume_as_usual(manifest(here=310), earlier[:2]).passed
+    assert conclude("volume_as_usual", manifest(here=310), earlier=earlier[:2]).passed
 
 
 def test_guests_are_missed_on_takeout_and_delivery_only_and_not_among_a_handful() -> None:
-    assert not guests_scope_present(inspection(DELIVERY=Reach(6, 0, 0), Online=Reach(6, 0, 0))).passed
-    assert guests_scope_present(inspection(DELIVERY=Reach(9, 0, 0))).passed
-    assert guests_scope_present(inspection(DELIVERY=Reach(900, 1, 0))).passed
-    assert guests_scope_present(inspection(DINE_IN=Reach(900, 0, 0))).passed
+    assert not conclude(
+        "guests_scope_present", facts=coverage(DELIVERY=GuestCoverage(6, 0, 0), Online=GuestCoverage(6, 0, 0))
+    ).passed
+    assert conclude("guests_scope_present", facts=coverage(DELIVERY=GuestCoverage(9, 0, 0))).passed
+    assert conclude("guests_scope_present", facts=coverage(DELIVERY=GuestCoverage(900, 1, 0))).passed
+    assert conclude("guests_scope_present", facts=coverage(DINE_IN=GuestCoverage(900, 0, 0))).passed
 
 
-def test_of_many_problems_the_first_are_told_and_the_others_counted() -> None:
-    assert listed([str(number) for number in range(13)]) == "0; 1; 2; 3; 4; 5; 6; 7; 8; 9; and 3 more"
+def test_of_many_problems_the_first_are_named_and_the_others_counted() -> None:
+    assert CheckResult([str(number) for number in range(13)]).description == "0; 1; 2; 3; 4; 5; 6; 7; 8; 9; and 3 more"

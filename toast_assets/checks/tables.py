@@ -1,97 +1,58 @@
-"""Checks that hold one stored thing against another: exports and tables against the raw orders."""
+"""The check of the flat tables against the raw orders."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toast_assets.checks.amounts import (
-    AMOUNTS,
-    OF_CHECKS,
-    OF_PAYMENTS,
-    SUMS,
-    UnreadableAmountsError,
-    read_amounts,
-)
-from toast_assets.checks.facts import MOST_NAMED, RestaurantFacts
-from toast_assets.checks.inspection import Inspection
-from toast_assets.checks.verdicts import Verdict, damaged, named, verdict
+from toast_assets.checks.amounts import AMOUNTS, OF_CHECKS, OF_PAYMENTS, SUMS, UnreadableAmountsError, read_amounts
+from toast_assets.checks.check import CheckedWeek, CheckResult
+from toast_assets.checks.facts import MOST_NAMED, RestaurantFacts, WeekFacts
 from toast_assets.errors import StoreError
-from toast_assets.export.read import export_problem
 from toast_assets.markdown import plain
 from toast_assets.orders.raw_file import read_rows
 from toast_assets.orders.read import RawOrders, Rejection
 from toast_assets.scratch import scratch_folder
-from toast_assets.store.manifest import Manifest, RestaurantRecord
-from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import RawFile, one_restaurant, raw_files, reading_raw
 from toast_assets.store.s3_errors import readable
 from toast_assets.tables.files import restaurants_in
 from toast_assets.tables.flatten import flatten
-from toast_assets.week import Week
 
 _Totals = Mapping[str, Mapping[str, Decimal]]
-# Which column of a table holds which amount; False rows of the flag are no money taken.
+"""Amounts by name, by restaurant."""
+# Which column of a table holds which amount; where the flag is false, no money was taken.
 _COLUMNS: Mapping[str, Mapping[str, str]] = {
     "orders": {name: name for name in AMOUNTS},
     "checks": {name: name for name in OF_CHECKS},
     "payments": {name: "amount" if name == "payment_amount" else name for name in OF_PAYMENTS},
 }
 _FLAGS = {"payments": "taken"}
-# Fetching, unpacking and hashing overlap; more would only cost room on the disk.
-_AT_ONCE = 2
 
 
-def export_equals_raw(week: Week, manifest: Manifest, store: OrderStore) -> Verdict:
-    """Every restaurant's export unpacks and holds the orders that the manifest describes, by count and hash.
+def totals_reconcile(checked: CheckedWeek) -> CheckResult:
+    """Orders, net sales by Toast's recipe, tax, tips, payments and refunds of the tables are those of the raw orders,
+    which are added up on their own, for every restaurant to the cent. Orders that the tables reject are named and count
+    on neither side.
 
-    What is wrong at some restaurants is a warning, as the delivery leaves them out by itself; at all of them an error.
+    Where nothing else differs, rejected orders are a warning.
 
     Raises:
         StoreError: the bucket is missing or refuses access.
     """
-    orders, problems = 0, []
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="exports") as threads:
-        check = partial(export_problem, week, store)
-        found = threads.map(check, manifest.stored, manifest.stored.values())
-        for guid, (problem, count) in zip(manifest.stored, found, strict=True):
-            orders += count
-            if problem:
-                place = store.bucket.uri(store.layout.export(week, guid))
-                problems.append(f"{named(manifest, guid)}: {place} {problem}")
-    fine = f"{len(manifest.stored)} exports hold the {orders} stored orders, byte for byte."
-    return verdict(
-        problems,
-        fine,
-        warns=len(problems) < len(manifest.stored),
-        figures={"exports": len(manifest.stored), "orders": orders, "wrong_exports": len(problems)},
-    )
-
-
-def totals_reconcile(week: Week, manifest: Manifest, found: Inspection, store: OrderStore) -> Verdict:
-    """What the tables add up to is what the raw orders add up to, for every restaurant, to the cent.
-
-    Orders that the tables reject count on neither side and are named; where nothing else differs, that is a warning.
-
-    Raises:
-        ExportError: raw orders and manifest do not belong together.
-        StoreError: the bucket is missing or refuses access.
-    """
+    facts, store = checked.facts, checked.store
     problems: list[str] = []
     totals: dict[str, _Totals] = {}
     in_table: dict[str, pa.ChunkedArray] = {}
     with scratch_folder() as folder:
         path = folder / "table.parquet"
         for table in _COLUMNS:
-            key = store.layout.table(table, week.key)
+            key = store.layout.table(table, checked.week.key)
             if not store.bucket.download(key, path):
                 problems.append(f"the table {table} was not made")
                 continue
@@ -99,28 +60,25 @@ def totals_reconcile(week: Week, manifest: Manifest, found: Inspection, store: O
                 with readable(store.bucket.uri(key), "Materialize the tables for the week again."):
                     totals[table] = dict(_table_totals(table, path))
                     if table == "orders":
-                        in_table = dict(_in_table(path, _short(found, totals[table])))
+                        in_table = dict(_in_table(path, _short(facts, totals[table])))
             except StoreError as error:
                 problems.append(str(error))
     rejected: dict[str, _Rejected] = {}
     if "orders" in totals:
-        unreadable: dict[str, str] = {}
-        short = {guid: manifest.restaurants[guid] for guid in _short(found, totals["orders"])}
-        rejected = _rejected(week, short, store, in_table, unreadable)
-        problems += unreadable.values()
-    wanted = {guid: _wanted(facts, rejected.get(guid)) for guid, facts in found.restaurants.items()}
+        rejected = _rejected(checked, _short(facts, totals["orders"]), in_table, problems)
+    wanted = {guid: _wanted(of, rejected.get(guid)) for guid, of in facts.restaurants.items()}
     rows = [
-        (named(manifest, guid), *difference)
+        (checked.named(guid), *difference)
         for table, of_table in totals.items()
         for guid, amounts in wanted.items()
         for difference in _differences(table, amounts, of_table.get(guid, {}))
     ]
-    problems += [f"{place}: {name} is {of_table}, raw {raw}" for place, name, raw, of_table in rows]
-    problems += damaged(manifest, found)
-    left_out = [(named(manifest, guid), *row) for guid, one in rejected.items() for row in one.rows()]
+    problems += [f"{restaurant}: {name} is {of_table}, raw {raw}" for restaurant, name, raw, of_table in rows]
+    problems += checked.damaged
+    left_out = [(checked.named(guid), *row) for guid, one in rejected.items() for row in one.rows()]
     sums = {name: sum((amounts[name] for amounts in wanted.values()), Decimal(0)) for name in AMOUNTS}
-    return verdict(
-        [*problems, *(f"{place}: {what} in no table ({reason})" for place, what, reason, _ in left_out)],
+    return CheckResult(
+        [*problems, *(f"{restaurant}: {what} in no table ({reason})" for restaurant, what, reason, _ in left_out)],
         f"All amounts agree; net sales {sums['net_sales']:,.2f}.",
         warns=not problems,
         figures={
@@ -185,10 +143,10 @@ class _Rejected:
             yield f"{more} more orders", "rejected as well", "rejected"
 
 
-def _short(found: Inspection, of_table: _Totals) -> frozenset[str]:
+def _short(facts: WeekFacts, of_table: _Totals) -> frozenset[str]:
     """The restaurants of which the table has fewer orders than are stored."""
     counts = {guid: amounts["orders"] for guid, amounts in of_table.items()}
-    return frozenset(guid for guid, facts in found.restaurants.items() if counts.get(guid, 0) < facts.orders)
+    return frozenset(guid for guid, of in facts.restaurants.items() if counts.get(guid, 0) < of.orders)
 
 
 def _in_table(path: Path, restaurants: Container[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
@@ -199,21 +157,20 @@ def _in_table(path: Path, restaurants: Container[str]) -> Iterator[tuple[str, pa
 
 
 def _rejected(
-    week: Week,
-    short: Mapping[str, RestaurantRecord],
-    store: OrderStore,
-    in_table: Mapping[str, pa.ChunkedArray],
-    unreadable: dict[str, str],
+    checked: CheckedWeek, short: Container[str], in_table: Mapping[str, pa.ChunkedArray], problems: list[str]
 ) -> dict[str, _Rejected]:
     """The orders of the restaurants in ``short`` that are not ``in_table`` because the tables cannot hold them.
 
-    Each is converted again by itself. One that can be converted is no rejected one: there the tables differ. To
-    ``unreadable`` are added restaurants whose raw orders can no longer be read.
+    Each is converted again by itself. One that can be converted is not rejected: there the tables differ. To
+    ``problems`` are added restaurants whose raw orders can no longer be read.
     """
+    records = {guid: record for guid, record in checked.manifest.restaurants.items() if guid in short}
     rejected: dict[str, _Rejected] = {}
-    for file in raw_files(week, short, store, unreadable):
-        with one_restaurant(file.guid, unreadable, store), reading_raw(week, file.guid, store):
+    unreadable: dict[str, str] = {}
+    for file in raw_files(checked.week, records, checked.store, unreadable):
+        with one_restaurant(file.guid, unreadable, checked.store), reading_raw(checked.week, file.guid, checked.store):
             rejected[file.guid] = _rejected_of(file, in_table.get(file.guid))
+    problems += unreadable.values()
     return rejected
 
 
