@@ -23,9 +23,8 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from toast_assets.cli.display import Display
-from toast_assets.cli.environment import only, sandbox_config, sandbox_environment
-from toast_assets.cli.home import dagster_home, in_process_instance
-from toast_assets.cli.runs import last_closed_week, materialize
+from toast_assets.cli.environment import dagster_home, only, sandbox_config, sandbox_environment
+from toast_assets.cli.runs import in_process_instance, last_closed_week, materialize
 from toast_assets.sandbox import Sandbox
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.services.browser import CHROMIUM, HOW_TO_GET_IT, open_browser

@@ -257,7 +257,7 @@ class TestFaultsThatStay:
             body = next(answers) if whole.status_code == 400 else whole.content
             return httpx.Response(whole.status_code, content=body, request=request)
 
-        monkeypatch.setattr("toast_assets.amperity.client.read_reply", odd)
+        monkeypatch.setattr("toast_assets.http.service.read_reply", odd)
         for guid in guids(stored)[:2]:
             sandbox.faults.arm(Kind.STATUS, "stream", status=400, containing=guid.encode())
         report = await deliver(sandbox, week)

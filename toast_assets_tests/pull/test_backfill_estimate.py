@@ -24,6 +24,7 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.settings import ToastLimits
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.stores.pulls import manifest_of, pull
+from toast_assets_tests.support.stores.stored_weeks import save_manifest
 
 CALENDAR = WeekCalendar()
 WEEKS = [CALENDAR.week(key) for key in ("2025-09-08", "2025-09-15", "2025-09-22")]
@@ -94,7 +95,7 @@ async def test_what_a_run_stored_before_it_died_is_not_asked_for(sandbox: Sandbo
     manifest, guid = manifest_of(store, WEEK), sandbox.restaurant_guids[0]
     left = {key: record for key, record in manifest.restaurants.items() if key != guid}
     pending = msgspec.structs.replace(manifest, outcome="incomplete", pending=(guid,), restaurants=left)
-    store.save_manifest(WEEK, pending, store.load_manifest(WEEK)[1])
+    save_manifest(store, WEEK, pending)
     estimate = of_one(sandbox, store, WEEK)
     requests, restaurants = await asked(sandbox, WEEK)
     assert (estimate.state, estimate.pull.restaurants, estimate.requests) == (State.INCOMPLETE, 0, 1)

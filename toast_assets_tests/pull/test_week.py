@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 
 from toast_assets.errors import StoreError, ToastIncompleteError
-from toast_assets.pull.restaurant import RestaurantPull
 from toast_assets.pull.week import WeekPull
 from toast_assets.sandbox import Kind, Restaurant, Sandbox
 from toast_assets.sandbox.config import invent_restaurants
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
-from toast_assets.toast.windows import ProvedWindow
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.services.clients import s3_client, toast_client
 from toast_assets_tests.support.stores.pulls import (
@@ -208,30 +203,6 @@ async def test_a_manifest_of_the_week_before_that_is_broken_is_only_warned_of(
 
 
 # Threads
-
-
-async def test_orders_that_fit_into_their_row_group_do_not_wait_for_other_restaurants(
-    sandbox: Sandbox, store: OrderStore, week: Week
-) -> None:
-    guid, read, free = sandbox.restaurant_guids[0], asyncio.Event(), threading.Event()
-
-    def window_read(_guid: str, proved: ProvedWindow) -> None:
-        if proved.window.end == week.end_ms:
-            read.set()
-
-    with ThreadPoolExecutor(1) as writers:
-        writers.submit(free.wait, 60)
-        async with toast_client(sandbox) as toast:
-            one = RestaurantPull(
-                week, guid, toast, store, lambda: datetime.now(UTC), window_read=window_read, writers=writers
-            )
-            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-                pulling = group.create_task(one.run())
-                await read.wait()
-                assert not pulling.done()
-                free.set()
-
-    assert pulling.result()[1].orders == len(true_versions(sandbox, week, guid))
 
 
 async def test_threads_take_short_turns_while_a_week_is_pulled_and_not_afterwards(

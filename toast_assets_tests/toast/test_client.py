@@ -6,7 +6,6 @@ import gzip
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 import httpx
@@ -236,7 +235,10 @@ def test_details_and_lists_that_cannot_be_read_are_an_error_of_toasts(body: byte
 
 
 def test_a_body_that_is_larger_than_any_page_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toast_assets.toast.client.read_reply", partial(read_reply, most=1_000_000))
+    def read_little(response: httpx.Response, request: httpx.Request, _most: int) -> Awaitable[httpx.Response]:
+        return read_reply(response, request, 1_000_000)
+
+    monkeypatch.setattr("toast_assets.http.service.read_reply", read_little)
     bomb = gzip.compress(b" " * 2_000_000)
     headers = {"Content-Encoding": "gzip"}
     toast = ScriptedToast(orders=lambda _: httpx.Response(200, headers=headers, stream=httpx.ByteStream(bomb)))
@@ -326,7 +328,7 @@ async def test_neither_secret_nor_token_reaches_the_log(
     sandbox.faults.arm(Kind.STATUS, "orders", status=503, last=2)
     async with make_toast() as toast:
         await toast.orders_page(sandbox.restaurant_guids[2], window)
-        token = (await toast._login.token()).value
+        token = await toast.login()
     text = "\n".join(f"{record.name} {record.getMessage()}" for record in caplog.records)
     assert "Asking again" in text
     assert token not in text

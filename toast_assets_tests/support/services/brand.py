@@ -12,7 +12,8 @@ from typing import Literal
 
 import httpx
 
-from toast_assets.orders.raw import RawOrder, format_time
+from toast_assets.orders.raw import RawOrder
+from toast_assets.orders.times import format_time
 from toast_assets.toast.client import ORDERS_PATH, RESTAURANT_HEADER, ToastClient
 from toast_assets.toast.page import Window
 from toast_assets_tests.support.services.scripted import MemoryToast, page_reply

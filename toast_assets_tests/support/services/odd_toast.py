@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from toast_assets.orders.raw import format_time
+from toast_assets.orders.times import format_time
 from toast_assets.pull.week import PullReport, WeekPull
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.page import Window

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from toast_assets.http.retry import RetryPolicy
-from toast_assets.orders.raw import parse_time_ms
+from toast_assets.orders.times import parse_time_ms
 from toast_assets.toast.client import ORDERS_PATH, RESTAURANT_HEADER, ToastClient
 from toast_assets.toast.login import LOGIN_PATH
 from toast_assets.toast.page import Window
