@@ -63,6 +63,13 @@ class Record:
         return msgspec.json.decode(self.body, type=dict[str, Any])
 
 
+class _Heading(msgspec.Struct):
+    # Any type is accepted, and the rest is not looked at: a record's schema is up to Amperity's customer.
+    guid: Any = None
+    restaurantGuid: Any = None
+    modifiedDate: Any = None
+
+
 class AmperityService(Service):
     """Amperity's HTTP APIs, and what they were sent.
 
@@ -140,8 +147,8 @@ class AmperityService(Service):
 
     def _record(self, call: Call) -> Record:
         call.body.decode()
-        content = msgspec.json.decode(call.body, type=dict[str, Any])
-        fields = (content.get(name) for name in ("guid", "restaurantGuid", "modifiedDate"))
+        heading = msgspec.json.decode(call.body, type=_Heading)
+        fields = (heading.guid, heading.restaurantGuid, heading.modifiedDate)
         guid, restaurant, modified = (value if isinstance(value, str) else None for value in fields)
         now, request_id = self.config.now(), call.header("x-request-id")
         return Record(call.target or "", request_id, now, guid, restaurant, modified, call.body)
@@ -184,9 +191,9 @@ class AmperityService(Service):
         self._check_access(call, "amperity-tenant")
         try:
             record = self._record(call)
+            content = record.content
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Refusal(400, "The body must be one JSON object.") from None
-        content = record.content
         metadata = content.get("metadata")
         missing = [name for name in _NOTICE_TEXTS if not isinstance(content.get(name), str)]
         missing += [name for name in _NOTICE_METADATA if not isinstance(metadata, dict) or name not in metadata]

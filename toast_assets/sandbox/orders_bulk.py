@@ -26,6 +26,7 @@ Pages:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -205,7 +206,7 @@ class OrdersBulk:
         orders = self._orders[restaurant].view(query.start_ms, query.end_ms)
         if query.business_date is None:
             return orders
-        return [order for order in orders if decode(order.json).get("businessDate") == query.business_date]
+        return [order for order in orders if json.loads(order.json).get("businessDate") == query.business_date]
 
     def _body(self, order: StoredOrder) -> bytes:
         customers, addresses = (scope in self._scopes for scope in ("guest.pi:read", "delivery_info.address:read"))
