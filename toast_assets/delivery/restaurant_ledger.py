@@ -70,6 +70,8 @@ class Slots:
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(BATCH)
         self._problem: StoreError | None = None
+        self.folding = asyncio.Lock()
+        """Folding takes many times a ledger's memory, and restaurants of one size come to it at the same time."""
 
     async def acquire(self) -> None:
         """Wait until one more record may be sent.
@@ -118,11 +120,14 @@ class RestaurantLedger:
         self._waiting: list[LedgerEntry] = []
 
     def fetch(self, folder: Path) -> None:
-        """Read the stored object; ``folder`` is a place for it.
+        """Read what is stored, the ledger by way of ``folder``.
 
         Raises:
-            StoreError: the bucket is missing or refuses access.
+            StoreError: the bucket is missing or refuses access, or a segment cannot be read.
         """
+        # The ledger last: what a delivery that is still alive has removed by then is in it.
+        receipts = (read_ledger(self._bucket, key) for key in self._segments)
+        self._receipts = [table for table in receipts if table is not None]
         stored = self._bucket.fetch(self._key, folder / "ledger.parquet")
         if stored is not None:
             self._version, self._metadata, self._body = stored.version, stored.metadata, stored.path.read_bytes()
@@ -139,14 +144,10 @@ class RestaurantLedger:
         """What the ledger and the leftovers say of the restaurant's records.
 
         Raises:
-            StoreError: one of them cannot be read.
+            StoreError: the ledger cannot be read.
         """
         if self._body is not None:
-            self._rows = decoded(self._bucket, self._key, self._body)
-        self._body = None
-        for key in self._segments:
-            if (receipts := read_ledger(self._bucket, key)) is not None:
-                self._receipts.append(receipts)
+            self._rows, self._body = decoded(self._bucket, self._key, self._body), None
         return DeliveryState.of(fold(self._rows, self._receipts) if self._receipts else self._rows)
 
     async def add(self, entry: LedgerEntry) -> None:
@@ -186,7 +187,9 @@ class RestaurantLedger:
         receipts = [*self._receipts, *([to_table(self._waiting)] if self._waiting else [])]
         if receipts or not metadata.items() <= self._metadata.items():
             try:
-                await in_thread(partial(self._write, receipts, metadata), self._threads)
+                async with self._slots.folding:
+                    body = await in_thread(lambda: encode_ledger(fold(self._rows, receipts)), self._threads)
+                await in_thread(partial(self._write, body, receipts, metadata), self._threads)
             except StoreError:
                 if self._waiting:
                     await self._store_segment()
@@ -196,8 +199,7 @@ class RestaurantLedger:
         deletions = (in_thread(partial(self._bucket.delete, key), self._threads) for key in self._segments)
         await asyncio.gather(*deletions)
 
-    def _write(self, receipts: Sequence[pa.Table], metadata: Mapping[str, str]) -> None:
-        body = encode_ledger(fold(self._rows, receipts))
+    def _write(self, body: bytes, receipts: Sequence[pa.Table], metadata: Mapping[str, str]) -> None:
         try:
             self._bucket.write(self._key, body, replaces=self._version, ContentType=PARQUET, Metadata=metadata)
         except StoreConflictError:
