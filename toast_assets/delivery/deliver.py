@@ -208,7 +208,6 @@ class _Restaurant:
             AmperityError: no other record needs to be tried.
         """
         pull = await self._run.thread(self._exported)
-        self._rejects.looking_at(self._guid, pull.orders_sha256)
         digest = self._run.outgoing.digest(self._record)
         try:
             with scratch_folder() as folder:
@@ -223,7 +222,7 @@ class _Restaurant:
         finally:
             for method, counts in self._counts.items():
                 self._run.report.methods[method].add(counts)
-        self._rejects.looked_at(self._guid)
+        self._rejects.looked_at(self._guid, pull.orders_sha256)
         self._log_progress(pull)
 
     def _exported(self) -> PullRecord:

@@ -115,8 +115,7 @@ class Rejects:
         self._only = only
         self._now = now
         self._stack = ExitStack()
-        self._orders: dict[str, str] = {}
-        self._looked_at: set[str] = set()
+        self._looked_at: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         self._path = self._stack.enter_context(scratch_folder()) / "new.ndjson.gz"
@@ -129,13 +128,10 @@ class Rejects:
     ) -> None:
         self._stack.close()
 
-    def looking_at(self, restaurant_guid: str, orders_sha256: str) -> None:
-        """From here on a restaurant's records are sent; they are made of orders with this hash."""
-        self._orders[restaurant_guid] = orders_sha256
-
-    def looked_at(self, restaurant_guid: str) -> None:
-        """All of a restaurant's records had arrived, or were sent: what is still refused was added."""
-        self._looked_at.add(restaurant_guid)
+    def looked_at(self, restaurant_guid: str, orders_sha256: str) -> None:
+        """All of a restaurant's records had arrived, or were sent: what is still refused was added. They are made of
+        orders with this hash."""
+        self._looked_at[restaurant_guid] = orders_sha256
 
     def add(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> None:
         """A record was refused; ``record`` is its JSON."""
@@ -189,29 +185,25 @@ class Rejects:
         current = self._current() if keys else frozenset()
         kept = {}
         for key in keys:
-            row = ledger.get(key)
+            row, guid, lines = ledger.get(key), key.restaurant_guid, []
             if row is not None and row.state in SETTLED:
                 continue
-            lines = []
-            if key in own and (row is not None or key.restaurant_guid in current):
-                # An order of which no rows can be made has no receipt: then this run's word holds while its orders do.
+            # An order of which no rows can be made has no receipt: this run's word holds while the orders are the same.
+            if key in own and (row is not None or guid in current or guid not in self._looked_at):
                 lines.append(own[key])
-            if key in before and (not self._is_decided(key, current) or (row is not None and row.state == "pending")):
+            is_wanted = key.method in self._methods and (self._only is None or key in self._only)
+            is_pending = row is not None and row.state == "pending"
+            if key in before and (is_pending or not (is_wanted and guid in current)):
                 lines.append(before[key])
             if lines:
                 kept[key] = max(lines, key=lambda one: (row is not None and one.version == row.version, one.updated_at))
         return kept
 
-    def _is_decided(self, key: RejectKey, current: Set[str]) -> bool:
-        """Whether this run has sent a record again if it is still there."""
-        is_wanted = key.method in self._methods and (self._only is None or key in self._only)
-        return is_wanted and key.restaurant_guid in self._looked_at & current
-
     def _current(self) -> frozenset[str]:
-        """The restaurants whose stored orders are still those that this run looked at."""
+        """The restaurants that this run looked at, and whose stored orders are still the same."""
         stored = StoredWeek(self._week, self._store).restaurants()
         hashes = {guid: record.pull.orders_sha256 for guid, record in stored.items() if record.pull is not None}
-        return frozenset(guid for guid, sha256 in self._orders.items() if hashes.get(guid) == sha256)
+        return frozenset(guid for guid, sha256 in self._looked_at.items() if hashes.get(guid) == sha256)
 
     def _ledger(self, restaurants: Iterable[str]) -> dict[RejectKey, _LedgerRow]:
         """The newest that the ledgers know of each record, whatever its destination."""
