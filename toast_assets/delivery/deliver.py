@@ -35,7 +35,7 @@ from toast_assets.week import Week, epoch_ms
 
 # S3 is tens of milliseconds away: restaurants wait for it at the same time, one thread each.
 _RESTAURANTS_AT_ONCE = 32
-# So many records in a row without any answer mean that Amperity is down, not that single records fail.
+# This many records in a row without an answer mean that Amperity is down, not that single records fail.
 _MOST_FAILURES_IN_A_ROW = 25
 _MOST_NAMED = 20
 
@@ -92,8 +92,8 @@ class WeekDelivery:
 
         Raises:
             ExportError: the week was not pulled.
-            AmperityRefusedError: Amperity takes no records at all; a setting is wrong. What arrived before is noted.
-            AmperityError: Amperity gives no answers at all.
+            AmperityRefusedError: Amperity takes no records; a setting is wrong. Receipts of earlier records are kept.
+            AmperityError: Amperity gives no answers.
             StoreError: the bucket is missing or refuses access.
         """
         began = time.monotonic()
@@ -169,7 +169,7 @@ class _Run:
         return await in_thread(partial(function, *arguments, **options), self.threads)
 
     def answered(self, receipt: Receipt) -> None:
-        """Stop where Amperity is down: all other records would only wait as long in vain.
+        """Stop the delivery where Amperity is down.
 
         Raises:
             AmperityError: many records in a row had no answer.
@@ -182,7 +182,7 @@ class _Run:
         if self.failures_in_a_row >= _MOST_FAILURES_IN_A_ROW:
             raise AmperityError(
                 f"Amperity gave no good answer to {_MOST_FAILURES_IN_A_ROW} records in a row, last: {receipt.reason}",
-                hint="What arrived is noted. Materialize amperity_delivery again later; only the rest is sent.",
+                hint="The receipts are kept. Materialize amperity_delivery again later; only the rest is sent.",
             )
 
 

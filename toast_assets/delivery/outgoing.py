@@ -130,7 +130,7 @@ class Outgoing:
         return tuple(name for method in self.settings.methods for name in sent.get(method, ()))
 
     def digest(self, record: RestaurantRecord) -> str:
-        """Stands for a restaurant's orders and for all that decides what is sent of them, and where to."""
+        """Changes with a restaurant's orders, and with whatever decides what is sent of them, and where to."""
         settings = self.settings
         shape = (
             record.pull.orders_sha256 if record.pull else "",

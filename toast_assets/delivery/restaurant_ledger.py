@@ -1,9 +1,9 @@
 """One restaurant's delivery ledger while its records are sent.
 
-A record's receipt is in the bucket before more than a batch of others is sent: whoever sends acquires a slot, and the
-slot is free again once the receipt is stored. A quarter of a batch is stored as a segment beside the ledger; the rest,
-and what the segments hold, goes into the ledger when the restaurant's records are answered. A ledger by which nothing
-is due says so in its metadata, so that the next delivery reads neither its rows nor the orders.
+Each record acquires a slot before it is sent, and the slot is free again once its receipt is in the bucket: so a crash
+costs the receipts of one batch at most. A quarter of a batch is stored as a segment beside the ledger; all receipts go
+into the ledger when the restaurant's records are answered. A ledger by which nothing is due says so in its metadata,
+and the next delivery reads neither its rows nor the orders.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Slots:
             raise self._problem
 
     def release(self, count: int) -> None:
-        """The receipts of so many records are stored."""
+        """The receipts of ``count`` records are stored."""
         for _ in range(count):
             self._free.release()
 
@@ -133,7 +133,7 @@ class RestaurantLedger:
             self._version, self._metadata, self._body = stored.version, stored.metadata, stored.path.read_bytes()
 
     def settled(self, digest: str) -> dict[str, int] | None:
-        """The number of records by method, where nothing is due of what ``digest`` stands for; else None."""
+        """The number of records by method where all that ``digest`` was made of are settled, else None."""
         if self._segments or self._metadata.get(_SETTLED) != digest:
             return None
         with suppress(msgspec.DecodeError):
@@ -154,7 +154,7 @@ class RestaurantLedger:
         """A record that had acquired a slot was answered."""
         self._waiting.append(entry)
         if len(self._waiting) >= SEGMENT:
-            # Whoever sends next, and ``save``, hear of it.
+            # The next ``acquire`` and ``save`` raise it.
             with suppress(StoreError):
                 await self._store_segment()
 
@@ -177,8 +177,8 @@ class RestaurantLedger:
         self._slots.release(len(entries))
 
     async def save(self, digest: str = "", records: Mapping[str, int] | None = None) -> None:
-        """Put all receipts into the ledger and remove the segments. With a ``digest`` nothing is due of what it stands
-        for, which is so many ``records`` by method.
+        """Put all receipts into the ledger and remove the segments. A ``digest`` says that all ``records`` (counts by
+        method) of what it was made of are settled.
 
         Raises:
             StoreError: the ledger cannot be written; the receipts are in segments then, which the next delivery reads.
