@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from toast_assets.amperity.settings import PrivacySettings
-from toast_assets.cli.stores import command_store, parsed
+from toast_assets.cli.stores import command_store
 from toast_assets.orders.identity import NoGuestError, given_traits
 from toast_assets.privacy.forget import ForgetGuest, Forgetting
 
@@ -43,7 +43,7 @@ def forget(guests: Iterable[str], file: Path | None, *, dry_run: bool, yes: bool
 def _forget(given: dict[str, int], *, dry_run: bool, yes: bool, allow_unknown: bool) -> bool:
     console = Console(highlight=False)
     # Versions of records and salted keys of guests are found only with the rules and the salt of the deliveries.
-    redaction = parsed(PrivacySettings).redaction
+    redaction = PrivacySettings.from_environment().redaction
     store = command_store(writes=not dry_run)
     if dry_run or not yes:
         found = ForgetGuest(store, given, dry_run=True, allow_unknown=allow_unknown, redaction=redaction).run()

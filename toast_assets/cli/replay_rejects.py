@@ -1,4 +1,4 @@
-"""``toast-assets replay-rejects``: sends again what Amperity refused, with the environment's settings."""
+"""``toast-assets replay-rejects``: resends what Amperity refused, with the environment's settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from toast_assets import interrupts
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.cli.stores import check_environment, command_store, parsed
+from toast_assets.cli.stores import check_environment, command_store
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, not_delivered
 from toast_assets.delivery.rejects import stored_rejects
 from toast_assets.errors import ExportError, StoreError, ToastAssetsError, WeekError
@@ -34,16 +34,16 @@ class _Replay:
 
 
 def replay_rejects(week_key: str | None) -> bool:
-    """Replay one week's rejects, or those of all weeks, and print what became of them; whether none is left.
+    """Replay one week's rejects, or those of all weeks, and print the results; whether none is left.
 
     Raises:
         SettingsError: naming every variable that is missing or malformed.
-        WeekError: ``week_key`` is no week.
-        AmperityError: Amperity takes nothing at all, or gives no answers.
+        WeekError: ``week_key`` names no week.
+        AmperityError: Amperity accepts nothing at all, or does not answer.
         StoreError: the bucket is missing or refuses access.
     """
     check_environment(AmperitySettings, StoreSettings, CalendarSettings)
-    settings, calendar = parsed(AmperitySettings), parsed(CalendarSettings).calendar()
+    settings, calendar = AmperitySettings.from_environment(), CalendarSettings.from_environment().calendar()
     store = command_store()
     folder = store.layout.all_rejects
     chosen = sorted(filter(None, (week_in(key, folder, "/rejects.ndjson.gz") for key in store.bucket.keys(folder))))

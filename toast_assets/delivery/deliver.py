@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from toast_assets.amperity.client import AmperityClient, DeliveryStats, Receipt
+from toast_assets.amperity.client import AmperityClient, Receipt
 from toast_assets.amperity.records import RecordKey, place_of
 from toast_assets.delivery.later_weeks import LaterWeeks
 from toast_assets.delivery.ledger import DeliveryState, LedgerEntry, State
@@ -25,11 +25,11 @@ from toast_assets.delivery.outgoing import InvalidRecord, MethodCounts, Outgoing
 from toast_assets.delivery.rejects import NOTIFY, Rejects, stored_rejects
 from toast_assets.delivery.restaurant_ledger import READERS, RestaurantLedger, Slots, stored_segments
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
+from toast_assets.http.service import CallStats
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import RawFile
-from toast_assets.store.stored_week import stored_restaurants
+from toast_assets.store.raw_weeks import RawFile, stored_restaurants
 from toast_assets.threads import in_thread
 from toast_assets.week import Week, epoch_ms
 
@@ -53,7 +53,7 @@ class DeliveryReport:
 
     week: Week
     methods: dict[str, MethodCounts]
-    calls: DeliveryStats
+    calls: CallStats
     dry_run: bool
     seconds: float = 0.0
     reject_reasons: Counter[str] = field(default_factory=Counter)

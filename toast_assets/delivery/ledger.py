@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from toast_assets.amperity.records import RecordKey
 from toast_assets.store.bucket import Bucket, Replacement, StoredObject
 from toast_assets.store.order_store import PARQUET
-from toast_assets.store.readable import readable
+from toast_assets.store.s3_errors import readable
 
 State = Literal["pending", "accepted", "loaded", "rejected", "superseded"]
 """``pending``: no answer yet. ``accepted``: Amperity has it. ``loaded``: it is in a table there. ``rejected``: Amperity

@@ -41,8 +41,7 @@ from toast_assets.orders.raw_file import UnreadableFileError
 from toast_assets.orders.read import RawOrders
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import RawFile
-from toast_assets.store.stored_week import fetch_raw, reading_raw
+from toast_assets.store.raw_weeks import RawFile, fetch_raw, reading_raw
 from toast_assets.week import Week, epoch_ms, iso_ms
 
 STREAM = "stream"

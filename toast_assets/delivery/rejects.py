@@ -25,8 +25,8 @@ from toast_assets.errors import StoreError
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Removal, Replacement, StoredObject
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.readable import readable
-from toast_assets.store.stored_week import StoredWeek
+from toast_assets.store.raw_weeks import StoredWeek
+from toast_assets.store.s3_errors import readable
 from toast_assets.week import Week, iso_ms
 
 NOTIFY = "notify"

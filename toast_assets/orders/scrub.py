@@ -18,12 +18,11 @@ from urllib.parse import unquote
 
 import msgspec
 
-from toast_assets.orders.depth import shallow
 from toast_assets.orders.forgotten import Forgotten
 from toast_assets.orders.identity import traits
 from toast_assets.orders.never_sent import PAYER_FIELDS
-from toast_assets.orders.raw import RawOrder, readable, version_of
-from toast_assets.orders.scanner import elements, members
+from toast_assets.orders.raw import RawOrder, version_of
+from toast_assets.orders.scanner import elements, members, readable, shallow
 
 Edit = Callable[[bytes], bytes]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.readable import readable
+from toast_assets.store.s3_errors import readable
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):

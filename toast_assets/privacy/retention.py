@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.checks.delivered import delivered_equals_exported
-from toast_assets.checks.inspection import inspection_of
+from toast_assets.checks.check import CheckedWeek
+from toast_assets.checks.delivery import delivered_equals_exported
 from toast_assets.errors import ExportError, StoreError
 from toast_assets.orders.raw_file import check_raw, content_of
 from toast_assets.scratch import scratch_folder
@@ -27,7 +27,7 @@ from toast_assets.store.bucket import ObjectInfo, Version
 from toast_assets.store.layout import restaurant_in
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.stored_week import manifest_mismatch, reading_raw, stored_restaurants, week_of
+from toast_assets.store.raw_weeks import manifest_mismatch, reading_raw, stored_restaurants, week_of
 from toast_assets.week import Week
 
 _CHANGED = "it changed while it was looked at; the next run looks at it again"
@@ -130,7 +130,7 @@ class Retention:
                 if stored is not None:
                     check_raw(stored.path)
                     info = ObjectInfo(stored.path.stat().st_size, stored.metadata, stored.version)
-                    found[guid] = info, content_of(stored.path, guid).sha256
+                    found[guid] = info, content_of(stored.path).sha256
         return found
 
     def _exports(self, week: Week) -> dict[str, ObjectInfo]:
@@ -165,7 +165,5 @@ class Retention:
             return None
         if not (set(self.amperity.methods) & {"stream", "notify"}) and self.amperity.workflow_config_id is None:
             return "nobody tells whether the couriers have loaded it (AMPERITY_WORKFLOW_CONFIG_ID)"
-        verdict = delivered_equals_exported(
-            week, manifest, lambda: inspection_of(week, manifest, self.store), self.store, self.amperity
-        )
-        return None if verdict.passed else verdict.description
+        result = delivered_equals_exported(CheckedWeek(week, manifest, self.store, lambda: self.amperity))
+        return None if result.passed else result.description

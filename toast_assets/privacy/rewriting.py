@@ -24,7 +24,7 @@ from toast_assets.delivery.ledger import decode_ledger, encode_ledger
 from toast_assets.export.read import is_object
 from toast_assets.orders.identity import key_trait
 from toast_assets.orders.raw import with_restaurant
-from toast_assets.orders.raw_file import RawFileWriter, read_note, read_raw
+from toast_assets.orders.raw_file import RawFileWriter, read_pull_evidence, read_raw
 from toast_assets.orders.scrub import Scrubber, edited, nulled
 from toast_assets.store.manifest import Manifest, PullRecord
 
@@ -55,8 +55,7 @@ def scrub_raw(path: Path, target: Path, guid: str, scrubber: Scrubber) -> RawCha
                 versions[order.guid, order.version] = scrubbed.version
             before.update(with_restaurant(order.body, guid) + b"\n")
             writer.write((scrubbed,))
-        if (note := read_note(path)) is not None:
-            writer.note(note)
+        writer.pull_evidence = read_pull_evidence(path) or b""
     return RawChange(before.hexdigest(), writer.sha256, writer.bytes, versions) if versions else None
 
 

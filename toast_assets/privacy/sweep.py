@@ -44,8 +44,8 @@ from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import decode_manifest, encode_manifest
 from toast_assets.store.order_store import PARQUET, OrderStore
-from toast_assets.store.readable import readable
-from toast_assets.store.stored_week import week_of
+from toast_assets.store.raw_weeks import week_of
+from toast_assets.store.s3_errors import readable
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 

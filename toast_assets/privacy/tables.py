@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from toast_assets.orders.identity import traits
-from toast_assets.orders.row_groups import row_groups
+from toast_assets.orders.raw_file import row_groups
 from toast_assets.orders.scrub import Customer, Guest, Scrubber
 from toast_assets.tables.files import TableWriter
 from toast_assets.tables.schema import TABLES

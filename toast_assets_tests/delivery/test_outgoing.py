@@ -49,7 +49,7 @@ def orders(count: int) -> list[Json]:
 def small_place(sandbox: Sandbox, week: Week) -> dict[str, list[bytes]]:
     """Orders as the sandbox invents them."""
     guid = sandbox.restaurant_guids[2]
-    return {guid: [one.json for one in sandbox.toast_books.orders(guid, week.start, week.end)]}
+    return {guid: [one.json for one in sandbox.toast.orders[guid].between(week.start, week.end)]}
 
 
 def contents(sandbox: Sandbox, stream: str) -> list[dict[str, Any]]:
@@ -86,9 +86,9 @@ async def test_each_has_its_own_receipt_and_a_second_run_sends_nothing(sandbox: 
     assert set(items["record_id"]) == {row["selection_id"] for row in contents(sandbox, ITEMS)}
     assert set(items["order_guid"]) == set(table[table["method"] == "stream"]["record_id"])
     assert set(items["destination"]) == {f"sandbox/{ITEMS}"}
-    requests = sandbox.amperity_books.count("stream")
+    requests = sandbox.amperity.log.count("stream")
     await deliver(sandbox, week, **ROW_STREAMS)
-    assert sandbox.amperity_books.count("stream") == requests
+    assert sandbox.amperity.log.count("stream") == requests
 
 
 async def test_only_the_rows_of_a_changed_order_are_sent_again(sandbox: Sandbox, week: Week) -> None:
@@ -108,7 +108,7 @@ async def test_without_their_streams_no_row_is_sent(sandbox: Sandbox, week: Week
     prepare(sandbox, week, {PLACE: encode(*orders(3))})
     report = await deliver(sandbox, week)
     assert list(report.methods) == ["stream"]
-    assert {record.stream_id for record in sandbox.amperity_books.accepted} == {STREAM}
+    assert {record.stream_id for record in sandbox.amperity.accepted} == {STREAM}
 
 
 async def test_an_unknown_time_zone_rejects_the_rows_with_the_reason_and_the_orders_arrive(
@@ -161,9 +161,9 @@ async def test_a_refused_row_is_kept_and_replayed_alone(sandbox: Sandbox, week: 
         bad,
     )
     assert (person["method"], person["order_guid"], person["record"]["email"]) == ("stream_customers", None, guest)
-    requests = sandbox.amperity_books.count("stream")
+    requests = sandbox.amperity.log.count("stream")
     report = await deliver(sandbox, week, replay=True, **ROW_STREAMS)
-    assert sandbox.amperity_books.count("stream") == requests + 2
+    assert sandbox.amperity.log.count("stream") == requests + 2
     assert report.accepted == 2
     assert not rejects(sandbox, week)
 
@@ -215,9 +215,9 @@ class TestAfterALaterWeek:
         rows = ledger(sandbox, week).query("state == 'superseded'")
         assert len(rows) == 4
         assert set(rows["reason"]) == {"a newer version has arrived with week 2025-09-22"}
-        requests = sandbox.amperity_books.count("stream")
+        requests = sandbox.amperity.log.count("stream")
         await deliver(sandbox, week, **ROW_STREAMS)
-        assert sandbox.amperity_books.count("stream") == requests
+        assert sandbox.amperity.log.count("stream") == requests
 
     async def test_receipts_that_a_cut_off_delivery_left_behind_count_too(self, sandbox: Sandbox, week: Week) -> None:
         first, second = self.two_weeks()

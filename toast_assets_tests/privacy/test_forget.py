@@ -11,9 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from toast_assets.checks.compared import export_equals_raw, totals_reconcile
-from toast_assets.checks.delivered import delivered_equals_exported
-from toast_assets.checks.inspection import inspection_of
 from toast_assets.errors import StoreError
 from toast_assets.export.write import export_week
 from toast_assets.orders.identity import NoGuestError, given_traits
@@ -23,6 +20,7 @@ from toast_assets.sandbox import Sandbox
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
+from toast_assets_tests.checks.evaluating import evaluate
 from toast_assets_tests.support.data import invented
 from toast_assets_tests.support.faults.s3_faults import before
 from toast_assets_tests.support.services.clients import s3_client
@@ -55,13 +53,10 @@ def forget(store: OrderStore, *given: str, **settings: Any) -> Forgetting:
 def check_week(sandbox: Sandbox, store: OrderStore, week: Week, delivery: dict[str, str]) -> None:
     """All asset checks that hold stored things against each other pass."""
     manifest = manifest_of(store, week)
-    found = inspection_of(week, manifest, store)
-    verdicts = [
-        export_equals_raw(week, manifest, store),
-        totals_reconcile(week, manifest, found, store),
-        delivered_equals_exported(week, manifest, lambda: found, store, amperity_settings(sandbox, **delivery)),
-    ]
-    assert [verdict.description for verdict in verdicts if not verdict.passed] == []
+    settings = amperity_settings(sandbox, **delivery)
+    names = ("export_equals_raw", "totals_reconcile", "delivered_equals_exported")
+    results = [evaluate(name, week, manifest, store, settings) for name in names]
+    assert [result.description for result in results if not result.passed] == []
 
 
 def without_inspections(objects: dict[str, bytes]) -> dict[str, bytes]:
@@ -164,8 +159,8 @@ def test_a_run_that_is_killed_is_finished_by_the_next(
     certificates = [key for key in content(store) if "/certificates/" in key]
     assert certificates == [result.certificate]
     manifest = manifest_of(store, week)
-    assert export_equals_raw(week, manifest, store).passed
-    assert totals_reconcile(week, manifest, inspection_of(week, manifest, store), store).passed
+    assert evaluate("export_equals_raw", week, manifest, store).passed
+    assert evaluate("totals_reconcile", week, manifest, store).passed
 
 
 def test_a_dry_run_names_the_objects_and_changes_nothing(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
@@ -224,7 +219,7 @@ def test_a_guest_goes_from_orders_that_decoders_do_not_read(store: OrderStore, w
     export_week(week, store, LOG)
     assert forget(store, GUID).orders > 0
     assert holding(store) == {}
-    assert export_equals_raw(week, manifest_of(store, week), store).passed
+    assert evaluate("export_equals_raw", week, manifest_of(store, week), store).passed
 
 
 @pytest.mark.parametrize(

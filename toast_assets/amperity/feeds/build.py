@@ -18,10 +18,10 @@ from toast_assets.amperity.feeds.order_items import ORDER_ITEMS, order_items
 from toast_assets.amperity.feeds.schema import Feed, Row
 from toast_assets.amperity.feeds.transactions import TRANSACTIONS, transactions
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.clock import zone
 from toast_assets.orders.model import Order
 from toast_assets.orders.read import RawOrders, Reason, Rejection
-from toast_assets.tables.arrays import is_representable
+from toast_assets.orders.times import zone
+from toast_assets.tables.columns import is_representable
 from toast_assets.tables.flatten import convertible
 
 FEEDS: dict[str, Feed] = {feed.name: feed for feed in (ORDER_ITEMS, TRANSACTIONS, CUSTOMERS)}

@@ -33,8 +33,7 @@ from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import RawFile
-from toast_assets.store.stored_week import StoredWeek, all_failed, fetch_raw, one_restaurant
+from toast_assets.store.raw_weeks import RawFile, StoredWeek, all_failed, fetch_raw, one_restaurant
 from toast_assets.week import Week
 
 _COMPRESSION = 2

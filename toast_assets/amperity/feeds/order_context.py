@@ -9,11 +9,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.clock import local
 from toast_assets.orders.guests import guest_key, order_customer
 from toast_assets.orders.model import Order, Selection
 from toast_assets.orders.read import RawOrders
-from toast_assets.orders.times import business_day, instant
+from toast_assets.orders.times import business_day, instant, local
 
 UNKNOWN_CHANNEL = "Unknown"
 UNKNOWN_PRODUCT = "UNKNOWN_ITEM"
