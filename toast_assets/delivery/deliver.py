@@ -27,14 +27,13 @@ from toast_assets.delivery.restaurant_ledger import READERS, RestaurantLedger, S
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.http.service import CallStats
 from toast_assets.scratch import scratch_folder
+from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import RawFile, stored_restaurants
 from toast_assets.threads import in_thread
 from toast_assets.week import Week, epoch_ms
 
-# S3 is tens of milliseconds away: restaurants wait for it at the same time, one thread each.
-_RESTAURANTS_AT_ONCE = 32
 # This many records in a row without an answer mean that Amperity is down, not that single records fail.
 _MOST_FAILURES_IN_A_ROW = 25
 _MOST_NAMED = 20
@@ -97,7 +96,7 @@ class WeekDelivery:
             StoreError: the bucket is missing or refuses access.
         """
         began = time.monotonic()
-        with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="delivery") as threads:
+        with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="delivery") as threads:
             run = await in_thread(partial(self._prepared, threads), threads)
             with run.rejects:
                 try:
@@ -142,8 +141,8 @@ class _Run:
     failures_in_a_row: int = 0
 
     async def deliver_all(self) -> None:
-        """Deliver restaurant by restaurant, some at the same time."""
-        at_once = asyncio.Semaphore(_RESTAURANTS_AT_ONCE)
+        """Deliver all restaurants, as many at a time as may wait for S3."""
+        at_once = asyncio.Semaphore(CALLS_AT_ONCE)
 
         async def deliver(guid: str, record: RestaurantRecord) -> None:
             async with at_once:

@@ -24,6 +24,7 @@ from toast_assets.delivery.ledger import SETTLED, read_ledger
 from toast_assets.errors import StoreError
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Removal, Replacement, StoredObject
+from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import StoredWeek
 from toast_assets.store.s3_errors import readable
@@ -32,7 +33,6 @@ from toast_assets.week import Week, iso_ms
 NOTIFY = "notify"
 FEED_METHODS = "stream_"
 """The beginning of the methods that stream the rows of a feed."""
-_LEDGERS_AT_ONCE = 32
 
 
 class RejectKey(NamedTuple):
@@ -221,7 +221,7 @@ class Rejects:
                 return []
             return table.select(["method", "record_id", "updated_at", "version", "state"]).to_pylist() if table else []
 
-        with ThreadPoolExecutor(_LEDGERS_AT_ONCE) as threads:
+        with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
             for guid, found in zip(restaurants, threads.map(rows, restaurants), strict=True):
                 for row in found:
                     key = RejectKey(row["method"], guid, None if row["method"] == NOTIFY else row["record_id"])

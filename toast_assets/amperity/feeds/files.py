@@ -31,6 +31,7 @@ from toast_assets.errors import ExportError
 from toast_assets.orders.read import RawOrders, Rejection
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
+from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import RawFile, StoredWeek, all_failed, fetch_raw, one_restaurant
@@ -39,7 +40,6 @@ from toast_assets.week import Week
 _COMPRESSION = 2
 _ORDERS_AT_ONCE = 250
 _RESTAURANTS_AT_ONCE = 8
-_LOOKS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> StoredF
     problems: list[str] = []
     restaurants = StoredWeek(week, store).restaurants()
     keys = [store.layout.feed(week, guid, feed) for guid in sorted(restaurants) for feed in FEEDS]
-    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as threads:
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
         infos = dict(zip(keys, threads.map(store.bucket.info, keys), strict=True))
     for guid, record in sorted(restaurants.items()):
         orders = record.pull.orders_sha256 if record.pull else ""
