@@ -27,15 +27,14 @@ from toast_assets.delivery.restaurant_ledger import READERS, RestaurantLedger, S
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.http.service import CallStats
 from toast_assets.scratch import scratch_folder
+from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import RawFile, stored_restaurants
 from toast_assets.threads import in_thread
 from toast_assets.week import Week, epoch_ms
 
-# S3 is tens of milliseconds away: restaurants wait for it at the same time, one thread each.
-_RESTAURANTS_AT_ONCE = 32
-# So many records in a row without any answer mean that Amperity is down, not that single records fail.
+# This many records in a row without an answer mean that Amperity is down, not that single records fail.
 _MOST_FAILURES_IN_A_ROW = 25
 _MOST_NAMED = 20
 
@@ -92,12 +91,12 @@ class WeekDelivery:
 
         Raises:
             ExportError: the week was not pulled.
-            AmperityRefusedError: Amperity takes no records at all; a setting is wrong. What arrived before is noted.
-            AmperityError: Amperity gives no answers at all.
+            AmperityRefusedError: Amperity takes no records; a setting is wrong. Receipts of earlier records are kept.
+            AmperityError: Amperity gives no answers.
             StoreError: the bucket is missing or refuses access.
         """
         began = time.monotonic()
-        with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="delivery") as threads:
+        with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="delivery") as threads:
             run = await in_thread(partial(self._prepared, threads), threads)
             with run.rejects:
                 try:
@@ -142,8 +141,8 @@ class _Run:
     failures_in_a_row: int = 0
 
     async def deliver_all(self) -> None:
-        """Deliver restaurant by restaurant, some at the same time."""
-        at_once = asyncio.Semaphore(_RESTAURANTS_AT_ONCE)
+        """Deliver all restaurants, as many at a time as may wait for S3."""
+        at_once = asyncio.Semaphore(CALLS_AT_ONCE)
 
         async def deliver(guid: str, record: RestaurantRecord) -> None:
             async with at_once:
@@ -169,7 +168,7 @@ class _Run:
         return await in_thread(partial(function, *arguments, **options), self.threads)
 
     def answered(self, receipt: Receipt) -> None:
-        """Stop where Amperity is down: all other records would only wait as long in vain.
+        """Stop the delivery where Amperity is down.
 
         Raises:
             AmperityError: many records in a row had no answer.
@@ -182,7 +181,7 @@ class _Run:
         if self.failures_in_a_row >= _MOST_FAILURES_IN_A_ROW:
             raise AmperityError(
                 f"Amperity gave no good answer to {_MOST_FAILURES_IN_A_ROW} records in a row, last: {receipt.reason}",
-                hint="What arrived is noted. Materialize amperity_delivery again later; only the rest is sent.",
+                hint="The receipts are kept. Materialize amperity_delivery again later; only the rest is sent.",
             )
 
 
@@ -208,7 +207,6 @@ class _Restaurant:
             AmperityError: no other record needs to be tried.
         """
         pull = await self._run.thread(self._exported)
-        self._rejects.looking_at(self._guid, pull.orders_sha256)
         digest = self._run.outgoing.digest(self._record)
         try:
             with scratch_folder() as folder:
@@ -223,7 +221,7 @@ class _Restaurant:
         finally:
             for method, counts in self._counts.items():
                 self._run.report.methods[method].add(counts)
-        self._rejects.looked_at(self._guid)
+        self._rejects.looked_at(self._guid, pull.orders_sha256)
         self._log_progress(pull)
 
     def _exported(self) -> PullRecord:

@@ -32,6 +32,7 @@ from toast_assets.amperity.records import (
     row_version,
     stream_body,
 )
+from toast_assets.amperity.redaction import Redaction
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.delivery.later_weeks import LaterWeeks, NewerRecords
 from toast_assets.delivery.ledger import DeliveryState
@@ -128,18 +129,28 @@ class Outgoing:
         sent = {STREAM: streams, NOTIFY: [NOTIFY]}
         return tuple(name for method in self.settings.methods for name in sent.get(method, ()))
 
-    def digest(self, record: RestaurantRecord) -> str:
-        """Stands for a restaurant's orders and for all that decides what is sent of them, and where to."""
+    @cached_property
+    def redaction(self) -> Redaction:
+        """What is left out of records, or hashed."""
+        return self.settings.redaction
+
+    @cached_property
+    def _shape(self) -> bytes:
         settings = self.settings
         shape = (
-            record.pull.orders_sha256 if record.pull else "",
-            (record.time_zone, record.currency, settings.purchase_brand, settings.redaction.digest),
             (self.methods, settings.tenant_id, settings.api_url, settings.stream_id),
             [stream_id for _, stream_id in feed_streams(settings)],
+            (settings.purchase_brand, self.redaction.digest),
             # Another release may make other rows of the same orders.
             version("toast-assets"),
         )
-        return hashlib.sha256(msgspec.json.encode(shape)).hexdigest()
+        return msgspec.json.encode(shape)
+
+    def digest(self, record: RestaurantRecord) -> str:
+        """Changes with a restaurant's orders, and with whatever decides what is sent of them, and where to."""
+        orders_sha256 = record.pull.orders_sha256 if record.pull else ""
+        of_restaurant = msgspec.json.encode((orders_sha256, record.time_zone, record.currency))
+        return hashlib.sha256(self._shape + of_restaurant).hexdigest()
 
     def fetch(self, raw: RawFile) -> NewerRecords:
         """Fetch a restaurant's raw orders, where a method needs them; what later weeks have brought of them.
@@ -216,7 +227,7 @@ class _RestaurantPass:
 
     def run(self) -> Iterator[list[PendingRecord | InvalidRecord]]:
         settings, record = self.outgoing.settings, self.raw.record
-        feeds, privacy = feed_streams(settings), FeedPrivacy(settings.redaction)
+        feeds, privacy = feed_streams(settings), FeedPrivacy(self.outgoing.redaction)
         chunks = self._orders(only_due=not feeds)
         orders = (RawOrders(self.raw.guid, bodies, record.time_zone, record.currency) for bodies in chunks)
         for batch in feed_batches(orders, settings.purchase_brand) if feeds else (FeedBatch() for _ in chunks):
@@ -227,11 +238,12 @@ class _RestaurantPass:
 
     def _orders(self, *, only_due: bool) -> Iterator[list[bytes]]:
         """The orders' JSON, some at a time, with ``only_due`` only where something is due; what is due is found."""
-        settings, refused = self.outgoing.settings, self.outgoing.only or frozenset()
+        settings, redaction = self.outgoing.settings, self.outgoing.redaction
+        refused = self.outgoing.only or frozenset()
         to = destination(settings.tenant_id, settings.stream_id or "")
         for group in range(self.file.num_row_groups):
             orders = self._heads(group)
-            keys = [order_key(order, self.raw.guid, to, settings.redaction) for order in orders]
+            keys = [order_key(order, self.raw.guid, to, redaction) for order in orders]
             due = [_is_due(key, self.state, self.counts, self.outgoing.only) for key in keys]
             self.any_guest_is_wanted |= any(RejectKey(_CUSTOMERS, self.raw.guid, one.guid) in refused for one in orders)
             if only_due and not any(due):
@@ -242,7 +254,7 @@ class _RestaurantPass:
                 for number, body in enumerate(some, start):
                     if due[number]:
                         order = msgspec.structs.replace(orders[number], body=body)
-                        self._add(keys[number], partial(stream_body, order, self.raw.guid, settings.redaction))
+                        self._add(keys[number], partial(stream_body, order, self.raw.guid, redaction))
                 yield some
 
     def _heads(self, group: int) -> list[RawOrder]:

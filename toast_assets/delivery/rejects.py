@@ -8,13 +8,13 @@ than a good one.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -24,6 +24,7 @@ from toast_assets.delivery.ledger import SETTLED, read_ledger
 from toast_assets.errors import StoreError
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Removal, Replacement, StoredObject
+from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import StoredWeek
 from toast_assets.store.s3_errors import readable
@@ -32,7 +33,6 @@ from toast_assets.week import Week, iso_ms
 NOTIFY = "notify"
 FEED_METHODS = "stream_"
 """The beginning of the methods that stream the rows of a feed."""
-_LEDGERS_AT_ONCE = 32
 
 
 class RejectKey(NamedTuple):
@@ -80,12 +80,15 @@ class RejectLine(msgspec.Struct, frozen=True):
         return RejectKey(self.method, self.restaurant_guid, record_id)
 
 
-class _Place(NamedTuple):
+class _Position(NamedTuple):
     """Where a record's line is in its file, and which version of the record was refused when."""
 
     number: int
     version: str
     updated_at: str
+
+
+_Positions = dict[RejectKey, _Position]
 
 
 class _LedgerRow(NamedTuple):
@@ -115,8 +118,7 @@ class Rejects:
         self._only = only
         self._now = now
         self._stack = ExitStack()
-        self._orders: dict[str, str] = {}
-        self._looked_at: set[str] = set()
+        self._looked_at: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         self._path = self._stack.enter_context(scratch_folder()) / "new.ndjson.gz"
@@ -129,13 +131,10 @@ class Rejects:
     ) -> None:
         self._stack.close()
 
-    def looking_at(self, restaurant_guid: str, orders_sha256: str) -> None:
-        """From here on a restaurant's records are sent; they are made of orders with this hash."""
-        self._orders[restaurant_guid] = orders_sha256
-
-    def looked_at(self, restaurant_guid: str) -> None:
-        """All of a restaurant's records had arrived, or were sent: what is still refused was added."""
-        self._looked_at.add(restaurant_guid)
+    def looked_at(self, restaurant_guid: str, orders_sha256: str) -> None:
+        """All of a restaurant's records had arrived, or were sent: what is still refused was added. They are made of
+        orders with this hash."""
+        self._looked_at[restaurant_guid] = orders_sha256
 
     def add(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> None:
         """A record was refused; ``record`` is its JSON."""
@@ -161,70 +160,73 @@ class Rejects:
         self._store.bucket.update(self._key, self._merged)
 
     def _merged(self, stored: StoredObject | None, target: Path) -> Replacement | Removal | None:
-        own, before = _places(self._path), dict[RejectKey, _Place]()
+        own, before = _positions(self._path), _Positions()
         if stored is not None:
             try:
                 with _reading(self._store, self._key):
-                    before = _places(stored.path)
+                    before = _positions(stored.path)
             except StoreError:
                 # All that is refused was sent again, or will be by the next delivery.
                 stored = None
         kept = self._kept(before, own)
         if not kept:
             return Removal()
-        if kept.keys() == before.keys() and all(kept[key] is place for key, place in before.items()):
+        if kept.keys() == before.keys() and all(kept[key] is position for key, position in before.items()):
             return None
         with gzipped(target) as file:
-            for path, places in ((stored.path if stored else None, before), (self._path, own)):
-                wanted = {place.number for key, place in places.items() if kept.get(key) is place}
+            for path, positions in ((stored.path if stored else None, before), (self._path, own)):
+                wanted = {one.number for key, one in positions.items() if kept.get(key) is one}
                 for number, line in enumerate(_lines(path) if path else ()):
                     if number in wanted:
                         file.write(line)
         return Replacement(target, {"ContentType": "application/x-ndjson"})
 
-    def _kept(self, before: Mapping[RejectKey, _Place], own: Mapping[RejectKey, _Place]) -> dict[RejectKey, _Place]:
+    def _kept(self, before: _Positions, own: _Positions) -> _Positions:
         """The lines to keep, of those that are stored ``before`` and of this run's ``own``."""
         keys = list(dict.fromkeys([*before, *own]))
         ledger = self._ledger({key.restaurant_guid for key in keys})
         current = self._current() if keys else frozenset()
-        kept = {}
+        kept: _Positions = {}
         for key in keys:
-            row = ledger.get(key)
+            row, guid, lines = ledger.get(key), key.restaurant_guid, []
             if row is not None and row.state in SETTLED:
                 continue
-            lines = []
-            if key in own and (row is not None or key.restaurant_guid in current):
-                # An order of which no rows can be made has no receipt: then this run's word holds while its orders do.
+            # An order of which no rows can be made has no receipt: this run's word holds while the orders are the same.
+            if key in own and (row is not None or guid in current or guid not in self._looked_at):
                 lines.append(own[key])
-            if key in before and (not self._is_decided(key, current) or (row is not None and row.state == "pending")):
+            is_wanted = key.method in self._methods and (self._only is None or key in self._only)
+            is_pending = row is not None and row.state == "pending"
+            if key in before and (is_pending or not (is_wanted and guid in current)):
                 lines.append(before[key])
             if lines:
                 kept[key] = max(lines, key=lambda one: (row is not None and one.version == row.version, one.updated_at))
         return kept
 
-    def _is_decided(self, key: RejectKey, current: Set[str]) -> bool:
-        """Whether this run has sent a record again if it is still there."""
-        is_wanted = key.method in self._methods and (self._only is None or key in self._only)
-        return is_wanted and key.restaurant_guid in self._looked_at & current
-
     def _current(self) -> frozenset[str]:
-        """The restaurants whose stored orders are still those that this run looked at."""
+        """The restaurants that this run looked at, and whose stored orders are still the same."""
         stored = StoredWeek(self._week, self._store).restaurants()
         hashes = {guid: record.pull.orders_sha256 for guid, record in stored.items() if record.pull is not None}
-        return frozenset(guid for guid, sha256 in self._orders.items() if hashes.get(guid) == sha256)
+        return frozenset(guid for guid, sha256 in self._looked_at.items() if hashes.get(guid) == sha256)
 
-    def _ledger(self, restaurants: Iterable[str]) -> dict[RejectKey, _LedgerRow]:
+    def _ledger(self, restaurants: Collection[str]) -> dict[RejectKey, _LedgerRow]:
         """The newest that the ledgers know of each record, whatever its destination."""
         newest: dict[RejectKey, _LedgerRow] = {}
-        with ThreadPoolExecutor(_LEDGERS_AT_ONCE) as threads:
-            keys = [self._store.layout.ledger(self._week, guid) for guid in restaurants]
-            for table in threads.map(lambda key: read_ledger(self._store.bucket, key), keys):
-                columns = ("restaurant_guid", "method", "record_id", "updated_at", "version", "state")
-                for row in table.select(columns).to_pylist() if table is not None else ():
-                    record_id = None if row["method"] == NOTIFY else row["record_id"]
-                    key = RejectKey(row["method"], row["restaurant_guid"], record_id)
-                    found = _LedgerRow(row["updated_at"], row["version"], row["state"])
-                    newest[key] = max(newest.get(key, found), found)
+
+        def rows(guid: str) -> list[dict[str, Any]]:
+            try:
+                table = read_ledger(self._store.bucket, self._store.layout.ledger(self._week, guid))
+            except StoreError:
+                # That of one restaurant cannot be read: its lines are carried over.
+                self._store.bucket.check()
+                return []
+            return table.select(["method", "record_id", "updated_at", "version", "state"]).to_pylist() if table else []
+
+        with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
+            for guid, found in zip(restaurants, threads.map(rows, restaurants), strict=True):
+                for row in found:
+                    key = RejectKey(row["method"], guid, None if row["method"] == NOTIFY else row["record_id"])
+                    last = _LedgerRow(row["updated_at"], row["version"], row["state"])
+                    newest[key] = max(newest.get(key, last), last)
         return newest
 
 
@@ -238,7 +240,7 @@ def stored_rejects(store: OrderStore, week: Week) -> frozenset[RejectKey]:
     with scratch_folder() as folder:
         stored = store.bucket.fetch(key, folder / "rejects.ndjson.gz")
         with _reading(store, key):
-            return frozenset(_places(stored.path) if stored else ())
+            return frozenset(_positions(stored.path) if stored else ())
 
 
 def _reading(store: OrderStore, key: str) -> AbstractContextManager[None]:
@@ -246,13 +248,13 @@ def _reading(store: OrderStore, key: str) -> AbstractContextManager[None]:
     return readable(store.bucket.uri(key), hint)
 
 
-def _places(path: Path) -> dict[RejectKey, _Place]:
+def _positions(path: Path) -> _Positions:
     """Where each record's line is; the last one, where there are several."""
-    places = {}
+    positions: _Positions = {}
     for number, text in enumerate(_lines(path)):
         line = msgspec.json.decode(text, type=RejectLine)
-        places[line.key] = _Place(number, line.version, line.updated_at)
-    return places
+        positions[line.key] = _Position(number, line.version, line.updated_at)
+    return positions
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -1,9 +1,9 @@
 """One restaurant's delivery ledger while its records are sent.
 
-A record's receipt is in the bucket before more than a batch of others is sent: whoever sends acquires a slot, and the
-slot is free again once the receipt is stored. A quarter of a batch is stored as a segment beside the ledger; the rest,
-and what the segments hold, goes into the ledger when the restaurant's records are answered. A ledger by which nothing
-is due says so in its metadata, so that the next delivery reads neither its rows nor the orders.
+Each record acquires a slot before it is sent, and the slot is free again once its receipt is in the bucket: so a crash
+costs the receipts of one batch at most. A quarter of a batch is stored as a segment beside the ledger; all receipts go
+into the ledger when the restaurant's records are answered. A ledger by which nothing is due says so in its metadata,
+and the next delivery reads neither its rows nor the orders.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ class Slots:
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(BATCH)
         self._problem: StoreError | None = None
+        self.folding = asyncio.Lock()
+        """Folding takes many times a ledger's memory, and restaurants of one size come to it at the same time."""
 
     async def acquire(self) -> None:
         """Wait until one more record may be sent.
@@ -84,7 +86,7 @@ class Slots:
             raise self._problem
 
     def release(self, count: int) -> None:
-        """The receipts of so many records are stored."""
+        """The receipts of ``count`` records are stored."""
         for _ in range(count):
             self._free.release()
 
@@ -118,17 +120,20 @@ class RestaurantLedger:
         self._waiting: list[LedgerEntry] = []
 
     def fetch(self, folder: Path) -> None:
-        """Read the stored object; ``folder`` is a place for it.
+        """Read what is stored, the ledger by way of ``folder``.
 
         Raises:
-            StoreError: the bucket is missing or refuses access.
+            StoreError: the bucket is missing or refuses access, or a segment cannot be read.
         """
+        # The ledger last: what a delivery that is still alive has removed by then is in it.
+        receipts = (read_ledger(self._bucket, key) for key in self._segments)
+        self._receipts = [table for table in receipts if table is not None]
         stored = self._bucket.fetch(self._key, folder / "ledger.parquet")
         if stored is not None:
             self._version, self._metadata, self._body = stored.version, stored.metadata, stored.path.read_bytes()
 
     def settled(self, digest: str) -> dict[str, int] | None:
-        """The number of records by method, where nothing is due of what ``digest`` stands for; else None."""
+        """The number of records by method where all that ``digest`` was made of are settled, else None."""
         if self._segments or self._metadata.get(_SETTLED) != digest:
             return None
         with suppress(msgspec.DecodeError):
@@ -139,21 +144,17 @@ class RestaurantLedger:
         """What the ledger and the leftovers say of the restaurant's records.
 
         Raises:
-            StoreError: one of them cannot be read.
+            StoreError: the ledger cannot be read.
         """
         if self._body is not None:
-            self._rows = decoded(self._bucket, self._key, self._body)
-        self._body = None
-        for key in self._segments:
-            if (receipts := read_ledger(self._bucket, key)) is not None:
-                self._receipts.append(receipts)
+            self._rows, self._body = decoded(self._bucket, self._key, self._body), None
         return DeliveryState.of(fold(self._rows, self._receipts) if self._receipts else self._rows)
 
     async def add(self, entry: LedgerEntry) -> None:
         """A record that had acquired a slot was answered."""
         self._waiting.append(entry)
         if len(self._waiting) >= SEGMENT:
-            # Whoever sends next, and ``save``, hear of it.
+            # The next ``acquire`` and ``save`` raise it.
             with suppress(StoreError):
                 await self._store_segment()
 
@@ -176,8 +177,8 @@ class RestaurantLedger:
         self._slots.release(len(entries))
 
     async def save(self, digest: str = "", records: Mapping[str, int] | None = None) -> None:
-        """Put all receipts into the ledger and remove the segments. With a ``digest`` nothing is due of what it stands
-        for, which is so many ``records`` by method.
+        """Put all receipts into the ledger and remove the segments. A ``digest`` says that all ``records`` (counts by
+        method) of what it was made of are settled.
 
         Raises:
             StoreError: the ledger cannot be written; the receipts are in segments then, which the next delivery reads.
@@ -186,7 +187,9 @@ class RestaurantLedger:
         receipts = [*self._receipts, *([to_table(self._waiting)] if self._waiting else [])]
         if receipts or not metadata.items() <= self._metadata.items():
             try:
-                await in_thread(partial(self._write, receipts, metadata), self._threads)
+                async with self._slots.folding:
+                    body = await in_thread(lambda: encode_ledger(fold(self._rows, receipts)), self._threads)
+                await in_thread(partial(self._write, body, receipts, metadata), self._threads)
             except StoreError:
                 if self._waiting:
                     await self._store_segment()
@@ -196,8 +199,7 @@ class RestaurantLedger:
         deletions = (in_thread(partial(self._bucket.delete, key), self._threads) for key in self._segments)
         await asyncio.gather(*deletions)
 
-    def _write(self, receipts: Sequence[pa.Table], metadata: Mapping[str, str]) -> None:
-        body = encode_ledger(fold(self._rows, receipts))
+    def _write(self, body: bytes, receipts: Sequence[pa.Table], metadata: Mapping[str, str]) -> None:
         try:
             self._bucket.write(self._key, body, replaces=self._version, ContentType=PARQUET, Metadata=metadata)
         except StoreConflictError:

@@ -14,7 +14,7 @@ from toast_assets.amperity.client import CONNECTIONS, AmperityClient
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.errors import ExportError, StoreError, ToastAssetsError
 from toast_assets.http.retry import RetryPolicy
-from toast_assets.sandbox import Sandbox
+from toast_assets.sandbox import Kind, Sandbox
 from toast_assets.week import Week
 from toast_assets_tests.support.data.invented import check, customer, encode, order, selection
 from toast_assets_tests.support.services.clients import order_store
@@ -115,6 +115,19 @@ async def test_receipts_that_a_cut_off_delivery_left_for_a_damaged_ledger_stop_n
     report = await deliver(sandbox, week)
     assert (report.accepted, report.methods["stream"].unchanged, list(report.problems)) == (0, 6, ["place-2"])
     assert open_segments(sandbox, week) == [store.layout.ledger_segment(week, "place-2", 1)]
+
+
+async def test_the_rejects_of_a_restaurant_whose_ledger_cannot_be_read_are_carried_over(
+    sandbox: Sandbox, week: Week
+) -> None:
+    stored = prepare(sandbox, week, {place: orders(3) for place in PLACES})
+    bad = guids({"": stored["place-2"]})[0]
+    sandbox.faults.arm(Kind.STATUS, "stream", status=400, containing=bad.encode())
+    await deliver(sandbox, week)
+    damaged(lambda it: it.ledger, 0.5)(sandbox, week, "place-2")
+    report = await deliver(sandbox, week)
+    assert (list(report.problems), report.methods["stream"].unchanged) == (["place-2"], 6)
+    assert [line["order_guid"] for line in rejects(sandbox, week)] == [bad]
 
 
 async def test_several_restaurants_that_cannot_be_delivered_are_named_in_one_error(

@@ -256,3 +256,19 @@ async def test_a_ledger_that_says_that_nothing_is_due_says_so_of_one_digest_alon
     last = RestaurantLedger(store, week, A, Slots(), [], threads)
     last.fetch(tmp_path)
     assert last.settled("digest") is None
+
+
+async def test_receipts_that_another_delivery_folds_meanwhile_are_known(
+    sandbox: Sandbox, store: OrderStore, week: Week, threads: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    living = RestaurantLedger(store, week, A, Slots(), [], threads)
+    for number in range(BATCH // 4):
+        await living.add(entry(number))
+    (segment,) = open_segments(sandbox, week)
+    client = s3_client(sandbox)
+    # The other delivery ends between this one's two reads.
+    s3_faults.before(client, "GetObject", lambda number: number == 2 and asyncio.run(living.save()))
+    late = OrderStore(Bucket(client, sandbox.bucket), sandbox.config.prefix)
+    book = RestaurantLedger(late, week, A, Slots(), [segment], threads)
+    await asyncio.to_thread(book.fetch, tmp_path)
+    assert len(book.state().settled) == BATCH // 4

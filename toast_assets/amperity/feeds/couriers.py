@@ -1,4 +1,4 @@
-"""Where feed files lie, and what Amperity has to be told to load them.
+"""The keys of feed files, and the settings by which Amperity loads them.
 
 ``python -m toast_assets.amperity.feeds.couriers`` writes ``docs/amperity-couriers.md``; a test keeps the two in step.
 """

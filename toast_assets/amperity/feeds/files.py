@@ -31,6 +31,7 @@ from toast_assets.errors import ExportError
 from toast_assets.orders.read import RawOrders, Rejection
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
+from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import RawFile, StoredWeek, all_failed, fetch_raw, one_restaurant
@@ -39,7 +40,6 @@ from toast_assets.week import Week
 _COMPRESSION = 2
 _ORDERS_AT_ONCE = 250
 _RESTAURANTS_AT_ONCE = 8
-_LOOKS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,6 @@ class FeedsReport:
         self.left_out += made.left_out
         self.nulled += made.nulled
 
-    @property
-    def reasons(self) -> Counter[str]:
-        """How many orders were rejected for which reason."""
-        return Counter(f"{rejection.reason}: {rejection.detail}" for rejection in self.rejections)
-
 
 def write_feeds(week: Week, store: OrderStore, brand: str, privacy: FeedPrivacy, log: logging.Logger) -> FeedsReport:
     """Write a file per feed and restaurant; ``brand`` is the purchase brand in the rows. A restaurant that fails stops
@@ -92,11 +87,12 @@ def write_feeds(week: Week, store: OrderStore, brand: str, privacy: FeedPrivacy,
     report = FeedsReport(week)
     began = time.monotonic()
     stored = StoredWeek(week, store)
+    writer = _Writer(stored, brand, privacy)
 
     def write(guid: str) -> list[_RestaurantFeeds]:
         made = []
         with one_restaurant(guid, report.problems, store):
-            made.append(_written(guid, stored, brand, privacy))
+            made.append(writer.write(guid))
         return made
 
     with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="feeds") as threads:
@@ -156,7 +152,7 @@ def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> StoredF
     problems: list[str] = []
     restaurants = StoredWeek(week, store).restaurants()
     keys = [store.layout.feed(week, guid, feed) for guid in sorted(restaurants) for feed in FEEDS]
-    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as threads:
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
         infos = dict(zip(keys, threads.map(store.bucket.info, keys), strict=True))
     for guid, record in sorted(restaurants.items()):
         orders = record.pull.orders_sha256 if record.pull else ""
@@ -196,73 +192,64 @@ class _OutdatedError(Exception):
     """A pull has stored newer orders meanwhile."""
 
 
-def _written(guid: str, stored: StoredWeek, brand: str, privacy: FeedPrivacy) -> _RestaurantFeeds:
-    """Write a restaurant's files, all of the same orders; again where newer ones come meanwhile."""
-    while True:
-        with scratch_folder() as folder, suppress(_OutdatedError):
-            made = stored.made_of(guid, partial(_made, guid, stored, brand, privacy, folder))
-            for file in made.files:
-                stored.store.bucket.update(file.key, partial(_change, made, file, stored, privacy, folder))
-            return made
+@dataclass(frozen=True)
+class _Writer:
+    """Writes the files of a week's restaurants."""
 
+    stored: StoredWeek
+    brand: str
+    privacy: FeedPrivacy
 
-def _change(
-    made: _RestaurantFeeds,
-    file: FeedFile,
-    stored: StoredWeek,
-    privacy: FeedPrivacy,
-    folder: Path,
-    before: StoredObject | None,
-    _target: Path,
-) -> Replacement | None:
-    if stored.restaurants().get(made.guid) != made.record:
-        raise _OutdatedError
-    # No content encoding: couriers go by the key's ending. The hashes say what it holds, of which orders, and under
-    # which privacy rules.
-    metadata = {
-        "sha256": file.sha256,
-        "orders": made.record.pull.orders_sha256 if made.record.pull else "",
-        "privacy": privacy.redaction.digest,
-        "rows": str(file.rows),
-    }
-    path = folder / file.feed
-    same = before is not None and filecmp.cmp(before.path, path, shallow=False)
-    if before is not None and same and before.metadata.items() >= metadata.items():
-        return None
-    return Replacement(path, {"ContentType": CONTENT_TYPE, "Metadata": metadata})
+    def write(self, guid: str) -> _RestaurantFeeds:
+        """Those of one restaurant, all of the same orders; again where newer ones come meanwhile."""
+        while True:
+            with scratch_folder() as folder, suppress(_OutdatedError):
+                made = self.stored.made_of(guid, partial(self._made, guid, folder))
+                for file in made.files:
+                    self.stored.store.bucket.update(file.key, partial(self._change, made, file, folder / file.feed))
+                return made
 
+    def _change(
+        self, made: _RestaurantFeeds, file: FeedFile, path: Path, before: StoredObject | None, _target: Path
+    ) -> Replacement | None:
+        if self.stored.restaurants().get(made.guid) != made.record:
+            raise _OutdatedError
+        # No content encoding: couriers go by the key's ending. The hashes say what it holds, of which orders, and under
+        # which privacy rules.
+        metadata = {
+            "sha256": file.sha256,
+            "orders": made.record.pull.orders_sha256 if made.record.pull else "",
+            "privacy": self.privacy.redaction.digest,
+            "rows": str(file.rows),
+        }
+        same = before is not None and filecmp.cmp(before.path, path, shallow=False)
+        if before is not None and same and before.metadata.items() >= metadata.items():
+            return None
+        return Replacement(path, {"ContentType": CONTENT_TYPE, "Metadata": metadata})
 
-def _made(
-    guid: str,
-    stored: StoredWeek,
-    brand: str,
-    privacy: FeedPrivacy,
-    folder: Path,
-    record: RestaurantRecord,
-    pull: PullRecord,
-) -> _RestaurantFeeds:
-    """The files in ``folder``, each with its feed's name."""
-    week, store = stored.week, stored.store
-    raw = RawFile(week, guid, record, pull, folder / "raw.parquet", store)
-    fetch_raw(week, guid, raw.path, store)
-    orders = (RawOrders(guid, bodies, record.time_zone, record.currency) for bodies in raw.bodies(_ORDERS_AT_ONCE))
-    made = _RestaurantFeeds(guid, record)
-    rows, digests = Counter(dict.fromkeys(FEEDS, 0)), {feed: hashlib.sha256() for feed in FEEDS}
-    with ExitStack() as stack:
-        files = {feed: stack.enter_context(gzipped(folder / feed)) for feed in FEEDS}
-        for batch in feed_batches(orders, brand):
-            for feed, some in batch.rows.items():
-                lines = b"".join(encode(privacy.apply(row)) + b"\n" for row in some)
-                files[feed].write(lines)
-                digests[feed].update(lines)
-                rows[feed] += len(some)
-            made.rejections += batch.rejections
-            made.left_out += batch.left_out
-            made.nulled.update(batch.nulled)
-    for feed in FEEDS:
-        key, size = store.layout.feed(week, guid, feed), (folder / feed).stat().st_size
-        made.files.append(FeedFile(feed, guid, key, rows[feed], size, digests[feed].hexdigest()))
-    return made
+    def _made(self, guid: str, folder: Path, record: RestaurantRecord, pull: PullRecord) -> _RestaurantFeeds:
+        """The files in ``folder``, each with its feed's name."""
+        week, store = self.stored.week, self.stored.store
+        raw = RawFile(week, guid, record, pull, folder / "raw.parquet", store)
+        fetch_raw(week, guid, raw.path, store)
+        orders = (RawOrders(guid, bodies, record.time_zone, record.currency) for bodies in raw.bodies(_ORDERS_AT_ONCE))
+        made = _RestaurantFeeds(guid, record)
+        rows, digests = Counter(dict.fromkeys(FEEDS, 0)), {feed: hashlib.sha256() for feed in FEEDS}
+        with ExitStack() as stack:
+            files = {feed: stack.enter_context(gzipped(folder / feed)) for feed in FEEDS}
+            for batch in feed_batches(orders, self.brand):
+                for feed, some in batch.rows.items():
+                    lines = b"".join(encode(self.privacy.apply(row)) + b"\n" for row in some)
+                    files[feed].write(lines)
+                    digests[feed].update(lines)
+                    rows[feed] += len(some)
+                made.rejections += batch.rejections
+                made.left_out += batch.left_out
+                made.nulled.update(batch.nulled)
+        for feed in FEEDS:
+            key, size = store.layout.feed(week, guid, feed), (folder / feed).stat().st_size
+            made.files.append(FeedFile(feed, guid, key, rows[feed], size, digests[feed].hexdigest()))
+        return made
 
 
 @contextmanager

@@ -38,7 +38,8 @@ def order_context(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -
     Raises:
         UnrepresentableError: the order has no time, no modified time, or an invalid one.
     """
-    opened = next(filter(None, map(_time, _times(order))), None)
+    times = (order.opened_date, order.created_date, order.paid_date, order.closed_date, order.modified_date)
+    opened = next(filter(None, map(_time, times)), None)
     modified = _time(order.modified_date)
     if opened is None or modified is None or order.guid is None:
         raise UnrepresentableError("the order has no time at which it was opened or modified")
@@ -89,10 +90,6 @@ def _clock_text(moment: datetime, clock: ZoneInfo) -> str:
         return timestamp(local(moment, clock))
     except OverflowError:
         raise UnrepresentableError("a time is beyond the calendar") from None
-
-
-def _times(order: Order) -> tuple[str | None, ...]:
-    return (order.opened_date, order.created_date, order.paid_date, order.closed_date, order.modified_date)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -33,7 +33,7 @@ _CENT = Decimal("0.01")
 
 
 class Kind(StrEnum):
-    """What a row stands for."""
+    """What a row says of a product."""
 
     PURCHASE = "purchase"
     RETURN = "return"
