@@ -134,12 +134,12 @@ def forget(
 ) -> None:
     """Take one guest out of every object in the bucket.
 
-    Give the guest's GUID, e-mail or phone; without any they are asked for, or read from stdin, so that they need not
-    stand in the shell's history. Orders stay, what they say of the guest goes. A certificate names the objects. A run
-    that was cut off is finished by repeating it. Run it while no run of the pipeline is under way.
+    Give the guest's GUID, e-mail or phone. Without any the command asks for them, or reads stdin, which keeps them out
+    of the shell's history. Orders stay; what they say of the guest goes. A certificate names the objects. Repeat a run
+    that was cut off. Run it while no run of the pipeline is under way.
 
     Ends with 2, and changes nothing, where a value is no GUID, e-mail or phone, or where there is neither a terminal
-    nor --yes; with 1 where nothing of the guest is stored, or an object of somebody else's holds the guest.
+    nor --yes; with 1 where nothing of the guest is stored, or an object of another program holds the guest.
     """
     from pathlib import Path
 
