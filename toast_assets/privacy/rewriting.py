@@ -87,10 +87,12 @@ class Rewriting:
                 with suppress(ExportError):
                     week = week_of(one.week, self.store)
                     self._weeks |= {week.key: week, f"{week.end:%Y%m%d_%H%M%S}": week}
+            # A feed file says of which orders it is made.
+            outdated = one.kind == "feed" and one.restaurant in self.scrub.changes.get(self._week_key(one), ())
             with _downloaded(self.store, one.key) as stored:
                 if one.kind is None:
                     self.foreign += [one.key] if self.scrub.names_guest(text_of(stored.path)) else []
-                elif self._scrubbed(one, stored, stored.path.with_name("scrubbed")) or self._is_outdated(one):
+                elif self._scrubbed(one, stored, stored.path.with_name("scrubbed")) is not None or outdated:
                     self.planned[one.key] = KINDS[one.kind].what
 
     def run(self) -> None:
@@ -162,10 +164,6 @@ class Rewriting:
         with suppress(ExportError):
             return feeds_version(week, self.store, self.scrub.redaction) if week is not None else None
         return None
-
-    def _is_outdated(self, one: Object) -> bool:
-        """Whether it is a feed file of orders that change: it says of which orders it is made."""
-        return one.kind == "feed" and one.restaurant in self.scrub.changes.get(self._week_key(one), ())
 
     def _week_key(self, one: Object) -> str:
         return one.week or (self._weeks[one.end].key if one.end in self._weeks else "")
