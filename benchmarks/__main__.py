@@ -14,7 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import backfilling, delivering, flattening, growing, limited, machine, orchestration, pulling, report
+from benchmarks import (
+    backfilling,
+    delivering,
+    distant,
+    flattening,
+    growing,
+    limited,
+    machine,
+    orchestration,
+    pulling,
+    report,
+)
 from benchmarks.results import Section
 from benchmarks.scale import DEFAULT, FULL, QUICK, Scale
 
@@ -25,6 +36,7 @@ SECTIONS: dict[str, Measure] = {
     "limited": limited.measure,
     "delivering": delivering.measure,
     "flattening": flattening.measure,
+    "distant": distant.measure,
     "orchestration": orchestration.measure,
     "backfilling": backfilling.measure,
 }

@@ -10,14 +10,15 @@ import dagster as dg
 
 from benchmarks.whole_weeks import work_through
 from toast_assets.definitions import build_defs
-from toast_assets.defs.assets import WEEKLY
+from toast_assets.defs.partitions import weekly_partitions
+from toast_assets.week import WeekCalendar
 
 EXECUTORS = {"in_process": dg.in_process_executor, "multiprocess": dg.multiprocess_executor}
 _WEEKS_PER_RUN = int(os.environ.get("BENCHMARK_WEEKS_PER_RUN", "1"))
 
 
 @dg.asset(
-    partitions_def=WEEKLY,
+    partitions_def=weekly_partitions(WeekCalendar()),
     backfill_policy=dg.BackfillPolicy.multi_run(_WEEKS_PER_RUN),
     pool="toast",
     kinds={"toast", "amperity"},

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.weeks import WEEK
-from toast_assets.orders.raw import format_time
+from toast_assets.orders.times import format_time
 
 
 def run_dlt(url: str, folder: Path, restaurants: Sequence[str]) -> int:

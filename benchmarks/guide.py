@@ -18,7 +18,7 @@ import boto3
 import requests
 
 from benchmarks.weeks import WEEK
-from toast_assets.orders.raw import format_time
+from toast_assets.orders.times import format_time
 
 T = TypeVar("T")
 

@@ -68,12 +68,18 @@ class Objects:
 
     def _listing(self, path: str, query: str) -> bytes:
         bucket, prefix = path.strip("/"), parse_qs(query).get("prefix", [""])[0]
-        found = [
-            one.removeprefix(f"/{bucket}/") for one in sorted(self._stored) if one.startswith(f"/{bucket}/{prefix}")
-        ]
-        entries = "".join(f"<Contents><Key>{escape(key)}</Key></Contents>" for key in found)
+        found = [one for one in sorted(self._stored) if one.startswith(f"/{bucket}/{prefix}")]
+        entries = "".join(self._entry(one, one.removeprefix(f"/{bucket}/")) for one in found)
         name = '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
         return f"{name}<IsTruncated>false</IsTruncated>{entries}</ListBucketResult>".encode()
+
+    def _entry(self, path: str, key: str) -> str:
+        body, size, _ = self._stored[path]
+        modified = "2025-09-22T04:00:00.000Z"
+        return (
+            f"<Contents><Key>{escape(key)}</Key><ETag>{escape(_etag(body))}</ETag><Size>{size}</Size>"
+            f"<LastModified>{modified}</LastModified></Contents>"
+        )
 
 
 def _etag(path: Path) -> str:

@@ -85,12 +85,14 @@ class Served:
 
 
 @contextmanager
-def served(week: StoredWeek, *, orders_per_second: int | None = None, latency: float = 0.0) -> Iterator[Served]:
-    """A server of ``week`` with an empty bucket; see ``benchmarks.server`` for its limit and latency."""
+def served(
+    week: StoredWeek, *, orders_per_second: int | None = None, latency: float = 0.0, s3_latency: float = 0.0
+) -> Iterator[Served]:
+    """A server of ``week`` with an empty bucket; see ``benchmarks.server`` for its limit and latencies."""
     with TemporaryDirectory(prefix="benchmark-") as name:
         folder = Path(name)
         command = [sys.executable, "-m", "benchmarks.server", str(week.folder), str(folder / "bucket")]
-        command += ["--latency", str(latency)]
+        command += ["--latency", str(latency), "--s3-latency", str(s3_latency)]
         command += ["--orders-per-second", str(orders_per_second)] if orders_per_second else []
         process = subprocess.Popen(  # noqa: S603 - this package's own server
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

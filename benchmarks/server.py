@@ -58,13 +58,15 @@ class Services:
     """What is served, and the books: arrival times (Unix seconds) of order calls by restaurant and of records.
 
     ``orders_per_second`` is Toast's limit per restaurant in fixed slices of a second, None for no limit; ``latency``
-    in seconds is added to each reply but S3's.
+    in seconds is added to each reply but S3's, ``s3_latency`` to S3's.
     """
 
     week: Path
     objects: Objects
     orders_per_second: int | None = None
     latency: float = 0.0
+    s3_latency: float = 0.0
+    s3_calls: int = 0
     calls: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     throttled: int = 0
     records: list[float] = field(default_factory=list)
@@ -91,8 +93,14 @@ class Services:
                 status, headers, pieces, length = self.objects.answer(
                     request.method, unquote(request.path), request.query, request.headers
                 )
-                return Reply(status, pieces, headers, length)
+                return self.of_s3(Reply(status, pieces, headers, length))
         reply.delay = self.latency
+        return reply
+
+    def of_s3(self, reply: Reply) -> Reply:
+        """A reply of S3's, which is counted and comes from far away."""
+        self.s3_calls += 1
+        reply.delay = self.s3_latency
         return reply
 
     def _orders(self, request: Request) -> Reply:
@@ -117,6 +125,7 @@ class Services:
             "calls": {guid: [len(times), times[0], times[-1]] for guid, times in self.calls.items()},
             "throttled": self.throttled,
             "records": self.records,
+            "s3_calls": self.s3_calls,
             "stored": dict(self.objects.sizes()),
         }
 
@@ -172,7 +181,7 @@ class Connection(asyncio.Protocol):
             assert request is not None  # noqa: S101 - a body without a request cannot be
             if self._upload is not None:
                 status, headers = self._services.objects.finish(self._upload, unquote(request.path), request.headers)
-                self._upload, reply = None, Reply(status, (), headers)
+                self._upload, reply = None, self._services.of_s3(Reply(status, (), headers))
             else:
                 reply = self._services.answer(request)
             self._send(request, reply)
@@ -206,9 +215,11 @@ def main() -> None:
     parser.add_argument("bucket", type=Path, help="the folder that S3's objects are kept in")
     parser.add_argument("--orders-per-second", type=int, help="Toast's limit for each restaurant; default: none")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds added to each reply but S3's")
+    parser.add_argument("--s3-latency", type=float, default=0.0, help="seconds added to each of S3's replies")
     arguments = parser.parse_args()
     objects = Objects(arguments.bucket)
-    asyncio.run(serve(Services(arguments.week, objects, arguments.orders_per_second, arguments.latency)))
+    limit, latency, s3_latency = arguments.orders_per_second, arguments.latency, arguments.s3_latency
+    asyncio.run(serve(Services(arguments.week, objects, limit, latency, s3_latency)))
 
 
 if __name__ == "__main__":

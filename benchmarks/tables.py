@@ -26,13 +26,13 @@ from typing import Any
 import msgspec
 
 from benchmarks.results import middle
-from toast_assets.checks.inspection import inspection_of
+from toast_assets.checks.facts import week_facts
 from toast_assets.orders.raw import cut_orders
 from toast_assets.orders.raw_file import RawFileWriter
 from toast_assets.sandbox.config import invent_restaurants
 from toast_assets.sandbox.orders import invent_week
 from toast_assets.store.bucket import Bucket, ObjectInfo, Version
-from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, encode_manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.build import build_tables
 from toast_assets.week import Week, WeekCalendar, iso_ms
@@ -120,14 +120,14 @@ def build(week: Week, store: OrderStore) -> None:
     build_tables(week, store, logging.getLogger(__name__))
 
 
-def inspect(week: Week, store: OrderStore) -> None:
+def read_facts(week: Week, store: OrderStore) -> None:
     """What the asset checks read."""
     manifest, _ = store.load_manifest(week)
     if manifest is not None:
-        inspection_of(week, manifest, store)
+        week_facts(week, manifest, store)
 
 
-WORK: dict[str, Callable[[Week, OrderStore], None]] = {"tables": build, "checks": inspect}
+WORK: dict[str, Callable[[Week, OrderStore], None]] = {"tables": build, "checks": read_facts}
 
 
 def main() -> int:
@@ -220,7 +220,7 @@ def _make_week(folder: Path, count: int) -> int:
         outcome="complete",
         restaurants=records,
     )
-    store.save_manifest(_WEEK, manifest, Version(None))
+    store.bucket.write(store.layout.manifest(_WEEK), encode_manifest(manifest))
     return sum(record.pull.bytes for record in records.values() if record.pull)
 
 

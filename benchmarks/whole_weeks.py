@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -16,15 +15,11 @@ from datetime import date, timedelta
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.checks import compared as crosschecks
-from toast_assets.checks import verdicts
-from toast_assets.checks.delivered import delivered_equals_exported
-from toast_assets.checks.inspection import inspection_of
-from toast_assets.defs.resources import AmperityResource
+from toast_assets.checks.check import CheckedWeek
+from toast_assets.checks.table import CHECKS
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.export.write import export_week
 from toast_assets.pull.week import PullReport, WeekPull
-from toast_assets.store.history import earlier_manifests
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.build import build_tables
 from toast_assets.toast.client import ToastClient
@@ -42,8 +37,8 @@ def work_through(keys: Sequence[str]) -> None:
         RuntimeError: a check failed, so that what was measured is not the work.
     """
     store = OrderStore.from_environment()
-    toast = ToastSettings.parse(_environment(ToastSettings))
-    amperity = AmperitySettings.parse({name: os.environ.get(name) for name in AmperityResource.variables.values()})
+    toast = ToastSettings.from_environment()
+    amperity = AmperitySettings.from_environment()
     for key in keys:
         week = _CALENDAR.week(key)
         asyncio.run(_pull(week, toast, store))
@@ -51,11 +46,6 @@ def work_through(keys: Sequence[str]) -> None:
         check_delivery(asyncio.run(_deliver(week, amperity, store)), amperity.max_reject_share)
         build_tables(week, store, _LOG)
         _check(week, amperity, store)
-
-
-def _environment(kind: type[ToastSettings]) -> dict[str, str | None]:
-    names = [field.alias for field in kind.model_fields.values() if field.alias]
-    return {name: os.environ.get(name) for name in names}
 
 
 async def _pull(week: Week, settings: ToastSettings, store: OrderStore) -> PullReport:
@@ -74,24 +64,11 @@ def _check(week: Week, settings: AmperitySettings, store: OrderStore) -> None:
     manifest, _ = store.load_manifest(week)
     if manifest is None:
         raise RuntimeError(f"Week {week.key} was not pulled.")
-    found = inspection_of(week, manifest, store)
-    names = {guid: record.name or guid for guid, record in manifest.restaurants.items()}
-    earlier = (before for _, before in earlier_manifests(week, _CALENDAR, store, 6))
-    judged = [
-        verdicts.every_restaurant_complete(manifest),
-        verdicts.order_guids_unique(manifest, found),
-        verdicts.modified_times_inside_week(week, manifest, found),
-        verdicts.no_schema_drift(found),
-        verdicts.guests_scope_present(found),
-        verdicts.guests_reachable(found, names),
-        verdicts.volume_as_usual(manifest, earlier),
-        crosschecks.export_equals_raw(week, manifest, store),
-        crosschecks.totals_reconcile(week, manifest, found, store),
-        delivered_equals_exported(week, manifest, lambda: found, store, settings),
-    ]
-    for verdict in judged:
-        if not verdict.passed and not verdict.warns:
-            raise RuntimeError(f"Week {week.key}: {verdict.description}")
+    checked = CheckedWeek(week, manifest, store, lambda: settings, _CALENDAR)
+    for check in CHECKS:
+        result = check.evaluate(checked)
+        if not result.passed and not result.warns:
+            raise RuntimeError(f"Week {week.key}: {result.description}")
 
 
 if __name__ == "__main__":

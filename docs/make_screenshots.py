@@ -23,9 +23,8 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from toast_assets.cli.display import Display
-from toast_assets.cli.environment import only, sandbox_config, sandbox_environment
-from toast_assets.cli.home import dagster_home, in_process_instance
-from toast_assets.cli.runs import last_closed_week, materialize
+from toast_assets.cli.environment import dagster_home, only, sandbox_config, sandbox_environment
+from toast_assets.cli.runs import in_process_instance, last_closed_week, materialize
 from toast_assets.sandbox import Sandbox
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.services.browser import CHROMIUM, HOW_TO_GET_IT, open_browser
@@ -79,9 +78,9 @@ def _running_ui() -> Iterator[tuple[str, str]]:
 def _second_look(sandbox: Sandbox, environment: Mapping[str, str], home: Path) -> None:
     """Materialize the last week again, after tips came late and a device that was offline sent its orders."""
     last, guid = _last_weeks()[-1], sandbox.restaurant_guids[0]
-    sandbox.toast_books.late_arrivals(guid, last.start, last.end, 3)
-    for order in sandbox.toast_books.orders(guid, last.start, last.end)[10:15]:
-        sandbox.toast_books.edit_order(guid, order.guid, at=last.end - timedelta(hours=1))
+    sandbox.toast.orders[guid].late_arrivals(last.start, last.end, 3)
+    for order in sandbox.toast.orders[guid].between(last.start, last.end)[10:15]:
+        sandbox.toast.orders[guid].edit(order.guid, at=last.end - timedelta(hours=1))
     with only(environment), in_process_instance(home) as instance:
         materialize(last, instance, Display())
 

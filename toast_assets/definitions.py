@@ -1,48 +1,74 @@
-"""Everything that Dagster loads: composition only."""
-# ruff: noqa: E402 - before anything else is loaded
+"""Everything that Dagster loads: composition only. The one module that reads the environment when it is imported."""
 
-import gc
-
-# Half a million objects are loaded, and hardly one of them is garbage: looking for it takes three tenths of a second.
-gc.disable()
-
+import os
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Self
 
 import dagster as dg
 
-from toast_assets.defs import assets, checks, current_orders, tables
-from toast_assets.defs.alerts import AlertsResource, build_alert_sensors
-from toast_assets.defs.checks_delivery import DELIVERY_CHECKS
-from toast_assets.defs.checks_raw import RAW_CHECKS
-from toast_assets.defs.checks_tables import TABLE_CHECKS
-from toast_assets.defs.jobs import weekly_toast_orders
-from toast_assets.defs.resources import AmperityResource, LazyS3Resource, OrderStoreResource, ToastResource
+from toast_assets.defs.alerts import build_alert_sensors
+from toast_assets.defs.assets import WEEKLY_JOB, weekly_assets, weekly_selection
+from toast_assets.defs.checks import asset_checks
+from toast_assets.defs.partitions import weekly_partitions
+from toast_assets.defs.resources import (
+    AlertsResource,
+    AmperityResource,
+    LazyS3Resource,
+    OrderStoreResource,
+    ToastResource,
+)
 from toast_assets.defs.sensors import build_sensor
+from toast_assets.defs.tables import current_orders, toast_tables
+from toast_assets.errors import SettingsError
+from toast_assets.settings import CalendarSettings
+from toast_assets.week import WeekCalendar
 
 
-def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """All definitions; ``resource_overrides`` replace resources by their keys."""
-    s3 = LazyS3Resource()
+@dataclass(frozen=True)
+class DefinitionSettings:
+    """What shapes the definitions. All other settings are read when a run starts.
+
+    ``loads_feeds`` is true where the delivery waits for the feeds; ``variables`` are the names that are set.
+    """
+
+    calendar: WeekCalendar
+    loads_feeds: bool
+    variables: frozenset[str]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Never fails: where weeks begin is the default if it is malformed, which each run reports before it starts."""
+        try:
+            calendar = CalendarSettings.parse(environment).calendar()
+        except SettingsError:
+            calendar = WeekCalendar()
+        return cls(calendar, "s3_pull" in environment.get("AMPERITY_DELIVERY", ""), frozenset(environment))
+
+
+def build_defs(settings: DefinitionSettings | None = None) -> dg.Definitions:
+    """All definitions; without ``settings`` those of the environment."""
+    settings = settings or DefinitionSettings.from_environment(os.environ)
+    names, s3 = settings.variables, LazyS3Resource()
+    weekly = weekly_partitions(settings.calendar)
     return dg.Definitions(
-        assets=[
-            assets.raw_toast_orders,
-            assets.toast_orders_s3_export,
-            assets.amperity_feeds,
-            assets.amperity_delivery,
-            tables.toast_tables,
-            current_orders.current_orders,
+        assets=[*weekly_assets(settings.calendar, weekly, [toast_tables], settings.loads_feeds), current_orders],
+        asset_checks=asset_checks(weekly),
+        jobs=[
+            dg.define_asset_job(
+                WEEKLY_JOB,
+                weekly_selection(settings.loads_feeds),
+                description="Pull a week's orders from Toast, export them to S3, deliver them to Amperity, make the"
+                " tables.",
+            )
         ],
-        asset_checks=[checks.every_restaurant_complete, *RAW_CHECKS, *DELIVERY_CHECKS, *TABLE_CHECKS],
-        jobs=[weekly_toast_orders],
         sensors=[build_sensor(), *build_alert_sensors()],
         resources={
-            "toast": ToastResource.from_environment(),
+            "toast": ToastResource.from_environment(names),
             "s3": s3,
-            "order_store": OrderStoreResource.from_environment(s3=s3),
-            "amperity": AmperityResource.from_environment(),
-            "alerts": AlertsResource.from_environment(),
-            **(resource_overrides or {}),
+            "order_store": OrderStoreResource.from_environment(names, s3=s3),
+            "amperity": AmperityResource.from_environment(names),
+            "alerts": AlertsResource.from_environment(names),
         },
         # The weekly run is one process by nature: a fresh Python per step would only add seconds.
         executor=dg.in_process_executor,
@@ -50,7 +76,3 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
 
 
 defs = build_defs()
-# What was loaded stays until the end. The garbage collector need not look at these half a million objects, neither
-# during a run nor, which takes half a second, when the process ends.
-gc.freeze()
-gc.enable()

@@ -14,9 +14,6 @@ from pathlib import Path
 from toast_assets.errors import MachineError
 from toast_assets.scratch import PREFIX
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_OPEN_FILES = {errno.EMFILE, errno.ENFILE}
-_NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 _FEWER = "lower TOAST_CONCURRENT_RESTAURANTS (docs/scaling.md)"
 
 
@@ -26,7 +23,7 @@ def machine_problem(error: BaseException, week_bytes: Callable[[], int | None] =
     ``week_bytes`` is asked how many bytes of orders a week has, where the room for temporary files is used up.
     """
     for each in causes(error):
-        if isinstance(each, MemoryError) or _number(each) == errno.ENOMEM:
+        if isinstance(each, MemoryError) or (isinstance(each, OSError) and each.errno == errno.ENOMEM):
             hint = f"Give the run more memory, or {_FEWER}."
             return MachineError("The machine, or the run's container, has no memory left.", hint=hint)
         if isinstance(each, RuntimeError) and "can't start new thread" in str(each):
@@ -48,49 +45,35 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(each))
         yield each
         wrapped = getattr(each, "kwargs", None)
-        inner = [wrapped.get("error")] if isinstance(wrapped, dict) else []
+        inner = wrapped.get("error") if isinstance(wrapped, dict) else None
         members = each.exceptions if isinstance(each, BaseExceptionGroup) else ()
-        more = [*members, *inner, each.__cause__, each.__context__, *each.args]
+        more = [*members, inner, each.__cause__, each.__context__, *each.args]
         waiting += [one for one in more if isinstance(one, BaseException)]
 
 
 def _of_files(error: OSError, week_bytes: Callable[[], int | None]) -> MachineError | None:
-    number = _number(error)
-    if number in _OPEN_FILES:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         hint = f"Raise the limit (ulimit -n; LimitNOFILE of systemd; ulimits of a container), or {_FEWER}."
         return MachineError(f"Too many files and connections are open at once; {limit} are allowed.", hint=hint)
-    folder = _folder(error)
-    if number in _FULL:
+    # pyarrow does not say where the file was to be written; it writes temporary files only. To ask tempfile may fail
+    # for the very reason that is looked for here.
+    temporary = Path(tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108
+    path = Path(error.filename) if isinstance(error.filename, str) else None
+    folder = path.parent if path else temporary
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         needed = week_bytes()
         size = f" The newest stored week has {_mb(needed)} of orders; compressed, they need less." if needed else ""
         hint = f"Make room there, or let TMPDIR name a folder with more of it.{size}"
         return MachineError(f"There is no room left in {folder}{_free(folder)}.", hint=hint)
     # The standard library says the first where no folder at all will do.
-    none = "temporary directory" in (error.strerror or "")
-    if none or (_is_temporary(error) and (number in _NOT_WRITABLE or not folder.exists())):
+    unusable = "temporary directory" in (error.strerror or "")
+    if path and any(part.startswith(PREFIX) for part in path.parts):
+        unusable |= error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) or not folder.exists()
+    if unusable:
         hint = "Let TMPDIR name a folder that exists and that this user may write."
         return MachineError(f"Temporary files cannot be written to {folder} ({error.strerror}).", hint=hint)
     return None
-
-
-def _number(error: BaseException) -> int | None:
-    return error.errno if isinstance(error, OSError) else None
-
-
-def _temporary() -> Path:
-    # Asking for it may fail for the very reason that is looked for here.
-    return Path(tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108
-
-
-def _folder(error: OSError) -> Path:
-    """Where the file was to be written; pyarrow does not say it, and writes temporary files only."""
-    return Path(error.filename).parent if isinstance(error.filename, str) else _temporary()
-
-
-def _is_temporary(error: OSError) -> bool:
-    parts = Path(error.filename).parts if isinstance(error.filename, str) else ()
-    return any(part.startswith(PREFIX) for part in parts)
 
 
 def _free(folder: Path) -> str:

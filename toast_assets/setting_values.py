@@ -1,7 +1,8 @@
-"""Which forms the values of settings have, and in plain words what is wrong with one.
+"""The forms of settings' values, and in plain words what is wrong with one.
 
 A problem is the end of a sentence that begins with the variable's name: "holds 'fast', which is no number; write a
-number above 0 such as 5". No sentence repeats a secret, nor an address, which can hold one.
+number above 0 such as 5". No sentence repeats a secret, nor an address, which can hold one. What takes a value returns
+it in its usual form, or raises a ``ValueError`` with the problem.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from toast_assets.http.plain_http import plain_http_problem
+from toast_assets.http.network import plain_http_problem
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _LONGEST_SHOWN = 60
 _QUOTATION_MARKS = frozenset("\"'`“”„‘’«»")
-# Control, format and unpaired surrogate characters, line and paragraph separators: nobody sees them in an editor.
+# Control, format and unpaired surrogate characters, line and paragraph separators: an editor does not show them.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _CONTROLS = {"\0": "NUL", "\t": "a tab", "\n": "a line feed", "\r": "a carriage return"}
 
@@ -54,7 +55,7 @@ def shown(value: str) -> str:
 
 
 def spoilt(value: str, *, is_list: bool) -> str | None:
-    """What somebody who typed or mounted a value did not mean; None where it is clean. Lists may have several lines."""
+    """What cannot be meant in a value that was typed or mounted; None if it is clean. Lists may have several lines."""
     if len(value) > 1 and {value[0], value[-1]} <= _QUOTATION_MARKS:
         return "is in quotation marks; write it without them"
     for position, character in enumerate(value, 1):
@@ -66,7 +67,7 @@ def spoilt(value: str, *, is_list: bool) -> str | None:
 
 
 def problem(details: Mapping[str, Any] | ErrorDetails, value: str, rule: Mapping[str, Any]) -> str:
-    """What pydantic found, in our words: by its type of error, the variable's ``value`` and the field's JSON schema."""
+    """What pydantic found, by its type of error, the variable's ``value`` and the field's JSON schema."""
     if details["type"] == "missing":
         return "is not set"
     if details["type"] == "too_short":
@@ -97,11 +98,7 @@ def split(value: object) -> object:
 
 
 def identifier(value: str) -> str:
-    """A restaurant's GUID.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """A restaurant's GUID."""
     if not is_identifier(value):
         raise ValueError(f"holds {shown(value)}, which is not a GUID: these are letters, digits, '-' and '_'")
     return value
@@ -113,11 +110,7 @@ def is_identifier(text: str) -> bool:
 
 
 def address(value: str) -> httpx.URL:
-    """An address of a service, by http or https.
-
-    Raises:
-        ValueError: it is none, or what goes there could be read on the way. The address is not repeated.
-    """
+    """An address of a service, by https, or by http where nobody can read on the way."""
     if re.search(r"\s", value):
         raise ValueError("holds a blank; addresses have none")
     try:
@@ -150,31 +143,19 @@ def is_host(text: str) -> bool:
 
 
 def origin(value: str) -> str:
-    """Scheme, host and port of an address.
-
-    Raises:
-        ValueError: as ``address``.
-    """
+    """Scheme, host and port of an address."""
     url = address(value)
     return f"{url.scheme}://{url.netloc.decode()}"
 
 
 def exact_url(value: str) -> str:
-    """An address, to the letter.
-
-    Raises:
-        ValueError: as ``address``.
-    """
+    """An address, to the letter."""
     address(value)
     return value
 
 
 def base_url(value: str) -> str:
-    """An address that paths are added to.
-
-    Raises:
-        ValueError: as ``address``, or it has a query or a fragment.
-    """
+    """An address that paths are added to."""
     url = address(value)
     if url.query or url.fragment:
         raise ValueError("has a query or a fragment; write the address up to its path")
@@ -182,11 +163,7 @@ def base_url(value: str) -> str:
 
 
 def tenant(value: str) -> str:
-    """Amperity's tenant: one DNS label, of ``x.amperity.com`` and its URL the first one.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Amperity's tenant: one DNS label, of ``x.amperity.com`` and its URL the first one."""
     text = value.lower()
     if "." in text:
         try:
@@ -215,33 +192,21 @@ def host_of(url: str | None) -> str:
 
 
 def header_safe(value: str) -> str:
-    """A text that a header may hold.
-
-    Raises:
-        ValueError: it has a character that none may. The text, which can be a secret, is not repeated.
-    """
+    """A text that a header may hold. It can be a secret, so the problem does not repeat it."""
     if not _HEADER_SAFE.fullmatch(value):
         raise ValueError("holds a space or another character that no header may hold")
     return value
 
 
 def token(value: str) -> str:
-    """A bearer token.
-
-    Raises:
-        ValueError: as ``header_safe``, or the word before it was copied, too.
-    """
+    """A bearer token."""
     if value.lower().startswith("bearer "):
         raise ValueError("begins with 'Bearer'; write the token alone")
     return header_safe(value)
 
 
 def bucket_name(value: str) -> str:
-    """A bucket's name (Amazon S3: general purpose bucket naming rules).
-
-    Raises:
-        ValueError: it is none.
-    """
+    """A bucket's name (Amazon S3: general purpose bucket naming rules)."""
     if value.startswith("arn:"):
         # What protects a bucket cannot be looked up through an access point.
         raise ValueError("is an ARN; write the bucket's name, also where there is an access point")
@@ -258,11 +223,8 @@ def bucket_name(value: str) -> str:
 
 
 def prefix(value: str) -> str:
-    """A prefix of keys: it begins with no slash, and ends with one unless it is empty.
-
-    Raises:
-        ValueError: no room would be left for the rest of a key, which has 1024 bytes (Amazon S3: object keys).
-    """
+    """A prefix of keys: it begins with no slash, and ends with one unless it is empty. Keys have at most 1024 bytes
+    (Amazon S3: object keys)."""
     path = value.strip("/")
     if len(path.encode()) > _LONGEST_PREFIX:
         raise ValueError(f"is longer than {_LONGEST_PREFIX} bytes; keys have 1024 at most")

@@ -1,14 +1,15 @@
 """Settings of the three services: read once, checked all at once, handed to plain clients.
 
-Each field's alias is its environment variable, so that every problem is named by the variable that mends it.
+Each field's alias is its environment variable, so that every problem names the variable to change.
 Values come as strings, as in an environment; an empty string counts as not set. Secrets are ``SecretStr``: neither
 ``repr`` nor an error shows them.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
 from typing import Annotated, Self, get_origin
@@ -55,14 +56,18 @@ class Settings(BaseModel):
     @classmethod
     def parse(cls, values: Mapping[str, str | None]) -> Self:
         """Settings from environment variables' names and values; unset and empty ones take their defaults, and those of
-        other settings are passed over.
+        other settings are ignored.
 
         Raises:
             SettingsError: with one line for each variable that is missing or malformed.
         """
-        own = {name: (values.get(name) or "").strip() for name in cls.variables()}
-        present = {name: value for name, value in own.items() if value}
-        problems = {name: problem for name in present if (problem := cls._spoilt(name, present[name]))}
+        present: dict[str, str] = {}
+        problems: dict[str, str] = {}
+        for field in cls.model_fields.values():
+            if (name := field.alias) and (value := (values.get(name) or "").strip()):
+                present[name] = value
+                if problem := forms.spoilt(value, is_list=get_origin(field.annotation) in (tuple, dict)):
+                    problems[name] = problem
         try:
             settings = cls.model_validate(present)
         except ValidationError as error:
@@ -76,9 +81,9 @@ class Settings(BaseModel):
         return settings
 
     @classmethod
-    def _spoilt(cls, name: str, value: str) -> str | None:
-        (annotation,) = (each.annotation for each in cls.model_fields.values() if each.alias == name)
-        return forms.spoilt(value, is_list=get_origin(annotation) in (tuple, dict))
+    def from_environment(cls) -> Self:
+        """The settings by this process's environment; as ``parse``."""
+        return cls.parse(os.environ)
 
     @classmethod
     def cross_check(cls, present: Mapping[str, str]) -> list[str]:
@@ -88,23 +93,33 @@ class Settings(BaseModel):
 
 
 class NetworkSettings(Settings):
-    """Which hosts besides this machine may be reached by plain HTTP; ``toast_assets.http.plain_http`` heeds it."""
+    """Which hosts besides this machine may be reached by plain HTTP; ``toast_assets.http.network`` reads it."""
 
     http_hosts: Annotated[tuple[Annotated[str, AfterValidator(_http_host)], ...], BeforeValidator(forms.split)] = Field(
-        (), alias="ALLOW_HTTP_HOSTS"
+        (),
+        alias="ALLOW_HTTP_HOSTS",
+        description="Hosts besides this machine that may be reached by plain HTTP, separated by commas.",
     )
 
 
 class RetentionSettings(Settings):
-    """After how many days, counted from a week's end, what is stored of it goes; None keeps it for ever."""
+    """After how many days, counted from a week's end, what is stored of it is removed; None keeps it for ever."""
 
-    raw_days: Days | None = Field(None, alias="RETENTION_RAW_DAYS")
-    export_days: Days | None = Field(None, alias="RETENTION_EXPORT_DAYS")
-    ledger_days: Days | None = Field(None, alias="RETENTION_LEDGER_DAYS")
+    raw_days: Days | None = Field(
+        None, alias="RETENTION_RAW_DAYS", description="Days after a week's end until its raw orders are removed."
+    )
+    export_days: Days | None = Field(
+        None,
+        alias="RETENTION_EXPORT_DAYS",
+        description="Days after a week's end until its exports and feeds are removed.",
+    )
+    ledger_days: Days | None = Field(
+        None, alias="RETENTION_LEDGER_DAYS", description="Days after a week's end until its receipts are removed."
+    )
 
     @model_validator(mode="after")
     def _receipts_last(self) -> Self:
-        """Receipts outlive what they are receipts of, else it would be sent again."""
+        """Receipts outlive the orders, which would else be sent again."""
         if self.ledger_days is None:
             return self
         if self.raw_days is None or self.export_days is None:
@@ -117,11 +132,22 @@ class RetentionSettings(Settings):
 class CalendarSettings(Settings):
     """Where weeks begin."""
 
-    first: date | None = Field(None, alias="TOAST_START_DATE")
-    timezone: str = Field("UTC", alias="TOAST_WEEK_TIMEZONE")
-    weekday: int = Field(0, alias="TOAST_WEEK_WEEKDAY")
-    hour: int = Field(4, alias="TOAST_WEEK_HOUR", ge=0, le=23)
-    settling_seconds: float = Field(900.0, alias="TOAST_SETTLING_SECONDS", ge=0, le=31 * 86_400, allow_inf_nan=False)
+    first: date | None = Field(
+        None,
+        alias="TOAST_START_DATE",
+        description="The first week's first day; by default 2025-01-06, or the first such weekday after it.",
+    )
+    timezone: str = Field("UTC", alias="TOAST_WEEK_TIMEZONE", description="The IANA time zone in which weeks begin.")
+    weekday: int = Field(0, alias="TOAST_WEEK_WEEKDAY", description="The day on which weeks begin, by default Monday.")
+    hour: int = Field(4, alias="TOAST_WEEK_HOUR", description="The hour at which weeks begin.", ge=0, le=23)
+    settling_seconds: float = Field(
+        900.0,
+        alias="TOAST_SETTLING_SECONDS",
+        description="Seconds after a week's end until it may be pulled.",
+        ge=0,
+        le=31 * 86_400,
+        allow_inf_nan=False,
+    )
 
     @field_validator("first", mode="before")
     @classmethod
@@ -189,16 +215,22 @@ def _link(value: str) -> str:
 class AlertSettings(Settings):
     """Where alerts are posted, and what the links in them begin with. The addresses are secrets."""
 
-    webhook_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_addresses)] = Field((), alias="ALERT_WEBHOOK_URL")
-    ui_url: Annotated[str, AfterValidator(_link)] | None = Field(None, alias="DAGSTER_UI_URL")
+    webhook_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_addresses)] = Field(
+        (),
+        alias="ALERT_WEBHOOK_URL",
+        description="Takes a POST of {text}, as Slack's incoming webhooks do; several are separated by blanks.",
+    )
+    ui_url: Annotated[str, AfterValidator(_link)] | None = Field(
+        None, alias="DAGSTER_UI_URL", description="The Dagster UI's base URL, for links to runs."
+    )
 
 
-def problems_of(values: Mapping[str, str | None], *kinds: type[Settings]) -> list[str]:
-    """What is missing or malformed for several kinds of settings, each line once."""
-    problems: list[str] = []
-    for kind in kinds:
+def problems_of(*readings: Callable[[], object]) -> list[str]:
+    """What is missing or malformed for several readers of settings, each line once."""
+    problems: dict[str, None] = {}
+    for read in readings:
         try:
-            kind.parse(values)
+            read()
         except SettingsError as error:
-            problems += [problem for problem in error.problems if problem not in problems]
-    return problems
+            problems |= dict.fromkeys(error.problems)
+    return list(problems)

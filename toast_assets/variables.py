@@ -1,4 +1,4 @@
-"""All environment variables of the product, and those that look like one and are none."""
+"""All environment variables of the product, and those that look like one but are unknown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS: tuple[type[Settings], ...] = (
 
 
 def misspelt_variables(names: Iterable[str]) -> list[str]:
-    """A line for each variable that looks like one of ours and is none, with the nearest that is."""
+    """A line for each variable that looks like one of ours but is unknown, with the nearest known one."""
     known = sorted(known_variables())
     lines = []
     for name in sorted(set(names) - set(known)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, TypeVar
 
@@ -33,32 +33,25 @@ class TableLoad(msgspec.Struct, frozen=True):
     rejected: int | None = None
     errors: Any = None
 
-    @property
-    def ended(self) -> bool:
-        """Whether the job is over, one way or the other."""
-        return self.state.lower() in _GOOD_ENDS | _BAD_ENDS
-
-    @property
-    def loaded(self) -> bool:
-        """Whether it ended well."""
-        return self.state.lower() in _GOOD_ENDS
-
 
 @dataclass(frozen=True)
 class Load:
     """All tables of a workflow run's ingest jobs, as far as they are known."""
 
-    tables: tuple[TableLoad, ...] = field(default=())
+    tables: tuple[TableLoad, ...] = ()
 
     @property
     def ended(self) -> bool:
         """Whether there is a job at all, and all of it is over."""
-        return bool(self.tables) and all(table.ended for table in self.tables)
+        return self._all_in(_GOOD_ENDS | _BAD_ENDS)
 
     @property
     def loaded(self) -> bool:
         """Whether all tables ended well."""
-        return self.ended and all(table.loaded for table in self.tables)
+        return self._all_in(_GOOD_ENDS)
+
+    def _all_in(self, states: frozenset[str]) -> bool:
+        return bool(self.tables) and all(table.state.lower() in states for table in self.tables)
 
 
 class _Run(msgspec.Struct):
@@ -80,7 +73,6 @@ class ControlPlane:
 
     def __init__(self, client: AmperityClient) -> None:
         self._client = client
-        self._base = client.settings.control_url
 
     async def start(self, config_id: str, first: date, end: date) -> str:
         """Start the courier group ``config_id`` for the days from ``first`` until before ``end``; the run's id.
@@ -92,8 +84,7 @@ class ControlPlane:
             AmperityTransientError: the retry budget is used up.
         """
         body = {"config_id": config_id, "range_from": f"{first}", "range_to": f"{end}", "run_mode": "full"}
-        reply = await self._call("POST", "/workflow/runs", content=msgspec.json.encode(body))
-        return _decode(reply, _Run, "/workflow/runs").id
+        return (await self._call("POST", "/workflow/runs", _Run, content=msgspec.json.encode(body))).id
 
     async def load(self, run_id: str, started: datetime, now: datetime) -> Load:
         """What the ingest jobs of a run report that was started at ``started`` (aware, at most seven days ago).
@@ -104,23 +95,22 @@ class ControlPlane:
         parameters = {"created_from": iso_ms(started), "created_to": iso_ms(now)}
         tables: list[TableLoad] = []
         while True:
-            jobs = _decode(await self._call("GET", "/ingest/jobs", params=parameters), _Jobs, "/ingest/jobs")
+            jobs = await self._call("GET", "/ingest/jobs", _Jobs, params=parameters)
             tables += [table for job in jobs.data if job.workflow_id == run_id for table in job.tables]
             if not jobs.next_token:
                 return Load(tuple(tables))
             parameters = parameters | {"next_token": jobs.next_token}
 
-    async def _call(self, method: str, path: str, **arguments: Any) -> bytes:
+    async def _call(self, method: str, path: str, reply: type[T], **arguments: Any) -> T:
+        settings = self._client.settings
         headers = {
-            NOTICE_TENANT_HEADER: self._client.settings.tenant_id,
+            NOTICE_TENANT_HEADER: settings.tenant_id,
             "api-version": API_VERSION,
             "Content-Type": "application/json",
         }
-        return await self._client.control_call(method, self._base + path, headers, **arguments)
-
-
-def _decode(body: bytes, kind: type[T], path: str) -> T:
-    try:
-        return decode(body, kind)
-    except UnreadableBodyError:
-        raise AmperityError(f"Amperity's reply to {path} cannot be read.", hint="Check AMPERITY_CONTROL_URL.") from None
+        body = await self._client.control_call(method, settings.control_url + path, headers, **arguments)
+        try:
+            return decode(body, reply)
+        except UnreadableBodyError:
+            hint = "Check AMPERITY_CONTROL_URL."
+            raise AmperityError(f"Amperity's reply to {path} cannot be read.", hint=hint) from None

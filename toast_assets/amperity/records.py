@@ -23,10 +23,9 @@ _NAMESPACE = uuid.UUID("7f6fd2a0-58a5-4d0e-9b5e-4a7c1d3e2b90")
 class RecordKey:
     """Which version of which record goes where. ``version`` changes with each change of what is sent.
 
-    ``order_guid`` is the order that the record is or belongs to, None for a record of several orders. ``order_version``
-    is Toast's version of an order that is sent whole (``version_of`` its bytes), None for all other records.
-    ``modified_ms`` is when what the record says was last modified at Toast, in milliseconds since 1970, UTC; None for
-    a record that is none of Toast's.
+    ``order_guid``: the order that the record is or belongs to, None for a record of several. ``order_version``: Toast's
+    version of an order that is sent whole, else None. ``modified_ms``: when Toast last modified the content, in
+    milliseconds since 1970, UTC; None for a record that is not Toast's.
     """
 
     method: str
@@ -46,8 +45,8 @@ class RecordKey:
 
 
 def order_version(raw_version: str, redaction: Redaction) -> str:
-    """The version of an order's record: by Toast's bytes and by all that shapes what is sent of them, so that another
-    rule or salt sends it again."""
+    """The version of an order's record: by Toast's bytes and by all that shapes what is sent, so that another rule or
+    salt sends it again."""
     return hashlib.sha256(f"{raw_version}\n{redaction.digest}".encode()).hexdigest()
 
 
@@ -79,8 +78,8 @@ def stream_body(order: RawOrder, restaurant_guid: str, redaction: Redaction) -> 
 
 
 def destination(tenant_id: str, place: str) -> str:
-    """Where records go: a stream, a workflow or the URL of notices, at one tenant. The same stream id at another tenant
-    is another destination, and receives everything."""
+    """Where records go: a stream, a workflow or the URL of notices. The same stream id at another tenant is another
+    destination, and receives everything."""
     return f"{tenant_id}/{place}"
 
 
@@ -90,26 +89,21 @@ def place_of(destination: str) -> str:
 
 
 def notice_destination(tenant_id: str, url: str) -> str:
-    """Where notices go. For their URL stand its host, and a hash, because such an URL may be a secret."""
+    """Where notices go: the host and a hash of their URL, because it may be a secret."""
     return destination(tenant_id, f"{urlsplit(url).hostname}#{hashlib.sha256(url.encode()).hexdigest()[:12]}")
-
-
-class _Notice(msgspec.Struct):
-    source: str
-    data_type: str
-    s3_location: str
-    metadata: dict[str, str | int]
-    tenant_id: str
 
 
 def notice_body(
     s3_location: str, *, tenant_id: str, orders: int, fetch_date: str, start_date: str, end_date: str
 ) -> bytes:
     """The notice that Amperity's guide posts: it points to the export at ``s3_location``, it carries no orders."""
-    metadata: dict[str, str | int] = {
-        "total_records": orders,
-        "fetch_date": fetch_date,
-        "start_date": start_date,
-        "end_date": end_date,
-    }
-    return msgspec.json.encode(_Notice("toast-orders", "orders", s3_location, metadata, tenant_id))
+    metadata = {"total_records": orders, "fetch_date": fetch_date, "start_date": start_date, "end_date": end_date}
+    return msgspec.json.encode(
+        {
+            "source": "toast-orders",
+            "data_type": "orders",
+            "s3_location": s3_location,
+            "metadata": metadata,
+            "tenant_id": tenant_id,
+        }
+    )

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache, cached_property, lru_cache
@@ -115,60 +115,47 @@ class Redaction:
             UnrepresentableError: the bytes cannot be read as JSON, so nobody knows what they hold.
         """
         try:
-            return self._applied(body.strip(), "")
+            return self._redacted(body.strip(), "", {}, hashing=False)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # The cause may quote the record.
             raise UnrepresentableError("the record cannot be read, so it cannot be redacted") from None
 
+    def hashed(self, text: str) -> str:
+        """What replaces ``text``: HMAC-SHA-256 keyed by the salt, hexadecimal."""
+        return hmac.new(self.salt, text.encode(), hashlib.sha256).hexdigest()
+
     @cached_property
     def _rule(self) -> Callable[[str, str], Rule | None]:
-        """What becomes of a field by its name and path. Names can be data, so not all of them are kept."""
-        return lru_cache(maxsize=4096)(self._decided)
+        """The rule for a field by its name and path. Names can be data, so not all of them are kept."""
 
-    def _decided(self, name: str, path: str) -> Rule | None:
-        if _NEVER_SENT.fullmatch(name):
-            return "drop"
-        return _strictest({self._by_name.get(name), self._by_path.get(path)})
+        def rule(name: str, path: str) -> Rule | None:
+            if _NEVER_SENT.fullmatch(name):
+                return "drop"
+            return _strictest({self._by_name.get(name), self._by_path.get(path)})
 
-    def _applied(self, body: bytes, path: str) -> bytes:
-        if body[:1] not in (b"{", b"[") or not self._mentions.search(body):
-            return body
-        if body[:1] == b"[":
-            return b"[" + b",".join(self._applied(bytes(item), path) for item in _decode_array(body)) + b"]"
-        fields = _decode_object(body)
-        parts = []
-        for name, raw in fields.items():
-            below = _below(path, name) if self._by_path else name
-            rule = self._rule(name, below)
-            if rule == "drop":
-                continue
-            value = bytes(raw)
-            value = self._hashed_value(value, below, fields) if rule == "hash" else self._applied(value, below)
-            parts.append(msgspec.json.encode(name) + b":" + value)
-        return b"{" + b",".join(parts) + b"}"
+        return lru_cache(maxsize=4096)(rule)
 
-    def _hashed_value(self, value: bytes, path: str, beside: Mapping[str, msgspec.Raw]) -> bytes:
-        """Strings and numbers become their hash, in objects and arrays each by itself; null, true and false stay. What
-        is to be dropped is dropped here as well. ``beside`` are the fields of the object that holds the value."""
-        if value[:1] == b"{":
-            fields = _decode_object(value)
-            inner = {name: _below(path, name) for name in fields}
-            return _object(
-                (name, self._hashed_value(bytes(fields[name]), below, fields))
-                for name, below in inner.items()
-                if self._rule(name, below) != "drop"
-            )
-        if value[:1] == b"[":
-            return (
-                b"[" + b",".join(self._hashed_value(bytes(item), path, beside) for item in _decode_array(value)) + b"]"
-            )
-        if value in (b"null", b"true", b"false"):
+    def _redacted(self, value: bytes, path: str, beside: Mapping[str, msgspec.Raw], *, hashing: bool) -> bytes:
+        """With ``hashing`` strings and numbers become their hash, in objects and arrays each by itself; null, true and
+        false stay. ``beside`` are the fields of the object that holds the value."""
+        if value[:1] not in (b"{", b"["):
+            if not hashing or value in (b"null", b"true", b"false"):
+                return value
+            return msgspec.json.encode(self.hashed(_normal(path.rpartition(".")[2], value, beside)))
+        if not hashing and not self._mentions.search(value):
             return value
-        return msgspec.json.encode(self.hashed(_normal(path.rpartition(".")[2], value, beside)))
-
-    def hashed(self, text: str) -> str:
-        """What stands for ``text``: HMAC-SHA-256 keyed by the salt, hexadecimal."""
-        return hmac.new(self.salt, text.encode(), hashlib.sha256).hexdigest()
+        if value[:1] == b"[":
+            items = (self._redacted(bytes(item), path, beside, hashing=hashing) for item in _decode_array(value))
+            return b"[" + b",".join(items) + b"]"
+        parts = []
+        fields = _decode_object(value)
+        for name, raw in fields.items():
+            below = _below(path, name)
+            rule = self._rule(name, below)
+            if rule != "drop":
+                inner = self._redacted(bytes(raw), below, fields, hashing=hashing or rule == "hash")
+                parts.append(msgspec.json.encode(name) + b":" + inner)
+        return b"{" + b",".join(parts) + b"}"
 
 
 def name_problem(name: str) -> str | None:
@@ -242,20 +229,17 @@ def _strictest(rules: set[Rule | None]) -> Rule | None:
     return "drop" if "drop" in rules else "hash" if "hash" in rules else None
 
 
-def _object(fields: Iterator[tuple[str, bytes]]) -> bytes:
-    return b"{" + b",".join(msgspec.json.encode(name) + b":" + value for name, value in fields) + b"}"
-
-
 def _normal(name: str, value: bytes, beside: Mapping[str, msgspec.Raw]) -> str:
     """The text that is hashed for a string or a number. An e-mail or a phone has the form in which feeds have it, so
     that a guest has one hash; everything else is as it is."""
-    text = msgspec.json.decode(value, type=str) if value[:1] == b'"' else value.decode()
+    is_text = value[:1] == b'"'
+    text = msgspec.json.decode(value, type=str) if is_text else value.decode()
     if name == "email":
         return normal_email(text) or text.strip().lower()
     if name == "phone":
-        number = text if value[:1] == b'"' else _digits(text)
         code = msgspec.json.decode(beside["phoneCountryCode"]) if "phoneCountryCode" in beside else None
-        return normal_phone(number, str(code) if isinstance(code, str | int) else None) or text.strip().lower()
+        country = str(code) if isinstance(code, str | int) else None
+        return normal_phone(text if is_text else _digits(text), country) or text.strip().lower()
     return text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from toast_assets import setting_values as forms
 from toast_assets.amperity.redaction import Redaction, Rule, contradiction, name_problem
@@ -41,38 +41,44 @@ def _rules(value: object) -> object:
     return rules
 
 
-def _stream_id(value: str) -> str:
-    if not value.startswith("is-"):
-        # Amperity answers 202 for an id it does not know and drops the records (Amperity: Streaming API).
-        raise ValueError("is not a stream id: they begin with 'is-'; Amperity would accept and drop every record")
-    return forms.header_safe(value)
+def _identifier(prefix: str, problem: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not value.startswith(prefix):
+            raise ValueError(f"is not {problem}")
+        return forms.header_safe(value)
+
+    return AfterValidator(check)
 
 
-def _workflow_id(value: str) -> str:
-    if not value.startswith("cg-"):
-        raise ValueError("is not a courier group's id: they begin with 'cg-'")
-    return forms.header_safe(value)
-
-
-def _method(value: str) -> str:
-    if value not in METHODS:
-        raise ValueError(f"holds {forms.shown(value)}; the methods are stream, s3_pull and notify")
-    return value
+def _methods(value: object) -> object:
+    """The methods, each once."""
+    methods = forms.split(value)
+    if not isinstance(methods, list):
+        return methods
+    for method in methods:
+        if method not in METHODS:
+            raise ValueError(f"holds {forms.shown(method)}; the methods are stream, s3_pull and notify")
+    return tuple(dict.fromkeys(methods))
 
 
 ExactUrl = Annotated[str, AfterValidator(forms.exact_url)]
 BaseUrl = Annotated[str, AfterValidator(forms.base_url)]
 Tenant = Annotated[str, AfterValidator(forms.tenant)]
 SecretToken = Annotated[SecretStr, BeforeValidator(forms.token)]
-WorkflowId = Annotated[str, AfterValidator(_workflow_id)]
-StreamId = Annotated[str, AfterValidator(_stream_id)]
+WorkflowId = Annotated[str, _identifier("cg-", "a courier group's id: they begin with 'cg-'")]
+# Amperity answers 202 for an id it does not know and drops the records (Amperity: Streaming API).
+StreamId = Annotated[
+    str, _identifier("is-", "a stream id: they begin with 'is-'; Amperity would accept and drop every record")
+]
 
 
 class PrivacySettings(Settings):
-    """What is dropped or hashed before anything leaves for Amperity."""
+    """What is dropped or hashed before it leaves for Amperity."""
 
-    redact: Annotated[dict[str, Rule], BeforeValidator(_rules)] = Field({}, alias="AMPERITY_REDACT")
-    redact_salt: SecretStr | None = Field(None, alias="AMPERITY_REDACT_SALT")
+    redact: Annotated[dict[str, Rule], BeforeValidator(_rules)] = Field(
+        {}, alias="AMPERITY_REDACT", description="Fields to drop or hash, such as email=hash,phone=drop."
+    )
+    redact_salt: SecretStr | None = Field(None, alias="AMPERITY_REDACT_SALT", description="The salt of the hashes.")
 
     @classmethod
     def cross_check(cls, present: Mapping[str, str]) -> list[str]:
@@ -91,9 +97,19 @@ class PrivacySettings(Settings):
 class BrandSettings(PrivacySettings):
     """Whose orders these are."""
 
-    api_url: ExactUrl | None = Field(None, alias="AMPERITY_API_URL")
-    tenant: Tenant | None = Field(None, alias="AMPERITY_TENANT_ID")
-    brand: str | None = Field(None, alias="AMPERITY_BRAND")
+    api_url: ExactUrl | None = Field(
+        None,
+        alias="AMPERITY_API_URL",
+        description="For stream only scheme and host count; for notify it is the exact URL.",
+    )
+    tenant: Tenant | None = Field(
+        None,
+        alias="AMPERITY_TENANT_ID",
+        description="The tenant; by default the first label of an ….amperity.com host in AMPERITY_API_URL.",
+    )
+    brand: str | None = Field(
+        None, alias="AMPERITY_BRAND", description="The purchase brand in the flat feeds; by default the tenant."
+    )
 
     @property
     def tenant_id(self) -> str:
@@ -119,38 +135,68 @@ class FeedSettings(BrandSettings):
 class DeliverySpeed(Settings):
     """In which ways the orders are delivered, and how fast: what a delivery's length depends on."""
 
-    methods: Annotated[
-        tuple[Annotated[DeliveryMethod, BeforeValidator(_method)], ...], BeforeValidator(forms.split)
-    ] = Field(("stream",), alias="AMPERITY_DELIVERY", min_length=1)
-    requests_per_second: Rate = Field(1000.0, alias="AMPERITY_REQUESTS_PER_SECOND")
-
-    @field_validator("methods")
-    @classmethod
-    def _each_once(cls, value: tuple[DeliveryMethod, ...]) -> tuple[DeliveryMethod, ...]:
-        return tuple(dict.fromkeys(value))
+    methods: Annotated[tuple[DeliveryMethod, ...], BeforeValidator(_methods)] = Field(
+        ("stream",),
+        alias="AMPERITY_DELIVERY",
+        description="stream, s3_pull, notify, or several separated by commas.",
+        min_length=1,
+    )
+    requests_per_second: Rate = Field(1000.0, alias="AMPERITY_REQUESTS_PER_SECOND", description="Records per second.")
 
 
 class AmperitySettings(DeliverySpeed, BrandSettings):
     """How to reach Amperity, as whom, and in which ways the orders are delivered."""
 
-    api_key: SecretToken | None = Field(None, alias="AMPERITY_API_KEY")
-    client_id: str | None = Field(None, alias="AMPERITY_CLIENT_ID")
-    client_secret: SecretStr | None = Field(None, alias="AMPERITY_CLIENT_SECRET")
-    control_url: BaseUrl = Field("https://app.amperity.com/api", alias="AMPERITY_CONTROL_URL")
-    workflow_config_id: WorkflowId | None = Field(None, alias="AMPERITY_WORKFLOW_CONFIG_ID")
+    api_key: SecretToken | None = Field(None, alias="AMPERITY_API_KEY", description="The bearer token.")
+    client_id: str | None = Field(
+        None, alias="AMPERITY_CLIENT_ID", description="With the client secret: fetches and renews the token."
+    )
+    client_secret: SecretStr | None = Field(
+        None, alias="AMPERITY_CLIENT_SECRET", description="With the client id: fetches and renews the token."
+    )
+    control_url: BaseUrl = Field(
+        "https://app.amperity.com/api", alias="AMPERITY_CONTROL_URL", description="The control plane's base URL."
+    )
+    workflow_config_id: WorkflowId | None = Field(
+        None,
+        alias="AMPERITY_WORKFLOW_CONFIG_ID",
+        description="The courier group, cg-…, that s3_pull starts and follows.",
+    )
     workflow_timeout_seconds: float = Field(
         3600.0,
         alias="AMPERITY_WORKFLOW_TIMEOUT_SECONDS",
+        description="Seconds for which a workflow run is followed.",
         ge=0,
         le=7 * 86_400,
         allow_inf_nan=False,
     )
-    stream_id: StreamId | None = Field(None, alias="AMPERITY_STREAM_ID")
-    order_items_stream_id: StreamId | None = Field(None, alias="AMPERITY_ORDER_ITEMS_STREAM_ID")
-    customers_stream_id: StreamId | None = Field(None, alias="AMPERITY_CUSTOMERS_STREAM_ID")
-    timeout_seconds: Seconds = Field(30.0, alias="AMPERITY_TIMEOUT_SECONDS")
-    max_reject_share: float = Field(0.01, alias="AMPERITY_MAX_REJECT_SHARE", ge=0, le=1, allow_inf_nan=False)
-    max_record_bytes: int = Field(1_000_000, alias="AMPERITY_MAX_RECORD_BYTES", ge=1, le=1_000_000_000)
+    stream_id: StreamId | None = Field(
+        None, alias="AMPERITY_STREAM_ID", description="The stream for whole orders, is-…."
+    )
+    order_items_stream_id: StreamId | None = Field(
+        None, alias="AMPERITY_ORDER_ITEMS_STREAM_ID", description="With stream: the stream for the rows of order_items."
+    )
+    customers_stream_id: StreamId | None = Field(
+        None, alias="AMPERITY_CUSTOMERS_STREAM_ID", description="With stream: the stream for the rows of customers."
+    )
+    timeout_seconds: Seconds = Field(
+        30.0, alias="AMPERITY_TIMEOUT_SECONDS", description="Seconds after which a call is cut off."
+    )
+    max_reject_share: float = Field(
+        0.01,
+        alias="AMPERITY_MAX_REJECT_SHARE",
+        description="The delivery fails if more than this share is rejected.",
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+    )
+    max_record_bytes: int = Field(
+        1_000_000,
+        alias="AMPERITY_MAX_RECORD_BYTES",
+        description="Records of more bytes are rejected before they are sent.",
+        ge=1,
+        le=1_000_000_000,
+    )
 
     @classmethod
     def cross_check(cls, present: Mapping[str, str]) -> list[str]:

@@ -16,8 +16,7 @@ from typing import Any
 
 import msgspec
 
-from toast_assets.orders.depth import shallow
-from toast_assets.orders.raw import readable
+from toast_assets.orders.scanner import readable, shallow
 
 AMOUNTS = ("net_sales", "tax_amount", "tip_amount", "payment_amount", "refund_amount")
 """Of whole orders. ``SUMS`` are these and, with the table's name before them, those of single checks and payments."""
@@ -27,7 +26,7 @@ SUMS = (*AMOUNTS, *(f"checks.{name}" for name in OF_CHECKS), *(f"payments.{name}
 _PLACES = Decimal("0.0001")
 # The tables' columns have 14 digits before the point.
 _LIMIT = Decimal(10) ** 14
-_NOTHING = Decimal(0)
+_ZERO = Decimal(0)
 # Toast's states of payments that brought no money, of loyalty rewards taken back, and of what is no revenue.
 _NO_MONEY = ("CANCELLED", "DENIED", "ERROR", "ERROR_NETWORK", "PROCESSING_VOID", "VOIDED", "VOIDED_AT_RISK")
 _TAKEN_BACK = ("VOID", "PENDING_VOID")
@@ -134,11 +133,14 @@ def read_amounts(body: bytes) -> tuple[AmountsOrder, tuple[Decimal, ...]]:
     """The order in ``body`` and its ``SUMS``, in that order, in currency units.
 
     Raises:
-        UnreadableAmountsError: it is no JSON, or an amount or a flag is none, or beyond all measure.
+        UnreadableAmountsError: it is not JSON, or an amount or a flag is of another type, or too large.
     """
     try:
-        order = _decoded(body)
-        found = amounts(order)
+        try:
+            order = _decode(body)
+        except (msgspec.DecodeError, RecursionError):
+            order = _decode(shallow(readable(body)))
+        found = _amounts(order)
         if any(abs(amount) >= _LIMIT for amount in found):
             raise UnreadableAmountsError("an amount is too large")
     except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
@@ -146,54 +148,33 @@ def read_amounts(body: bytes) -> tuple[AmountsOrder, tuple[Decimal, ...]]:
     return order, found
 
 
-def _decoded(body: bytes) -> AmountsOrder:
-    try:
-        return _decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        return _decode(shallow(readable(body)))
-
-
-def amounts(order: AmountsOrder) -> tuple[Decimal, ...]:
+def _amounts(order: AmountsOrder) -> tuple[Decimal, ...]:
     """The order's ``SUMS``, in that order, in currency units.
 
     Raises:
-        ArithmeticError: an amount is no number, or beyond all measure.
+        ArithmeticError: an amount is no number, or too large.
     """
-    gone = order.voided or order.deleted
-    payments: list[tuple[Decimal, ...]] = []
-    checks = [_of_check(check, payments, counts=not gone) for check in order.checks or ()]
-    net, tax, tips, paid, refunds = of_order = _rounded(_added(checks, len(AMOUNTS)))
-    # Mostly there is one check with one payment, whose amounts are the order's.
-    nets, _, all_tips, all_paid, all_refunds = _added_rounded(checks, len(AMOUNTS)) if len(checks) > 1 else of_order
-    rows = _added_rounded(payments, len(OF_PAYMENTS)) if len(payments) > 1 else (paid, tips, refunds)
-    return net, tax, tips, paid, refunds, nets, all_tips, all_paid, all_refunds, *rows
+    checks: list[Sequence[Decimal]] = []
+    payments: list[Sequence[Decimal]] = []
+    for check in order.checks or ():
+        own = [_of_payment(payment) for payment in check.payments or () if _brought_money(payment)]
+        payments += own
+        paid, tips, refunds = _added(own, len(OF_PAYMENTS))
+        gone = order.voided or order.deleted or check.voided or check.deleted
+        net, tax = (_ZERO, _ZERO) if gone else (_net_sales(check), check.tax_amount or _ZERO)
+        checks.append((net, tax, tips, paid, refunds))
+    net, _, tips, paid, refunds = _added(map(_rounded, checks), len(AMOUNTS))
+    of_payments = _added(map(_rounded, payments), len(OF_PAYMENTS))
+    return (*_rounded(_added(checks, len(AMOUNTS))), net, tips, paid, refunds, *of_payments)
 
 
-def _of_check(check: _Check, payments: list[tuple[Decimal, ...]], *, counts: bool) -> tuple[Decimal, ...]:
-    """A check's ``AMOUNTS``; its payments' ``OF_PAYMENTS`` are appended to ``payments``. ``counts`` is false when its
-    order is voided or deleted."""
-    own = [_of_payment(payment) for payment in check.payments or () if _brought_money(payment)]
-    payments += own
-    paid, tips, refunds = _added(own, len(OF_PAYMENTS))
-    if not counts or check.voided or check.deleted:
-        return _NOTHING, _NOTHING, tips, paid, refunds
-    return _net_sales(check), check.tax_amount or _NOTHING, tips, paid, refunds
+def _of_payment(payment: _Payment) -> Sequence[Decimal]:
+    refunded = (payment.refund and payment.refund.refund_amount) or _ZERO
+    return payment.amount or _ZERO, payment.tip_amount or _ZERO, refunded
 
 
-def _of_payment(payment: _Payment) -> tuple[Decimal, ...]:
-    """A payment's ``OF_PAYMENTS``."""
-    refunded = (payment.refund and payment.refund.refund_amount) or _NOTHING
-    return payment.amount or _NOTHING, payment.tip_amount or _NOTHING, refunded
-
-
-def _added(rows: Sequence[Sequence[Decimal]], columns: int) -> Sequence[Decimal]:
-    if len(rows) == 1:
-        return rows[0]
-    return [sum(column, _NOTHING) for column in zip(*rows, strict=True)] if rows else [_NOTHING] * columns
-
-
-def _added_rounded(rows: Iterable[Sequence[Decimal]], columns: int) -> Sequence[Decimal]:
-    return _added([_rounded(row) for row in rows], columns)
+def _added(rows: Iterable[Sequence[Decimal]], columns: int) -> Sequence[Decimal]:
+    return [sum(column, _ZERO) for column in zip(*rows, strict=True)] or [_ZERO] * columns
 
 
 def _rounded(amounts: Iterable[Decimal]) -> Sequence[Decimal]:

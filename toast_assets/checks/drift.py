@@ -5,14 +5,15 @@ order it was seen in. A path leaves array indices out (``checks.selections.price
 as modifiers, so that depth is no drift. The recorded schema is ``orders/known_fields.json``, the types are
 those of ``orders.model``.
 
-Where field names are data (a map keyed by GUID, by e-mail), they are neither shown nor kept: what has not the form of a
-field's name is described, and a parent with very many unknown fields counts as a map, whose fields are one, ``*``. So
-whatever orders hold, this holds little.
+Names and values of orders can be data: a guest's e-mail, phone or name. So only those that have the form of a field's
+name or of an enum's value are shown; others are described, and the first order that has one leads there. A parent
+with very many unknown fields counts as a map, whose fields are one, ``*``. Whatever orders hold, this holds little.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -22,12 +23,10 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from toast_assets.checks.names import shown_name, shown_value
 from toast_assets.markdown import plain
-from toast_assets.orders.depth import shallow
 from toast_assets.orders.known_fields import KnownFields, known_fields
 from toast_assets.orders.model import Order
-from toast_assets.orders.raw import readable
+from toast_assets.orders.scanner import readable, shallow
 
 # More unknown fields below one parent are a map's keys.
 _MOST_BELOW = 50
@@ -36,6 +35,11 @@ _MOST_UNKNOWN = 500
 _MOST_LEVELS = 10
 _MOST_VALUES = 50
 _MAP, _DEEPER, _OTHERS = "*", "(nested deeper)", "(other values)"
+# Toast writes fields in camelCase; what else is in use for fields passes too.
+_NAME = re.compile(r"[a-z_][A-Za-z0-9_]{0,59}", re.ASCII)
+_VALUE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}", re.ASCII)
+_LIKE_A_PHONE = re.compile(r"\d{7}", re.ASCII)
+_SIGNS = {"@": "@", "+": "+", "-": "-", ".": ".", " ": "blanks"}
 _ANY: frozenset[type] = frozenset((str, int, float, bool, NoneType, list, dict))
 _TYPES: Mapping[type, frozenset[type]] = {
     str: frozenset((str, NoneType)),
@@ -46,31 +50,35 @@ _TYPES: Mapping[type, frozenset[type]] = {
 }
 _OBJECT: frozenset[type] = frozenset((dict, NoneType))
 _ARRAY: frozenset[type] = frozenset((list, NoneType))
+_KINDS = ("vanished field", "other type", "new value", "new field")
 _SAID = {str: "text", int: "a number", float: "a number", bool: "true or false", list: "an array", dict: "an object"}
 
 
-class OtherType(msgspec.Struct):
-    """How often a field had a type that is not its own, and the first order."""
+class DriftFinding(msgspec.Struct, frozen=True):
+    """One difference from the recorded schema, with the GUID of the first order that shows it.
 
-    first: str | None
-    times: int = 0
+    ``value`` is a new value of an enum, or what a field holds instead of its own type: text, a number, an array, …;
+    ``times`` counts these. A vanished field is recorded as always there, and in no object that should have it.
+    """
+
+    kind: str
+    path: str
+    value: str | None
+    first_order: str | None
+    times: int | None = None
 
 
-@dataclass(frozen=True)
-class Drift:
-    """How orders differ from the recorded schema; each finding with the GUID of the first order that shows it."""
+def shown_value(value: str) -> str:
+    """An enum's value, or what it looks like where it may be a guest's data: ``(a text of 21 characters with @)``."""
+    return _shown(value, _VALUE, "text")
 
-    new_fields: Mapping[str, str | None]
-    """Paths that are not recorded."""
-    new_values: Mapping[tuple[str, str], str | None]
-    """Path and value of an enum, not recorded."""
-    other_types: Mapping[tuple[str, str], OtherType]
-    """Path and what was there instead of the field's own type: text, a number, an array, …."""
-    vanished_fields: Mapping[str, str | None]
-    """Recorded as always there, and in none of the objects that should have it."""
 
-    def __bool__(self) -> bool:
-        return bool(self.new_fields or self.new_values or self.other_types or self.vanished_fields)
+def _shown(text: str, form: re.Pattern[str], what: str) -> str:
+    if form.fullmatch(text) is not None and _LIKE_A_PHONE.search(text) is None:
+        return text
+    signs = [said for sign, said in _SIGNS.items() if sign in text]
+    size = f"{len(text)} character{'' if len(text) == 1 else 's'}"
+    return f"(a {what} of {size}{' with ' if signs else ''}{', '.join(signs)})"
 
 
 @cache
@@ -94,11 +102,18 @@ def _types_of(struct: type, before: str) -> Iterator[tuple[str, frozenset[type]]
 
 
 @dataclass(slots=True)
+class _OtherType:
+    first: str | None
+    times: int = 0
+
+
+@dataclass(slots=True)
 class _Node:
     """A field in the tree of all fields seen; ``first`` is the first order that had it.
 
     ``filled`` says that it held an object, in ``filled_first`` for the first time: only then can a field be missing.
-    ``fields`` has what was met below by its name, for a name that is not shown by its description.
+    ``known_values`` are those of an enum, ``values`` the others that it had. ``fields`` has what was met below by its
+    name, for a name that is not shown by its description.
     """
 
     path: str
@@ -106,17 +121,24 @@ class _Node:
     first: str | None
     known: bool
     types: frozenset[type] = _ANY
-    values: dict[str, str | None] | None = None
-    known_values: frozenset[str] = frozenset()
-    others: dict[str, OtherType] = field(default_factory=dict)
+    known_values: frozenset[str] | None = None
+    values: dict[str, str | None] = field(default_factory=dict)
+    others: dict[str, _OtherType] = field(default_factory=dict)
     fields: dict[str, _Node] = field(default_factory=dict)
     unknown_below: int = 0
     filled: bool = False
     filled_first: str | None = None
 
+    def nodes(self) -> Iterator[_Node]:
+        """This one and all below it."""
+        yield self
+        for below in self.fields.values():
+            if below is not self:
+                yield from below.nodes()
 
-class FieldObserver:
-    """Collects what fields orders have. Show it some orders or all of them, then ask for the ``drift``.
+
+class DriftDetector:
+    """Collects what fields orders have. Show it some orders or all of them, then ask for the ``findings``.
 
     It takes about as long as parsing the JSON, and holds one entry per field and enum value, of which the unknown ones
     are limited in number and in length.
@@ -128,7 +150,7 @@ class FieldObserver:
         self._unknown = 0
         self._guid: object = None
 
-    def add(self, orders: Iterable[bytes]) -> FieldObserver:
+    def add(self, orders: Iterable[bytes]) -> DriftDetector:
         """Looks at each order's bytes; what is no JSON object is passed over."""
         for data in orders:
             order = _decoded(data)
@@ -137,21 +159,21 @@ class FieldObserver:
                 self._look(order)
         return self
 
-    def drift(self) -> Drift:
-        """What the orders had, against the recorded schema; by path and value."""
-        nodes = {node.path: node for node in self._nodes()}
-        values = [(node, value, first) for node in nodes.values() for value, first in (node.values or {}).items()]
-        missing = [
-            (path, parent.filled_first)
+    def findings(self) -> tuple[DriftFinding, ...]:
+        """What the orders had, against the recorded schema: what may cost an amount first, new fields, of which there
+        can be many, last; each by path and value."""
+        nodes = {node.path: node for node in self._root.nodes()}
+        found = [
+            DriftFinding("vanished field", path, None, parent.filled_first)
             for path in self._known.always
             if path not in nodes and (parent := nodes.get(path.rpartition(".")[0])) is not None and parent.filled
         ]
-        return Drift(
-            {path: node.first for path, node in sorted(nodes.items()) if not node.known},
-            dict(sorted(((node.path, value), first) for node, value, first in values)),
-            dict(sorted(((path, said), one) for path, node in nodes.items() for said, one in node.others.items())),
-            dict(sorted(missing)),
-        )
+        for path, node in nodes.items():
+            found += [DriftFinding("other type", path, said, one.first, one.times) for said, one in node.others.items()]
+            found += [DriftFinding("new value", path, value, first) for value, first in node.values.items()]
+            if not node.known:
+                found.append(DriftFinding("new field", path, None, node.first))
+        return tuple(sorted(found, key=lambda one: (_KINDS.index(one.kind), one.path, one.value or "")))
 
     @property
     def _order(self) -> str | None:
@@ -163,7 +185,11 @@ class FieldObserver:
         while left:
             item, node = left.pop()
             if type(item) is list:
-                self._look_at_elements(item, node, left)
+                for element in item:
+                    if type(element) is dict or type(element) is list:
+                        left.append((element, node))
+                    elif node.known_values is not None:
+                        self._look_at_value(node, element)
                 continue
             if not node.filled:
                 node.filled, node.filled_first = True, self._order
@@ -172,56 +198,37 @@ class FieldObserver:
                 below = fields.get(name) or self._below(node, name)
                 kind = type(value)
                 if kind not in below.types:
-                    self._note_type(below, _SAID[kind])
+                    below.others.setdefault(_SAID[kind], _OtherType(self._order)).times += 1
                 if kind is dict or kind is list:
                     if below.level <= _MOST_LEVELS:
                         left.append((value, below))
-                elif below.values is not None:
-                    self._note_value(below, value)
+                elif below.known_values is not None:
+                    self._look_at_value(below, value)
 
-    def _look_at_elements(self, elements: list[Any], node: _Node, left: list[tuple[Any, _Node]]) -> None:
-        for element in elements:
-            kind = type(element)
-            if kind is dict or kind is list:
-                left.append((element, node))
-            elif node.values is not None:
-                self._note_value(node, element)
-
-    def _note_value(self, node: _Node, value: object) -> None:
-        if type(value) is not str or value in node.known_values or node.values is None:
-            return
-        if value in node.values:
+    def _look_at_value(self, node: _Node, value: object) -> None:
+        if type(value) is not str or value in (node.known_values or ()) or value in node.values:
             return
         shown = shown_value(value)
         if len(node.values) >= _MOST_VALUES and shown not in node.values:
             shown = _OTHERS
         node.values.setdefault(shown, self._order)
 
-    def _note_type(self, node: _Node, said: str) -> None:
-        if said not in node.others:
-            node.others[said] = OtherType(self._order)
-        node.others[said].times += 1
-
     def _below(self, parent: _Node, name: str) -> _Node:
         """The field below ``parent`` that ``name`` is, made where it is met for the first time."""
-        path = f"{parent.path}.{name}" if parent.path else name
-        if path in self._known.fields:
-            values: dict[str, str | None] | None = {} if path in self._known.values else None
-            types = known_types().get(path, _ANY)
-            node = _Node(
-                path, parent.level + 1, self._order, True, types, values, self._known.values.get(path, frozenset())
-            )
-            if name == "modifiers":
-                node.fields[name] = node
-        else:
-            label = self._label(parent, name)
-            if (met := parent.fields.get(label)) is not None:
-                return met
-            path = f"{parent.path}.{label}" if parent.path else label
-            node = _Node(path, parent.level + 1, self._order, False, known_types().get(path, _ANY))
+        path = _joined(parent, name)
+        known = path in self._known.fields
+        if not known:
+            name = self._label(parent, name)
+            if name in parent.fields:
+                return parent.fields[name]
+            path = _joined(parent, name)
             parent.unknown_below += 1
             self._unknown += 1
-            name = label
+        node = _Node(path, parent.level + 1, self._order, known, known_types().get(path, _ANY))
+        if known:
+            node.known_values = self._known.values.get(path)
+            if name == "modifiers":
+                node.fields[name] = node
         parent.fields[name] = node
         return node
 
@@ -230,10 +237,8 @@ class FieldObserver:
             return _MAP
         if parent.level >= _MOST_LEVELS:
             return _DEEPER
-        label = shown_name(name)
-        if label in parent.fields:
-            return label
-        if parent.unknown_below < _MOST_BELOW and self._unknown < _MOST_UNKNOWN:
+        label = _shown(name, _NAME, "name")
+        if label in parent.fields or (parent.unknown_below < _MOST_BELOW and self._unknown < _MOST_UNKNOWN):
             return label
         self._become_map(parent)
         return _MAP
@@ -243,23 +248,15 @@ class FieldObserver:
         unknown = [(name, node) for name, node in parent.fields.items() if not node.known]
         for name, node in unknown:
             del parent.fields[name]
-            self._unknown -= 1 + sum(not below.known for below in _all_below(node))
-        path = f"{parent.path}.{_MAP}" if parent.path else _MAP
+            self._unknown -= sum(not below.known for below in node.nodes())
         first = unknown[0][1].first if unknown else self._order
-        parent.fields[_MAP] = _Node(path, _MOST_LEVELS + 1, first, known=False)
+        parent.fields[_MAP] = _Node(_joined(parent, _MAP), _MOST_LEVELS + 1, first, known=False)
         parent.unknown_below = 1
         self._unknown += 1
 
-    def _nodes(self) -> Iterator[_Node]:
-        yield self._root
-        yield from _all_below(self._root)
 
-
-def _all_below(node: _Node) -> Iterator[_Node]:
-    for below in node.fields.values():
-        if below is not node:
-            yield below
-            yield from _all_below(below)
+def _joined(parent: _Node, name: str) -> str:
+    return f"{parent.path}.{name}" if parent.path else name
 
 
 def _decoded(data: bytes) -> Any:

@@ -1,17 +1,18 @@
-"""Facts of raw orders, restaurant by restaurant: what the asset checks need of them, read in one go.
+"""Facts of a week's raw orders: what the asset checks need, out of one reading of every restaurant's file.
 
-They hold counts and sums, order GUIDs and field names, and nothing of any guest. What can only warn never ends the
-reading of what can stop a delivery: an order whose fields cannot be looked at, or whose amounts cannot be added up, is
-counted there.
+They hold counts and sums, order GUIDs and field names, and nothing of any guest; their size has a bound per restaurant.
+They are kept beside the orders with the version of the data that they are made of, so that the first check that asks
+pays for them, and they are made again once an order changed. What can only warn never ends the reading of what can
+stop a delivery: an order whose fields cannot be looked at, or whose amounts cannot be added up, is left out there.
 """
 
 from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -21,21 +22,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.checks.amounts import SUMS, AmountsOrder, UnreadableAmountsError, read_amounts
-from toast_assets.checks.drift import Drift, FieldObserver
-from toast_assets.checks.names import shown_value
+from toast_assets.checks.drift import DriftDetector, DriftFinding, shown_value
+from toast_assets.errors import StoreConflictError
 from toast_assets.markdown import plain
 from toast_assets.orders.known_fields import known_fields
 from toast_assets.orders.raw_file import OrderRows, read_rows, repeated_guids
-from toast_assets.tables.collector import paused
+from toast_assets.store.bucket import ABSENT
+from toast_assets.store.manifest import Manifest
+from toast_assets.store.order_store import OrderStore
+from toast_assets.store.raw_weeks import one_restaurant, raw_files, reading_raw
+from toast_assets.week import Week
 
 MOST_NAMED = 20
+# Changes when the same orders would give other facts.
+_FORM = 4
 # An open list of Toast's: what comes after that many is one channel.
 _MOST_CHANNELS = 30
 _OTHER_CHANNELS = "(other channels)"
 _MODULUS = 1 << 128
 
 
-class Reach(msgspec.Struct, frozen=True):
+class GuestCoverage(msgspec.Struct, frozen=True):
     """Orders of one channel: all, those that name a guest, and those with an e-mail or phone."""
 
     orders: int
@@ -44,79 +51,209 @@ class Reach(msgspec.Struct, frozen=True):
 
 
 class RestaurantFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What one restaurant's raw orders say. ``repeated`` and ``outside`` name the first orders of their kind.
+    """What one restaurant's raw orders say.
 
-    ``amounts`` are decimals in currency units as text, by name (``SUMS``); ``unreadable`` orders are in none of them.
-    ``versions`` stands for all orders in their versions, whatever their order.
+    ``repeats`` counts orders that stand in the file once more, ``outside_week`` those modified at another time.
+    ``amounts`` are decimals in currency units as text, by name (``SUMS``). ``versions`` is the ``versions_digest``.
     """
 
     orders: int
     repeats: int
-    repeated: tuple[str, ...]
-    strays: int
-    outside: tuple[str, ...]
-    unreadable: int
+    first_repeated: tuple[str, ...]
+    outside_week: int
+    first_outside: tuple[str, ...]
     amounts: dict[str, str]
     versions: str
-    channels: dict[str, Reach]
+    channels: dict[str, GuestCoverage]
 
 
-class FactsReader:
-    """Reads the orders of one restaurant after the other. Times in a week are milliseconds since 1970, UTC."""
+class SharedOrder(msgspec.Struct, frozen=True):
+    """An order GUID that several restaurants have."""
 
-    def __init__(self, start_ms: int, end_ms: int) -> None:
-        self._week = (start_ms, end_ms)
-        self._observer = FieldObserver()
+    order_guid: str
+    restaurants: tuple[str, ...]
+
+
+class WeekFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """All facts of a week, by restaurant, and the drift over all of them.
+
+    ``damaged`` are restaurants whose raw orders cannot be read, each with the reason: they have no facts.
+    ``reports_failure`` is the kind of error that ended the look at fields and guests: there is no ``drift`` then, and
+    not all ``channels``.
+    ``shared_orders`` counts the orders that several restaurants have, ``shared`` are the first of them.
+    """
+
+    form: int
+    data_version: str
+    restaurants: dict[str, RestaurantFacts]
+    damaged: dict[str, str] = {}
+    drift: tuple[DriftFinding, ...] = ()
+    reports_failure: str | None = None
+    shared_orders: int = 0
+    shared: tuple[SharedOrder, ...] = ()
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """The object in the bucket; ``sha256`` is over the bytes of the facts, so that every damage is noticed."""
+
+    sha256: str
+    facts: msgspec.Raw
+
+
+def week_facts(week: Week, manifest: Manifest, store: OrderStore) -> WeekFacts:
+    """The week's facts: the stored ones if they are of these very orders, else new ones, which are stored.
+
+    Facts with ``damaged`` restaurants are not stored: their files may be restored without a change of the manifest.
+
+    Raises:
+        StoreError: the bucket is missing or refuses access.
+    """
+    key = store.layout.inspection(week)
+    found = store.bucket.read(key)
+    known = _decoded(found[0]) if found is not None else None
+    if known is not None and (known.form, known.data_version) == (_FORM, manifest.data_version):
+        return known
+    facts = _WeekReader(week, manifest, store).read()
+    if not facts.damaged:
+        body = msgspec.json.encode(facts)
+        stored = msgspec.json.encode(_Stored(hashlib.sha256(body).hexdigest(), msgspec.Raw(body))) + b"\n"
+        # Another run that wrote them in the meantime looked at the same orders, or at newer ones.
+        with suppress(StoreConflictError):
+            replaces = found[1] if found is not None else ABSENT
+            store.bucket.write(key, stored, replaces=replaces, ContentType="application/json")
+    return facts
+
+
+def _decoded(body: bytes) -> WeekFacts | None:
+    """The facts in a stored object; None where it is damaged or of another form: they can be made again."""
+    try:
+        stored = msgspec.json.decode(body, type=_Stored)
+        if hashlib.sha256(stored.facts).hexdigest() != stored.sha256:
+            return None
+        return msgspec.json.decode(stored.facts, type=WeekFacts)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def versions_digest(versions: Iterable[tuple[str, str]]) -> str:
+    """Stands for order GUIDs in Toast's versions of them (``version_of``), whatever their sequence."""
+    return f"{_versions_sum(versions):032x}"
+
+
+def _versions_sum(versions: Iterable[tuple[str, str]]) -> int:
+    digests = (hashlib.sha256(f"{guid}\n{version}".encode()).digest() for guid, version in versions)
+    return sum(int.from_bytes(digest[:16]) for digest in digests) % _MODULUS
+
+
+class _WeekReader:
+    """Reads the orders of one restaurant after the other."""
+
+    def __init__(self, week: Week, manifest: Manifest, store: OrderStore) -> None:
+        self._week = week
+        self._manifest = manifest
+        self._store = store
+        self._drift = DriftDetector()
         self._failure: str | None = None
         self._hashes: dict[str, array[int]] = {}
 
-    def read(self, restaurant_guid: str, path: Path) -> RestaurantFacts:
-        """The facts of the orders in the raw file at ``path``."""
-        reading = _Reading(*self._week, repeated_guids(path))
-        hashes, guests = array("q"), _Guests()
+    def read(self) -> WeekFacts:
+        restaurants: dict[str, RestaurantFacts] = {}
+        damaged: dict[str, str] = {}
+        for file in raw_files(self._week, self._manifest.restaurants, self._store, damaged):
+            with one_restaurant(file.guid, damaged, self._store), reading_raw(self._week, file.guid, self._store):
+                facts = self._restaurant(file.guid, file.path)
+                file.check_count(facts.orders)
+                restaurants[file.guid] = facts
+        shared, first, holders = self._shared_hashes()
+        return WeekFacts(
+            form=_FORM,
+            data_version=self._manifest.data_version,
+            restaurants=restaurants,
+            damaged=damaged,
+            drift=() if self._failure else self._drift.findings(),
+            reports_failure=self._failure,
+            shared_orders=shared,
+            shared=tuple(self._named(first, holders)),
+        )
+
+    def _restaurant(self, restaurant_guid: str, path: Path) -> RestaurantFacts:
+        repeated, outside = repeated_guids(path), list[str]()
+        orders = outside_week = versions = 0
+        sums = [Decimal(0)] * len(SUMS)
+        channels: dict[str, list[int]] = {}
+        hashes = array("q")
         for rows in read_rows(path):
-            with paused():
-                orders = reading.add(rows)
-                hashes.extend(map(_hash, rows.guids))
-                self._report(rows.bodies, orders, guests)
+            orders += len(rows.guids)
+            strangers = [
+                guid
+                for guid, modified_ms in zip(rows.guids, rows.modified_ms, strict=True)
+                if not self._week.start_ms <= modified_ms < self._week.end_ms
+            ]
+            outside_week += len(strangers)
+            outside += strangers[: MOST_NAMED - len(outside)]
+            versions += _versions_sum(zip(rows.guids, rows.versions, strict=True))
+            hashes.extend(map(_hash, rows.guids))
+            readable, amounts = _amounts(rows)
+            sums = [sum(column, Decimal(0)) for column in zip(sums, *amounts, strict=True)]
+            self._report(rows, readable, channels)
         self._hashes[restaurant_guid] = hashes
-        return reading.facts(guests.channels())
+        return RestaurantFacts(
+            orders=orders,
+            repeats=len(repeated),
+            first_repeated=tuple(map(plain, repeated[:MOST_NAMED])),
+            outside_week=outside_week,
+            first_outside=tuple(map(plain, outside)),
+            amounts={name: str(amount) for name, amount in zip(SUMS, sums, strict=True)},
+            versions=f"{versions % _MODULUS:032x}",
+            channels={channel: GuestCoverage(*counts) for channel, counts in sorted(channels.items())},
+        )
 
-    def drift(self) -> Drift | str:
-        """How all orders that were read differ from the recorded schema, or the kind of error that ended the look."""
-        return self._failure or self._observer.drift()
-
-    def _report(self, bodies: Iterable[bytes], orders: Iterable[AmountsOrder], guests: _Guests) -> None:
+    def _report(self, rows: OrderRows, orders: Iterable[AmountsOrder], channels: dict[str, list[int]]) -> None:
         """What no delivery depends on."""
         if self._failure is not None:
             return
         try:
-            self._observer.add(bodies)
-            guests.add(orders)
+            self._drift.add(rows.bodies)
+            for order in orders:
+                counts = channels.setdefault(_channel(order, channels), [0, 0, 0])
+                for index, counted in enumerate((True, order.names_guest, order.is_reachable)):
+                    counts[index] += counted
         except Exception as error:  # noqa: BLE001 - reports that can only warn; their checks say so
             self._failure = type(error).__name__
 
-    def shared(self) -> Shared:
-        """Orders that several of the restaurants have."""
-        arrays = [pc.unique(pa.array(hashes, pa.int64())) for hashes in self._hashes.values()]
-        counts = pa.concat_arrays(arrays or [pa.array([], pa.int64())]).value_counts()
+    def _shared_hashes(self) -> tuple[int, frozenset[int], list[str]]:
+        """How many orders stand at several restaurants, and of the first of them the hashes and the restaurants."""
+        arrays = {guid: pc.unique(pa.array(hashes, pa.int64())) for guid, hashes in self._hashes.items()}
+        counts = pa.concat_arrays([*arrays.values(), pa.array([], pa.int64())]).value_counts()
         several = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
         first = several.slice(0, MOST_NAMED)
-        holders = [guid for guid, of_one in zip(self._hashes, arrays, strict=True) if _any_in(first, of_one)]
-        return Shared(len(several), frozenset(first.to_pylist()), tuple(holders))
+        holders = [guid for guid, hashes in arrays.items() if pc.any(pc.is_in(first, hashes)).as_py()]
+        return len(several), frozenset(first.to_pylist()), holders
+
+    def _named(self, hashes: frozenset[int], holders: list[str]) -> Iterator[SharedOrder]:
+        """The orders behind the hashes, out of a second look at the restaurants that have them."""
+        found: dict[str, list[str]] = defaultdict(list)
+        records = {guid: self._manifest.restaurants[guid] for guid in holders}
+        unreadable: dict[str, str] = {}
+        for file in raw_files(self._week, records, self._store, unreadable):
+            with one_restaurant(file.guid, unreadable, self._store), reading_raw(self._week, file.guid, self._store):
+                for rows in read_rows(file.path):
+                    for order_guid in {guid.lower() for guid in rows.guids if _hash(guid) in hashes}:
+                        found[order_guid].append(file.guid)
+        for order_guid, restaurants in sorted(found.items()):
+            if len(restaurants) > 1:
+                yield SharedOrder(plain(order_guid), tuple(restaurants[:MOST_NAMED]))
 
 
-@dataclass(frozen=True)
-class Shared:
-    """How many orders stand at several restaurants, and of the first of them the hashes and the restaurants."""
-
-    orders: int
-    hashes: frozenset[int]
-    restaurants: tuple[str, ...]
-
-    def among(self, order_guids: Iterable[str]) -> Iterator[str]:
-        """Those of ``order_guids`` that are meant, in one spelling."""
-        return (guid.lower() for guid in order_guids if _hash(guid) in self.hashes)
+def _amounts(rows: OrderRows) -> tuple[list[AmountsOrder], list[tuple[Decimal, ...]]]:
+    """The orders whose amounts can be added up, and their amounts."""
+    orders, amounts = [], []
+    for body in rows.bodies:
+        with suppress(UnreadableAmountsError):
+            order, of_order = read_amounts(body)
+            orders.append(order)
+            amounts.append(of_order)
+    return orders, amounts
 
 
 def _hash(guid: str) -> int:
@@ -124,119 +261,14 @@ def _hash(guid: str) -> int:
     return hash(guid.lower())
 
 
-def _any_in(values: pa.Array, among: pa.Array) -> bool:
-    return bool(pc.any(pc.is_in(values, among)).as_py())
-
-
-def versions_digest(versions: Mapping[str, str]) -> str:
-    """Stands for order GUIDs in Toast's versions of them (``version_of``), whatever their order."""
-    digest = _VersionsDigest()
-    for guid, version in versions.items():
-        digest.add(guid, version)
-    return digest.text
-
-
-class _VersionsDigest:
-    """A sum of hashes: the same for the same set of versions, without holding them."""
-
-    def __init__(self) -> None:
-        self._sum = 0
-
-    def add(self, guid: str, version: str) -> None:
-        digest = hashlib.sha256(f"{guid}\n{version}".encode()).digest()
-        self._sum = (self._sum + int.from_bytes(digest[:16])) % _MODULUS
-
-    @property
-    def text(self) -> str:
-        return f"{self._sum:032x}"
-
-
-@dataclass
-class _Reading:
-    """One restaurant under way."""
-
-    start_ms: int
-    end_ms: int
-    repeated: Sequence[str]
-    orders: int = 0
-    outside: list[str] = field(default_factory=list)
-    strays: int = 0
-    unreadable: int = 0
-    _amounts: list[Decimal] = field(default_factory=lambda: [Decimal(0)] * len(SUMS))
-    _versions: _VersionsDigest = field(default_factory=_VersionsDigest)
-
-    def add(self, rows: OrderRows) -> list[AmountsOrder]:
-        """Count the orders; those whose amounts can be added up are returned."""
-        self.orders += len(rows.guids)
-        self._place(rows)
-        for guid, version in zip(rows.guids, rows.versions, strict=True):
-            self._versions.add(guid, version)
-        return self._read(rows.bodies)
-
-    def _place(self, rows: OrderRows) -> None:
-        for guid, modified_ms in zip(rows.guids, rows.modified_ms, strict=True):
-            if not self.start_ms <= modified_ms < self.end_ms:
-                self.strays += 1
-                self.outside += [guid][: MOST_NAMED - len(self.outside)]
-
-    def _read(self, bodies: Iterable[bytes]) -> list[AmountsOrder]:
-        orders: list[AmountsOrder] = []
-        added: list[tuple[Decimal, ...]] = [tuple(self._amounts)]
-        for body in bodies:
-            try:
-                order, amounts = read_amounts(body)
-            except UnreadableAmountsError:
-                self.unreadable += 1
-                continue
-            orders.append(order)
-            added.append(amounts)
-        self._amounts = [sum(column, Decimal(0)) for column in zip(*added, strict=True)]
-        return orders
-
-    def facts(self, channels: dict[str, Reach]) -> RestaurantFacts:
-        return RestaurantFacts(
-            orders=self.orders,
-            repeats=len(self.repeated),
-            repeated=tuple(map(plain, self.repeated[:MOST_NAMED])),
-            strays=self.strays,
-            outside=tuple(map(plain, self.outside)),
-            unreadable=self.unreadable,
-            amounts={name: str(amount) for name, amount in zip(SUMS, self._amounts, strict=True)},
-            versions=self._versions.text,
-            channels=channels,
-        )
-
-
-class _Guests:
-    """How many of a restaurant's orders name a guest, by channel."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[tuple[str, bool, bool]] = Counter()
-        self._met: set[str] = set()
-
-    def add(self, orders: Iterable[AmountsOrder]) -> None:
-        for order in orders:
-            self._counts[self._shown(order.channel), order.names_guest, order.is_reachable] += 1
-
-    def channels(self) -> dict[str, Reach]:
-        counts: dict[str, list[int]] = {}
-        for (channel, named, reachable), orders in sorted(self._counts.items()):
-            of_channel = counts.setdefault(channel, [0, 0, 0])
-            of_channel[0] += orders
-            of_channel[1] += orders * named
-            of_channel[2] += orders * reachable
-        return {channel: Reach(*of_channel) for channel, of_channel in counts.items()}
-
-    def _shown(self, channel: str) -> str:
-        """The channel; where it is none that Toast is known for, only if it cannot be a guest's data."""
-        shown = channel if channel in _known_channels() else shown_value(channel)
-        if shown not in self._met and len(self._met) >= _MOST_CHANNELS:
-            return _OTHER_CHANNELS
-        self._met.add(shown)
-        return shown
+def _channel(order: AmountsOrder, known: Mapping[str, object]) -> str:
+    """The channel; one that Toast is not known for is shown only if it cannot be a guest's data."""
+    channel = order.channel
+    shown = channel if channel in _toasts_channels() else shown_value(channel)
+    return shown if shown in known or len(known) < _MOST_CHANNELS else _OTHER_CHANNELS
 
 
 @cache
-def _known_channels() -> frozenset[str]:
+def _toasts_channels() -> frozenset[str]:
     values = known_fields().values
     return values.get("source", frozenset()) | values.get("diningOption.behavior", frozenset())

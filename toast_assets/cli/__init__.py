@@ -1,4 +1,4 @@
-"""The command line, ``toast-assets``: try the pipeline on a sandbox, by itself or in Dagster's UI."""
+"""The command line, ``toast-assets``."""
 
 from toast_assets.cli.app import main
 

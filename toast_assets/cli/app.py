@@ -14,16 +14,16 @@ _SANDBOX_MODULES = ("moto", "flask", "flask_cors", "starlette", "uvicorn")
 
 
 class _WrongInputError(click.ClickException):
-    """What was asked for, or is set, is wrong, and nothing was tried: ends as click's own errors of usage."""
+    """An argument or a setting is wrong, and nothing was tried: the exit code is that of click's usage errors."""
 
     exit_code = 2
 
 
 class _Group(click.Group):
-    """Ends a command with one clear sentence where this package's errors, or the machine, end it."""
+    """Shows this package's errors, and those of the machine, as one sentence."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except ToastAssetsError as error:
@@ -51,8 +51,8 @@ def main() -> None:
 def demo() -> None:
     """Run the weekly job once on a sandbox, and show that the counts agree.
 
-    Needs no account and no variable: Toast, Amperity and S3 are played by the sandbox, on ports of this machine,
-    with their real rate limits. Takes some ten seconds. Dagster's history goes to .toast-assets in this folder.
+    Needs no account and no variable: the sandbox simulates Toast, Amperity and S3 on ports of this machine, with
+    their real rate limits. Takes about ten seconds. Dagster's history goes to .toast-assets in this folder.
     """
     from toast_assets.cli.demo import run_demo
 
@@ -73,17 +73,17 @@ def demo() -> None:
 )
 @click.option("--seed", default=1, show_default=True, help="Equal seeds give equal orders.")
 @click.option(
-    "--restaurants", type=click.IntRange(min=1), help="So many invented restaurants.  [default: three that trade]"
+    "--restaurants", type=click.IntRange(min=1), help="Number of invented restaurants.  [default: three that trade]"
 )
-@click.option("--orders", type=click.IntRange(min=0), help="Orders a week and restaurant.  [default: 36 to 320]")
-@click.option("--latency", default=0.0, show_default=True, type=click.FloatRange(min=0), help="Seconds to each answer.")
+@click.option("--orders", type=click.IntRange(min=0), help="Orders per week and restaurant.  [default: 36 to 320]")
+@click.option("--latency", default=0.0, show_default=True, type=click.FloatRange(min=0), help="Seconds per answer.")
 def sandbox(
     *, ui: bool, port: int, ui_port: int, seed: int, restaurants: int | None, orders: int | None, latency: float
 ) -> None:
     """Serve Toast, Amperity and S3 on loopback ports until Ctrl-C.
 
-    Prints the variables that point the pipeline at it. Orders are invented, the same for equal seeds; what is in
-    its bucket is gone when it ends.
+    Prints the variables that point the pipeline at it. Orders are invented, the same for equal seeds; its
+    bucket is removed when it ends.
     """
     from toast_assets.cli.environment import sandbox_config
     from toast_assets.cli.serve import serve
@@ -97,10 +97,10 @@ def sandbox(
     "--week", metavar="DATE", help="The week's partition key, such as 2025-09-15.  [default: all with rejects]"
 )
 def replay_rejects(*, week: str | None) -> None:
-    """Send again what Amperity refused, and nothing else.
+    """Resend the records that Amperity refused, and nothing else.
 
     Reads the variables of the pipeline. Fix the cause first: what is refused again stays in the week's rejects, and
-    the command ends with 1.
+    the exit code is 1.
     """
     from toast_assets.cli.replay_rejects import replay_rejects as replay
 
@@ -118,9 +118,9 @@ def replay_rejects(*, week: str | None) -> None:
     type=click.Path(dir_okay=False, allow_dash=True),
     help="Read them from a file, one a line; - is stdin.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be rewritten, and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask. Without a terminal nothing is done unless this is given.")
-@click.option("--allow-unknown", is_flag=True, help="Remember a guest of whom nothing is stored, and certify that.")
+@click.option("--dry-run", is_flag=True, help="Print what would be rewritten, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask. Required without a terminal.")
+@click.option("--allow-unknown", is_flag=True, help="Record and certify a guest of whom nothing is stored.")
 def forget(
     *,
     guest: tuple[str, ...],
@@ -132,14 +132,14 @@ def forget(
     yes: bool,
     allow_unknown: bool,
 ) -> None:
-    """Take one guest out of every object in the bucket.
+    """Remove one guest from every object in the bucket.
 
-    Give the guest's GUID, e-mail or phone. Without any the command asks for them, or reads stdin, which keeps them out
-    of the shell's history. Orders stay; what they say of the guest goes. A certificate names the objects. Repeat a run
-    that was cut off. Run it while no run of the pipeline is under way.
+    Give the guest's GUID, e-mail or phone. Without arguments the command asks for them, or reads stdin, which keeps
+    them out of the shell's history. Orders stay, without the guest's data. A certificate names the objects. After an
+    interruption, run the command again. Run it while no run of the pipeline is under way.
 
-    Ends with 2, and changes nothing, where a value is no GUID, e-mail or phone, or where there is neither a terminal
-    nor --yes; with 1 where nothing of the guest is stored, or an object of another program holds the guest.
+    The exit code is 2, and nothing is changed, if a value is no GUID, e-mail or phone, or if there is neither a
+    terminal nor --yes; it is 1 if nothing of the guest is stored, or if a foreign object holds the guest.
     """
     from pathlib import Path
 
@@ -153,48 +153,47 @@ def forget(
 
 @main.command()
 @click.option("--from", "first", metavar="DATE", required=True, help="The first week's partition key.")
-@click.option("--to", "last", metavar="DATE", required=True, help="The last week's partition key; it counts, too.")
+@click.option("--to", "last", metavar="DATE", required=True, help="The last week's partition key, included.")
 @click.option(
     "--refresh/--no-refresh",
     default=None,
-    help="For runs configured so.  [default: what is stored whole is pulled again, of other weeks the rest]",
+    help="The run config refresh.  [default: complete weeks are pulled again, of others what is missing]",
 )
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def estimate(*, first: str, last: str, refresh: bool | None, as_json: bool) -> None:
-    """Say how many requests a backfill makes, and how long it takes.
+    """Estimate how many requests a backfill makes, and how long it takes.
 
-    Reads the variables of the pipeline and the manifests of the stored weeks, and asks nobody but the bucket: Toast's
-    and Amperity's credentials are not needed. With TOAST_RESTAURANT_GUID=* the restaurants are those of the newest
-    stored week.
+    Reads the variables of the pipeline and the manifests of the stored weeks. Credentials for Toast and Amperity are
+    not needed. With TOAST_RESTAURANT_GUID=* the restaurants are those of the newest stored week.
     """
-    from toast_assets.cli.estimate import estimate as tell
+    from toast_assets.cli.estimate import estimate as run_estimate
 
-    tell(first, last, refresh=refresh, as_json=as_json)
+    run_estimate(first, last, refresh=refresh, as_json=as_json)
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--canary", is_flag=True, help="Also write one record into Amperity's stream. It stays there.")
 def doctor(*, as_json: bool, canary: bool) -> None:
     """Check every credential and permission, without moving data.
 
     Reads the variables of the pipeline. Logs in at Toast, asks for each restaurant, writes and removes one object in
-    the bucket, asks Amperity with something that is no record, and looks at Dagster's instance and for the alerts'
-    webhooks. Ends with 2 where a line has a cross, with 1 where one deserves a look.
+    the bucket, sends Amperity something that is no record, and checks Dagster's instance and the alerts' webhooks. The
+    exit code is 2 if a check failed, 1 if there is a warning.
     """
-    from toast_assets.cli.doctor import doctor as examine
+    from toast_assets.cli.doctor import doctor as run_doctor
 
-    raise SystemExit(examine(canary=canary, as_json=as_json))
+    raise SystemExit(run_doctor(canary=canary, as_json=as_json))
 
 
 @main.command()
-@click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask; required where there is no terminal to ask at.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask. Required without a terminal.")
 def retention(*, dry_run: bool, yes: bool) -> None:
-    """Remove what has been kept long enough: off until a RETENTION_… variable is set.
+    """Remove old weeks from the bucket: off until a RETENTION_… variable is set.
 
-    Raw orders, exports and feeds, and receipts of weeks that ended longer ago than the variables say. A week of which
-    anything was not delivered is kept, and named. Asks before anything goes.
+    Removes raw orders, exports and feeds, and receipts of weeks that ended longer ago than the variables say. A week
+    with undelivered records is kept, and named. Asks before anything is removed.
     """
     from toast_assets.cli.retention import retention as retain
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import dagster as dg
+import msgspec
 from rich.console import Console
+from rich.table import Table
 
 from toast_assets.cli.display import Display, display_for
-from toast_assets.cli.environment import only, sandbox_config, sandbox_environment
-from toast_assets.cli.home import dagster_home, in_process_instance
-from toast_assets.cli.report import take_stock
-from toast_assets.cli.runs import last_closed_week, materialize
+from toast_assets.cli.environment import dagster_home, only, sandbox_config, sandbox_environment
+from toast_assets.cli.runs import in_process_instance, last_closed_week, materialize
 from toast_assets.errors import ToastAssetsError
-from toast_assets.sandbox import Sandbox
+from toast_assets.sandbox import Restaurant, Sandbox
+from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
+
+
+class _Order(msgspec.Struct):
+    guid: str
+
+
+class _Export(msgspec.Struct):
+    orders: list[_Order] = []
 
 
 def run_demo() -> None:
@@ -29,9 +43,9 @@ def run_demo() -> None:
         console.print(f"Week {week.key} of {restaurants} restaurants, from Toast to S3 and Amperity, in a sandbox\n")
         with in_process_instance(home) as instance:
             materialize(week, instance, display_for(console))
-            report = take_stock(sandbox, week)
-            report.show(console)
-            report.check()
+            counts = reconcile(sandbox, week)
+            show(counts, sandbox, console)
+            check(counts, week)
             _again(sandbox, week, instance, console)
     console.print(
         "\nDagster's UI on the same data: [bold]toast-assets sandbox --ui[/]\n"
@@ -41,17 +55,92 @@ def run_demo() -> None:
     )
 
 
+@dataclass(frozen=True)
+class RestaurantWeek:
+    """The GUIDs of one restaurant's orders of a week: at Toast, in the bucket's export, and in Amperity's records."""
+
+    name: str
+    at_toast: Sequence[str]
+    in_bucket: Sequence[str]
+    at_amperity: Sequence[str]
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """At Toast, in the bucket, at Amperity."""
+        return len(self.at_toast), len(self.in_bucket), len(self.at_amperity)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the same orders are in all three, each exactly once."""
+        once = Counter(set(self.at_toast))
+        return once == Counter(self.at_toast) == Counter(self.in_bucket) == Counter(self.at_amperity)
+
+
+def reconcile(sandbox: Sandbox, week: Week) -> list[RestaurantWeek]:
+    """What the sandbox's Toast, the environment's bucket and the sandbox's Amperity hold of a week."""
+    store = OrderStore.from_environment()
+    records = sandbox.amperity.of_stream(sandbox.config.streams[0])
+
+    def of(restaurant: Restaurant) -> RestaurantWeek:
+        guid = restaurant.guid
+        stored = store.bucket.read(store.layout.export(week, guid))
+        export = msgspec.json.decode(gzip.decompress(stored[0]), type=_Export) if stored else _Export()
+        return RestaurantWeek(
+            restaurant.name,
+            [order.guid for order in sandbox.toast.orders[guid].between(week.start, week.end)],
+            [order.guid for order in export.orders],
+            [record.guid or "" for record in records if record.restaurant == guid],
+        )
+
+    return [of(each) for each in sandbox.config.restaurants if each.live]
+
+
+def check(restaurants: Sequence[RestaurantWeek], week: Week) -> None:
+    """Make sure that every order arrived, and once.
+
+    Raises:
+        ToastAssetsError: naming the restaurants whose counts do not agree.
+    """
+    differing = [each for each in restaurants if not each.agrees]
+    if differing:
+        counts = ("{}: {} at Toast, {} in S3, {} at Amperity".format(each.name, *each.counts) for each in differing)
+        raise ToastAssetsError(f"The counts of week {week.key} do not agree – {'; '.join(counts)}.")
+
+
+def show(restaurants: Sequence[RestaurantWeek], sandbox: Sandbox, console: Console) -> None:
+    """Print the counts, Amperity's log of records, and the bucket's objects."""
+    table = Table(box=None, pad_edge=False, header_style="dim", show_footer=True, footer_style="bold")
+    sums = [sum(counts) for counts in zip(*(each.counts for each in restaurants), strict=True)]
+    table.add_column("Orders of the week", "all restaurants")
+    for head, total in zip(("at Toast", "in S3", "accepted by Amperity"), sums, strict=True):
+        table.add_column(head, f"{total:,}", justify="right")
+    table.add_column("")
+    for each in restaurants:
+        mark = "[green]✓[/]" if each.agrees else "[red]✗ they differ[/]"
+        table.add_row(each.name, *(f"{count:,}" for count in each.counts), mark)
+    console.print()
+    console.print(table)
+    amperity = sandbox.amperity
+    console.print(
+        f"\n[dim]Amperity's own log:[/] {len(amperity.accepted):,} records accepted, {len(amperity.refused):,} refused,"
+        f" {len(amperity.dropped):,} lost"
+    )
+    console.print(f"\n[dim]Objects in[/] s3://{sandbox.bucket}", soft_wrap=True)
+    for key, size in sandbox.objects():
+        console.print(f"{size:>10,} B  {key}", soft_wrap=True, markup=False)
+
+
 def _again(sandbox: Sandbox, week: Week, instance: dg.DagsterInstance, console: Console) -> None:
     """Materialize the week once more: nothing may be new, and nothing may be sent.
 
     Raises:
         ToastAssetsError: something was.
     """
-    sent_before = len(sandbox.amperity_books.accepted)
+    sent_before = len(sandbox.amperity.accepted)
     with console.status("Materializing the same week again …"):
-        run = materialize(week, instance, Display())
-    new = run.count("raw_toast_orders", "new_orders") + run.count("raw_toast_orders", "changed_orders")
-    sent = len(sandbox.amperity_books.accepted) - sent_before
+        raw = materialize(week, instance, Display())["raw_toast_orders"]
+    new = raw["new_orders"] + raw["changed_orders"]
+    sent = len(sandbox.amperity.accepted) - sent_before
     if new or sent:
         raise ToastAssetsError(f"The second materialization found {new} new orders and sent {sent} records.")
     console.print("\n[green]✓[/] again: 0 new, nothing sent twice")

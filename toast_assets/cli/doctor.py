@@ -9,7 +9,7 @@ from itertools import groupby, zip_longest
 import msgspec
 from rich.console import Console
 
-from toast_assets.doctor.examination import examine
+from toast_assets.doctor.checks import run_checks
 from toast_assets.doctor.findings import Finding, State, exit_code
 
 _MARKS = {State.OK: "✓", State.UNKNOWN: "?", State.WARNING: "!", State.FAILED: "✗"}
@@ -17,8 +17,8 @@ _STYLES = {State.OK: "green", State.UNKNOWN: "dim", State.WARNING: "yellow", Sta
 
 
 def doctor(*, canary: bool, as_json: bool) -> int:
-    """Examine, show, and give the exit code."""
-    findings = examine(os.environ, canary=canary)
+    """Run the checks, print what they found, and return the exit code."""
+    findings = run_checks(os.environ, canary=canary)
     if as_json:
         _print_json(findings)
     else:
@@ -35,12 +35,12 @@ def _print(findings: list[Finding]) -> None:
             text = f"{_MARKS[finding.state]} {finding.name}"
             text += f": {finding.detail}" if finding.detail else ""
             console.print(text, style=_STYLES[finding.state] if finding.state is not State.OK else None, markup=False)
-            # Lines with the same way out share it.
+            # Lines with the same hint share it.
             if finding.hint and (following is None or following.hint != finding.hint):
                 console.print(f"    → {finding.hint}", markup=False)
     counts = {state: sum(finding.state is state for finding in findings) for state in State}
-    told = [f"{counts[State.OK]} fine", f"{counts[State.FAILED]} failed", f"{counts[State.WARNING]} to look at"]
-    console.print(f"\n{', '.join(told)}, {counts[State.UNKNOWN]} could not be checked.", markup=False)
+    totals = [f"{counts[State.OK]} fine", f"{counts[State.FAILED]} failed", f"{counts[State.WARNING]} to look at"]
+    console.print(f"\n{', '.join(totals)}, {counts[State.UNKNOWN]} could not be checked.", markup=False)
 
 
 def _print_json(findings: list[Finding]) -> None:

@@ -1,5 +1,5 @@
-"""Which sandbox the commands start, and the environment they then work in: the sandbox's variables, and nothing of the
-caller's that could lead the pipeline to a real Toast, Amperity or bucket."""
+"""The sandbox that the commands start, and the environment they then work in: the sandbox's variables, and nothing of
+the caller's that could lead the pipeline to a real Toast, Amperity or bucket."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 from toast_assets.sandbox import Sandbox, SandboxConfig, invent_restaurants
@@ -24,33 +25,38 @@ def sandbox_config(
 
     ``orders`` are per week and restaurant, ``latency`` is in seconds.
     """
-    config = SandboxConfig(
+    chosen = SandboxConfig().restaurants if restaurants is None else invent_restaurants(restaurants, seed=seed)
+    if orders is not None:
+        chosen = tuple(replace(each, orders_per_week=orders) for each in chosen)
+    return SandboxConfig(
         seed=seed,
+        restaurants=chosen,
         latency_seconds=latency,
         toast_port=port,
         amperity_port=port and port + 1,
         s3_port=port and port + 2,
         bucket=_BUCKET,
     )
-    if restaurants is not None:
-        config = replace(config, restaurants=invent_restaurants(restaurants, seed=seed))
-    if orders is not None:
-        config = replace(
-            config, restaurants=tuple(replace(each, orders_per_week=orders) for each in config.restaurants)
-        )
-    return config
+
+
+def dagster_home() -> Path:
+    """``.toast-assets/dagster_home`` in the working directory, with the ``dagster.yaml`` that this package ships: there
+    the commands keep Dagster's history, so that the UI shows it afterwards."""
+    home = Path(".toast-assets").resolve() / "dagster_home"
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "dagster.yaml").write_bytes(files("toast_assets.cli").joinpath("dagster.yaml").read_bytes())
+    return home
 
 
 def sandbox_environment(sandbox: Sandbox, dagster_home: Path) -> dict[str, str]:
-    """The caller's environment, less all that concerns the pipeline, plus the sandbox's own variables."""
+    """The caller's environment without anything that concerns the pipeline, plus the sandbox's own variables."""
     ours = known_variables()
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.upper().startswith(_FOREIGN) and name.upper() not in ours
-    }
     return {
-        **kept,
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.upper().startswith(_FOREIGN) and name.upper() not in ours
+        },
         **sandbox.environment(),
         "DAGSTER_HOME": str(dagster_home),
         # The AWS SDK also reads files in the caller's home, which can name another endpoint.
@@ -62,15 +68,15 @@ def sandbox_environment(sandbox: Sandbox, dagster_home: Path) -> dict[str, str]:
 @contextmanager
 def only(environment: Mapping[str, str]) -> Iterator[None]:
     """Makes ``environment`` this process's environment for as long as the block lasts."""
+
+    def become(wanted: Mapping[str, str]) -> None:
+        for name in os.environ.keys() - wanted.keys():
+            del os.environ[name]
+        os.environ.update(wanted)
+
     before = dict(os.environ)
-    _become(environment)
+    become(environment)
     try:
         yield
     finally:
-        _become(before)
-
-
-def _become(environment: Mapping[str, str]) -> None:
-    for name in os.environ.keys() - environment.keys():
-        del os.environ[name]
-    os.environ.update(environment)
+        become(before)

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from toast_assets.amperity.settings import DeliverySpeed
-from toast_assets.cli.stores import check_environment, command_store, parsed
+from toast_assets.cli.stores import check_environment, command_store
 from toast_assets.pull.backfill_estimate import (
     BackfillEstimate,
     Basis,
@@ -38,17 +38,17 @@ def estimate(first: str, last: str, *, refresh: bool | None, as_json: bool) -> N
         StoreError, CalendarError: as ``estimate_backfill``.
     """
     check_environment(ToastLimits, StoreSettings, DeliverySpeed, CalendarSettings)
-    calendar, now = parsed(CalendarSettings).calendar(), datetime.now(UTC)
+    calendar, now = CalendarSettings.from_environment().calendar(), datetime.now(UTC)
     weeks = weeks_between(calendar, first, last, now)
-    limits, delivery = parsed(ToastLimits), parsed(DeliverySpeed)
+    limits, delivery = ToastLimits.from_environment(), DeliverySpeed.from_environment()
     found = estimate_backfill(command_store(writes=False), calendar, weeks, limits, delivery, now, refresh=refresh)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(_as_json(found)), indent=1).decode())
     else:
-        click.echo("\n".join(_told(found)))
+        click.echo("\n".join(_text(found)))
 
 
-def _told(found: BackfillEstimate) -> list[str]:
+def _text(found: BackfillEstimate) -> list[str]:
     groups = [list(group) for _, group in groupby(found.weeks, key=lambda week: (week.state, week.spacing, _by(week)))]
     lines = [*_table([_HEAD, *map(_row, groups)]), ""]
     weeks = "1 week" if len(found.weeks) == 1 else f"{len(found.weeks)} weeks"

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from toast_assets.amperity.settings import PrivacySettings
-from toast_assets.cli.stores import command_store, parsed
+from toast_assets.cli.stores import command_store
 from toast_assets.orders.identity import NoGuestError, given_traits
 from toast_assets.privacy.forget import ForgetGuest, Forgetting
 
@@ -38,7 +38,7 @@ def forget(guests: Iterable[str], file: Path | None, *, dry_run: bool, yes: bool
     try:
         given = given_traits(_lines(guests, file))
         # Versions of records and salted keys of guests are found only with the rules and the salt of the deliveries.
-        redaction = parsed(PrivacySettings).redaction
+        redaction = PrivacySettings.from_environment().redaction
         store = command_store(writes=not dry_run)
         run = partial(ForgetGuest, store, given, allow_unknown=allow_unknown, redaction=redaction)
         if dry_run or not yes:

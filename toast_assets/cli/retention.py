@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.cli.stores import check_environment, command_store, parsed
+from toast_assets.cli.stores import check_environment, command_store
 from toast_assets.privacy.retention import Retained, Retention
 from toast_assets.settings import RetentionSettings
 from toast_assets.store.settings import StoreSettings
@@ -22,14 +22,14 @@ def retention(*, dry_run: bool, yes: bool) -> None:
         SettingsError: naming every variable that is missing or malformed.
         StoreError: the bucket is missing or refuses access.
     """
-    settings = parsed(RetentionSettings)
+    settings = RetentionSettings.from_environment()
     if settings == RetentionSettings.parse({}):
         click.echo("No RETENTION_RAW_DAYS, RETENTION_EXPORT_DAYS or RETENTION_LEDGER_DAYS is set: everything is kept.")
         return
     if not (dry_run or yes or sys.stdin.isatty()):
         raise click.UsageError("There is no terminal to ask at. Give --yes to remove, or --dry-run to look.")
     check_environment(AmperitySettings, StoreSettings)
-    store, amperity, now = command_store(writes=not dry_run), parsed(AmperitySettings), datetime.now(UTC)
+    store, amperity, now = command_store(writes=not dry_run), AmperitySettings.from_environment(), datetime.now(UTC)
     if not yes or dry_run:
         planned = Retention(store, settings, amperity, now, dry_run=True).run()
         _show(planned, "would go")

@@ -1,33 +1,61 @@
-"""Materializes a week in this process, through Dagster and on the definitions that production uses."""
+"""Materializes a week in this process, with the definitions that production uses."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from toast_assets.cli.display import Display, DisplayHandler, failure_reason, was_interrupted
-from toast_assets.cli.home import PID_TAG
+from toast_assets.cli.display import Display, failure_reason, was_interrupted
 from toast_assets.errors import ToastAssetsError
+from toast_assets.settings import CalendarSettings
 from toast_assets.week import Week
 
-_JOB = "weekly_toast_orders"
+# The process that executes a run itself: no daemon would notice that it died.
+PID_TAG = "toast-assets/pid"
+# What differs for runs that a command executes without Dagster's daemon.
+_IN_PROCESS = {
+    # Capturing output would send the command's own lines through a child process, which Ctrl-C ends with a traceback.
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    },
+    # Slots of pools are for runs that the daemon watches: a command that is killed could not release its own, and the
+    # next one would wait for ever.
+    "concurrency": {"pools": {"granularity": "run"}},
+}
 
 
-@dataclass(frozen=True)
-class WeekRun:
-    """What one run reported: the metadata of each asset, by the asset's name."""
+@contextmanager
+def in_process_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """Dagster's history in ``home``, for runs that this process executes itself."""
+    with dg.DagsterInstance.local_temp(str(home), overrides=_IN_PROCESS) as instance:
+        _end_lost_runs(instance)
+        yield instance
 
-    metadata: Mapping[str, Mapping[str, Any]]
 
-    def count(self, asset: str, name: str) -> int:
-        """One number of an asset's metadata."""
-        return int(self.metadata[asset][name])
+def _end_lost_runs(instance: dg.DagsterInstance) -> None:
+    """End the runs of commands that were killed: to Dagster they would run for ever, and their week wait for them."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        pid = run.tags.get(PID_TAG)
+        if pid is not None and not _alive(int(pid)):
+            instance.report_run_failed(run, "The command that executed this run was killed.")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # it is another user's
+    return True
 
 
 def last_closed_week() -> Week:
@@ -36,34 +64,37 @@ def last_closed_week() -> Week:
     Raises:
         ToastAssetsError: not even the first week has closed.
     """
-    from toast_assets.defs.partitions import calendar
-
-    week = calendar().last_closed(datetime.now(UTC))
+    week = CalendarSettings.from_environment().calendar().last_closed(datetime.now(UTC))
     if week is None:
         raise ToastAssetsError("The first week has not closed yet.", hint="Set TOAST_START_DATE to an earlier week.")
     return week
 
 
-def materialize(week: Week, instance: dg.DagsterInstance, display: Display) -> WeekRun:
-    """Run the weekly job for ``week`` with the environment's variables, as the daemon would.
+def materialize(week: Week, instance: dg.DagsterInstance, display: Display) -> dict[str, dict[str, Any]]:
+    """Run the weekly job for ``week`` with the environment's variables, as the daemon would: the metadata of each
+    asset, by its name.
 
     Raises:
         ToastAssetsError: the run failed; the message is the first failure's reason.
     """
-    # Definitions take their variables from the environment when they are built.
     from toast_assets.definitions import build_defs
+    from toast_assets.defs.assets import WEEKLY_JOB
+
+    @dg.logger
+    def run_logger(_context: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("toast_assets.cli")
+        logger.addHandler(display)
+        return logger
 
     defs = build_defs()
-    job = defs.resolve_job_def(_JOB)
+    job = defs.resolve_job_def(WEEKLY_JOB)
     selected = job.asset_layer.selected_asset_keys
     ordered = [key for key in defs.resolve_asset_graph().toposorted_asset_keys if key in selected]
     # One step can make several assets.
-    steps = list(dict.fromkeys(defs.resolve_assets_def(key).node_def.name for key in ordered))
-    # Under the name of Dagster's own logger, so that the UI can execute the run again with the same run config.
-    shown = job.with_logger_defs({"console": _logger(DisplayHandler(display, steps))})
-    display.started(steps)
+    display.started(list(dict.fromkeys(defs.resolve_assets_def(key).node_def.name for key in ordered)))
     try:
-        result = shown.execute_in_process(
+        # Under the name of Dagster's own logger, so that the UI can execute the run again with the same run config.
+        result = job.with_logger_defs({"console": run_logger}).execute_in_process(
             run_config={"loggers": {"console": {}}},
             instance=instance,
             partition_key=week.key,
@@ -74,7 +105,8 @@ def materialize(week: Week, instance: dg.DagsterInstance, display: Display) -> W
         display.ended()
     if not result.success:
         raise _reason(result)
-    return WeekRun({_name(each): _values(each) for each in result.get_asset_materialization_events()})
+    made = [event.step_materialization_data.materialization for event in result.get_asset_materialization_events()]
+    return {one.asset_key.to_user_string(): {name: each.value for name, each in one.metadata.items()} for one in made}
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> BaseException:
@@ -85,22 +117,3 @@ def _reason(result: dg.ExecuteInProcessResult) -> BaseException:
             return ToastAssetsError(f"{event.step_key} failed: {failure_reason(event)}")
     messages = [event.message for event in result.all_events if event.is_failure and event.message]
     return ToastAssetsError(" ".join(["The run failed.", *messages[-1:]]))
-
-
-def _logger(handler: logging.Handler) -> dg.LoggerDefinition:
-    @dg.logger
-    def run_logger(_context: dg.InitLoggerContext) -> logging.Logger:
-        logger = logging.Logger("toast_assets.cli")
-        logger.addHandler(handler)
-        return logger
-
-    return run_logger
-
-
-def _name(event: dg.DagsterEvent) -> str:
-    return event.step_materialization_data.materialization.asset_key.to_user_string()
-
-
-def _values(event: dg.DagsterEvent) -> dict[str, Any]:
-    metadata = event.step_materialization_data.materialization.metadata
-    return {name: value.value for name, value in metadata.items()}

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
+import httpx
 from rich.console import Console
 
-from toast_assets.cli.dagster_dev import DagsterDev, require_free
 from toast_assets.cli.display import display_for
-from toast_assets.cli.environment import only, sandbox_environment
-from toast_assets.cli.home import dagster_home, in_process_instance
-from toast_assets.cli.runs import last_closed_week, materialize
+from toast_assets.cli.environment import dagster_home, only, sandbox_environment
+from toast_assets.cli.runs import in_process_instance, last_closed_week, materialize
+from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox import Sandbox, SandboxConfig
 
+_HOST = "127.0.0.1"
+_START_SECONDS = 120.0
+_STOP_SECONDS = 30.0
+_GROUP_SECONDS = 3.0
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -29,10 +39,18 @@ def serve(config: SandboxConfig, ui_port: int | None) -> None:
     """
     console = Console(highlight=False)
     if ui_port is not None:
-        require_free(ui_port)
+        _require_free(ui_port)
     try:
         with _ended_by_signals(), Sandbox(config) as sandbox:
-            _introduce(sandbox, console)
+            console.print(
+                f"Status page and Toast  {sandbox.toast_url}\n"
+                f"Amperity               {sandbox.amperity_url}\n"
+                f"S3                     {sandbox.s3_url}  bucket {sandbox.bucket}\n\n"
+                "To use it from another shell:\n",
+                soft_wrap=True,
+            )
+            for name, value in sandbox.environment().items():
+                console.print(f"export {name}={shlex.quote(value)}", soft_wrap=True, markup=False)
             if ui_port is None:
                 console.print("\nCtrl-C ends it.")
                 threading.Event().wait()
@@ -40,18 +58,6 @@ def serve(config: SandboxConfig, ui_port: int | None) -> None:
                 _serve_ui(sandbox, ui_port, console)
     except KeyboardInterrupt:
         console.print("The sandbox has ended, and its bucket is gone.")
-
-
-def _introduce(sandbox: Sandbox, console: Console) -> None:
-    console.print(
-        f"Status page and Toast  {sandbox.toast_url}\n"
-        f"Amperity               {sandbox.amperity_url}\n"
-        f"S3                     {sandbox.s3_url}  bucket {sandbox.bucket}\n\n"
-        "To use it from another shell:\n",
-        soft_wrap=True,
-    )
-    for name, value in sandbox.environment().items():
-        console.print(f"export {name}={shlex.quote(value)}", soft_wrap=True, markup=False)
 
 
 def _serve_ui(sandbox: Sandbox, port: int, console: Console) -> None:
@@ -62,7 +68,7 @@ def _serve_ui(sandbox: Sandbox, port: int, console: Console) -> None:
         console.print(f"\nThe bucket is empty: materializing week {week.key}, so that there is something to see.\n")
         with in_process_instance(home) as instance:
             materialize(week, instance, display_for(console))
-    with DagsterDev(port, environment) as ui:
+    with dagster_dev(port, environment) as ui:
         with console.status("Starting Dagster …"):
             ui.wait_until_ready()
         console.print(
@@ -73,6 +79,96 @@ def _serve_ui(sandbox: Sandbox, port: int, console: Console) -> None:
             soft_wrap=True,
         )
         ui.wait()
+
+
+class DagsterDev:
+    """Dagster's UI and daemon as a child process; its output goes to ``log``."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.url, self.log = url, log
+        self._process = process
+
+    def wait_until_ready(self) -> None:
+        """Return when the UI answers.
+
+        Raises:
+            ToastAssetsError: it ended, or does not answer in time.
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            while time.monotonic() < deadline:
+                if self._process.poll() is not None:
+                    self.wait()
+                with suppress(httpx.TransportError):
+                    if client.get(f"{self.url}/server_info").is_success:
+                        return
+                time.sleep(0.25)
+        raise ToastAssetsError(f"Dagster's UI did not answer within {_START_SECONDS:.0f} s.", hint=f"See {self.log}.")
+
+    def wait(self) -> None:
+        """Wait until it ends by itself.
+
+        Raises:
+            ToastAssetsError: it did.
+        """
+        status = self._process.wait()
+        raise ToastAssetsError(f"dagster dev ended with status {status}.", hint=f"See {self.log}.")
+
+
+@contextmanager
+def dagster_dev(port: int, environment: Mapping[str, str]) -> Iterator[DagsterDev]:
+    """``dagster dev`` on the definitions of this package, for as long as the block lasts.
+
+    ``environment`` is all that it sees; ``DAGSTER_HOME`` in it is the folder of its history and ``dagster.yaml``.
+    """
+    home = Path(environment["DAGSTER_HOME"])
+    log = home.parent / "dagster-dev.log"
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "toast_assets.definitions"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, fixed arguments
+            [*command, "--host", _HOST, "--port", str(port)],
+            env=dict(environment),
+            # Away from any dagster.yaml, workspace.yaml or pyproject.toml of the caller's.
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # A Ctrl-C reaches the parent alone, which ends the child and all that the child started.
+            start_new_session=True,
+        )
+    try:
+        yield DagsterDev(process, f"http://{_HOST}:{port}", log)
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the child as Ctrl-C would, and then what it leaves behind: code servers outlive it for a while."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
+    # It ends by ProcessLookupError as soon as none of the child's processes is left.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _GROUP_SECONDS
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as problem:
+            raise ToastAssetsError(
+                f"Dagster's UI cannot listen on {_HOST}:{port}: {problem.strerror}.",
+                hint="Choose another port with --ui-port.",
+            ) from problem
 
 
 @contextmanager

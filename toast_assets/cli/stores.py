@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from typing import TypeVar
-
 from toast_assets.errors import SettingsError
 from toast_assets.scratch import remove_leftovers
 from toast_assets.settings import NetworkSettings, Settings, problems_of
 from toast_assets.store.conditions import refuse_unconditional
 from toast_assets.store.order_store import OrderStore
 
-T = TypeVar("T", bound=Settings)
-
-
-def parsed(kind: type[T]) -> T:
-    """The settings of one kind.
-
-    Raises:
-        SettingsError: naming every variable of theirs that is missing or malformed.
-    """
-    return kind.parse(os.environ)
-
 
 def check_environment(*kinds: type[Settings]) -> None:
-    """All problems of several kinds at once, as the assets tell them.
+    """All problems of several kinds at once, as the assets report them.
 
     Raises:
         SettingsError: naming every variable that is missing or malformed.
     """
-    if problems := problems_of(os.environ, NetworkSettings, *kinds):
+    if problems := problems_of(NetworkSettings.from_environment, *(kind.from_environment for kind in kinds)):
         raise SettingsError(problems)
 
 

@@ -1,6 +1,6 @@
-"""The assets: each takes its week, calls the pipeline, and reports. One weekly partition each."""
+"""The assets: each takes its week, calls the domain, and reports. ``weekly_assets`` gives them their partitions."""
 
-import os
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 import dagster as dg
@@ -15,8 +15,8 @@ from toast_assets.defs.metadata import (
     load_metadata,
     raw_metadata,
 )
-from toast_assets.defs.partitions import calendar, overdue_policy, weekly_partitions
-from toast_assets.defs.preflight import check_settings, closed_week, failures
+from toast_assets.defs.partitions import overdue_policy
+from toast_assets.defs.preflight import DELIVERY, FEEDS, check_settings, closed_week, failures
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.delivery.workflow import WeekLoad, WorkflowReport
@@ -24,14 +24,11 @@ from toast_assets.export.write import ExportReport, export_week
 from toast_assets.interrupts import run
 from toast_assets.pull.week import PullReport, WeekPull
 from toast_assets.store.calendar import keep_boundaries
-from toast_assets.week import Week
+from toast_assets.week import WeekCalendar
 
-GROUP = "toast_to_amperity"
+GROUP, TABLES_GROUP = "toast_to_amperity", "toast_tables"
 OWNERS = ["team:data-engineering"]
-WEEKLY = weekly_partitions(calendar())
-OVERDUE = overdue_policy(calendar())
-# Feeds are copies of guests' data: only where somebody loads them are they made each week and waited for.
-FEEDS_ARE_LOADED = "s3_pull" in os.environ.get("AMPERITY_DELIVERY", "")
+WEEKLY_JOB = "weekly_toast_orders"
 # Pools bound what concurrent runs ask of each service together; their sizes are set in the instance.
 TOAST_POOL, AMPERITY_POOL = "toast", "amperity"
 
@@ -50,10 +47,8 @@ class DeliveryConfig(dg.Config):
 
 
 @dg.asset(
-    partitions_def=WEEKLY,
     group_name=GROUP,
     owners=OWNERS,
-    freshness_policy=OVERDUE,
     kinds={"toast", "parquet", "s3"},
     pool=TOAST_POOL,
     metadata={"dagster/column_schema": RAW_COLUMNS},
@@ -68,26 +63,24 @@ def raw_toast_orders(
 ) -> dg.MaterializeResult[None]:
     with failures(order_store):
         check_settings(context, order_store, toast, amperity)
-        week = closed_week(context)
-        store = order_store.store()
+        week, store = closed_week(context, order_store), order_store.store()
+        weeks = order_store.calendar()
+        previous = weeks.last_closed(week.end - timedelta(days=7) + weeks.settling)
 
         async def pull() -> PullReport:
             async with toast.client(week, context.log) as client:
-                previous = _previous(week)
                 return await WeekPull(week, client, store, previous, config.refresh, context.log).run()
 
         report = run(pull())
-        keep_boundaries(store, calendar())
+        keep_boundaries(store, weeks)
     version = report.manifest.data_version
     return dg.MaterializeResult(metadata=raw_metadata(report, store), data_version=dg.DataVersion(version))
 
 
 @dg.asset(
     deps=[raw_toast_orders],
-    partitions_def=WEEKLY,
     group_name=GROUP,
     owners=OWNERS,
-    freshness_policy=OVERDUE,
     kinds={"json", "s3"},
     description="One gzipped JSON file per restaurant: the week's orders in the envelope of Amperity's guide.",
 )
@@ -97,13 +90,12 @@ def toast_orders_s3_export(
     with failures(order_store):
         check_settings(context, order_store, amperity=amperity)
         store = order_store.store()
-        report: ExportReport = export_week(closed_week(context), store, context.log)
+        report: ExportReport = export_week(closed_week(context, order_store), store, context.log)
     return dg.MaterializeResult(metadata=export_metadata(report, store))
 
 
 @dg.asset(
     deps=[raw_toast_orders],
-    partitions_def=WEEKLY,
     group_name=GROUP,
     owners=OWNERS,
     kinds={"json", "s3"},
@@ -116,16 +108,14 @@ def amperity_feeds(
         check_settings(context, order_store, amperity=amperity)
         settings, store = amperity.feed_settings(), order_store.store()
         privacy = FeedPrivacy(settings.redaction)
-        report = write_feeds(closed_week(context), store, settings.purchase_brand, privacy, context.log)
+        report = write_feeds(closed_week(context, order_store), store, settings.purchase_brand, privacy, context.log)
     return dg.MaterializeResult(metadata=feeds_metadata(report, store))
 
 
 @dg.asset(
-    deps=[toast_orders_s3_export, *([amperity_feeds] if FEEDS_ARE_LOADED else [])],
-    partitions_def=WEEKLY,
+    deps=[toast_orders_s3_export],
     group_name=GROUP,
     owners=OWNERS,
-    freshness_policy=OVERDUE,
     kinds={"amperity"},
     pool=AMPERITY_POOL,
     description="One record per exported order that Amperity has accepted, with its receipt in the delivery ledger.",
@@ -138,7 +128,7 @@ def amperity_delivery(
 ) -> dg.MaterializeResult[None]:
     with failures(order_store):
         check_settings(context, order_store, amperity=amperity, writes=not config.dry_run)
-        week, store = closed_week(context), order_store.store()
+        week, store = closed_week(context, order_store), order_store.store()
 
         async def deliver() -> tuple[DeliveryReport, WorkflowReport | None]:
             async with amperity.client(context.log) as client:
@@ -155,6 +145,30 @@ def amperity_delivery(
     return dg.MaterializeResult(metadata=metadata)
 
 
-def _previous(week: Week) -> Week | None:
-    weeks = calendar()
-    return weeks.last_closed(week.end - timedelta(days=7) + weeks.settling)
+def weekly_assets(
+    calendar: WeekCalendar,
+    weekly: dg.PartitionsDefinition,
+    tables: Iterable[dg.AssetsDefinition],
+    loads_feeds: bool,
+) -> Sequence[dg.AssetsDefinition]:
+    """The assets above and ``tables``, partitioned by week. The delivery waits for the feeds only where they are
+    loaded: they are copies of guests' data, which nobody else needs."""
+    overdue = overdue_policy(calendar)
+
+    def by_week(spec: dg.AssetSpec) -> dg.AssetSpec:
+        spec = spec.replace_attributes(partitions_def=weekly)
+        if spec.group_name == GROUP and spec.key != FEEDS:
+            spec = spec.replace_attributes(freshness_policy=overdue)
+        if spec.key == DELIVERY and loads_feeds:
+            spec = spec.replace_attributes(deps=[*spec.deps, FEEDS])
+        return spec
+
+    return dg.map_asset_specs(
+        by_week, [raw_toast_orders, toast_orders_s3_export, amperity_feeds, amperity_delivery, *tables]
+    )
+
+
+def weekly_selection(loads_feeds: bool) -> dg.AssetSelection:
+    """What the weekly job materializes."""
+    selection = dg.AssetSelection.groups(GROUP, TABLES_GROUP)
+    return selection if loads_feeds else selection - dg.AssetSelection.assets(FEEDS)

@@ -1,80 +1,58 @@
 """Asset checks: what a person may trust about a week, each with its reasons, per partition.
 
-Here is what all checks share, and the one about the pull itself. ``checks_raw``, ``checks_delivery`` and
-``checks_tables`` hold the others.
+The checks themselves are the table in ``checks.table``; here Dagster's are made of them.
 """
 
 import warnings
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import dagster as dg
 
-from toast_assets.checks import verdicts
-from toast_assets.checks.verdicts import Verdict
-from toast_assets.defs.assets import WEEKLY, raw_toast_orders
+from toast_assets.checks.check import CheckedWeek, CheckResult
+from toast_assets.checks.table import CHECKS, Check
 from toast_assets.defs.metadata import markdown_table
-from toast_assets.defs.partitions import calendar
 from toast_assets.defs.preflight import failures
-from toast_assets.defs.resources import OrderStoreResource
+from toast_assets.defs.resources import AmperityResource, OrderStoreResource
 from toast_assets.defs.tables import AFTER_DELIVERY
-from toast_assets.store.manifest import Manifest
-from toast_assets.store.order_store import OrderStore
-from toast_assets.week import Week
-
-_Decorator = Callable[[Callable[..., dg.AssetCheckResult]], dg.AssetChecksDefinition]
-Judge = Callable[[Week, Manifest, OrderStore], Verdict]
 
 
-def weekly_check(asset: dg.AssetsDefinition | dg.AssetKey, description: str, *, blocking: bool = False) -> _Decorator:
-    """``dg.asset_check`` with a status per week. A check that does not block has time until the delivery is done.
-
-    Partitioned checks are in preview in Dagster 1.13, hence its warning at each import; the version is locked, and
-    the tests run them.
-    """
-
-    def decorate(function: Callable[..., dg.AssetCheckResult]) -> dg.AssetChecksDefinition:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", dg.PreviewWarning)
-            return dg.asset_check(
-                asset=asset,
-                partitions_def=WEEKLY,
-                description=description,
-                blocking=blocking,
-                op_tags=None if blocking else AFTER_DELIVERY,
-            )(function)
-
-    return decorate
+def asset_checks(weekly: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
+    """All checks, each with a status per week."""
+    # Partitioned checks are in preview in Dagster 1.13, hence its warning. The version is locked; the tests run them.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return [_asset_check(check, weekly) for check in CHECKS]
 
 
-def judged(
-    context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource, judge: Judge
-) -> dg.AssetCheckResult:
-    """What ``judge`` says of the context's week, as Dagster shows it; a week that was never pulled fails."""
-    with failures():
-        week = calendar().closed_week(context.partition_key, datetime.now(UTC))
-        store = order_store.store()
-        manifest, _ = store.load_manifest(week)
-        if manifest is None or not manifest.stored:
-            return _shown(Verdict(False, f"Week {week.key} was never pulled."))
-        return _shown(judge(week, manifest, store))
+def _asset_check(check: Check, weekly: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+    """``check`` as Dagster runs it. One that does not block has time until the delivery is done."""
 
-
-def _shown(found: Verdict) -> dg.AssetCheckResult:
-    details = {"details": markdown_table(found.heads, found.rows)} if found.rows else {}
-    return dg.AssetCheckResult(
-        passed=found.passed,
-        severity=dg.AssetCheckSeverity.WARN if found.warns else dg.AssetCheckSeverity.ERROR,
-        description=found.description,
-        metadata={**found.figures, **details},
+    @dg.asset_check(
+        asset=dg.AssetKey(check.asset),
+        name=check.name,
+        description=check.description,
+        blocking=check.blocking,
+        partitions_def=weekly,
+        op_tags=None if check.blocking else AFTER_DELIVERY,
     )
+    def evaluated(
+        context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
+    ) -> dg.AssetCheckResult:
+        with failures():
+            weeks = order_store.calendar()
+            week = weeks.closed_week(context.partition_key, datetime.now(UTC))
+            store = order_store.store()
+            manifest, _ = store.load_manifest(week)
+            if manifest is None or not manifest.stored:
+                result = CheckResult([f"Week {week.key} was never pulled."])
+            else:
+                result = check.evaluate(CheckedWeek(week, manifest, store, amperity.settings, weeks))
+        details = {"details": markdown_table(result.heads, result.rows)} if result.rows else {}
+        return dg.AssetCheckResult(
+            passed=result.passed,
+            severity=dg.AssetCheckSeverity.WARN if result.warns else dg.AssetCheckSeverity.ERROR,
+            description=result.description,
+            metadata={**result.figures, **details},
+        )
 
-
-@weekly_check(
-    raw_toast_orders,
-    description="Every restaurant's week was pulled and proved whole. Does not block: what is whole goes on.",
-)
-def every_restaurant_complete(
-    context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource
-) -> dg.AssetCheckResult:
-    return judged(context, order_store, lambda _week, manifest, _store: verdicts.every_restaurant_complete(manifest))
+    return evaluated

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
-from toast_assets.week import KEY_FORMAT, Week, WeekCalendar, iso_ms
+from toast_assets.week import KEY_FORMAT, Week, WeekCalendar
 
 SECOND_LOOK_AFTER = timedelta(hours=72)
 # A fault that outlasts the retries of a run is given hours, then more than a day, then it is left to people.
@@ -27,7 +28,7 @@ _SECOND_LOOK = "second-look"
 
 
 class Outcome(StrEnum):
-    """What is known of a week: what became of its last pull, and of its last run where the pull is whole."""
+    """What is known of a week: the outcome of its last pull, and of its last run where the pull is whole."""
 
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
@@ -37,11 +38,11 @@ class Outcome(StrEnum):
 
 
 class Tracked(msgspec.Struct, frozen=True):
-    """A week that may have to be asked for again. ``asked_at`` is ISO-8601, UTC: when it was asked for last, or last
-    seen under way. ``attempts`` are those of its first look, or of its second one where ``second_look`` is true."""
+    """A week that may have to be asked for again. ``asked_at`` is when it was asked for last, or last seen under way;
+    ``attempts`` are those of its first look, or of its second one where ``second_look`` is true."""
 
     attempts: int
-    asked_at: str
+    asked_at: Annotated[datetime, msgspec.Meta(tz=True)]
     second_look: bool
 
 
@@ -51,6 +52,18 @@ class Cursor(msgspec.Struct, frozen=True):
     newest: str | None = None
     tracked: dict[str, Tracked] = {}
 
+    @classmethod
+    def decode(cls, text: str | None) -> Cursor:
+        """The cursor as it was stored; a new one where it was reset or cannot be read."""
+        try:
+            return msgspec.json.decode(text or "{}", type=cls)
+        except msgspec.DecodeError:
+            return cls()
+
+    def encode(self) -> str:
+        """The inverse of ``decode``."""
+        return msgspec.json.encode(self).decode()
+
 
 @dataclass(frozen=True)
 class WeekRequest:
@@ -59,12 +72,12 @@ class WeekRequest:
     week: Week
     run_key: str
     reason: str
-    refresh: bool
+    refresh: bool = False
 
 
 @dataclass(frozen=True)
 class EarlierRequest:
-    """A run that was asked for, as the history of runs tells it: its partition, its run key, and when (aware)."""
+    """A run that was asked for, in the history of runs: its partition, its run key, and when (aware)."""
 
     key: str
     run_key: str
@@ -80,21 +93,8 @@ class Decision:
     message: str
 
 
-def decode_cursor(text: str | None) -> Cursor:
-    """The cursor as it was stored; a new one where it was reset or cannot be read."""
-    try:
-        return msgspec.json.decode(text or "{}", type=Cursor)
-    except msgspec.DecodeError:
-        return Cursor()
-
-
-def encode_cursor(cursor: Cursor) -> str:
-    """The inverse of ``decode_cursor``."""
-    return msgspec.json.encode(cursor).decode()
-
-
 def recovered_cursor(calendar: WeekCalendar, earlier: Iterable[EarlierRequest]) -> Cursor:
-    """The cursor that led to the requests that the history of runs holds, for one that was lost.
+    """The cursor that led to the requests in the history of runs, for one that was lost.
 
     Run keys alone would only keep a week from being asked for twice; weeks that a down-time has left behind, attempts
     and second looks would be forgotten.
@@ -103,7 +103,12 @@ def recovered_cursor(calendar: WeekCalendar, earlier: Iterable[EarlierRequest]) 
     for request in earlier:
         if calendar.is_week(request.key):
             weeks[request.key].append(request)
-    tracked = {key: _tracked(calendar.week(key), requests) for key, requests in weeks.items()}
+    tracked = {}
+    for key, requests in weeks.items():
+        second = [request for request in requests if _SECOND_LOOK in request.run_key]
+        late = min(request.at for request in requests) >= calendar.week(key).end + SECOND_LOOK_AFTER
+        attempts = len({request.run_key for request in second or requests})
+        tracked[key] = Tracked(attempts, max(request.at for request in requests), bool(second) or late)
     return Cursor(max(weeks, default=None), tracked)
 
 
@@ -112,20 +117,26 @@ def decide(calendar: WeekCalendar, now: datetime, cursor: Cursor, outcome_of: Ca
     last = calendar.last_closed(now)
     if last is None:
         return Decision((), cursor, f"The first week, {calendar.first}, has not closed yet.")
-    # Weeks that a later TOAST_START_DATE has left behind are no partitions any more.
+    # Weeks before a later TOAST_START_DATE are no partitions any more.
     tracked = {key: state for key, state in cursor.tracked.items() if calendar.is_week(key)}
     notes: list[str] = []
     requests = list(_due_again(calendar, now, tracked, outcome_of, notes))
     newest = cursor.newest
     for week in _newly_closed(calendar, last, newest):
         # A week that is caught up on late needs no second look: the first one is late enough.
-        late = now >= week.end + SECOND_LOOK_AFTER
-        tracked[week.key] = Tracked(1, iso_ms(now), second_look=late)
-        requests.append(WeekRequest(week, f"week-{week.key}", f"week {week.key}: closed", refresh=False))
+        tracked[week.key] = Tracked(1, now, second_look=now >= week.end + SECOND_LOOK_AFTER)
+        requests.append(WeekRequest(week, f"week-{week.key}", f"week {week.key}: closed"))
         newest = week.key
     if newest is not None and newest < last.key:
         notes.append("more weeks follow at the next tick")
-    return Decision(tuple(requests), Cursor(newest, tracked), _message(calendar, requests, tracked, last, notes))
+    said = [*(request.reason for request in requests), *notes]
+    if not said:
+        said = [f"Nothing to do: week {last.key} was asked for"]
+        for key, state in sorted(tracked.items()):
+            if not state.second_look:
+                begins = calendar.week(key).end + SECOND_LOOK_AFTER
+                said.append(f"second look at week {key} from {begins:%Y-%m-%d %H:%M} UTC on")
+    return Decision(tuple(requests), Cursor(newest, tracked), "; ".join(said))
 
 
 def _newly_closed(calendar: WeekCalendar, last: Week, newest: str | None) -> Iterator[Week]:
@@ -153,56 +164,25 @@ def _due_again(
     for key, state in sorted(tracked.items()):
         week = calendar.week(key)
         second_look = not state.second_look and now >= week.end + SECOND_LOOK_AFTER
-        if not second_look and now < _asked_at(state) + _FIRST_PAUSE * 2 ** (state.attempts - 1):
+        if not second_look and now < state.asked_at + _FIRST_PAUSE * 2 ** (state.attempts - 1):
             continue
         outcome = outcome_of(week)
         if outcome is Outcome.RUNNING:
             # A pause begins when the run has ended, however long it took.
-            tracked[key] = msgspec.structs.replace(state, asked_at=iso_ms(now))
+            tracked[key] = msgspec.structs.replace(state, asked_at=now)
         elif outcome is Outcome.UNKNOWN:
             continue
         elif second_look:
-            tracked[key] = Tracked(1, iso_ms(now), second_look=True)
+            tracked[key] = Tracked(1, now, second_look=True)
             yield WeekRequest(week, f"week-{key}-{_SECOND_LOOK}", f"week {key}: second look", refresh=True)
         elif outcome is not Outcome.COMPLETE and state.attempts < MOST_ATTEMPTS:
             attempt = state.attempts + 1
-            tracked[key] = Tracked(attempt, iso_ms(now), state.second_look)
+            tracked[key] = Tracked(attempt, now, state.second_look)
             look = _SECOND_LOOK if state.second_look else "first-look"
             how = "was incomplete" if outcome is Outcome.INCOMPLETE else "failed"
             reason = f"week {key}: attempt {attempt} of {MOST_ATTEMPTS}, the last one {how}"
-            yield WeekRequest(week, f"week-{key}-{look}-attempt-{attempt}", reason, refresh=False)
+            yield WeekRequest(week, f"week-{key}-{look}-attempt-{attempt}", reason)
         elif state.second_look:
             del tracked[key]
             if outcome is not Outcome.COMPLETE:
                 notes.append(f"week {key}: given up after {state.attempts} attempts, materialize it by hand")
-
-
-def _tracked(week: Week, requests: list[EarlierRequest]) -> Tracked:
-    second = [request for request in requests if _SECOND_LOOK in request.run_key]
-    first_at = min(request.at for request in requests)
-    return Tracked(
-        attempts=len({request.run_key for request in second or requests}),
-        asked_at=iso_ms(max(request.at for request in requests)),
-        second_look=bool(second) or first_at >= week.end + SECOND_LOOK_AFTER,
-    )
-
-
-def _asked_at(state: Tracked) -> datetime:
-    return datetime.fromisoformat(state.asked_at).astimezone(UTC)
-
-
-def _message(
-    calendar: WeekCalendar,
-    requests: list[WeekRequest],
-    tracked: dict[str, Tracked],
-    last: Week,
-    notes: list[str],
-) -> str:
-    if requests or notes:
-        return "; ".join([*(request.reason for request in requests), *notes])
-    looks = [
-        f"second look at week {key} from {calendar.week(key).end + SECOND_LOOK_AFTER:%Y-%m-%d %H:%M} UTC on"
-        for key, state in sorted(tracked.items())
-        if not state.second_look
-    ]
-    return "; ".join([f"Nothing to do: week {last.key} was asked for", *looks])

@@ -42,19 +42,16 @@ _MOST_ROWS = 100
 
 def raw_metadata(report: PullReport, store: OrderStore) -> Metadata:
     """Metadata of ``raw_toast_orders``."""
-    stored = report.manifest.stored
+    stored, restaurants = report.manifest.stored, report.restaurants
     orders = sum(pull.orders for pull in stored.values())
-    new, changed = (sum(getattr(result, name) for result in report.restaurants) for name in ("new", "changed"))
-    rows = [
-        (
-            result.name or result.guid,
-            "failed" if result.failure else "complete",
-            *(result.orders, result.new, result.changed),
-            *(result.calls.requests, result.calls.retries, result.calls.throttled, f"{result.seconds:.1f}"),
-        )
-        for result in report.restaurants
-    ]
+    new, changed = sum(one.new for one in restaurants), sum(one.changed for one in restaurants)
+    calls = ("requests", "retries", "throttled")
     heads = ("restaurant", "outcome", "orders", "new", "changed", "requests", "retries", "429s", "seconds")
+    rows = []
+    for one in restaurants:
+        outcome = "failed" if one.failure else "complete"
+        counts = (one.orders, one.new, one.changed, *(getattr(one.calls, name) for name in calls))
+        rows.append((one.name or one.guid, outcome, *counts, f"{one.seconds:.1f}"))
     return {
         "dagster/row_count": orders,
         "dagster/uri": store.bucket.uri(store.layout.raw_folder(report.week)),
@@ -65,9 +62,7 @@ def raw_metadata(report: PullReport, store: OrderStore) -> Metadata:
         "restaurants": len(stored),
         "failed_restaurants": len(report.manifest.failures),
         "bytes": sum(pull.bytes for pull in stored.values()),
-        "requests": sum(result.calls.requests for result in report.restaurants),
-        "retries": sum(result.calls.retries for result in report.restaurants),
-        "throttled": sum(result.calls.throttled for result in report.restaurants),
+        **{name: sum(getattr(one.calls, name) for one in restaurants) for name in calls},
         "logins": report.logins,
         "seconds": round(report.seconds, 2),
         "manifest": dg.MetadataValue.url(store.bucket.uri(store.layout.manifest(report.week))),
@@ -78,21 +73,16 @@ def raw_metadata(report: PullReport, store: OrderStore) -> Metadata:
 def export_metadata(report: ExportReport, store: OrderStore) -> Metadata:
     """Metadata of ``toast_orders_s3_export``."""
     rows = [
-        (
-            export.metadata.restaurant_guid,
-            export.metadata.total_orders,
-            export.bytes,
-            markdown.code(store.bucket.uri(export.key)),
-        )
-        for export in report.exports
+        (one.metadata.restaurant_guid, one.metadata.total_orders, one.bytes, markdown.code(store.bucket.uri(one.key)))
+        for one in report.exports
     ]
-    orders = sum(export.metadata.total_orders for export in report.exports)
+    orders = sum(one.metadata.total_orders for one in report.exports)
     return {
         "dagster/row_count": orders,
         "dagster/uri": store.bucket.uri(store.layout.prefix),
         "orders": orders,
         "restaurants": len(report.exports),
-        "bytes": sum(export.bytes for export in report.exports),
+        "bytes": sum(one.bytes for one in report.exports),
         "seconds": round(report.seconds, 2),
         "objects": markdown_table(("restaurant", "orders", "bytes", "object"), rows),
         **failed_restaurants(report.problems),
@@ -107,24 +97,13 @@ def failed_restaurants(problems: Mapping[str, str]) -> dict[str, Any]:
 
 def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, Any]:
     """Metadata of ``amperity_delivery``."""
-    counts = report.methods.values()
-    rows = [
-        (method, one.records, one.accepted, one.unchanged, one.superseded, one.rejected, one.pending)
-        for method, one in report.methods.items()
-    ]
+    names = ("records", "accepted", "unchanged", "superseded", "rejected", "pending")
     heads = ("method", "records", "accepted", "had arrived before", "superseded", "rejected", "pending")
+    rows = [(method, *(getattr(one, name) for name in names)) for method, one in report.methods.items()]
     metadata: dict[str, Any] = {
         "dagster/uri": store.bucket.uri(store.layout.deliveries(report.week)),
-        "records": sum(one.records for one in counts),
-        "accepted": sum(one.accepted for one in counts),
-        "unchanged": sum(one.unchanged for one in counts),
-        "superseded": sum(one.superseded for one in counts),
-        "rejected": sum(one.rejected for one in counts),
-        "pending": sum(one.pending for one in counts),
-        "requests": report.calls.requests,
-        "retries": report.calls.retries,
-        "throttled": report.calls.throttled,
-        "bytes": report.calls.bytes,
+        **{name: sum(getattr(one, name) for one in report.methods.values()) for name in names},
+        **{name: getattr(report.calls, name) for name in ("requests", "retries", "throttled", "bytes")},
         "seconds": round(report.seconds, 2),
         "by_method": markdown_table(heads, rows),
     }
@@ -162,7 +141,7 @@ def feeds_metadata(report: FeedsReport, store: OrderStore) -> dict[str, Any]:
 
 
 def load_metadata(report: WorkflowReport | None) -> dict[str, Any]:
-    """Metadata of ``amperity_delivery`` about what Amperity loaded by ``s3_pull``; nothing where that is off."""
+    """Metadata of ``amperity_delivery`` about what Amperity loaded by ``s3_pull``; empty where that is off."""
     if report is None:
         return {}
     if report.state is None:
@@ -177,19 +156,16 @@ def load_metadata(report: WorkflowReport | None) -> dict[str, Any]:
             "An earlier start was never answered, so the workflow may have run twice; by upsert no row is doubled."
         )
     if report.tables:
-        rows = [
-            (table.table_name, table.state, table.read, table.inserted, table.updated, table.rejected, table.errors)
-            for table in report.tables
-        ]
-        heads = ("table", "state", "read", "inserted", "updated", "rejected", "errors")
+        names = ("table_name", "state", "read", "inserted", "updated", "rejected", "errors")
+        rows = [[getattr(table, name) for name in names] for table in report.tables]
         metadata["loaded_rows"] = sum((table.inserted or 0) + (table.updated or 0) for table in report.tables)
         metadata["load_rejected_rows"] = sum(table.rejected or 0 for table in report.tables)
-        metadata["loaded"] = markdown_table(heads, rows)
+        metadata["loaded"] = markdown_table(("table", *names[1:]), rows)
     return metadata
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Iterable[object]]) -> dg.MarkdownMetadataValue:
-    """A Markdown table of cells that hold any text; of a long one the head, with a line that says so."""
+    """A Markdown table of cells that hold any text; a long one is cut, with a line that says so."""
     text = markdown.table(heads, (map(markdown.escaped, row) for row in rows[:_MOST_ROWS]))
     if len(rows) > _MOST_ROWS:
         text += f"\n… and {len(rows) - _MOST_ROWS} more."
@@ -197,7 +173,7 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Iterable[object]]) -> dg
 
 
 def nulled_metadata(nulled: Mapping[str, int]) -> Metadata:
-    """Optional fields that are null because Toast sent them with an unexpected type; nothing where there are none."""
+    """Optional fields that are null because Toast sent them with an unexpected type; empty without any."""
     if not nulled:
         return {}
     rows = sorted(nulled.items())

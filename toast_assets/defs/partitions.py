@@ -1,52 +1,30 @@
 """The weekly partitions: Dagster's view of ``toast_assets.week``."""
 
-import os
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.partitions.context import PartitionLoadingContext
 
-from toast_assets.errors import SettingsError
-from toast_assets.settings import CalendarSettings, problems_of
 from toast_assets.week import KEY_FORMAT, WeekCalendar
 
 _OVERDUE_AFTER_HOURS = 12
 
 
-def calendar_problems() -> list[str]:
-    """What is malformed among the variables that say where weeks begin."""
-    return problems_of(os.environ, CalendarSettings)
-
-
-def calendar() -> WeekCalendar:
-    """The calendar by the environment. Loading the definitions must not fail, so malformed variables, which each run
-    names before it does anything, count as not set here."""
-    try:
-        return _settings().calendar()
-    except SettingsError:
-        return WeekCalendar()
-
-
-class TimeWindowPartitionsDefinition(dg.TimeWindowPartitionsDefinition):
-    """Dagster's own, with an error that says what is wrong with a key: a week still open, or no week's first day.
-
-    It has its base's name because Dagster stores partitions definitions by their class's name; what is stored, and
-    what other processes read, is the base.
-    """
-
-    def validate_partition_key(self, partition_key: str, context: PartitionLoadingContext) -> None:
-        """Accept a closed week's key.
-
-        Raises:
-            WeekError: the key is none, or its week has not closed yet.
-        """
-        if not self.has_partition_key(partition_key):
-            calendar().closed_week(partition_key, datetime.now(UTC))
-        super().validate_partition_key(partition_key, context)
-
-
 def weekly_partitions(weeks: WeekCalendar) -> dg.TimeWindowPartitionsDefinition:
-    """One partition a week, keyed by its first day's date."""
+    """One partition a week, keyed by its first day's date. A key that cannot be run is refused with the reason."""
+
+    # Dagster stores partitions definitions by their class's name, so other processes read it as Dagster's own.
+    class TimeWindowPartitionsDefinition(dg.TimeWindowPartitionsDefinition):
+        def validate_partition_key(self, partition_key: str, context: Any) -> None:
+            """Accept a closed week's key.
+
+            Raises:
+                WeekError: the key names no week, or its week has not closed yet.
+            """
+            if not self.has_partition_key(partition_key):
+                weeks.closed_week(partition_key, datetime.now(UTC))
+            super().validate_partition_key(partition_key, context)
+
     # cron counts weekdays from Sunday, datetime from Monday.
     cron = f"0 {weeks.hour} * * {(weeks.weekday + 1) % 7}"
     return TimeWindowPartitionsDefinition(
@@ -63,7 +41,3 @@ def overdue_policy(weeks: WeekCalendar) -> dg.FreshnessPolicy:
         lower_bound_delta=timedelta(hours=_OVERDUE_AFTER_HOURS),
         timezone=weeks.timezone,
     )
-
-
-def _settings() -> CalendarSettings:
-    return CalendarSettings.parse(os.environ)

@@ -1,5 +1,4 @@
-"""Before anything is asked of a service: are the settings of all selected assets there, does a week begin
-where the stored ones do, and has it closed?"""
+"""What every asset does before it asks anything of a service, and how its errors end it."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -8,7 +7,6 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from toast_assets.defs.partitions import calendar, calendar_problems
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
 from toast_assets.errors import SettingsError, ToastAssetsError, WeekError
 from toast_assets.machine import machine_problem
@@ -24,7 +22,7 @@ FEEDS = dg.AssetKey("amperity_feeds")
 DELIVERY = dg.AssetKey("amperity_delivery")
 
 
-def closed_week(context: dg.AssetExecutionContext) -> Week:
+def closed_week(context: dg.AssetExecutionContext, order_store: OrderStoreResource) -> Week:
     """The week of this run's one partition.
 
     Raises:
@@ -37,7 +35,7 @@ def closed_week(context: dg.AssetExecutionContext) -> Week:
             " own status, retries and receipts.",
             hint="Launch a backfill over them: it makes one run per week.",
         )
-    return calendar().closed_week(context.partition_key, datetime.now(UTC))
+    return order_store.calendar().closed_week(context.partition_key, datetime.now(UTC))
 
 
 def check_settings(
@@ -48,7 +46,7 @@ def check_settings(
     *,
     writes: bool = True,
 ) -> None:
-    """Check what the run's selected assets need, not just this one: a delivery that cannot work is known at once.
+    """Check what the run's selected assets need, not just this one, so that a delivery that cannot work fails at once.
     Only for an asset that ``writes`` is the bucket tried by writing.
 
     Raises:
@@ -56,27 +54,28 @@ def check_settings(
         CalendarError: they would move the boundaries of stored weeks.
         StoreError: the bucket is missing, refuses access, or ignores the conditions that writes depend on.
     """
-    selected = _selected(context)
-    _warn(context, selected)
-    problems = calendar_problems()
-    checks: list[Callable[[], object]] = [lambda: NetworkSettings.parse(os.environ), order_store.settings]
+    assets = context.job_def.asset_layer
+    selected = assets.selected_asset_keys
+    first = next(key for key in assets.asset_graph.toposorted_asset_keys if key in selected)
+    if first in context.selected_asset_keys:
+        # Once a run: what is wrong with variables that it works without.
+        harmless = problems_of(AlertSettings.from_environment, RetentionSettings.from_environment)
+        for line in (*misspelt_variables(os.environ), *harmless):
+            context.log.warning("%s.", line)
+    needed: list[Callable[[], object]] = [order_store.calendar]
     if toast is not None and RAW in selected:
-        checks.insert(0, toast.settings)
+        needed.append(toast.settings)
+    needed += [NetworkSettings.from_environment, order_store.settings]
     if amperity is not None and FEEDS in selected:
-        checks.append(amperity.feed_settings)
+        needed.append(amperity.feed_settings)
     if amperity is not None and DELIVERY in selected:
-        checks.append(amperity.settings)
-    for check in checks:
-        try:
-            check()
-        except SettingsError as error:
-            problems += [problem for problem in error.problems if problem not in problems]
-    if problems:
+        needed.append(amperity.settings)
+    if problems := problems_of(*needed):
         raise SettingsError(problems)
     # Guests' orders that a killed process left on this machine.
     remove_leftovers()
     store = order_store.store()
-    check_boundaries(store, calendar())
+    check_boundaries(store, order_store.calendar())
     if writes:
         refuse_unconditional(store)
 
@@ -107,19 +106,7 @@ def _newest_week_bytes(order_store: OrderStoreResource | None) -> int | None:
         return None
     try:
         store = order_store.store()
-        manifest, _ = store.load_manifest(calendar().week(store.pulled_weeks()[-1]))
+        manifest, _ = store.load_manifest(order_store.calendar().week(store.pulled_weeks()[-1]))
     except (ToastAssetsError, IndexError):
         return None
     return sum(pull.bytes for pull in manifest.stored.values()) if manifest else None
-
-
-def _warn(context: dg.AssetExecutionContext, selected: set[dg.AssetKey]) -> None:
-    """Once a run: what is wrong with variables that it works without."""
-    order = context.job_def.asset_layer.asset_graph.toposorted_asset_keys
-    if next(key for key in order if key in selected) in context.selected_asset_keys:
-        for line in (*misspelt_variables(os.environ), *problems_of(os.environ, AlertSettings, RetentionSettings)):
-            context.log.warning("%s.", line)
-
-
-def _selected(context: dg.AssetExecutionContext) -> set[dg.AssetKey]:
-    return set(context.job_def.asset_layer.selected_asset_keys)

@@ -1,36 +1,41 @@
-"""The resources: credentials and addresses as Dagster sees them, and the plain clients that they make.
+"""The resources: settings as Dagster sees them, and the plain clients that they make.
 
-Values are strings as in the environment; the settings behind them check them all together, so an unset variable is
-no error until a run needs it. ``from_environment`` gives each field its variable, by name only: neither the UI nor
-a log ever shows a value.
+The fields of a resource are generated from its settings classes: one text per environment variable, which the settings
+check all together when a run needs them. The UI shows the variables' names and descriptions, never a value.
 """
 
 import logging
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Container, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import dagster as dg
 from dagster_aws.s3 import S3Resource
-from pydantic import Field
+from pydantic import Field, create_model
+from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings, FeedSettings
+from toast_assets.http.webhooks import Webhook
+from toast_assets.settings import AlertSettings, CalendarSettings, Settings
 from toast_assets.store.client import s3_client
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.limits import historical_spacing
 from toast_assets.toast.settings import ToastSettings
-from toast_assets.week import Week
+from toast_assets.week import Week, WeekCalendar
 
 if TYPE_CHECKING:
     import pandas as pd
     from mypy_boto3_s3 import S3Client
 
-# Of dagster-aws's resource for S3, as botocore calls them, too.
+_SERVICE = re.compile("^(TOAST|S3|AMPERITY|ALERT|DAGSTER)_")
+# Of dagster-aws's resource for S3, under botocore's names.
 _CLIENT_OPTIONS = (
     "region_name",
     "endpoint_url",
@@ -42,67 +47,65 @@ _CLIENT_OPTIONS = (
 )
 
 
-class EnvironmentResource(dg.ConfigurableResource[Any]):
-    """A resource whose fields each stand for one environment variable."""
+class SettingsResource(dg.ConfigurableResource[Any]):
+    """A resource with a field for each environment variable of its settings.
 
-    variables: ClassVar[Mapping[str, str]]
+    What gives settings, or something made of them, raises a ``SettingsError`` that names every variable that is missing
+    or malformed.
+    """
+
+    variables: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
-    def from_environment(cls, **values: Any) -> Self:
-        """A resource that reads each variable that is set when the run starts; ``values`` go to the other fields."""
-        present = {name: dg.EnvVar(variable) for name, variable in cls.variables.items() if variable in os.environ}
+    def from_environment(cls, names: Container[str] | None = None, **values: Any) -> Self:
+        """A resource that reads its variables when the run starts: those among ``names``, by default those that are
+        set. ``values`` are those of its other fields."""
+        names = os.environ if names is None else names
+        present = {field: dg.EnvVar(variable) for field, variable in cls.variables.items() if variable in names}
         return cls(**present, **values)
 
-    def _values(self) -> dict[str, str | None]:
-        return {variable: getattr(self, name) for name, variable in self.variables.items()}
+    def values(self) -> dict[str, str | None]:
+        """The variables' values, as ``Settings.parse`` takes them."""
+        return {variable: getattr(self, field) for field, variable in self.variables.items()}
 
 
-def _secret(description: str) -> Any:
-    return Field(default=None, description=description, json_schema_extra={"dagster__is_secret": True})
+R = TypeVar("R", bound=SettingsResource)
 
 
-def _value(description: str) -> Any:
-    return Field(default=None, description=description)
+def _with_fields_of(*kinds: type[Settings]) -> Callable[[type[R]], type[R]]:
+    """Give a resource a field for each setting: ``api_url`` for ``TOAST_API_URL``."""
+    settings = {str(each.alias): each for kind in kinds for each in kind.model_fields.values()}
+    variables = {_SERVICE.sub("", variable).lower(): variable for variable in settings}
+    fields: dict[str, Any] = {name: (str | None, _field(settings[variable])) for name, variable in variables.items()}
+
+    def generate(resource: type[R]) -> type[R]:
+        made = create_model(
+            resource.__name__, __base__=resource, __module__=resource.__module__, __doc__=resource.__doc__, **fields
+        )
+        made.variables = variables
+        return made
+
+    return generate
 
 
-class ToastResource(EnvironmentResource):
-    """Toast: how to reach it, as whom, for which restaurants, and how fast."""
+def _field(setting: FieldInfo) -> Any:
+    description, default = setting.description or "", setting.default
+    if setting.is_required():
+        description += " Required."
+    elif default not in (None, (), {}) and "default" not in description:
+        value = f"{default:.10g}" if isinstance(default, int | float) else default
+        description += f" Default: {','.join(value) if isinstance(value, tuple) else value}."
+    secret: JsonDict | None = {"dagster__is_secret": True} if "SecretStr" in repr(setting.annotation) else None
+    return Field(default=None, description=description, json_schema_extra=secret)
 
-    variables: ClassVar[Mapping[str, str]] = {
-        "api_url": "TOAST_API_URL",
-        "client_id": "TOAST_CLIENT_ID",
-        "client_secret": "TOAST_CLIENT_SECRET",
-        "restaurant_guids": "TOAST_RESTAURANT_GUID",
-        "member_restaurant_guid": "TOAST_MEMBER_RESTAURANT_GUID",
-        "requests_per_second": "TOAST_REQUESTS_PER_SECOND",
-        "total_requests_per_second": "TOAST_TOTAL_REQUESTS_PER_SECOND",
-        "historical_spacing_seconds": "TOAST_HISTORICAL_SPACING_SECONDS",
-        "timeout_seconds": "TOAST_TIMEOUT_SECONDS",
-        "concurrent_restaurants": "TOAST_CONCURRENT_RESTAURANTS",
-    }
 
-    api_url: str | None = _value("Toast's base URL; a path is ignored.")
-    client_id: str | None = _value("The machine client's id.")
-    client_secret: str | None = _secret("The machine client's secret.")
-    restaurant_guids: str | None = _value("One GUID, several separated by commas, or * to discover them.")
-    member_restaurant_guid: str | None = _value(
-        "With *: one restaurant of the management group, whose members are then found without partner access."
-    )
-    requests_per_second: str | None = _value("Calls per second and restaurant on ordersBulk; default 5.")
-    total_requests_per_second: str | None = _value("Calls per second over all restaurants; default: no limit.")
-    historical_spacing_seconds: str | None = _value(
-        "Seconds between calls for one restaurant when the week closed more than 31 days ago; default 5, 0 for none."
-    )
-    timeout_seconds: str | None = _value("Seconds after which a call is cut off; default 60.")
-    concurrent_restaurants: str | None = _value("How many restaurants are pulled side by side; default 10.")
+@_with_fields_of(ToastSettings)
+class ToastResource(SettingsResource):
+    """Toast: URL, credentials, restaurants, rate limits."""
 
     def settings(self) -> ToastSettings:
-        """The checked settings.
-
-        Raises:
-            SettingsError: naming every variable that is missing or malformed.
-        """
-        return ToastSettings.parse(self._values())
+        """The checked settings."""
+        return ToastSettings.parse(self.values())
 
     def client(self, week: Week, log: logging.Logger) -> ToastClient:
         """A client for the pull of ``week``, which is slower where the week is historical."""
@@ -111,70 +114,34 @@ class ToastResource(EnvironmentResource):
         return ToastClient(settings, spacing_seconds=spacing, log=log)
 
 
-class AmperityResource(EnvironmentResource):
-    """Amperity: how to reach it, as whom, and in which ways orders are delivered."""
-
-    variables: ClassVar[Mapping[str, str]] = {
-        "api_url": "AMPERITY_API_URL",
-        "tenant_id": "AMPERITY_TENANT_ID",
-        "api_key": "AMPERITY_API_KEY",
-        "client_id": "AMPERITY_CLIENT_ID",
-        "client_secret": "AMPERITY_CLIENT_SECRET",
-        "delivery": "AMPERITY_DELIVERY",
-        "stream_id": "AMPERITY_STREAM_ID",
-        "order_items_stream_id": "AMPERITY_ORDER_ITEMS_STREAM_ID",
-        "customers_stream_id": "AMPERITY_CUSTOMERS_STREAM_ID",
-        "requests_per_second": "AMPERITY_REQUESTS_PER_SECOND",
-        "timeout_seconds": "AMPERITY_TIMEOUT_SECONDS",
-        "max_record_bytes": "AMPERITY_MAX_RECORD_BYTES",
-        "max_reject_share": "AMPERITY_MAX_REJECT_SHARE",
-        "brand": "AMPERITY_BRAND",
-        "control_url": "AMPERITY_CONTROL_URL",
-        "workflow_config_id": "AMPERITY_WORKFLOW_CONFIG_ID",
-        "workflow_timeout_seconds": "AMPERITY_WORKFLOW_TIMEOUT_SECONDS",
-        "redact": "AMPERITY_REDACT",
-        "redact_salt": "AMPERITY_REDACT_SALT",
-    }
-
-    api_url: str | None = _value("For stream only scheme and host count; for notify it is the exact URL.")
-    tenant_id: str | None = _value("The tenant; default: the first label of an ….amperity.com host.")
-    api_key: str | None = _secret("The bearer token.")
-    client_id: str | None = _value("With the client secret: lets the token be fetched and renewed.")
-    client_secret: str | None = _secret("With the client id: lets the token be fetched and renewed.")
-    delivery: str | None = _value("stream, s3_pull, notify, or several separated by commas; default stream.")
-    stream_id: str | None = _value("The stream for whole orders, is-….")
-    order_items_stream_id: str | None = _value("With stream: the stream for the rows of order_items; default: none.")
-    customers_stream_id: str | None = _value("With stream: the stream for the rows of customers; default: none.")
-    requests_per_second: str | None = _value("Records per second; default 1000.")
-    timeout_seconds: str | None = _value("Seconds after which a call is cut off; default 30.")
-    max_record_bytes: str | None = _value("Larger records are rejected before they are sent; default 1000000.")
-    max_reject_share: str | None = _value("The delivery fails if more than this share is rejected; default 0.01.")
-    brand: str | None = _value("The purchase brand in the flat feeds; default: the tenant.")
-    control_url: str | None = _value("The control plane's base URL; default https://app.amperity.com/api.")
-    workflow_config_id: str | None = _value("The courier group, cg-…, that s3_pull starts and follows; default: none.")
-    workflow_timeout_seconds: str | None = _value("How long a workflow run is followed; default 3600.")
-    redact: str | None = _value("Fields to drop or hash, such as email=hash,phone=drop.")
-    redact_salt: str | None = _secret("The salt of the hashes.")
+@_with_fields_of(AmperitySettings)
+class AmperityResource(SettingsResource):
+    """Amperity: URLs, credentials, delivery methods, streams, what is dropped or hashed."""
 
     def settings(self) -> AmperitySettings:
-        """The checked settings.
-
-        Raises:
-            SettingsError: naming every variable that is missing or malformed.
-        """
-        return AmperitySettings.parse(self._values())
+        """The checked settings."""
+        return AmperitySettings.parse(self.values())
 
     def feed_settings(self) -> FeedSettings:
-        """The checked settings of the flat feeds.
-
-        Raises:
-            SettingsError: naming every variable that is missing or malformed.
-        """
-        return FeedSettings.parse(self._values())
+        """The checked settings of the flat feeds."""
+        return FeedSettings.parse(self.values())
 
     def client(self, log: logging.Logger) -> AmperityClient:
         """A client for one delivery."""
         return AmperityClient(self.settings(), log=log)
+
+
+@_with_fields_of(AlertSettings)
+class AlertsResource(SettingsResource):
+    """Where alerts go; without a webhook there are none."""
+
+    def settings(self) -> AlertSettings:
+        """The checked settings."""
+        return AlertSettings.parse(self.values())
+
+    def webhooks(self) -> list[Webhook]:
+        """One for each address."""
+        return [Webhook(url.get_secret_value(), "ALERT_WEBHOOK_URL") for url in self.settings().webhook_urls]
 
 
 class LazyS3Resource(S3Resource):
@@ -206,29 +173,19 @@ def _client_of(resource: S3Resource) -> "S3Client":
     )
 
 
-class OrderStoreResource(EnvironmentResource):
-    """The bucket's layout on top of the ``s3`` resource: raw orders, exports, manifests, ledgers."""
-
-    variables: ClassVar[Mapping[str, str]] = {
-        "bucket": "S3_BUCKET_NAME",
-        "prefix": "S3_PREFIX",
-        "sse": "S3_SSE",
-        "kms_key_id": "S3_KMS_KEY_ID",
-    }
+@_with_fields_of(StoreSettings, CalendarSettings)
+class OrderStoreResource(SettingsResource):
+    """The bucket's layout on top of the ``s3`` resource: raw orders, exports, manifests, ledgers, by week."""
 
     s3: dg.ResourceDependency[S3Resource]
-    bucket: str | None = _value("The bucket; it exists, the pipeline never creates it.")
-    prefix: str | None = _value("The prefix of all keys; default toast-orders/.")
-    sse: str | None = _value("Server-side encryption of every object: AES256 or aws:kms; default: the bucket's own.")
-    kms_key_id: str | None = _value("With aws:kms: the key; default: the account's key for S3.")
 
     def settings(self) -> StoreSettings:
-        """The checked settings.
+        """The checked settings of the bucket."""
+        return StoreSettings.parse(self.values())
 
-        Raises:
-            SettingsError: naming every variable that is missing or malformed.
-        """
-        return StoreSettings.parse(self._values())
+    def calendar(self) -> WeekCalendar:
+        """Where weeks begin."""
+        return CalendarSettings.parse(self.values()).calendar()
 
     @cached_property
     def _store(self) -> OrderStore:
@@ -241,7 +198,6 @@ class OrderStoreResource(EnvironmentResource):
         """The order store of this run.
 
         Raises:
-            SettingsError: naming every variable that is missing or malformed.
             StoreError: the bucket is open to the public, or would be reached without encryption.
         """
         return self._store

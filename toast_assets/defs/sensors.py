@@ -6,20 +6,10 @@ from typing import Any
 
 import dagster as dg
 
-from toast_assets.defs.due_weeks import (
-    Cursor,
-    EarlierRequest,
-    Outcome,
-    WeekRequest,
-    decide,
-    decode_cursor,
-    encode_cursor,
-    recovered_cursor,
-)
-from toast_assets.defs.jobs import weekly_toast_orders
-from toast_assets.defs.partitions import calendar, calendar_problems
+from toast_assets.defs.assets import WEEKLY_JOB
+from toast_assets.defs.due_weeks import Cursor, EarlierRequest, Outcome, WeekRequest, decide, recovered_cursor
 from toast_assets.defs.resources import OrderStoreResource
-from toast_assets.errors import CalendarError, SettingsError, ToastAssetsError
+from toast_assets.errors import CalendarError, ToastAssetsError
 from toast_assets.store.calendar import check_boundaries
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, WeekCalendar
@@ -45,7 +35,7 @@ def build_sensor(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dg.
 
     @dg.sensor(
         name=SENSOR_NAME,
-        job=weekly_toast_orders,
+        job_name=WEEKLY_JOB,
         minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
@@ -56,84 +46,68 @@ def build_sensor(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dg.
     def weekly_toast_orders_sensor(
         context: dg.SensorEvaluationContext, order_store: OrderStoreResource
     ) -> dg.SensorResult:
-        if problems := calendar_problems():
-            raise SettingsError(problems)
-        bucket = _Bucket(order_store, calendar())
-        decision = decide(calendar(), now(), _cursor(context), _Outcomes(context.instance, bucket))
-        message = ". ".join([decision.message, *bucket.problems])
+        calendar = order_store.calendar()
+        outcomes = _Outcomes(context.instance, order_store, calendar)
+        cursor = Cursor.decode(context.cursor)
+        if cursor.newest is None:
+            # It was reset, or cannot be read: the runs that it led to bring it back.
+            cursor = recovered_cursor(calendar, _earlier(context.instance))
+        decision = decide(calendar, now(), cursor, outcomes.of)
+        message = ". ".join([decision.message, *outcomes.problems])
         context.log.info(message)
         return dg.SensorResult(
             run_requests=[_run_request(request) for request in decision.requests],
             skip_reason=None if decision.requests else message,
-            cursor=encode_cursor(decision.cursor),
+            cursor=decision.cursor.encode(),
         )
 
     return weekly_toast_orders_sensor
 
 
-class _Bucket:
-    """The order store, where it can be reached; ``problems`` say why not, once each.
+class _Outcomes:
+    """What became of a week, by the instance's runs and the bucket's manifest; ``problems`` of the bucket, once each.
 
-    A tick that cannot see the bucket still asks for new weeks: their runs fail with the reason, where people look and
-    alerts come from. A tick that raises asks for nothing, so nothing fails and nobody is alerted.
+    A tick that cannot read the bucket still asks for new weeks: their runs fail with the reason, and raise the alert.
+    A tick that raises asks for nothing, so nothing fails and nobody is alerted.
     """
 
-    def __init__(self, resource: OrderStoreResource, weeks: WeekCalendar) -> None:
+    def __init__(self, instance: dg.DagsterInstance, order_store: OrderStoreResource, calendar: WeekCalendar) -> None:
         self.problems: list[str] = []
+        self._instance = instance
         self._store: OrderStore | None = None
         try:
-            store = resource.store()
-            check_boundaries(store, weeks)
+            store = order_store.store()
+            check_boundaries(store, calendar)
             self._store = store
         except CalendarError:
             raise
         except Exception as error:  # noqa: BLE001 - the run that is asked for says what it is
             self._note(error)
 
-    def pulled(self, week: Week) -> bool | None:
-        """Whether the week is stored whole; None where that cannot be known."""
+    def of(self, week: Week) -> Outcome:
+        """The outcome of one week."""
+        tags = {_PARTITION_TAG: week.key}
+        if self._instance.get_runs_count(dg.RunsFilter(tags=tags, statuses=_UNDER_WAY)):
+            return Outcome.RUNNING
         if self._store is None:
-            return None
+            return Outcome.UNKNOWN
         try:
             manifest, _ = self._store.load_manifest(week)
         except Exception as error:  # noqa: BLE001 - as above
             self._note(error)
-            return None
-        return manifest is not None and manifest.outcome == "complete"
-
-    def _note(self, error: Exception) -> None:
-        # Of what is none of this package's errors the text is left out: it may hold a secret.
-        known = isinstance(error, ToastAssetsError)
-        problem = str(error) if known else f"The bucket could not be looked at ({type(error).__name__})."
-        if problem not in self.problems:
-            self.problems.append(problem)
-
-
-class _Outcomes:
-    """What became of a week, by the instance's runs and the bucket's manifest."""
-
-    def __init__(self, instance: dg.DagsterInstance, bucket: _Bucket) -> None:
-        self._instance = instance
-        self._bucket = bucket
-
-    def __call__(self, week: Week) -> Outcome:
-        tags = {_PARTITION_TAG: week.key}
-        if self._instance.get_runs_count(dg.RunsFilter(tags=tags, statuses=_UNDER_WAY)):
-            return Outcome.RUNNING
-        pulled = self._bucket.pulled(week)
-        if pulled is None:
             return Outcome.UNKNOWN
-        if not pulled:
+        if manifest is None or manifest.outcome != "complete":
             return Outcome.INCOMPLETE
-        newest = self._instance.get_runs(dg.RunsFilter(job_name=weekly_toast_orders.name, tags=tags), limit=1)
+        newest = self._instance.get_runs(dg.RunsFilter(job_name=WEEKLY_JOB, tags=tags), limit=1)
         failed = any(run.status is dg.DagsterRunStatus.FAILURE for run in newest)
         return Outcome.FAILED if failed else Outcome.COMPLETE
 
-
-def _cursor(context: dg.SensorEvaluationContext) -> Cursor:
-    """The cursor; one that was reset, or that cannot be read, comes back from the runs that it led to."""
-    cursor = decode_cursor(context.cursor)
-    return cursor if cursor.newest is not None else recovered_cursor(calendar(), _earlier(context.instance))
+    def _note(self, error: Exception) -> None:
+        # The text of errors that are not this package's is left out: it may hold a secret.
+        known = isinstance(error, ToastAssetsError)
+        problem = str(error) if known else f"The bucket could not be read ({type(error).__name__})."
+        if problem not in self.problems:
+            self.problems.append(problem)
 
 
 def _earlier(instance: dg.DagsterInstance) -> Iterator[EarlierRequest]:

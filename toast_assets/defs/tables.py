@@ -1,22 +1,42 @@
-"""The flat tables: six assets that one step makes out of a week's stored raw orders."""
+"""The flat tables: six assets that one step makes out of a week's stored raw orders, and ``current_orders`` of all
+weeks, which each weekly run refreshes; with what a person sees of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
-from toast_assets.defs.assets import OWNERS, WEEKLY, raw_toast_orders
-from toast_assets.defs.partitions import calendar
+from toast_assets import markdown
+from toast_assets.defs.assets import OWNERS, TABLES_GROUP, raw_toast_orders
+from toast_assets.defs.metadata import failed_restaurants, markdown_table, nulled_metadata
+from toast_assets.defs.pictures import heat_map, volume
 from toast_assets.defs.preflight import check_settings, closed_week, failures
 from toast_assets.defs.resources import OrderStoreResource
-from toast_assets.defs.table_metadata import column_schema, orders_metadata, table_metadata
-from toast_assets.store.history import earlier_manifests
-from toast_assets.tables.build import build_tables
+from toast_assets.store.order_store import OrderStore
+from toast_assets.store.raw_weeks import earlier_manifests
+from toast_assets.tables.build import TablesReport, build_tables
+from toast_assets.tables.columns import Table
+from toast_assets.tables.current_orders import ORDERS, refresh_current_orders
 from toast_assets.tables.schema import TABLES
 
-TABLES_GROUP = "toast_tables"
 # Of steps that could run, Dagster takes those of a higher priority first: no delivery waits for a table.
 AFTER_DELIVERY = {"dagster/priority": "-1"}
 _WEEKS_SHOWN = 8
+
+
+def _column_schema(table: Table) -> dg.TableSchema:
+    """Names, types and descriptions of a table's columns, each with its Toast field."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                str(field.type),
+                column.description + (f" Toast: {toast}." if (toast := table.toast_field(column)) else ""),
+                dg.TableColumnConstraints(nullable=field.nullable),
+            )
+            for column, field in zip(table.columns, table.schema, strict=True)
+        ]
+    )
 
 
 @dg.multi_asset(
@@ -29,11 +49,10 @@ _WEEKS_SHOWN = 8
             owners=OWNERS,
             kinds={"parquet", "s3"},
             description=table.description,
-            metadata={"dagster/column_schema": column_schema(table)},
+            metadata={"dagster/column_schema": _column_schema(table)},
         )
         for name, table in TABLES.items()
     ],
-    partitions_def=WEEKLY,
     can_subset=False,
     op_tags=AFTER_DELIVERY,
 )
@@ -42,16 +61,106 @@ def toast_tables(
 ) -> Iterator[dg.MaterializeResult[None]]:
     with failures(order_store):
         check_settings(context, order_store)
-        week, store = closed_week(context), order_store.store()
+        week, store = closed_week(context, order_store), order_store.store()
         report = build_tables(week, store, context.log)
         earlier = [
             (before.key, sum(pull.orders for pull in manifest.stored.values()))
-            for before, manifest in earlier_manifests(week, calendar(), store, _WEEKS_SHOWN)
+            for before, manifest in earlier_manifests(week, order_store.calendar(), store, _WEEKS_SHOWN)
         ]
     for name, table in TABLES.items():
-        metadata = table_metadata(table, report, store)
-        if name == "orders":
-            # What people look for comes first.
-            metadata = {**orders_metadata(report, store, earlier[::-1]), **metadata}
+        # What people look for comes first.
+        shown = _orders_metadata(report, store, earlier[::-1]) if name == "orders" else {}
+        metadata = {**shown, **_table_metadata(table, report, store)}
         version = dg.DataVersion(report.files[name].sha256)
         yield dg.MaterializeResult(asset_key=name, metadata=metadata, data_version=version)
+
+
+@dg.asset(
+    deps=["orders"],
+    group_name=TABLES_GROUP,
+    owners=OWNERS,
+    kinds={"parquet", "s3"},
+    # Runs of different weeks write the same files; one after the other, no run has to merge again.
+    pool="current_orders",
+    op_tags=AFTER_DELIVERY,
+    metadata={"dagster/column_schema": _column_schema(ORDERS)},
+    description="One row per order over all weeks, its newest version: sales after late tips, voids and refunds.",
+)
+def current_orders(context: dg.AssetExecutionContext, order_store: OrderStoreResource) -> dg.MaterializeResult[None]:
+    with failures(order_store):
+        check_settings(context, order_store)
+        store = order_store.store()
+        report = refresh_current_orders(store, context.log)
+    state = report.state
+    orders = dg.AssetKey("orders")
+    metadata: dict[str, Any] = {
+        "dagster/row_count": state.orders,
+        "dagster/uri": store.bucket.uri(store.layout.table_folder("current_orders")),
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {column.name: [dg.TableColumnDep(orders, column.name)] for column in ORDERS.columns}
+        ),
+        "orders": state.orders,
+        "new_orders": report.new,
+        "changed_orders": report.replaced,
+        "restaurants": len(state.restaurants),
+        "weeks": len(state.weeks),
+        "weeks_read": len(report.weeks),
+        "weeks_left_out": ", ".join(report.left_out) or "none",
+        "seconds": round(report.seconds, 2),
+        "state": dg.MetadataValue.url(store.bucket.uri(store.layout.current_orders_state())),
+    }
+    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(state.data_version))
+
+
+def _table_metadata(table: Table, report: TablesReport, store: OrderStore) -> dict[str, Any]:
+    file = report.files[table.name]
+    # Every column comes out of the raw order's JSON, except the restaurant, which Toast's orders do not say.
+    sources = {column.name: "order_json" for column in table.columns} | {"restaurant_guid": "restaurant_guid"}
+    lineage = {name: [dg.TableColumnDep(raw_toast_orders.key, source)] for name, source in sources.items()}
+    return {
+        "dagster/row_count": file.rows,
+        "dagster/uri": store.bucket.uri(file.key),
+        "dagster/column_schema": _column_schema(table),
+        "dagster/column_lineage": dg.TableColumnLineage(lineage),
+        "rows": file.rows,
+        "bytes": file.bytes,
+        "seconds": round(report.seconds, 2),
+        "rejected_orders": report.rejected,
+    }
+
+
+def _orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tuple[str, int]]) -> Mapping[str, Any]:
+    """What ``orders`` shows beyond the other tables; ``weeks`` are earlier weeks' keys and orders, oldest first."""
+    orders = report.files["orders"].rows
+    rows = [
+        (one.name or one.guid, one.orders, f"{one.net_sales:,.2f}", one.late, one.requests, f"{one.seconds:.1f}")
+        for one in report.restaurants
+    ]
+    objects = [
+        (one.name or one.guid, markdown.code(store.bucket.uri(key(report.week, one.guid))))
+        for one in report.restaurants
+        for key in (store.layout.raw, store.layout.export)
+    ]
+    metadata = {
+        "orders": orders,
+        # Dagster plots numbers, and it knows no decimals.
+        "net_sales": float(report.net_sales),
+        "late_changes": sum(one.late for one in report.restaurants),
+        "restaurants": len(report.restaurants),
+        "new_orders": report.changes.new,
+        "changed_orders": report.changes.changed,
+        "unchanged_orders": report.changes.unchanged,
+        "per_restaurant": markdown_table(
+            ("restaurant", "orders", "net sales", "late changes", "requests", "seconds"), rows
+        ),
+        "orders_by_hour": heat_map(report.opened),
+        "orders_by_week": volume([*weeks, (report.week.key, orders)]),
+        "objects": markdown_table(("restaurant", "object"), objects),
+        **nulled_metadata(report.nulled),
+        "manifest": dg.MetadataValue.url(store.bucket.uri(store.layout.manifest(report.week))),
+        **failed_restaurants(report.problems),
+    }
+    if report.rejections:
+        first = [(one.order_guid, one.restaurant_guid, one.reason.value, one.detail) for one in report.rejections]
+        metadata["rejections"] = markdown_table(("order", "restaurant", "reason", "detail"), first)
+    return metadata

@@ -9,47 +9,55 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from typing import ParamSpec, TypeVar
 
-from toast_assets.amperity.client import AmperityClient, DeliveryStats, Receipt
+from toast_assets.amperity.client import AmperityClient, Receipt
 from toast_assets.amperity.records import RecordKey, place_of
-from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.delivery.ledger import Known, LedgerEntry
-from toast_assets.delivery.outgoing import MethodCounts, Outgoing, Refused, Source
-from toast_assets.delivery.outgoing_rows import sources
-from toast_assets.delivery.receipts import Receipts
-from toast_assets.delivery.rejects import NOTIFY, RejectKey, Rejects
+from toast_assets.delivery.later_weeks import LaterWeeks
+from toast_assets.delivery.ledger import DeliveryState, LedgerEntry, State
+from toast_assets.delivery.outgoing import InvalidRecord, MethodCounts, Outgoing, PendingRecord
+from toast_assets.delivery.rejects import NOTIFY, Rejects, stored_rejects
+from toast_assets.delivery.restaurant_ledger import READERS, RestaurantLedger, Slots, stored_segments
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
-from toast_assets.export.read import export_problem
-from toast_assets.store.manifest import RestaurantRecord
+from toast_assets.http.service import CallStats
+from toast_assets.scratch import scratch_folder
+from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.stored_week import stored_restaurants
+from toast_assets.store.raw_weeks import RawFile, stored_restaurants
+from toast_assets.threads import in_thread
 from toast_assets.week import Week, epoch_ms
 
-_RESTAURANTS_AT_ONCE = 4
+# S3 is tens of milliseconds away: restaurants wait for it at the same time, one thread each.
+_RESTAURANTS_AT_ONCE = 32
 # So many records in a row without any answer mean that Amperity is down, not that single records fail.
 _MOST_FAILURES_IN_A_ROW = 25
 _MOST_NAMED = 20
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-@dataclass(frozen=True)
+
+@dataclass
 class DeliveryReport:
     """One run's delivery of a week, counts by method; in a dry run nothing was sent.
 
-    ``problems`` says of which restaurants not everything could be delivered, and why.
+    ``problems`` says of which restaurants not everything could be delivered, and why; ``last_failure`` why the last
+    record that stayed pending had no answer.
     """
 
     week: Week
     methods: dict[str, MethodCounts]
-    calls: DeliveryStats
+    calls: CallStats
     dry_run: bool
-    seconds: float
-    reject_reasons: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    reject_reasons: Counter[str] = field(default_factory=Counter)
     last_failure: str = ""
-    """Why the last record that stayed pending had no answer."""
     problems: dict[str, ToastAssetsError] = field(default_factory=dict)
 
     @property
@@ -78,16 +86,6 @@ class WeekDelivery:
     replay: bool = False
     log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _methods: dict[str, MethodCounts] = field(init=False, default_factory=dict)
-    _reasons: Counter[str] = field(init=False, default_factory=Counter)
-    _failures_in_a_row: int = field(init=False, default=0)
-    _last_failure: str = field(init=False, default="")
-    _unanswered_keys: set[RejectKey] = field(init=False, default_factory=set)
-    _problems: dict[str, ToastAssetsError] = field(init=False, default_factory=dict)
-
-    @property
-    def _settings(self) -> AmperitySettings:
-        return self.amperity.settings
 
     async def run(self) -> DeliveryReport:
         """Deliver, keep the receipts, report, also of what could not be delivered (``check_delivery``).
@@ -99,200 +97,267 @@ class WeekDelivery:
             StoreError: the bucket is missing or refuses access.
         """
         began = time.monotonic()
-        await asyncio.to_thread(self.store.bucket.check)
-        restaurants = await asyncio.to_thread(stored_restaurants, self.week, self.store)
-        with Rejects(self.store, self.week, self.now) as rejects:
-            refused = await asyncio.to_thread(rejects.load, rebuild=not self.replay)
-            due = sources(self.week, self.store, self._settings, refused if self.replay else None)
-            self._methods = {source.method: MethodCounts() for source in due}
-            try:
-                async with Receipts(self.store, self.week, read_only=self.dry_run) as receipts:
-                    await self._deliver_all(restaurants, due, receipts, rejects)
-            finally:
-                if not self.dry_run:
-                    await asyncio.to_thread(rejects.save)
-        seconds = time.monotonic() - began
-        return DeliveryReport(
-            self.week,
-            self._methods,
-            self.amperity.stats,
-            self.dry_run,
-            seconds,
-            dict(self._reasons),
-            last_failure=self._last_failure,
-            problems=dict(sorted(self._problems.items())),
-        )
+        with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="delivery") as threads:
+            run = await in_thread(partial(self._prepared, threads), threads)
+            with run.rejects:
+                try:
+                    await run.deliver_all()
+                finally:
+                    if not self.dry_run:
+                        await in_thread(run.rejects.save, threads)
+        run.report.problems = dict(sorted(run.report.problems.items()))
+        run.report.seconds = time.monotonic() - began
+        return run.report
 
-    async def _deliver_all(
-        self, restaurants: Mapping[str, RestaurantRecord], due: list[Source], receipts: Receipts, rejects: Rejects
-    ) -> None:
-        places = asyncio.Semaphore(_RESTAURANTS_AT_ONCE)
+    def _prepared(self, threads: ThreadPoolExecutor) -> _Run:
+        self.store.bucket.check()
+        restaurants = stored_restaurants(self.week, self.store)
+        only = stored_rejects(self.store, self.week) if self.replay else None
+        if only is not None:
+            refused = {key.restaurant_guid for key in only}
+            restaurants = {guid: record for guid, record in restaurants.items() if guid in refused}
+        outgoing = Outgoing(
+            self.week, self.store, self.amperity.settings, LaterWeeks.after(self.week, self.store), only
+        )
+        methods = {method: MethodCounts() for method in outgoing.methods}
+        report = DeliveryReport(self.week, methods, self.amperity.stats, self.dry_run)
+        rejects = Rejects(self.store, self.week, outgoing.methods, only, self.now)
+        return _Run(self, restaurants, outgoing, stored_segments(self.week, self.store), rejects, report, threads)
+
+
+@dataclass
+class _Run:
+    """A delivery under way, of ``restaurants``; ``leftovers`` are segments that one that died left behind."""
+
+    delivery: WeekDelivery
+    restaurants: Mapping[str, RestaurantRecord]
+    outgoing: Outgoing
+    leftovers: Mapping[str, list[str]]
+    rejects: Rejects
+    report: DeliveryReport
+    threads: ThreadPoolExecutor
+    slots: Slots = field(default_factory=Slots)
+    readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READERS))
+    orders_done: int = 0
+    failures_in_a_row: int = 0
+
+    async def deliver_all(self) -> None:
+        """Deliver restaurant by restaurant, some at the same time."""
+        at_once = asyncio.Semaphore(_RESTAURANTS_AT_ONCE)
 
         async def deliver(guid: str, record: RestaurantRecord) -> None:
-            async with places:
+            async with at_once:
                 try:
-                    await self._deliver_restaurant(guid, record, due, receipts, rejects)
+                    await _Restaurant(self, guid, record).deliver()
                 except (ExportError, StoreError) as problem:
                     if isinstance(problem, StoreError):
                         # Where the bucket as a whole is out of reach, no other restaurant needs to be tried.
-                        await asyncio.to_thread(self.store.bucket.check)
-                    self._problems[guid] = problem
-                    self.log.error("Restaurant %s is not delivered whole: %s", record.name or guid, problem)  # noqa: TRY400
+                        await self.thread(self.delivery.store.bucket.check)
+                    self.report.problems[guid] = problem
+                    self.delivery.log.error("%s is not delivered whole: %s", record.name or guid, problem)  # noqa: TRY400
 
         try:
             async with asyncio.TaskGroup() as group:
-                for guid, record in restaurants.items():
+                for guid, record in self.restaurants.items():
                     group.create_task(deliver(guid, record))
         except BaseExceptionGroup as errors:
             # The first reason is the one to act on; what was cancelled because of it adds nothing.
             raise errors.exceptions[0] from None
 
-    async def _deliver_restaurant(
-        self, guid: str, record: RestaurantRecord, due: list[Source], receipts: Receipts, rejects: Rejects
-    ) -> None:
-        await asyncio.to_thread(self._check_export, guid, record)
-        rejects.looking_at(guid, record.pull.orders_sha256 if record.pull else "")
-        known = Known.of(await asyncio.to_thread(receipts.load, guid))
-        problem: ToastAssetsError | None = None
+    async def thread(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Call a function that may wait for S3."""
+        return await in_thread(partial(function, *arguments, **options), self.threads)
+
+    def answered(self, receipt: Receipt) -> None:
+        """Stop where Amperity is down: all other records would only wait as long in vain.
+
+        Raises:
+            AmperityError: many records in a row had no answer.
+        """
+        if receipt.state != "pending":
+            self.failures_in_a_row = 0
+            return
+        self.failures_in_a_row += 1
+        self.report.last_failure = receipt.reason or ""
+        if self.failures_in_a_row >= _MOST_FAILURES_IN_A_ROW:
+            raise AmperityError(
+                f"Amperity gave no good answer to {_MOST_FAILURES_IN_A_ROW} records in a row, last: {receipt.reason}",
+                hint="What arrived is noted. Materialize amperity_delivery again later; only the rest is sent.",
+            )
+
+
+class _Restaurant:
+    """The delivery of one restaurant's week."""
+
+    def __init__(self, run: _Run, guid: str, record: RestaurantRecord) -> None:
+        delivery = run.delivery
+        self._run, self._guid, self._record = run, guid, record
+        self._delivery, self._amperity, self._rejects = delivery, delivery.amperity, run.rejects
+        self._counts = {method: MethodCounts() for method in run.outgoing.methods}
+        self._state = DeliveryState()
+        self._ledger = RestaurantLedger(
+            delivery.store, delivery.week, guid, run.slots, run.leftovers.get(guid, ()), run.threads
+        )
+
+    async def deliver(self) -> None:
+        """Send what is due and keep the receipts.
+
+        Raises:
+            ExportError: export or raw orders are missing, damaged or outdated.
+            StoreError: the bucket fails, or a ledger cannot be read.
+            AmperityError: no other record needs to be tried.
+        """
+        pull = await self._run.thread(self._exported)
+        self._rejects.looking_at(self._guid, pull.orders_sha256)
+        digest = self._run.outgoing.digest(self._record)
         try:
-            async with asyncio.TaskGroup() as group:
+            with scratch_folder() as folder:
+                await self._run.thread(self._ledger.fetch, folder)
+                settled = None if self._delivery.replay else self._ledger.settled(digest)
+                if settled is not None:
+                    self._counts |= {name: MethodCounts(count, unchanged=count) for name, count in settled.items()}
+                else:
+                    week, store, path = self._delivery.week, self._delivery.store, folder / "raw.parquet"
+                    raw = RawFile(week, self._guid, self._record, pull, path, store)
+                    await self._deliver_due(raw, digest)
+        finally:
+            for method, counts in self._counts.items():
+                self._run.report.methods[method].add(counts)
+        self._rejects.looked_at(self._guid)
+        self._log_progress(pull)
+
+    def _exported(self) -> PullRecord:
+        """What is stored and was exported."""
+        store, pull = self._delivery.store, self._record.pull
+        key = store.layout.export(self._delivery.week, self._guid)
+        info = store.bucket.info(key)
+        if pull is None or info is None or info.metadata.get("sha256") != pull.orders_sha256:
+            state = "is missing" if info is None else "is older than the raw orders"
+            raise ExportError(
+                f"The export {store.bucket.uri(key)} {state}.",
+                hint="Materialize toast_orders_s3_export for this week first.",
+            )
+        return pull
+
+    async def _deliver_due(self, raw: RawFile, digest: str) -> None:
+        self._state = await self._run.thread(self._ledger.state)
+        try:
+            await self._send_due(raw)
+        except BaseException:
+            # What ended the delivery is the reason to act on.
+            with suppress(StoreError):
+                await self._save("")
+            raise
+        is_settled = not self._delivery.replay and all(counts.is_settled for counts in self._counts.values())
+        await self._save(digest if is_settled else "")
+
+    async def _save(self, digest: str) -> None:
+        if not self._delivery.dry_run:
+            await self._ledger.save(digest, {method: counts.records for method, counts in self._counts.items()})
+
+    async def _send_due(self, raw: RawFile) -> None:
+        run, problem = self._run, None
+        newer = await run.thread(run.outgoing.fetch, raw)
+        records = run.outgoing.records(raw, newer, self._state, self._counts)
+        try:
+            async with asyncio.TaskGroup() as group, run.readers:
                 try:
-                    for source in due:
-                        counts = self._methods[source.method]
-                        async with aclosing(source.due(guid, record, known, counts)) as records:
-                            async for one in records:
-                                if isinstance(one, Refused):
-                                    self._refuse(one.key, Receipt("rejected", None, 0, one.reason), None, rejects)
-                                elif self.dry_run:
-                                    self._rehearse(one, rejects)
-                                else:
-                                    await receipts.place()
-                                    group.create_task(self._settled(one, known, receipts, rejects))
+                    with closing(records):
+                        while (some := await run.thread(next, records, None)) is not None:
+                            await self._send(some, group)
                 except (ExportError, StoreError) as error:
-                    # What is on its way already is answered before the group ends.
+                    # What was sent already is answered before the group ends.
                     problem = error
                 except Exception:
-                    await self.amperity.settle()
+                    await self._amperity.settle()
                     raise
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        await receipts.close_restaurant(guid)
         if problem is not None:
             raise problem
-        rejects.forget(guid, self._methods.keys(), self._unanswered_keys)
-        self.log.info("Restaurant %s is delivered; so far of all restaurants: %s.", guid, self._summary())
 
-    async def _settled(self, outgoing: Outgoing, known: Known, receipts: Receipts, rejects: Rejects) -> None:
-        """Decide one record. Whatever ends the delivery here, records on their way are still answered and their
+    async def _send(self, records: Iterable[PendingRecord | InvalidRecord], group: asyncio.TaskGroup) -> None:
+        for record in records:
+            if isinstance(record, InvalidRecord):
+                self._refuse(record.key, Receipt("rejected", None, 0, record.reason), None)
+            elif self._delivery.dry_run:
+                await self._settle(record)
+            else:
+                await self._run.slots.acquire()
+                group.create_task(self._settled(record))
+
+    async def _settled(self, record: PendingRecord) -> None:
+        """Settle one record. Whatever ends the delivery here, records that were sent are still answered and their
         receipts kept, before the group cancels all others."""
         try:
-            await self._settle(outgoing, known, receipts, rejects)
+            await self._settle(record)
         except Exception:
-            await self.amperity.settle()
+            await self._amperity.settle()
             raise
 
-    def _rehearse(self, outgoing: Outgoing, rejects: Rejects) -> None:
-        """Do all but send."""
-        counts = self._methods[outgoing.key.method]
-        if outgoing.newer_week is not None:
+    async def _settle(self, record: PendingRecord) -> None:
+        """Send one record, unless a newer version has arrived, and keep the receipt; in a dry run do all but that."""
+        key, counts = record.key, self._counts[record.key.method]
+        if record.newer_week is not None:
             counts.superseded += 1
+            reason = f"a newer version has arrived with week {record.newer_week}"
+            await self._keep(key, "superseded", 0, None, reason)
             return
-        body, problem = self._rendered(outgoing)
-        if problem is None:
-            counts.would_send += 1
-        else:
-            self._refuse(outgoing.key, Receipt("rejected", None, 0, problem), body, rejects)
-
-    async def _settle(self, outgoing: Outgoing, known: Known, receipts: Receipts, rejects: Rejects) -> None:
-        """Decide one record, by sending it unless a newer version has arrived, and note what became of it."""
-        key, counts = outgoing.key, self._methods[outgoing.key.method]
-        before = known.attempts.get(key.request_id, 0)
-        if outgoing.newer_week is not None:
-            counts.superseded += 1
-            rejects.remove(key)
-            reason = f"a newer version has arrived with week {outgoing.newer_week}"
-            receipts.add(LedgerEntry(key, "superseded", before, None, reason, self._now_ms()))
-            return
-        body, problem = self._rendered(outgoing)
+        body, problem = self._rendered(record)
         if body is None or problem is not None:
             receipt = Receipt("rejected", None, 0, problem)
+        elif self._delivery.dry_run:
+            counts.would_send += 1
+            return
+        elif key.method == NOTIFY:
+            receipt = await self._amperity.send_notice(key.request_id, body)
         else:
-            receipt = await self._sent(key, body)
-        attempts = before + receipt.attempts
-        receipts.add(LedgerEntry(key, receipt.state, attempts, receipt.status, receipt.reason, self._now_ms()))
-        if receipt.state == "pending":
+            receipt = await self._amperity.send_record(place_of(key.destination), key.request_id, body)
+        if receipt.state == "accepted":
+            counts.accepted += 1
+        elif receipt.state == "pending":
             counts.pending += 1
-            self._unanswered_keys.add(RejectKey.of(key))
-            await self._unanswered(receipt)
-            return
-        self._failures_in_a_row = 0
-        if receipt.state == "rejected":
-            self._refuse(key, receipt, body, rejects)
-            return
-        counts.accepted += 1
-        rejects.remove(key)
+        else:
+            self._refuse(key, receipt, body)
+        await self._keep(key, receipt.state, receipt.attempts, receipt.status, receipt.reason)
+        self._run.answered(receipt)
 
-    def _refuse(self, key: RecordKey, receipt: Receipt, body: bytes | None, rejects: Rejects) -> None:
-        """Count a refused record and keep it with its reason."""
-        reason = receipt.reason or ""
-        self._methods[key.method].rejected += 1
-        self._reasons[reason] += 1
-        told = f"{reason}: {receipt.explanation}" if receipt.explanation else reason
-        rejects.add(key, receipt.status, told, body if body is not None else b"null")
+    async def _keep(self, key: RecordKey, state: State, attempts: int, status: int | None, reason: str | None) -> None:
+        if not self._delivery.dry_run:
+            attempts += self._state.attempts.get(key.request_id, 0)
+            await self._ledger.add(LedgerEntry(key, state, attempts, status, reason, epoch_ms(self._delivery.now())))
 
-    def _rendered(self, outgoing: Outgoing) -> tuple[bytes | None, str | None]:
+    def _rendered(self, record: PendingRecord) -> tuple[bytes | None, str | None]:
         """The record's JSON, and why it cannot be sent, if that is so."""
         try:
-            body = outgoing.body()
+            body = record.body()
         except UnrepresentableError as error:
             return None, error.message
-        most = self._settings.max_record_bytes
-        if outgoing.key.method != NOTIFY and len(body) > most:
+        most = self._amperity.settings.max_record_bytes
+        if record.key.method != NOTIFY and len(body) > most:
             return body, f"the record is larger than the limit of {most} bytes (AMPERITY_MAX_RECORD_BYTES)"
         return body, None
 
-    async def _sent(self, key: RecordKey, body: bytes) -> Receipt:
-        if key.method == NOTIFY:
-            return await self.amperity.send_notice(key.request_id, body)
-        return await self.amperity.send_record(place_of(key.destination), key.request_id, body)
+    def _refuse(self, key: RecordKey, receipt: Receipt, body: bytes | None) -> None:
+        """Count a refused record and keep it with its reason."""
+        reason = receipt.reason or ""
+        self._counts[key.method].rejected += 1
+        self._run.report.reject_reasons[reason] += 1
+        explained = f"{reason}: {receipt.explanation}" if receipt.explanation else reason
+        self._rejects.add(key, receipt.status, explained, body if body is not None else b"null")
 
-    async def _unanswered(self, receipt: Receipt) -> None:
-        """Stop where Amperity is down: all other records would only wait as long in vain."""
-        self._failures_in_a_row += 1
-        self._last_failure = receipt.reason or ""
-        if self._failures_in_a_row < _MOST_FAILURES_IN_A_ROW:
-            return
-        raise AmperityError(
-            f"Amperity gave no good answer to {_MOST_FAILURES_IN_A_ROW} records in a row, last: {receipt.reason}",
-            hint="What arrived is noted. Materialize amperity_delivery again later; only the rest is sent.",
+    def _log_progress(self, pull: PullRecord) -> None:
+        self._run.orders_done += pull.orders
+        counts = self._counts.values()
+        others = {"rejected": sum(one.rejected for one in counts), "pending": sum(one.pending for one in counts)}
+        self._delivery.log.info(
+            "%s: %d records sent%s (%d of %d orders in total).",
+            self._record.name or self._guid,
+            sum(one.accepted for one in counts),
+            "".join(f", {count} {name}" for name, count in others.items() if count),
+            self._run.orders_done,
+            sum(record.pull.orders for record in self._run.restaurants.values() if record.pull),
         )
-
-    def _check_export(self, guid: str, record: RestaurantRecord) -> None:
-        """What is delivered has to be what was exported."""
-        export = self.store.layout.export(self.week, guid)
-        info = self.store.bucket.info(export)
-        if info is None or record.pull is None or info.metadata.get("sha256") != record.pull.orders_sha256:
-            state = "is missing" if info is None else "is older than the raw orders"
-            raise ExportError(
-                f"The export {self.store.bucket.uri(export)} {state}.",
-                hint="Materialize toast_orders_s3_export for this week first.",
-            )
-        problem, _ = export_problem(self.week, self.store, guid, record.pull)
-        if problem:
-            raise ExportError(
-                f"The export {self.store.bucket.uri(export)} {problem}.",
-                hint="Materialize toast_orders_s3_export for this week again.",
-            )
-
-    def _summary(self) -> str:
-        return "; ".join(
-            f"{method}: {counts.accepted} accepted, {counts.unchanged} had arrived before,"
-            f" {counts.rejected} rejected, {counts.pending} pending"
-            for method, counts in self._methods.items()
-        )
-
-    def _now_ms(self) -> int:
-        return epoch_ms(self.now())
 
 
 def check_delivery(report: DeliveryReport, max_reject_share: float) -> None:

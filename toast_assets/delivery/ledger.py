@@ -1,14 +1,14 @@
 """The delivery ledger: for each record and method whether Amperity has it, in which version, and the receipt.
 
-A restaurant's week has one Parquet file with one row per record and method. While a delivery runs, its results are
-kept in small segments beside it, so that a crash costs the receipts of one batch at most; a finished delivery folds
-them into the restaurant's file.
+A restaurant's week has one Parquet file with one row per record, method and destination; ``restaurant_ledger`` writes
+it. The workflow of ``s3_pull`` has one of the same form.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
@@ -16,6 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from toast_assets.amperity.records import RecordKey
+from toast_assets.store.bucket import Bucket, Replacement, StoredObject
+from toast_assets.store.order_store import PARQUET
+from toast_assets.store.s3_errors import readable
 
 State = Literal["pending", "accepted", "loaded", "rejected", "superseded"]
 """``pending``: no answer yet. ``accepted``: Amperity has it. ``loaded``: it is in a table there. ``rejected``: Amperity
@@ -63,26 +66,26 @@ class LedgerEntry:
 
 def to_table(entries: Sequence[LedgerEntry]) -> pa.Table:
     """Entries as rows of the ledger."""
-    moment = LEDGER_SCHEMA.field("updated_at").type
-    modified = pa.array([entry.key.modified_ms for entry in entries], pa.int64())
-    updated = pa.array([entry.updated_ms for entry in entries], pa.int64())
-    columns: dict[str, object] = {
-        "restaurant_guid": [entry.key.restaurant_guid for entry in entries],
-        "record_id": [entry.key.record_id for entry in entries],
-        "order_guid": [entry.key.order_guid for entry in entries],
-        "method": [entry.key.method for entry in entries],
-        "destination": [entry.key.destination for entry in entries],
-        "version": [entry.key.version for entry in entries],
-        "order_version": [entry.key.order_version for entry in entries],
-        "modified_at": modified.cast(moment),
-        "state": [entry.state for entry in entries],
-        "request_id": [entry.key.request_id for entry in entries],
-        "attempts": [entry.attempts for entry in entries],
-        "status": [entry.status for entry in entries],
-        "reason": [entry.reason for entry in entries],
-        "updated_at": updated.cast(moment),
-    }
-    return pa.table(columns, schema=LEDGER_SCHEMA)
+    rows = [
+        {
+            "restaurant_guid": entry.key.restaurant_guid,
+            "record_id": entry.key.record_id,
+            "order_guid": entry.key.order_guid,
+            "method": entry.key.method,
+            "destination": entry.key.destination,
+            "version": entry.key.version,
+            "order_version": entry.key.order_version,
+            "modified_at": entry.key.modified_ms,
+            "state": entry.state,
+            "request_id": entry.key.request_id,
+            "attempts": entry.attempts,
+            "status": entry.status,
+            "reason": entry.reason,
+            "updated_at": entry.updated_ms,
+        }
+        for entry in entries
+    ]
+    return pa.Table.from_pylist(rows, LEDGER_SCHEMA)
 
 
 def fold(older: pa.Table | None, newer: Iterable[pa.Table]) -> pa.Table:
@@ -111,7 +114,7 @@ def _last(rows: pa.Table, by: list[str]) -> pa.Array:
 
 
 @dataclass(frozen=True)
-class Known:
+class DeliveryState:
     """What a ledger says of a restaurant's records, by their request ids, which stand for method, destination, record
     and version together: those that are ``settled``, and how many calls the others took so far."""
 
@@ -119,10 +122,8 @@ class Known:
     attempts: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, table: pa.Table | None) -> Known:
-        """What ``table`` says; nothing where there is none."""
-        if table is None:
-            return cls()
+    def of(cls, table: pa.Table) -> DeliveryState:
+        """What ``table`` says."""
         settled = pc.is_in(table["state"], pa.array(SETTLED))
         others = table.filter(pc.invert(settled))
         attempts = zip(others["request_id"].to_pylist(), others["attempts"].to_pylist(), strict=True)
@@ -141,3 +142,39 @@ def decode_ledger(body: bytes) -> pa.Table:
     # In this thread alone: one of Arrow's that lets go of Python's bytes while the interpreter ends aborts the process.
     with pq.ParquetFile(pa.BufferReader(body)) as file:
         return file.read(LEDGER_SCHEMA.names, use_threads=False).cast(LEDGER_SCHEMA)
+
+
+def decoded(bucket: Bucket, key: str, body: bytes) -> pa.Table:
+    """The rows of a ledger's ``body``, which was read from ``key``.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    hint = "Restore an earlier version of the object; without it everything that it records is sent again."
+    with readable(bucket.uri(key), hint):
+        return decode_ledger(body)
+
+
+def read_ledger(bucket: Bucket, key: str) -> pa.Table | None:
+    """The ledger's rows, or None where there is no such object.
+
+    Raises:
+        StoreError: it cannot be read, or the bucket is missing or refuses access.
+    """
+    found = bucket.read(key)
+    return None if found is None else decoded(bucket, key, found[0])
+
+
+def fold_into(bucket: Bucket, key: str, receipts: Sequence[pa.Table]) -> None:
+    """Fold ``receipts`` into the ledger that is stored under ``key`` by now.
+
+    Raises:
+        StoreConflictError: other runs kept writing it.
+        StoreError: it cannot be read, or the bucket is missing or refuses access.
+    """
+
+    def change(stored: StoredObject | None, _target: Path) -> Replacement:
+        known = decoded(bucket, key, stored.path.read_bytes()) if stored else None
+        return Replacement(encode_ledger(fold(known, receipts)), {"ContentType": PARQUET})
+
+    bucket.update(key, change)

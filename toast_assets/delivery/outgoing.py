@@ -1,47 +1,52 @@
-"""What of a week Amperity does not have yet: orders for its stream, notices of exports. Knows nothing of sending.
+"""What of a restaurant's week Amperity does not have yet, by all delivery methods, in one pass over its raw orders.
 
-The rows of feeds that are streamed are in ``outgoing_rows``.
+``stream`` sends each order as one record; feeds with a stream of their own send each row as one, made by the same rules
+as the files of ``amperity_feeds``; ``notify`` sends one notice per export. Knows nothing of sending.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Set
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+from collections.abc import Callable, Generator, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
-from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from importlib.metadata import version
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from toast_assets.amperity.feeds.build import FeedBatch, feed_batches
+from toast_assets.amperity.feeds.customers import CUSTOMERS
+from toast_assets.amperity.feeds.order_items import ORDER_ITEMS
+from toast_assets.amperity.feeds.privacy import FeedPrivacy
+from toast_assets.amperity.feeds.schema import Feed, encode
 from toast_assets.amperity.records import (
     RecordKey,
     destination,
     notice_body,
     notice_destination,
     order_key,
+    row_version,
     stream_body,
 )
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.delivery.later_weeks import LaterWeeks, Newer
-from toast_assets.delivery.ledger import Known
-from toast_assets.delivery.rejects import RejectKey
-from toast_assets.orders.raw import RawOrder, version_of
-from toast_assets.orders.raw_file import read_raw
-from toast_assets.scratch import scratch_folder
+from toast_assets.delivery.later_weeks import LaterWeeks, NewerRecords
+from toast_assets.delivery.ledger import DeliveryState
+from toast_assets.delivery.rejects import FEED_METHODS, NOTIFY, RejectKey
+from toast_assets.orders.raw import RawOrder
+from toast_assets.orders.raw_file import UnreadableFileError
+from toast_assets.orders.read import RawOrders
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.stored_week import fetch_raw, manifest_mismatch, reading_raw
-from toast_assets.week import Week, iso_ms
+from toast_assets.store.raw_weeks import RawFile, fetch_raw, reading_raw
+from toast_assets.week import Week, epoch_ms, iso_ms
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-_READ_AT_ONCE = 200
+STREAM = "stream"
+_CUSTOMERS = FEED_METHODS + CUSTOMERS.name
+_ORDERS_AT_ONCE = 200
 
 
 @dataclass
@@ -60,11 +65,21 @@ class MethodCounts:
     pending: int = 0
     would_send: int = 0
 
+    def add(self, other: MethodCounts) -> None:
+        """Count those of another restaurant, too."""
+        for name, count in vars(other).items():
+            setattr(self, name, getattr(self, name) + count)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing of it is due any more."""
+        return self.records == self.unchanged + self.superseded + self.accepted
+
 
 @dataclass(frozen=True)
-class Outgoing:
+class PendingRecord:
     """One record that is due. ``body`` renders its JSON; ``newer_week`` is the week with which a newer version of it
-    arrived, None where there is none, and then it is to be sent."""
+    arrived, None where there is none, and then the record has to be sent."""
 
     key: RecordKey
     body: Callable[[], bytes]
@@ -72,91 +87,93 @@ class Outgoing:
 
 
 @dataclass(frozen=True)
-class Refused:
+class InvalidRecord:
     """An order of which no rows can be made, so that there is nothing to send; ``reason`` holds no guest's data."""
 
     key: RecordKey
     reason: str
 
 
-Due = Outgoing | Refused
+Counts = Mapping[str, MethodCounts]
+"""Counts by method."""
 
 
-class Source(Protocol):
-    """The records of one delivery method."""
+def notice_key(week: Week, guid: str, pull: PullRecord, store: OrderStore, settings: AmperitySettings) -> RecordKey:
+    """The key of the notice of a restaurant's export."""
+    url = notice_destination(settings.tenant_id, settings.api_url or "")
+    return RecordKey(NOTIFY, url, guid, store.layout.export(week, guid), pull.orders_sha256)
 
-    @property
-    def method(self) -> str:
-        """The delivery method's name."""
-        ...
 
-    def due(self, guid: str, record: RestaurantRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Due]:
-        """A restaurant's records that Amperity does not have, by what the ledger ``known``; all are counted.
-
-        Raises:
-            ExportError: the restaurant's raw orders are missing or damaged.
-            StoreError: the bucket fails, or a ledger cannot be read.
-        """
-        ...
+def feed_streams(settings: AmperitySettings) -> list[tuple[Feed, str]]:
+    """The feeds whose rows are streamed, each with its stream."""
+    streams = ((ORDER_ITEMS, settings.order_items_stream_id), (CUSTOMERS, settings.customers_stream_id))
+    return [(feed, stream_id) for feed, stream_id in streams if stream_id]
 
 
 @dataclass(frozen=True)
-class Orders:
-    """The method ``stream``: each order as one record. ``only`` limits it to some records."""
+class Outgoing:
+    """The records of a week, by the methods that are set (``s3_pull`` sends nothing itself). ``only`` limits them to
+    what was refused before."""
 
     week: Week
     store: OrderStore
     settings: AmperitySettings
     later: LaterWeeks
     only: Set[RejectKey] | None = None
-    method: str = field(init=False, default="stream")
 
-    async def due(self, guid: str, record: RestaurantRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Due]:
-        """Orders in a version that has not arrived."""
-        del record
-        redaction = self.settings.redaction
-        place = destination(self.settings.tenant_id, self.settings.stream_id or "")
-        with scratch_folder() as folder:
-            path = folder / "raw.parquet"
-            orders = read_orders(self.week, guid, path, self.store)
-            with one_thread() as run:
-                await run(fetch_raw, self.week, guid, path, self.store)
-                newer: dict[str, Newer] | None = None
-                while some := await run(list, islice(orders, _READ_AT_ONCE)):
-                    for order in some:
-                        key = order_key(order, guid, place, redaction)
-                        if not is_due(key, known, counts, self.only):
-                            continue
-                        if newer is None:
-                            newer = await run(self._newer, guid, place, path)
-                        yield Outgoing(key, partial(stream_body, order, guid, redaction), newer_week(newer, key))
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """The methods by which records are sent, each streamed feed as one of its own."""
+        streams = [STREAM, *(FEED_METHODS + feed.name for feed, _ in feed_streams(self.settings))]
+        sent = {STREAM: streams, NOTIFY: [NOTIFY]}
+        return tuple(name for method in self.settings.methods for name in sent.get(method, ()))
 
-    def _newer(self, guid: str, place: str, raw: Path) -> dict[str, Newer]:
-        if not self.later.any_of(guid):
+    def digest(self, record: RestaurantRecord) -> str:
+        """Stands for a restaurant's orders and for all that decides what is sent of them, and where to."""
+        settings = self.settings
+        shape = (
+            record.pull.orders_sha256 if record.pull else "",
+            (record.time_zone, record.currency, settings.purchase_brand, settings.redaction.digest),
+            (self.methods, settings.tenant_id, settings.api_url, settings.stream_id),
+            [stream_id for _, stream_id in feed_streams(settings)],
+            # Another release may make other rows of the same orders.
+            version("toast-assets"),
+        )
+        return hashlib.sha256(msgspec.json.encode(shape)).hexdigest()
+
+    def fetch(self, raw: RawFile) -> NewerRecords:
+        """Fetch a restaurant's raw orders, where a method needs them; what later weeks have brought of them.
+
+        Raises:
+            ExportError: the raw orders are missing or damaged.
+            StoreError: the bucket fails, or the ledger of a later week cannot be read.
+        """
+        if STREAM not in self.methods:
             return {}
-        return self.later.newest(guid, self.method, place, order_guids(raw))
+        fetch_raw(self.week, raw.guid, raw.path, self.store)
+        if raw.guid not in self.later.ledgers:
+            return {}
+        with _opened(raw) as file:
+            orders = file.read(["order_guid"], use_threads=False)["order_guid"].combine_chunks()
+        return self.later.newest(raw.guid, orders)
 
+    def records(
+        self, raw: RawFile, newer: NewerRecords, state: DeliveryState, counts: Counts
+    ) -> Generator[list[PendingRecord | InvalidRecord]]:
+        """What is due of a restaurant whose orders were fetched, some at a time; all records are counted.
 
-@dataclass(frozen=True)
-class Notices:
-    """The method ``notify``: one notice per export. ``only`` limits it to some of them."""
+        Raises:
+            ExportError: the raw file is damaged.
+        """
+        if NOTIFY in self.methods:
+            key = notice_key(self.week, raw.guid, raw.pull, self.store, self.settings)
+            if _is_due(key, state, counts, self.only):
+                yield [PendingRecord(key, partial(self._notice, key.record_id, raw.pull))]
+        if STREAM in self.methods:
+            with _opened(raw) as file:
+                yield from _RestaurantPass(self, raw, newer, state, counts, file).run()
 
-    week: Week
-    store: OrderStore
-    settings: AmperitySettings
-    only: Set[RejectKey] | None = None
-    method: str = field(init=False, default="notify")
-
-    async def due(self, guid: str, record: RestaurantRecord, known: Known, counts: MethodCounts) -> AsyncGenerator[Due]:
-        """The notice, unless it was taken for this very content."""
-        pull = record.pull
-        if pull is None:
-            return
-        key = notice_key(self.week, guid, pull, self.store, self.settings)
-        if is_due(key, known, counts, self.only):
-            yield Outgoing(key, partial(self._body, key.record_id, pull))
-
-    def _body(self, export: str, pull: PullRecord) -> bytes:
+    def _notice(self, export: str, pull: PullRecord) -> bytes:
         return notice_body(
             self.store.bucket.uri(export),
             tenant_id=self.settings.tenant_id,
@@ -167,59 +184,115 @@ class Notices:
         )
 
 
-def notice_key(week: Week, guid: str, pull: PullRecord, store: OrderStore, settings: AmperitySettings) -> RecordKey:
-    """The key of the notice of a restaurant's export."""
-    place = notice_destination(settings.tenant_id, settings.api_url or "")
-    return RecordKey("notify", place, guid, store.layout.export(week, guid), pull.orders_sha256)
+@contextmanager
+def _opened(raw: RawFile) -> Iterator[pq.ParquetFile]:
+    with reading_raw(raw.week, raw.guid, raw.store), pq.ParquetFile(raw.path, page_checksum_verification=True) as file:
+        yield file
 
 
-def is_due(key: RecordKey, known: Known, counts: MethodCounts, only: Set[RejectKey] | None) -> bool:
-    """Whether a record is to be looked at (``only`` limits it to some) and has not arrived; counts it."""
+def _is_due(key: RecordKey, state: DeliveryState, counts: Counts, only: Set[RejectKey] | None = None) -> bool:
+    """Whether a record is wanted (``only`` limits them) and has not arrived; counts it."""
     if only is not None and RejectKey.of(key) not in only:
         return False
-    counts.records += 1
-    if key.request_id in known.settled:
-        counts.unchanged += 1
-        return False
-    return True
+    settled = key.request_id in state.settled
+    counts[key.method].records += 1
+    counts[key.method].unchanged += settled
+    return not settled
 
 
-def newer_week(newer: Mapping[str, Newer], key: RecordKey) -> str | None:
-    """The week with which a newer version of a record has arrived, None where there is none."""
-    later = newer.get(key.record_id)
-    return later.week_key if later is not None and later.modified_ms > (key.modified_ms or 0) else None
+@dataclass
+class _RestaurantPass:
+    """One pass over a restaurant's raw orders for all methods that need them."""
 
+    outgoing: Outgoing
+    raw: RawFile
+    newer: NewerRecords
+    state: DeliveryState
+    counts: Counts
+    file: pq.ParquetFile
+    found: list[PendingRecord | InvalidRecord] = field(default_factory=list)
+    any_guest_is_wanted: bool = False
+    """Once an order was refused as a whole, nothing says which of the guests are its own."""
 
-def order_guids(raw: Path) -> pa.Array:
-    """The GUIDs in a raw file."""
-    return pq.read_table(raw, columns=["order_guid"])["order_guid"].combine_chunks()
+    def run(self) -> Iterator[list[PendingRecord | InvalidRecord]]:
+        settings, record = self.outgoing.settings, self.raw.record
+        feeds, privacy = feed_streams(settings), FeedPrivacy(settings.redaction)
+        chunks = self._orders(only_due=not feeds)
+        orders = (RawOrders(self.raw.guid, bodies, record.time_zone, record.currency) for bodies in chunks)
+        for batch in feed_batches(orders, settings.purchase_brand) if feeds else (FeedBatch() for _ in chunks):
+            for feed, stream_id in feeds:
+                self._add_rows(feed, destination(settings.tenant_id, stream_id), batch, privacy)
+            found, self.found = self.found, []
+            yield found
 
+    def _orders(self, *, only_due: bool) -> Iterator[list[bytes]]:
+        """The orders' JSON, some at a time, with ``only_due`` only where something is due; what is due is found."""
+        settings, refused = self.outgoing.settings, self.outgoing.only or frozenset()
+        to = destination(settings.tenant_id, settings.stream_id or "")
+        for group in range(self.file.num_row_groups):
+            orders = self._heads(group)
+            keys = [order_key(order, self.raw.guid, to, settings.redaction) for order in orders]
+            due = [_is_due(key, self.state, self.counts, self.outgoing.only) for key in keys]
+            self.any_guest_is_wanted |= any(RejectKey(_CUSTOMERS, self.raw.guid, one.guid) in refused for one in orders)
+            if only_due and not any(due):
+                continue
+            bodies = self._read(group, "order_json")["order_json"].cast(pa.binary())
+            for start in range(0, len(orders), _ORDERS_AT_ONCE):
+                some = bodies.slice(start, _ORDERS_AT_ONCE).to_pylist()
+                for number, body in enumerate(some, start):
+                    if due[number]:
+                        order = msgspec.structs.replace(orders[number], body=body)
+                        self._add(keys[number], partial(stream_body, order, self.raw.guid, settings.redaction))
+                yield some
 
-def read_orders(week: Week, guid: str, path: Path, store: OrderStore) -> Iterator[RawOrder]:
-    """The orders of a restaurant's raw file, which was fetched to ``path``.
+    def _heads(self, group: int) -> list[RawOrder]:
+        """The orders of a row group without their bodies."""
+        table = self._read(group, "order_guid", "modified_at", "version")
+        columns = (table["order_guid"], table["modified_at"].cast(pa.int64()), table["version"])
+        return [
+            RawOrder(guid, modified_ms, None, deleted=False, voided=False, pulled_ms=0, body=b"", version=version)
+            for guid, modified_ms, version in zip(*(column.to_pylist() for column in columns), strict=True)
+        ]
 
-    Raises:
-        ExportError: the file is damaged; also where Parquet can be read, but an order is not what was stored.
-    """
-    with reading_raw(week, guid, store):
-        for order in read_raw(path):
-            if version_of(order.body) != order.version:
-                raise manifest_mismatch(week, guid, store)
-            yield order
+    def _read(self, group: int, *columns: str) -> pa.Table:
+        table = self.file.read_row_group(group, columns, use_threads=False)
+        if len(table) != self.file.metadata.row_group(group).num_rows:
+            raise UnreadableFileError("it is damaged (it has lost rows)")
+        return table
 
+    def _add(self, key: RecordKey, body: Callable[[], bytes]) -> None:
+        later = self.newer.get((key.method, key.destination, key.record_id))
+        is_newer = later is not None and later.modified_ms > (key.modified_ms or 0)
+        self.found.append(PendingRecord(key, body, later.week_key if later is not None and is_newer else None))
 
-class Run(Protocol):
-    """Calls a function in another thread."""
+    def _add_rows(self, feed: Feed, to: str, batch: FeedBatch, privacy: FeedPrivacy) -> None:
+        """A feed's rows that are due, and the orders of which no rows can be made."""
+        method = FEED_METHODS + feed.name
+        for rejection in batch.rejections:
+            order_guid = rejection.order_guid
+            key = RecordKey(method, to, self.raw.guid, order_guid or "", "", order_guid)
+            if self._is_wanted(key):
+                self.counts[method].records += 1
+                self.found.append(InvalidRecord(key, f"{rejection.reason}: {rejection.detail}"))
+        for row in map(privacy.apply, batch.rows.get(feed.name, ())):
+            modified_at = datetime.fromisoformat(feed.version_of(row)).replace(tzinfo=UTC)
+            key = RecordKey(
+                method,
+                to,
+                self.raw.guid,
+                feed.key_of(row),
+                row_version(row),
+                getattr(row, "order_id", None),
+                modified_ms=epoch_ms(modified_at),
+            )
+            if self._is_wanted(key) and _is_due(key, self.state, self.counts):
+                self._add(key, partial(encode, row))
 
-    def __call__(self, function: Callable[P, T], /, *arguments: P.args, **_: P.kwargs) -> Awaitable[T]:
-        """The call's result, once it is awaited."""
-        ...
-
-
-@contextmanager
-def one_thread() -> Iterator[Run]:
-    """One thread for blocking work, always the same, as each keeps memory of its own. Whoever leaves the block, by an
-    error or because they are cancelled, waits until nothing is under way in it: files that it reads can be removed."""
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(1, thread_name_prefix="outgoing") as thread:
-        yield partial(loop.run_in_executor, thread)
+    def _is_wanted(self, key: RecordKey) -> bool:
+        """Whether a row was refused before, or the order that it belongs to, where the delivery is limited to such."""
+        only = self.outgoing.only
+        if only is None or RejectKey.of(key) in only:
+            return True
+        if key.order_guid is None:
+            return self.any_guest_is_wanted
+        return RejectKey(key.method, key.restaurant_guid, key.order_guid) in only

@@ -1,44 +1,42 @@
 """The week's rejects: what Amperity refused, with the reason, in one file that people read and replay.
 
-The file holds every record that is refused as things stand: a delivery takes out what it decided anew and puts in what
-it saw refused. Where other runs wrote the file meanwhile, the ledger says which record is still refused, and the newest
-line of it stays. It is spooled to disk, so that a delivery of which everything is refused takes little more memory than
-a good one.
+The ledger says what is still refused; the file has the records. Lines of restaurants that a delivery did not look at
+are carried over. Lines are spooled to disk, so that a delivery of which everything is refused takes little more memory
+than a good one.
 """
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self, cast
+from typing import NamedTuple, Self
 
 import msgspec
-from isal import igzip
 
+from toast_assets.amperity.feeds.files import gzipped
 from toast_assets.amperity.records import RecordKey
-from toast_assets.delivery.ledger import SETTLED
-from toast_assets.delivery.ledger_files import read_ledger
+from toast_assets.delivery.ledger import SETTLED, read_ledger
 from toast_assets.errors import StoreError
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Removal, Replacement, StoredObject
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.readable import readable
-from toast_assets.store.stored_week import StoredWeek
+from toast_assets.store.raw_weeks import StoredWeek
+from toast_assets.store.s3_errors import readable
 from toast_assets.week import Week, iso_ms
 
-_COMPRESSION = 2
 NOTIFY = "notify"
 FEED_METHODS = "stream_"
 """The beginning of the methods that stream the rows of a feed."""
+_LEDGERS_AT_ONCE = 32
 
 
 class RejectKey(NamedTuple):
-    """Which record of which restaurant was refused by which method.
+    """Which record of which restaurant was refused by which method, in whatever version and at whatever destination.
 
     ``record_id`` is the GUID of an order, the key of a feed's row, or None for the restaurant's notice.
     """
@@ -49,23 +47,8 @@ class RejectKey(NamedTuple):
 
     @classmethod
     def of(cls, key: RecordKey) -> RejectKey:
-        """The same for all versions and destinations of a record."""
+        """That of a record."""
         return cls(key.method, key.restaurant_guid, None if key.method == NOTIFY else key.record_id)
-
-
-class RejectLine(msgspec.Struct, frozen=True):
-    """One line of the file. ``status`` is HTTP's, None where the record was not even sent; ``record`` is what was, or
-    would have been, sent; None where that could not be told from what must not be. ``version`` is the record's, as in
-    the ledger; ``updated_at`` is when it was refused (ISO-8601, UTC)."""
-
-    order_guid: str | None
-    restaurant_guid: str
-    method: str
-    status: int | None
-    reason: str
-    record: msgspec.Raw
-    version: str
-    updated_at: str
 
 
 class _RowKeys(msgspec.Struct):
@@ -73,16 +56,23 @@ class _RowKeys(msgspec.Struct):
     customer_id: str | None = None
 
 
-class _Which(msgspec.Struct):
+class RejectLine(msgspec.Struct, frozen=True):
+    """One line of the file. ``status`` is HTTP's, None where the record was not even sent; ``record`` is what was, or
+    would have been, sent; None where that cannot be separated from what must not be. ``version`` is the record's, as in
+    the ledger; ``updated_at`` is when it was refused (ISO-8601, UTC)."""
+
     order_guid: str | None
     restaurant_guid: str
     method: str
-    record: msgspec.Raw
+    status: int | None = None
+    reason: str = ""
+    record: msgspec.Raw = msgspec.Raw(b"null")
     version: str = ""
     updated_at: str = ""
 
     @property
     def key(self) -> RejectKey:
+        """Which record it is about."""
         record_id = self.order_guid
         if self.method.startswith(FEED_METHODS) and bytes(self.record) != b"null":
             row = msgspec.json.decode(self.record, type=_RowKeys)
@@ -90,7 +80,7 @@ class _Which(msgspec.Struct):
         return RejectKey(self.method, self.restaurant_guid, record_id)
 
 
-class _Line(NamedTuple):
+class _Place(NamedTuple):
     """Where a record's line is in its file, and which version of the record was refused when."""
 
     number: int
@@ -105,180 +95,166 @@ class _LedgerRow(NamedTuple):
 
 
 class Rejects:
-    """One delivery's rejects; ``save`` makes them the week's, together with those it did not get to."""
+    """The rejects of one delivery by ``methods``; ``save`` makes them the week's, together with those of other records.
 
-    def __init__(self, store: OrderStore, week: Week, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    ``only`` are the records that the delivery is limited to.
+    """
+
+    def __init__(
+        self,
+        store: OrderStore,
+        week: Week,
+        methods: Collection[str],
+        only: Set[RejectKey] | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._store = store
         self._week = week
         self._key = store.layout.rejects(week)
+        self._methods = methods
+        self._only = only
         self._now = now
         self._stack = ExitStack()
-        # Whoever is cancelled leaves a thread behind that reads or writes below the folder.
-        self._in_use = Lock()
-        self._before: frozenset[RejectKey] = frozenset()
-        self._undecided: set[RejectKey] = set()
-        self._looked_at: dict[str, str] = {}
-        self._changed = False
+        self._orders: dict[str, str] = {}
+        self._looked_at: set[str] = set()
 
     def __enter__(self) -> Self:
-        self._folder = self._stack.enter_context(scratch_folder())
-        self._file = self._stack.enter_context((self._folder / "new.ndjson").open("wb"))
+        self._path = self._stack.enter_context(scratch_folder()) / "new.ndjson.gz"
+        self._spooling = self._stack.enter_context(ExitStack())
+        self._spool = self._spooling.enter_context(gzipped(self._path))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._in_use:
-            self._stack.close()
-
-    def load(self, *, rebuild: bool = False) -> frozenset[RejectKey]:
-        """What is refused so far. With ``rebuild`` a file that cannot be read counts as none, as a delivery sends again
-        all that was refused.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
-        with self._in_use:
-            stored = self._store.bucket.fetch(self._key, self._folder / "before.ndjson.gz")
-            try:
-                self._before = frozenset(self._index(_gunzipped(stored.path)) if stored else ())
-            except StoreError:
-                if not rebuild:
-                    raise
-                self._changed = True
-        self._undecided = set(self._before)
-        return self._before
+        self._stack.close()
 
     def looking_at(self, restaurant_guid: str, orders_sha256: str) -> None:
-        """From here on a restaurant's records are decided, as they are made of orders with this hash."""
-        self._looked_at[restaurant_guid] = orders_sha256
+        """From here on a restaurant's records are sent; they are made of orders with this hash."""
+        self._orders[restaurant_guid] = orders_sha256
+
+    def looked_at(self, restaurant_guid: str) -> None:
+        """All of a restaurant's records had arrived, or were sent: what is still refused was added."""
+        self._looked_at.add(restaurant_guid)
 
     def add(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> None:
         """A record was refused; ``record`` is its JSON."""
-        self.remove(key)
         try:
             if b"\n" in record or b"\r" in record:
                 # Whitespace between tokens, as in a body that Toast had indented; a record is one line here.
                 record = msgspec.json.format(record, indent=-1)
             line = self._line(key, status, reason, record)
-            msgspec.json.decode(line, type=_Which)
+            msgspec.json.decode(line, type=RejectLine)
         except (msgspec.DecodeError, RecursionError):
             # A line that no decoder reads would spoil the file for all the others; the raw orders have the bytes.
             line = self._line(key, status, f"{reason}; its record is not kept here, as no decoder reads it", b"null")
-        self._file.write(line)
-        self._changed = True
+        self._spool.write(line)
 
     def _line(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> bytes:
         raw, at = msgspec.Raw(record), iso_ms(self._now())
         line = RejectLine(key.order_guid, key.restaurant_guid, key.method, status, reason, raw, key.version, at)
         return msgspec.json.encode(line) + b"\n"
 
-    def remove(self, key: RecordKey) -> None:
-        """A record was decided: whatever was said of it before no longer holds."""
-        which = RejectKey.of(key)
-        if which in self._undecided:
-            self._undecided.remove(which)
-            self._changed = True
-
-    def forget(self, restaurant_guid: str, methods: Collection[str], still_open: Set[RejectKey]) -> None:
-        """All of a restaurant's records were looked at: what was refused before and was not met again, nor is among the
-        ``still_open`` ones, has arrived since or is no more."""
-        for key in [one for one in self._undecided if one.restaurant_guid == restaurant_guid]:
-            if key.method in methods and key not in still_open:
-                self._undecided.remove(key)
-                self._changed = True
-
     def save(self) -> None:
         """Bring the stored file up to date; without rejects there is none."""
-        with self._in_use:
-            self._file.close()
-            if self._changed:
-                self._store.bucket.update(self._key, self._merged)
+        self._spooling.close()
+        self._store.bucket.update(self._key, self._merged)
 
-    def _merged(self, stored: StoredObject | None, target: Path) -> Replacement | Removal:
-        """The file with what this run decided, where nothing newer is known."""
-        new = self._folder / "new.ndjson"
-        before: dict[RejectKey, _Line] = {}
+    def _merged(self, stored: StoredObject | None, target: Path) -> Replacement | Removal | None:
+        own, before = _places(self._path), dict[RejectKey, _Place]()
         if stored is not None:
             try:
-                before = self._index(_gunzipped(stored.path))
+                with _reading(self._store, self._key):
+                    before = _places(stored.path)
             except StoreError:
+                # All that is refused was sent again, or will be by the next delivery.
                 stored = None
-        mine = self._index(_lines(new))
-        kept = self._kept(before, mine)
+        kept = self._kept(before, own)
         if not kept:
             return Removal()
-        with (
-            target.open("wb") as plain,
-            cast(BinaryIO, igzip.IGzipFile("", "wb", _COMPRESSION, plain, mtime=0)) as file,  # type: ignore[no-untyped-call]
-        ):
-            for lines, index in ((_gunzipped(stored.path) if stored else (), before), (_lines(new), mine)):
-                wanted = {line.number for key, line in index.items() if kept.get(key) is line}
-                for number, text in enumerate(lines):
+        if kept.keys() == before.keys() and all(kept[key] is place for key, place in before.items()):
+            return None
+        with gzipped(target) as file:
+            for path, places in ((stored.path if stored else None, before), (self._path, own)):
+                wanted = {place.number for key, place in places.items() if kept.get(key) is place}
+                for number, line in enumerate(_lines(path) if path else ()):
                     if number in wanted:
-                        file.write(text)
+                        file.write(line)
         return Replacement(target, {"ContentType": "application/x-ndjson"})
 
-    def _kept(self, before: Mapping[RejectKey, _Line], mine: Mapping[RejectKey, _Line]) -> dict[RejectKey, _Line]:
-        """The lines to keep, of those that are stored and of this run's own."""
-        keys = [*before, *(key for key in mine if key not in before)]
+    def _kept(self, before: Mapping[RejectKey, _Place], own: Mapping[RejectKey, _Place]) -> dict[RejectKey, _Place]:
+        """The lines to keep, of those that are stored ``before`` and of this run's ``own``."""
+        keys = list(dict.fromkeys([*before, *own]))
         ledger = self._ledger({key.restaurant_guid for key in keys})
-        current = self._current()
-        decided = self._before - self._undecided - mine.keys()
+        current = self._current() if keys else frozenset()
         kept = {}
         for key in keys:
-            row, stored, own = ledger.get(key), before.get(key), mine.get(key)
+            row = ledger.get(key)
             if row is not None and row.state in SETTLED:
                 continue
-            if own is not None and row is None and key.restaurant_guid not in current:
-                # Judged by orders that are outdated, and no receipt says that it was refused.
-                own = None
-            if own is None and key in decided and key.restaurant_guid in current:
-                continue
-            lines = [line for line in (stored, own) if line is not None]
+            lines = []
+            if key in own and (row is not None or key.restaurant_guid in current):
+                # An order of which no rows can be made has no receipt: then this run's word holds while its orders do.
+                lines.append(own[key])
+            if key in before and (not self._is_decided(key, current) or (row is not None and row.state == "pending")):
+                lines.append(before[key])
             if lines:
-                kept[key] = max(
-                    lines, key=lambda line: (row is not None and line.version == row.version, line.updated_at)
-                )
+                kept[key] = max(lines, key=lambda one: (row is not None and one.version == row.version, one.updated_at))
         return kept
 
-    def _ledger(self, restaurants: Iterable[str]) -> dict[RejectKey, _LedgerRow]:
-        """The newest that the ledgers know of each record, whatever its destination."""
-        newest: dict[RejectKey, _LedgerRow] = {}
-        for guid in restaurants:
-            table = read_ledger(self._store.bucket, self._store.layout.ledger(self._week, guid))
-            for row in table.to_pylist() if table is not None else ():
-                key = RejectKey(row["method"], guid, None if row["method"] == NOTIFY else row["record_id"])
-                found = _LedgerRow(row["updated_at"], row["version"], row["state"])
-                newest[key] = max(newest.get(key, found), found)
-        return newest
+    def _is_decided(self, key: RejectKey, current: Set[str]) -> bool:
+        """Whether this run has sent a record again if it is still there."""
+        is_wanted = key.method in self._methods and (self._only is None or key in self._only)
+        return is_wanted and key.restaurant_guid in self._looked_at & current
 
     def _current(self) -> frozenset[str]:
         """The restaurants whose stored orders are still those that this run looked at."""
         stored = StoredWeek(self._week, self._store).restaurants()
         hashes = {guid: record.pull.orders_sha256 for guid, record in stored.items() if record.pull is not None}
-        return frozenset(guid for guid, known in self._looked_at.items() if hashes.get(guid) == known)
+        return frozenset(guid for guid, sha256 in self._orders.items() if hashes.get(guid) == sha256)
 
-    def _index(self, lines: Iterable[bytes]) -> dict[RejectKey, _Line]:
-        """Where each record's line is; the last one, where there are several.
+    def _ledger(self, restaurants: Iterable[str]) -> dict[RejectKey, _LedgerRow]:
+        """The newest that the ledgers know of each record, whatever its destination."""
+        newest: dict[RejectKey, _LedgerRow] = {}
+        with ThreadPoolExecutor(_LEDGERS_AT_ONCE) as threads:
+            keys = [self._store.layout.ledger(self._week, guid) for guid in restaurants]
+            for table in threads.map(lambda key: read_ledger(self._store.bucket, key), keys):
+                columns = ("restaurant_guid", "method", "record_id", "updated_at", "version", "state")
+                for row in table.select(columns).to_pylist() if table is not None else ():
+                    record_id = None if row["method"] == NOTIFY else row["record_id"]
+                    key = RejectKey(row["method"], row["restaurant_guid"], record_id)
+                    found = _LedgerRow(row["updated_at"], row["version"], row["state"])
+                    newest[key] = max(newest.get(key, found), found)
+        return newest
 
-        Raises:
-            StoreError: a line cannot be read.
-        """
-        index: dict[RejectKey, _Line] = {}
-        hint = "Materialize amperity_delivery for this week: it sends again what was refused, and writes the file anew."
-        with readable(self._store.bucket.uri(self._key), hint):
-            for number, text in enumerate(lines):
-                which = msgspec.json.decode(text, type=_Which)
-                index[which.key] = _Line(number, which.version, which.updated_at)
-        return index
+
+def stored_rejects(store: OrderStore, week: Week) -> frozenset[RejectKey]:
+    """What is refused so far.
+
+    Raises:
+        StoreError: the file cannot be read, or the bucket is missing or refuses access.
+    """
+    key = store.layout.rejects(week)
+    with scratch_folder() as folder:
+        stored = store.bucket.fetch(key, folder / "rejects.ndjson.gz")
+        with _reading(store, key):
+            return frozenset(_places(stored.path) if stored else ())
 
 
-def _gunzipped(path: Path) -> Iterator[bytes]:
-    with gzip.open(path) as lines:
-        yield from lines
+def _reading(store: OrderStore, key: str) -> AbstractContextManager[None]:
+    hint = "Materialize amperity_delivery for this week: it sends again what was refused, and rewrites the file."
+    return readable(store.bucket.uri(key), hint)
+
+
+def _places(path: Path) -> dict[RejectKey, _Place]:
+    """Where each record's line is; the last one, where there are several."""
+    places = {}
+    for number, text in enumerate(_lines(path)):
+        line = msgspec.json.decode(text, type=RejectLine)
+        places[line.key] = _Place(number, line.version, line.updated_at)
+    return places
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as lines:
+    with gzip.open(path) as lines:
         yield from lines

@@ -23,7 +23,7 @@ _EXIT_CODES = {State.OK: 0, State.UNKNOWN: 0, State.WARNING: 1, State.FAILED: 2}
 
 @dataclass(frozen=True)
 class Finding:
-    """One line. ``hint`` is the way out; neither it nor ``detail`` ever holds a secret or a guest's data."""
+    """One line. ``hint`` is what to do; neither it nor ``detail`` ever holds a secret or a guest's data."""
 
     area: str
     name: str
@@ -32,26 +32,29 @@ class Finding:
     hint: str = ""
 
 
-def ok(area: str, name: str, detail: str = "") -> Finding:
-    """A tick."""
-    return Finding(area, name, State.OK, detail)
+@dataclass(frozen=True)
+class Area:
+    """What a group of lines is about, such as ``Toast``."""
 
+    name: str
 
-def unknown(area: str, name: str, detail: str, hint: str = "") -> Finding:
-    """Neither: the service does not tell, or these credentials may not ask."""
-    return Finding(area, name, State.UNKNOWN, detail, hint)
+    def ok(self, name: str, detail: str = "") -> Finding:
+        """A tick."""
+        return Finding(self.name, name, State.OK, detail)
 
+    def unknown(self, name: str, detail: str, hint: str = "") -> Finding:
+        """The service does not say, or these credentials may not ask."""
+        return Finding(self.name, name, State.UNKNOWN, detail, hint)
 
-def warning(area: str, name: str, detail: str, hint: str) -> Finding:
-    """It works, and deserves a look."""
-    return Finding(area, name, State.WARNING, detail, hint)
+    def warning(self, name: str, detail: str, hint: str) -> Finding:
+        """It works, but should be reviewed."""
+        return Finding(self.name, name, State.WARNING, detail, hint)
 
-
-def failed(area: str, name: str, problem: ToastAssetsError | str, hint: str = "") -> Finding:
-    """A cross, with the way out of the error."""
-    if isinstance(problem, ToastAssetsError):
-        return Finding(area, name, State.FAILED, problem.message.strip(), problem.hint or hint)
-    return Finding(area, name, State.FAILED, problem, hint)
+    def failed(self, name: str, problem: ToastAssetsError | str, hint: str = "") -> Finding:
+        """A cross; the hint of an error goes before ``hint``."""
+        if isinstance(problem, ToastAssetsError):
+            return Finding(self.name, name, State.FAILED, problem.message.strip(), problem.hint or hint)
+        return Finding(self.name, name, State.FAILED, problem, hint)
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from toast_assets.doctor.clocks import clock_skew
-from toast_assets.doctor.findings import Finding, failed, ok, unknown, warning
+from toast_assets.doctor.findings import Area, Finding
+from toast_assets.doctor.services import clock_skew
 from toast_assets.errors import StoreError
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.conditions import check_conditions
@@ -23,53 +23,53 @@ if TYPE_CHECKING:
 else:
     S3Client = Any
 
-AREA = "S3"
+S3 = Area("S3")
 _POLICY = "Compare the role's policy with deploy/aws/pipeline-policy.json."
 _NO_DEFAULT = "ServerSideEncryptionConfigurationNotFoundError"
 _CONTENT = b"toast-assets doctor"
 
 
-def check_s3(client: S3Client, settings: StoreSettings, now: Callable[[], float] = time.time) -> list[Finding]:
+def check_s3(client: S3Client, settings: StoreSettings, now: Callable[[], float] = time.time) -> Iterator[Finding]:
     """All lines about the bucket. ``now`` gives Unix seconds."""
     try:
         store = OrderStore.of(client, settings)
         store.bucket.check()
     except StoreError as error:
-        return [failed(AREA, "bucket", error)]
+        yield S3.failed("bucket", error)
+        return
     name, prefix = settings.bucket, settings.prefix
     probe = f"{prefix}doctor/{uuid.uuid4()}"
-    findings = [ok(AREA, "bucket", f"s3://{name}/{prefix}")]
+    yield S3.ok("bucket", f"s3://{name}/{prefix}")
     for what, check in (
         ("list", lambda: next(store.bucket.keys(prefix), None)),
         ("put", lambda: store.bucket.write(probe, _CONTENT)),
         ("get", lambda: store.bucket.read(probe)),
         ("conditional writes", lambda: check_conditions(store.bucket, probe)),
         ("multipart", lambda: _multipart(client, store.bucket, probe)),
-        ("delete", lambda: _removed(store.bucket, probe)),
+        ("delete", lambda: _remove(store.bucket, probe)),
     ):
         try:
             check()
         except StoreError as error:
-            findings.append(failed(AREA, what, error, _POLICY))
+            yield S3.failed(what, error, _POLICY)
         except ClientError as error:
-            findings.append(failed(AREA, what, f"S3 answered {_code(error)}", _POLICY))
+            yield S3.failed(what, f"S3 answered {_code(error)}", _POLICY)
         except BotoCoreError as error:
-            findings.append(
-                failed(AREA, what, f"S3 could not be reached ({type(error).__name__})", "Check the network.")
-            )
+            yield S3.failed(what, f"S3 could not be reached ({type(error).__name__})", "Check the network.")
         else:
-            findings.append(ok(AREA, what))
-    return [
-        *findings,
-        _encryption(client, settings),
-        _public(client, name),
-        _versions(client, name),
-        _clock(client, name, now()),
-    ]
+            yield S3.ok(what)
+    yield _encryption(client, settings)
+    yield _public(client, name)
+    yield _setting("versioning", lambda: client.get_bucket_versioning(Bucket=name), _versions)
+    yield _setting(
+        "clock",
+        lambda: client.head_bucket(Bucket=name),
+        lambda reply: clock_skew(S3, reply["ResponseMetadata"]["HTTPHeaders"].get("date"), now()),
+    )
 
 
 def _multipart(client: S3Client, bucket: Bucket, key: str) -> None:
-    """An upload in parts, encrypted as everything is; given up whatever happens half-way, so that no part stays."""
+    """An upload in parts, encrypted as everything is; aborted if it fails, so that no part stays."""
     upload = client.create_multipart_upload(Bucket=bucket.name, Key=key, **bucket.encryption)["UploadId"]
     which: Any = {"Bucket": bucket.name, "Key": key, "UploadId": upload}
     try:
@@ -80,7 +80,7 @@ def _multipart(client: S3Client, bucket: Bucket, key: str) -> None:
             client.abort_multipart_upload(**which)
         except (ClientError, BotoCoreError) as left:
             raise StoreError(
-                f"It failed half-way ({_code(error)}) and could not be given up ({_code(left)}): parts of"
+                f"It failed half-way ({_code(error)}) and could not be aborted ({_code(left)}): parts of"
                 f" {bucket.uri(key)} are stored, and paid for.",
                 hint=f"Allow s3:AbortMultipartUpload (deploy/aws/doctor-policy.json), then: aws s3api"
                 f" abort-multipart-upload --bucket {bucket.name} --key {key} --upload-id {upload}",
@@ -94,63 +94,56 @@ def _code(error: BaseException) -> str:
     return answered or type(error).__name__
 
 
-def _removed(bucket: Bucket, key: str) -> None:
+def _remove(bucket: Bucket, key: str) -> None:
     bucket.delete(key)
     if bucket.info(key) is not None:
         raise StoreError("The object is still there after its removal.")
 
 
-def _asked(name: str, ask: Callable[[], Any], read: Callable[[Any], Finding], absent: dict[str, Finding]) -> Finding:
-    """A question about the bucket's settings; who may not ask, or asks an S3 that does not know, has done no wrong."""
+def _setting(name: str, ask: Callable[[], Any], read: Callable[[Any], Finding]) -> Finding:
+    """What ``read`` finds in a bucket's setting; unknown where these credentials may not ask, or S3 does not know."""
     try:
         return read(ask())
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        return absent.get(code) or unknown(AREA, name, f"S3 answered {code}")
+        return S3.unknown(name, f"S3 answered {error.response.get('Error', {}).get('Code', '')}")
     except BotoCoreError as error:
-        return unknown(AREA, name, type(error).__name__)
+        return S3.unknown(name, type(error).__name__)
 
 
 def _encryption(client: S3Client, settings: StoreSettings) -> Finding:
     if settings.sse:
         key = f" with {settings.kms_key_id}" if settings.kms_key_id else ""
-        return ok(
-            AREA, "encryption", f"S3_SSE={settings.sse}{key} goes with every object; put tells whether it is taken"
-        )
+        return S3.ok("encryption", f"S3_SSE={settings.sse}{key} goes with every object; put shows that it is accepted")
 
-    def read(reply: Any) -> Finding:
-        rules = reply["ServerSideEncryptionConfiguration"]["Rules"]
+    def ask() -> Any:
+        try:
+            reply = client.get_bucket_encryption(Bucket=settings.bucket)
+        except ClientError as error:
+            if _code(error) == _NO_DEFAULT:
+                return []
+            raise
+        return reply["ServerSideEncryptionConfiguration"]["Rules"]
+
+    def read(rules: Any) -> Finding:
+        if not rules:
+            return S3.warning("encryption", "the bucket has no default encryption", "Set S3_SSE=AES256 or aws:kms.")
         kinds = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm", "") for rule in rules]
-        return ok(AREA, "encryption", f"by default {', '.join(filter(None, kinds))}")
+        return S3.ok("encryption", f"by default {', '.join(filter(None, kinds))}")
 
-    none = warning(AREA, "encryption", "the bucket has no default encryption", "Set S3_SSE=AES256 or aws:kms.")
-    ask = lambda: client.get_bucket_encryption(Bucket=settings.bucket)  # noqa: E731
-    return _asked("encryption", ask, read, {_NO_DEFAULT: none})
+    return _setting("encryption", ask, read)
 
 
 def _public(client: S3Client, bucket: str) -> Finding:
     found = exposure(client, bucket)
     if found.public:
         hint = "Switch on all four settings of its block of public access; until then every run refuses to start."
-        return failed(AREA, "public access", f"the bucket is public: {found.reason}", hint)
+        return S3.failed("public access", f"the bucket is public: {found.reason}", hint)
     if found.unknown:
-        return unknown(AREA, "public access", found.unknown)
-    return ok(AREA, "public access", "neither policy nor access control list lets everybody in")
+        return S3.unknown("public access", found.unknown)
+    return S3.ok("public access", "not public (bucket policy and ACL checked)")
 
 
-def _versions(client: S3Client, bucket: str) -> Finding:
-    def read(reply: Any) -> Finding:
-        if reply.get("Status") == "Enabled":
-            return ok(
-                AREA, "versioning", "on: what is forgotten stays in old versions until a lifecycle rule ends them"
-            )
-        return ok(AREA, "versioning", "off")
-
-    return _asked("versioning", lambda: client.get_bucket_versioning(Bucket=bucket), read, {})
-
-
-def _clock(client: S3Client, bucket: str, now: float) -> Finding:
-    def read(reply: Any) -> Finding:
-        return clock_skew(AREA, reply["ResponseMetadata"]["HTTPHeaders"].get("date"), now)
-
-    return _asked("clock", lambda: client.head_bucket(Bucket=bucket), read, {})
+def _versions(reply: Any) -> Finding:
+    if reply.get("Status") == "Enabled":
+        return S3.ok("versioning", "on: what is forgotten stays in old versions until a lifecycle rule ends them")
+    return S3.ok("versioning", "off")

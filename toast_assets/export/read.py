@@ -1,10 +1,12 @@
-"""Reads an export back as a stranger would: does it unpack, is it whole, what is in it?"""
+"""Reads an export back as a stranger would: does it unpack, is it whole, what is in it?
+
+An export has a line that begins it, its orders, each followed by a comma and a line feed, and a line with its metadata.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader, RawIOBase
 from pathlib import Path
@@ -13,16 +15,14 @@ from typing import BinaryIO, cast
 import msgspec
 from isal import igzip, igzip_lib
 
-from toast_assets.export.envelope import ExportMetadata
+from toast_assets.export.write import HEAD, TAIL, ExportMetadata
 from toast_assets.markdown import plain
-from toast_assets.orders.depth import shallow
-from toast_assets.orders.raw import readable
+from toast_assets.orders.scanner import readable, shallow
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import PullRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 
-_HEAD, _TAIL = b'{"orders":[', b'],"metadata":'
 _BUFFER_BYTES = 1 << 18
 # The stub of isal does not say that its error is one.
 _DAMAGE = cast(tuple[type[Exception], ...], (OSError, EOFError, igzip_lib.IsalError))
@@ -49,13 +49,12 @@ def read_export(path: Path) -> ExportContent:
     Raises:
         UnreadableExportError: it does not unpack, or is not the envelope of an export.
     """
-    # To look at an order's ends is much faster than to decode it. It may be wrong where an order has several lines, but
-    # then the hash in the envelope does not agree.
-    with suppress(UnreadableExportError):
-        content = _unpacked(path, _has_an_objects_ends)
-        if (content.orders, content.sha256) == (content.metadata.total_orders, content.metadata.orders_sha256):
-            return content
-    return _unpacked(path, is_object)
+    try:
+        with cast(BinaryIO, igzip.IGzipFile(str(path), "rb")) as file:  # type: ignore[no-untyped-call]
+            # Lines out of a larger buffer than the file's own: unpacking in small portions takes longer.
+            return _read(iter(BufferedReader(cast(RawIOBase, file), _BUFFER_BYTES)))
+    except _DAMAGE as error:
+        raise UnreadableExportError(f"it does not unpack ({type(error).__name__})") from None
 
 
 def export_problem(week: Week, store: OrderStore, guid: str, pull: PullRecord) -> tuple[str | None, int]:
@@ -85,27 +84,18 @@ def export_problem(week: Week, store: OrderStore, guid: str, pull: PullRecord) -
     return problem, content.orders
 
 
-def _unpacked(path: Path, is_object: Callable[[bytes], bool]) -> ExportContent:
-    try:
-        with cast(BinaryIO, igzip.IGzipFile(str(path), "rb")) as file:  # type: ignore[no-untyped-call]
-            # Lines out of a larger buffer than the file's own: unpacking in small portions takes longer.
-            return _read(iter(BufferedReader(cast(RawIOBase, file), _BUFFER_BYTES)), is_object)
-    except _DAMAGE as error:
-        raise UnreadableExportError(f"it does not unpack ({type(error).__name__})") from None
-
-
-def _read(lines: Iterator[bytes], is_object: Callable[[bytes], bool]) -> ExportContent:
-    if next(lines, b"").rstrip() != _HEAD:
+def _read(lines: Iterator[bytes]) -> ExportContent:
+    if next(lines, b"").rstrip() != HEAD:
         raise UnreadableExportError("it does not begin like an export")
-    digest, orders, pending, goes_on = _LinesDigest(), 0, b"", True
+    digest, orders, pending, goes_on = hashlib.sha256(), 0, b"", True
     for line in lines:
-        if not pending and line.startswith(_TAIL):
+        if not pending and line.startswith(TAIL):
             if orders and goes_on:
                 raise UnreadableExportError("a comma follows its last order")
             # To the very end: only there the checksum of the whole file is compared.
             if next(lines, None) is not None:
                 raise UnreadableExportError("something follows its metadata")
-            return ExportContent(orders, digest.text(), _envelope(line))
+            return ExportContent(orders, digest.hexdigest(), _envelope(line))
         pending += line
         order = pending.removesuffix(b"\n").removesuffix(b",")
         # An order that Toast sent in several lines is complete once it is an object by itself, and not before.
@@ -114,40 +104,15 @@ def _read(lines: Iterator[bytes], is_object: Callable[[bytes], bool]) -> ExportC
         if not goes_on:
             raise UnreadableExportError(f"no comma follows order {orders}")
         goes_on = pending.endswith(b",\n")
-        digest.add(order)
+        digest.update(order + b"\n")
         orders, pending = orders + 1, b""
     raise UnreadableExportError(f"it ends after {orders} orders, without its metadata")
 
 
-class _LinesDigest:
-    """SHA-256 over lines, many at once: with each hashing two threads change places, which takes longer than a line."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self._lines: list[bytes] = []
-        self._bytes = 0
-
-    def add(self, line: bytes) -> None:
-        self._lines.append(line)
-        self._bytes += len(line)
-        if self._bytes >= _BUFFER_BYTES:
-            self._flush()
-
-    def text(self) -> str:
-        self._flush()
-        return self._hash.hexdigest()
-
-    def _flush(self) -> None:
-        self._hash.update(b"\n".join((*self._lines, b"")))
-        self._lines, self._bytes = [], 0
-
-
-def _has_an_objects_ends(text: bytes) -> bool:
-    return text.startswith(b"{") and text.endswith(b"}")
-
-
 def is_object(text: bytes) -> bool:
     """Whether ``text`` is a JSON object by itself, nested however deep."""
+    if not text.rstrip().endswith(b"}"):
+        return False
     try:
         _read_order(readable(text))
     except RecursionError:
@@ -160,6 +125,6 @@ def is_object(text: bytes) -> bool:
 
 def _envelope(tail: bytes) -> ExportMetadata:
     try:
-        return _read_metadata(tail.removeprefix(_TAIL).rstrip().removesuffix(b"}"))
+        return _read_metadata(tail.removeprefix(TAIL).rstrip().removesuffix(b"}"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableExportError(f"its metadata cannot be read ({type(error).__name__})") from None

@@ -6,6 +6,7 @@ holds the stored orders already is left as it is.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +14,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import BoundedSemaphore
+from typing import BinaryIO, cast
 
-from toast_assets.export.envelope import ExportMetadata, write_envelope
-from toast_assets.export.read import UnreadableExportError, read_export
+import msgspec
+from isal import igzip
+
+from toast_assets.orders.raw import with_restaurants
+from toast_assets.orders.raw_file import read_bodies
 from toast_assets.store.bucket import Replacement, StoredObject
+from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.stored_week import (
+from toast_assets.store.raw_weeks import (
     StoredWeek,
     all_failed,
     fetch_raw,
@@ -29,8 +36,23 @@ from toast_assets.store.stored_week import (
 )
 from toast_assets.week import Week, iso_ms
 
-# Compressing and uploading overlap; more would only cost memory.
-_AT_ONCE = 2
+HEAD, TAIL = b'{"orders":[', b'],"metadata":'
+_SEPARATOR = b",\n"
+_COMPRESSION = 2
+# Compressing takes a processor and memory; everything else waits for S3.
+_COMPRESSED_AT_ONCE = 2
+
+
+class ExportMetadata(msgspec.Struct, frozen=True):
+    """The envelope's ``metadata``; the first four fields are the guide's. Times are UTC."""
+
+    fetch_date: str
+    start_date: str
+    end_date: str
+    total_orders: int
+    restaurant_guid: str
+    partition: str
+    orders_sha256: str
 
 
 @dataclass(frozen=True)
@@ -64,10 +86,13 @@ def export_week(
     """
     began = time.monotonic()
     stored = StoredWeek(week, store)
+    restaurants = stored.restaurants()
+    present = frozenset(store.bucket.keys(store.layout.exports(week)))
     exports: list[Export] = []
     problems: dict[str, str] = {}
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="export") as threads:
-        jobs = {guid: threads.submit(_export, guid, stored) for guid in stored.restaurants()}
+    compressing = BoundedSemaphore(_COMPRESSED_AT_ONCE)
+    with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="export") as threads:
+        jobs = {guid: threads.submit(_export, guid, stored, present, compressing) for guid in restaurants}
         try:
             for guid, job in jobs.items():
                 with one_restaurant(guid, problems, store):
@@ -85,24 +110,25 @@ def export_week(
     return ExportReport(week, exports, problems, time.monotonic() - began)
 
 
-def _export(guid: str, stored: StoredWeek) -> Export:
+def _export(guid: str, stored: StoredWeek, present: frozenset[str], compressing: BoundedSemaphore) -> Export:
     """Store the export of the orders that are stored now, and so never older ones than another run has exported."""
     key = stored.store.layout.export(stored.week, guid)
     made: list[Export] = []
 
     def change(before: StoredObject | None, target: Path) -> Replacement | None:
-        export, replacement = stored.made_of(guid, partial(_made, stored, guid, key, before, target))
+        make = partial(_made, guid, stored, compressing, before, target)
+        export, replacement = stored.made_of(guid, make, look_first=False)
         made.append(export)
         return replacement
 
-    stored.store.bucket.update(key, change)
+    stored.store.bucket.update(key, change, content=False, exists=key in present)
     return made[-1]
 
 
 def _made(
-    stored: StoredWeek,
     guid: str,
-    key: str,
+    stored: StoredWeek,
+    compressing: BoundedSemaphore,
     before: StoredObject | None,
     target: Path,
     record: RestaurantRecord,
@@ -110,6 +136,7 @@ def _made(
 ) -> tuple[Export, Replacement | None]:
     del record
     week, store = stored.week, stored.store
+    key = store.layout.export(week, guid)
     metadata = ExportMetadata(
         fetch_date=pull.finished_at,
         start_date=iso_ms(week.start),
@@ -120,12 +147,15 @@ def _made(
         orders_sha256=pull.orders_sha256,
     )
     if before is not None and _holds(before, metadata):
-        return Export(key, before.path.stat().st_size, metadata), None
+        return Export(key, before.size, metadata), None
     raw = target.with_name(f"{target.name}.raw")
     fetch_raw(week, guid, raw, store)
-    with reading_raw(week, guid, store):
-        whole = any(_written(target, raw, metadata, may_name_restaurant=may_name) for may_name in (False, True))
-    if not whole:
+    with compressing, reading_raw(week, guid, store), target.open("w+b") as file:
+        written = write_envelope(file, raw, metadata)
+        file.seek(0)
+        md5 = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+    raw.unlink()
+    if written != (metadata.total_orders, metadata.orders_sha256):
         raise manifest_mismatch(week, guid, store)
     properties = {
         "ContentType": "application/json",
@@ -135,31 +165,27 @@ def _made(
             "timestamp": metadata.fetch_date,
             "total_orders": str(metadata.total_orders),
             "sha256": metadata.orders_sha256,
+            "md5": md5,
         },
     }
     return Export(key, target.stat().st_size, metadata), Replacement(target, properties)
 
 
 def _holds(stored: StoredObject, metadata: ExportMetadata) -> bool:
-    """Whether the stored export is whole and of these very orders; when they were pulled makes no difference."""
-    if stored.metadata.get("sha256") != metadata.orders_sha256:
-        return False
-    try:
-        content = read_export(stored.path)
-    except UnreadableExportError:
-        return False
-    said = content.metadata
-    return (content.orders, content.sha256) == (metadata.total_orders, metadata.orders_sha256) and all(
-        getattr(said, name) == getattr(metadata, name) for name in metadata.__struct_fields__ if name != "fetch_date"
-    )
+    """Whether the stored export is of these very orders, and still what was written, where S3 says its MD5."""
+    return stored.metadata.get("sha256") == metadata.orders_sha256 and stored.md5 in (None, stored.metadata.get("md5"))
 
 
-def _written(target: Path, raw: Path, metadata: ExportMetadata, *, may_name_restaurant: bool) -> bool:
-    """Write the envelope; whether it holds the orders that ``metadata`` tells of.
-
-    Hardly any order says which restaurant it is of, and looking for those takes a sixth of the export's time. So it is
-    written as if there were none, and only if the hash says otherwise, with a look at each.
-    """
-    with target.open("wb") as file:
-        written = write_envelope(file, raw, metadata, may_name_restaurant=may_name_restaurant)
-    return written == (metadata.total_orders, metadata.orders_sha256)
+def write_envelope(file: BinaryIO, raw: Path, metadata: ExportMetadata) -> tuple[int, str]:
+    """Write one gzip member without name and time, so that equal orders give equal bytes; how many orders were
+    written, and their ``orders_sha256``."""
+    orders, digest = 0, hashlib.sha256()
+    with cast(BinaryIO, igzip.IGzipFile("", "wb", _COMPRESSION, file, mtime=0)) as member:  # type: ignore[no-untyped-call]
+        member.write(HEAD)
+        for bodies in read_bodies(raw):
+            lines = with_restaurants(bodies, metadata.restaurant_guid)
+            member.write((_SEPARATOR if orders else b"\n") + _SEPARATOR.join(lines))
+            digest.update(b"\n".join((*lines, b"")))
+            orders += len(lines)
+        member.write(b"\n" + TAIL + msgspec.json.encode(metadata) + b"}\n")
+    return orders, digest.hexdigest()

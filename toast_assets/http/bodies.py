@@ -16,8 +16,6 @@ MOST_BYTES = 512 * 1024 * 1024
 ENCODINGS = "gzip"
 """What ``read_reply`` unpacks, for ``Accept-Encoding``."""
 
-_PIECE = 1024 * 1024
-
 
 class UnreadableBodyError(ValueError):
     """A body that is not of the form it should have. Its text is the end of a sentence."""
@@ -36,12 +34,6 @@ async def read_reply(response: httpx.Response, request: httpx.Request, most: int
         httpx.HTTPError: the connection broke.
     """
     try:
-        if _is_bounded(response.headers, most):
-            await response.aread()
-            # The response and its stream refer to each other. Left so, bodies of half a megabyte would lie about until
-            # the garbage collector finds them.
-            response.stream = httpx.ByteStream(b"")
-            return response
         # Transports in memory have read it already.
         body = response.content if response.is_stream_consumed else await _read(response, most)
     finally:
@@ -55,7 +47,7 @@ def decode(body: bytes, form: type[T], *, strict: bool = True) -> T:
     """JSON as ``form``.
 
     Raises:
-        UnreadableBodyError: it is none, is nested too deep, is no UTF-8, or has another form.
+        UnreadableBodyError: it is no JSON, is nested too deep, is no UTF-8, or has another form.
     """
     try:
         return msgspec.json.decode(body, type=form, strict=strict)
@@ -63,37 +55,20 @@ def decode(body: bytes, form: type[T], *, strict: bool = True) -> T:
         raise UnreadableBodyError("the body is not what it should be") from None
 
 
-def _is_bounded(headers: httpx.Headers, most: int) -> bool:
-    """Whether the length of the body is known, which the libraries hold it to: nothing has to be counted then."""
-    # Looked up as they came, at a tenth of the price: this is done for every record that is sent.
-    sent = {name.lower(): value for name, value in headers.raw}
-    length = sent.get(b"content-length", b"")
-    return length.isdigit() and len(length) < 12 and int(length) <= most and b"content-encoding" not in sent
-
-
 async def _read(response: httpx.Response, most: int) -> bytes:
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise UnreadableBodyError("its body is packed in a way that was not asked for")
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding.endswith("gzip") else None
-    pieces: list[bytes] = []
-    size = 0
+    body = bytearray()
     async for piece in response.aiter_raw():
-        packed = piece
-        while packed:
-            # In small steps: a single piece can unpack to a thousand times its size.
-            plain, packed = (packed, b"") if unpacker is None else _unpacked(unpacker, packed)
-            size += len(plain)
-            if size > most:
-                raise TooLargeBodyError(f"its body has more than {most:,} bytes")
-            pieces.append(plain)
-    if unpacker is not None and not unpacker.eof and size:
+        try:
+            # A single piece can unpack to a thousand times its size.
+            body += unpacker.decompress(piece, most + 1 - len(body)) if unpacker else piece
+        except zlib.error:
+            raise UnreadableBodyError("its body cannot be unpacked") from None
+        if len(body) > most:
+            raise TooLargeBodyError(f"its body has more than {most:,} bytes")
+    if unpacker and not unpacker.eof and body:
         raise UnreadableBodyError("its packed body broke off")
-    return b"".join(pieces)
-
-
-def _unpacked(unpacker: zlib._Decompress, packed: bytes) -> tuple[bytes, bytes]:
-    try:
-        return unpacker.decompress(packed, _PIECE), unpacker.unconsumed_tail
-    except zlib.error:
-        raise UnreadableBodyError("its body cannot be unpacked") from None
+    return bytes(body)

@@ -18,16 +18,24 @@ from typing import Any
 import httpcore
 import httpx
 
-from toast_assets.http.aio import aiohttp
-from toast_assets.http.certificates import in_use
+from toast_assets.errors import SettingsError
+from toast_assets.http.network import certificates_in_use
 
-_AGAIN = 2
+try:
+    import aiohttp
+    from httpx_aiohttp import AiohttpTransport
+except OSError as error:
+    # aiohttp makes its TLS contexts when it is imported, and the file for TLS keys is opened with every context.
+    raise SettingsError([f"SSLKEYLOGFILE names a file that cannot be written ({error.strerror or error})"]) from None
+
+__all__ = ["AiohttpTransport", "Cause", "aiohttp", "cause_of", "proxy_refusal"]
+
 _NO_TLS = frozenset(
     {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"}
 )
 _NO_COMMON_TLS = frozenset({"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE"})
 _UNKNOWN_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
-_CERTIFICATE_FAULTS = {
+_CERTIFICATES = {
     9: "is not valid yet",
     10: "has expired",
     62: "is for another name",
@@ -70,12 +78,11 @@ def cause_of(error: BaseException, setting: str, proxy_variable: str | None = No
         if (status := _proxys_answer(one)) is not None:
             return proxy_refusal(status, proxy_variable or "HTTPS_PROXY")
     place = proxy_variable or setting
-    cause = next(filter(None, (_tls(one, place) for one in chain)), None)
-    cause = cause or next(filter(None, (_name(one, place) for one in chain)), None)
-    cause = cause or next(filter(None, (_system(one, place) for one in chain)), None)
-    cause = cause or next(filter(None, (_protocol(one, setting) for one in chain)), None)
-    cause = cause or Cause(f"the connection broke ({type(chain[-1]).__name__})", f"Check {place} and the network.")
-    if proxy_variable and cause.text:
+    kinds = ((_tls, place), (_name, place), (_system, place), (_protocol, setting))
+    causes = (kind(one, variable) for kind, variable in kinds for one in chain)
+    unknown = Cause(f"the connection broke ({type(chain[-1]).__name__})", f"Check {place} and the network.")
+    cause = next(filter(None, causes), unknown)
+    if proxy_variable:
         return Cause(f"{cause.text}; the way is through the proxy of {proxy_variable}", cause.hint, cause.attempts)
     return cause
 
@@ -107,10 +114,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _proxys_answer(error: BaseException) -> int | None:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return error.status
-    if isinstance(error, httpx.ProxyError | httpcore.ProxyError):
-        found = re.match(r"([1-5][0-9]{2})\b", str(error))
-        return int(found[1]) if found else None
-    return None
+    found = re.match(r"[1-5][0-9]{2}\b", str(error))
+    return int(found[0]) if found and isinstance(error, httpx.ProxyError | httpcore.ProxyError) else None
 
 
 def _tls(error: BaseException, place: str) -> Cause | None:
@@ -118,7 +123,13 @@ def _tls(error: BaseException, place: str) -> Cause | None:
     if not isinstance(error, ssl.SSLError) or isinstance(error, aiohttp.ClientError):
         return None
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate(error, place)
+        if fault := _CERTIFICATES.get(error.verify_code):
+            return Cause(f"its certificate {fault}", f"Check {place} and this machine's clock.", 1)
+        hint = (
+            f"Certificates are judged by {certificates_in_use()}. Where a proxy opens TLS, or the service is your own,"
+            " put its authority's certificate (PEM) into the file that SSL_CERT_FILE names."
+        )
+        return Cause(f"its certificate is not trusted ({error.verify_message})", hint, 1)
     # One that was made by hand has none.
     reason = getattr(error, "reason", None) or type(error).__name__
     if reason in _NO_TLS:
@@ -128,22 +139,10 @@ def _tls(error: BaseException, place: str) -> Cause | None:
     return Cause(f"the TLS connection broke ({reason})", f"Check {place} and the network.")
 
 
-def _certificate(error: ssl.SSLCertVerificationError, place: str) -> Cause:
-    if fault := _CERTIFICATE_FAULTS.get(error.verify_code):
-        return Cause(f"its certificate {fault}", f"Check {place} and this machine's clock.", 1)
-    hint = (
-        f"Certificates are judged by {in_use()}. Where a proxy opens TLS, or the service is your own, put its"
-        " authority's certificate (PEM) into the file that SSL_CERT_FILE names."
-    )
-    return Cause(f"its certificate is not trusted ({error.verify_message})", hint, 1)
-
-
 def _name(error: BaseException, place: str) -> Cause | None:
     if isinstance(error, socket.gaierror):
         if error.errno in _UNKNOWN_NAME:
-            return Cause(
-                "its name is not known (DNS)", f"Check the spelling in {place}, and the network (DNS).", _AGAIN
-            )
+            return Cause("its name is not known (DNS)", f"Check the spelling in {place}, and the network (DNS).", 2)
         return Cause("its name could not be looked up (DNS)", f"Check the network (DNS) and {place}.")
     if isinstance(error, UnicodeError | httpx.InvalidURL | httpx.UnsupportedProtocol | aiohttp.InvalidURL):
         return Cause("its address cannot be used", f"Check {place} for characters that no address has.", 1)
@@ -156,10 +155,8 @@ def _system(error: BaseException, place: str) -> Cause | None:
     if not isinstance(error, OSError):
         return None
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        return Cause(
-            "this machine has too many open files",
-            "Raise the limit (ulimit -n), or lower TOAST_CONCURRENT_RESTAURANTS.",
-        )
+        hint = "Raise the limit (ulimit -n), or lower TOAST_CONCURRENT_RESTAURANTS."
+        return Cause("this machine has too many open files", hint)
     number = errno.ECONNRESET if isinstance(error, ConnectionResetError) else error.errno
     if found := _ERRNOS.get(number or 0):
         return Cause(found[0], f"Check {place}, {found[1]}.")

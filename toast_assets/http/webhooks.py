@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from toast_assets.errors import AlertError
+from toast_assets.errors import AlertError, TransientError
 from toast_assets.http.retry import retry_after_seconds
-from toast_assets.http.routes import Route
+from toast_assets.http.service import Route
 
 _ATTEMPTS = 3
 _FIRST_WAIT = 1.0
@@ -32,7 +32,7 @@ class Webhook:
 
     @property
     def digest(self) -> str:
-        """Tells addresses apart without showing them."""
+        """Identifies the address without showing it."""
         return hashlib.sha256(self.url.encode()).hexdigest()[:16]
 
     def post(self, text: str, patience: float = 30.0) -> None:
@@ -46,35 +46,29 @@ class Webhook:
         end = time.monotonic() + patience
         timeout = min(_TIMEOUT_SECONDS, patience / _ATTEMPTS)
         for attempt in range(1, _ATTEMPTS + 1):
-            problem = self._attempt(route, text, timeout)
-            if problem is None:
-                return
-            wait = problem.wait or _FIRST_WAIT * 2 ** (attempt - 1)
-            if problem.is_final or attempt == _ATTEMPTS or wait > _LONGEST_WAIT or time.monotonic() + wait > end:
-                raise AlertError(f"The alert webhook ({route.host}) {problem.text}.", hint=problem.hint)
+            try:
+                return self._attempt(route, text, timeout)
+            except TransientError as error:
+                wait = error.retry_after or _FIRST_WAIT * 2 ** (attempt - 1)
+                if attempt == _ATTEMPTS or wait > _LONGEST_WAIT or time.monotonic() + wait > end:
+                    raise AlertError(error.message, hint=error.hint) from None
             self.sleep(wait)
+        return None
 
-    def _attempt(self, route: Route, text: str, timeout: float) -> _Problem | None:
-        """What went wrong, if anything."""
+    def _attempt(self, route: Route, text: str, timeout: float) -> None:
+        what = f"The alert webhook ({route.host})"
         try:
             reply = route.ask("POST", self.url, timeout, json={"text": text})
         except (httpx.HTTPError, OSError, ValueError) as error:
             cause = route.cause(error)
-            return _Problem(f"could not be reached: {cause.text}", cause.hint, cause.is_permanent)
-        if reply.is_success:
-            return None
+            kind = AlertError if cause.is_permanent else TransientError
+            raise kind(f"{what} could not be reached: {cause.text}.", hint=cause.hint) from None
         status = reply.status_code
         if refusal := route.proxy_refusal(status):
-            return _Problem(f"could not be reached: {refusal.text}", refusal.hint, is_final=True)
-        wait = retry_after_seconds(reply.headers.get("Retry-After"), time.time())
-        return _Problem(f"answered {status}", f"Check {self.setting}.", status < 500 and status not in _TRANSIENT, wait)
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """``wait``: how many seconds the webhook asks to wait, if any."""
-
-    text: str
-    hint: str
-    is_final: bool
-    wait: float | None = None
+            raise AlertError(f"{what} could not be reached: {refusal.text}.", hint=refusal.hint)
+        message, hint = f"{what} answered {status}.", f"Check {self.setting}."
+        if status >= 500 or status in _TRANSIENT:
+            wait = retry_after_seconds(reply.headers.get("Retry-After"), time.time())
+            raise TransientError(message, retry_after=wait, hint=hint)
+        if not reply.is_success:
+            raise AlertError(message, hint=hint)

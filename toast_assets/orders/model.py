@@ -1,10 +1,10 @@
-"""A Toast order as types: the fields that the tables and feeds use, read from the bytes that Toast sent.
+"""A Toast order as types: the fields that the tables and feeds use.
 
 Names follow Toast's in snake_case (``openedDate`` is ``opened_date``), enums are plain strings because Toast
-calls them open, and unknown fields are ignored here: they stay in the raw orders and ``tables.drift`` reports
+calls them open, and unknown fields are ignored here: they stay in the raw orders and ``checks.drift`` reports
 them. Money is in currency units (8.99) as ``Decimal``, read from the digits of the JSON number, never by way of
 a binary float. Timestamps stay text and business dates integers (``20250919``) until they are needed
-(``tables.times``).
+(``orders.times``).
 
 Besides Toast's real shape this reads the example payload of Amperity's guide: ``dining`` for ``diningOption``,
 ``orderNumber`` for ``displayNumber``, a nested ``deliveryInfo.address``, names inside references. Employees'
@@ -18,15 +18,9 @@ from typing import Annotated
 
 import msgspec
 
-from toast_assets.orders.depth import shallow
-from toast_assets.orders.lenient import UnreadableOrderError, read_leniently
-from toast_assets.orders.raw import readable
-
 # Toast: prepaid value and payments on account are no sale of the day, whatever `deferred` says.
 GIFT_CARD_TYPES = frozenset({"TOAST_CARD_SELL", "TOAST_CARD_RELOAD"})
 NO_REVENUE_TYPES = GIFT_CARD_TYPES | {"HOUSE_ACCOUNT_PAY_BALANCE"}
-# A menu has a handful; what walks through modifiers calls itself for each level.
-_MOST_MODIFIER_LEVELS = 100
 # Tables hold counts in 32 bits.
 _Count = Annotated[int, msgspec.Meta(ge=-(2**31) + 1, le=2**31 - 1)]
 
@@ -234,7 +228,7 @@ class Selection(_Toast, frozen=True):
     @property
     def is_sale(self) -> bool:
         """Whether it counts in net sales, if its check and order do."""
-        return not (self.voided or self.deleted or self.deferred or self.selection_type in NO_REVENUE_TYPES)
+        return self.is_revenue and not self.is_gone
 
 
 class ServiceCharge(_Toast, frozen=True):
@@ -396,47 +390,3 @@ class Order(_Toast, frozen=True):
     def gone_date(self) -> str | None:
         """When the order was deleted. Toast: the date counts only with the flag, else it is null or 1970."""
         return self.deleted_date if self.deleted else None
-
-
-_DECODER = msgspec.json.Decoder(Order)
-
-
-def decode_order(data: bytes, noted: list[str] | None = None) -> Order:
-    """The order in ``data``, one JSON object as Toast sent it.
-
-    An optional field of an unexpected type is null, and its path (``checks.customer``) is appended to ``noted``.
-    Amounts, quantities, times, flags and GUIDs are not optional, nor are the arrays and objects that hold amounts.
-
-    Raises:
-        UnreadableOrderError: ``data`` is no order, or a field that is needed cannot be read. The message names the
-            field and never its value.
-    """
-    notes: list[str] = [] if noted is None else noted
-    try:
-        order = _decoded(data, notes)
-    except RecursionError:
-        order = _decoded(shallow(data), notes)
-    _check_modifiers(order)
-    return order
-
-
-def _decoded(data: bytes, noted: list[str]) -> Order:
-    try:
-        return _DECODER.decode(data)
-    except msgspec.ValidationError:
-        return read_leniently(str(readable(data), "utf-8", "replace"), Order, noted)
-    except UnicodeDecodeError:
-        raise UnreadableOrderError("it is not UTF-8") from None
-    except msgspec.DecodeError as error:
-        if (mended := readable(data)) == data:
-            raise UnreadableOrderError(f"it is no JSON ({error})") from None
-        return _decoded(mended, noted)
-
-
-def _check_modifiers(order: Order) -> None:
-    level = [item for check in order.checks or () for item in check.selections or () if item.modifiers]
-    for _ in range(_MOST_MODIFIER_LEVELS):
-        if not level:
-            return
-        level = [modifier for item in level for modifier in item.modifiers or () if modifier.modifiers]
-    raise UnreadableOrderError(f"modifiers are nested more than {_MOST_MODIFIER_LEVELS} levels deep")

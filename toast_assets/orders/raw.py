@@ -1,21 +1,20 @@
 """Cuts a page of Toast's orders into single orders without decoding them, so that every byte survives.
 
-Only the few fields that the pipeline needs to place an order are read; money is never decoded here, because a
-float would not give back its digits.
+Only the few fields that place an order are read; money is never decoded here, because a float would not give back its
+digits.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from datetime import UTC, date, datetime
-from functools import lru_cache
+from collections.abc import Sequence
+from datetime import date
 
 import msgspec
 
-from toast_assets.orders.scanner import UncuttableError, elements, is_json, members
-from toast_assets.week import epoch_ms
+from toast_assets.orders.scanner import UncuttableError, elements, is_json, members, readable
+from toast_assets.orders.times import business_day, parse_time_ms
 
 
 class RawOrder(msgspec.Struct, frozen=True, order=False, gc=False):
@@ -23,7 +22,7 @@ class RawOrder(msgspec.Struct, frozen=True, order=False, gc=False):
 
     ``modified_ms`` and ``pulled_ms`` are milliseconds since 1970 in UTC, ``business_date`` is the restaurant's
     local one, ``body`` holds the order's JSON exactly as Toast sent it (UTF-8 bytes) and ``version`` is ``version_of``
-    it. ``may_name_restaurant`` is false where it is known that ``body`` does not say which restaurant it is of.
+    it.
     """
 
     guid: str
@@ -34,7 +33,6 @@ class RawOrder(msgspec.Struct, frozen=True, order=False, gc=False):
     pulled_ms: int
     body: bytes
     version: str
-    may_name_restaurant: bool = True
 
     @property
     def sort_key(self) -> tuple[int, str]:
@@ -49,7 +47,7 @@ def version_of(body: bytes) -> str:
 
 
 class MalformedOrderError(ValueError):
-    """An order without the fields that place it, or a time that is none. Never quotes the body."""
+    """An order without the fields that place it, or with an invalid time. Never quotes the body."""
 
 
 class MalformedPageError(ValueError):
@@ -70,51 +68,36 @@ class UnreadableOrder(msgspec.Struct, frozen=True):
         return version_of(self.body)
 
 
-_NULL = msgspec.Raw(b"null")
-_ABSENT = msgspec.Raw(b"")
-
-
 class _Head(msgspec.Struct, gc=False):
-    # Without these two an order cannot be placed. The rest is looked at as it comes: a strange business date is no
-    # reason to give up an order.
+    # Without these two an order cannot be placed. The rest may have any type: a strange business date is no reason to
+    # give up an order.
     guid: str
     modifiedDate: str
-    businessDate: msgspec.Raw = _NULL
-    deleted: msgspec.Raw = _NULL
-    voided: msgspec.Raw = _NULL
-    restaurantGuid: msgspec.Raw = _ABSENT
-
-
-class _Owner(msgspec.Struct, gc=False):
-    restaurantGuid: msgspec.Raw = _ABSENT
+    businessDate: msgspec.Raw = msgspec.Raw(b"null")
+    deleted: msgspec.Raw = msgspec.Raw(b"null")
+    voided: msgspec.Raw = msgspec.Raw(b"null")
+    restaurantGuid: msgspec.Raw = msgspec.Raw(b"")
 
 
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_heads = msgspec.json.Decoder(list[_Head]).decode
 _decode_head = msgspec.json.Decoder(_Head).decode
-_decode_owner = msgspec.json.Decoder(_Owner).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-# An escaped pair, half of one, or any other escape, from left to right.
-_ESCAPES = re.compile(
-    rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
-)
-_NAMES_RESTAURANT = re.compile(rb'restaurantGuid"')
-# Letters that nothing forces to be escaped, so that hardly any software does it.
+_NAMES_NOBODY = (b"null", b'""')
+# Letters need no escape, so hardly any software writes one.
 _ESCAPED_LETTERS = re.compile(rb"\\u00[4-7]")
 _BUSINESS_DATE = re.compile(rb'"?([0-9]{8})"?')
-_EARLIEST_MS = epoch_ms(datetime.min.replace(tzinfo=UTC))
-_LATEST_MS = epoch_ms(datetime.max.replace(tzinfo=UTC))
 
 
 def cut_orders(
     array: bytes, *, restaurant_guid: str, pulled_ms: int, aside: list[UnreadableOrder] | None = None
 ) -> list[RawOrder]:
     """The orders of a JSON array, in its order. One that cannot be read or placed is put ``aside``, and affects no
-    other one; where there is nothing to put it in, it is an error.
+    other one; without a list to put it in, it is an error.
 
     Raises:
-        MalformedPageError: the bytes are no array, or nobody can say where its elements begin and end.
+        MalformedPageError: the bytes are no array, or the array cannot be cut into its elements.
         MalformedOrderError: an order cannot be read or placed, and ``aside`` is None.
     """
     orders = []
@@ -126,7 +109,7 @@ def cut_orders(
     for number, body in enumerate(bodies):
         try:
             head = _head(body) if heads is None else heads[number]
-            orders.append(_cut(body, head, restaurant_guid, pulled_ms))
+            orders.append(_placed(body, head, restaurant_guid, pulled_ms))
         except MalformedOrderError as error:
             if aside is None:
                 raise
@@ -136,12 +119,9 @@ def cut_orders(
 
 def _elements(array: bytes) -> list[bytes]:
     try:
-        return list(map(bytes, _decode_array(array)))
-    except _REFUSED:
-        try:
-            return elements(array)
-        except UncuttableError as error:
-            raise MalformedPageError(f"the body cannot be cut into orders: {error}") from None
+        return elements(array)
+    except UncuttableError as error:
+        raise MalformedPageError(f"the body cannot be cut into orders: {error}") from None
 
 
 def _head(body: bytes) -> _Head:
@@ -170,7 +150,6 @@ def _head_of_deep(body: bytes) -> _Head:
 
 
 def _guid(body: bytes) -> str | None:
-    """The GUID of an order that cannot be read as a whole, or None."""
     try:
         values = [field.value for field in members(body) if field.name == "guid"]
         return (_decode_text(readable(values[-1])) or None) if values else None
@@ -178,20 +157,8 @@ def _guid(body: bytes) -> str | None:
         return None
 
 
-def readable(body: bytes) -> bytes:
-    """JSON that decoders read, as long as ``body``: half of an escaped pair of characters becomes U+FFFD.
-
-    JSON's grammar allows such a half, and software that cuts a text in the middle of an emoji sends one. No decoder for
-    UTF-8 can read it, but that is no reason to give up an order.
-    """
-    # Most bodies have no escape at all, and looking for one byte is much faster than looking for two.
-    if b"\\" not in body or b"\\u" not in body:
-        return body
-    return _ESCAPES.sub(lambda escape: rb"\ufffd" if escape[2] else escape[0], body)
-
-
-def _cut(body: bytes, head: _Head, restaurant_guid: str, pulled_ms: int) -> RawOrder:
-    # The decoder skips over what it does not keep, and does not look whether that is UTF-8. ASCII is told at once.
+def _placed(body: bytes, head: _Head, restaurant_guid: str, pulled_ms: int) -> RawOrder:
+    # The decoder skips over what it does not keep, and does not look whether that is UTF-8.
     if not body.isascii():
         try:
             str(body, "utf-8")
@@ -201,23 +168,22 @@ def _cut(body: bytes, head: _Head, restaurant_guid: str, pulled_ms: int) -> RawO
         # Two such orders would count as one.
         raise MalformedOrderError("its guid is empty")
     owner = bytes(head.restaurantGuid)
-    if owner and not _names_nobody(owner) and not _names(owner, restaurant_guid):
+    if owner and owner not in _NAMES_NOBODY and not _names(owner, restaurant_guid):
         raise MalformedOrderError("its restaurantGuid is not that of the restaurant that was asked for")
+    try:
+        modified_ms = parse_time_ms(head.modifiedDate)
+    except ValueError as error:
+        raise MalformedOrderError(f"its modifiedDate {error}") from None
     return RawOrder(
         guid=head.guid,
-        modified_ms=parse_time_ms(head.modifiedDate),
+        modified_ms=modified_ms,
         business_date=_business_date(bytes(head.businessDate)),
         deleted=bytes(head.deleted) == b"true",
         voided=bytes(head.voided) == b"true",
         pulled_ms=pulled_ms,
         body=body,
         version=version_of(body),
-        may_name_restaurant=bool(owner),
     )
-
-
-def _names_nobody(value: bytes) -> bool:
-    return value in (b"null", b'""')
 
 
 def _names(value: bytes, restaurant_guid: str) -> bool:
@@ -227,80 +193,50 @@ def _names(value: bytes, restaurant_guid: str) -> bool:
         return False
 
 
-def with_restaurant(body: bytes, restaurant_guid: str) -> bytes:
-    """Toast's object plus ``restaurantGuid`` as its last field; all other bytes stay as they are.
-
-    Toast's orders do not say which restaurant they belong to. One that already does is returned unchanged. A field of
-    that name that is null or empty, or stands more than once, is replaced: no name may stand in an object twice.
-    """
-    if mentions_restaurant(body) and _has_owner(body):
-        fields = members(body)
-        owners = [field for field in fields if field.name == "restaurantGuid"]
-        if len(owners) == 1 and not _names_nobody(owners[0].value):
-            return body
-        kept = [body[field.start : field.end] for field in fields if field.name != "restaurantGuid"]
-        body = body[: fields[0].start] + b",".join(kept) + b"}"
-    rest = body.rstrip()[:-1].rstrip()
-    return rest + last_field(restaurant_guid) if rest[-1:] != b"{" else rest + last_field(restaurant_guid)[1:]
-
-
-def mentions_restaurant(data: bytes | memoryview) -> bool:
-    """Whether one of the orders in ``data`` may have a field ``restaurantGuid``, however its name is spelled."""
-    # Without the first quote, which is everywhere, the search is three times as fast.
-    return _NAMES_RESTAURANT.search(data) is not None or _ESCAPED_LETTERS.search(data) is not None
-
-
-def _has_owner(body: bytes) -> bool:
-    try:
-        return bool(bytes(_decode_owner(readable(body)).restaurantGuid))
-    except RecursionError:
-        return any(field.name == "restaurantGuid" for field in members(body))
-
-
-@lru_cache(maxsize=64)
-def last_field(restaurant_guid: str) -> bytes:
-    """What takes the place of an order's last brace, so that it says which restaurant it is of."""
-    return b',"restaurantGuid":' + msgspec.json.encode(restaurant_guid) + b"}"
-
-
-def parse_time_ms(text: str) -> int:
-    """Milliseconds since 1970, UTC, of Toast's ``2025-09-19T14:30:00.000+0000`` or ``…Z``.
-
-    Raises:
-        MalformedOrderError: the text is not a time with a zone.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise MalformedOrderError("its modifiedDate is not an ISO-8601 time") from None
-    if moment.tzinfo is None:
-        raise MalformedOrderError("its modifiedDate has no time zone")
-    milliseconds = epoch_ms(moment)
-    if not _EARLIEST_MS <= milliseconds <= _LATEST_MS:
-        raise MalformedOrderError("its modifiedDate is not between the years 1 and 9999 in UTC")
-    return milliseconds
-
-
-def format_time(milliseconds: int) -> str:
-    """Toast's form of a time: exactly three fraction digits and ``+0000`` (Toast: Orders API, date formats)."""
-    seconds, rest = divmod(milliseconds, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}+0000"
-
-
 def _business_date(value: bytes) -> date | None:
     # Some bodies hold 0 or nothing; the order itself keeps whatever was sent.
     found = _BUSINESS_DATE.fullmatch(value)
-    return _date_of(int(found[1])) if found else None
-
-
-@lru_cache(maxsize=64)
-def _date_of(number: int) -> date | None:
     try:
-        return date(number // 10000, number // 100 % 100, number % 100)
+        return business_day(int(found[1])) if found else None
     except ValueError:
         return None
 
 
-def total_bytes(orders: Iterable[RawOrder]) -> int:
-    """Bytes of the orders' JSON."""
-    return sum(len(order.body) for order in orders)
+def with_restaurants(bodies: Sequence[bytes], restaurant_guid: str) -> list[bytes]:
+    """``with_restaurant`` of each of the ``bodies``."""
+    last = _last_field(restaurant_guid)
+    # Hardly any order names its restaurant: one look at all of them is faster than one at each.
+    if _mentions_restaurant(b"".join(bodies)):
+        return [with_restaurant(body, restaurant_guid) for body in bodies]
+    return [_appended(body, last) for body in bodies]
+
+
+def with_restaurant(body: bytes, restaurant_guid: str) -> bytes:
+    """Toast's object plus ``restaurantGuid`` as its last field; all other bytes stay as they are.
+
+    Toast's orders do not say which restaurant they belong to. One that already does is returned unchanged. A field of
+    that name that is null or empty, or occurs more than once, is replaced, so that the name is there once.
+    """
+    if _mentions_restaurant(body):
+        fields = members(body)
+        owners = [field for field in fields if field.name == "restaurantGuid"]
+        if len(owners) == 1 and owners[0].value not in _NAMES_NOBODY:
+            return body
+        if owners:
+            kept = [body[field.start : field.end] for field in fields if field.name != "restaurantGuid"]
+            body = body[: fields[0].start] + b",".join(kept) + b"}"
+    return _appended(body, _last_field(restaurant_guid))
+
+
+def _mentions_restaurant(text: bytes) -> bool:
+    # Without the first quote, which is everywhere, the search is three times as fast.
+    return b'restaurantGuid"' in text or _ESCAPED_LETTERS.search(text) is not None
+
+
+def _last_field(restaurant_guid: str) -> bytes:
+    return b',"restaurantGuid":' + msgspec.json.encode(restaurant_guid) + b"}"
+
+
+def _appended(body: bytes, last: bytes) -> bytes:
+    rest = body.rstrip()[:-1].rstrip()
+    return rest + last if rest[-1:] != b"{" else rest + last[1:]

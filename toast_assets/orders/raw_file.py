@@ -3,6 +3,9 @@
 A file holds one row per order, its newest version. Everything here works on local files, in small batches. A file that
 cannot be read, or does not hold what was written into it, is an ``UnreadableFileError`` for every reader, which knows
 the object that it came from.
+
+An order's bytes are hashed when the order is cut from its page (``version``), and once more here, for the hash of the
+export. Damage to a file at rest shows in the checksums of its pages, and in the proof of its columns in the footer.
 """
 
 from __future__ import annotations
@@ -10,24 +13,20 @@ from __future__ import annotations
 import hashlib
 import heapq
 import threading
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
-from enum import Enum
-from itertools import accumulate, groupby
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from toast_assets.orders.lines import OrderLines
-from toast_assets.orders.raw import RawOrder, version_of, with_restaurant
-from toast_assets.orders.row_groups import row_groups
+from toast_assets.orders.raw import RawOrder, with_restaurants
 
 RAW_SCHEMA = pa.schema(
     [
@@ -42,16 +41,22 @@ RAW_SCHEMA = pa.schema(
         pa.field("version", pa.string(), nullable=False),
     ]
 )
-
+# The columns that are not an order's JSON, and the attributes of RawOrder in them.
+_NARROW = {
+    "order_guid": "guid",
+    "modified_at": "modified_ms",
+    "business_date": "business_date",
+    "deleted": "deleted",
+    "voided": "voided",
+    "pulled_at": "pulled_ms",
+    "version": "version",
+}
 # Bounds the memory of each restaurant that is pulled or read; large enough to compress well.
 _ROW_GROUP_BYTES = 4_000_000
 _ROW_GROUP_ROWS = 5_000
-# The entry of the file's footer that says how the orders were pulled.
-_NOTE = b"toast_assets.pull"
-# The entry that holds a hash of all rows and of the note: the checksums of pages do not cover what says where they are.
-_ROWS = b"toast_assets.rows"
-
-_Result = TypeVar("_Result")
+# Entries of the footer: how the orders were pulled, bytes and hash of the orders as the export holds them, and a hash
+# of the narrow columns and of the other entries, because the checksums of pages do not cover what says where they are.
+_PULL, _ORDERS, _PROOF = b"toast_assets.pull", b"toast_assets.orders", b"toast_assets.rows"
 
 
 class UnreadableFileError(ValueError):
@@ -61,8 +66,8 @@ class UnreadableFileError(ValueError):
 class RawFileWriter:
     """Writes orders, which come sorted by modified time and GUID, into a Parquet file at ``path``.
 
-    ``sha256`` is over the export's order bytes, each followed by a line feed, in the file's order. Threads may share a
-    writer: it is closed only when none of them is writing.
+    ``sha256`` is over the export's order bytes, each followed by a line feed, in the file's order; ``pull_evidence``
+    goes into the footer. Threads may share a writer: it is closed only when none of them is writing.
     """
 
     def __init__(self, path: Path, restaurant_guid: str) -> None:
@@ -75,15 +80,15 @@ class RawFileWriter:
             compression_level=1,
             use_dictionary=["restaurant_guid"],
             write_page_checksum=True,
-            # The smallest and the largest order would stand in the footer as a whole, with their guests.
+            # The footer would hold the smallest and the largest order as a whole, with their guests.
             write_statistics=[name for name in RAW_SCHEMA.names if name != "order_json"],
         )
         self._lock = threading.RLock()
         self._batch: list[RawOrder] = []
         self._batch_bytes = 0
         self._hash = hashlib.sha256()
-        self._rows = hashlib.sha256()
-        self._note = b""
+        self._proof = hashlib.sha256()
+        self.pull_evidence = b""
         self.orders = 0
         self.bytes = 0
 
@@ -96,15 +101,11 @@ class RawFileWriter:
         with self._lock:
             if error is None:
                 self.flush()
-                self._rows.update(self._note)
-                note = {_NOTE: self._note} if self._note else {}
-                self._file.add_key_value_metadata({**note, _ROWS: self._rows.hexdigest()})
+                entries = {_PULL: self.pull_evidence} if self.pull_evidence else {}
+                entries[_ORDERS] = f"{self.bytes} {self.sha256}".encode()
+                self._proof.update(b"".join(entries.values()))
+                self._file.add_key_value_metadata(entries | {_PROOF: self._proof.hexdigest()})
             self._file.close()
-
-    def has_room_for(self, orders: Sequence[RawOrder]) -> bool:
-        """Whether ``write`` would only take ``orders`` to its row group, which takes no time worth a thread."""
-        rows, size = len(self._batch) + len(orders), self._batch_bytes + sum(len(order.body) for order in orders)
-        return rows < _ROW_GROUP_ROWS and size < _ROW_GROUP_BYTES
 
     def write(self, orders: Iterable[RawOrder]) -> None:
         """Append ``orders``."""
@@ -114,10 +115,6 @@ class RawFileWriter:
                 self._batch_bytes += len(order.body)
                 if self._batch_bytes >= _ROW_GROUP_BYTES or len(self._batch) >= _ROW_GROUP_ROWS:
                     self.flush()
-
-    def note(self, text: bytes) -> None:
-        """Put ``text`` into the file's footer, where ``read_note`` finds it."""
-        self._note = text
 
     @property
     def sha256(self) -> str:
@@ -129,62 +126,36 @@ class RawFileWriter:
         with self._lock:
             if not self._batch:
                 return
-            bodies = _binary([order.body for order in self._batch])
-            may_name = any(order.may_name_restaurant for order in self._batch)
-            lines = OrderLines(bodies, self._restaurant_guid, may_name_restaurant=may_name)
-            self._hash.update(lines.ended_by(b"\n"))
-            columns = _columns_of(self._batch)
-            self._rows.update(_digested(columns))
-            self._file.write_table(_to_arrow(columns, bodies, self._restaurant_guid))
-            self.orders += len(self._batch)
+            bodies = [order.body for order in self._batch]
+            self._hash.update(b"\n".join((*with_restaurants(bodies, self._restaurant_guid), b"")))
+            narrow = {name: list(map(attrgetter(attribute), self._batch)) for name, attribute in _NARROW.items()}
+            self._proof.update(_digested(narrow))
+            # The same bytes under another name: they were found to be UTF-8 when the order was cut from its page.
+            texts = pa.array(bodies, pa.binary()).view(pa.string())
+            guids = [self._restaurant_guid] * len(bodies)
+            columns = {"restaurant_guid": guids, "order_json": texts, **narrow}
+            self._file.write_table(pa.Table.from_pydict(columns, RAW_SCHEMA))
+            self.orders += len(bodies)
             self.bytes += self._batch_bytes
             self._batch, self._batch_bytes = [], 0
 
 
-class _Columns(NamedTuple):
-    """Some orders by column, without their JSON."""
-
-    guids: list[str]
-    modified_ms: list[int]
-    business_dates: list[date | None]
-    deleted: list[bool]
-    voided: list[bool]
-    pulled_ms: list[int]
-    versions: list[str]
+def _digested(narrow: dict[str, list[Any]]) -> bytes:
+    return repr(tuple(narrow.values())).encode()
 
 
-def _columns_of(orders: list[RawOrder]) -> _Columns:
-    return _Columns(
-        [order.guid for order in orders],
-        [order.modified_ms for order in orders],
-        [order.business_date for order in orders],
-        [order.deleted for order in orders],
-        [order.voided for order in orders],
-        [order.pulled_ms for order in orders],
-        [order.version for order in orders],
-    )
+def row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The row groups of the Parquet file at ``path``, in its order, one in memory at a time; only ``columns``, where
+    they are named. Pages that were written with a checksum are compared with it.
 
-
-def _digested(columns: _Columns) -> bytes:
-    return repr(tuple(columns)).encode()
-
-
-def _to_arrow(columns: _Columns, bodies: pa.BinaryArray, restaurant_guid: str) -> pa.Table:
-    # The same bytes under another name: they were found to be UTF-8 when the order was cut from its page.
-    texts = bodies.view(pa.string())
-    *before, versions = columns
-    values = [pa.repeat(pa.scalar(restaurant_guid, pa.string()), len(bodies)), *before, texts, versions]
-    arrays = [
-        column if isinstance(column, pa.Array) else pa.array(column, field.type)
-        for column, field in zip(values, RAW_SCHEMA, strict=True)
-    ]
-    return pa.Table.from_arrays(arrays, schema=RAW_SCHEMA)
-
-
-def _binary(bodies: list[bytes]) -> pa.Array:
-    # Put together in one go: growing by appending copies the bytes several times.
-    ends = array("i", accumulate(map(len, bodies), initial=0))
-    return pa.Array.from_buffers(pa.binary(), len(bodies), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(bodies))])
+    Raises:
+        pyarrow.ArrowException: it is not Parquet, or has no such column.
+        OSError: it is damaged.
+    """
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for group in range(file.num_row_groups):
+            # One thread takes no longer for a few megabytes, and each of Arrow's would keep memory of its own.
+            yield file.read_row_group(group, columns=columns, use_threads=False)
 
 
 @contextmanager
@@ -203,55 +174,37 @@ def _reading() -> Iterator[None]:
         raise UnreadableFileError(f"it is damaged, or no raw file ({error})") from error
 
 
-def _converted(path: Path, columns: Sequence[str] | None, convert: Callable[[pa.Table], _Result]) -> Iterator[_Result]:
-    """What ``convert`` makes of each row group."""
-    groups = row_groups(path, columns)
-    while True:
-        with _reading():
-            table = next(groups, None)
-            if table is None:
-                return
-            converted = convert(table)
-        yield converted
-
-
 def read_raw(path: Path) -> Iterator[RawOrder]:
     """The orders of a raw file, in its order, one row group in memory at a time.
 
     Raises:
-        UnreadableFileError: it is none, or does not hold what was written into it; known only at the end.
+        UnreadableFileError: it is no raw file, or does not hold what was written into it; known only at the end.
     """
     check_raw(path)
-    digest = hashlib.sha256()
-    for columns, bodies in _converted(path, None, _rows_of):
-        digest.update(_digested(columns))
-        for row in zip(*columns[:-1], bodies, columns.versions, strict=True):
-            order = RawOrder(*row)
-            if version_of(order.body) != order.version:
-                raise UnreadableFileError("it is damaged (an order is not the one that was stored)")
-            yield order
+    proof, size = hashlib.sha256(), 0
     with _reading():
-        entries = pq.read_metadata(path).metadata or {}
-    digest.update(entries.get(_NOTE, b""))
-    if entries.get(_ROWS) != digest.hexdigest().encode():
+        for table in row_groups(path):
+            narrow = {name: _values(table[name]) for name in _NARROW}
+            bodies = _bodies(table)
+            proof.update(_digested(narrow))
+            size += sum(map(len, bodies))
+            *before, versions = narrow.values()
+            yield from map(RawOrder, *before, bodies, versions)
+    entries = _footer(path)
+    said = entries.get(_ORDERS, b"")
+    proof.update(entries.get(_PULL, b"") + said)
+    if entries.get(_PROOF) != proof.hexdigest().encode() or (said and int(said.split()[0]) != size):
         raise UnreadableFileError("it is damaged (its rows are not those that were stored)")
 
 
-def _rows_of(table: pa.Table) -> tuple[_Columns, list[bytes]]:
-    columns = _Columns(
-        table["order_guid"].to_pylist(),
-        table["modified_at"].cast(pa.int64()).to_pylist(),
-        table["business_date"].to_pylist(),
-        table["deleted"].to_pylist(),
-        table["voided"].to_pylist(),
-        table["pulled_at"].cast(pa.int64()).to_pylist(),
-        table["version"].to_pylist(),
-    )
-    return columns, _bodies(table).to_pylist()
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    values: list[Any] = (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+    return values
 
 
-def _bodies(table: pa.Table) -> pa.ChunkedArray:
-    return table["order_json"].cast(pa.binary())
+def _bodies(table: pa.Table) -> list[bytes]:
+    bodies: list[bytes] = table["order_json"].cast(pa.binary()).to_pylist()
+    return bodies
 
 
 class OrderRows(NamedTuple):
@@ -271,24 +224,21 @@ def read_rows(path: Path) -> Iterator[OrderRows]:
         UnreadableFileError: it is no raw file, or damaged.
     """
     check_raw(path)
-
-    def convert(table: pa.Table) -> OrderRows:
-        modified_ms = table["modified_at"].cast(pa.int64()).to_pylist()
-        guids, versions = table["order_guid"].to_pylist(), table["version"].to_pylist()
-        return OrderRows(guids, modified_ms, _bodies(table).to_pylist(), versions)
-
-    return _converted(path, ["order_guid", "modified_at", "order_json", "version"], convert)
+    with _reading():
+        for table in row_groups(path, ["order_guid", "modified_at", "order_json", "version"]):
+            guids, modified_ms, versions = (_values(table[name]) for name in ("order_guid", "modified_at", "version"))
+            yield OrderRows(guids, modified_ms, _bodies(table), versions)
 
 
-def read_bodies(path: Path) -> Iterator[pa.BinaryArray]:
+def read_bodies(path: Path) -> Iterator[list[bytes]]:
     """Only the JSON of the orders of a raw file, in its order, one row group in memory at a time.
 
     Raises:
         UnreadableFileError: it is no raw file, or damaged.
     """
     check_raw(path)
-    for bodies in _converted(path, ["order_json"], _bodies):
-        yield from bodies.chunks
+    with _reading():
+        yield from map(_bodies, row_groups(path, ["order_json"]))
 
 
 def check_raw(path: Path) -> None:
@@ -317,34 +267,73 @@ def _form(field: pa.Field) -> str:
     return f"{field.type}{' (or null)' if field.nullable else ''}"
 
 
-def read_note(path: Path) -> bytes | None:
-    """What ``RawFileWriter.note`` put into the footer of a raw file, or None.
+def _footer(path: Path) -> dict[bytes, bytes]:
+    with _reading():
+        return pq.read_metadata(path).metadata or {}
+
+
+def read_pull_evidence(path: Path) -> bytes | None:
+    """What ``RawFileWriter.pull_evidence`` put into the footer of a raw file, or None.
 
     Raises:
         UnreadableFileError: it is no raw file.
     """
-    with _reading():
-        entries = pq.read_metadata(path).metadata or {}
-    note: bytes | None = entries.get(_NOTE)
-    return note
+    return _footer(path).get(_PULL)
 
 
-def holds_duplicates(path: Path) -> bool:
-    """Whether an order stands in the file more than once, as it does when it was edited while it was pulled."""
-    guids = _columns(path, "order_guid")["order_guid"]
-    return bool(pc.count_distinct(guids).as_py() != len(guids))
+def orders_sha256(path: Path) -> str | None:
+    """``RawFileWriter.sha256`` by the footer of a raw file; None where it does not say.
+
+    Raises:
+        UnreadableFileError: it is no raw file.
+    """
+    said = _footer(path).get(_ORDERS, b"").split()
+    return said[1].decode() if len(said) == 2 else None
 
 
 def repeated_guids(path: Path) -> list[str]:
-    """The GUIDs that stand in the file more than once: each as often as it is repeated.
+    """The GUIDs that are in the file more than once, as those of orders that were edited while they were pulled are:
+    each as often as it is repeated.
 
     Raises:
         UnreadableFileError: it is no raw file, or damaged.
     """
-    if not holds_duplicates(path):
-        return []
-    counts = _columns(path, "order_guid")["order_guid"].combine_chunks().value_counts().to_pylist()
-    return [count["values"] for count in counts for _ in range(count["counts"] - 1)]
+    counts = _columns(path, "order_guid")["order_guid"].combine_chunks().value_counts()
+    several = counts.filter(pc.greater(counts.field("counts"), 1)).to_pylist()
+    return [each["values"] for each in several for _ in range(each["counts"] - 1)]
+
+
+def holds_duplicates(path: Path) -> bool:
+    """Whether an order is in the file more than once."""
+    return bool(repeated_guids(path))
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a raw file holds: counts of orders, bytes of their JSON, hash of the export; ``recent`` were pulled since
+    the moment that was asked for."""
+
+    orders: int
+    bytes: int
+    sha256: str
+    recent: int = 0
+
+
+def content_of(path: Path, *, since_ms: int = 0) -> Content:
+    """Read a raw file through; ``since_ms`` is in milliseconds since 1970, UTC.
+
+    Raises:
+        UnreadableFileError: it is no raw file, does not hold what was written into it, or does not say its hash.
+    """
+    orders = size = recent = 0
+    for order in read_raw(path):
+        orders += 1
+        size += len(order.body)
+        recent += order.pulled_ms > since_ms
+    sha256 = orders_sha256(path)
+    if sha256 is None:
+        raise UnreadableFileError("its footer does not say the hash of its orders")
+    return Content(orders, size, sha256, recent)
 
 
 @dataclass(frozen=True)
@@ -363,42 +352,8 @@ class Merged:
         return bool(self.new or self.changed)
 
 
-@dataclass(frozen=True)
-class Content:
-    """What a raw file holds: counts of orders, bytes of their JSON, hash of the export; ``recent`` were pulled since
-    the moment that was asked for."""
-
-    orders: int
-    bytes: int
-    sha256: str
-    recent: int
-
-
-def content_of(path: Path, restaurant_guid: str, *, since_ms: int = 0) -> Content:
-    """Read a raw file through; ``since_ms`` is in milliseconds since 1970, UTC.
-
-    Raises:
-        UnreadableFileError: it is no raw file, or does not hold what was written into it.
-    """
-    orders = size = recent = 0
-    digest = hashlib.sha256()
-    for order in read_raw(path):
-        orders += 1
-        size += len(order.body)
-        recent += order.pulled_ms > since_ms
-        digest.update(with_restaurant(order.body, restaurant_guid))
-        digest.update(b"\n")
-    return Content(orders, size, digest.hexdigest(), recent)
-
-
-class _Origin(Enum):
-    STORED = "stored before"
-    PULLED = "pulled now"
-    REPLACED = "pulled now instead of stored bytes with the same modified time"
-
-
-def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str, note: bytes = b"") -> Merged:
-    """Write into ``target`` the newest version of each order of both files, and ``note`` into its footer.
+def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str, pull_evidence: bytes = b"") -> Merged:
+    """Write into ``target`` the newest version of each order of both files, and ``pull_evidence`` into its footer.
 
     What is stored is only ever added to. The newest modified time wins; for one time the stored bytes stay unless
     Toast now sends others, and then the newer pull wins.
@@ -412,36 +367,34 @@ def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str,
     new = changed = 0
     with RawFileWriter(target, restaurant_guid) as writer:
         for _, versions in groupby(_interleaved(stored, pulled), key=lambda row: row[0].sort_key):
-            order, origin = _winner(versions)
+            order, first, is_pulled = _newest_version(versions)
             if newest.get(order.guid, order.modified_ms) != order.modified_ms:
                 continue
-            if origin is not _Origin.STORED:
-                was_stored = origin is _Origin.REPLACED or order.guid in outdated
+            if is_pulled or order.version != first.version:
+                was_stored = not is_pulled or order.guid in outdated
                 changed += was_stored
                 new += not was_stored
             writer.write((order,))
-        writer.note(note)
+        writer.pull_evidence = pull_evidence
     return Merged(writer.orders, writer.bytes, writer.sha256, new, changed)
 
 
 def _interleaved(stored: Path | None, pulled: Path) -> Iterator[tuple[RawOrder, bool]]:
-    """Rows of both files by sort key, the stored one first; the flag tells those that were pulled."""
+    """Rows of both files by sort key, the stored one first; the flag marks those that were pulled."""
     before = ((order, False) for order in read_raw(stored)) if stored else iter(())
     after = ((order, True) for order in read_raw(pulled))
     return heapq.merge(before, after, key=lambda row: (row[0].sort_key, row[1]))
 
 
-def _winner(versions: Iterable[tuple[RawOrder, bool]]) -> tuple[RawOrder, _Origin]:
-    """Of rows with one GUID and one modified time: the first, unless a later one has other bytes."""
-    rows = iter(versions)
-    first, pulled = next(rows)
+def _newest_version(rows: Iterator[tuple[RawOrder, bool]]) -> tuple[RawOrder, RawOrder, bool]:
+    """Of rows with one GUID and one modified time: the first, unless a later one is another version; the first itself,
+    and whether that was pulled."""
+    first, is_pulled = next(rows)
     order = first
     for other, _ in rows:
         if other.version != order.version:
             order = other
-    if pulled:
-        return order, _Origin.PULLED
-    return (first, _Origin.STORED) if order.version == first.version else (order, _Origin.REPLACED)
+    return order, first, is_pulled
 
 
 def _newest_where_several(paths: Iterable[Path]) -> dict[str, int]:
@@ -451,8 +404,7 @@ def _newest_where_several(paths: Iterable[Path]) -> dict[str, int]:
         pa.concat_tables(tables).group_by("order_guid").aggregate([("modified_at", "min"), ("modified_at", "max")])
     )
     several = grouped.filter(pc.not_equal(grouped["modified_at_min"], grouped["modified_at_max"]))
-    newest = several["modified_at_max"].cast(pa.int64()).to_pylist()
-    return dict(zip(several["order_guid"].to_pylist(), newest, strict=True))
+    return dict(zip(several["order_guid"].to_pylist(), _values(several["modified_at_max"]), strict=True))
 
 
 def _guids_among(path: Path, guids: Iterable[str]) -> frozenset[str]:
@@ -462,7 +414,8 @@ def _guids_among(path: Path, guids: Iterable[str]) -> frozenset[str]:
 
 
 def _columns(path: Path, *names: str) -> pa.Table:
-    """Small columns of a raw file as a whole. Threads would gain little here, and each would keep memory of its own."""
+    """Narrow columns of a raw file as a whole. Threads would gain little here, and each would keep memory of its
+    own."""
     check_raw(path)
     with _reading(), pq.ParquetFile(path, page_checksum_verification=True) as file:
         return file.read(list(names), use_threads=False)

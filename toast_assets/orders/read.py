@@ -1,18 +1,43 @@
-"""Raw orders in, typed orders out, and what becomes of a record that cannot be read."""
+"""Raw orders in, typed orders out, and what becomes of a record that cannot be read.
+
+Toast calls a new field or enum value no breaking change, and sends one restaurant another type now and then. A guest's
+name that is a number is no reason to give up an order with its amounts: what is optional becomes null and is noted.
+Amounts, quantities, times, flags and GUIDs, and the objects that hold them, are never replaced: an order that lacks one
+silently would be a wrong order.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
+from functools import cache
+from math import isfinite
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import msgspec
 
-from toast_assets.orders.depth import shallow
-from toast_assets.orders.lenient import UnreadableOrderError
-from toast_assets.orders.model import Order, decode_order
-from toast_assets.orders.raw import readable
+from toast_assets.orders.model import Order
+from toast_assets.orders.scanner import readable, shallow
+
+# Objects and arrays without which amounts would be missing.
+_HOLDERS = {
+    *("checks", "selections", "payments", "appliedDiscounts", "appliedServiceCharges"),
+    *("refund", "refundDetails", "voidInfo"),
+}
+_IDENTIFIERS = {"guid", "channelGuid"}
+# A menu has a handful; what walks through modifiers calls itself for each level.
+_MOST_MODIFIER_LEVELS = 100
+_WHOLE = re.compile(r"-?\d+", re.ASCII)
+_DECIMAL = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+_WHOLE_OR_POINT_ZERO = re.compile(r"(-?\d{1,18})(?:\.0+)?", re.ASCII)
+# What Arrow's int32 holds.
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -37,9 +62,9 @@ class Reason(StrEnum):
     NO_KEY = "no_key"
     """The record has no GUID, so that nothing could ever refer to it."""
     UNREPRESENTABLE = "unrepresentable"
-    """A value does not fit the declared type: a date that is none, an amount beyond 14 digits, a missing time."""
+    """A value does not fit the declared type: an invalid date, an amount beyond 14 digits, a missing time."""
     UNKNOWN_TIME_ZONE = "unknown_time_zone"
-    """The restaurant's time zone is missing or not an IANA name, so that no local time can be told."""
+    """The restaurant's time zone is missing or not an IANA name, so that its local time is unknown."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +87,15 @@ class ReadOrders:
     nulled: Counter[str]
 
 
+class UnreadableOrderError(ValueError):
+    """An order that is no JSON, or with a value that is needed and cannot be read; names the field, not the value."""
+
+
 class _Identity(msgspec.Struct):
     guid: str | None = None
+
+
+_decode = msgspec.json.Decoder(Order).decode
 
 
 def read(batch: RawOrders) -> ReadOrders:
@@ -89,3 +121,161 @@ def _guid(data: bytes) -> str | None:
         return msgspec.json.decode(shallow(readable(data)), type=_Identity).guid
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def decode_order(data: bytes, noted: list[str] | None = None) -> Order:
+    """The order in ``data``, one JSON object as Toast sent it.
+
+    An optional field of an unexpected type is null, and its path (``checks.customer``) is appended to ``noted``.
+    Amounts, quantities, times, flags and GUIDs are not optional, nor are the arrays and objects that hold amounts.
+
+    Raises:
+        UnreadableOrderError: ``data`` is no order, or a field that is needed cannot be read. The message names the
+            field and never its value.
+    """
+    notes: list[str] = [] if noted is None else noted
+    try:
+        order = _decoded(data, notes)
+    except RecursionError:
+        order = _decoded(shallow(data), notes)
+    _check_modifiers(order)
+    return order
+
+
+def _decoded(data: bytes, noted: list[str]) -> Order:
+    try:
+        return _decode(data)
+    except msgspec.ValidationError:
+        return _read_leniently(str(readable(data), "utf-8", "replace"), noted)
+    except UnicodeDecodeError:
+        raise UnreadableOrderError("it is not UTF-8") from None
+    except msgspec.DecodeError as error:
+        if (repaired := readable(data)) == data:
+            raise UnreadableOrderError(f"it is no JSON ({error})") from None
+        return _decoded(repaired, noted)
+
+
+def _check_modifiers(order: Order) -> None:
+    level = [item for check in order.checks or () for item in check.selections or () if item.modifiers]
+    for _ in range(_MOST_MODIFIER_LEVELS):
+        if not level:
+            return
+        level = [modifier for item in level for modifier in item.modifiers or () if modifier.modifiers]
+    raise UnreadableOrderError(f"modifiers are nested more than {_MOST_MODIFIER_LEVELS} levels deep")
+
+
+# What follows reads an order with fields of unexpected types. Readings without a loss are not noted: ``12`` where text
+# is expected, ``"2"`` or ``2.0`` for a number.
+
+
+class _Number(str):
+    """The digits of a JSON number."""
+
+    __slots__ = ()
+
+
+class _Member(NamedTuple):
+    """A member of a struct: what it holds (of an array, each of its elements), and whether it is needed."""
+
+    holds: type
+    many: bool
+    needed: bool
+
+
+_read_tree = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_Number).decode
+
+
+def _read_leniently(text: str, noted: list[str]) -> Order:
+    try:
+        tree = _read_tree(text)
+    except ValueError:
+        raise UnreadableOrderError("it is no JSON") from None
+    if not isinstance(tree, dict):
+        raise UnreadableOrderError("it is no JSON object")
+    try:
+        return msgspec.convert(_fitted(tree, Order, "", noted), Order)
+    except msgspec.ValidationError as error:
+        raise UnreadableOrderError(str(error)) from None
+
+
+@cache
+def _members(struct: type) -> dict[str, _Member]:
+    hints = get_type_hints(struct)
+    return {one.encode_name: _member(one.encode_name, hints[one.name]) for one in msgspec.structs.fields(struct)}
+
+
+def _member(name: str, hint: Any) -> _Member:
+    (holds,) = (one for one in get_args(hint) if one is not NoneType)
+    many = bool(get_args(holds))
+    holds = get_args(holds)[0] if many else holds
+    needed = holds in (Decimal, bool) or name in _HOLDERS | _IDENTIFIERS or name.endswith("Date")
+    return _Member(holds, many, needed)
+
+
+def _fitted(item: dict[str, Any], struct: type, path: str, noted: list[str]) -> dict[str, Any]:
+    """The members of ``struct`` that ``item`` has, with values that can be converted."""
+    found: dict[str, Any] = {}
+    for name, member in _members(struct).items():
+        value = item.get(name)
+        if value is None:
+            continue
+        where = path if name == "modifiers" and path.endswith(".modifiers") else f"{path}.{name}" if path else name
+        fitting = _fitting(value, member, where, noted)
+        if fitting is None:
+            if member.needed:
+                raise UnreadableOrderError(f"{where} is {_described(value, member.holds)}")
+            noted.append(where)
+        else:
+            found[name] = fitting
+    return found
+
+
+def _fitting(value: object, member: _Member, path: str, noted: list[str]) -> Any:
+    """``value`` as it can be converted; None where it cannot."""
+    if member.many:
+        if not isinstance(value, list) or not all(isinstance(element, dict) for element in value):
+            return None
+        return [_fitted(element, member.holds, path, noted) for element in value]
+    if issubclass(member.holds, msgspec.Struct):
+        return _fitted(value, member.holds, path, noted) if isinstance(value, dict) else None
+    if member.holds is str and member.needed:
+        return value if type(value) is str else None
+    return _READERS[member.holds](value)
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, _Number):
+        return str(value) if _WHOLE.fullmatch(value) else None
+    return value if isinstance(value, str) else None
+
+
+def _whole(value: object) -> int | None:
+    found = _WHOLE_OR_POINT_ZERO.fullmatch(value.strip()) if isinstance(value, str) else None
+    number = int(found[1]) if found else None
+    return number if number is not None and abs(number) <= _LARGEST else None
+
+
+def _degrees(value: object) -> float | None:
+    try:
+        number = float(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return number if number is not None and isfinite(number) else None
+
+
+_READERS: dict[type, Callable[[object], Any]] = {
+    str: _text,
+    int: _whole,
+    float: _degrees,
+    bool: lambda value: value if isinstance(value, bool) else None,
+    # Text of digits is an amount, too.
+    Decimal: lambda value: value if isinstance(value, str) and _DECIMAL.fullmatch(value) else None,
+}
+
+
+def _described(value: object, holds: type) -> str:
+    if isinstance(value, _Number):
+        return "a number"
+    if holds is Decimal and isinstance(value, str):
+        return "text that is no number"
+    return {str: "text", bool: "true or false", list: "an array", dict: "an object"}[type(value)]

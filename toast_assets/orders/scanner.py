@@ -1,4 +1,4 @@
-"""Finds the parts of a JSON text without decoding it, however deep it is nested and whatever is wrong inside a part.
+"""JSON that decoders refuse: its parts, whatever is wrong inside one, and forms of it that decoders read.
 
 Decoders refuse a whole text for one wrong character, and recurse. This looks only at brackets, commas and strings.
 It is a hundred times as slow, so it is for texts that a decoder has refused.
@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+# Fewer levels than any decoder reads, wherever it is called from, and more than an order needs.
+_MOST_LEVELS = 300
 _SPACES = b" \t\n\r"
 _END_OF_ARRAY, _END_OF_OBJECT, _COMMA, _QUOTE = b']},"'
 _END_OF = {ord("["): _END_OF_ARRAY, ord("{"): _END_OF_OBJECT}
@@ -24,6 +26,10 @@ _TOKEN = re.compile(
     rb'("[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+")'
     rb"|(-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+|true|false|null)"
     rb"|([\[{])|([\]}])|(,)|(:))"
+)
+# An escaped pair, half of one, or any other escape, from left to right.
+_ESCAPES = re.compile(
+    rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
 _TEXT, _SCALAR, _OPEN, _CLOSE, _NEXT, _COLON = range(1, 7)
 _VALUE = frozenset({_TEXT, _SCALAR, _OPEN})
@@ -134,3 +140,33 @@ def is_json(text: bytes) -> bool:
                 return False
             allowed = frozenset({_NEXT, _CLOSE}) if ends else frozenset()
     return not text[at:].strip(_SPACES)
+
+
+def readable(body: bytes) -> bytes:
+    """JSON that decoders read, as long as ``body``: half of an escaped pair of characters becomes U+FFFD.
+
+    JSON's grammar allows such a half, and software that cuts a text in the middle of an emoji sends one. No decoder for
+    UTF-8 can read it, but that is no reason to give up an order.
+    """
+    # Most bodies have no escape at all, and looking for one byte is much faster than looking for two.
+    if b"\\" not in body or b"\\u" not in body:
+        return body
+    return _ESCAPES.sub(lambda escape: rb"\ufffd" if escape[2] else escape[0], body)
+
+
+def shallow(body: bytes) -> bytes:
+    """JSON with ``null`` in place of every array and object that is nested deeper than decoders go."""
+    kept: list[bytes] = []
+    depth = start = 0
+    for token in _STRUCTURE.finditer(body):
+        mark = body[token.start()]
+        if mark in _END_OF:
+            depth += 1
+            if depth == _MOST_LEVELS + 1:
+                kept += (body[start : token.start()], b"null")
+        elif mark in _END_OF.values():
+            if depth == _MOST_LEVELS + 1:
+                start = token.end()
+            depth -= 1
+    # What is never closed is no JSON, and ends where it became too deep.
+    return b"".join((*kept, body[start:] if depth <= _MOST_LEVELS else b""))

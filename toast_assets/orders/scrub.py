@@ -18,11 +18,11 @@ from urllib.parse import unquote
 
 import msgspec
 
-from toast_assets.orders.depth import shallow
 from toast_assets.orders.forgotten import Forgotten
 from toast_assets.orders.identity import traits
 from toast_assets.orders.never_sent import PAYER_FIELDS
-from toast_assets.orders.raw import RawOrder, readable, version_of
+from toast_assets.orders.raw import RawOrder, version_of
+from toast_assets.orders.scanner import readable, shallow
 
 Path = list[str | int]
 """Where a value is in a JSON text: names of fields and numbers of elements, from the outermost."""

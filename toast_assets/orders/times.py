@@ -1,9 +1,15 @@
-"""Toast's ways of writing a moment and a day, read."""
+"""Toast's ways of writing a moment and a day, and a restaurant's clock."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from toast_assets.week import epoch_ms, from_epoch_ms
+
+_EARLIEST_MS = epoch_ms(datetime.min.replace(tzinfo=UTC))
+_LATEST_MS = epoch_ms(datetime.max.replace(tzinfo=UTC))
 
 
 def instant(text: str | None) -> datetime | None:
@@ -24,6 +30,30 @@ def instant(text: str | None) -> datetime | None:
         raise ValueError("a timestamp is not ISO-8601") from None
 
 
+def parse_time_ms(text: str) -> int:
+    """Milliseconds since 1970, UTC, of Toast's ``2025-09-19T14:30:00.000+0000`` or ``…Z``.
+
+    Raises:
+        ValueError: the text is no time with an offset, between the years 1 and 9999 in UTC.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("is not an ISO-8601 time") from None
+    if moment.tzinfo is None:
+        raise ValueError("has no time zone")
+    milliseconds = epoch_ms(moment)
+    if not _EARLIEST_MS <= milliseconds <= _LATEST_MS:
+        raise ValueError("is not between the years 1 and 9999 in UTC")
+    return milliseconds
+
+
+def format_time(milliseconds: int) -> str:
+    """Toast's form of a time: exactly three fraction digits and ``+0000`` (Toast: Orders API, date formats)."""
+    moment = from_epoch_ms(milliseconds)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}+0000"
+
+
 @lru_cache(maxsize=4096)
 def business_day(number: int | None) -> date | None:
     """The local business date in Toast's ``20250919``; ``None`` for null and 0.
@@ -34,3 +64,20 @@ def business_day(number: int | None) -> date | None:
     if not number:
         return None
     return date(number // 10000, number // 100 % 100, number % 100)
+
+
+@lru_cache(maxsize=1024)
+def zone(name: str | None) -> ZoneInfo | None:
+    """The time zone of an IANA name; ``None`` where there is none of that name."""
+    if not name:
+        return None
+    try:
+        return ZoneInfo(name)
+    # zoneinfo opens a file of that name: a directory or a path with a null in it fails in its own way.
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def local(moment: datetime, clock: ZoneInfo) -> datetime:
+    """``moment`` (aware) as the restaurant's clock showed it, without an offset."""
+    return moment.astimezone(clock).replace(tzinfo=None)

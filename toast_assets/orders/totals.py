@@ -52,43 +52,27 @@ class Totals(NamedTuple):
     """Refunds of tips."""
 
 
-NOTHING = Totals()
-
-
-def net_sales(order: Order) -> Decimal:
-    """Net sales of ``order`` by Toast's recipe, in currency units."""
-    return order_totals(order).net_sales
-
-
 def order_totals(order: Order) -> Totals:
     """The sums over the order's checks."""
-    checks = order.checks or ()
-    if len(checks) == 1:
-        return check_totals(checks[0], counts=not order.is_gone)
-    return add(check_totals(check, counts=not order.is_gone) for check in checks)
+    return add(check_totals(check, counts=not order.is_gone) for check in order.checks or ())
 
 
 def add(totals: Iterable[Totals]) -> Totals:
     """The sum, amount by amount."""
-    columns = list(zip(*totals, strict=True))
-    return Totals(*map(_sum, columns)) if columns else NOTHING
+    return Totals(*(sum(amounts, ZERO) for amounts in zip(*totals, strict=True)))
 
 
 def check_totals(check: Check, *, counts: bool = True) -> Totals:
     """The amounts of one check; ``counts`` is false when its order is voided or deleted."""
     paid, tips, refunded, tips_refunded = _payments(check.payments or ())
     if not counts or check.is_gone:
-        return NOTHING._replace(
-            payment_amount=paid, tip_amount=tips, refund_amount=refunded, tip_refund_amount=tips_refunded
-        )
+        return Totals(payment_amount=paid, tip_amount=tips, refund_amount=refunded, tip_refund_amount=tips_refunded)
     gross = discounts = charges = gratuity = ZERO
     for selection in check.selections or ():
         if selection.is_sale:
             gross += selection.pre_discount_price or ZERO
-            if selection.applied_discounts:
-                discounts += discount_sum(selection.applied_discounts)
-    if check.applied_discounts:
-        discounts += discount_sum(check.applied_discounts)
+            discounts += discount_sum(selection.applied_discounts)
+    discounts += discount_sum(check.applied_discounts)
     for charge in check.applied_service_charges or ():
         if charge.gratuity:
             gratuity += charge.charge_amount or ZERO
@@ -100,13 +84,12 @@ def check_totals(check: Check, *, counts: bool = True) -> Totals:
 
 def line_net_sales(selection: Selection) -> Decimal:
     """An item's own part of net sales, before discounts on the check: gross less its non-tax discounts."""
-    gross = selection.pre_discount_price or ZERO
-    return gross - discount_sum(selection.applied_discounts) if selection.applied_discounts else gross
+    return (selection.pre_discount_price or ZERO) - discount_sum(selection.applied_discounts)
 
 
 def discount_sum(discounts: Iterable[AppliedDiscount] | None) -> Decimal:
     """What these discounts take off sales."""
-    return _sum(map(sales_discount, discounts or ()))
+    return sum(map(sales_discount, discounts or ()), ZERO)
 
 
 def sales_discount(discount: AppliedDiscount) -> Decimal:
@@ -159,7 +142,3 @@ def _payments(payments: Iterable[Payment]) -> tuple[Decimal, Decimal, Decimal, D
             refunded += payment.refund.refund_amount or ZERO
             tips_refunded += payment.refund.tip_refund_amount or ZERO
     return paid, tips, refunded, tips_refunded
-
-
-def _sum(amounts: Iterable[Decimal]) -> Decimal:
-    return sum(amounts, ZERO)

@@ -31,12 +31,6 @@ class UnreadableLine(msgspec.Struct, frozen=True):
     body_sha256: str
     body_base64: str
 
-    @classmethod
-    def of(cls, order: UnreadableOrder, restaurant_guid: str, window_start: str, window_end: str) -> UnreadableLine:
-        """The line of an order that Toast returned for a window of a restaurant."""
-        body = base64.b64encode(order.body).decode()
-        return cls(order.guid, restaurant_guid, window_start, window_end, order.reason, order.sha256, body)
-
     @property
     def body(self) -> bytes:
         """The order's bytes as Toast sent them."""
@@ -80,13 +74,14 @@ class UnreadableFile:
     def add(self, orders: Iterable[UnreadableOrder], window_start: str, window_end: str) -> None:
         """Keep ``orders``, which Toast returned for a window (ISO-8601 in UTC)."""
         for order in orders:
-            if order.sha256 not in self._known:
-                self._known.add(order.sha256)
-                line = UnreadableLine.of(order, self._restaurant_guid, window_start, window_end)
-                if self._names_forgotten(order.body):
-                    line = line.without_body()
-                with self.path.open("ab") as file:
-                    file.write(msgspec.json.encode(line) + b"\n")
+            if order.sha256 in self._known:
+                continue
+            self._known.add(order.sha256)
+            body = base64.b64encode(order.body).decode()
+            where = (self._restaurant_guid, window_start, window_end)
+            line = UnreadableLine(order.guid, *where, order.reason, order.sha256, body)
+            with self.path.open("ab") as file:
+                file.write(_encoded(line.without_body() if self._names_forgotten(order.body) else line))
 
 
 def merge_lines(stored: Path | None, found: Path, target: Path) -> MergedLines:
@@ -105,8 +100,7 @@ def merge_lines(stored: Path | None, found: Path, target: Path) -> MergedLines:
             yield line
         before = len(known)
         with found.open("rb") as lines:
-            for encoded in lines:
-                line = msgspec.json.decode(encoded, type=UnreadableLine)
+            for line in map(_decode, lines):
                 if line.body_sha256 not in known:
                     known.add(line.body_sha256)
                     yield line
@@ -118,8 +112,7 @@ def merge_lines(stored: Path | None, found: Path, target: Path) -> MergedLines:
 def write_lines(target: Path, lines: Iterable[UnreadableLine]) -> None:
     """Write ``lines`` into ``target`` (gzip); equal lines give equal bytes."""
     with target.open("wb") as file, gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as member:
-        for line in lines:
-            member.write(msgspec.json.encode(line) + b"\n")
+        member.writelines(map(_encoded, lines))
 
 
 def read_lines(path: Path) -> Iterator[UnreadableLine]:
@@ -128,10 +121,15 @@ def read_lines(path: Path) -> Iterator[UnreadableLine]:
     Raises:
         DamagedLinesError: they cannot be read.
     """
-    decode = msgspec.json.Decoder(UnreadableLine).decode
     try:
         with gzip.open(path) as lines:
-            for line in lines:
-                yield decode(line)
+            yield from map(_decode, lines)
     except (gzip.BadGzipFile, zlib.error, EOFError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedLinesError(f"it is damaged ({type(error).__name__})") from error
+
+
+_decode = msgspec.json.Decoder(UnreadableLine).decode
+
+
+def _encoded(line: UnreadableLine) -> bytes:
+    return msgspec.json.encode(line) + b"\n"

@@ -25,7 +25,7 @@ from toast_assets.privacy.objects import Scrub
 from toast_assets.privacy.rewriting import Rewriting, named_guests
 from toast_assets.store.forgotten import load_forgotten, save_forgotten
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.readable import readable
+from toast_assets.store.s3_errors import readable
 from toast_assets.week import iso_ms
 
 _KINDS = ("guid", "email", "phone")

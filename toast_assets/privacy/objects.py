@@ -28,8 +28,7 @@ from toast_assets.delivery.ledger import decode_ledger, encode_ledger
 from toast_assets.export.read import is_object
 from toast_assets.orders.identity import key_trait, traits
 from toast_assets.orders.raw import with_restaurant
-from toast_assets.orders.raw_file import RawFileWriter, read_note, read_raw
-from toast_assets.orders.row_groups import row_groups
+from toast_assets.orders.raw_file import RawFileWriter, read_pull_evidence, read_raw, row_groups
 from toast_assets.orders.scrub import Guest, Scrubber, guests_of, without
 from toast_assets.orders.unreadable import UnreadableLine, read_lines, write_lines
 from toast_assets.store.manifest import decode_manifest, encode_manifest
@@ -112,7 +111,7 @@ class Scrub:
                     versions[order.guid, order.version] = scrubbed.version
                 before.update(with_restaurant(order.body, one.restaurant) + b"\n")
                 writer.write((scrubbed,))
-            writer.note(read_note(path) or b"")
+            writer.pull_evidence = read_pull_evidence(path) or b""
         if versions or one.key in self.unfinished:
             change = RawChange(before.hexdigest(), writer.sha256, writer.orders, writer.bytes, versions)
             self.changes[one.week][one.restaurant] = change

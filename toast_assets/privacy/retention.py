@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.checks.delivered import delivered_equals_exported
-from toast_assets.checks.inspection import inspection_of
+from toast_assets.checks.check import CheckedWeek
+from toast_assets.checks.delivery import delivered_equals_exported
 from toast_assets.errors import ExportError, StoreError
 from toast_assets.orders.raw_file import content_of
 from toast_assets.scratch import scratch_folder
@@ -27,7 +27,7 @@ from toast_assets.store.bucket import ObjectInfo
 from toast_assets.store.layout import restaurant_in
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.stored_week import manifest_mismatch, reading_raw, stored_restaurants, week_of
+from toast_assets.store.raw_weeks import manifest_mismatch, reading_raw, stored_restaurants, week_of
 from toast_assets.week import Week
 
 _CHANGED = "it changed meanwhile; the next run looks at it again"
@@ -130,10 +130,7 @@ class Retention:
         """
         with scratch_folder() as folder, reading_raw(week, guid, self.store):
             stored = self.store.bucket.fetch(self.store.layout.raw(week, guid), folder / "raw.parquet")
-            if stored is None:
-                return None
-            info = ObjectInfo(stored.path.stat().st_size, stored.metadata, stored.version)
-            return info, content_of(stored.path, guid).sha256
+            return (stored, content_of(stored.path).sha256) if stored else None
 
     def _stored(self, keys: Iterable[str]) -> dict[str, ObjectInfo]:
         infos = ((key, self.store.bucket.info(key)) for key in keys)
@@ -147,7 +144,5 @@ class Retention:
             return None
         if not (set(self.amperity.methods) & {"stream", "notify"}) and self.amperity.workflow_config_id is None:
             return "there are no receipts of what the couriers load (AMPERITY_WORKFLOW_CONFIG_ID)"
-        verdict = delivered_equals_exported(
-            week, manifest, lambda: inspection_of(week, manifest, self.store), self.store, self.amperity
-        )
-        return None if verdict.passed else verdict.description
+        result = delivered_equals_exported(CheckedWeek(week, manifest, self.store, lambda: self.amperity))
+        return None if result.passed else result.description

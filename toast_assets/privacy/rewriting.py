@@ -24,8 +24,8 @@ from toast_assets.privacy.objects import KINDS, Object, Scrub, brand_in, guests_
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Removal, Replacement, StoredObject
 from toast_assets.store.order_store import PARQUET, OrderStore
-from toast_assets.store.readable import readable
-from toast_assets.store.stored_week import stored_restaurants, week_of
+from toast_assets.store.raw_weeks import stored_restaurants, week_of
+from toast_assets.store.s3_errors import readable
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.current_orders import refresh_current_orders
 from toast_assets.week import Week

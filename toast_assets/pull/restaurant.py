@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from toast_assets.errors import DamagedObjectError, ToastError, ToastLoginError
-from toast_assets.orders.raw import RawOrder, parse_time_ms
+from toast_assets.http.service import CallStats
+from toast_assets.orders.raw import RawOrder
 from toast_assets.orders.raw_file import (
     Merged,
     RawFileWriter,
@@ -21,9 +22,10 @@ from toast_assets.orders.raw_file import (
     content_of,
     holds_duplicates,
     merge,
-    read_note,
+    read_pull_evidence,
 )
 from toast_assets.orders.scrub import Scrubber
+from toast_assets.orders.times import parse_time_ms
 from toast_assets.orders.unreadable import DamagedLinesError, UnreadableFile, merge_lines
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
@@ -37,7 +39,7 @@ from toast_assets.store.manifest import (
 )
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.threads import in_thread
-from toast_assets.toast.client import CallStats, ToastClient
+from toast_assets.toast.client import ToastClient
 from toast_assets.toast.density import Density
 from toast_assets.toast.page import OrdersPage, Window
 from toast_assets.toast.restaurants import Restaurant
@@ -121,8 +123,8 @@ class RestaurantPull:
             return None
         before = self.before.pull if self.before else None
         try:
-            evidence = decode_evidence(read_note(path) or b"")
-            content = content_of(path, self.guid, since_ms=parse_time_ms(before.finished_at) if before else 0)
+            evidence = decode_evidence(read_pull_evidence(path) or b"")
+            content = content_of(path, since_ms=parse_time_ms(before.finished_at) if before else 0)
         except UnreadableFileError:
             # The pull will say which file it is.
             return None
@@ -154,7 +156,7 @@ class RestaurantPull:
         outside: dict[str, RawOrder] = {}
         with RawFileWriter(path, self.guid) as writer:
             async for proved in read_week(fetch, week, Density(week, self.earlier)):
-                await self._write(writer, proved.orders)
+                await in_thread(partial(writer.write, self._scrubbed(proved.orders)), self.writers)
                 outside |= {order.guid: order for order in proved.outside}
                 slices.append(_slice_record(proved))
                 self.window_read(self.guid, proved)
@@ -162,19 +164,12 @@ class RestaurantPull:
             count = await in_thread(partial(self._store_unreadable, unreadable), self.writers)
             evidence = self._evidence(started_at, slices, count)
             await in_thread(writer.flush, self.writers)
-            writer.note(encode_evidence(evidence))
+            writer.pull_evidence = encode_evidence(evidence)
         content = Merged(writer.orders, writer.bytes, writer.sha256, new=writer.orders, changed=0)
         if outside:
             add = partial(self._add_outside, folder, path, outside, encode_evidence(evidence))
             content = await in_thread(add, self.writers)
         return evidence, content
-
-    async def _write(self, writer: RawFileWriter, orders: Sequence[RawOrder]) -> None:
-        """Leave what takes time to a thread, and nothing else: orders that fit would wait for row groups of others."""
-        if self.scrubber is None and writer.has_room_for(orders):
-            writer.write(orders)
-            return
-        await in_thread(partial(writer.write, self._scrubbed(orders)), self.writers)
 
     def _scrubbed(self, orders: Iterable[RawOrder]) -> Iterable[RawOrder]:
         return map(self.scrubber.raw, orders) if self.scrubber else orders

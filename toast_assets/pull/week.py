@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from toast_assets.errors import StoreError, ToastIncompleteError, WeekError
-from toast_assets.orders.raw import parse_time_ms
 from toast_assets.orders.scrub import Scrubber
+from toast_assets.orders.times import parse_time_ms
 from toast_assets.pull.estimate import Measure, PullPace
 from toast_assets.pull.manifest import WeekManifest
 from toast_assets.pull.progress import PullWatch, announce

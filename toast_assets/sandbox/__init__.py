@@ -7,30 +7,25 @@ here.
 
 from __future__ import annotations
 
-from toast_assets.sandbox.amperity_books import AmperityBooks, Record
+from toast_assets.sandbox.amperity import Record
 from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import Restaurant, SandboxConfig, Sort, invent_restaurants
-from toast_assets.sandbox.faults import Fault, Faults, Kind
-from toast_assets.sandbox.orders import StoredOrder, invent_order, invent_week
-from toast_assets.sandbox.server import Books, Sandbox
-from toast_assets.sandbox.toast_books import ToastBooks, ToastCall
+from toast_assets.sandbox.faults import Fault, Kind
+from toast_assets.sandbox.orders import StoredOrder, invent_week
+from toast_assets.sandbox.restaurant_orders import RestaurantOrders
+from toast_assets.sandbox.server import Sandbox
 
 __all__ = [
-    "AmperityBooks",
-    "Books",
     "Call",
     "Fault",
-    "Faults",
     "Kind",
     "Record",
     "Restaurant",
+    "RestaurantOrders",
     "Sandbox",
     "SandboxConfig",
     "Sort",
     "StoredOrder",
-    "ToastBooks",
-    "ToastCall",
-    "invent_order",
     "invent_restaurants",
     "invent_week",
 ]

@@ -10,7 +10,7 @@ Streaming, judged in this order (judgement): method (405), Content-Length (411),
 - The body is exactly one JSON object; arrays and NDJSON are a 400 [doc].
 - 1000 requests a second and tenant, counted in fixed slices (the number [doc], the slices a judgement), else 429.
 - 202 with an empty body is "accepted, not loaded", also for a stream that does not exist [doc]; the sandbox keeps those
-  records apart, in ``dropped``. An id that does not begin with ``is-`` is treated alike (judgement: the API promises
+  records in ``dropped``. An id that does not begin with ``is-`` is treated alike (judgement: the API promises
   nothing, and a silent loss is the harder case).
 - ``X-Request-Id`` is echoed [doc]. Error bodies are undocumented; here they have the control plane's form (judgement).
 """
@@ -18,6 +18,9 @@ Streaming, judged in this order (judgement): method (405), Content-Length (411),
 from __future__ import annotations
 
 import hmac
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 from urllib.parse import parse_qs
@@ -27,39 +30,75 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from toast_assets.sandbox.amperity_books import AmperityBooks, AmperityCall, Notice
-from toast_assets.sandbox.amperity_control import ControlPlane, ControlRefusal
-from toast_assets.sandbox.calls import Call
+from toast_assets.sandbox.amperity_control import ControlPlane
+from toast_assets.sandbox.calls import Call, LoggedRequest
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults
 from toast_assets.sandbox.limits import Limit
-from toast_assets.sandbox.service import Answer, Service
+from toast_assets.sandbox.service import Answer, Refusal, Service
 
 _NOTICE_TEXTS = ("source", "data_type", "s3_location", "tenant_id")
 _NOTICE_METADATA = ("total_records", "fetch_date", "start_date", "end_date")
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record that was answered 202, or one notice; ``at`` in Unix seconds.
+
+    ``guid``, ``restaurant`` and ``modified`` are the body's ``guid``, ``restaurantGuid`` and
+    ``modifiedDate``; None if they are missing or not text.
+    """
+
+    stream_id: str
+    request_id: str | None
+    at: float
+    guid: str | None
+    restaurant: str | None
+    modified: str | None
+    body: bytes
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The record as an object."""
+        return msgspec.json.decode(self.body, type=dict[str, Any])
+
+
 class AmperityService(Service):
-    """Amperity's HTTP APIs, writing into ``books``."""
+    """Amperity's HTTP APIs, and what they were sent.
 
-    name = "amperity"
+    ``accepted_of`` counts accepted records by stream and restaurant; ``sent_again`` those that had been accepted
+    before: same stream, order and modified time. ``dropped`` are records lost without an error.
+    """
 
-    def __init__(self, config: SandboxConfig, books: AmperityBooks, faults: Faults) -> None:
+    def __init__(self, config: SandboxConfig, faults: Faults) -> None:
         super().__init__(config, faults)
-        self.books = books
-        self.control = ControlPlane(config, books)
-        self._tokens: dict[str, float] = {config.amperity_api_key: float("inf")}
-        self._streams = frozenset(config.streams)
+        self.accepted: list[Record] = []
+        self.dropped: list[Record] = []
+        self.accepted_of: Counter[tuple[str, str | None]] = Counter()
+        self.sent_again = 0
+        self.notices: list[Record] = []
+        self.control = ControlPlane(config, lambda: len(self.accepted))
+        self.tokens[config.amperity_api_key] = float("inf")
+        self._versions: set[tuple[str, str | None, str, str | None]] = set()
         self._limit = Limit("stream", config.records_per_second, 1)
         self._issued = count(1)
         self._traces = count(1)
 
+    @property
+    def refused(self) -> list[LoggedRequest]:
+        """The latest requests to streams that were not accepted, those without an answer included."""
+        return [entry for entry in list(self.log.entries) if entry.path == "stream" and entry.status != 202]
+
+    def of_stream(self, stream_id: str) -> list[Record]:
+        """The records that one stream accepted, in the order of their arrival."""
+        return [record for record in self.accepted if record.stream_id == stream_id]
+
     def routes(self) -> list[Route]:
         """Streaming, tokens, the guide's notice, and the control plane below ``/api``."""
         return [
-            self.route("POST", "/stream/v0/data/{stream_id:path}", "stream", self._stream),
+            self.route("POST", "/stream/v0/data/{stream_id:path}", "stream", self._echoing(self._stream)),
             self.route("POST", "/api/v0/oauth2/token", "token", self._token),
-            self.route("POST", "/api/v1/streaming", "notice", self._notice),
+            self.route("POST", "/api/v1/streaming", "notice", self._echoing(self._notice)),
             *(
                 self.route(method, f"/api{path}", "control", self._controlled(answer))
                 for method, path, answer in self.control.paths()
@@ -70,123 +109,109 @@ class AmperityService(Service):
         """The stream's id."""
         return request.path_params.get("stream_id")
 
-    def revoke(self) -> None:
-        """Makes every token issued so far worthless, the API key included."""
-        self._tokens.clear()
-
-    def error(self, status: int, message: str) -> Response:
+    def error(self, status: int, message: str, field: str | None = None) -> Response:
         """The control plane's error body [doc]."""
+        del field
         number = next(self._traces)
-        body = {
-            "status": status,
-            "message": message,
-            "request_id": f"request-{number}",
-            "trace_id": f"trace-{number}",
-        }
-        return JSONResponse(body, status)
-
-    def record(self, call: Call, status: int) -> None:
-        """Writes the call into Amperity's books."""
-        self.books.write(AmperityCall(self.config.now(), call.path, call.target, status), call.header("x-request-id"))
+        ids = {"request_id": f"request-{number}", "trace_id": f"trace-{number}"}
+        return JSONResponse({"status": status, "message": message} | ids, status)
 
     def _stream(self, call: Call) -> Response:
-        refusal = self._length_refusal(call) or self._tenant_refusal(call, "x-amperity-tenant") or self._limited(call)
-        return _echoed(call, refusal or self._accepted(call))
-
-    def _accepted(self, call: Call) -> Response:
-        stream_id, request_id = call.target or "", call.header("x-request-id")
+        config = self.config
+        if call.header("content-length") is None:
+            raise Refusal(411, "Content-Length is required.")
+        if len(call.body) > config.largest_record:
+            raise Refusal(413, f"The record is larger than {config.largest_record} bytes.")
+        self._check_access(call, "x-amperity-tenant")
+        if config.rate_limits and not self._limit.take(config.tenant, config.now()).allowed:
+            raise Refusal(429, "Too many requests.")
         try:
-            call.body.decode()
-            exists = stream_id in self._streams
-            self.books.accept(stream_id, request_id, self.config.now(), call.body, exists=exists)
+            record = self._record(call)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return self.error(400, "The body must be exactly one JSON object.")
+            raise Refusal(400, "The body must be exactly one JSON object.") from None
+        if record.stream_id not in config.streams:
+            self.dropped.append(record)
+            return Response(status_code=202)
+        self.accepted.append(record)
+        self.accepted_of[record.stream_id, record.restaurant] += 1
+        if record.guid is not None:
+            version = (record.stream_id, record.restaurant, record.guid, record.modified)
+            self.sent_again += version in self._versions
+            self._versions.add(version)
         return Response(status_code=202)
 
-    def _length_refusal(self, call: Call) -> Response | None:
-        if call.header("content-length") is None:
-            return self.error(411, "Content-Length is required.")
-        if len(call.body) > self.config.largest_record:
-            return self.error(413, f"The record is larger than {self.config.largest_record} bytes.")
-        return None
+    def _record(self, call: Call) -> Record:
+        call.body.decode()
+        content = msgspec.json.decode(call.body, type=dict[str, Any])
+        fields = (content.get(name) for name in ("guid", "restaurantGuid", "modifiedDate"))
+        guid, restaurant, modified = (value if isinstance(value, str) else None for value in fields)
+        now, request_id = self.config.now(), call.header("x-request-id")
+        return Record(call.target or "", request_id, now, guid, restaurant, modified, call.body)
 
-    def _tenant_refusal(self, call: Call, header: str) -> Response | None:
-        """What is wrong with tenant, token or content type, if anything."""
+    def _check_tenant(self, call: Call, header: str) -> None:
         tenant = call.header(header)
         if tenant is None:
-            return self.error(400, f"The header {header} is required.")
+            raise Refusal(400, f"The header {header} is required.")
         if tenant != self.config.tenant:
-            return self.error(403, "The token does not belong to this tenant.")
-        if self._tokens.get(call.bearer or "", 0.0) <= self.config.now():
-            return self.error(401, "The token is missing, unknown or has expired.")
-        if call.method == "POST" and call.media_type != "application/json":
-            return self.error(400, "Content-Type must be application/json.")
-        return None
+            raise Refusal(403, "The credentials do not belong to this tenant.")
 
-    def _limited(self, call: Call) -> Response | None:
-        if self.config.rate_limits and not self._limit.take(self.config.tenant, self.config.now()).allowed:
-            return self.error(429, "Too many requests.")
-        return None
+    def _check_access(self, call: Call, header: str) -> None:
+        """Judges tenant, token and content type."""
+        self._check_tenant(call, header)
+        if not self.has_valid_token(call):
+            raise Refusal(401, "The token is missing, unknown or has expired.")
+        if call.method == "POST" and call.media_type != "application/json":
+            raise Refusal(400, "Content-Type must be application/json.")
 
     def _token(self, call: Call) -> Response:
         """Client credentials against a bearer token [doc]; wrong ones are a 401, another form a 400 (judgement)."""
         config = self.config
-        if call.header("x-amperity-tenant") is None:
-            return self.error(400, "The header x-amperity-tenant is required.")
-        if call.header("x-amperity-tenant") != config.tenant:
-            return self.error(403, "The client does not belong to this tenant.")
+        self._check_tenant(call, "x-amperity-tenant")
         if call.media_type != "application/x-www-form-urlencoded":
-            return self.error(400, "Content-Type must be application/x-www-form-urlencoded.")
+            raise Refusal(400, "Content-Type must be application/x-www-form-urlencoded.")
         form = parse_qs(call.body.decode("latin-1"))
         if form.get("grant_type") != ["client_credentials"]:
-            return self.error(400, "grant_type must be client_credentials.")
-        given = [form.get(name, [""])[0] for name in ("client_id", "client_secret")]
-        wanted = [config.amperity_client_id, config.amperity_client_secret]
-        if not all(hmac.compare_digest(a.encode(), b.encode()) for a, b in zip(given, wanted, strict=True)):
-            return self.error(401, "Wrong client credentials.")
+            raise Refusal(400, "grant_type must be client_credentials.")
+        wanted = {"client_id": config.amperity_client_id, "client_secret": config.amperity_client_secret}
+        given = {name: form.get(name, [""])[0] for name in wanted}
+        if not all(hmac.compare_digest(given[name].encode(), value.encode()) for name, value in wanted.items()):
+            raise Refusal(401, "Wrong client credentials.")
         token = f"sandbox-stream-token-{next(self._issued)}"
-        self._tokens[token] = config.now() + config.amperity_token_seconds
-        self.books.tokens_issued += 1
+        self.tokens[token] = config.now() + config.amperity_token_seconds
         content = {"access_token": token, "expires_in": config.amperity_token_seconds, "token_type": "Bearer"}
         return JSONResponse(content)
 
     def _notice(self, call: Call) -> Response:
         """The guide's notice: 200, or 400 with what is missing [doc for the statuses, judgement for the checks]."""
-        return _echoed(call, self._tenant_refusal(call, "amperity-tenant") or self._noted(call))
-
-    def _noted(self, call: Call) -> Response:
+        self._check_access(call, "amperity-tenant")
         try:
-            content = msgspec.json.decode(call.body, type=dict[str, Any])
-        except msgspec.DecodeError:
-            return self.error(400, "The body must be one JSON object.")
+            record = self._record(call)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise Refusal(400, "The body must be one JSON object.") from None
+        content = record.content
         metadata = content.get("metadata")
         missing = [name for name in _NOTICE_TEXTS if not isinstance(content.get(name), str)]
         missing += [name for name in _NOTICE_METADATA if not isinstance(metadata, dict) or name not in metadata]
         if missing:
-            return self.error(400, f"Missing or malformed: {', '.join(missing)}.")
+            raise Refusal(400, f"Missing or malformed: {', '.join(missing)}.")
         if content["tenant_id"] != self.config.tenant or not content["s3_location"].startswith("s3://"):
-            return self.error(400, "tenant_id or s3_location is wrong.")
-        self.books.notices.append(Notice(call.header("x-request-id"), self.config.now(), content))
+            raise Refusal(400, "tenant_id or s3_location is wrong.")
+        self.notices.append(record)
         return JSONResponse({"status": "accepted"})
 
     def _controlled(self, answer: Answer) -> Answer:
-        """``answer`` of the control plane, after the checks of tenant and token."""
-
         def judged(call: Call) -> Response:
-            refusal = self._tenant_refusal(call, "amperity-tenant")
-            if refusal is not None:
-                return refusal
-            try:
-                self.control.admit(call)
-                return answer(call)
-            except ControlRefusal as problem:
-                return self.error(problem.status, str(problem))
+            self._check_access(call, "amperity-tenant")
+            self.control.admit(call)
+            return answer(call)
 
         return judged
 
+    def _echoing(self, answer: Callable[[Call], Response]) -> Answer:
+        def echoed(call: Call) -> Response:
+            response, request_id = self.answered(call, answer), call.header("x-request-id")
+            if request_id is not None:
+                response.headers["x-request-id"] = request_id
+            return response
 
-def _echoed(call: Call, response: Response) -> Response:
-    request_id = call.header("x-request-id")
-    if request_id is not None:
-        response.headers["x-request-id"] = request_id
-    return response
+        return echoed

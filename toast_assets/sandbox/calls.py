@@ -1,10 +1,14 @@
-"""One request as the stand-ins see it: of which kind, about what, with which body."""
+"""The requests to a stand-in: one as it is answered, and a log of all."""
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from starlette.requests import Request
+
+_LOG_LENGTH = 200_000
 
 
 @dataclass
@@ -14,7 +18,6 @@ class Call:
     ``window`` ([start, end) in milliseconds since 1970) and ``orders`` are filled in while it is answered.
     """
 
-    service: str
     path: str
     target: str | None
     # Kept out of the representation: tokens and guests do not belong in a test's output.
@@ -29,35 +32,58 @@ class Call:
         return self.request.method
 
     @property
-    def url(self) -> str:
-        """The URL's path, decoded."""
-        return self.request.url.path
-
-    @property
-    def query(self) -> list[tuple[str, str]]:
-        """The query's parameters in their order; a bare ``+`` is a space, as everywhere on the web."""
-        return self.request.query_params.multi_items()
-
-    @property
     def bearer(self) -> str | None:
-        """The bearer token, or None where there is none."""
+        """The bearer token, if any."""
         value = self.header("authorization")
         return value[7:] if value and value.startswith("Bearer ") else None
 
     @property
     def media_type(self) -> str:
-        """The body's media type in lower case, without parameters; empty where none is given."""
+        """The body's media type in lower case, without parameters; empty if it is missing."""
         return (self.header("content-type") or "").partition(";")[0].strip().lower()
 
     def header(self, name: str) -> str | None:
-        """The header's value, or None where it is missing; several values are joined by a comma."""
+        """The header's value, if any; several values are joined by a comma."""
         values = self.request.headers.getlist(name)
         return ", ".join(values) if values else None
 
-    def parameter(self, name: str, default: str) -> str:
-        """The value of one query parameter, or ``default``."""
-        return self.request.query_params.get(name, default)
 
-    def path_value(self, name: str) -> str:
-        """The part of the URL's path that its route names ``name``."""
-        return str(self.request.path_params[name])
+class LoggedRequest(NamedTuple):
+    """One request: when (Unix seconds), its kind and target, the answer's status, and of orders the window, page and
+    number returned. ``status`` is 0 if there was no answer; ``window`` is [start, end) in milliseconds since 1970."""
+
+    at: float
+    path: str
+    target: str | None
+    status: int
+    window: tuple[int, int] | None
+    page: int
+    orders: int
+
+
+class RequestLog:
+    """The requests to one service: ``entries`` are the latest, ``counts`` are all by kind, target and status.
+
+    May be read from any thread. ``orders`` counts the orders on all pages, by restaurant.
+    """
+
+    def __init__(self) -> None:
+        self.entries: deque[LoggedRequest] = deque(maxlen=_LOG_LENGTH)
+        self.counts: Counter[tuple[str, str | None, int]] = Counter()
+        self.orders: Counter[str | None] = Counter()
+
+    def write(self, call: Call, status: int, at: float) -> None:
+        """Adds a request."""
+        page = call.request.query_params.get("page", "1")
+        number = int(page) if page.isascii() and page.isdigit() else 0
+        self.entries.append(LoggedRequest(at, call.path, call.target, status, call.window, number, call.orders))
+        self.counts[call.path, call.target, status] += 1
+        self.orders[call.target] += call.orders
+
+    def count(self, path: str | None = None, target: str | None = None, status: int | None = None) -> int:
+        """The number of requests that match what is given."""
+        return sum(
+            number
+            for (of_path, of_target, of_status), number in self.counts.copy().items()
+            if path in (None, of_path) and target in (None, of_target) and status in (None, of_status)
+        )

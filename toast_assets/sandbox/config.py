@@ -35,9 +35,15 @@ class Restaurant:
     forbidden: bool = False
 
     @property
+    def state(self) -> str:
+        """Why it has no orders; empty if it trades and these credentials may read it."""
+        states = {"deleted": self.deleted, "archived": self.archived, "forbidden": self.forbidden}
+        return next((name for name, applies in states.items() if applies), "")
+
+    @property
     def live(self) -> bool:
         """Whether the location trades and these credentials may read it."""
-        return not (self.archived or self.deleted or self.forbidden)
+        return not self.state
 
 
 DEFAULT_RESTAURANTS = (
@@ -110,7 +116,6 @@ class SandboxConfig:
     streams: tuple[str, ...] = ("is-toast-orders", "is-toast-order-items", "is-toast-customers")
     records_per_second: int = 1000
     largest_record: int = 1_000_000
-    keep_bodies: bool = True
     control_requests_per_second: int = 10
     polls_until_done: int = 2
     ingest_tables: tuple[str, ...] = ("orders", "order_items", "customers")

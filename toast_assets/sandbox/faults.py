@@ -6,24 +6,20 @@ and it fires on the ``first``-th to ``last``-th of them (``last=None``: for ever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 from toast_assets.sandbox.calls import Call
 
+PATHS = ("login", "orders", "order_guids", "restaurants", "stream", "token", "notice", "control")
 
-class Phase(StrEnum):
-    """When in a call a fault acts."""
 
-    BEFORE = "before"
-    """In place of the service, or before it: no check of the service has run."""
-    DATA = "data"
-    """Inside ``ordersBulk``, on a request that passed every check."""
-    AFTER = "after"
-    """On a reply of success: what the service had to do is done."""
+Phase = Literal["before", "data", "after"]
+"""When in a call a fault acts: before or instead of any check of the service, inside ``ordersBulk`` on a request that
+passed every check, or on a reply of success."""
 
 
 class Kind(StrEnum):
@@ -65,15 +61,9 @@ class Kind(StrEnum):
     """``action`` is called after the service answered, before the reply leaves."""
 
 
-_PHASES = {
-    Kind.EMPTY_PAGE: Phase.DATA,
-    Kind.SHORT_PAGE: Phase.DATA,
-    Kind.REPEATED_PAGE: Phase.DATA,
-    Kind.STRAY_ORDER: Phase.DATA,
-    Kind.RESET_AFTER: Phase.AFTER,
-    Kind.CUT_TRANSFER: Phase.AFTER,
-    Kind.CUT_JSON: Phase.AFTER,
-    Kind.HOOK_AFTER: Phase.AFTER,
+_PHASES: dict[Kind, Phase] = {
+    **dict.fromkeys((Kind.EMPTY_PAGE, Kind.SHORT_PAGE, Kind.REPEATED_PAGE, Kind.STRAY_ORDER), "data"),
+    **dict.fromkeys((Kind.RESET_AFTER, Kind.CUT_TRANSFER, Kind.CUT_JSON, Kind.HOOK_AFTER), "after"),
 }
 
 
@@ -115,19 +105,14 @@ class Fault:
     @property
     def phase(self) -> Phase:
         """When in a call this fault acts."""
-        return _PHASES.get(self.kind, Phase.BEFORE)
-
-    @property
-    def spent(self) -> bool:
-        """Whether it can never fire again."""
-        return self.last is not None and self.matched >= self.last
+        return _PHASES.get(self.kind, "before")
 
     def concerns(self, call: Call) -> bool:
         """Whether ``call`` is one of those that are counted."""
         return (
             self.path == call.path
             and (self.target is None or self.target == call.target)
-            and (self.page is None or str(self.page) == call.parameter("page", "1"))
+            and (self.page is None or str(self.page) == call.request.query_params.get("page", "1"))
             and (self.containing is None or self.containing in call.body)
         )
 
@@ -162,19 +147,8 @@ class Faults:
         self._faults: list[Fault] = []
         self._lock = Lock()
 
-    @property
-    def armed(self) -> bool:
-        """Whether anything is armed."""
-        return bool(self._faults)
-
-    def add(self, fault: Fault) -> Fault:
-        """Arms a fault and returns it, so that ``fired`` can be asked later."""
-        with self._lock:
-            self._faults.append(fault)
-        return fault
-
     def arm(self, kind: Kind | str, path: str, **settings: Any) -> Fault:
-        """Arms ``Fault(kind, path, **settings)``.
+        """Arms ``Fault(kind, path, **settings)`` and returns it: its ``fired`` counts on.
 
         Raises:
             ValueError: there is no such kind or path.
@@ -182,11 +156,10 @@ class Faults:
         """
         if path not in PATHS:
             raise ValueError(f"There is no path kind {path!r}; there are {', '.join(PATHS)}.")
-        return self.add(Fault(Kind(kind), path, **settings))
-
-    def on_orders_call(self, action: Callable[[Call], object], **settings: Any) -> Fault:
-        """Calls ``action`` before ``ordersBulk`` answers, for ever unless ``last`` says otherwise."""
-        return self.arm(Kind.HOOK, "orders", action=action, **({"last": None} | settings))
+        fault = Fault(Kind(kind), path, **settings)
+        with self._lock:
+            self._faults.append(fault)
+        return fault
 
     def clear(self) -> None:
         """Disarms everything."""
@@ -198,10 +171,7 @@ class Faults:
         with self._lock:
             return [fault for fault in self._faults if fault.phase is phase and fault.concerns(call) and fault.count()]
 
-    def described(self) -> Iterable[dict[str, Any]]:
+    def described(self) -> list[dict[str, Any]]:
         """All armed faults, spent ones included."""
         with self._lock:
             return [fault.described() for fault in self._faults]
-
-
-PATHS = ("login", "orders", "order_guids", "restaurants", "stream", "token", "notice", "control")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Count:
-    """Where a caller stands in one slice: what remains after this request, when the slice ends (Unix seconds)."""
+    """One counted request: what remains after it in its slice, and when the slice ends (Unix seconds)."""
 
     name: str
     allowed: bool
@@ -32,20 +32,7 @@ class Limit:
         begun, used = self._slices.get(key, (number, 0))
         used = used if begun == number else 0
         allowed = used < self.requests
-        if allowed:
-            used += 1
+        used += allowed
         self._slices[key] = (number, used)
         end = (number + 1) * self.seconds
         return Count(self.name, allowed, self.requests - used, end, max(1, math.ceil(end - now)))
-
-
-class Limits:
-    """Several limits on the same calls."""
-
-    def __init__(self, *limits: Limit) -> None:
-        self.limits = limits
-
-    def take(self, key: str, now: float) -> Count:
-        """Counts one request and gives the limit that decides: one that refuses, else the tightest."""
-        counts = [limit.take(key, now) for limit in self.limits]
-        return min(counts, key=lambda count: (count.allowed, count.remaining))

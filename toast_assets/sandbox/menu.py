@@ -67,18 +67,7 @@ CARD_TYPES = ("VISA", "MASTERCARD", "AMEX", "DISCOVER")
 TAB_NAMES = ("Renée’s birthday", "Bar 4", "O’Hara party", "Mañana Club", "张 table")
 REQUESTS = ("no onions please", "birthday candle 🎂", "sauce à part")
 
-FIRST_NAMES = (
-    "Avery",
-    "Björn",
-    "Chloé",
-    "Dario",
-    "Esperanza",
-    "Fadila",
-    "Grzegorz",
-    "Hana",
-    "Ivo",
-    "Juniper",
-)
+FIRST_NAMES = ("Avery", "Björn", "Chloé", "Dario", "Esperanza", "Fadila", "Grzegorz", "Hana", "Ivo", "Juniper")
 LAST_NAMES = ("Ashgrove", "Brightwater", "Castañeda", "Dünnwald", "Eastlake", "Farrow", "Głowacki", "Hollis")
 STREETS = ("Larkspur Lane", "Old Mill Road", "Juniper Court", "Harbour View", "Saint-Michel Street")
 CITIES = (("Fairhaven", "MA", "02719"), ("Brookmere", "NY", "10999"), ("Cedar Point", "NC", "28520"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,19 +12,10 @@ from itertools import accumulate
 from random import Random
 from zoneinfo import ZoneInfo
 
-from toast_assets.sandbox.checks import Json, money
-from toast_assets.sandbox.shapes import order_template
-from toast_assets.sandbox.templates import (
-    HOUR_MS,
-    Template,
-    decode,
-    encode,
-    toast_time,
-)
+from toast_assets.sandbox.order_builder import HOUR_MS, Json, OrderBuilder, Placement, decode, encode, money, toast_time
 from toast_assets.week import epoch_ms, from_epoch_ms
 
-POOL = 480
-
+_KINDS = 480
 # Orders per local hour of the day, from midnight: lunch and dinner peaks, next to nothing at night.
 _HOURS = (3, 1, 0.3, 0.2, 0.2, 0.3, 2, 6, 9, 8, 10, 34, 62, 48, 20, 14, 22, 52, 78, 70, 46, 26, 16, 8)
 _DAYS = (0.8, 0.8, 0.9, 1.0, 1.4, 1.6, 1.2)
@@ -33,17 +23,17 @@ _DAYS = (0.8, 0.8, 0.9, 1.0, 1.4, 1.6, 1.2)
 
 @dataclass(frozen=True, slots=True)
 class StoredOrder:
-    """One version of an order at Toast. Times are milliseconds since 1970 (UTC); ``json`` is rendered on demand."""
+    """One version of an order at Toast. Times are milliseconds since 1970 (UTC); ``json`` is built on demand."""
 
     guid: str
     modified_ms: int
     created_ms: int
-    render: Callable[[], bytes]
+    build: Callable[[], bytes]
 
     @property
     def json(self) -> bytes:
         """The order as Toast sends it, UTF-8."""
-        return self.render()
+        return self.build()
 
     @classmethod
     def of(cls, raw: bytes) -> StoredOrder:
@@ -55,6 +45,18 @@ class StoredOrder:
         created = epoch_ms(datetime.fromisoformat(opened)) if opened else modified
         return cls(order["guid"], modified, created, lambda: raw)
 
+    @classmethod
+    def invented(cls, seed: int, number: int, placement: Placement) -> StoredOrder:
+        """The ``number``-th kind of order of a seed, as ``OrderBuilder`` builds it."""
+        head, opened_ms = _identity(seed, number)
+        modified_ms = placement.modified_ms
+        return cls(
+            head + placement.order_id,
+            modified_ms,
+            modified_ms + opened_ms,
+            lambda: encode(OrderBuilder(seed, number, placement).order()),
+        )
+
     def edited(self, modified_ms: int, change: Callable[[Json], None] | None = None) -> StoredOrder:
         """A newer version: modified at ``modified_ms`` and, without a ``change`` of its own, tipped."""
         order = decode(self.json)
@@ -62,6 +64,14 @@ class StoredOrder:
         (change or _tip)(order)
         raw = encode(order)
         return StoredOrder(self.guid, modified_ms, self.created_ms, lambda: raw)
+
+
+@lru_cache(maxsize=8 * _KINDS)
+def _identity(seed: int, number: int) -> tuple[str, int]:
+    """What an order's place in the week needs before the order is built: its GUID without the id, and when it was
+    opened (relative to its modification)."""
+    builder = OrderBuilder(seed, number, Placement("", "", 0, 0))
+    return builder.order()["guid"], builder.opened_ms
 
 
 def _tip(order: Json) -> None:
@@ -85,55 +95,44 @@ def invent_week(
     From 20 orders on the first is modified exactly at the start and the last one millisecond before the end, so that
     a window's inclusive and exclusive bound both matter.
     """
-    pool = _pool(seed)
     start_ms, end_ms = epoch_ms(start), epoch_ms(end)
-    offset = from_epoch_ms(start_ms).astimezone(ZoneInfo(timezone)).utcoffset()
+    offset = start.astimezone(ZoneInfo(timezone)).utcoffset()
     utc_offset = int(offset.total_seconds() // 3600) if offset else 0
     rng = Random(f"{seed}:{restaurant_guid}:{start_ms}")
-    restaurant_id = blake2b(restaurant_guid.encode(), digest_size=6).hexdigest()
-    templates = rng.sample(pool, len(pool))
-    ids = _ids(rng, count)
-    orders: list[StoredOrder] = []
-    for number, modified_ms in enumerate(_times(rng, start_ms, end_ms, count, utc_offset)):
-        template, order_id = templates[number % len(templates)], ids[number]
-        orders.append(_stored(template, order_id, restaurant_id, modified_ms, utc_offset))
-    return orders
+    restaurant_id = _restaurant_id(restaurant_guid)
+    kinds = rng.sample(range(_KINDS), _KINDS)
+    ids: dict[str, None] = {}
+    while len(ids) < count:
+        ids[_order_id(rng)] = None
+    times = _times(rng, start_ms, end_ms, count, utc_offset)
+    return [
+        StoredOrder.invented(seed, kinds[number % _KINDS], Placement(order_id, restaurant_id, modified_ms, utc_offset))
+        for number, (order_id, modified_ms) in enumerate(zip(ids, times, strict=True))
+    ]
 
 
 def invent_order(seed: int, restaurant_guid: str, modified_ms: int, number: int) -> StoredOrder:
     """One more order of a restaurant, modified at ``modified_ms``; ``number`` tells it from others of that time."""
     rng = Random(f"{seed}:{restaurant_guid}:{modified_ms}:{number}")
-    restaurant_id = blake2b(restaurant_guid.encode(), digest_size=6).hexdigest()
-    return _stored(rng.choice(_pool(seed)), _ids(rng, 1)[0], restaurant_id, modified_ms, -5)
+    kind = rng.choice(range(_KINDS))
+    return StoredOrder.invented(seed, kind, Placement(_order_id(rng), _restaurant_id(restaurant_guid), modified_ms, -5))
 
 
-def _stored(template: Template, order_id: str, restaurant_id: str, modified_ms: int, utc_offset: int) -> StoredOrder:
-    return StoredOrder(
-        template.head + order_id,
-        modified_ms,
-        modified_ms + template.created_offset_ms,
-        lambda: template.render(order_id, restaurant_id, modified_ms, utc_offset),
-    )
+def _order_id(rng: Random) -> str:
+    return f"{rng.getrandbits(48):012x}"
 
 
-def _ids(rng: Random, count: int) -> list[str]:
-    ids: dict[str, None] = {}
-    while len(ids) < count:
-        ids[f"{rng.getrandbits(48):012x}"] = None
-    return list(ids)
+def _restaurant_id(restaurant_guid: str) -> str:
+    return blake2b(restaurant_guid.encode(), digest_size=6).hexdigest()
 
 
 def _times(rng: Random, start_ms: int, end_ms: int, count: int, utc_offset: int) -> list[int]:
     hours = range(start_ms, end_ms, HOUR_MS)
-    weights = []
-    for hour_ms in hours:
-        local = from_epoch_ms(hour_ms + utc_offset * HOUR_MS)
-        weights.append(_HOURS[local.hour] * _DAYS[local.weekday()])
+    local = [from_epoch_ms(hour_ms + utc_offset * HOUR_MS) for hour_ms in hours]
+    weights = list(accumulate(_HOURS[hour.hour] * _DAYS[hour.weekday()] for hour in local))
     times = []
-    totals = list(accumulate(weights))
     for _ in range(count):
-        hour = hours[min(bisect_right(totals, rng.random() * totals[-1]), len(hours) - 1)]
-        times.append(min(hour + rng.randrange(HOUR_MS), end_ms - 1))
+        times.append(min(rng.choices(hours, cum_weights=weights)[0] + rng.randrange(HOUR_MS), end_ms - 1))
     times.sort()
     if count >= 20:
         times[0], times[-1] = start_ms, end_ms - 1
@@ -141,9 +140,3 @@ def _times(rng: Random, start_ms: int, end_ms: int, count: int, utc_offset: int)
         together = rng.randrange(1, count - 4)
         times[together : together + 3] = [times[together]] * 3
     return times
-
-
-@lru_cache(maxsize=8)
-def _pool(seed: int) -> list[Template]:
-    """The templates of a seed, shared by all restaurants: made once, in a fraction of a second."""
-    return [order_template(Random(f"{seed}:{number}"), number) for number in range(POOL)]

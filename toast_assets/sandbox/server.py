@@ -3,17 +3,17 @@
 with Sandbox(SandboxConfig(seed=7)) as sandbox:
     os.environ.update(sandbox.environment())
     ...
-    assert sandbox.books.amperity.accepted
+    assert sandbox.amperity.accepted
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import socket
 import threading
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -22,29 +22,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox.amperity import AmperityService
-from toast_assets.sandbox.amperity_books import AmperityBooks
-from toast_assets.sandbox.amperity_control import ControlPlane
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults
 from toast_assets.sandbox.s3 import REGION, S3
 from toast_assets.sandbox.status import StatusPages
 from toast_assets.sandbox.toast import ToastService
-from toast_assets.sandbox.toast_books import ToastBooks
-from toast_assets.sandbox.wire import TransportProtocol
+from toast_assets.sandbox.wire import with_transport
 
+# Long and random, so that a test can look for it where no secret may be.
+_AWS_SECRET = secrets.token_hex(20)
 _START_SECONDS = 20.0
 
 
-@dataclass(frozen=True)
-class Books:
-    """Everything that was asked and answered, per service."""
-
-    toast: ToastBooks
-    amperity: AmperityBooks
-
-
 class Sandbox:
-    """One sandbox. Its data and books exist from construction on, its servers while it is entered.
+    """One sandbox. Its services, with their data and logs, exist from construction on, its servers while it is entered.
 
     ``toast_url``, ``amperity_url`` and ``s3_url`` have no trailing slash; ``bucket`` exists and is empty at the start.
     ``page_token`` is what arming a fault by HTTP takes.
@@ -54,19 +45,11 @@ class Sandbox:
         self.config = config or SandboxConfig()
         self.faults = Faults()
         self.page_token = secrets.token_urlsafe(16)
-        self.toast_books = ToastBooks(self.config)
-        self.amperity_books = AmperityBooks(keep_bodies=self.config.keep_bodies)
-        self.books = Books(self.toast_books, self.amperity_books)
-        self.toast = ToastService(self.config, self.toast_books, self.faults)
-        self.amperity = AmperityService(self.config, self.amperity_books, self.faults)
+        self.toast = ToastService(self.config, self.faults)
+        self.amperity = AmperityService(self.config, self.faults)
         self.toast_url = self.amperity_url = self.s3_url = self.bucket = ""
         self._server: _LoopbackServer | None = None
         self._s3: S3 | None = None
-
-    @property
-    def control(self) -> ControlPlane:
-        """Amperity's control plane, to set what ingest jobs report."""
-        return self.amperity.control
 
     def __enter__(self) -> Self:
         """Starts the servers.
@@ -75,20 +58,19 @@ class Sandbox:
             ToastAssetsError: a port is taken, or the server did not start.
         """
         config = self.config
-        pages = StatusPages(self)
-        toast, amperity = self.toast.app(also=pages.routes()), self.amperity.app()
-        server = _LoopbackServer(config.host, [(config.toast_port, toast), (config.amperity_port, amperity)])
-        self._server = server
-        self.toast_url, self.amperity_url = (f"http://{config.host}:{port}" for port in server.ports)
+        sockets = _listen(config.host, (config.toast_port, config.amperity_port, config.s3_port))
+        # Moto's own server would wait for ever for a port that is taken; it opens the port itself.
+        sockets.pop().close()
+        self.toast_url, self.amperity_url = (f"http://{config.host}:{_port(each)}" for each in sockets)
+        self._server = _LoopbackServer(sockets)
         try:
-            # Moto's own server would wait for ever for a port that is taken.
-            for taken in _listen(config.host, [config.s3_port]):
-                taken.close()
-            self._s3 = S3(config.host, config.s3_port, config.bucket)
+            self._s3 = s3 = S3(config.host, config.s3_port, config.bucket)
+            self.s3_url, self.bucket = s3.url, s3.bucket
+            pages = StatusPages(self.toast, self.amperity, s3, self.toast_url, self.amperity_url, self.page_token)
+            self._server.start([self.toast.app(also=pages.routes()), self.amperity.app()])
         except BaseException:
             self.close()
             raise
-        self.s3_url, self.bucket = self._s3.url, self._s3.bucket
         return self
 
     def __exit__(
@@ -101,7 +83,7 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
-        """Ends every connection and stops the servers; the books stay readable."""
+        """Ends every connection and stops the servers; data and logs stay readable."""
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -115,7 +97,7 @@ class Sandbox:
         return tuple(each.guid for each in self.config.restaurants if each.live)
 
     def objects(self) -> list[tuple[str, int]]:
-        """Keys and sizes in bytes of what the bucket holds now; none before S3 has started."""
+        """Keys and sizes in bytes of what the bucket holds now; empty before S3 has started."""
         return self._s3.objects() if self._s3 is not None else []
 
     def environment(self) -> dict[str, str]:
@@ -131,7 +113,7 @@ class Sandbox:
             "S3_PREFIX": config.prefix,
             "AWS_ENDPOINT_URL_S3": self.s3_url,
             "AWS_ACCESS_KEY_ID": "sandbox",
-            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_SECRET_ACCESS_KEY": _AWS_SECRET,
             "AWS_DEFAULT_REGION": REGION,
             "AMPERITY_API_URL": self.amperity_url,
             "AMPERITY_TENANT_ID": config.tenant,
@@ -143,24 +125,57 @@ class Sandbox:
         }
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn that ends at once when told to: it neither polls for its end nor waits for calls in progress."""
+class _LoopbackServer(uvicorn.Server):
+    """One uvicorn in one thread that serves a different application on each of several sockets.
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.running = threading.Event()
+    It ends at once when asked: it neither polls for its end nor waits for calls in progress.
+    """
+
+    def __init__(self, sockets: list[socket.socket]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                cast(Any, self._route),
+                interface="asgi3",
+                proxy_headers=False,
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                log_level="error",
+                server_header=False,
+                timeout_keep_alive=60,
+            )
+        )
+        self._sockets = sockets
+        self._apps: dict[int, ASGIApp] = {}
+        self._running = threading.Event()
         self._end = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self.run, args=(sockets,), name="toast-sandbox", daemon=True)
 
-    def end(self) -> None:
-        """Asks the server to end; from any thread."""
+    def start(self, apps: list[ASGIApp]) -> None:
+        """Serves one application per socket.
+
+        Raises:
+            ToastAssetsError: the server did not start.
+        """
+        self._apps = dict(zip(map(_port, self._sockets), apps, strict=True))
+        self._thread.start()
+        if not self._running.wait(_START_SECONDS):
+            raise ToastAssetsError("The sandbox did not start.", hint="Look for an error above.")
+
+    def stop(self) -> None:
+        """Ends every connection at once, waiting calls included, and the thread."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._end.set)
+            self._thread.join(_START_SECONDS)
+        for each in self._sockets:
+            each.close()
 
     async def main_loop(self) -> None:
-        """Serves until ``end``; once a second the Date header is renewed."""
+        """Serves until ``stop``; once a second the Date header is renewed."""
         self._loop = asyncio.get_running_loop()
-        self.running.set()
+        self._running.set()
         while not self._end.is_set():
             await self.on_tick(0)
             with contextlib.suppress(TimeoutError):
@@ -179,64 +194,26 @@ class _Server(uvicorn.Server):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-
-class _LoopbackServer:
-    """One uvicorn in one thread that serves a different application on each of several ports."""
-
-    def __init__(self, host: str, apps: list[tuple[int, ASGIApp]]) -> None:
-        self._sockets = _listen(host, [port for port, _ in apps])
-        self.ports = [int(each.getsockname()[1]) for each in self._sockets]
-        self._apps = {port: app for port, (_, app) in zip(self.ports, apps, strict=True)}
-        config = uvicorn.Config(
-            cast(Any, self._serve),
-            interface="asgi3",
-            proxy_headers=False,
-            http=TransportProtocol,
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            log_level="error",
-            server_header=False,
-            timeout_keep_alive=60,
-        )
-        self._server = _Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=(self._sockets,), name="toast-sandbox", daemon=True
-        )
-        self._thread.start()
-        if not self._server.running.wait(_START_SECONDS):
-            self.stop()
-            raise ToastAssetsError("The sandbox did not start.", hint="Look for an error above.")
-
-    def stop(self) -> None:
-        """Ends every connection at once, waiting calls included, and the thread."""
-        self._server.end()
-        self._thread.join(_START_SECONDS)
-        for each in self._sockets:
-            each.close()
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A call is only cancelled when the sandbox ends: nothing that anybody should read about.
         with contextlib.suppress(asyncio.CancelledError):
-            await self._apps[scope["server"][1]](scope, receive, send)
+            await self._apps[scope["server"][1]](with_transport(scope, send), receive, send)
 
 
-def _listen(host: str, ports: list[int]) -> list[socket.socket]:
-    sockets: list[socket.socket] = []
-    for port in ports:
-        listener = socket.socket()
-        sockets.append(listener)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as problem:
-            for each in sockets:
-                each.close()
-            raise ToastAssetsError(
-                f"The sandbox cannot listen on {host}:{port}: {problem.strerror}.",
-                hint="Choose another port, or 0 for a free one.",
-            ) from problem
-        listener.listen(1024)
-        listener.setblocking(False)
+def _port(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
+
+
+def _listen(host: str, ports: tuple[int, ...]) -> list[socket.socket]:
+    with contextlib.ExitStack() as opened:
+        sockets = []
+        for port in ports:
+            try:
+                sockets.append(opened.enter_context(socket.create_server((host, port), backlog=1024)))
+            except OSError as problem:
+                raise ToastAssetsError(
+                    f"The sandbox cannot listen on {host}:{port}: {os.strerror(problem.errno or 0)}.",
+                    hint="Choose another port, or 0 for a free one.",
+                ) from problem
+        opened.pop_all()
     return sockets

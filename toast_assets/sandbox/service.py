@@ -1,4 +1,4 @@
-"""What both stand-ins do with a request: look for faults, wait, answer, write it into the books."""
+"""What both stand-ins have in common: calls, tokens, refusals, faults, and a log of all requests."""
 
 from __future__ import annotations
 
@@ -13,25 +13,36 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from toast_assets.sandbox.calls import Call
+from toast_assets.sandbox.calls import Call, RequestLog
 from toast_assets.sandbox.config import SandboxConfig
-from toast_assets.sandbox.faults import Fault, Faults, Kind, Phase
+from toast_assets.sandbox.faults import Fault, Faults, Kind
 from toast_assets.sandbox.wire import CutTransfer, reset, silence
 
 NO_ANSWER = 0
 _GATEWAY_PAGE = "<!doctype html><title>Gateway</title><h1>Temporarily unavailable</h1><p>Please try again.</p>"
 _INSTEAD = (Kind.STATUS, Kind.RESET, Kind.NEVER, Kind.HTML, Kind.EMPTY_BODY, Kind.OBJECT)
+
+
 Answer = Callable[[Call], Response]
 
 
-class Service(ABC):
-    """One of the two services: its routes, its errors, its books, and the faults that both can have."""
+class Refusal(Exception):  # noqa: N818 - the service's answer, not a failure of the sandbox
+    """An error that the service answers with: its status, message and the field it is about."""
 
-    name: str
+    def __init__(self, status: int, message: str, field: str | None = None) -> None:
+        self.status = status
+        self.field = field
+        super().__init__(message)
+
+
+class Service(ABC):
+    """One of the two services: its routes, its errors, its tokens (with the Unix second of their end), its log."""
 
     def __init__(self, config: SandboxConfig, faults: Faults) -> None:
         self.config = config
         self.faults = faults
+        self.log = RequestLog()
+        self.tokens: dict[str, float] = {}
 
     @abstractmethod
     def routes(self) -> list[Route]:
@@ -42,16 +53,8 @@ class Service(ABC):
         """What a request is about: a restaurant's GUID, a stream's id."""
 
     @abstractmethod
-    def error(self, status: int, message: str) -> Response:
+    def error(self, status: int, message: str, field: str | None = None) -> Response:
         """An error in the service's own form."""
-
-    @abstractmethod
-    def revoke(self) -> None:
-        """Makes every token issued so far worthless."""
-
-    @abstractmethod
-    def record(self, call: Call, status: int) -> None:
-        """Writes a call and what became of it into the books; ``NO_ANSWER`` stands for no answer."""
 
     def app(self, also: Sequence[BaseRoute] = ()) -> Starlette:
         """The service as an application; ``also`` are routes that share its port."""
@@ -62,34 +65,42 @@ class Service(ABC):
         return app
 
     def route(self, method: str, path: str, kind: str, answer: Answer) -> Route:
-        """One path: calls of this ``kind`` are answered by ``answer``."""
+        """One path: calls of this ``kind`` are answered by ``answer``, which may raise ``Refusal``."""
         return Route(path, _Endpoint(self, kind, answer), methods=[method])
+
+    def has_valid_token(self, call: Call) -> bool:
+        """Whether the call's token was issued here, has not expired and was not revoked."""
+        return self.tokens.get(call.bearer or "", 0.0) > self.config.now()
+
+    def answered(self, call: Call, answer: Answer) -> Response:
+        """The reply of ``answer``, refusals included."""
+        try:
+            return answer(call)
+        except Refusal as refusal:
+            return self.error(refusal.status, str(refusal), refusal.field)
 
     async def serve(self, call: Call, answer: Answer) -> ASGIApp:
         """What answers ``call``: the service's response, or what a fault puts in its place."""
-        fired = self.faults.take(call, Phase.BEFORE) if self.faults.armed else []
+        fired = self.faults.take(call, "before")
         delay = self.config.latency_seconds + sum(fault.seconds for fault in fired if fault.kind is Kind.SLOW)
         if delay:
             await asyncio.sleep(delay)
-        instead = self._prepare(call, fired)
-        reply = self._instead(instead) if instead else answer(call)
-        if instead is None and self.faults.armed and isinstance(reply, Response) and reply.status_code < 300:
-            reply = self._afterwards(call, reply)
-        if isinstance(reply, Response):
-            self.record(call, reply.status_code)
-        else:
-            call.orders = 0
-            self.record(call, NO_ANSWER)
-        return reply
-
-    def _prepare(self, call: Call, fired: list[Fault]) -> Fault | None:
-        """Does what happens before an answer; the fault that takes the answer's place, if any."""
         for fault in fired:
             if fault.kind is Kind.REVOKE:
-                self.revoke()
+                self.tokens.clear()
             elif fault.kind is Kind.HOOK and fault.action:
                 fault.action(call)
-        return next((fault for fault in fired if fault.kind in _INSTEAD), None)
+        instead = next((fault for fault in fired if fault.kind in _INSTEAD), None)
+        reply: ASGIApp
+        if instead is not None:
+            reply = self._instead(instead)
+        else:
+            response = self.answered(call, answer)
+            reply = self._afterwards(call, response) if response.status_code < 300 else response
+        if not isinstance(reply, Response):
+            call.orders = 0
+        self.log.write(call, reply.status_code if isinstance(reply, Response) else NO_ANSWER, self.config.now())
+        return reply
 
     def _instead(self, fault: Fault) -> ASGIApp:
         match fault.kind:
@@ -103,10 +114,6 @@ class Service(ABC):
                 return Response()
             case Kind.OBJECT:
                 return JSONResponse({"status": "ok", "served_by": "gateway"})
-            case _:
-                return self._refusal(fault)
-
-    def _refusal(self, fault: Fault) -> Response:
         response = self.error(fault.status, f"Made to fail with {fault.status}.")
         if fault.html:
             response = HTMLResponse(_GATEWAY_PAGE, fault.status)
@@ -119,7 +126,7 @@ class Service(ABC):
         return response
 
     def _afterwards(self, call: Call, response: Response) -> ASGIApp:
-        fired = self.faults.take(call, Phase.AFTER)
+        fired = self.faults.take(call, "after")
         for fault in fired:
             if fault.kind is Kind.HOOK_AFTER and fault.action:
                 fault.action(call)
@@ -129,17 +136,19 @@ class Service(ABC):
             case [Kind.CUT_TRANSFER, *_]:
                 return CutTransfer(response)
             case [Kind.CUT_JSON, *_]:
-                return _halved(response)
+                half = Response(response.body[: len(response.body) // 2], response.status_code)
+                half.raw_headers += [header for header in response.raw_headers if header[0] != b"content-length"]
+                return half
             case _:
                 return response
 
     async def _no_such(self, request: Request, problem: Exception) -> Response:
-        """A path or a method that the service does not have, in its own form and in its books."""
+        """A path or a method that the service does not have."""
         status = problem.status_code if isinstance(problem, HTTPException) else 500
         endpoint = request.scope.get("endpoint")
         kind = endpoint.kind if isinstance(endpoint, _Endpoint) else "unknown"
         message = "No such path." if status == 404 else f"{request.method} is not possible here."
-        self.record(Call(self.name, kind, self.target(request), request), status)
+        self.log.write(Call(kind, self.target(request), request), status, self.config.now())
         return self.error(status, message)
 
 
@@ -152,19 +161,11 @@ class _Endpoint:
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request."""
         request = Request(scope, receive, send)
         try:
             body = await request.body()
         except ClientDisconnect:
             return
-        call = Call(self._service.name, self.kind, self._service.target(request), request, body)
+        call = Call(self.kind, self._service.target(request), request, body)
         reply = await self._service.serve(call, self._answer)
         await reply(scope, receive, send)
-
-
-def _halved(response: Response) -> Response:
-    """Half of the body, with a Content-Length that fits."""
-    half = Response(response.body[: len(response.body) // 2], response.status_code)
-    half.raw_headers += [header for header in response.raw_headers if header[0] != b"content-length"]
-    return half

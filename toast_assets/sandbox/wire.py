@@ -12,7 +12,6 @@ from typing import Any, cast
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _TRANSPORT = "toast_assets.transport"
 
@@ -52,14 +51,10 @@ class CutTransfer:
         await silence(scope, receive, send)
 
 
-class TransportProtocol(HttpToolsProtocol):
-    """Uvicorn's own protocol, which also hands the connection to the application."""
-
-    def on_message_begin(self) -> None:
-        """Adds the transport to the request's scope."""
-        super().on_message_begin()
-        self.scope["extensions"] = {_TRANSPORT: cast(Any, self.transport)}
+def with_transport(scope: Scope, send: Send) -> Scope:
+    """The request's scope with the connection, which uvicorn does not hand to applications itself."""
+    return {**scope, _TRANSPORT: cast(Any, send).__self__.transport}
 
 
 def _transport(scope: Scope) -> asyncio.Transport:
-    return cast(asyncio.Transport, scope["extensions"][_TRANSPORT])
+    return cast(asyncio.Transport, scope[_TRANSPORT])

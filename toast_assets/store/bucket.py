@@ -6,23 +6,24 @@ An S3 object appears only when it is complete, so a reader sees the old object o
 from __future__ import annotations
 
 import filecmp
+import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from toast_assets.errors import StoreConflictError, StoreError
-from toast_assets.http.plain_http import plain_http_problem
+from toast_assets.http.network import plain_http_problem
 from toast_assets.scratch import scratch_folder
-from toast_assets.store.answers import MissingObjectError, is_bare, refusal
-from toast_assets.store.body import BROKEN_HINT, Body, BrokenBodyError
 from toast_assets.store.exposure import exposure
-from toast_assets.store.sdk_faults import SDK_FAULTS, sdk_problem
+from toast_assets.store.s3_errors import SDK_FAULTS, MissingObjectError, is_bare, refusal, sdk_problem
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,6 +34,11 @@ else:
 _PAUSES = (0.5, 1.0, 2.0)
 # Two runs that write one object at once are rare; losing the race this often means that something else is wrong.
 _MOST_ATTEMPTS = 6
+# Each thread that downloads keeps a few times as much for as long as it lives.
+_CHUNK_BYTES = 1 << 18
+# The SDK's own time-out is between two bytes, so a connection that drips would never end.
+_BODY_SECONDS, _SLOWEST_BYTES_PER_SECOND = 60.0, 100_000
+_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 
 
 @dataclass(frozen=True)
@@ -47,26 +53,25 @@ ABSENT = Version(None)
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object's size in bytes, its user metadata, names in lower case, and which version it is."""
+    """An object's size in bytes, its user metadata, names in lower case, which version it is, and the MD5 of its
+    content in hexadecimal, where S3 says it."""
 
     size: int
     metadata: Mapping[str, str] = field(default_factory=dict)
     version: Version = ABSENT
+    md5: str | None = None
 
 
 @dataclass(frozen=True)
-class StoredObject:
-    """An object as it was read: its content in the local file ``path``, its user metadata (names in lower case), and
-    which version it is."""
+class StoredObject(ObjectInfo):
+    """An object as it was read; its content is in the local file ``path``, where that was read, too."""
 
-    path: Path
-    metadata: Mapping[str, str]
-    version: Version
+    path: Path = Path()
 
 
 @dataclass(frozen=True)
 class Replacement:
-    """What is to be stored: bytes, or a file's content; ``properties`` as boto3's put_object takes them."""
+    """The new object: bytes, or a file's content; ``properties`` as boto3's put_object takes them."""
 
     content: bytes | Path
     properties: Mapping[str, Any] = field(default_factory=dict)
@@ -74,7 +79,7 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Removal:
-    """Nothing is to be stored: the object goes."""
+    """The object is removed."""
 
 
 Change = Callable[[StoredObject | None, Path], Replacement | Removal | None]
@@ -100,7 +105,9 @@ class Encryption:
 class Bucket:
     """One bucket through one S3 client (boto3's clients may be shared by threads).
 
-    With an ``encryption`` every object is stored with it, else as the bucket's own default says.
+    With an ``encryption`` every object is stored with it, else as the bucket's own default says. ``endpoint`` is the
+    address of its S3, ``encryption`` what each upload sends, as boto3 takes it. Every method raises StoreError where
+    the bucket is missing or refuses access, S3 cannot be reached, or there are no credentials.
 
     Raises:
         StoreError: the client would send everything unencrypted.
@@ -116,34 +123,21 @@ class Bucket:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._encryption = encryption.properties if encryption else {}
         self.name = name
+        self.endpoint = client.meta.endpoint_url
+        self.encryption: Mapping[str, Any] = encryption.properties if encryption else {}
         self._sleep, self._clock = sleep, clock
         self._bare_etags = False
         self._etags_are_digests = True
-        if problem := plain_http_problem(client.meta.endpoint_url):
+        if problem := plain_http_problem(self.endpoint):
             raise StoreError(f"S3's endpoint {problem}.", hint="Check AWS_ENDPOINT_URL_S3.")
-
-    @property
-    def endpoint(self) -> str:
-        """The address of the S3 that holds it."""
-        return self._client.meta.endpoint_url
-
-    @property
-    def encryption(self) -> Mapping[str, Any]:
-        """What every upload is told about encryption, as boto3 takes it; empty where the bucket's default holds."""
-        return self._encryption
 
     def uri(self, key: str) -> str:
         """``s3://bucket/key``."""
         return f"s3://{self.name}/{key}"
 
     def check(self) -> None:
-        """Ask for the bucket itself, so that a wrong name or role shows before any work is done.
-
-        Raises:
-            StoreError: the bucket is missing or forbidden, or there are no credentials.
-        """
+        """Ask for the bucket itself, so that a wrong name or role shows before any work is done."""
         with self._errors("s3:ListBucket"):
             self._client.head_bucket(Bucket=self.name)
 
@@ -163,8 +157,8 @@ class Bucket:
     def read(self, key: str) -> tuple[bytes, Version] | None:
         """The object and its version, or None where there is no such object."""
         content = BytesIO()
-        reply = self._fetched(key, content)
-        return (content.getvalue(), Version(reply["ETag"])) if reply else None
+        info = self._fetched(key, content)
+        return (content.getvalue(), info.version) if info else None
 
     def download(self, key: str, path: Path) -> Version | None:
         """Write the object into the file at ``path``; its version, or None where there is no such object."""
@@ -174,67 +168,80 @@ class Bucket:
     def fetch(self, key: str, path: Path) -> StoredObject | None:
         """Write the object's content into the file at ``path``; None, and no file, where there is no such object."""
         with path.open("wb") as file:
-            reply = self._fetched(key, file)
-        if reply is None:
+            info = self._fetched(key, file)
+        if info is None:
             path.unlink()
             return None
-        return StoredObject(path, _lower(reply.get("Metadata", {})), Version(reply["ETag"]))
+        return replace(info, path=path)
 
-    def _fetched(self, key: str, file: BinaryIO) -> Mapping[str, Any] | None:
-        """Write the object into ``file``, whole or not at all; S3's reply, or None where there is no such object."""
+    def _fetched(self, key: str, file: BinaryIO) -> StoredObject | None:
+        """Write the object into ``file``, whole or not at all."""
         digests: set[str] = set()
         for pause in _PAUSES:
             try:
                 return self._fetched_once(key, file, digests)
-            except BrokenBodyError:
+            except _BrokenBodyError:
                 self._sleep(pause)
         return self._fetched_once(key, file, digests)
 
-    def _fetched_once(self, key: str, file: BinaryIO, digests: set[str]) -> Mapping[str, Any] | None:
+    def _fetched_once(self, key: str, file: BinaryIO, digests: set[str]) -> StoredObject | None:
         """One attempt; ``digests`` are those of earlier ones that did not fit their ETag."""
         file.seek(0)
         file.truncate()
         try:
             with self._errors("s3:GetObject", key):
                 reply: Mapping[str, Any] = self._client.get_object(Bucket=self.name, Key=key)
-                body = Body(reply, self.uri(key), self._clock)
+                info = self._info(reply)
         except MissingObjectError:
             return None
-        for piece in body.pieces():
+        # Where S3 gives a checksum, the SDK has compared it.
+        expected = None if any(name.startswith("Checksum") for name in reply) else info.md5
+        digest = hashlib.md5(usedforsecurity=False)
+        for piece in _pieces(reply, self.uri(key), self._clock):
             file.write(piece)
-        if self._etags_are_digests and not body.fits_etag:
-            if body.digest not in digests:
-                digests.add(body.digest)
-                raise BrokenBodyError(f"{self.uri(key)} was changed while it was read.", hint=BROKEN_HINT)
+            if expected:
+                digest.update(piece)
+        if expected not in (None, digest.hexdigest()):
+            if digest.hexdigest() not in digests:
+                digests.add(digest.hexdigest())
+                raise _BrokenBodyError(f"{self.uri(key)} was changed while it was read.", hint=_BROKEN_HINT)
             # The same bytes twice are what is stored, so the ETags of this S3 are something else.
             self._etags_are_digests = False
-        return reply
+        return info
 
-    def info(self, key: str) -> ObjectInfo | None:
-        """The object's size and metadata, or None where there is no such object."""
+    def info(self, key: str) -> StoredObject | None:
+        """The object without its content, or None where there is no such object."""
         try:
             with self._errors("s3:GetObject", key):
-                reply = self._client.head_object(Bucket=self.name, Key=key)
-                return ObjectInfo(reply["ContentLength"], _lower(reply["Metadata"]), Version(reply["ETag"]))
+                return self._info(self._client.head_object(Bucket=self.name, Key=key))
         except MissingObjectError:
             return None
 
-    def update(self, key: str, change: Change) -> Version:
-        """Read an object, let ``change`` say what is to be stored instead, and store that only if the object is still
-        what was read; else all of it again. The one way to write what several runs may write.
+    def _info(self, reply: Mapping[str, Any]) -> StoredObject:
+        etag = reply["ETag"]
+        found = _MD5.fullmatch(etag) if self._etags_are_digests else None
+        md5 = found[1] if found and "kms" not in reply.get("ServerSideEncryption", "") else None
+        metadata = {name.lower(): value for name, value in reply.get("Metadata", {}).items()}
+        return StoredObject(reply.get("ContentLength", 0), metadata, Version(etag), md5)
 
-        ``change`` may be called several times. What is returned is the version that is stored in the end, ``ABSENT``
-        where there is none.
+    def update(self, key: str, change: Change, *, content: bool = True, exists: bool = True) -> Version:
+        """Read an object, let ``change`` make the new one, and store that only if the object is still what was read;
+        else begin again. The one way to write what several runs may write.
+
+        ``change`` may be called several times. Without ``content`` only the object's metadata is read (HEAD), and what
+        ``change`` gets has no ``path``; without ``exists`` the first attempt takes it that there is no object. What is
+        returned is the version that is stored in the end, ``ABSENT`` where there is none.
 
         Raises:
             StoreConflictError: other runs kept writing the object.
-            StoreError: the bucket is missing or forbidden.
         """
         written: Replacement | Removal | None = None
         with scratch_folder() as folder:
             for attempt in range(1, _MOST_ATTEMPTS + 1):
-                stored = self.fetch(key, folder / "stored")
-                if stored is not None and isinstance(written, Replacement) and _holds(stored, written):
+                stored = None
+                if exists or attempt > 1:
+                    stored = self.fetch(key, folder / "stored") if content else self.info(key)
+                if stored and content and isinstance(written, Replacement) and _holds(stored, written):
                     # The last attempt was stored, and only its answer was lost.
                     return stored.version
                 version = stored.version if stored else ABSENT
@@ -256,9 +263,8 @@ class Bucket:
 
         Raises:
             StoreConflictError: it is not.
-            StoreError: the bucket is missing or forbidden.
         """
-        properties |= self._encryption
+        properties |= self.encryption
         if replaces is None:
             return self._put(key, body, properties)
         if replaces.etag is None:
@@ -289,20 +295,15 @@ class Bucket:
             return Version(self._client.put_object(Bucket=self.name, Key=key, Body=content, **properties)["ETag"])
 
     def _version(self, key: str) -> Version:
-        try:
-            with self._errors("s3:GetObject", key):
-                return Version(self._client.head_object(Bucket=self.name, Key=key)["ETag"])
-        except MissingObjectError:
-            return ABSENT
+        info = self.info(key)
+        return info.version if info else ABSENT
 
     def delete(self, key: str, version: Version | None = None) -> bool:
-        """Remove the object; it is no error where there is none. With a ``version`` only if it is still that one.
+        """Remove the object, with a ``version`` only if it is still that one; whether there is no such object now.
 
-        Whether there is no such object now. An S3 without conditional removal (Amazon S3: ``If-Match`` on DeleteObject)
-        compares nothing, so the version is compared right before: a writer in that moment is not seen there.
-
-        Raises:
-            StoreError: the bucket is missing or forbidden.
+        Deleting a missing object is not an error. An S3 without conditional removal (Amazon S3: ``If-Match`` on
+        DeleteObject) compares nothing, so the version is compared right before: a writer in that moment is not seen
+        there.
         """
         condition: dict[str, Any] = {}
         if version is not None:
@@ -343,16 +344,12 @@ class Bucket:
             return error
         try:
             self._client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
-        except ClientError as told:
-            about_listing = bool(key) and told.response.get("Error", {}).get("Code") == "AccessDenied"
-            return error if about_listing else told
+        except ClientError as listing:
+            about_listing = bool(key) and listing.response.get("Error", {}).get("Code") == "AccessDenied"
+            return error if about_listing else listing
         except SDK_FAULTS:
             return error
         return error
-
-
-def _lower(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in metadata.items()}
 
 
 def _holds(stored: StoredObject, written: Replacement) -> bool:
@@ -360,3 +357,51 @@ def _holds(stored: StoredObject, written: Replacement) -> bool:
     if isinstance(written.content, bytes):
         return stored.path.stat().st_size == len(written.content) and stored.path.read_bytes() == written.content
     return filecmp.cmp(stored.path, written.content, shallow=False)
+
+
+_BROKEN_HINT = "Run again. If it lasts, look at the network and the proxies between here and AWS_ENDPOINT_URL_S3."
+
+
+class _BrokenBodyError(StoreError):
+    """A body that broke off or was changed on its way; to read it again may help."""
+
+
+def _pieces(reply: Mapping[str, Any], uri: str, clock: Callable[[], float]) -> Iterator[bytes]:
+    """The body of a reply to GetObject, in pieces as they arrive.
+
+    Raises:
+        _BrokenBodyError: it broke off, was shortened, or came too slowly.
+    """
+    stream = reply["Body"]
+    seconds = _BODY_SECONDS + reply.get("ContentLength", 0) / _SLOWEST_BYTES_PER_SECOND
+    stream._raw_stream = _Timed(stream._raw_stream, clock, seconds)
+    try:
+        yield from stream.iter_chunks(_CHUNK_BYTES)
+    except (BotoCoreError, HTTPError, TimeoutError) as error:
+        # The rest of it is not waited for.
+        stream.close()
+        reason = "it came too slowly" if isinstance(error, TimeoutError) else type(error).__name__
+        raise _BrokenBodyError(f"{uri} broke off while it was read ({reason}).", hint=_BROKEN_HINT) from None
+
+
+class _Timed:
+    """A stream that gives what has arrived instead of waiting for all that was asked for, until its time is over."""
+
+    def __init__(self, stream: Any, clock: Callable[[], float], seconds: float) -> None:
+        self._stream, self._clock = stream, clock
+        self._end = clock() + seconds
+
+    def read(self, amount: int) -> bytes:
+        """At most ``amount`` bytes; none at the end.
+
+        Raises:
+            TimeoutError: it took too long.
+        """
+        if self._clock() > self._end:
+            raise TimeoutError
+        piece: bytes = self._stream.read1(amount)
+        return piece
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self._stream.close()

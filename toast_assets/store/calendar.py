@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import msgspec
 
-from toast_assets.errors import CalendarError, StoreConflictError
-from toast_assets.store.bucket import ABSENT
+from toast_assets.errors import CalendarError
+from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.readable import readable
+from toast_assets.store.s3_errors import readable
 from toast_assets.week import DAY_NAMES, WeekCalendar, iso_ms
 
 
 class Boundaries(msgspec.Struct, frozen=True):
-    """The settings that say where weeks begin, under the names that people know them by."""
+    """The settings of the weeks' boundaries, under the names that people know."""
 
     time_zone: str
     weekday: str
@@ -45,11 +46,10 @@ def check_boundaries(store: OrderStore, calendar: WeekCalendar) -> None:
         CalendarError: they do not; the message names both and the variables.
         StoreError: the bucket is missing or refuses access, or what it holds cannot be read.
     """
-    stored = _load(store)
-    if stored is None:
+    if found := store.bucket.read(store.layout.calendar):
+        _check(store, calendar, _decoded(store, found[0]))
+    else:
         _check_newest_manifest(store, calendar)
-    elif stored != Boundaries.of(calendar) and not stored.calendar(calendar.first).begins_as(calendar):
-        raise _moved(store, calendar, f"begin on {stored}")
 
 
 def keep_boundaries(store: OrderStore, calendar: WeekCalendar) -> None:
@@ -59,20 +59,27 @@ def keep_boundaries(store: OrderStore, calendar: WeekCalendar) -> None:
         CalendarError: another run has noted other boundaries in the meantime.
         StoreError: the bucket is missing or refuses access.
     """
-    if _load(store) is not None:
-        return
-    body = msgspec.json.format(msgspec.json.encode(Boundaries.of(calendar)), indent=1) + b"\n"
-    try:
-        store.bucket.write(store.layout.calendar, body, replaces=ABSENT, ContentType="application/json")
-    except StoreConflictError:
-        check_boundaries(store, calendar)
+
+    def change(stored: StoredObject | None, target: Path) -> Replacement | None:
+        del target
+        if stored is not None:
+            _check(store, calendar, _decoded(store, stored.path.read_bytes()))
+            return None
+        body = msgspec.json.format(msgspec.json.encode(Boundaries.of(calendar)), indent=1) + b"\n"
+        return Replacement(body, {"ContentType": "application/json"})
+
+    store.bucket.update(store.layout.calendar, change)
 
 
-def _load(store: OrderStore) -> Boundaries | None:
-    found = store.bucket.read(store.layout.calendar)
+def _decoded(store: OrderStore, body: bytes) -> Boundaries:
     hint = "Restore an earlier version of it, or remove it: the next run writes it again."
     with readable(store.bucket.uri(store.layout.calendar), hint):
-        return msgspec.json.decode(found[0], type=Boundaries) if found else None
+        return msgspec.json.decode(body, type=Boundaries)
+
+
+def _check(store: OrderStore, calendar: WeekCalendar, stored: Boundaries) -> None:
+    if stored != Boundaries.of(calendar) and not stored.calendar(calendar.first).begins_as(calendar):
+        raise _moved(store, calendar, f"begin on {stored}")
 
 
 def _check_newest_manifest(store: OrderStore, calendar: WeekCalendar) -> None:

@@ -8,15 +8,16 @@ from urllib.request import getproxies
 from botocore.exceptions import EndpointConnectionError, SSLError
 
 from toast_assets.errors import StoreError
-from toast_assets.http.s3 import s3_connection
-from toast_assets.store.credentials import malformed
-from toast_assets.store.sdk_faults import SDK_FAULTS, connection_cause, sdk_problem
+from toast_assets.http.network import s3_ca_file, s3_proxies
+from toast_assets.store.s3_errors import SDK_FAULTS, connection_cause, malformed, sdk_problem
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 else:
     S3Client = Any
 
+CALLS_AT_ONCE = 32
+"""How many calls of one client may be under way; more would wait for a connection."""
 # Of each call; pauses between them grow to 20 s.
 _ATTEMPTS = 5
 _CONNECT_SECONDS = 10
@@ -57,14 +58,15 @@ def _made(profile: str | None, attempts: int | None, unsigned: bool, options: di
         retries={"mode": "standard", "total_max_attempts": total},
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=_READ_SECONDS,
+        max_pool_connections=CALLS_AT_ONCE,
         **({"signature_version": UNSIGNED} if unsigned else {}),
     )
     client = session.create_client("s3", config=config, **options)
     # Only the client knows its endpoint, and the way there depends on it.
-    connection = s3_connection(client.meta.endpoint_url)
-    verify = connection.verify if options.get("verify") is None else options["verify"]
-    if connection.proxies or getproxies() or verify is not None:
-        way = config.merge(Config(proxies=connection.proxies))
+    proxies, ca_file = s3_proxies(client.meta.endpoint_url), s3_ca_file()
+    verify = ca_file if options.get("verify") is None else options["verify"]
+    if proxies or getproxies() or verify is not None:
+        way = config.merge(Config(proxies=proxies))
         client = session.create_client("s3", config=way, **options | {"verify": verify})
     client.meta.events.register_first("needs-retry.s3", _at_once)
     return cast(S3Client, client)

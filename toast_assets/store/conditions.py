@@ -23,8 +23,8 @@ def refuse_unconditional(store: OrderStore) -> None:
     Raises:
         StoreError: it does not, or these credentials may not write, or not remove.
     """
-    place = (store.bucket.endpoint, store.bucket.name)
-    if place in _compare:
+    bucket = (store.bucket.endpoint, store.bucket.name)
+    if bucket in _compare:
         return
     key = f"{store.layout.prefix}doctor/{uuid.uuid4()}"
     try:
@@ -37,11 +37,9 @@ def refuse_unconditional(store: OrderStore) -> None:
     try:
         store.bucket.delete(key)
     except StoreError as error:
-        text = (
-            f"{store.bucket.uri(key)}, which was written to try this S3, cannot be removed and stays: {error.message}"
-        )
-        raise StoreError(text, hint=error.hint) from None
-    _compare.add(place)
+        text = "which was written to try this S3, cannot be removed and stays"
+        raise StoreError(f"{store.bucket.uri(key)}, {text}: {error.message}", hint=error.hint) from None
+    _compare.add(bucket)
 
 
 def check_conditions(bucket: Bucket, key: str) -> None:

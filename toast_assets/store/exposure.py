@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from toast_assets.store.sdk_faults import SDK_FAULTS
+from toast_assets.store.s3_errors import SDK_FAULTS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -41,26 +41,24 @@ def exposure(client: S3Client, bucket: str) -> Exposure:
     unknown: list[str] = []
 
     def asked(question: str, ask: Callable[..., Any]) -> dict[str, Any]:
+        reply: dict[str, Any] = {}
         try:
-            reply: dict[str, Any] = ask(Bucket=bucket)
+            reply = ask(Bucket=bucket)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code not in _NOT_SET:
                 unknown.append(f"{question} answered {code}")
-            return {}
         except SDK_FAULTS as error:
             unknown.append(f"{question} failed ({type(error).__name__})")
-            return {}
         return reply
 
     reply = asked("GetPublicAccessBlock", client.get_public_access_block)
     block = reply.get("PublicAccessBlockConfiguration", {})
-    policy_ignored, list_ignored = bool(block.get("RestrictPublicBuckets")), bool(block.get("IgnorePublicAcls"))
-    if not policy_ignored:
+    if not block.get("RestrictPublicBuckets"):
         status = asked("GetBucketPolicyStatus", client.get_bucket_policy_status)
         if status.get("PolicyStatus", {}).get("IsPublic"):
             return Exposure(True, "its policy lets everybody in")
-    if not list_ignored:
+    if not block.get("IgnorePublicAcls"):
         grants = asked("GetBucketAcl", client.get_bucket_acl).get("Grants", ())
         if any(grant.get("Grantee", {}).get("URI") in _EVERYBODY for grant in grants):
             return Exposure(True, "its access control list lets everybody in")

@@ -13,7 +13,7 @@ from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.orders.forgotten import Forgotten
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.readable import readable
+from toast_assets.store.s3_errors import readable
 
 
 class _Stored(msgspec.Struct, frozen=True):

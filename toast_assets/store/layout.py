@@ -1,8 +1,9 @@
-"""Where everything lies in the bucket: the one place that knows a key.
+"""The keys of all objects in the bucket: the one place that knows them.
 
 Every key is a function of the week and the restaurant alone, so a second run overwrites instead of adding. Readers
 outside (Amperity's couriers, notebooks, other pipelines) rely on these names. What else lies below the prefix (folder
-markers, notes, backups, copies) has no such name and is ignored: ``week_in`` and ``restaurant_in`` read names.
+markers, notes, backups, copies) has no such name and is ignored: ``week_in`` and ``restaurant_in`` read names. Folders
+end with a slash.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
-from toast_assets.week import Week
+if TYPE_CHECKING:
+    from toast_assets.week import Week
 
 # Toast's restaurant GUIDs: letters, digits, hyphens, underscores.
 _RESTAURANT = re.compile(r"[A-Za-z0-9_-]+")
@@ -50,14 +53,18 @@ class Layout:
 
     def export(self, week: Week, restaurant_guid: str) -> str:
         """The gzipped JSON export of a restaurant's week, named by the week's end as in Amperity's guide."""
-        return f"{self.prefix}toast-orders_{week.end:%Y%m%d_%H%M%S}_{restaurant_guid}.json.gz"
+        return f"{self.exports(week)}{restaurant_guid}.json.gz"
+
+    def exports(self, week: Week) -> str:
+        """What the keys of all exports of a week begin with."""
+        return f"{self.prefix}toast-orders_{_end(week)}_"
 
     def raw(self, week: Week, restaurant_guid: str) -> str:
         """The raw orders of a restaurant's week, Parquet."""
         return f"{self.raw_folder(week)}restaurant={restaurant_guid}.parquet"
 
     def raw_folder(self, week: Week) -> str:
-        """The folder of a week's raw orders, ending with a slash."""
+        """The raw orders of a week."""
         return f"{self.prefix}raw/week={week.key}/"
 
     def unreadable(self, week: Week, restaurant_guid: str) -> str:
@@ -65,7 +72,7 @@ class Layout:
         return f"{self.unreadable_folder(week)}restaurant={restaurant_guid}.ndjson.gz"
 
     def unreadable_folder(self, week: Week) -> str:
-        """The folder of a week's orders that cannot be read, ending with a slash."""
+        """The orders of a week that cannot be read."""
         return f"{self.prefix}unreadable/week={week.key}/"
 
     def manifest(self, week: Week) -> str:
@@ -74,18 +81,17 @@ class Layout:
 
     @property
     def manifests(self) -> str:
-        """The folder of all weeks' manifests, ending with a slash."""
+        """The manifests of all weeks."""
         return f"{self.prefix}manifests/"
 
     @property
     def calendar(self) -> str:
-        """Where the stored weeks begin, JSON."""
+        """The boundaries of the stored weeks, JSON."""
         return f"{self.prefix}calendar.json"
 
     def feed(self, week: Week, restaurant_guid: str, feed: str) -> str:
         """A flat feed of a restaurant's week for Amperity's couriers, NDJSON, gzip; dated by the week's end."""
-        name = f"{feed}_{week.end:%Y%m%d_%H%M%S}_{restaurant_guid}.ndjson.gz"
-        return f"{self.prefix}amperity/{feed}/{week.end:%Y/%m/%d}/{name}"
+        return f"{self.prefix}amperity/{feed}/{week.end:%Y/%m/%d}/{feed}_{_end(week)}_{restaurant_guid}.ndjson.gz"
 
     def table(self, table: str, week_key: str) -> str:
         """A flat table of a week, all restaurants, Parquet; a week is named by its partition key."""
@@ -93,11 +99,11 @@ class Layout:
 
     @property
     def tables(self) -> str:
-        """The folder of all flat tables, ending with a slash."""
+        """All flat tables."""
         return f"{self.prefix}tables/"
 
     def table_folder(self, table: str) -> str:
-        """The folder of a flat table, all weeks, ending with a slash."""
+        """A flat table, all weeks."""
         return f"{self.tables}{table}/"
 
     def current_orders(self, restaurant_guid: str) -> str:
@@ -114,11 +120,11 @@ class Layout:
 
     @property
     def all_deliveries(self) -> str:
-        """The folder of the delivery ledgers of all weeks, ending with a slash."""
+        """The delivery ledgers of all weeks."""
         return f"{self.prefix}deliveries/"
 
     def deliveries(self, week: Week) -> str:
-        """The folder of a week's delivery ledger, ending with a slash."""
+        """The delivery ledger of a week."""
         return f"{self.all_deliveries}week={week.key}/"
 
     def ledger(self, week: Week, restaurant_guid: str) -> str:
@@ -130,21 +136,25 @@ class Layout:
         return f"{self.deliveries(week)}s3_pull.parquet"
 
     def ledger_segments(self, week: Week) -> str:
-        """The folder of results that no restaurant's ledger holds yet, ending with a slash; empty between runs."""
+        """Results that no restaurant's ledger holds yet; empty between runs."""
         return f"{self.deliveries(week)}open/"
 
-    def ledger_segment(self, week: Week, number: int) -> str:
+    def ledger_segment(self, week: Week, restaurant_guid: str, number: int) -> str:
         """One piece of such results, Parquet."""
-        return f"{self.ledger_segments(week)}{number:06d}.parquet"
+        return f"{self.ledger_segments(week)}restaurant={restaurant_guid}.{number:06d}.parquet"
 
     @property
     def all_rejects(self) -> str:
-        """The folder of the rejects of all weeks, ending with a slash."""
+        """The rejects of all weeks."""
         return f"{self.prefix}rejects/"
+
+    def rejects(self, week: Week) -> str:
+        """What Amperity refused, with the reason, NDJSON, gzip."""
+        return f"{self.all_rejects}week={week.key}/rejects.ndjson.gz"
 
     @property
     def privacy(self) -> str:
-        """The folder of what is remembered of forgotten guests, ending with a slash."""
+        """What is remembered of forgotten guests."""
         return f"{self.prefix}privacy/"
 
     @property
@@ -156,6 +166,6 @@ class Layout:
         """What was done to forget a guest, JSON; it names objects and counts, not the guest."""
         return f"{self.privacy}certificates/{name}.json"
 
-    def rejects(self, week: Week) -> str:
-        """What Amperity refused, with the reason, NDJSON, gzip."""
-        return f"{self.all_rejects}week={week.key}/rejects.ndjson.gz"
+
+def _end(week: Week) -> str:
+    return f"{week.end:%Y%m%d_%H%M%S}"

@@ -22,9 +22,8 @@ class SliceRecord(msgspec.Struct, frozen=True):
 
 
 class PullEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """How a restaurant's week was read. It also stands in the footer of the raw file, so that a run that dies between
-    the file and the manifest leaves nothing that would have to be asked for again. ``unreadable`` counts the orders
-    that are kept beside the raw file because they cannot be read."""
+    """How a restaurant's week was read. The footer of the raw file has it, too, so that a run that dies between the
+    file and the manifest leaves nothing to ask for again. ``unreadable`` orders are kept beside the raw file."""
 
     requests: int
     retries: int
@@ -35,11 +34,11 @@ class PullEvidence(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: int = 0
 
 
-class PullRecord(msgspec.Struct, frozen=True, kw_only=True):
+class PullRecord(PullEvidence, frozen=True, kw_only=True):
     """What is stored of a restaurant's week, and the pull that brought it.
 
-    ``orders``, ``bytes`` and ``orders_sha256`` describe the raw file as a whole; ``new`` and ``changed`` are what the
-    pull brought to it. ``bytes`` are those of the orders' JSON. ``unreadable`` orders are kept beside the raw file.
+    ``orders``, ``bytes`` (of the orders' JSON) and ``orders_sha256`` describe the raw file as a whole; ``new`` and
+    ``changed`` are what the pull brought to it.
     """
 
     orders: int
@@ -47,27 +46,14 @@ class PullRecord(msgspec.Struct, frozen=True, kw_only=True):
     orders_sha256: str
     new: int
     changed: int
-    requests: int
-    retries: int
-    throttled: int
-    started_at: str
-    finished_at: str
-    slices: tuple[SliceRecord, ...]
-    unreadable: int = 0
 
     @classmethod
     def of(
         cls, evidence: PullEvidence, *, orders: int, size: int, orders_sha256: str, new: int, changed: int
     ) -> PullRecord:
         """The record of a pull; ``size`` are the ``bytes``."""
-        return cls(
-            orders=orders,
-            bytes=size,
-            orders_sha256=orders_sha256,
-            new=new,
-            changed=changed,
-            **{name: getattr(evidence, name) for name in evidence.__struct_fields__},
-        )
+        read = msgspec.structs.asdict(evidence)
+        return cls(orders=orders, bytes=size, orders_sha256=orders_sha256, new=new, changed=changed, **read)
 
 
 class RestaurantRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +87,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def stored(self) -> dict[str, PullRecord]:
-        """What is stored of each restaurant; those of which nothing is are left out."""
+        """What is stored, by restaurant."""
         return {guid: record.pull for guid, record in self.restaurants.items() if record.pull is not None}
 
     @property
@@ -122,9 +108,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def to_ask(wanted: tuple[str, ...], missing: tuple[str, ...], refresh: bool | None) -> tuple[str, ...]:
-    """Whom of the ``wanted`` restaurants a run asks for, where ``missing`` are those that no earlier run finished.
+    """Which of the ``wanted`` restaurants a run asks for; no earlier run has finished the ``missing`` ones.
 
-    ``refresh`` true: all of them, false: the missing ones; None: the missing ones, or all where none is.
+    ``refresh`` true: all of them; false: the missing ones; None: the missing ones, or all where none is missing.
     """
     return wanted if refresh or (refresh is None and not missing) else missing
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -15,8 +14,8 @@ from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Version
 from toast_assets.store.client import s3_client
 from toast_assets.store.layout import Layout, restaurant_in, week_in
-from toast_assets.store.manifest import Manifest, decode_manifest, encode_manifest
-from toast_assets.store.readable import readable
+from toast_assets.store.manifest import Manifest, decode_manifest
+from toast_assets.store.s3_errors import readable
 from toast_assets.store.settings import StoreSettings
 from toast_assets.week import Week
 
@@ -29,7 +28,10 @@ PARQUET = "application/vnd.apache.parquet"
 
 
 class OrderStore:
-    """Raw orders, exports, manifests and ledgers of all weeks, in one bucket under one prefix."""
+    """Raw orders, exports, manifests and ledgers of all weeks, in one bucket under one prefix.
+
+    Every method that reads raises StoreError where the bucket is missing or refuses access.
+    """
 
     def __init__(self, bucket: Bucket, prefix: str) -> None:
         self.bucket = bucket
@@ -44,9 +46,7 @@ class OrderStore:
             SettingsError: a variable is missing or malformed.
             StoreError: one of the AWS SDK's own is, or its credentials cannot be had.
         """
-        names = (one.alias for one in StoreSettings.model_fields.values() if one.alias)
-        settings = StoreSettings.parse({name: os.environ.get(name) for name in names})
-        return cls.of(s3_client(), settings)
+        return cls.of(s3_client(), StoreSettings.from_environment())
 
     @classmethod
     def of(cls, client: S3Client, settings: StoreSettings) -> Self:
@@ -59,11 +59,7 @@ class OrderStore:
         return cls(Bucket(client, settings.bucket, encryption), settings.prefix)
 
     def pulled_weeks(self) -> list[str]:
-        """The partition keys of the weeks that have a manifest, oldest first.
-
-        Raises:
-            StoreError: the bucket is missing or refuses access.
-        """
+        """The partition keys of the weeks that have a manifest, oldest first."""
         folder = self.layout.manifests
         return _named(week_in(key, folder, ".json") for key in self.bucket.keys(folder))
 
@@ -71,33 +67,20 @@ class OrderStore:
         """The week's manifest and its version; None and ``ABSENT`` where the week was never pulled.
 
         Raises:
-            StoreError: the bucket is missing or forbidden, or the manifest cannot be read.
+            StoreError: it cannot be read.
         """
         found = self.bucket.read(self.layout.manifest(week))
-        if found is None:
-            return None, ABSENT
-        body, version = found
-        return self.read_manifest(week, body), version
+        return (self.read_manifest(week, found[0]), found[1]) if found else (None, ABSENT)
 
     def read_manifest(self, week: Week, body: bytes) -> Manifest:
         """The manifest in the ``body`` of a week's object.
 
         Raises:
-            StoreError: it is none.
+            StoreError: it cannot be read.
         """
         hint = "Restore an earlier version of the object, or remove it and materialize the week again."
         with readable(self.bucket.uri(self.layout.manifest(week)), hint):
             return decode_manifest(body)
-
-    def save_manifest(self, week: Week, manifest: Manifest, replaces: Version) -> Version:
-        """Store the manifest instead of the version that was read.
-
-        Raises:
-            StoreConflictError: another run wrote it in the meantime.
-        """
-        return self.bucket.write(
-            self.layout.manifest(week), encode_manifest(manifest), replaces=replaces, ContentType="application/json"
-        )
 
     def raw_restaurants(self, week: Week) -> frozenset[str]:
         """The restaurants of which there is a raw file."""
@@ -117,10 +100,6 @@ class OrderStore:
         """The partition keys of the weeks of which ``table`` is stored, oldest first."""
         folder = self.layout.table_folder(table)
         return _named(week_in(key, folder, f"/{table}.parquet") for key in self.bucket.keys(folder))
-
-    def _stored_tables(self) -> list[str]:
-        folder = self.layout.tables
-        return sorted({key.removeprefix(folder).split("/")[0] for key in self.bucket.keys(folder)})
 
     def table_version(self, table: str, week_key: str) -> str | None:
         """The SHA-256 of a table's stored file, or None where there is none."""
@@ -150,26 +129,21 @@ class OrderStore:
         Raises:
             StoreError: there is no such table or column, or it was not made for that week.
         """
-        frame: pd.DataFrame = self._read_table(table, week_key, columns).to_pandas(types_mapper=_arrow_dtype())
-        return frame
+        import pandas as pd  # half a second that runs of the pipeline do not need
 
-    def _read_table(self, table: str, week_key: str | None, columns: Sequence[str] | None) -> pa.Table:
-        parts = []
-        with scratch_folder() as folder:
-            path = folder / "table.parquet"
+        again = f"materialize {table} again{', for that week' if week_key else ''}"
+        with (
+            scratch_folder() as folder,
+            readable(self.bucket.uri(self.layout.table_folder(table)), f"{again.capitalize()}."),
+        ):
+            parts = []
             for key in self._table_keys(table, week_key):
-                if not self.bucket.download(key, path):
+                if not self.bucket.download(key, folder / "table.parquet"):
                     raise self._not_made(table, week_key)
-                made = f"materialize {table} again, for that week" if week_key else f"materialize {table} again"
-                with readable(self.bucket.uri(key), f"Remove it and {made}."), pq.ParquetFile(path) as file:
-                    names = file.schema_arrow.names
-                    if unknown := [name for name in columns or () if name not in names]:
-                        raise StoreError(
-                            f"The table {table} has no column {unknown[0]}.", hint=f"It has {', '.join(names)}."
-                        )
-                    parts.append(file.read(columns=list(columns) if columns else None))
-        with readable(self.bucket.uri(self.layout.table_folder(table)), f"Materialize {table} again."):
-            return pa.concat_tables(parts)
+                with readable(self.bucket.uri(key), f"Remove it and {again}."):
+                    parts.append(_columns_of(folder / "table.parquet", table, columns))
+            frame: pd.DataFrame = pa.concat_tables(parts).to_pandas(types_mapper=pd.ArrowDtype)
+        return frame
 
     def _table_keys(self, table: str, week_key: str | None) -> list[str]:
         if (week_key is None) != (table == CURRENT_ORDERS):
@@ -186,8 +160,10 @@ class OrderStore:
     def _not_made(self, table: str, week_key: str | None) -> StoreError:
         if week_key is None:
             return StoreError(f"The table {table} was not made yet.", hint=f"Materialize {table} first.")
-        weeks = self.table_weeks(table)
-        if not weeks and (tables := self._stored_tables()):
+        weeks, folder = self.table_weeks(table), self.layout.tables
+        if not weeks and (
+            tables := sorted({key.removeprefix(folder).split("/")[0] for key in self.bucket.keys(folder)})
+        ):
             return StoreError(f"There is no table {table}.", hint=f"Stored are {', '.join(tables)}.")
         stored = f"Stored are {len(weeks)} weeks, {weeks[0]} to {weeks[-1]}." if weeks else "No week is stored yet."
         return StoreError(
@@ -201,7 +177,9 @@ def _named(names: Iterable[str | None]) -> list[str]:
     return sorted(name for name in names if name is not None)
 
 
-def _arrow_dtype() -> type[pd.ArrowDtype]:
-    import pandas as pd  # half a second that runs of the pipeline do not need
-
-    return pd.ArrowDtype
+def _columns_of(path: Path, table: str, columns: Sequence[str] | None) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        if unknown := [name for name in columns or () if name not in names]:
+            raise StoreError(f"The table {table} has no column {unknown[0]}.", hint=f"It has {', '.join(names)}.")
+        return file.read(columns=list(columns) if columns else None)

@@ -1,27 +1,95 @@
-"""A week's raw files, one restaurant after the other, fetched ahead: reading a file hides the wait for the next."""
+"""Stored weeks: the manifest's records, and the raw files that they describe.
+
+Whatever is made of raw orders is decided by what the manifest says at that moment, not by what it said when the run
+began: a run that was paused then makes the newest content, or leaves what another run made of it.
+
+Everything here raises StoreError where the bucket is missing or refuses access, or a manifest cannot be read.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
+from threading import Lock
+from typing import TypeVar
 
-from toast_assets.orders.lines import OrderLines
-from toast_assets.orders.raw_file import read_bodies
+import pyarrow as pa
+
+from toast_assets.errors import ExportError, StoreError
+from toast_assets.orders.raw_file import UnreadableFileError, check_raw, orders_sha256, read_bodies
 from toast_assets.scratch import scratch_folder
-from toast_assets.store.manifest import PullRecord, RestaurantRecord
+from toast_assets.store.bucket import ABSENT
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.stored_week import fetch_raw, manifest_mismatch, one_restaurant, reading_raw
-from toast_assets.week import Week
+from toast_assets.week import KEY_FORMAT, Week, WeekCalendar
 
-# So many files lie ready or are under way at once; a file is removed once it was read.
+_PULL_FIRST = "Materialize raw_toast_orders for this week first."
+_MOST_NAMED = 20
+# Files that are fetched ahead, so that reading one hides the wait for the next; each is removed once it was read.
 _AHEAD = 3
 # Conversion works by column: fewer would cost time, more would cost memory. Of ordinary orders a row group has less.
 _ORDERS_AT_ONCE = 1_000
+_Made = TypeVar("_Made")
+
+
+class StoredWeek:
+    """The records of the restaurants of which a week is stored. Threads may share it."""
+
+    def __init__(self, week: Week, store: OrderStore) -> None:
+        self.week = week
+        self.store = store
+        self._lock = Lock()
+        self._version = ABSENT
+        self._records: dict[str, RestaurantRecord] = {}
+
+    def restaurants(self) -> dict[str, RestaurantRecord]:
+        """The records by restaurant, as they are now; the manifest is read only where it has changed.
+
+        Raises:
+            ExportError: the week was never pulled.
+        """
+        with self._lock:
+            if self._version != ABSENT:
+                info = self.store.bucket.info(self.store.layout.manifest(self.week))
+                if info is not None and info.version == self._version:
+                    return self._records
+            manifest, self._version = self.store.load_manifest(self.week)
+            if manifest is None or not manifest.stored:
+                raise ExportError(
+                    f"Week {self.week.key} was not pulled yet: there is no"
+                    f" {self.store.bucket.uri(self.store.layout.manifest(self.week))}.",
+                    hint=_PULL_FIRST,
+                )
+            self._records = {guid: manifest.restaurants[guid] for guid in manifest.stored}
+            return self._records
+
+    def made_of(
+        self, guid: str, make: Callable[[RestaurantRecord, PullRecord], _Made], *, look_first: bool = True
+    ) -> _Made:
+        """What ``make`` makes of a restaurant's stored orders; once more where a pull stored newer ones meanwhile.
+
+        Without ``look_first`` the manifest is looked at again only after an error: for what reads the raw file each
+        time, and so notices that the record is not the raw file's.
+
+        Raises:
+            ExportError: as ``make`` does, or nothing is stored of the restaurant any more.
+        """
+        record = (self.restaurants() if look_first or not self._records else self._records).get(guid)
+        while True:
+            if record is None or record.pull is None:
+                raise manifest_mismatch(self.week, guid, self.store)
+            try:
+                return make(record, record.pull)
+            except ExportError:
+                if (now := self.restaurants().get(guid)) == record:
+                    raise
+                record = now
 
 
 @dataclass(frozen=True)
@@ -39,23 +107,26 @@ class RawFile:
         """The orders' JSON alone, ``at_once`` at a time: reading nothing else takes half the time.
 
         Raises:
-            ExportError: the file cannot be read, or its orders are not those that the manifest tells of, by their hash;
-                known only where it breaks, or at the end.
+            ExportError: the file cannot be read, or its orders are not those that the manifest describes; known only
+                where it breaks, or at the end.
         """
-        digest = hashlib.sha256()
+        count = size = 0
         with reading_raw(self.week, self.guid, self.store):
-            for column in read_bodies(self.path):
-                digest.update(OrderLines(column, self.guid).ended_by(b"\n"))
-                for start in range(0, len(column), at_once):
-                    yield column.slice(start, at_once).to_pylist()
-        if digest.hexdigest() != self.pull.orders_sha256:
+            if orders_sha256(self.path) not in (None, self.pull.orders_sha256):
+                raise manifest_mismatch(self.week, self.guid, self.store)
+            for bodies in read_bodies(self.path):
+                count += len(bodies)
+                size += sum(map(len, bodies))
+                for start in range(0, len(bodies), at_once):
+                    yield bodies[start : start + at_once]
+        if (count, size) != (self.pull.orders, self.pull.bytes):
             raise manifest_mismatch(self.week, self.guid, self.store)
 
     def check_count(self, count: int) -> None:
-        """Make sure that ``count`` orders are those that the manifest tells of.
+        """Make sure that the manifest describes ``count`` orders.
 
         Raises:
-            ExportError: they are not.
+            ExportError: it does not.
         """
         if count != self.pull.orders:
             raise manifest_mismatch(self.week, self.guid, self.store)
@@ -70,30 +141,129 @@ def raw_files(
 
     Raises:
         ExportError: a file is missing, or is no raw file.
-        StoreError: the bucket is missing or refuses access.
     """
     with scratch_folder() as folder, ThreadPoolExecutor(_AHEAD, thread_name_prefix="raw") as threads:
-        stored = ((guid, record, record.pull) for guid, record in sorted(records.items()) if record.pull is not None)
-        waiting: deque[tuple[str, Future[RawFile]]] = deque()
-        for number, (guid, record, pull) in enumerate(stored):
-            file = RawFile(week, guid, record, pull, folder / f"{number}.parquet", store)
-            waiting.append((guid, threads.submit(_fetched, file)))
-            if len(waiting) >= _AHEAD:
-                yield from _next(waiting, store, problems)
-        while waiting:
-            yield from _next(waiting, store, problems)
+        files = (
+            RawFile(week, guid, record, record.pull, folder / f"{number}.parquet", store)
+            for number, (guid, record) in enumerate(sorted(records.items()))
+            if record.pull is not None
+        )
+        waiting: deque[tuple[RawFile, Future[None]]] = deque()
+        while True:
+            for file in islice(files, _AHEAD - len(waiting)):
+                waiting.append((file, threads.submit(fetch_raw, week, file.guid, file.path, store)))
+            if not waiting:
+                return
+            file, fetched = waiting.popleft()
+            with nullcontext() if problems is None else one_restaurant(file.guid, problems, store):
+                fetched.result()
+                yield file
+                file.path.unlink()
 
 
-def _next(
-    waiting: deque[tuple[str, Future[RawFile]]], store: OrderStore, problems: dict[str, str] | None
-) -> Iterator[RawFile]:
-    guid, job = waiting.popleft()
-    with nullcontext() if problems is None else one_restaurant(guid, problems, store):
-        file = job.result()
-        yield file
-        file.path.unlink()
+def week_of(key: str, store: OrderStore) -> Week:
+    """The week of a partition key, as it was pulled.
+
+    Raises:
+        ExportError: it was never pulled, or its manifest is of another week.
+    """
+    unknown = datetime.min.replace(tzinfo=UTC)
+    manifest, _ = store.load_manifest(Week(key, unknown, unknown))
+    if manifest is None:
+        raise ExportError(f"Week {key} was not pulled yet.", hint=_PULL_FIRST)
+    if manifest.partition != key:
+        raise ExportError(
+            f"The manifest of week {key} is one of week {manifest.partition}.",
+            hint="Remove it, and materialize raw_toast_orders for this week again.",
+        )
+    start, end = map(datetime.fromisoformat, (manifest.start_date, manifest.end_date))
+    return Week(key, start.astimezone(UTC), end.astimezone(UTC))
 
 
-def _fetched(file: RawFile) -> RawFile:
-    fetch_raw(file.week, file.guid, file.path, file.store)
-    return file
+def earlier_manifests(
+    week: Week, calendar: WeekCalendar, store: OrderStore, weeks: int
+) -> Iterator[tuple[Week, Manifest]]:
+    """The manifests of up to ``weeks`` weeks before ``week``, the nearest first; weeks never pulled are left out."""
+    day = date.fromisoformat(week.key)
+    for number in range(1, weeks + 1):
+        before = day - timedelta(days=7 * number)
+        if before < calendar.first:
+            return
+        earlier = calendar.week(f"{before:{KEY_FORMAT}}")
+        manifest, _ = store.load_manifest(earlier)
+        if manifest is not None:
+            yield earlier, manifest
+
+
+def stored_restaurants(week: Week, store: OrderStore) -> dict[str, RestaurantRecord]:
+    """The manifest's records of the restaurants of which the week is stored.
+
+    Raises:
+        ExportError: the week was never pulled.
+    """
+    return StoredWeek(week, store).restaurants()
+
+
+def fetch_raw(week: Week, guid: str, path: Path, store: OrderStore) -> None:
+    """Write a restaurant's stored raw file to ``path``.
+
+    Raises:
+        ExportError: it is missing, or is no raw file.
+    """
+    if store.download_raw(week, guid, path).etag is None:
+        raise manifest_mismatch(week, guid, store)
+    with reading_raw(week, guid, store):
+        check_raw(path)
+
+
+@contextmanager
+def reading_raw(week: Week, guid: str, store: OrderStore) -> Iterator[None]:
+    """While a restaurant's raw file is read: one that cannot be read is an error that names it.
+
+    Raises:
+        ExportError: it cannot be read.
+    """
+    where = store.bucket.uri(store.layout.raw(week, guid))
+    hint = (
+        "Restore an earlier version of the object, or remove it, then materialize raw_toast_orders for this week again."
+    )
+    try:
+        yield
+    except UnreadableFileError as error:
+        raise ExportError(f"The raw orders {where} cannot be read: {error}.", hint=hint) from error
+    except (pa.ArrowException, OSError) as error:
+        # Arrow's own have no number; one with a number is the system's, such as a full disk.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ExportError(f"The raw orders {where} are damaged ({type(error).__name__}).", hint=hint) from error
+
+
+def manifest_mismatch(week: Week, guid: str, store: OrderStore) -> ExportError:
+    """The error for raw orders and a manifest that do not belong together."""
+    return ExportError(
+        f"The raw orders {store.bucket.uri(store.layout.raw(week, guid))} are not those that the manifest describes.",
+        hint="A run that was cut off can leave them so: materialize raw_toast_orders for this week again.",
+    )
+
+
+@contextmanager
+def one_restaurant(guid: str, problems: dict[str, str], store: OrderStore) -> Iterator[None]:
+    """Keep to one restaurant what fails at it: the reason is added to ``problems``.
+
+    Raises:
+        StoreError: the bucket as a whole is missing or refuses access.
+    """
+    try:
+        yield
+    except (ExportError, StoreError) as error:
+        if isinstance(error, StoreError):
+            store.bucket.check()
+        problems[guid] = str(error)
+
+
+def all_failed(what: str, problems: Mapping[str, str]) -> ExportError:
+    """The error where ``what`` could be made of no restaurant."""
+    named = list(problems.values())
+    more = [f"and {len(named) - _MOST_NAMED} more"] if len(named) > _MOST_NAMED else []
+    reasons = "".join(f"\n  - {reason}" for reason in [*named[:_MOST_NAMED], *more])
+    return ExportError(f"{what} could be made of none of {len(named)} restaurants.{reasons}\n")

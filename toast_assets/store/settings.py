@@ -18,10 +18,18 @@ Prefix = Annotated[str, AfterValidator(forms.prefix)]
 class StoreSettings(Settings):
     """Which bucket, and where in it. Credentials and region are the AWS SDK's own."""
 
-    bucket: BucketName = Field(alias="S3_BUCKET_NAME")
-    prefix: Prefix = Field("toast-orders/", alias="S3_PREFIX")
-    sse: Literal["AES256", "aws:kms"] | None = Field(None, alias="S3_SSE")
-    kms_key_id: HeaderSafe | None = Field(None, alias="S3_KMS_KEY_ID")
+    bucket: BucketName = Field(
+        alias="S3_BUCKET_NAME", description="The bucket; it exists, the pipeline never creates it."
+    )
+    prefix: Prefix = Field("toast-orders/", alias="S3_PREFIX", description="The prefix of all keys.")
+    sse: Literal["AES256", "aws:kms"] | None = Field(
+        None,
+        alias="S3_SSE",
+        description="Server-side encryption of every object: AES256 or aws:kms; by default the bucket's own.",
+    )
+    kms_key_id: HeaderSafe | None = Field(
+        None, alias="S3_KMS_KEY_ID", description="With aws:kms: the key; by default the account's key for S3."
+    )
 
     @classmethod
     def cross_check(cls, present: Mapping[str, str]) -> list[str]:

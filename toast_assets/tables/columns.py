@@ -1,71 +1,136 @@
-"""How a table is declared, and how a declared table becomes an Arrow batch.
+"""How a table is declared, and how rows of decoded orders become an Arrow batch of it.
 
-A table is a tuple of columns. Most name an attribute path in the decoded struct of the row (``item.guid``), from
-which the Toast field in the documentation follows; the others are handed over by the walk through the order.
-Conversion is by column, a batch at a time: that is what makes it fast.
+Most columns name an attribute of the row's struct (``item.guid``), from which the Toast field in the documentation
+follows; the walk through the order hands over the others. Conversion is by column, a batch at a time, which is fast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from enum import Enum
 from functools import cached_property, partial
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from toast_assets.errors import UnrepresentableError
-from toast_assets.tables.arrays import Kind, empty, to_array
+from toast_assets.orders.times import business_day, instant
+
+# Outside of these powers of ten Arrow reads beyond its tables. A decimal of 38 digits, which Arrow checks, then has
+# at most 42 places after the point, which it can move.
+_SMALLEST_FOR_ARROW, _LARGEST_FOR_ARROW = -5, 14
+# No amount of this world, nor the noise of one, has more places before or after the point.
+_MOST_PLACES = 40
+# Years 1 to 9999, in milliseconds since 1970: Arrow has moments outside of them, Python does not.
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999
+# The rest of a key can be null where Toast leaves a GUID out, and Parquet refuses a null in a required column.
+_NEVER_NULL = frozenset({"restaurant_guid", "order_guid"})
+# Attributes that stand for two of Toast's fields: the real one, and the one of the guide's example.
+_ALIASES = {
+    "number": "displayNumber",
+    "served_as": "diningOption",
+    "place": "",
+    "instructions": "notes",
+    "name": "displayName",
+    "lookup_code": "plu",
+    "gone_date": "deletedDate",
+}
+
+
+class Kind(Enum):
+    """What a column holds; the value is its Arrow type."""
+
+    TEXT = pa.string()
+    MONEY = pa.decimal128(18, 4)
+    """Currency units, rounded half-even. Toast computes in binary floating point: more digits are its noise."""
+    QUANTITY = pa.decimal128(18, 6)
+    """Rounded half-even."""
+    INSTANT = pa.timestamp("ms", "UTC")
+    """From Toast's text; fractions beyond the millisecond are cut off."""
+    LOCAL = pa.timestamp("ms")
+    """On the restaurant's clock."""
+    DAY = pa.date32()
+    """The local business date, from Toast's integer, 20250919."""
+    FLAG = pa.bool_()
+    """Null counts as no."""
+    COUNT = pa.int32()
+    COORDINATE = pa.float64()
+
+
+def to_array(kind: Kind, values: Sequence[Any]) -> pa.Array:
+    """The Arrow array of ``values``.
+
+    Raises:
+        ValueError, OverflowError, ArithmeticError, UnrepresentableError: a value does not fit ``kind``
+            (``pa.ArrowInvalid`` is a ``ValueError``).
+    """
+    match kind:
+        case Kind.MONEY | Kind.QUANTITY:
+            return _decimals(kind, values)
+        case Kind.INSTANT:
+            return _instants(values)
+        case Kind.DAY:
+            return pa.array(list(map(business_day, values)), kind.value)
+        case Kind.FLAG:
+            return pa.array(values, kind.value).fill_null(False)
+    return pa.array(values, kind.value)
+
+
+def is_representable(amount: Decimal) -> bool:
+    """Whether ``amount`` can be one of money: finite, and not beyond 40 places around the point."""
+    return amount.is_finite() and (not amount or abs(amount.adjusted()) <= _MOST_PLACES)
+
+
+def _decimals(kind: Kind, values: Sequence[Decimal | None]) -> pa.Array:
+    places = [value.adjusted() for value in values if value is not None]
+    if not places or (min(places) >= _SMALLEST_FOR_ARROW and max(places) <= _LARGEST_FOR_ARROW):
+        # Only noise such as 10.989999999999998 needs rounding, which would cost every other column.
+        with suppress(pa.ArrowInvalid):
+            return pa.array(values, kind.value)
+    scale = Decimal(1).scaleb(-kind.value.scale)
+
+    def rounded(value: Decimal) -> Decimal:
+        if not is_representable(value):
+            raise UnrepresentableError("an amount is too large, too small, or no number")
+        return value.quantize(scale, ROUND_HALF_EVEN)
+
+    return pa.array([None if value is None else rounded(value) for value in values], kind.value)
+
+
+def _instants(texts: Sequence[str | None]) -> pa.Array:
+    with suppress(pa.ArrowInvalid):
+        moments = pa.array(texts, pa.string()).cast(Kind.INSTANT.value)
+        extremes = pc.min_max(moments.cast(pa.int64())).as_py()
+        # Whether a moment is valid must not depend on whether another of its column needs the slow way.
+        if extremes["min"] is None or (extremes["min"] >= _FIRST_MS and extremes["max"] <= _LAST_MS):
+            return moments
+    exact = [instant(text) for text in texts]
+    cut = [moment and moment - timedelta(microseconds=moment.microsecond % 1000) for moment in exact]
+    return pa.array(cut, Kind.INSTANT.value)
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name and kind, a sentence on what it holds, and where in Toast's order it comes from.
+    """One column: its kind, its name, a sentence on what it holds, and where in Toast's order it comes from.
 
-    With a ``path`` the value is that attribute of the row's struct, ``None`` where any part of it is. Without one
-    the value is handed over, and ``toast`` says where it comes from.
+    ``path`` is the attribute of the row's struct, by default the column's name; the value is null where any part of it
+    is. The walk hands over the value of a column with ``given``, which says of which Toast fields it is made.
+    ``toast`` replaces the Toast field that follows from ``path``.
     """
 
-    name: str
     kind: Kind
+    name: str
     description: str
     path: str = ""
+    given: str | None = None
     toast: str = ""
-
-
-class Attributes:
-    """The attributes of a batch's rows, by path; what several paths share (``delivery_info``) is fetched once.
-
-    A row's own fields are fetched all at once, a block of rows at a time: touching each object once, while it is in
-    the processor's cache, instead of once per column takes a third of the time.
-    """
-
-    _BLOCK = 64
-
-    def __init__(self, rows: Sequence[msgspec.Struct]) -> None:
-        self._rows = rows
-        names = rows[0].__struct_fields__ if rows else ()
-        columns: list[list[Any]] = [[] for _ in names]
-        for start in range(0, len(rows), self._BLOCK):
-            block = map(msgspec.structs.astuple, rows[start : start + self._BLOCK])
-            for column, values in zip(columns, zip(*block, strict=True), strict=True):
-                column.extend(values)
-        self._values: dict[str, Sequence[Any] | None] = dict(zip(names, map(_unless_empty, columns), strict=True))
-
-    def get(self, path: str) -> Sequence[Any] | None:
-        """One value per row, ``None`` where any part of ``path`` is; ``None`` at all where every row's is."""
-        if path not in self._values:
-            parent, _, name = path.rpartition(".")
-            get = attrgetter(name)
-            owners = self.get(parent) if parent else self._rows
-            self._values[path] = owners and _unless_empty([None if one is None else get(one) for one in owners])
-        return self._values[path]
-
-
-def _unless_empty(values: Sequence[Any]) -> Sequence[Any] | None:
-    return values if any(value is not None for value in values) else None
 
 
 @dataclass(frozen=True)
@@ -84,7 +149,7 @@ class Table:
         fields = [
             pa.field(
                 column.name,
-                column.kind.arrow,
+                column.kind.value,
                 nullable=not (column.kind is Kind.FLAG or column.name in _NEVER_NULL),
                 metadata={"description": column.description, "toast": self.toast_field(column)},
             )
@@ -94,23 +159,26 @@ class Table:
 
     def toast_field(self, column: Column) -> str:
         """Where a column's value comes from, ``checks[].selections[].item.guid``; ``""`` where Toast has no field."""
-        if column.toast or not column.path:
-            return column.toast
-        return f"{self.root}.{camel(column.path)}" if self.root else camel(column.path)
+        if column.given is not None:
+            return column.given
+        below = _camel(column.path or column.name)
+        return column.toast or (f"{self.root}.{below}" if self.root else below)
 
     def batch(self, rows: Sequence[msgspec.Struct], given: Mapping[str, Any]) -> pa.RecordBatch:
-        """The Arrow batch of ``rows``; ``given`` has the columns without a path.
+        """The Arrow batch of ``rows``.
 
-        A given column is a list, an Arrow array, or a function of the arrays of all columns that are not functions.
+        ``given`` has the given columns: each a list, an Arrow array, or a function of the arrays of all columns that
+        are not functions.
 
         Raises:
             UnrepresentableError: a value does not fit its column's type.
         """
-        attributes = Attributes(rows)
+        attributes: dict[str, Sequence[Any] | None] = {"": rows}
         arrays: dict[str, pa.Array] = {}
         derived = {}
         for column in self.columns:
-            values = attributes.get(column.path) if column.path else given[column.name]
+            by_path = column.given is None
+            values = _attribute(attributes, column.path or column.name) if by_path else given[column.name]
             if callable(values):
                 derived[column] = values
             else:
@@ -127,28 +195,27 @@ class Table:
             raise UnrepresentableError(f"a value of {self.name}.{column.name} is no {column.kind.name}") from None
 
 
+def _attribute(known: dict[str, Sequence[Any] | None], path: str) -> Sequence[Any] | None:
+    """One value per row, None where any part of ``path`` is; None at all where every row's is.
+
+    ``known`` keeps the attributes by path, because several columns share one (``delivery_info``).
+    """
+    if path not in known:
+        parent, _, name = path.rpartition(".")
+        get = attrgetter(name)
+        values = [None if owner is None else get(owner) for owner in _attribute(known, parent) or ()]
+        known[path] = values if any(value is not None for value in values) else None
+    return known[path]
+
+
 def _array(kind: Kind, values: Any, rows: int) -> pa.Array:
     if values is None:
-        return empty(kind, rows)
+        # Toast said nothing: null, for a flag no.
+        return pa.repeat(pa.scalar(False), rows) if kind is Kind.FLAG else pa.nulls(rows, kind.value)
     return values if isinstance(values, pa.Array) else to_array(kind, values)
 
 
-# The rest of a key can be null where Toast leaves a GUID out, and Parquet refuses a null in a required column.
-_NEVER_NULL = frozenset({"restaurant_guid", "order_guid"})
-
-# Attributes that stand for two of Toast's fields: the real one, and the one of the guide's example.
-_ALIASES = {
-    "number": "displayNumber",
-    "served_as": "diningOption",
-    "place": "",
-    "instructions": "notes",
-    "name": "displayName",
-    "lookup_code": "plu",
-    "gone_date": "deletedDate",
-}
-
-
-def camel(path: str) -> str:
+def _camel(path: str) -> str:
     """Toast's spelling of an attribute path: ``item.multi_location_id`` is ``item.multiLocationId``."""
     parts = []
     for name in path.split("."):

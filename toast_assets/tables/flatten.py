@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.clock import zone
 from toast_assets.orders.guests import guest_key
 from toast_assets.orders.model import GIFT_CARD_TYPES, NO_REVENUE_TYPES, Order, ServiceCharge
 from toast_assets.orders.read import RawOrders, ReadOrders, Reason, Rejection, read
+from toast_assets.orders.times import zone
 from toast_assets.orders.totals import (
     ZERO,
     Totals,
@@ -29,15 +29,14 @@ from toast_assets.orders.totals import (
     sales_discount,
 )
 from toast_assets.orders.walk import Walk
-from toast_assets.tables.arrays import Kind, to_array
-from toast_assets.tables.collector import paused
+from toast_assets.tables.columns import Kind
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import from_epoch_ms
 
 _GIFT_CARDS = pa.array(sorted(GIFT_CARD_TYPES))
 _NO_REVENUE = pa.array(sorted(NO_REVENUE_TYPES))
 _QUARTER_MS = 15 * 60 * 1000
-_NOUGHT = pa.scalar(ZERO, Kind.MONEY.arrow)
+_ZERO = pa.scalar(ZERO, Kind.MONEY.value)
 
 
 @dataclass(frozen=True)
@@ -60,20 +59,14 @@ def flatten(batches: Iterable[RawOrders]) -> Iterator[FlatBatch]:
 
 
 def _flat(batch: RawOrders) -> FlatBatch:
-    with paused():
-        return _flattened(batch)
-
-
-def _flattened(batch: RawOrders) -> FlatBatch:
     found, tables = _converted(batch)
     return FlatBatch(tables, tuple(found.rejections), found.nulled)
 
 
 def convertible(batch: RawOrders) -> ReadOrders:
-    """The orders of ``batch`` that the tables take, and the rejections that they name, so that what is made of orders
-    beside the tables, such as Amperity's feeds, takes and rejects the same ones."""
-    with paused():
-        return _converted(batch)[0]
+    """The orders of ``batch`` that the tables take, and the rejections that they name; Amperity's feeds take and
+    reject the same ones."""
+    return _converted(batch)[0]
 
 
 def _converted(batch: RawOrders) -> tuple[ReadOrders, dict[str, pa.RecordBatch]]:
@@ -109,59 +102,28 @@ def tables_of(batch: RawOrders, orders: Iterable[Order]) -> dict[str, pa.RecordB
     for order in orders:
         walk.add(order)
     try:
-        return _tables(batch, walk)
+        totals = [
+            check_totals(check, counts=counts) for check, counts in zip(walk.checks, walk.check_counts, strict=True)
+        ]
+        of_orders = _orders(batch, walk, totals)
+        of_checks = _checks(of_orders, walk, totals)
+        return {
+            "orders": of_orders,
+            "checks": of_checks,
+            "order_items": _items(of_checks, walk),
+            "payments": _payments(of_checks, walk),
+            "discounts": _discounts(of_orders, of_checks, walk),
+            "customers": _customers(of_checks, walk),
+        }
     except (ValueError, ArithmeticError):
         raise UnrepresentableError("an amount is too large, or is no number") from None
 
 
-def _tables(batch: RawOrders, walk: Walk) -> dict[str, pa.RecordBatch]:
-    amounts = _Amounts(walk)
-    order_batch = _orders(batch, walk, amounts)
-    check_batch = _checks(order_batch, walk, amounts)
-    return {
-        "orders": order_batch,
-        "checks": check_batch,
-        "order_items": _items(check_batch, walk),
-        "payments": _payments(check_batch, walk),
-        "discounts": _discounts(order_batch, check_batch, walk),
-        "customers": _customers(check_batch, walk),
-    }
-
-
-class _Amounts:
-    """The totals of checks and orders as Arrow arrays. Most orders have one check: its totals are converted once."""
-
-    def __init__(self, walk: Walk) -> None:
-        counts = zip(walk.checks, walk.check_counts, strict=True)
-        totals = [check_totals(check, counts=counting) for check, counting in counts]
-        self._checks = len(totals)
-        checks_of: list[list[int]] = [[] for _ in walk.orders]
-        for check, order in enumerate(walk.check_order):
-            checks_of[order].append(check)
-        rows: list[int] = []
-        for checks in checks_of:
-            if len(checks) == 1:
-                rows.append(checks[0])
-            else:
-                rows.append(len(totals))
-                totals.append(add(totals[check] for check in checks))
-        self._order_rows = pa.array(rows, pa.int32())
-        columns = zip(*totals, strict=True) if totals else [()] * len(Totals._fields)
-        self._arrays = {
-            name: to_array(Kind.MONEY, list(column)) for name, column in zip(Totals._fields, columns, strict=True)
-        }
-
-    def of_checks(self) -> dict[str, Any]:
-        """The columns of amounts, a row per check."""
-        return {name: array.slice(0, self._checks) for name, array in self._arrays.items()}
-
-    def of_orders(self) -> dict[str, Any]:
-        """The columns of amounts, a row per order."""
-        return {name: array.take(self._order_rows) for name, array in self._arrays.items()}
-
-
-def _orders(batch: RawOrders, walk: Walk, amounts: _Amounts) -> pa.RecordBatch:
-    given = amounts.of_orders()
+def _orders(batch: RawOrders, walk: Walk, totals: Sequence[Totals]) -> pa.RecordBatch:
+    of_order: list[list[Totals]] = [[] for _ in walk.orders]
+    for order, of_check in zip(walk.check_order, totals, strict=True):
+        of_order[order].append(of_check)
+    given = _amounts([one[0] if len(one) == 1 else add(one) for one in of_order])
     given["restaurant_guid"] = pa.repeat(pa.scalar(batch.restaurant_guid, pa.string()), len(walk.orders))
     given["order_guid"] = [order.guid for order in walk.orders]
     given["business_date"] = [order.business_date for order in walk.orders]
@@ -170,14 +132,19 @@ def _orders(batch: RawOrders, walk: Walk, amounts: _Amounts) -> pa.RecordBatch:
     return TABLES["orders"].batch(walk.orders, given)
 
 
-def _checks(orders: pa.RecordBatch, walk: Walk, amounts: _Amounts) -> pa.RecordBatch:
-    given = {**amounts.of_checks(), **_origin(orders, walk.check_order)}
+def _checks(orders: pa.RecordBatch, walk: Walk, totals: Sequence[Totals]) -> pa.RecordBatch:
+    given = _amounts(totals) | _origin(orders, walk.check_order)
     given["position"] = walk.check_position
     given["counts"] = walk.check_counts
     refunds = [_charge_refunds(check.applied_service_charges) for check in walk.checks]
     given["service_charge_refund_amount"] = [amount for amount, _ in refunds]
     given["service_charge_tax_refund_amount"] = [tax for _, tax in refunds]
     return TABLES["checks"].batch(walk.checks, given)
+
+
+def _amounts(totals: Sequence[Totals]) -> dict[str, Any]:
+    """The columns of amounts."""
+    return {name: [getattr(one, name) for one in totals] for name in Totals._fields}
 
 
 def _items(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
@@ -238,8 +205,8 @@ def _row_net_sales(arrays: Mapping[str, pa.Array]) -> pa.Array:
     """``totals.line_net_sales`` of every row at once, which pays: there are more items than anything else."""
     no_sale = [arrays["voided"], arrays["deleted"], arrays["deferred"], pc.greater(arrays["depth"], 0)]
     no_sale += [pc.invert(arrays["counts"]), pc.is_in(arrays["selection_type"], _NO_REVENUE)]
-    net = pc.subtract(pc.coalesce(arrays["pre_discount_price"], _NOUGHT), arrays["discount_amount"])
-    return pc.if_else(reduce(pc.or_, no_sale), _NOUGHT, net.cast(Kind.MONEY.arrow))
+    net = pc.subtract(pc.coalesce(arrays["pre_discount_price"], _ZERO), arrays["discount_amount"])
+    return pc.if_else(reduce(pc.or_, no_sale), _ZERO, net.cast(Kind.MONEY.value))
 
 
 def _charge_refunds(charges: Sequence[ServiceCharge] | None) -> tuple[Decimal, Decimal]:
@@ -255,11 +222,11 @@ def _local_times(timezone: str | None, opened: pa.Array) -> pa.Array:
     """The moments on the restaurant's clock. Offsets change on the quarter hour at most, so each is looked up once."""
     clock = zone(timezone)
     if clock is None:
-        return pa.nulls(len(opened), Kind.LOCAL.arrow)
+        return pa.nulls(len(opened), Kind.LOCAL.value)
     moments = opened.cast(pa.int64())
     quarters = pc.divide(moments, _QUARTER_MS).dictionary_encode()
     offsets = pa.array([_offset_ms(quarter, clock) for quarter in quarters.dictionary.to_pylist()], pa.int64())
-    return pc.add(moments, offsets.take(quarters.indices)).cast(Kind.LOCAL.arrow)
+    return pc.add(moments, offsets.take(quarters.indices)).cast(Kind.LOCAL.value)
 
 
 def _offset_ms(quarter: int, clock: ZoneInfo) -> int:

@@ -1,12 +1,11 @@
-"""Toast's access token: fetched when first needed, kept until it expires, renewed when Toast no longer takes it."""
+"""Toast's access token (Toast: Authentication)."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
 
 from toast_assets.errors import (
     ToastLoginError,
@@ -15,110 +14,69 @@ from toast_assets.errors import (
     ToastUnreachableError,
     TransientError,
 )
+from toast_assets.http.bearer import Bearer, Token
 from toast_assets.http.bodies import UnreadableBodyError, decode
-from toast_assets.http.own_secrets import fits_a_header
+from toast_assets.toast.restaurants import PARTNERS_PATH
 from toast_assets.toast.settings import ToastSettings
 
 LOGIN_PATH = "/authentication/v1/authentication/login"
+OPTIONAL = "optional"
+"""The extension of a request that is not worth a login."""
 
-# Toast hands out a new token only within the old one's last minute (Toast: Authentication).
-_RENEW_BEFORE_EXPIRY = 60.0
 # The guide's sessionToken comes without its lifetime.
 _UNKNOWN_LIFETIME = 3600.0
 # Too many logins can end access (Toast: Authentication: no more than twice an hour). A run has no good reason for
 # more than these, nor for another one soon after two that did not help.
 _MOST_RENEWALS = 10
-_MOST_IN_VAIN = 2
+_MOST_USELESS = 2
 _SOON = 1800.0
 # Answers to a login that may be due to the credentials.
 _OF_CREDENTIALS = frozenset({400, 401, 403, 404, 422})
 
-
-@dataclass(frozen=True)
-class Token:
-    """An access token; ``number`` counts logins, because Toast may hand out the same ``value`` again."""
-
-    value: str
-    number: int
+# A token and the seconds of its life.
+Grant = tuple[str, float]
+PostLogin = Callable[[str, dict[str, str], Callable[[bytes], Grant]], Awaitable[Grant]]
 
 
-@dataclass(frozen=True)
-class Granted:
-    """What a login brought: a token, and how many more seconds it is valid."""
+class ToastLogin(Bearer):
+    """One machine client's token. ``post`` sends a login with retries, and reads the body of a reply with status 200.
 
-    token: str
-    seconds: float
+    Raises:
+        ToastLoginError: Toast refuses the credentials, or the login service stays down.
+    """
 
+    name = "Toast"
+    refused = ToastLoginError
 
-class PostLogin(Protocol):
-    """Sends one login request, with retries, and returns what ``read`` makes of the body of a reply with status 200."""
-
-    async def __call__(self, path: str, credentials: dict[str, str], read: Callable[[bytes], Granted]) -> Granted: ...
-
-
-class ToastLogin:
-    """One machine client's token, shared by all calls of a run."""
-
-    def __init__(
-        self, settings: ToastSettings, post: PostLogin, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, settings: ToastSettings, post: PostLogin, *, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
         self._settings = settings
         self._post = post
-        self._clock = clock
-        self._lock = asyncio.Lock()
-        self._token = Token("", 0)
-        self._logged_in_at = self._expires_at = float("-inf")
-        self._renewals = self._in_vain = 0
-        self._proved = False
+        self._logged_in_at = float("-inf")
+        self._useless = 0
 
-    @property
-    def logins(self) -> int:
-        """How often this client logged in."""
-        return self._token.number
+    def is_rejection(self, response: httpx.Response) -> bool:
+        """Whether another login may change a 401. It does not for a client that is no partner's."""
+        request = response.request
+        asks_for_partner = request.url.path == PARTNERS_PATH and b"partnerguid" in response.content.lower()
+        return response.status_code == 401 and not asks_for_partner and OPTIONAL not in request.extensions
 
-    async def token(self) -> Token:
-        """A token that is valid now.
-
-        Raises:
-            ToastLoginError: Toast refuses the credentials, or the login service stays down.
-        """
-        async with self._lock:
-            if self._clock() >= self._expires_at:
-                await self._login()
-            return self._token
-
-    def accepted(self, token: Token) -> None:
-        """A data call with ``token`` succeeded: a later 401 means that the token has ended, not that it is bad."""
-        self._proved = self._proved or token.number == self._token.number
-
-    def refused(self, token: Token) -> None:
-        """A data call was answered 401 although ``token`` had just been renewed for it."""
-        del token
-        self._in_vain += 1
-
-    async def renewed(self, rejected: Token) -> Token | None:
-        """A newer token instead of the ``rejected`` one; None if another login would be no better.
-
-        Raises:
-            ToastLoginError: as ``token``.
-        """
-        async with self._lock:
-            # Whoever waited here finds the token that the first one brought.
-            if self._token.number != rejected.number:
-                return self._token
-            if not self._renewal_may_help():
-                return None
-            self._renewals += 1
-            await self._login()
-            return self._token
-
-    def _renewal_may_help(self) -> bool:
-        if self._renewals == 0:
-            return True
+    def may_renew(self) -> bool:
+        """Once in any case; later only a token that was valid, and not soon after logins that did not help."""
         long_ago = self._clock() - self._logged_in_at > _SOON
-        return self._renewals < _MOST_RENEWALS and self._proved and (self._in_vain < _MOST_IN_VAIN or long_ago)
+        helps = self._is_valid and (self._useless < _MOST_USELESS or long_ago)
+        return self._renewals == 0 or (self._renewals < _MOST_RENEWALS and helps)
 
-    async def _login(self) -> None:
+    def mark_valid(self, token: Token) -> None:
+        """A call with ``token`` succeeded."""
+        self._is_valid = self._is_valid or token is self._token
+
+    def mark_useless(self) -> None:
+        """A login did not help."""
+        self._useless += 1
+
+    async def fetch(self) -> Token:
+        """Log in."""
         settings = self._settings
         credentials = {
             "clientId": settings.client_id,
@@ -137,10 +95,8 @@ class ToastLogin:
             raise ToastLoginError(
                 # What was not even tried seven times is no service that is down, but a name that is not known.
                 down if error.attempts is None else error.message,
-                hint=error.hint or "Check TOAST_API_URL and Toast's status page; the run can simply be repeated.",
+                hint=error.hint or "Check TOAST_API_URL and Toast's status page, then repeat the run.",
             ) from None
-        except ToastLoginError:
-            raise
         except ToastUnreachableError as error:
             raise ToastLoginError(error.message, hint=error.hint) from None
         except ToastRefusedError as error:
@@ -149,19 +105,16 @@ class ToastLogin:
                 f"Toast refused the login at {settings.api_url}: {error.message}",
                 hint=hint if error.status in _OF_CREDENTIALS else error.hint,
             ) from None
-        self._token = Token(granted.token, self._token.number + 1)
         self._logged_in_at = self._clock()
-        margin = min(_RENEW_BEFORE_EXPIRY, granted.seconds / 10)
-        self._expires_at = self._logged_in_at + granted.seconds - margin
-        self._proved = False
+        self._is_valid = False
+        return self.granted(*granted)
 
 
-def _read(body: bytes) -> Granted:
+def _read(body: bytes) -> Grant:
     """The token in a reply with status 200.
 
     Raises:
         ToastReplyError: there is none; a gateway may have answered instead of Toast.
-        ToastLoginError: there is one that no request can carry.
     """
     try:
         reply = decode(body, dict[str, Any])
@@ -173,17 +126,8 @@ def _read(body: bytes) -> Granted:
     token = found.get("accessToken") or reply.get("sessionToken")
     if not isinstance(token, str) or not token:
         raise ToastReplyError("answered 200 without a token.")
-    if not fits_a_header(token):
-        raise ToastLoginError(
-            "Toast's login gave a token with characters that no header can carry.",
-            hint="Check that TOAST_API_URL is Toast's API; if it is, tell Toast's support.",
-        )
-    return Granted(token, _seconds(found.get("expiresIn")))
-
-
-def _seconds(value: object) -> float:
     try:
-        seconds = float(str(value))
+        seconds = float(str(found.get("expiresIn")))
     except ValueError:
-        return _UNKNOWN_LIFETIME
-    return seconds if seconds > 0 else _UNKNOWN_LIFETIME
+        seconds = 0.0
+    return token, seconds if seconds > 0 else _UNKNOWN_LIFETIME

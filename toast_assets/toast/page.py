@@ -15,8 +15,9 @@ import httpx
 import msgspec
 
 from toast_assets.errors import ToastReplyError
-from toast_assets.orders.raw import MalformedPageError, RawOrder, UnreadableOrder, cut_orders, format_time
+from toast_assets.orders.raw import MalformedPageError, RawOrder, UnreadableOrder, cut_orders
 from toast_assets.orders.scanner import UncuttableError, members
+from toast_assets.orders.times import format_time
 
 # The most that Toast hands out in one reply (Toast: ordersBulk, pageSize).
 PAGE_SIZE = 100

@@ -22,14 +22,33 @@ class ToastLimits(Settings):
     """For which restaurants Toast is asked, and how fast: what a pull's length depends on, without any credentials."""
 
     listed_restaurants: Annotated[tuple[str, ...], BeforeValidator(forms.split)] = Field(
-        alias="TOAST_RESTAURANT_GUID", min_length=1
+        alias="TOAST_RESTAURANT_GUID",
+        description="One GUID, several separated by commas, or * to discover them.",
+        min_length=1,
     )
-    requests_per_second: Rate = Field(5.0, alias="TOAST_REQUESTS_PER_SECOND")
-    total_requests_per_second: Rate | None = Field(None, alias="TOAST_TOTAL_REQUESTS_PER_SECOND")
+    requests_per_second: Rate = Field(
+        5.0, alias="TOAST_REQUESTS_PER_SECOND", description="Calls per second and restaurant on ordersBulk."
+    )
+    total_requests_per_second: Rate | None = Field(
+        None,
+        alias="TOAST_TOTAL_REQUESTS_PER_SECOND",
+        description="Calls per second over all restaurants; by default not limited.",
+    )
     historical_spacing_seconds: float = Field(
-        5.0, alias="TOAST_HISTORICAL_SPACING_SECONDS", ge=0, le=3600, allow_inf_nan=False
+        5.0,
+        alias="TOAST_HISTORICAL_SPACING_SECONDS",
+        description="Seconds between calls for one restaurant when the week closed more than 31 days ago; 0 for none.",
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
     )
-    concurrent_restaurants: int = Field(10, alias="TOAST_CONCURRENT_RESTAURANTS", ge=1, le=500)
+    concurrent_restaurants: int = Field(
+        10,
+        alias="TOAST_CONCURRENT_RESTAURANTS",
+        description="Number of restaurants that are pulled at the same time.",
+        ge=1,
+        le=500,
+    )
 
     @field_validator("listed_restaurants")
     @classmethod
@@ -64,8 +83,16 @@ class ToastLimits(Settings):
 class ToastSettings(ToastLimits):
     """How to reach Toast, as whom, for which restaurants, and how fast."""
 
-    api_url: Origin = Field("https://ws-api.toasttab.com", alias="TOAST_API_URL")
-    client_id: str = Field(alias="TOAST_CLIENT_ID")
-    client_secret: SecretStr = Field(alias="TOAST_CLIENT_SECRET")
-    member_restaurant_guid: RestaurantGuid | None = Field(None, alias="TOAST_MEMBER_RESTAURANT_GUID")
-    timeout_seconds: Seconds = Field(60.0, alias="TOAST_TIMEOUT_SECONDS")
+    api_url: Origin = Field(
+        "https://ws-api.toasttab.com", alias="TOAST_API_URL", description="Toast's base URL; a path is ignored."
+    )
+    client_id: str = Field(alias="TOAST_CLIENT_ID", description="The API client's id.")
+    client_secret: SecretStr = Field(alias="TOAST_CLIENT_SECRET", description="The API client's secret.")
+    member_restaurant_guid: RestaurantGuid | None = Field(
+        None,
+        alias="TOAST_MEMBER_RESTAURANT_GUID",
+        description="With *: one restaurant of the management group, to find its members without partner access.",
+    )
+    timeout_seconds: Seconds = Field(
+        60.0, alias="TOAST_TIMEOUT_SECONDS", description="Seconds after which a call is cut off."
+    )

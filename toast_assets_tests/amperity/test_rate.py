@@ -12,7 +12,7 @@ from random import Random
 import httpx
 import pytest
 
-from toast_assets.amperity.rate import AdaptiveRate
+from toast_assets.http.rate import RateLimiter
 from toast_assets.http.retry import RetryPolicy
 from toast_assets_tests.support.services.scripted_amperity import Answer, ScriptedAmperity, accept, send
 from toast_assets_tests.support.services.virtual_time import run_virtual, virtual_clock
@@ -109,18 +109,18 @@ def test_retry_after_holds_everything_back() -> None:
 
 def test_whoever_waits_behind_a_slow_answer_goes_when_it_comes() -> None:
     async def main() -> list[float]:
-        rate = AdaptiveRate(1, clock=virtual_clock)
+        rate = RateLimiter(1, 1.0, until_answered=True, clock=virtual_clock)
         left = []
-        await rate.admit()
+        await rate.acquire()
 
         async def second() -> None:
-            await rate.admit()
+            await rate.acquire()
             left.append(virtual_clock())
 
         waiting = asyncio.create_task(second())
         await asyncio.sleep(30)
         assert not left
-        rate.answered()
+        rate.release()
         await waiting
         return left
 

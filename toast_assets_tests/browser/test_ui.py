@@ -19,10 +19,9 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from toast_assets.cli.dagster_dev import DagsterDev
-from toast_assets.cli.environment import sandbox_environment
-from toast_assets.cli.home import dagster_home
+from toast_assets.cli.environment import dagster_home, sandbox_environment
 from toast_assets.cli.runs import last_closed_week
+from toast_assets.cli.serve import dagster_dev
 from toast_assets.sandbox import Sandbox, SandboxConfig
 from toast_assets.sandbox.config import invent_restaurants
 from toast_assets_tests.support.services.browser import CHROMIUM, HOW_TO_GET_IT, open_browser
@@ -127,7 +126,7 @@ def ui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
             "TOAST_HISTORICAL_SPACING_SECONDS": "0",
         }
         _switch_off(environment)
-        dagster = stack.enter_context(DagsterDev(free_port(), environment))
+        dagster = stack.enter_context(dagster_dev(free_port(), environment))
         page = stack.enter_context(open_browser(tmp_path / "profile"))
         page.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from toast_assets.cli.environment import only, sandbox_config, sandbox_environment
-from toast_assets.cli.home import dagster_home
+from toast_assets.cli.environment import dagster_home, only, sandbox_config, sandbox_environment
 from toast_assets.sandbox import Sandbox
 
 # What a user may well have set for the real services; nothing of it may reach a sandbox's pipeline.

@@ -1,16 +1,17 @@
-"""The demo, run as a user runs it: its report is what the bucket and the books hold."""
+"""The demo, run as a user runs it: its report is what the bucket and the sandbox hold."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+from itertools import count
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from toast_assets.cli.environment import sandbox_config
-from toast_assets.sandbox import ToastBooks
+from toast_assets.sandbox import RestaurantOrders
 from toast_assets.store.layout import Layout
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.cli.conftest import run
@@ -45,10 +46,9 @@ def test_the_demo_succeeds_and_has_nothing_to_complain_of(demo: subprocess.Compl
 def test_the_report_counts_what_toast_the_bucket_and_amperity_hold(
     demo: subprocess.CompletedProcess[str], week: Week
 ) -> None:
-    books = ToastBooks(CONFIG)
-    truth = {each.name: len(books.orders(each.guid, week.start, week.end)) for each in LIVE}
-    for name, orders in (truth | {"all restaurants": sum(truth.values())}).items():
-        assert re.search(rf"^{re.escape(name)}\s+{orders}\s+{orders}\s+{orders}\b", demo.stdout, re.MULTILINE)
+    truth = {each.name: len(RestaurantOrders(each, CONFIG, count()).between(week.start, week.end)) for each in LIVE}
+    for name, number in (truth | {"all restaurants": sum(truth.values())}).items():
+        assert re.search(rf"^{re.escape(name)}\s+{number}\s+{number}\s+{number}\b", demo.stdout, re.MULTILINE)
     assert f"{sum(truth.values())} records accepted, 0 refused, 0 lost" in demo.stdout
 
 

@@ -10,17 +10,18 @@ import dagster as dg
 import pytest
 from rich.console import Console
 
-from toast_assets.cli.display import Display, DisplayHandler, LiveDisplay, Outcome
+from toast_assets.cli.display import Display, LiveDisplay, Outcome
 
 
 class Heard(Display):
     """Keeps how each step and check ended."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.ends: dict[str, tuple[str, object]] = {}
 
-    def step_ended(self, step: str, summary: str, *, failed: bool) -> None:
-        self.ends[step] = (summary, failed)
+    def step_ended(self, step: str, summary: str, outcome: Outcome) -> None:
+        self.ends[step] = (summary, outcome is Outcome.FAILED)
 
     def checked(self, check: str, text: str, outcome: Outcome) -> None:
         self.ends[check] = (text, outcome)
@@ -66,11 +67,12 @@ def fine() -> dg.AssetCheckResult:
 @pytest.fixture(scope="module")
 def ends() -> dict[str, tuple[str, object]]:
     heard = Heard()
+    heard.started(["counted", "several", "broken", "refused"])
 
     @dg.logger
     def heard_logger(_context: dg.InitLoggerContext) -> logging.Logger:
         logger = logging.Logger("heard")
-        logger.addHandler(DisplayHandler(heard, ["counted", "several", "broken", "refused"]))
+        logger.addHandler(heard)
         return logger
 
     defs = dg.Definitions(

@@ -9,7 +9,8 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from toast_assets.cli.home import PID_TAG, dagster_home, in_process_instance
+from toast_assets.cli.environment import dagster_home
+from toast_assets.cli.runs import PID_TAG, in_process_instance
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from toast_assets.cli.demo import check, reconcile
 from toast_assets.cli.display import Display, LiveDisplay, PlainDisplay, display_for
-from toast_assets.cli.home import dagster_home, in_process_instance
-from toast_assets.cli.report import take_stock
-from toast_assets.cli.runs import WeekRun, materialize
+from toast_assets.cli.environment import dagster_home
+from toast_assets.cli.runs import in_process_instance, materialize
 from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox import Sandbox
 from toast_assets.week import Week, WeekCalendar
@@ -20,7 +21,7 @@ from toast_assets_tests.cli.conftest import entered_sandbox
 WEEK = WeekCalendar().week("2025-09-15")
 
 
-def run_week(display: Display, week: Week = WEEK) -> WeekRun:
+def run_week(display: Display, week: Week = WEEK) -> dict[str, dict[str, Any]]:
     with in_process_instance(dagster_home()) as instance:
         return materialize(week, instance, display)
 
@@ -34,8 +35,8 @@ def test_a_terminal_sees_each_asset_come_to_its_end(tmp_path: Path) -> None:
     console, file = terminal()
     with entered_sandbox(tmp_path, restaurants=2, orders=3) as sandbox:
         result = run_week(display_for(console))
-        take_stock(sandbox, WEEK).check()
-    assert result.count("amperity_delivery", "accepted") == 6
+        check(reconcile(sandbox, WEEK), WEEK)
+    assert result["amperity_delivery"]["accepted"] == 6
     last = file.getvalue().rpartition("✓ raw_toast_orders")[2]
     assert "6 orders, 6 new, 2 restaurants" in last
     assert "✓ amperity_delivery" in last

@@ -15,8 +15,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from toast_assets.defs import alerts
-from toast_assets.defs.alerts import AlertsResource, build_alert_sensors
+from toast_assets.defs import resources
+from toast_assets.defs.alerts import build_alert_sensors
+from toast_assets.defs.resources import AlertsResource
 from toast_assets.errors import AlertError, SettingsError
 from toast_assets.http import webhooks
 from toast_assets.sandbox import Sandbox
@@ -29,7 +30,7 @@ FAILED_RUN, FAILED_CHECK = build_alert_sensors()
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What is waited between attempts, without waiting."""
     waited: list[float] = []
-    monkeypatch.setattr(alerts, "Webhook", partial(webhooks.Webhook, sleep=waited.append))
+    monkeypatch.setattr(resources, "Webhook", partial(webhooks.Webhook, sleep=waited.append))
     return waited
 
 
@@ -92,7 +93,7 @@ class Ticks:
 
     def tick(self, *urls: str, **fields: str) -> list[str | None]:
         """One tick with webhooks; an item for each alert that was posted, its error if there was one."""
-        resource = AlertsResource(webhook_url=" ".join(urls) or None, **fields)
+        resource = AlertsResource.from_environment((), webhook_url=" ".join(urls) or None, **fields)
         context = dg.build_sensor_context(
             instance=self.instance, cursor=self.cursor, sensor_name=self.sensor.name, resources={"alerts": resource}
         )
@@ -232,6 +233,11 @@ class TestNothingIsLost:
         assert not webhook.messages
 
 
+def post(resource: AlertsResource) -> None:
+    for webhook in resource.webhooks():
+        webhook.post("text", 10.0)
+
+
 class TestTheAddressIsASecret:
     @pytest.mark.parametrize("broken", ["refuses", "is down", "is no URL", "is plain HTTP", "has an odd port"])
     def test_a_webhook_that_fails_is_an_error_that_does_not_repeat_its_address(
@@ -245,21 +251,21 @@ class TestTheAddressIsASecret:
             "is plain HTTP": "http://hooks.test/s3cret",
             "has an odd port": "https://hooks.test:s3cret/",
         }[broken]
-        resource = AlertsResource(webhook_url=url)
+        resource = AlertsResource.from_environment((), webhook_url=url)
         with pytest.raises((AlertError, SettingsError), match="ALERT_WEBHOOK_URL") as caught:
-            resource.post("text")
+            post(resource)
         assert "s3cret" not in str(caught.value)
         if isinstance(caught.value, AlertError):
             assert "s3cret" not in repr(resource.webhooks())
 
     def test_it_is_stripped_and_may_be_one_of_several(self, start_webhook: StartWebhook) -> None:
         one, other = start_webhook(), start_webhook()
-        AlertsResource(webhook_url=f"{one.url}\r\n {other.url}\n").post("text")
+        post(AlertsResource.from_environment((), webhook_url=f"{one.url}\r\n {other.url}\n"))
         assert one.messages == other.messages == ["text"]
 
     def test_no_log_holds_it_at_any_level(self, webhook: Webhook, caplog: pytest.LogCaptureFixture) -> None:
         webhook.statuses = [503, 200]
         for level in (logging.INFO, logging.DEBUG):
             caplog.set_level(level)
-            AlertsResource(webhook_url=webhook.url).post("text")
+            post(AlertsResource.from_environment((), webhook_url=webhook.url))
         assert "s3cret" not in caplog.text

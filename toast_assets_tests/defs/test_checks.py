@@ -5,28 +5,23 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from unittest.mock import Mock
 
 import dagster as dg
 import pytest
-from dagster_aws.s3 import S3Resource
 
-from toast_assets.checks import inspection
+from toast_assets.checks.table import CHECKS
 from toast_assets.definitions import build_defs
-from toast_assets.defs.checks_delivery import DELIVERY_CHECKS
-from toast_assets.defs.checks_raw import RAW_CHECKS
-from toast_assets.defs.checks_tables import TABLE_CHECKS
-from toast_assets.defs.resources import AmperityResource, OrderStoreResource
+from toast_assets.orders.raw_file import read_rows
 from toast_assets.sandbox import Sandbox
-from toast_assets.sandbox.checks import Json as SandboxOrder
+from toast_assets.sandbox.order_builder import Json as SandboxOrder
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.conftest import StartSandbox
-from toast_assets_tests.defs.conftest import RunWeek
+from toast_assets_tests.defs.conftest import PARTITION, RunWeek
 from toast_assets_tests.support.data.invented import check, customer, encode, order
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
@@ -35,8 +30,7 @@ ALL = {
     *("guests_scope_present", "guests_reachable", "volume_as_usual", "export_equals_raw"),
     *("delivered_equals_exported", "totals_reconcile", "every_order_readable"),
 }
-CHECKS = [*RAW_CHECKS, *DELIVERY_CHECKS, *TABLE_CHECKS]
-Evaluate = Callable[[str], dg.AssetCheckResult]
+Evaluate = Callable[[str], dg.AssetCheckEvaluation]
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
 
@@ -46,7 +40,7 @@ def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEva
     return found
 
 
-def figures(evaluation: dg.AssetCheckEvaluation | dg.AssetCheckResult) -> dict[str, Any]:
+def figures(evaluation: dg.AssetCheckEvaluation) -> dict[str, Any]:
     return {name: value.value for name, value in evaluation.metadata.items()}
 
 
@@ -68,13 +62,13 @@ class TestAWeeklyRun:
         assert set(failed) <= {"no_schema_drift"}, failed
 
     def test_checks_of_one_data_version_read_the_raw_orders_once(
-        self, run_week: RunWeek, monkeypatch: pytest.MonkeyPatch
+        self, run_week: RunWeek, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        inspect = Mock(wraps=inspection._inspect)
-        monkeypatch.setattr(inspection, "_inspect", inspect)
+        read = Mock(wraps=read_rows)
+        monkeypatch.setattr("toast_assets.checks.facts.read_rows", read)
         run_week()
         run_week()
-        assert inspect.call_count == 1
+        assert read.call_count == len(sandbox.restaurant_guids)
 
     def test_a_restaurant_that_is_missing_fails_its_own_check_only(self, run_week: RunWeek, sandbox: Sandbox) -> None:
         sandbox.faults.arm("status", "orders", target=sandbox.restaurant_guids[0], status=403, last=None)
@@ -88,7 +82,7 @@ class TestAWeeklyRun:
         text = str([(one.description, figures(one)) for one in found.values()])
         text += str(store.bucket.read(store.layout.inspection(week)))
         for guid in sandbox.restaurant_guids:
-            for stored_order in sandbox.toast_books.orders(guid, week.start, week.end):
+            for stored_order in sandbox.toast.orders[guid].between(week.start, week.end):
                 for bill in json.loads(stored_order.json)["checks"]:
                     guest: SandboxOrder = bill.get("customer") or {}
                     assert not [one for name in ("email", "phone") if (one := guest.get(name)) and one in text]
@@ -112,8 +106,8 @@ class TestAWeeklyRun:
     ) -> None:
         run_week()
         guid = sandbox.restaurant_guids[0]
-        edited = sandbox.toast_books.orders(guid, week.start, week.end)[5]
-        sandbox.toast_books.edit_order(guid, edited.guid, at=week.end_ms - 10)
+        edited = sandbox.toast.orders[guid].between(week.start, week.end)[5]
+        sandbox.toast.orders[guid].edit(edited.guid, at=week.end_ms - 10)
         run_week("raw_toast_orders", "toast_orders_s3_export")
         result = run_week("amperity_delivery", config={"amperity_delivery": {"dry_run": True}})
         delivered = evaluations(result)["delivered_equals_exported"]
@@ -149,7 +143,7 @@ class TestBlocking:
         broken = evaluations(result)["export_equals_raw"]
         assert (broken.passed, broken.severity) == (False, ERROR)
         assert "cannot be read: it ends after 0 orders" in str(broken.description)
-        assert not sandbox.amperity_books.log
+        assert not sandbox.amperity.log.entries
 
     def test_one_restaurants_export_that_is_not_what_is_stored_keeps_no_other_from_its_delivery(
         self, run_week: RunWeek, sandbox: Sandbox, spoil: Callable[..., None]
@@ -159,42 +153,46 @@ class TestBlocking:
         broken = evaluations(result)["export_equals_raw"]
         assert (broken.passed, broken.severity) == (False, WARN)
         assert broken_one in str(broken.description)
-        sent = {record.restaurant for record in sandbox.amperity_books.of_stream("is-toast-orders")}
+        sent = {record.restaurant for record in sandbox.amperity.of_stream("is-toast-orders")}
         assert sent == set(sandbox.restaurant_guids[1:])
         delivered = evaluations(result).get("delivered_equals_exported")
         assert delivered is None or (delivered.passed, delivered.severity) == (False, ERROR)
 
     def test_a_doubled_order_is_neither_exported_nor_delivered(
-        self, run_week: RunWeek, stored: Callable[..., object], sandbox: Sandbox
+        self, run_week: RunWeek, sandbox_environment: object, sandbox: Sandbox, store: OrderStore, week: Week
     ) -> None:
+        del sandbox_environment
         doubled = order()
-        stored(doubled, doubled, order())
-        result = run_week("toast_orders_s3_export")
-        assert result.success
-        graph = build_defs().get_repository_def().asset_graph
-        blocking = {key.name for key in graph.asset_check_keys if graph.get_check_spec(key).blocking}
-        assert blocking == {"order_guids_unique", "export_equals_raw"}
-        assert not sandbox.amperity_books.log
+        bodies = {guid: encode(order()) for guid in sandbox.restaurant_guids}
+        store_week(store, week, bodies | {sandbox.restaurant_guids[1]: encode(doubled, order(), doubled)})
+        # A pull would merge, and keep each order once; so this one asks for nothing.
+        result = run_week(config={"raw_toast_orders": {"refresh": False}})
+        assert not result.success
+        made = [event.asset_key for event in result.get_asset_materialization_events()]
+        assert made == [dg.AssetKey("raw_toast_orders")]
+        found = evaluations(result)["order_guids_unique"]
+        assert (found.passed, found.severity) == (False, ERROR)
+        assert doubled["guid"] in str(found.description)
+        exports = [store.bucket.read(store.layout.export(week, guid)) for guid in sandbox.restaurant_guids]
+        assert exports == [None, None, None]
+        assert not sandbox.amperity.log.entries
 
 
 class TestSingleChecks:
     @pytest.fixture
-    def evaluate(self, stored: object) -> Evaluate:
-        """Asks one check about the week, with the resources of a run."""
+    def evaluate(self, stored: object, instance: dg.DagsterInstance) -> Evaluate:
+        """Runs one check for the week, by itself."""
         del stored
 
-        def run(name: str) -> dg.AssetCheckResult:
-            named: dict[str, Any] = {
-                "order_store": OrderStoreResource.from_environment(s3=S3Resource()),
-                "amperity": AmperityResource.from_environment(),
-            }
-            (definition,) = [one for one in CHECKS if next(iter(one.check_specs)).name == name]
-            function = cast(Any, definition.node_def).compute_fn.decorated_fn
-            with dg.build_resources(named) as resources:
-                wanted = {key: getattr(resources, key) for key in definition.required_resource_keys if key in named}
-                result = function(SimpleNamespace(partition_key="2025-09-15"), **wanted)
-            assert isinstance(result, dg.AssetCheckResult)
-            return result
+        def run(name: str) -> dg.AssetCheckEvaluation:
+            (key,) = [dg.AssetCheckKey(dg.AssetKey(one.asset), name) for one in CHECKS if one.name == name]
+            job = dg.define_asset_job("one_check", selection=dg.AssetSelection.checks(key))
+            defs = dg.Definitions.merge(build_defs(), dg.Definitions(jobs=[job]))
+            result = defs.resolve_job_def("one_check").execute_in_process(
+                instance=instance, tags={"dagster/partition": PARTITION}, raise_on_error=False
+            )
+            (found,) = result.get_asset_check_evaluations()
+            return found
 
         return run
 

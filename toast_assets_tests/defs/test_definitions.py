@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -12,10 +13,20 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 
-from toast_assets.definitions import build_defs
-from toast_assets.defs.partitions import calendar, overdue_policy, weekly_partitions
+from toast_assets.amperity.settings import AmperitySettings
+from toast_assets.definitions import DefinitionSettings, build_defs
+from toast_assets.defs.partitions import overdue_policy, weekly_partitions
+from toast_assets.defs.resources import (
+    AlertsResource,
+    AmperityResource,
+    OrderStoreResource,
+    SettingsResource,
+    ToastResource,
+)
 from toast_assets.errors import WeekError
-from toast_assets.settings import CalendarSettings
+from toast_assets.settings import AlertSettings, CalendarSettings, Settings
+from toast_assets.store.settings import StoreSettings
+from toast_assets.toast.settings import ToastSettings
 from toast_assets.variables import known_variables
 from toast_assets.week import WeekCalendar
 
@@ -75,11 +86,8 @@ HOSTILE = (
     "value", [*HOSTILE, "\udcff", "\u200b", '"Monday"', "Antarctica/Troll", "localtime", "9" * 5000]
 )
 @pytest.mark.parametrize("name", CalendarSettings.variables())
-def test_no_value_of_the_calendar_keeps_the_partitions_from_being_made(
-    bare_environment: pytest.MonkeyPatch, name: str, value: str
-) -> None:
-    bare_environment.setenv(name, value)
-    weeks = calendar()
+def test_no_value_of_the_calendar_keeps_the_partitions_from_being_made(name: str, value: str) -> None:
+    weeks = DefinitionSettings.from_environment({name: value}).calendar
     keys = weekly_partitions(weeks).get_partition_keys(current_time=datetime(2026, 11, 24, tzinfo=UTC))
     assert keys == [weeks.week(key).key for key in keys]
     assert overdue_policy(weeks)
@@ -135,6 +143,37 @@ def test_the_tables_come_out_of_the_raw_orders_alone_and_say_what_they_are() -> 
         assert node.kinds
         assert node.group_name == "toast_tables"
         assert node.metadata["dagster/column_schema"]
+
+
+@pytest.mark.parametrize(
+    ("resource", "kinds"),
+    [
+        (ToastResource, (ToastSettings,)),
+        (OrderStoreResource, (StoreSettings, CalendarSettings)),
+        (AmperityResource, (AmperitySettings,)),
+        (AlertsResource, (AlertSettings,)),
+    ],
+)
+def test_a_resource_has_a_described_field_for_each_setting(
+    resource: type[SettingsResource], kinds: tuple[type[Settings], ...]
+) -> None:
+    settings = {each.alias: each for kind in kinds for each in kind.model_fields.values()}
+    assert set(resource.variables.values()) == settings.keys()
+    assert pickle.loads(pickle.dumps(resource)) is resource  # noqa: S301 - made one line before
+    for name, variable in resource.variables.items():
+        field = resource.model_fields[name]
+        assert str(field.description).startswith(str(settings[variable].description))
+        is_secret = variable.endswith(("_SECRET", "_API_KEY", "_SALT", "_WEBHOOK_URL"))
+        assert bool(field.json_schema_extra) is is_secret
+    assert all(str(each.description).endswith(".") for each in settings.values())
+
+
+def test_a_default_is_shown_beside_the_description() -> None:
+    fields = ToastResource.model_fields
+    assert (
+        str(fields["requests_per_second"].description) == "Calls per second and restaurant on ordersBulk. Default: 5."
+    )
+    assert str(fields["client_id"].description) == "The API client's id. Required."
 
 
 def test_no_secret_stands_in_the_resources_that_the_ui_shows(bare_environment: pytest.MonkeyPatch) -> None:

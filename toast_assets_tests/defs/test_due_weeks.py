@@ -18,8 +18,6 @@ from toast_assets.defs.due_weeks import (
     Outcome,
     WeekRequest,
     decide,
-    decode_cursor,
-    encode_cursor,
     recovered_cursor,
 )
 from toast_assets.week import Week, WeekCalendar
@@ -49,14 +47,14 @@ class Simulation:
             done = self.runs[week.key] > self.fails.get(week.key, 0)
             return Outcome.COMPLETE if done else Outcome.INCOMPLETE
 
-        cursor = decode_cursor(self.cursor)
+        cursor = Cursor.decode(self.cursor)
         if cursor.newest is None:
             earlier = [EarlierRequest(request.week.key, request.run_key, at) for at, request in self.requests]
             cursor = recovered_cursor(self.calendar, earlier)
         decision = decide(self.calendar, now, cursor, outcome)
         assert decision.message
         self.said.append(decision.message)
-        self.cursor = encode_cursor(decision.cursor)
+        self.cursor = decision.cursor.encode()
         for request in decision.requests:
             # Dagster ignores a run key that it has seen.
             if request.run_key not in self.used:
@@ -184,7 +182,7 @@ def test_a_reset_cursor_comes_back_from_the_runs_that_it_led_to() -> None:
     for hours in range(24 * 25):
         now = MONDAY + timedelta(hours=hours)
         earlier = [EarlierRequest(request.week.key, request.run_key, at) for at, request in simulation.requests]
-        recovered, kept = recovered_cursor(CALENDAR, earlier), decode_cursor(simulation.cursor)
+        recovered, kept = recovered_cursor(CALENDAR, earlier), Cursor.decode(simulation.cursor)
         assert recovered.newest == kept.newest
         for key, state in kept.tracked.items():
             assert (recovered.tracked[key].attempts, recovered.tracked[key].second_look) == (
@@ -246,4 +244,4 @@ def test_with_nothing_stored_the_weekday_may_change_and_the_next_such_week_follo
 
 
 def test_a_cursor_that_cannot_be_read_is_a_new_one() -> None:
-    assert decode_cursor("not json") == decode_cursor("") == decode_cursor(None) == Cursor()
+    assert Cursor.decode("not json") == Cursor.decode("") == Cursor.decode(None) == Cursor()

@@ -69,7 +69,9 @@ def test_a_full_disk_is_compared_with_the_newest_stored_week(
     manifest, _ = store.load_manifest(week)
     assert manifest is not None
     sandbox_environment.setattr(resources, "s3_client", lambda **_: s3_client(sandbox))
-    resource = OrderStoreResource(s3=S3Resource(), bucket=sandbox.bucket, prefix=sandbox.config.prefix)
+    resource = OrderStoreResource.from_environment(
+        (), s3=S3Resource(), bucket_name=sandbox.bucket, prefix=sandbox.config.prefix
+    )
     with pytest.raises(dg.Failure) as failed, failures(resource):
         raise OSError(errno.ENOSPC, "No space left on device")
     size = sum(pull.bytes for pull in manifest.stored.values()) / 1_000_000

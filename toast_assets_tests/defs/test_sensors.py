@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
-from dagster._core.utils import make_new_run_id
 from dagster_aws.s3 import S3Resource
 
 from toast_assets.definitions import build_defs
@@ -22,6 +23,7 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.week import WeekCalendar, iso_ms
 from toast_assets_tests.defs.conftest import RunWeek
 from toast_assets_tests.support.services.clients import s3_client
+from toast_assets_tests.support.stores.stored_weeks import save_manifest
 
 MONDAY = datetime(2025, 9, 22, 4, 15, tzinfo=UTC)
 NEW_YORK = WeekCalendar(timezone="America/New_York")
@@ -39,13 +41,13 @@ class Daemon:
     def __post_init__(self) -> None:
         self._repository = build_defs().get_repository_def()
         self._sensor = build_sensor(lambda: self.now)
-        self._resources = {"order_store": OrderStoreResource.from_environment(s3=S3Resource())}
 
     def tick(self, now: datetime) -> dg.SensorResult:
         """The sensor's answer at ``now``; its requests are queued."""
         self.now = now
+        resources = {"order_store": OrderStoreResource.from_environment(os.environ, s3=S3Resource())}
         with dg.build_sensor_context(
-            instance=self.instance, repository_def=self._repository, cursor=self.cursor, resources=self._resources
+            instance=self.instance, repository_def=self._repository, cursor=self.cursor, resources=resources
         ) as context:
             data = self._sensor.evaluate_tick(context)
         self.cursor = data.cursor
@@ -65,7 +67,7 @@ class Daemon:
         }
         run = dg.DagsterRun(
             job_name="weekly_toast_orders",
-            run_id=make_new_run_id(),
+            run_id=str(uuid.uuid4()),
             status=dg.DagsterRunStatus.STARTED,
             tags=tags,
         )
@@ -136,14 +138,14 @@ class TestOnABucket:
         daemon.tick(MONDAY)
         daemon.instance.report_run_canceled(daemon.started[0])
         run_week()
-        sent = len(sandbox.amperity_books.accepted)
+        sent = len(sandbox.amperity.accepted)
         week = WeekCalendar().week("2025-09-15")
-        late = sandbox.toast_books.late_arrivals(sandbox.restaurant_guids[0], week.start, week.end, 2)
+        late = sandbox.toast.orders[sandbox.restaurant_guids[0]].late_arrivals(week.start, week.end, 2)
         (request,) = daemon.tick(MONDAY + timedelta(hours=72)).run_requests or ()
         run_week(config={name: op["config"] for name, op in request.run_config["ops"].items()})
-        arrived = {str(record.guid) for record in list(sandbox.amperity_books.accepted)[sent:]}
+        arrived = {str(record.guid) for record in list(sandbox.amperity.accepted)[sent:]}
         assert arrived == {order.guid for order in late}
-        assert len(sandbox.amperity_books.accepted) == sent + 2
+        assert len(sandbox.amperity.accepted) == sent + 2
 
     def test_a_week_with_a_missing_restaurant_is_asked_for_again(
         self, daemon: Daemon, run_week: RunWeek, sandbox: Sandbox
@@ -199,7 +201,7 @@ class TestOnABucket:
         (request,) = daemon.tick(MONDAY).run_requests or ()
         assert request.partition_key == "2025-09-15"
         logged = capfd.readouterr().err
-        assert "could not be looked at (ZeroDivisionError)" in logged
+        assert "could not be read (ZeroDivisionError)" in logged
         assert "a secret" not in logged
 
     def test_a_setting_that_moves_stored_boundaries_fails_the_tick_with_an_explanation(
@@ -265,4 +267,4 @@ class Year:
             end_date=iso_ms(week.end),
             outcome="complete" if complete else "incomplete",
         )
-        self.store.save_manifest(week, manifest, self.store.load_manifest(week)[1])
+        save_manifest(self.store, week, manifest)

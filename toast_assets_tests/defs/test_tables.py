@@ -79,7 +79,7 @@ def test_orders_show_restaurants_pictures_and_what_changed(run_week: RunWeek, sa
         assert len(first[name]) < 60_000
     assert "Pier 9 | 320 |" in first["per_restaurant"]
     assert f"raw/week=2025-09-15/restaurant={sandbox.restaurant_guids[0]}.parquet" in first["objects"]
-    sandbox.toast_books.late_arrivals(sandbox.restaurant_guids[0], week.start, week.end, 2)
+    sandbox.toast.orders[sandbox.restaurant_guids[0]].late_arrivals(week.start, week.end, 2)
     second = metadata_of(run_week(), "orders")
     assert (second["new_orders"], second["changed_orders"]) == (2, 0)
     assert second["unchanged_orders"] == first["orders"]

@@ -84,10 +84,10 @@ class TestOnce:
     async def test_a_second_run_sends_nothing_and_writes_nothing(self, sandbox: Sandbox, week: Week) -> None:
         prepare(sandbox, week)
         await deliver(sandbox, week)
-        before, requests = sandbox.objects(), sandbox.amperity_books.count("stream")
+        before, requests = sandbox.objects(), sandbox.amperity.log.count("stream")
         report = await deliver(sandbox, week)
         assert (report.accepted, report.methods["stream"].unchanged) == (0, requests)
-        assert sandbox.amperity_books.count("stream") == requests
+        assert sandbox.amperity.log.count("stream") == requests
         assert sandbox.objects() == before
 
     async def test_after_a_tenth_of_the_orders_changed_exactly_those_are_sent(
@@ -152,14 +152,14 @@ class TestFaults:
         assert report.accepted == 150
         arrived = accepted(sandbox)
         assert sorted({str(record.guid) for record in arrived}) == guids(stored)
-        assert len({(record.guid, record.request_id, record.sha256) for record in arrived}) == 150
+        assert len({(record.guid, record.request_id, record.body) for record in arrived}) == 150
         if kind not in (Kind.RESET_AFTER, Kind.CUT_TRANSFER):
             assert len(arrived) == 150
-        requests = len(accepted(sandbox)) + len(sandbox.amperity_books.rejected)
+        requests = len(accepted(sandbox)) + len(sandbox.amperity.refused)
         assert ledger(sandbox, week)["attempts"].sum() >= requests - report.calls.retries
-        requests = sandbox.amperity_books.count("stream")
+        requests = sandbox.amperity.log.count("stream")
         await deliver(sandbox, week)
-        assert sandbox.amperity_books.count("stream") == requests
+        assert sandbox.amperity.log.count("stream") == requests
 
     async def test_all_of_it_at_once_still_delivers_everything(self, sandbox: Sandbox, week: Week) -> None:
         stored = {PLACE: orders(200)}
@@ -257,7 +257,7 @@ class TestFaultsThatStay:
             body = next(answers) if whole.status_code == 400 else whole.content
             return httpx.Response(whole.status_code, content=body, request=request)
 
-        monkeypatch.setattr("toast_assets.amperity.client.read_reply", odd)
+        monkeypatch.setattr("toast_assets.http.service.read_reply", odd)
         for guid in guids(stored)[:2]:
             sandbox.faults.arm(Kind.STATUS, "stream", status=400, containing=guid.encode())
         report = await deliver(sandbox, week)
@@ -278,7 +278,7 @@ class TestStops:
         with pytest.raises(AmperityRefusedError, match=f"answered {status} .*{STOPS[status]}") as caught:
             await deliver(sandbox, week, **NO_CLIENT)
         assert "\n" not in str(caught.value)
-        assert sandbox.amperity_books.count("stream") == 1
+        assert sandbox.amperity.log.count("stream") == 1
         assert ledger(sandbox, week).empty
         assert not open_segments(sandbox, week)
         assert not rejects(sandbox, week)
@@ -309,7 +309,7 @@ class TestStops:
     def test_a_stream_id_of_another_form_is_refused_before_the_first_request(self, sandbox: Sandbox) -> None:
         with pytest.raises(SettingsError, match="AMPERITY_ORDER_ITEMS_STREAM_ID is not a stream id"):
             amperity_settings(sandbox, AMPERITY_ORDER_ITEMS_STREAM_ID="order-items")
-        assert not sandbox.amperity_books.log
+        assert not sandbox.amperity.log.entries
 
 
 class TestRejects:
@@ -362,7 +362,7 @@ class TestRejects:
         assert report.reject_reasons == {
             "the record is larger than the limit of 1000000 bytes (AMPERITY_MAX_RECORD_BYTES)": 1
         }
-        assert sandbox.amperity_books.count("stream") == 10
+        assert sandbox.amperity.log.count("stream") == 10
         (line,) = rejects(sandbox, week)
         assert (line["order_guid"], line["status"]) == (guids({PLACE: large})[0], None)
 
@@ -406,7 +406,7 @@ class TestDryRun:
         assert list(report.reject_reasons) == [
             "the record is larger than the limit of 6000 bytes (AMPERITY_MAX_RECORD_BYTES)"
         ]
-        assert (sandbox.objects(), list(sandbox.amperity_books.log)) == (before, [])
+        assert (sandbox.objects(), list(sandbox.amperity.log.entries)) == (before, [])
         check_delivery(report, 0.0)
 
     async def test_it_knows_what_has_arrived(self, sandbox: Sandbox, week: Week) -> None:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from toast_assets.amperity.client import AmperityClient
+from toast_assets.amperity.client import CONNECTIONS, AmperityClient
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
-from toast_assets.delivery.outgoing import one_thread
 from toast_assets.errors import ExportError, StoreError, ToastAssetsError
 from toast_assets.http.retry import RetryPolicy
 from toast_assets.sandbox import Sandbox
-from toast_assets.scratch import scratch_folder
 from toast_assets.week import Week
 from toast_assets_tests.support.data.invented import check, customer, encode, order, selection
 from toast_assets_tests.support.services.clients import order_store
@@ -77,21 +73,11 @@ def damaged(key_of: Callable[[Any], Callable[..., str]], share: float) -> Callab
     return damage
 
 
-def damaged_export(sandbox: Sandbox, week: Week, place: str) -> None:
-    """Its metadata still say what it should hold."""
-    store = order_store(sandbox)
-    key = store.layout.export(week, place)
-    info = store.bucket.info(key)
-    assert info is not None
-    store.bucket.write(key, b"half of it", Metadata=info.metadata)
-
-
 @pytest.mark.parametrize(
     ("harm", "kind", "reason"),
     [
         pytest.param(no_export, ExportError, "The export .*place-2.* is missing", id="no export"),
         pytest.param(older_export, ExportError, "older than the raw orders", id="older export"),
-        pytest.param(damaged_export, ExportError, "The export .*place-2.* cannot be read", id="damaged export"),
         pytest.param(no_raw, ExportError, "raw orders .*restaurant=place-2.* are not those", id="no raw orders"),
         pytest.param(damaged(lambda it: it.raw, 0.5), ExportError, "raw orders .*place-2", id="raw, in its middle"),
         pytest.param(damaged(lambda it: it.raw, 1.0), ExportError, "raw orders .*place-2", id="raw, at its end"),
@@ -121,14 +107,14 @@ async def test_receipts_that_a_cut_off_delivery_left_for_a_damaged_ledger_stop_n
     await deliver(sandbox, week)
     store = order_store(sandbox)
     segments = {place: store.bucket.read(store.layout.ledger(week, place)) for place in PLACES}
-    for number, found in enumerate(segments.values()):
+    for place, found in segments.items():
         assert found is not None
-        store.bucket.write(store.layout.ledger_segment(week, number + 1), found[0])
+        store.bucket.write(store.layout.ledger_segment(week, place, 1), found[0])
     store.bucket.delete(store.layout.ledger(week, "place-1"))
     store.bucket.write(store.layout.ledger(week, "place-2"), b"no ledger")
     report = await deliver(sandbox, week)
     assert (report.accepted, report.methods["stream"].unchanged, list(report.problems)) == (0, 6, ["place-2"])
-    assert open_segments(sandbox, week) == [store.layout.ledger_segment(week, 2)]
+    assert open_segments(sandbox, week) == [store.layout.ledger_segment(week, "place-2", 1)]
 
 
 async def test_several_restaurants_that_cannot_be_delivered_are_named_in_one_error(
@@ -181,6 +167,29 @@ async def test_a_bug_ends_the_delivery_and_no_receipt_of_what_was_on_its_way_is_
     assert set(table["record_id"]) < arrived
 
 
+async def test_a_cancelled_delivery_keeps_the_receipts_of_what_was_answered_and_the_next_sends_the_rest(
+    sandbox: Sandbox, week: Week
+) -> None:
+    def answer(number: int, _request: httpx.Request) -> httpx.Response:
+        if number == 80:
+            task.cancel()
+        return httpx.Response(202)
+
+    first, second = ScriptedAmperity(answer, back=lambda: 0.001), ScriptedAmperity()
+    stored = prepare(sandbox, week, {place: orders(60) for place in PLACES})
+    task = asyncio.create_task(scripted(sandbox, week, first))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    known = set(ledger(sandbox, week)["record_id"])
+    arrived = {json.loads(request.content)["guid"] for request in first.asked}
+    assert known < arrived
+    assert len(arrived) - len(known) <= CONNECTIONS
+    assert not open_segments(sandbox, week)
+    await scripted(sandbox, week, second)
+    again = [json.loads(request.content)["guid"] for request in second.asked]
+    assert sorted([*known, *again]) == guids(stored)
+
+
 async def test_the_same_stream_at_another_tenant_receives_everything(sandbox: Sandbox, week: Week) -> None:
     prepare(sandbox, week, {PLACES[0]: orders(4)})
     await deliver(sandbox, week, **ROW_STREAMS)
@@ -212,26 +221,3 @@ async def test_other_privacy_rules_send_orders_and_the_rows_that_change_again(sa
     assert (len(again), ids < again) == (12, True)
     hashes = [record.content["checks"][0]["customer"]["email"] for record in accepted(sandbox)[8:]]
     assert sorted(hashes) == sorted(row.content["email"] for row in accepted(sandbox, CUSTOMERS)[8:])
-
-
-async def test_a_cancelled_reader_is_finished_before_its_folder_is_removed() -> None:
-    reading, may_end = threading.Event(), threading.Event()
-    seen: list[bool] = []
-
-    def read(folder: Path) -> None:
-        reading.set()
-        may_end.wait(10)
-        seen.append(folder.exists())
-
-    async def due() -> None:
-        with scratch_folder() as folder, one_thread() as run:
-            await run(read, folder)
-
-    task = asyncio.create_task(due())
-    await asyncio.to_thread(reading.wait, 10)
-    task.cancel()
-    # By then the task has been cancelled, and waits for its thread.
-    threading.Timer(0.05, may_end.set).start()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert seen == [True]

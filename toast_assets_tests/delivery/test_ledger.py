@@ -15,7 +15,7 @@ from toast_assets.amperity.records import RecordKey, order_version
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.delivery.ledger import (
     LEDGER_SCHEMA,
-    Known,
+    DeliveryState,
     LedgerEntry,
     State,
     decode_ledger,
@@ -79,7 +79,7 @@ def test_whichever_run_folds_last_the_newest_row_stays(entries: list[LedgerEntry
 def test_only_what_arrived_or_is_outdated_is_settled_and_the_others_keep_their_count() -> None:
     states: tuple[State, ...] = ("pending", "accepted", "loaded", "rejected", "superseded")
     entries = [entry(state, state, attempts=4) for state in states]
-    known = Known.of(to_table(entries))
+    known = DeliveryState.of(to_table(entries))
     ids = {one.state: one.key.request_id for one in entries}
     assert known.settled == {ids["accepted"], ids["loaded"], ids["superseded"]}
     assert known.attempts == {ids["pending"]: 4, ids["rejected"]: 4}

@@ -26,7 +26,7 @@ def orders(count: int) -> list[bytes]:
 async def test_each_export_is_noticed_once_with_the_guides_fields(sandbox: Sandbox, week: Week) -> None:
     prepare(sandbox, week, {place: orders(number + 1) for number, place in enumerate(PLACES)})
     report = await deliver(sandbox, week, **notify(sandbox))
-    notices = {notice.content["s3_location"]: notice for notice in sandbox.amperity_books.notices}
+    notices = {notice.content["s3_location"]: notice for notice in sandbox.amperity.notices}
     store = order_store(sandbox)
     assert report.methods["notify"].accepted == len(notices) == 2
     assert len({notice.request_id for notice in notices.values()}) == 2
@@ -45,7 +45,7 @@ async def test_each_export_is_noticed_once_with_the_guides_fields(sandbox: Sandb
             "2025-09-15T04:00:00.000Z",
             "2025-09-22T04:00:00.000Z",
         )
-    assert not sandbox.amperity_books.count("stream")
+    assert not sandbox.amperity.log.count("stream")
 
 
 async def test_a_second_run_notices_only_the_export_that_changed(sandbox: Sandbox, week: Week) -> None:
@@ -55,8 +55,8 @@ async def test_a_second_run_notices_only_the_export_that_changed(sandbox: Sandbo
     edited = json.dumps(json.loads(stored[PLACES[1]][0]) | {"modifiedDate": "2025-09-20T10:30:00.000+0000"}).encode()
     prepare(sandbox, week, {PLACES[0]: stored[PLACES[0]], PLACES[1]: [edited, stored[PLACES[1]][1]]})
     await deliver(sandbox, week, **notify(sandbox))
-    assert [PLACES[1] in notice.content["s3_location"] for notice in sandbox.amperity_books.notices].count(True) == 2
-    assert len(sandbox.amperity_books.notices) == 3
+    assert [PLACES[1] in notice.content["s3_location"] for notice in sandbox.amperity.notices].count(True) == 2
+    assert len(sandbox.amperity.notices) == 3
 
 
 async def test_a_notice_after_a_fault_has_the_same_request_id(sandbox: Sandbox, week: Week) -> None:
@@ -64,7 +64,7 @@ async def test_a_notice_after_a_fault_has_the_same_request_id(sandbox: Sandbox, 
     sandbox.faults.arm(Kind.RESET_AFTER, "notice")
     report = await deliver(sandbox, week, **notify(sandbox))
     assert report.calls.requests == 2
-    assert len({notice.request_id for notice in sandbox.amperity_books.notices}) == 1
+    assert len({notice.request_id for notice in sandbox.amperity.notices}) == 1
     (row,) = ledger(sandbox, week).to_dict("records")
     assert (row["method"], row["state"], row["attempts"]) == ("notify", "accepted", 2)
 

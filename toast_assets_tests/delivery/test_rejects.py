@@ -30,11 +30,11 @@ def key(guid: str) -> RecordKey:
 def test_a_record_that_no_decoder_reads_is_named_without_it(store: OrderStore, week: Week, odd: bytes) -> None:
     stored = store_week(store, week, {"here": []}).stored["here"]
     for _ in range(2):
-        with Rejects(store, week) as rejects:
-            rejects.load()
+        with Rejects(store, week, ("stream",)) as rejects:
             rejects.looking_at("here", stored.orders_sha256)
             rejects.add(key("odd"), 400, "Amperity answered 400 to this record", odd)
             rejects.add(key("usual"), 400, "Amperity answered 400 to this record", b'{"amount":1e999}')
+            rejects.looked_at("here")
             rejects.save()
     found = store.bucket.read(store.layout.rejects(week))
     assert found is not None

@@ -12,8 +12,7 @@ from click.testing import CliRunner
 
 from toast_assets.cli import main
 from toast_assets.definitions import build_defs
-from toast_assets.defs.assets import GROUP
-from toast_assets.defs.tables import TABLES_GROUP
+from toast_assets.defs.assets import GROUP, TABLES_GROUP
 from toast_assets.sandbox import Restaurant, Sandbox
 from toast_assets.store.layout import Layout
 from toast_assets.store.order_store import OrderStore
@@ -84,12 +83,12 @@ def test_what_is_called_is_what_is_allowed(sandbox: Sandbox, week: Week, monkeyp
 
 @pytest.mark.usefixtures("environment")
 def test_the_doctor_needs_a_little_more(sandbox: Sandbox) -> None:
-    from toast_assets.doctor.examination import examine
+    from toast_assets.doctor.checks import run_checks
 
     client = s3_client(sandbox)
     refuse(client, "UploadPart", 500, "InternalError", times=None)
     with recorded() as calls:
-        examine(dict(os.environ), client=lambda: client)
+        run_checks(dict(os.environ), client=lambda: client)
     both = statements(PIPELINE, DOCTOR, bucket=sandbox.bucket)
     assert [call for call in calls if not allowed(both, call)] == []
     more = {call.action for call in calls} - actions_of(statements(PIPELINE, bucket=sandbox.bucket))

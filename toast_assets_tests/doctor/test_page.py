@@ -8,13 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from toast_assets.doctor import examination
+from toast_assets.doctor import checks, s3, services
+from toast_assets.doctor.findings import Area
 from toast_assets.sandbox import Restaurant, Sandbox
 from toast_assets_tests.conftest import StartSandbox
 from toast_assets_tests.support.data.pages import ROOT
 from toast_assets_tests.support.services.clients import s3_client
 
-PACKAGE = Path(examination.__file__).parent
+PACKAGE = Path(checks.__file__).parent
+AREAS = {
+    name: area.name
+    for module in (checks, s3, services)
+    for name, area in vars(module).items()
+    if isinstance(area, Area)
+}
 _ROW = re.compile(r"^\| (\w*) ?\| ([^|]+) \|", re.MULTILINE)
 _MARKS = {"ok", "unknown", "warning", "failed"}
 Line = tuple[str, str]
@@ -35,17 +42,12 @@ def written() -> set[Line]:
     lines = set()
     for path in PACKAGE.glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        areas = [
-            node.value.value
-            for node in tree.body
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "AREA"
-            if isinstance(node.value, ast.Constant)
-        ]
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in _MARKS:
-                area, name = node.args[:2]
-                if ast.unparse(area) == "AREA" and isinstance(name, ast.Constant):
-                    lines.add((str(areas[0]), str(name.value)))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _MARKS:
+                name = node.args[0]
+                area = AREAS.get(ast.unparse(node.func.value))
+                if area and isinstance(name, ast.Constant):
+                    lines.add((area, str(name.value)))
     return lines
 
 
@@ -63,7 +65,7 @@ def printed(sandbox: Sandbox, home: Path) -> set[Line]:
     return {
         (finding.area, finding.name)
         for environment, canary in environments
-        for finding in examination.examine(environment, canary=canary, client=lambda: client)
+        for finding in checks.run_checks(environment, canary=canary, client=lambda: client)
     }
 
 

@@ -83,6 +83,13 @@ def test_dagster_stays_above_the_domain() -> None:
     assert users <= KNOW_DAGSTER
 
 
+def test_nothing_private_of_dagster_is_imported() -> None:
+    private = {
+        name for path in modules() for name in imported(path) if name.startswith(("dagster._", "dagster_shared"))
+    }
+    assert private == set()
+
+
 def test_every_folder_stands_in_the_diagram() -> None:
     diagram = PAGE.partition("```mermaid")[2].partition("```")[0]
     assert [folder for folder in FOLDERS if f'["{folder}/<br>' not in diagram] == []

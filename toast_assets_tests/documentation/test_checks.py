@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from toast_assets.checks import verdicts
-from toast_assets.checks.facts import Reach, RestaurantFacts
-from toast_assets.checks.inspection import DriftFinding, Inspection
-from toast_assets.checks.unreadable import UnreadableOrders
-from toast_assets.checks.verdicts import Verdict
+from toast_assets.checks.check import CheckResult
+from toast_assets.checks.drift import DriftFinding
+from toast_assets.checks.facts import GuestCoverage, RestaurantFacts, WeekFacts
 from toast_assets.definitions import build_defs
-from toast_assets.store.manifest import Manifest, RestaurantRecord
-from toast_assets.week import WeekCalendar
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week
+from toast_assets_tests.checks.evaluating import NO_MANIFEST, conclude, evaluate
 
 PAGE = (Path(__file__).parents[2] / "docs" / "checks.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| \[`(\w+)`\]\(#(\w+)\) \| `(\w+)` \| (yes|no) \| (.+) \|$", re.MULTILINE)
@@ -43,45 +42,54 @@ def test_every_section_begins_with_the_sentences_of_the_ui_and_says_what_to_do()
         assert "What to do:" in text or "Materialize `amperity_delivery`" in text, name
 
 
-def failing() -> dict[str, Verdict]:
+def manifest(orders: int) -> Manifest:
+    counts = {"bytes": 0, "orders_sha256": "", "new": 0, "changed": 0, "requests": 0, "retries": 0, "throttled": 0}
+    pull = PullRecord(orders=orders, started_at="", finished_at="", slices=(), **counts)  # type: ignore[arg-type]
+    records = {"here": RestaurantRecord(outcome="failed", failure="403", pull=pull)}
+    return Manifest(partition="", start_date="", end_date="", outcome="incomplete", restaurants=records)
+
+
+def failing() -> dict[str, CheckResult]:
     facts = RestaurantFacts(
         orders=20,
         repeats=1,
-        repeated=("a",),
-        strays=1,
-        outside=("a",),
-        unreadable=0,
+        first_repeated=("a",),
+        outside_week=1,
+        first_outside=("a",),
         amounts={},
         versions="",
-        channels={"DELIVERY": Reach(20, 0, 0)},
+        channels={"DELIVERY": GuestCoverage(20, 0, 0)},
     )
     drift = (DriftFinding("new field", "lane", None, "a"),)
-    found = Inspection(form=1, data_version="", restaurants={"here": facts}, drift=drift)
-    odd = UnreadableOrders("here", "s3://bucket/key", Counter({"it is not JSON": 2}), {"it is not JSON": "a to b"})
-    records = {"here": RestaurantRecord(outcome="failed", failure="403")}
-    manifest = Manifest(partition="", start_date="", end_date="", outcome="incomplete", restaurants=records)
+    found = WeekFacts(form=1, data_version="", restaurants={"here": facts}, drift=drift)
+    names = ("order_guids_unique", "modified_times_inside_week", "no_schema_drift", "guests_scope_present")
     return {
-        "every_restaurant_complete": verdicts.every_restaurant_complete(manifest),
-        "every_order_readable": verdicts.every_order_readable(manifest, [odd]),
-        "order_guids_unique": verdicts.order_guids_unique(manifest, found),
-        "modified_times_inside_week": verdicts.modified_times_inside_week(
-            WeekCalendar().week("2025-09-15"), manifest, found
-        ),
-        "no_schema_drift": verdicts.no_schema_drift(found),
-        "guests_scope_present": verdicts.guests_scope_present(found),
+        "every_restaurant_complete": conclude("every_restaurant_complete", manifest(1)),
+        "volume_as_usual": conclude("volume_as_usual", manifest(1), earlier=[manifest(900)] * 3),
+        **{name: conclude(name, manifest(1), facts=found) for name in names},
     }
+
+
+def assert_severity_is_described(name: str, result: CheckResult) -> None:
+    assert not result.passed
+    assert ("`WARN`" if result.warns else "`ERROR`") in ROWS[name][5]
 
 
 @pytest.mark.parametrize("name", list(failing()))
 def test_the_severity_of_a_failure_is_the_one_that_is_described(name: str) -> None:
-    verdict = failing()[name]
-    assert not verdict.passed
-    assert ("`WARN`" if verdict.warns else "`ERROR`") in ROWS[name][5]
+    assert_severity_is_described(name, failing()[name])
 
 
-def test_what_is_inside_a_new_field_is_told_with_it_and_not_by_itself() -> None:
+def test_the_severity_of_orders_that_cannot_be_read_is_the_one_that_is_described(store: OrderStore, week: Week) -> None:
+    store.bucket.write(store.layout.unreadable(week, "here"), b"damaged")
+    result = evaluate("every_order_readable", week, NO_MANIFEST, store)
+    assert_severity_is_described("every_order_readable", result)
+
+
+def test_what_is_inside_a_new_field_is_named_with_it_and_not_by_itself() -> None:
     paths = ("lane", "lane.number", "lane.deep.down", "other.lane")
     drift = tuple(DriftFinding("new field", path, None, "a") for path in (*paths[:2], "lane.deep", *paths[2:]))
-    found = verdicts.no_schema_drift(Inspection(form=1, data_version="", restaurants={}, drift=drift))
+    facts = WeekFacts(form=1, data_version="", restaurants={}, drift=drift)
+    found = conclude("no_schema_drift", facts=facts)
     assert found.description == "new field lane (first in order a); new field other.lane (first in order a)"
     assert (len(found.rows), found.figures["new_fields"]) == (5, 5)

@@ -10,9 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from toast_assets.export.envelope import ExportMetadata
 from toast_assets.export.read import ExportContent, UnreadableExportError, read_export
-from toast_assets.export.write import export_week
+from toast_assets.export.write import ExportMetadata, export_week
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 from toast_assets_tests.support.data.invented import encode, order

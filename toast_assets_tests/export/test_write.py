@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import re
 import zlib
+from collections import Counter
 from datetime import UTC, datetime
 
 import msgspec
@@ -13,7 +14,7 @@ import pytest
 
 from toast_assets.errors import ExportError
 from toast_assets.export.write import export_week
-from toast_assets.orders.raw import parse_time_ms
+from toast_assets.orders.times import parse_time_ms
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
@@ -107,7 +108,7 @@ async def test_a_restaurant_without_orders_has_an_export_without_orders(
     sandbox: Sandbox, store: OrderStore, week: Week
 ) -> None:
     guid = sandbox.restaurant_guids[0]
-    sandbox.books.toast.set_orders(guid, [])
+    sandbox.toast.orders[guid].replace_all([])
     await pull(sandbox, week)
     export(sandbox, week)
     found = read_export(store, week, guid)
@@ -181,6 +182,42 @@ async def test_an_export_of_the_stored_orders_is_left_as_it_is_and_a_damaged_one
     check_export(store, week, guid)
 
 
+async def test_an_export_costs_two_calls_to_s3_and_an_unchanged_one_costs_one(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    await pull(sandbox, week)
+    client = s3_client(sandbox)
+    calls: Counter[str] = Counter()
+    client.meta.events.register("before-call.s3", lambda model, **_: calls.update([model.name]))
+    watched = OrderStore(Bucket(client, sandbox.bucket), sandbox.config.prefix)
+    restaurants = len(sandbox.restaurant_guids)
+    # One more GET for the manifest, and one listing of all exports.
+    for expected in ({"GetObject": restaurants, "PutObject": restaurants}, {"HeadObject": restaurants}):
+        calls.clear()
+        export_week(week, watched, LOG)
+        assert calls == Counter({"GetObject": 1, "ListObjectsV2": 1}) + Counter(expected)
+
+
+async def test_an_export_that_another_run_writes_meanwhile_is_looked_at_and_left(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    await pull(sandbox, week)
+    client = s3_client(sandbox)
+    writes: list[int] = []
+
+    def other_run_first(number: int) -> None:
+        writes.append(number)
+        if number == 1:
+            export(sandbox, week)
+
+    s3_faults.before(client, "PutObject", other_run_first)
+    watched = OrderStore(Bucket(client, sandbox.bucket), sandbox.config.prefix)
+    assert not export_week(week, watched, LOG).problems
+    assert len(writes) <= len(sandbox.restaurant_guids)
+    for guid in sandbox.restaurant_guids:
+        check_export(store, week, guid)
+
+
 async def test_total_and_hash_are_those_of_the_manifest(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
     await pull(sandbox, week)
     export(sandbox, week)
@@ -196,7 +233,7 @@ async def test_an_order_that_says_which_restaurant_it_is_of_is_exported_as_it_is
     guid = sandbox.restaurant_guids[0]
     await pull(sandbox, week)
     named = stored_rows(store, week, guid)[1]
-    sandbox.books.toast.put_order(guid, named.body[:-1] + b',"restaurantGuid":"%s"}' % guid.encode())
+    sandbox.toast.orders[guid].put(named.body[:-1] + b',"restaurantGuid":"%s"}' % guid.encode())
     await pull(sandbox, week)
     export(sandbox, week)
     check_export(store, week, guid)

@@ -13,7 +13,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from toast_assets.http.bodies import UnreadableBodyError, read_reply
 from toast_assets.http.causes import Cause
-from toast_assets.http.routes import Route
+from toast_assets.http.service import Route
 from toast_assets_tests.support.services.faulty_servers import answering, certificate
 
 SECRET_PATH = "/services/T0/s3cret"

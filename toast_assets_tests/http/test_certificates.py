@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from toast_assets.errors import SettingsError
-from toast_assets.http.certificates import s3_ca_file, tls_context
+from toast_assets.http.network import s3_ca_file, tls_context
 from toast_assets_tests.http.conftest import CERTIFICATES
 
 FILES = tuple(name for name in CERTIFICATES if name not in ("SSL_CERT_DIR", "SSLKEYLOGFILE"))

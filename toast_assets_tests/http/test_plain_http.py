@@ -6,7 +6,7 @@ import pytest
 
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.errors import SettingsError, StoreError
-from toast_assets.http.plain_http import plain_http_problem
+from toast_assets.http.network import plain_http_problem
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.bucket import Bucket
 from toast_assets.toast.settings import ToastSettings

@@ -7,8 +7,7 @@ from base64 import b64encode
 import pytest
 
 from toast_assets.errors import SettingsError
-from toast_assets.http.proxies import as_httpx, find_proxy
-from toast_assets.http.s3 import s3_connection
+from toast_assets.http.network import as_httpx, find_proxy, s3_proxies
 from toast_assets_tests.support.services.counting import amperity_client, counting_server, toast_client
 
 # Nobody listens there.
@@ -119,5 +118,5 @@ def test_a_proxy_keeps_its_credentials_and_shows_them_to_nobody(password: str, m
 def test_s3_gets_the_same_proxy_and_botocore_looks_into_no_variable_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "proxy:3128")
     monkeypatch.setenv("NO_PROXY", "minio:9000")
-    assert s3_connection("https://s3.eu-west-1.amazonaws.com").proxies == {"https": "http://proxy:3128"}
-    assert s3_connection("http://minio:9000").proxies == {}
+    assert s3_proxies("https://s3.eu-west-1.amazonaws.com") == {"https": "http://proxy:3128"}
+    assert s3_proxies("http://minio:9000") == {}

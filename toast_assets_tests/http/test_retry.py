@@ -42,7 +42,7 @@ def repeat(call: Failing, policy: RetryPolicy | None = None, waits: list[float] 
             if waits is not None:
                 waits.append(wait)
 
-        return await (policy or RetryPolicy()).retrying(sleep=asyncio.sleep, on_retry=note)(call)
+        return await (policy or RetryPolicy()).call(call, sleep=asyncio.sleep, on_retry=note)
 
     return run_virtual(main())
 

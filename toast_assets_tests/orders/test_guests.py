@@ -7,7 +7,8 @@ from hashlib import sha256
 import pytest
 
 from toast_assets.orders.guests import guest_key, normal_email, normal_phone, order_customer
-from toast_assets.orders.model import Customer, decode_order
+from toast_assets.orders.model import Customer
+from toast_assets.orders.read import decode_order
 from toast_assets_tests.support.data.invented import check, customer, encode, order
 
 

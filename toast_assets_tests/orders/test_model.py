@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toast_assets.orders.lenient import UnreadableOrderError
-from toast_assets.orders.model import Order, decode_order
+from toast_assets.orders.model import Order
+from toast_assets.orders.read import UnreadableOrderError, decode_order
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import (
     Json,

@@ -18,12 +18,11 @@ from toast_assets.orders.raw import (
     RawOrder,
     UnreadableOrder,
     cut_orders,
-    format_time,
-    parse_time_ms,
-    total_bytes,
     version_of,
     with_restaurant,
+    with_restaurants,
 )
+from toast_assets.orders.times import format_time, parse_time_ms
 from toast_assets.week import epoch_ms
 
 PLACED = '"guid":"a","modifiedDate":"2025-09-19T14:30:00.000+0000"'
@@ -300,10 +299,6 @@ def test_offsets_do_not_matter(moment: datetime, minutes: int) -> None:
     assert parse_time_ms(zoned.isoformat()) == epoch_ms(zoned)
 
 
-def test_bytes_are_those_of_the_json() -> None:
-    assert total_bytes([one(), one(',"x":"é"')]) == len(one().body) + len(one(',"x":"é"').body)
-
-
 def test_a_raw_order_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         one().guid = "b"  # type: ignore[misc]
@@ -331,16 +326,24 @@ class TestHalfOfAnEscapedPair:
         assert "not JSON" in odd.reason
 
 
+PLAIN = [b'{"guid":"a"}', b'{"guid":"b","checks":[{"guid":"c"}]}']
+
+
 @pytest.mark.parametrize(
-    ("field", "may_name"),
+    "bodies",
     [
-        (b"", False),
-        (b',"restaurantGuid":null', True),
-        (b',"checks":[{"restaurantGuid":"elsewhere"}]', False),
-        (b',"restaurantGuid":"here"', True),
-        (b',"restaurant\\u0047uid":"here"', True),
+        [],
+        PLAIN,
+        [*PLAIN, b'{"guid":"space" }'],
+        [*PLAIN, b'{"guid":"lines"\r\n}\n'],
+        [*PLAIN, b'{"guid":"tab"\t}'],
+        [*PLAIN, b'{"guid":"named","modifiedDate":"","restaurantGuid":"there"}'],
+        [*PLAIN, b'{"guid":"escaped","modifiedDate":"","restaurant\\u0047uid":"there"}'],
+        [*PLAIN, b'{"guid":"nobody","modifiedDate":"","restaurantGuid":null}'],
+        [*PLAIN, b'{"guid":"below","modifiedDate":"","checks":[{"restaurantGuid":"there"}]}'],
+        [*PLAIN, b'{"guid":"in a text","note":"\\"restaurantGuid\\": \\"there\\""}'],
+        ['{"guid":"Zoë"}'.encode()],
     ],
 )
-def test_an_order_tells_whether_it_may_say_which_restaurant_it_is_of(field: bytes, may_name: bool) -> None:
-    (order,) = cut(b'[{"guid":"a","modifiedDate":"2025-09-19T14:30:00.000+0000"' + field + b"}]", restaurant="here")
-    assert order.may_name_restaurant == may_name
+def test_the_restaurant_is_added_to_a_batch_as_to_each_of_its_orders(bodies: list[bytes]) -> None:
+    assert with_restaurants(bodies, "here") == [with_restaurant(body, "here") for body in bodies]

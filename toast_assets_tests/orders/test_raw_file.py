@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -28,15 +30,30 @@ from toast_assets.orders.raw_file import (
     content_of,
     holds_duplicates,
     merge,
+    orders_sha256,
     read_bodies,
-    read_note,
+    read_pull_evidence,
     read_raw,
     read_rows,
     repeated_guids,
+    row_groups,
 )
 from toast_assets.week import from_epoch_ms
 
 NOON = 1_758_000_000_000
+_TASKS = Path("/proc/self/task")
+_READ_AND_COUNT_THREADS = f"""
+import sys
+from pathlib import Path
+import pyarrow.parquet as pq
+from toast_assets.orders.raw_file import row_groups
+
+path = Path(sys.argv[1])
+assert sum(len(table) for table in row_groups(path)) == 1_000
+alone = len(list(Path("{_TASKS}").iterdir()))
+pq.ParquetFile(path).read_row_group(0, use_threads=True)
+print(len(list(Path("{_TASKS}").iterdir())) - alone)
+"""
 
 
 def version(guid: str, modified: int, text: str = "", pulled: int = 0) -> RawOrder:
@@ -80,7 +97,7 @@ def test_a_file_of_no_orders_is_a_file(tmp_path: Path) -> None:
     path = write(tmp_path / "raw.parquet", [])
     check_raw(path)
     assert list(read_raw(path)) == []
-    assert content_of(path, "one").sha256 == hashlib.sha256(b"").hexdigest()
+    assert content_of(path).sha256 == hashlib.sha256(b"").hexdigest()
 
 
 def test_the_columns_are_those_that_readers_rely_on(tmp_path: Path) -> None:
@@ -107,7 +124,8 @@ def test_the_hash_is_over_the_exports_orders_each_followed_by_a_line_feed(tmp_pa
         writer.write(orders)
     expected = b"".join(with_restaurant(order.body, "one") + b"\n" for order in orders)
     assert writer.sha256 == hashlib.sha256(expected).hexdigest()
-    content = content_of(tmp_path / "raw.parquet", "one", since_ms=NOON - 1)
+    content = content_of(tmp_path / "raw.parquet", since_ms=NOON - 1)
+    assert orders_sha256(tmp_path / "raw.parquet") == writer.sha256
     assert (content.orders, content.bytes, content.sha256, content.recent) == (
         writer.orders,
         writer.bytes,
@@ -143,18 +161,18 @@ def test_an_error_while_writing_leaves_no_file_that_could_be_taken_for_whole(tmp
         list(read_raw(path))
 
 
-def test_a_note_stands_in_the_footer_and_changes_no_row(tmp_path: Path) -> None:
+def test_the_pulls_evidence_is_in_the_footer_and_changes_no_row(tmp_path: Path) -> None:
     with RawFileWriter(tmp_path / "raw.parquet", "one") as writer:
         writer.write([version("a", 1)])
-        writer.note(b'{"who":"me"}')
-    assert read_note(tmp_path / "raw.parquet") == b'{"who":"me"}'
+        writer.pull_evidence = b'{"who":"me"}'
+    assert read_pull_evidence(tmp_path / "raw.parquet") == b'{"who":"me"}'
     assert list(read_raw(tmp_path / "raw.parquet")) == [version("a", 1)]
-    assert read_note(write(tmp_path / "other.parquet", [])) is None
+    assert read_pull_evidence(write(tmp_path / "other.parquet", [])) is None
 
 
-def test_a_merge_keeps_its_own_note(tmp_path: Path) -> None:
+def test_a_merged_file_has_the_evidence_of_the_pull_that_was_merged(tmp_path: Path) -> None:
     merge(None, write(tmp_path / "pulled.parquet", [version("a", 1)]), tmp_path / "merged.parquet", "one", b"note")
-    assert read_note(tmp_path / "merged.parquet") == b"note"
+    assert read_pull_evidence(tmp_path / "merged.parquet") == b"note"
 
 
 def test_a_file_that_is_no_raw_file_is_told_apart(tmp_path: Path) -> None:
@@ -180,7 +198,7 @@ def test_no_flipped_bit_of_a_file_is_taken_for_truth(tmp_path: Path) -> None:
         except UnreadableFileError:
             refused += 1
         try:
-            assert b"".join(body for part in read_bodies(path) for body in part.to_pylist()) == b"".join(
+            assert b"".join(body for part in read_bodies(path) for body in part) == b"".join(
                 order.body for order in orders
             )
             assert [guid for rows in read_rows(path) for guid in rows.guids] == [order.guid for order in orders]
@@ -191,18 +209,27 @@ def test_no_flipped_bit_of_a_file_is_taken_for_truth(tmp_path: Path) -> None:
     assert refused > 40
 
 
+def test_orders_under_the_wrong_rows_are_noticed_although_every_page_is_whole(tmp_path: Path) -> None:
+    path = write(tmp_path / "raw.parquet", [version("a", 1), version("b", 2, "longer")])
+    table, footer = pq.read_table(path), pq.read_metadata(path).metadata
+    position = table.schema.get_field_index("order_json")
+    other = table.set_column(position, RAW_SCHEMA.field("order_json"), table["order_guid"])
+    with pq.ParquetWriter(path, RAW_SCHEMA, write_page_checksum=True) as file:
+        file.write_table(other)
+        file.add_key_value_metadata({name: text for name, text in footer.items() if name.startswith(b"toast_assets")})
+    with pytest.raises(UnreadableFileError, match="not those that were stored"):
+        list(read_raw(path))
+
+
 @pytest.mark.parametrize("kept", [0, 4, 300, -300, -4, -1])
 def test_a_part_of_a_file_is_refused_by_every_reader(tmp_path: Path, kept: int) -> None:
     path = write(tmp_path / "raw.parquet", [version("a", 1, "x" * 999)])
     path.write_bytes(path.read_bytes()[:kept])
-    readers: list[Callable[[Path], object]] = [check_raw, read_note, repeated_guids, holds_duplicates, _content]
+    readers: list[Callable[[Path], object]] = [check_raw, read_pull_evidence, orders_sha256]
+    readers += [repeated_guids, holds_duplicates, content_of]
     for read in (*readers, *(_all_of(read) for read in (read_raw, read_rows, read_bodies))):
         with pytest.raises(UnreadableFileError):
             read(path)
-
-
-def _content(path: Path) -> object:
-    return content_of(path, "one")
 
 
 def _all_of(read: Callable[[Path], Iterable[object]]) -> Callable[[Path], object]:
@@ -303,7 +330,7 @@ def test_repeated_orders_are_named_as_often_as_they_are_repeated(tmp_path: Path)
 
 def test_recent_orders_are_those_pulled_since(tmp_path: Path) -> None:
     path = write(tmp_path / "raw.parquet", [version("a", 1, pulled=10), version("b", 2, pulled=20)])
-    assert content_of(path, "one", since_ms=NOON + 10).recent == 1
+    assert content_of(path, since_ms=NOON + 10).recent == 1
 
 
 # Merging
@@ -391,3 +418,27 @@ def _bodies(versions: dict[str, RawOrder]) -> dict[str, tuple[int, bytes]]:
 
 def test_times_are_utc_milliseconds() -> None:
     assert from_epoch_ms(NOON) == datetime(2025, 9, 16, 5, 20, tzinfo=UTC)
+
+
+# Row groups
+
+
+@pytest.fixture
+def numbers(tmp_path: Path) -> Path:
+    path, column = tmp_path / "numbers.parquet", list(range(1_000))
+    pq.write_table(pa.table({"a": column, "b": column, "c": column}), path, row_group_size=100)
+    return path
+
+
+def test_the_row_groups_come_in_the_files_order_with_the_columns_asked_for(numbers: Path) -> None:
+    tables = list(row_groups(numbers, ["c", "a"]))
+    assert [table.num_rows for table in tables] == [100] * 10
+    assert pa.concat_tables(tables)["a"].to_pylist() == list(range(1_000))
+    assert set(tables[0].column_names) == {"a", "c"}
+
+
+@pytest.mark.skipif(not _TASKS.exists(), reason="threads are counted by Linux's own list")
+def test_reading_does_not_start_arrows_threads_which_would_each_keep_memory(numbers: Path) -> None:
+    command = [sys.executable, "-c", _READ_AND_COUNT_THREADS, str(numbers)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - this very interpreter
+    assert int(found.stdout) > 0

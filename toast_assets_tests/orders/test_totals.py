@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from toast_assets.orders.model import decode_order
-from toast_assets.orders.totals import Totals, net_sales, order_totals
+from toast_assets.orders.read import decode_order
+from toast_assets.orders.totals import Totals, order_totals
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import (
     Json,
@@ -29,7 +29,7 @@ def totals(made: Json) -> Totals:
 
 
 def sales(*bills: Json, **more: object) -> Decimal:
-    return net_sales(decode_order(encode(order(*bills, **more))[0]))  # type: ignore[arg-type]
+    return order_totals(decode_order(encode(order(*bills, **more))[0])).net_sales  # type: ignore[arg-type]
 
 
 def test_net_sales_are_the_items_gross_prices() -> None:

@@ -16,11 +16,7 @@ from toast_assets.amperity.feeds.files import feeds_version, write_feeds
 from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.records import RecordKey
 from toast_assets.amperity.redaction import Redaction
-from toast_assets.checks.compared import export_equals_raw, totals_reconcile
-from toast_assets.checks.delivered import delivered_equals_exported
-from toast_assets.checks.inspection import inspection_of
-from toast_assets.delivery.ledger import LedgerEntry, to_table
-from toast_assets.delivery.ledger_files import fold_into, read_ledger
+from toast_assets.delivery.ledger import LedgerEntry, fold_into, read_ledger, to_table
 from toast_assets.delivery.workflow import load_key
 from toast_assets.errors import StoreError
 from toast_assets.export.write import export_week
@@ -31,6 +27,7 @@ from toast_assets.sandbox import Sandbox
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
+from toast_assets_tests.checks.evaluating import evaluate
 from toast_assets_tests.support.data import invented
 from toast_assets_tests.support.faults.world import KilledError, Operation, Side, World
 from toast_assets_tests.support.services.odd_toast import OddToast, pull_from
@@ -62,13 +59,10 @@ def forget(store: OrderStore, *given: str, **settings: Any) -> Forgetting:
 def check_week(sandbox: Sandbox, store: OrderStore, week: Week, delivery: dict[str, str]) -> None:
     """All asset checks that hold stored things against each other pass."""
     manifest = manifest_of(store, week)
-    found = inspection_of(week, manifest, store)
-    verdicts = [
-        export_equals_raw(week, manifest, store),
-        totals_reconcile(week, manifest, found, store),
-        delivered_equals_exported(week, manifest, lambda: found, store, amperity_settings(sandbox, **delivery)),
-    ]
-    assert [verdict.description for verdict in verdicts if not verdict.passed] == []
+    settings = amperity_settings(sandbox, **delivery)
+    names = ("export_equals_raw", "totals_reconcile", "delivered_equals_exported")
+    results = [evaluate(name, week, manifest, store, settings) for name in names]
+    assert [result.description for result in results if not result.passed] == []
 
 
 def without_inspections(objects: dict[str, bytes]) -> dict[str, bytes]:
@@ -230,7 +224,7 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next(week: Week) -
         assert holding(store) == {}, keys[-1]
         assert load_forgotten(store).open is None
         assert [key for key in content(store) if "/certificates/" in key] == [result.certificate]
-        assert export_equals_raw(week, manifest_of(store, week), store).passed, keys[-1]
+        assert evaluate("export_equals_raw", week, manifest_of(store, week), store).passed, keys[-1]
         assert feeds_version(week, store, Redaction()), keys[-1]
         after = without_inspections(content(store))
         derive(store, week)
@@ -294,7 +288,7 @@ def test_a_guest_goes_from_orders_that_decoders_do_not_read(store: OrderStore, w
     export_week(week, store, LOG)
     assert forget(store, GUID).orders > 0
     assert holding(store) == {}
-    assert export_equals_raw(week, manifest_of(store, week), store).passed
+    assert evaluate("export_equals_raw", week, manifest_of(store, week), store).passed
 
 
 @pytest.mark.parametrize(

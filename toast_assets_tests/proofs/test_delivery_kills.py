@@ -15,7 +15,7 @@ from threading import Lock
 
 import pytest
 
-from toast_assets.delivery.receipts import BATCH
+from toast_assets.delivery.restaurant_ledger import BATCH
 from toast_assets.sandbox import Call, Kind, Sandbox
 from toast_assets.week import Week
 from toast_assets_tests.support.data.invented import check, encode, order, selection
@@ -97,16 +97,16 @@ async def test_a_kill_at_any_record_costs_one_batch_at_most_and_loses_nothing(
     report = await deliver(sandbox, week)
     check_whole(sandbox, week, stored)
     assert report.methods["stream"].unchanged >= len(before) - BATCH
-    requests = sandbox.amperity_books.count("stream")
+    requests = sandbox.amperity.log.count("stream")
     await deliver(sandbox, week)
-    assert sandbox.amperity_books.count("stream") == requests
+    assert sandbox.amperity.log.count("stream") == requests
 
 
 def check_whole(sandbox: Sandbox, week: Week, stored: dict[str, list[bytes]]) -> None:
     """Everything has arrived, at most one batch twice and then under the same id, and the ledger knows all of it."""
     arrived = accepted(sandbox)
     assert sorted({str(record.guid) for record in arrived}) == guids(stored)
-    assert len({(record.guid, record.request_id, record.sha256) for record in arrived}) == TOTAL
+    assert len({(record.guid, record.request_id, record.body) for record in arrived}) == TOTAL
     times = Counter(record.request_id for record in arrived)
     assert len(arrived) - TOTAL <= BATCH
     assert max(times.values()) <= 2
@@ -114,7 +114,7 @@ def check_whole(sandbox: Sandbox, week: Week, stored: dict[str, list[bytes]]) ->
     assert (len(table), set(table["state"])) == (TOTAL, {"accepted"})
     assert set(table["request_id"]) == set(times)
     assert not open_segments(sandbox, week)
-    assert sandbox.amperity_books.sent_again == len(arrived) - TOTAL
+    assert sandbox.amperity.sent_again == len(arrived) - TOTAL
 
 
 async def test_a_delivery_of_feed_rows_that_is_killed_is_finished_by_the_next(sandbox: Sandbox, week: Week) -> None:
@@ -127,7 +127,7 @@ async def test_a_delivery_of_feed_rows_that_is_killed_is_finished_by_the_next(sa
     assert code == -signal.SIGKILL
     sandbox.faults.clear()
     await deliver(sandbox, week, **ROW_STREAMS)
-    ids = {record.request_id for record in sandbox.amperity_books.accepted}
+    ids = {record.request_id for record in sandbox.amperity.accepted}
     table = ledger(sandbox, week)
     assert (len(table), set(table["state"]), set(table["request_id"])) == (len(ids), {"accepted"}, ids)
     assert table["method"].value_counts().to_dict() == {"stream": 150, "stream_order_items": 150}

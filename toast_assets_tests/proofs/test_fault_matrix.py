@@ -86,7 +86,7 @@ def edits(**when: Any) -> Arrange:
     def arrange(sandbox: Sandbox, week: Week) -> None:
         def edit(call: Call) -> None:
             assert call.target is not None
-            sandbox.books.toast.edit_one_in(call.target, week.start, week.end)
+            sandbox.toast.orders[call.target].edit_one_in(week.start, week.end)
 
         sandbox.faults.arm(Kind.HOOK, "orders", action=edit, **when)
 
@@ -98,7 +98,7 @@ def late_arrivals(sandbox: Sandbox, week: Week) -> None:
     guid = sandbox.restaurant_guids[0]
 
     def arrive(_call: Call) -> None:
-        sandbox.books.toast.late_arrivals(guid, week.start, week.start_ms + 3_600_000, 12)
+        sandbox.toast.orders[guid].late_arrivals(week.start, week.start_ms + 3_600_000, 12)
 
     sandbox.faults.arm(Kind.HOOK, "orders", target=guid, first=6, last=6, action=arrive)
 
@@ -107,7 +107,7 @@ def crowd(sandbox: Sandbox, week: Week) -> None:
     """The point of sale adjusts the tips of 250 orders in one millisecond."""
     for guid in sandbox.restaurant_guids[:2]:
         for _ in range(250):
-            sandbox.books.toast.add_order(guid, week.start_ms + 90_000_000)
+            sandbox.toast.orders[guid].add(week.start_ms + 90_000_000)
 
 
 def everything(sandbox: Sandbox, week: Week) -> None:
@@ -227,7 +227,7 @@ class Run:
         calls: Counter[str] = Counter()
         for result in self.report.restaurants if self.report else ():
             calls.update(retries=result.calls.retries, throttled=result.calls.throttled)
-        requests = self.sandbox.books.toast.count("orders")
+        requests = self.sandbox.toast.log.count("orders")
         orders = sum(len(stored_versions(self.store, self.week, guid)) for guid in self.sandbox.restaurant_guids)
         return fault_table.FaultRow(
             self.scenario.name, ended, orders, requests, calls["retries"], calls["throttled"], self.waited
@@ -266,11 +266,10 @@ def table(request: pytest.FixtureRequest) -> fault_table.FaultTable:
 
 
 def play(scenario: Scenario, sandbox: Sandbox, week: Week) -> Run:
-    books = sandbox.books.toast
     run = Run(scenario, sandbox, week, {})
     scenario.arrange(sandbox, week)
     run.before = {guid: true_versions(sandbox, week, guid) for guid in sandbox.restaurant_guids}
-    assert books.count("orders") == 0
+    assert sandbox.toast.log.count("orders") == 0
     return run
 
 

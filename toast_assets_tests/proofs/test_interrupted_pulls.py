@@ -53,8 +53,8 @@ def test_the_command_is_interrupted_and_the_next_one_is_complete(
     sandbox = start_sandbox()
     one, two, small = sandbox.restaurant_guids
     for guid in (one, two):
-        bodies = [order.json for order in sandbox.toast_books.orders(guid, week.start, week.end)]
-        sandbox.toast_books.set_orders(guid, [_PADDING + body[1:] for body in bodies])
+        bodies = [order.json for order in sandbox.toast.orders[guid].between(week.start, week.end)]
+        sandbox.toast.orders[guid].replace_all([_PADDING + body[1:] for body in bodies])
     command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "toast_assets.definitions"]
     command += ["--select", "raw_toast_orders,toast_orders_s3_export", "--partition", week.key]
     environment = os.environ | sandbox.environment()
@@ -72,7 +72,7 @@ def test_the_command_is_interrupted_and_the_next_one_is_complete(
         if next(calls) == number:
             running.result().send_signal(SIGNALS[seed % 2])
 
-    sandbox.faults.on_orders_call(interrupt)
+    sandbox.faults.arm("hook", "orders", action=interrupt, last=None)
     running.set_result(start())
     _, said = running.result().communicate(timeout=PATIENCE_SECONDS)
     assert running.result().returncode not in (0, -signal.SIGABRT, -signal.SIGSEGV), said[-2000:]

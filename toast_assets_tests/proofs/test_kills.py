@@ -69,7 +69,7 @@ class Brand:
 
     def asked(self) -> dict[str, int]:
         """The calls for orders so far, by restaurant."""
-        return {guid: self.sandbox.books.toast.count("orders", guid) for guid in self.sandbox.restaurant_guids}
+        return {guid: self.sandbox.toast.log.count("orders", guid) for guid in self.sandbox.restaurant_guids}
 
     def content(self) -> dict[str, Any]:
         """All objects, without the times at which they were made."""
@@ -155,8 +155,8 @@ def test_a_second_run_that_is_killed_takes_nothing_away_and_the_next_one_complet
         assert brand.run() == 0
     first = {guid: _rows(reference, guid) for guid in sandbox.restaurant_guids}
     for guid in sandbox.restaurant_guids:
-        late = sandbox.books.toast.late_arrivals(guid, WEEK.start, WEEK.end, 3)
-        sandbox.books.toast.edit_order(guid, late[0].guid, WEEK.end_ms - 1)
+        late = sandbox.toast.orders[guid].late_arrivals(WEEK.start, WEEK.end, 3)
+        sandbox.toast.orders[guid].edit(late[0].guid, WEEK.end_ms - 1)
     assert reference.run() == 0
     expected = _without_manifests(reference.content())
     for number, brand in zip(numbers, brands, strict=True):

@@ -9,7 +9,7 @@ import dagster as dg
 import msgspec
 import pytest
 
-from toast_assets.checks.drift import FieldObserver
+from toast_assets.checks.drift import DriftDetector
 from toast_assets.orders.raw_file import read_raw
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
@@ -87,9 +87,9 @@ def test_odd_orders_pass_through_raw_export_and_tables_without_a_lost_field(
     made = odd_orders()
     bodies = dict(zip(made, encode(*made.values()), strict=True))
     here, *others = sandbox.restaurant_guids
-    sandbox.toast_books.set_orders(here, bodies.values())
+    sandbox.toast.orders[here].replace_all(bodies.values())
     for guid in others:
-        sandbox.toast_books.set_orders(guid, [])
+        sandbox.toast.orders[guid].replace_all([])
     result = run_week()
     assert result.success
 
@@ -116,8 +116,9 @@ def test_odd_orders_pass_through_raw_export_and_tables_without_a_lost_field(
     verdicts = evaluations(result)
     assert {name for name, one in verdicts.items() if not one.passed} == {"no_schema_drift"}
     details = str(verdicts["no_schema_drift"].metadata["details"].value)
-    unknown = FieldObserver().add(bodies.values()).drift().new_fields
-    assert {"kitchenPacing", "(a name of 8 characters with blanks)", "dining", "netAmount"} <= unknown.keys()
+    findings = DriftDetector().add(bodies.values()).findings()
+    unknown = {one.path for one in findings if one.kind == "new field"}
+    assert {"kitchenPacing", "(a name of 8 characters with blanks)", "dining", "netAmount"} <= unknown
     assert not [path for path in unknown if f"| {path} |" not in details]
     assert all(value in details for value in ("SHELLS", "Pigeon", "MAYBE"))
     assert f"| other type | displayNumber | a number | 1 | {made['fields of other types']['guid']} |" in details
@@ -129,9 +130,9 @@ def test_an_order_with_impossible_values_is_stored_and_exported_and_named_where_
 ) -> None:
     huge = order(check(selection("1e30")))
     here, *others = sandbox.restaurant_guids
-    sandbox.toast_books.set_orders(here, encode(huge, order(), nowhen := order(businessDate=20251399)))
+    sandbox.toast.orders[here].replace_all(encode(huge, order(), nowhen := order(businessDate=20251399)))
     for guid in others:
-        sandbox.toast_books.set_orders(guid, [])
+        sandbox.toast.orders[guid].replace_all([])
     result = run_week()
     assert result.success
     found = store.bucket.read(store.layout.export(week, here))
@@ -151,16 +152,16 @@ def test_an_order_that_no_decoder_reads_is_stored_and_named_and_holds_up_no_othe
     good, spoilt = order(), order(check(selection("5.00", displayName="cut emoji")))
     bodies = [encode(good)[0], encode(spoilt)[0].replace(b"cut emoji", rb"cut \ud83d")]
     here, *others = sandbox.restaurant_guids
-    sandbox.toast_books.set_orders(here, bodies)
+    sandbox.toast.orders[here].replace_all(bodies)
     for guid in others:
-        sandbox.toast_books.set_orders(guid, [])
+        sandbox.toast.orders[guid].replace_all([])
     result = run_week()
     assert result.success
 
     found = store.bucket.read(store.layout.export(week, here))
     assert found is not None
     assert all(body[:-1] in gzip.decompress(found[0]) for body in bodies)
-    assert [record.guid for record in sandbox.amperity_books.of_stream("is-toast-orders")] == [good["guid"]]
+    assert [record.guid for record in sandbox.amperity.of_stream("is-toast-orders")] == [good["guid"]]
     assert metadata_of(result, "amperity_delivery")["rejected"] == 1
     assert (metadata_of(result, "orders")["orders"], metadata_of(result, "orders")["rejected_orders"]) == (2, 0)
     assert evaluations(result)["totals_reconcile"].passed

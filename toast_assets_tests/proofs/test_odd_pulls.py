@@ -12,8 +12,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from toast_assets.checks import verdicts
-from toast_assets.checks.unreadable import unreadable_orders
 from toast_assets.errors import StoreError, WeekError
 from toast_assets.export.write import export_week
 from toast_assets.orders.raw import version_of
@@ -22,6 +20,7 @@ from toast_assets.sandbox import Sandbox
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
+from toast_assets_tests.checks.evaluating import evaluate
 from toast_assets_tests.support.faults.s3_faults import after, before, refuse
 from toast_assets_tests.support.services.clients import s3_client
 from toast_assets_tests.support.services.odd_toast import OddToast, plain_order, pull_from
@@ -95,13 +94,13 @@ async def test_the_check_names_restaurant_count_reason_window_and_object_and_no_
 ) -> None:
     toast.add("here", b'{"guid":7,"email":"ann@example.com"}', b'{"guid":8}', at=week.start_ms)
     await pull_from(toast, sandbox, store, week)
-    found = verdicts.every_order_readable(manifest_of(store, week), unreadable_orders(week, store))
+    found = evaluate("every_order_readable", week, manifest_of(store, week), store)
     assert (found.passed, found.warns, found.figures["unreadable_orders"]) == (False, True, 2)
     for part in ("Pier 9 (here): 2 orders", "$.guid", "2025-09-15T04:00:00.000Z to", "unreadable/week=2025-09-15/"):
         assert part in found.description
     assert "ann@example.com" not in f"{found.description}{found.rows}"
     store.bucket.write(store.layout.unreadable(week, "there"), b"no gzip")
-    found = verdicts.every_order_readable(manifest_of(store, week), unreadable_orders(week, store))
+    found = evaluate("every_order_readable", week, manifest_of(store, week), store)
     assert (found.passed, found.warns) == (False, True)
     assert "restaurant=there.ndjson.gz" in found.description
     assert "the object itself cannot be read" in found.description

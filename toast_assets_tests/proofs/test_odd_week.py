@@ -71,7 +71,7 @@ def odd(sandbox: Sandbox) -> dict[str, list[OddOrder]]:
     found = {guid: odd_orders(guid) for guid in sandbox.restaurant_guids}
     for guid, orders in found.items():
         for one in orders:
-            sandbox.toast_books.put_bytes(guid, one.name, one.at, one.body)
+            sandbox.toast.orders[guid].put_bytes(one.name, one.at, one.body)
     return found
 
 
@@ -91,7 +91,7 @@ def check_stored(
 ) -> dict[Key, Fate]:
     """Each order of Toast's is stored once, byte for byte: as an order and in the export, or kept apart; the fates of
     the former."""
-    bodies = {one.json for one in sandbox.toast_books.orders(restaurant, week.start, week.end)}
+    bodies = {one.json for one in sandbox.toast.orders[restaurant].between(week.start, week.end)}
     rows = stored_rows(store, week, restaurant)
     apart = kept_apart(store, week, restaurant)
     assert Counter([row.body for row in rows] + apart) == Counter(bodies)
@@ -118,7 +118,7 @@ def kept_apart(store: OrderStore, week: Week, restaurant: str) -> list[bytes]:
 
 def check_sent(sandbox: Sandbox, week: Week, expected: Mapping[Key, Fate]) -> None:
     """Each order was accepted once or is a reject; no card's digits left."""
-    records = sandbox.amperity_books.of_stream("is-toast-orders")
+    records = sandbox.amperity.of_stream("is-toast-orders")
     sent = Counter((str(record.restaurant), str(record.guid)) for record in records)
     refused = Counter((str(one["restaurant_guid"]), str(one["order_guid"])) for one in rejects(sandbox, week))
     assert sent + refused == Counter(expected.keys())

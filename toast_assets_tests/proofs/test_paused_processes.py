@@ -55,9 +55,9 @@ def sandbox(start_sandbox: Callable[..., Sandbox]) -> Sandbox:
 def newer(sandbox: Sandbox, week: Week) -> None:
     """An order is edited, and one arrives late."""
     (guid,) = sandbox.restaurant_guids
-    first = sandbox.toast_books.orders(guid, week.start, week.end)[0].guid
-    sandbox.toast_books.edit_order(guid, first, week.end_ms - 5)
-    sandbox.toast_books.late_arrivals(guid, week.start, week.end, 1)
+    first = sandbox.toast.orders[guid].between(week.start, week.end)[0].guid
+    sandbox.toast.orders[guid].edit(first, week.end_ms - 5)
+    sandbox.toast.orders[guid].late_arrivals(week.start, week.end, 1)
 
 
 def week_without_delivery(environment: dict[str, str]) -> None:
@@ -190,20 +190,20 @@ def test_a_run_that_was_stopped_before_any_write_leaves_the_newest_content_every
 ) -> None:
     (guid,) = sandbox.restaurant_guids
     commands = Commands(sandbox, tmp_path)
-    refused = sandbox.toast_books.orders(guid, week.start, week.end)[3].guid
+    refused = sandbox.toast.orders[guid].between(week.start, week.end)[3].guid
     sandbox.faults.arm(Kind.STATUS, "stream", status=400, containing=refused.encode(), last=None)
     if part == "/unreadable/":
-        sandbox.toast_books.put_bytes(guid, "odd", week.start_ms + 5, b'{"modifiedDate":"yesterday"}')
+        sandbox.toast.orders[guid].put_bytes("odd", week.start_ms + 5, b'{"modifiedDate":"yesterday"}')
     with commands.stopped(part, commands.week):
         newer(sandbox, week)
         if part == "/unreadable/":
-            sandbox.toast_books.put_bytes(guid, "odder", week.start_ms + 6, b'{"guid":5}')
+            sandbox.toast.orders[guid].put_bytes("odder", week.start_ms + 6, b'{"guid":5}')
         finish(commands.week())
     if part == "/unreadable/":
         found = store.bucket.read(f"{store.layout.prefix}unreadable/week={week.key}/restaurant={guid}.ndjson.gz")
         assert found is not None
-        sandbox.toast_books.remove_order(guid, "odd")
-        sandbox.toast_books.remove_order(guid, "odder")
+        sandbox.toast.orders[guid].remove("odd")
+        sandbox.toast.orders[guid].remove("odder")
     check_complete(sandbox, week)
     check_tables(sandbox, store, week)
     assert [reject["order_guid"] for reject in rejects(sandbox, week)] == [refused]

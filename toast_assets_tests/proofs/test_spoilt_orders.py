@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from toast_assets.amperity.feeds.build import feed_batches
 from toast_assets.amperity.feeds.schema import encode as encode_row
 from toast_assets.checks.amounts import AMOUNTS, OF_CHECKS, SUMS, read_amounts
-from toast_assets.checks.drift import FieldObserver
+from toast_assets.checks.drift import DriftDetector
 from toast_assets.orders.read import RawOrders
 from toast_assets.tables.flatten import flatten
 from toast_assets_tests.support.data.guide import guide_order
@@ -120,7 +120,7 @@ def test_a_spoilt_order_is_rows_or_a_rejection(original: Json, data: st.DataObje
     fed = list(feed_batches([raw], "Example Brand"))
     assert len(fed[0].rejections) <= 1
     assert all(encode_row(row) for part in fed for rows in part.rows.values() for row in rows)
-    FieldObserver().add(raw.orders).drift()
+    DriftDetector().add(raw.orders).findings()
 
 
 def test_modifiers_nested_hundreds_deep_are_rows_or_a_rejection() -> None:

@@ -24,6 +24,7 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.settings import ToastLimits
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.stores.pulls import manifest_of, pull
+from toast_assets_tests.support.stores.stored_weeks import save_manifest
 
 CALENDAR = WeekCalendar()
 WEEKS = [CALENDAR.week(key) for key in ("2025-09-08", "2025-09-15", "2025-09-22")]
@@ -57,7 +58,7 @@ def of_one(
 
 async def asked(sandbox: Sandbox, week: Week, *, refresh: bool | None = None) -> tuple[int, set[str]]:
     """How many requests a run makes besides the login, and the restaurants whose orders it asks for."""
-    count = sandbox.books.toast.count
+    count = sandbox.toast.log.count
     before = {guid: count("orders", guid) for guid in sandbox.restaurant_guids}
     all_before = count() - count("login")
     await pull(sandbox, week, refresh=refresh)
@@ -94,7 +95,7 @@ async def test_what_a_run_stored_before_it_died_is_not_asked_for(sandbox: Sandbo
     manifest, guid = manifest_of(store, WEEK), sandbox.restaurant_guids[0]
     left = {key: record for key, record in manifest.restaurants.items() if key != guid}
     pending = msgspec.structs.replace(manifest, outcome="incomplete", pending=(guid,), restaurants=left)
-    store.save_manifest(WEEK, pending, store.load_manifest(WEEK)[1])
+    save_manifest(store, WEEK, pending)
     estimate = of_one(sandbox, store, WEEK)
     requests, restaurants = await asked(sandbox, WEEK)
     assert (estimate.state, estimate.pull.restaurants, estimate.requests) == (State.INCOMPLETE, 0, 1)
@@ -205,9 +206,9 @@ async def test_with_a_star_the_newest_stored_week_tells_the_restaurants(sandbox:
     first, second, third = sandbox.restaurant_guids
     await pull(sandbox, BEFORE, TOAST_RESTAURANT_GUID=first)
     await pull(sandbox, AFTER, TOAST_RESTAURANT_GUID=f"{second},{third}")
-    before = sandbox.books.toast.count()
+    before = sandbox.toast.log.count()
     assert of_one(sandbox, store, WEEK, TOAST_RESTAURANT_GUID="*").pull.restaurants == 2
-    assert sandbox.books.toast.count() == before
+    assert sandbox.toast.log.count() == before
 
 
 def test_with_a_star_and_nothing_stored_it_says_what_to_do(sandbox: Sandbox, store: OrderStore) -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 
 from toast_assets.errors import StoreError, ToastIncompleteError
-from toast_assets.pull.restaurant import RestaurantPull
 from toast_assets.pull.week import WeekPull
 from toast_assets.sandbox import Kind, Restaurant, Sandbox
 from toast_assets.sandbox.config import invent_restaurants
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
-from toast_assets.toast.windows import ProvedWindow
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.services.clients import s3_client, toast_client
 from toast_assets_tests.support.stores.pulls import (
@@ -38,7 +33,7 @@ StartSandbox = Callable[..., Sandbox]
 
 
 def asked(sandbox: Sandbox) -> dict[str, int]:
-    return {guid: sandbox.books.toast.count("orders", guid) for guid in sandbox.restaurant_guids}
+    return {guid: sandbox.toast.log.count("orders", guid) for guid in sandbox.restaurant_guids}
 
 
 # Second runs
@@ -63,10 +58,10 @@ async def test_a_second_run_adds_and_renews_and_takes_nothing_away(
     guid = sandbox.restaurant_guids[0]
     await pull(sandbox, week)
     before = true_versions(sandbox, week, guid)
-    late = sandbox.books.toast.late_arrivals(guid, week.start, week.end, 3)
+    late = sandbox.toast.orders[guid].late_arrivals(week.start, week.end, 3)
     renewed, left = sorted(before)[:2]
-    sandbox.books.toast.edit_order(guid, renewed, week.end_ms - 1)
-    sandbox.books.toast.edit_order(guid, left)
+    sandbox.toast.orders[guid].edit(renewed, week.end_ms - 1)
+    sandbox.toast.orders[guid].edit(left)
     report = await pull(sandbox, week)
     stored = stored_versions(store, week, guid)
     assert stored == {**true_versions(sandbox, week, guid), left: before[left]}
@@ -80,7 +75,7 @@ async def test_for_one_modified_time_the_newer_pull_wins_where_the_bytes_differ(
     guid = sandbox.restaurant_guids[0]
     await pull(sandbox, week)
     first, second = stored_rows(store, week, guid)[:2]
-    sandbox.books.toast.put_order(guid, first.body[:-1] + b',"addedSilently":1}')
+    sandbox.toast.orders[guid].put(first.body[:-1] + b',"addedSilently":1}')
     await pull(sandbox, week)
     rows = {order.guid: order for order in stored_rows(store, week, guid)}
     assert rows[first.guid].body.endswith(b',"addedSilently":1}')
@@ -150,7 +145,7 @@ async def test_one_restaurant_of_many_fails_and_all_others_are_stored(start_sand
 async def test_no_more_restaurants_than_allowed_are_under_way_at_once(start_sandbox: StartSandbox, week: Week) -> None:
     sandbox = start_sandbox(restaurants=invent_restaurants(12, 150))
     order: list[str] = []
-    sandbox.faults.on_orders_call(lambda call: order.append(call.target or ""))
+    sandbox.faults.arm("hook", "orders", action=lambda call: order.append(call.target or ""), last=None)
     await pull(sandbox, week, TOAST_CONCURRENT_RESTAURANTS="3")
     first = {guid: order.index(guid) for guid in set(order)}
     last = {guid: len(order) - order[::-1].index(guid) for guid in set(order)}
@@ -166,7 +161,7 @@ async def test_discovered_restaurants_are_stored_with_name_zone_and_closeout_hou
     report = await pull(sandbox, week, TOAST_RESTAURANT_GUID="*")
     (record,) = report.manifest.restaurants.values()
     assert (record.name, record.time_zone, record.closeout_hour) == ("Harbor – Pier", "America/Denver", 3)
-    assert sandbox.books.toast.count("orders", "old") == 0
+    assert sandbox.toast.log.count("orders", "old") == 0
 
 
 # Evidence, and what else can be wrong
@@ -184,7 +179,7 @@ async def test_the_manifest_shows_windows_that_touch_and_add_up(
         assert [end for _, end in edges[:-1]] == [start for start, _ in edges[1:]]
         assert sum(piece.orders for piece in record.slices) == record.orders
         # Besides its orders, its name and time zone were asked for.
-        assert sum(piece.requests for piece in record.slices) == sandbox.books.toast.count("orders", guid)
+        assert sum(piece.requests for piece in record.slices) == sandbox.toast.log.count("orders", guid)
 
 
 async def test_a_bucket_that_is_missing_is_told_before_toast_is_asked(sandbox: Sandbox, week: Week) -> None:
@@ -192,7 +187,7 @@ async def test_a_bucket_that_is_missing_is_told_before_toast_is_asked(sandbox: S
     async with toast_client(sandbox) as toast:
         with pytest.raises(StoreError, match="no-such-bucket"):
             await WeekPull(week, toast, store, log=LOG).run()
-    assert sandbox.books.toast.count() == 0
+    assert sandbox.toast.log.count() == 0
 
 
 async def test_a_manifest_of_the_week_before_that_is_broken_is_only_warned_of(
@@ -208,30 +203,6 @@ async def test_a_manifest_of_the_week_before_that_is_broken_is_only_warned_of(
 
 
 # Threads
-
-
-async def test_orders_that_fit_into_their_row_group_do_not_wait_for_other_restaurants(
-    sandbox: Sandbox, store: OrderStore, week: Week
-) -> None:
-    guid, read, free = sandbox.restaurant_guids[0], asyncio.Event(), threading.Event()
-
-    def window_read(_guid: str, proved: ProvedWindow) -> None:
-        if proved.window.end == week.end_ms:
-            read.set()
-
-    with ThreadPoolExecutor(1) as writers:
-        writers.submit(free.wait, 60)
-        async with toast_client(sandbox) as toast:
-            one = RestaurantPull(
-                week, guid, toast, store, lambda: datetime.now(UTC), window_read=window_read, writers=writers
-            )
-            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-                pulling = group.create_task(one.run())
-                await read.wait()
-                assert not pulling.done()
-                free.set()
-
-    assert pulling.result()[1].orders == len(true_versions(sandbox, week, guid))
 
 
 async def test_threads_take_short_turns_while_a_week_is_pulled_and_not_afterwards(

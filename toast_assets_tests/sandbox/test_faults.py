@@ -21,7 +21,7 @@ def statuses(caller: Caller, count: int, restaurant: str = SMALL) -> list[int]:
 def test_a_fault_fires_on_the_nth_to_mth_matching_call(caller: Caller) -> None:
     fault = caller.sandbox.faults.arm("status", "orders", first=2, last=3)
     assert statuses(caller, 5) == [200, 503, 503, 200, 200]
-    assert (fault.matched, fault.fired, fault.spent) == (5, 2, True)
+    assert (fault.matched, fault.fired) == (5, 2)
 
 
 def test_a_fault_fires_on_every_kth_call_for_ever(caller: Caller) -> None:
@@ -101,8 +101,8 @@ def test_a_reset_ends_the_connection_before_the_request_is_looked_at(caller: Cal
     caller.sandbox.faults.arm(Kind.RESET, "stream")
     with pytest.raises(httpx.ReadError):
         caller.amperity()
-    assert not caller.sandbox.amperity_books.accepted
-    assert caller.sandbox.amperity_books.count("stream", status=0) == 1
+    assert not caller.sandbox.amperity.accepted
+    assert caller.sandbox.amperity.log.count("stream", status=0) == 1
     assert caller.amperity().status_code == 202
 
 
@@ -110,7 +110,7 @@ def test_a_reset_afterwards_ends_the_connection_when_the_record_is_accepted(call
     caller.sandbox.faults.arm(Kind.RESET_AFTER, "stream")
     with pytest.raises(httpx.ReadError):
         caller.amperity()
-    assert len(caller.sandbox.amperity_books.accepted) == 1
+    assert len(caller.sandbox.amperity.accepted) == 1
 
 
 def test_a_cut_transfer_ends_before_the_promised_length(caller: Caller) -> None:
@@ -143,7 +143,7 @@ def test_a_gateways_200_is_not_what_was_asked_for(caller: Caller, kind: Kind, be
     assert reply.status_code == 200
     assert reply.content.startswith(begins)
     assert (not begins) is (not reply.content)
-    assert not caller.sandbox.amperity_books.accepted
+    assert not caller.sandbox.amperity.accepted
 
 
 def test_a_call_that_is_never_answered_ends_when_the_client_goes_away(caller: Caller) -> None:
@@ -154,7 +154,7 @@ def test_a_call_that_is_never_answered_ends_when_the_client_goes_away(caller: Ca
         caller.amperity()
     caller.http.timeout = httpx.Timeout(600)
     assert caller.amperity().status_code == 202
-    assert len(caller.sandbox.amperity_books.accepted) == 1
+    assert len(caller.sandbox.amperity.accepted) == 1
 
 
 def test_a_slow_answer_is_the_right_answer(caller: Caller) -> None:
@@ -204,31 +204,31 @@ def test_data_faults_count_only_calls_that_toast_accepts(caller: Caller) -> None
 
 
 def test_a_hook_edits_the_data_before_every_second_call(caller: Caller) -> None:
-    books = caller.sandbox.toast_books
+    orders = caller.sandbox.toast.orders
     edited: list[str] = []
 
     def edit(call: Call) -> None:
         assert call.target is not None
-        order = books.edit_one_in(call.target, START_MS, END_MS)
+        order = orders[call.target].edit_one_in(START_MS, END_MS)
         assert order is not None
         edited.append(order.guid)
 
-    caller.sandbox.faults.on_orders_call(edit, first=2, every=2)
+    caller.sandbox.faults.arm("hook", "orders", action=edit, first=2, last=None, every=2)
     sizes = [len(caller.week(SMALL).json()) for _ in range(4)]
     assert sizes == [36, 35, 35, 34]
     assert len(set(edited)) == 2
 
 
 def test_a_hook_afterwards_edits_the_data_when_the_page_is_cut(caller: Caller) -> None:
-    books = caller.sandbox.toast_books
-    caller.sandbox.faults.arm(Kind.HOOK_AFTER, "orders", action=lambda _: books.add_order(SMALL, START_MS))
+    orders = caller.sandbox.toast.orders
+    caller.sandbox.faults.arm(Kind.HOOK_AFTER, "orders", action=lambda _: orders[SMALL].add(START_MS))
     assert [len(caller.week(SMALL).json()) for _ in range(2)] == [36, 37]
 
 
 def test_an_edited_order_is_found_in_its_new_window_with_its_new_content(caller: Caller) -> None:
-    books = caller.sandbox.toast_books
+    orders = caller.sandbox.toast.orders
     guid = caller.week(SMALL).json()[0]["guid"]
-    books.edit_order(SMALL, guid, END_MS + 5, lambda order: order.update(displayNumber="edited"))
+    orders[SMALL].edit(guid, END_MS + 5, lambda order: order.update(displayNumber="edited"))
     after = {"startDate": "2025-09-22T04:00:00.005Z", "endDate": "2025-09-22T04:00:00.006Z"}
     (order,) = caller.toast(BULK, {"Toast-Restaurant-External-ID": SMALL}, **after).json()
     assert (order["guid"], order["displayNumber"]) == (guid, "edited")

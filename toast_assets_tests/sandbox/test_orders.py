@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from toast_assets.sandbox.order_builder import decode, toast_time
 from toast_assets.sandbox.orders import StoredOrder, invent_order, invent_week
-from toast_assets.sandbox.templates import decode, toast_time
 from toast_assets.week import epoch_ms
 
 Json = dict[str, Any]

@@ -66,13 +66,13 @@ def test_a_bucket_of_the_same_name_is_empty_in_the_next_sandbox() -> None:
             bucket(sandbox).put_object(Key="a", Body=b"1")
 
 
-def test_a_closed_sandbox_refuses_connections_and_keeps_its_books(start: Start) -> None:
+def test_a_closed_sandbox_refuses_connections_and_keeps_its_log(start: Start) -> None:
     caller = start()
     caller.week()
     caller.sandbox.close()
     with pytest.raises(httpx.ConnectError):
         httpx.get(caller.sandbox.toast_url)
-    assert caller.sandbox.toast_books.count("orders") == 1
+    assert caller.sandbox.toast.log.count("orders") == 1
 
 
 def test_a_call_that_waits_for_ever_does_not_hold_up_the_end(start: Start) -> None:

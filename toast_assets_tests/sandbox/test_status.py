@@ -27,18 +27,18 @@ def token_on_the_page(caller: Caller) -> str:
     return str(shown[0])
 
 
-def test_the_books_as_json_count_requests_orders_records_and_logins(caller: Caller) -> None:
+def test_the_numbers_as_json_count_requests_orders_records_and_logins(caller: Caller) -> None:
     caller.week(SMALL)
     caller.amperity()
     caller.amperity("/stream/v0/data/is-typing-error")
     caller.amperity(content=b"[]")
-    books = caller.http.get(caller.sandbox.toast_url + "/_sandbox/books.json").json()
-    assert books["toast"]["logins"] == 1
-    assert {"path": "orders", "target": SMALL, "status": 200, "count": 1} in books["toast"]["requests"]
-    assert {each["restaurant"]: each["orders"] for each in books["toast"]["orders_served"]}[SMALL] == 36
-    assert books["amperity"]["accepted"] == {"is-toast-orders": 1}
-    assert books["amperity"]["dropped"] == {"is-typing-error": 1}
-    assert books["amperity"]["rejected"] == 1
+    numbers = caller.http.get(caller.sandbox.toast_url + "/_sandbox/books.json").json()
+    assert numbers["toast"]["logins"] == 1
+    assert {"path": "orders", "target": SMALL, "status": 200, "count": 1} in numbers["toast"]["requests"]
+    assert {each["restaurant"]: each["orders"] for each in numbers["toast"]["orders_served"]}[SMALL] == 36
+    assert numbers["amperity"]["accepted"] == {"is-toast-orders": 1}
+    assert numbers["amperity"]["dropped"] == {"is-typing-error": 1}
+    assert numbers["amperity"]["rejected"] == 1
 
 
 def test_repeats_are_told_apart_on_both_sides(caller: Caller) -> None:
@@ -46,9 +46,9 @@ def test_repeats_are_told_apart_on_both_sides(caller: Caller) -> None:
         caller.amperity(content=body)
     for _ in range(2):
         caller.week(SMALL)
-    books = caller.http.get(caller.sandbox.toast_url + "/_sandbox/books.json").json()
-    assert (books["amperity"]["accepted"], books["amperity"]["sent_again"]) == ({"is-toast-orders": 5}, 1)
-    (small,) = (each for each in books["toast"]["orders_served"] if each["restaurant"] == SMALL)
+    numbers = caller.http.get(caller.sandbox.toast_url + "/_sandbox/books.json").json()
+    assert (numbers["amperity"]["accepted"], numbers["amperity"]["sent_again"]) == ({"is-toast-orders": 5}, 1)
+    (small,) = (each for each in numbers["toast"]["orders_served"] if each["restaurant"] == SMALL)
     assert (small["orders"], small["distinct_orders"]) == (72, 36)
 
 
@@ -57,8 +57,8 @@ def test_the_bucket_is_counted(caller: Caller) -> None:
     bucket(caller.sandbox).put_object(Key="toast-orders/raw/a", Body=b"fives")
     bucket(caller.sandbox).put_object(Key="toast-orders/b", Body=b"")
     url = caller.sandbox.toast_url
-    books = caller.http.get(url + "/_sandbox/books.json").json()
-    assert books["s3"] == {"bucket": caller.sandbox.bucket, "objects": 2, "bytes": 5}
+    numbers = caller.http.get(url + "/_sandbox/books.json").json()
+    assert numbers["s3"] == {"bucket": caller.sandbox.bucket, "objects": 2, "bytes": 5}
     page = caller.http.get(url).text
     assert "<code>toast-orders/</code>" in page
     assert "<code>toast-orders/raw/</code>" in page
@@ -93,8 +93,8 @@ def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows(caller:
 def test_a_fault_can_be_armed_and_disarmed_by_hand(caller: Caller) -> None:
     assert arm(caller, kind="status", path="orders", status=502, target=ONE, last=None).status_code == 201
     assert caller.week().status_code == 502
-    books = caller.http.get(caller.sandbox.toast_url + "/_sandbox/books.json").json()
-    assert books["faults"][0]["fired"] == 1
+    numbers = caller.http.get(caller.sandbox.toast_url + "/_sandbox/books.json").json()
+    assert numbers["faults"][0]["fired"] == 1
     headers = {"X-Sandbox-Token": token_on_the_page(caller)}
     assert caller.http.delete(caller.sandbox.toast_url + FAULTS, headers=headers).status_code == 200
     assert caller.week().status_code == 200

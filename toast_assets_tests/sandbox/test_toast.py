@@ -50,7 +50,7 @@ def test_a_login_answers_with_a_jwt_that_names_its_scopes_and_its_end(caller: Ca
     claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     assert "orders:read" in claims["scope"].split()
     assert claims["exp"] == caller.sandbox.config.now() + token["expiresIn"]
-    assert caller.sandbox.toast_books.logins == 1
+    assert caller.sandbox.toast.log.count("login") == 1
 
 
 @pytest.mark.parametrize("wrong", [{"clientId": "x"}, {"clientSecret": "x"}, {"userAccessType": "USER"}])
@@ -173,12 +173,12 @@ def test_dates_that_end_in_z_are_accepted(caller: Caller) -> None:
     ("method", "path", "status", "kind"),
     [("POST", BULK, 405, "orders"), ("GET", "/orders/v3/orders", 404, "unknown"), ("GET", BULK + "/", 404, "unknown")],
 )
-def test_other_paths_and_methods_do_not_exist_and_are_booked(
+def test_other_paths_and_methods_do_not_exist_and_are_logged(
     caller: Caller, method: str, path: str, status: int, kind: str
 ) -> None:
     reply = caller.http.request(method, caller.sandbox.toast_url + path)
     assert (reply.status_code, reply.json()["status"]) == (status, status)
-    assert caller.sandbox.toast_books.count(kind, status=status) == 1
+    assert caller.sandbox.toast.log.count(kind, status=status) == 1
 
 
 # Windows and pages
@@ -187,7 +187,7 @@ def test_other_paths_and_methods_do_not_exist_and_are_booked(
 def test_pages_together_hold_every_order_of_the_window_once(caller: Caller) -> None:
     pages = list(walk(caller, pageSize=100))
     guids = [order["guid"] for page in pages for order in page]
-    truth = caller.sandbox.toast_books.orders(ONE, START_MS, END_MS)
+    truth = caller.sandbox.toast.orders[ONE].between(START_MS, END_MS)
     assert sorted(guids) == sorted(order.guid for order in truth)
     assert [len(page) for page in pages] == [100, 100, 100, 20]
 
@@ -210,7 +210,7 @@ def test_a_full_last_page_has_no_next_link(start: Start) -> None:
 
 
 def test_the_window_includes_its_start_and_excludes_its_end(caller: Caller) -> None:
-    orders = caller.sandbox.toast_books.orders(ONE, START_MS, END_MS)
+    orders = caller.sandbox.toast.orders[ONE].between(START_MS, END_MS)
     assert orders[0].modified_ms == START_MS
     first = {"startDate": "2025-09-15T04:00:00.000Z", "endDate": "2025-09-15T04:00:00.001Z"}
     assert [order["guid"] for order in caller.toast(BULK, None, **first).json()] == [orders[0].guid]
@@ -219,10 +219,10 @@ def test_the_window_includes_its_start_and_excludes_its_end(caller: Caller) -> N
 
 
 def test_a_window_over_several_weeks_holds_them_all(caller: Caller) -> None:
-    books = caller.sandbox.toast_books
+    orders = caller.sandbox.toast.orders[ONE]
     window = WEEK | {"startDate": "2025-09-08T04:00:00.000+0000"}
     pages = [caller.toast(BULK, None, **window, page=page).json() for page in range(1, 9)]
-    assert sum(map(len, pages)) == len(books.orders(ONE, START_MS - 7 * 86_400_000, END_MS)) == 640
+    assert sum(map(len, pages)) == len(orders.between(START_MS - 7 * 86_400_000, END_MS)) == 640
 
 
 def test_orders_that_are_modified_in_the_future_do_not_exist_yet(start: Start) -> None:
@@ -250,12 +250,12 @@ def test_every_sort_order_holds_the_same_orders(start: Start, sort: Sort) -> Non
 
 
 def test_an_edit_between_two_pages_hides_an_order_from_a_plain_walk(caller: Caller) -> None:
-    books = caller.sandbox.toast_books
+    orders = caller.sandbox.toast.orders[ONE]
     first = caller.week(pageSize=50).json()
-    books.edit_order(ONE, first[0]["guid"])
+    orders.edit(first[0]["guid"])
     rest = [order for page in range(2, 8) for order in caller.week(pageSize=50, page=page).json()]
     seen = {order["guid"] for order in first + rest}
-    missed = {order.guid for order in books.orders(ONE, START_MS, END_MS)} - seen
+    missed = {order.guid for order in orders.between(START_MS, END_MS)} - seen
     assert len(missed) == 1
 
 
@@ -302,29 +302,29 @@ def test_logins_carry_no_rate_limit_headers(start: Start) -> None:
     assert "x-toast-ratelimit-by" not in start(rate_limits=True).login().headers
 
 
-# Books
+# Orders and log
 
 
 def test_a_tests_own_orders_replace_the_invented_ones(caller: Caller) -> None:
     order = b'{"guid":"not a uuid","modifiedDate":"2025-09-16T12:00:00.000+0000","total":12.10}'
-    caller.sandbox.toast_books.set_orders(ONE, [order])
+    caller.sandbox.toast.orders[ONE].replace_all([order])
     assert caller.week().content == b"[" + order + b"]"
 
 
 def test_late_arrivals_appear_in_a_window_of_the_past(caller: Caller) -> None:
-    books = caller.sandbox.toast_books
+    orders = caller.sandbox.toast.orders[SMALL]
     before = len(caller.week(SMALL).json())
-    added = books.late_arrivals(SMALL, START_MS, END_MS, 3)
+    added = orders.late_arrivals(START_MS, END_MS, 3)
     after = {order["guid"] for order in caller.week(SMALL).json()}
     assert len(after) == before + 3
     assert {order.guid for order in added} <= after
-    books.remove_order(SMALL, added[0].guid)
+    orders.remove(added[0].guid)
     assert len(caller.week(SMALL).json()) == before + 2
 
 
 def test_the_log_tells_windows_pages_and_orders(caller: Caller) -> None:
     caller.week(SMALL)
-    entry = caller.sandbox.toast_books.log[-1]
-    assert (entry.path, entry.restaurant, entry.status) == ("orders", SMALL, 200)
+    entry = caller.sandbox.toast.log.entries[-1]
+    assert (entry.path, entry.target, entry.status) == ("orders", SMALL, 200)
     assert (entry.window, entry.page, entry.orders) == ((START_MS, END_MS), 1, 36)
-    assert caller.sandbox.toast_books.count("orders", SMALL, 200) == 1
+    assert caller.sandbox.toast.log.count("orders", SMALL, 200) == 1

@@ -14,7 +14,7 @@ from botocore.exceptions import EndpointConnectionError, ProxyConnectionError, S
 from toast_assets.errors import MachineError, SettingsError, StoreError, ToastAssetsError
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.client import s3_client
-from toast_assets.store.sdk_faults import sdk_problem
+from toast_assets.store.s3_errors import sdk_problem
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
 NOWHERE = "http://127.0.0.1:9"

@@ -49,7 +49,7 @@ def test_only_the_columns_that_are_asked_for_are_loaded(tables: OrderStore) -> N
 @pytest.mark.parametrize(
     ("table", "week_key", "message"),
     [
-        ("order", "2025-09-15", "There is no table order. Tables: orders, checks,"),
+        ("order", "2025-09-15", "There is no table order. Stored are checks, customers,"),
         ("orders", "2025-09-22", "no table orders for week 2025-09-22. Stored are 1 weeks, 2025-09-15 to 2025-09-15"),
         ("orders", None, "The table orders is kept by week: name one"),
         ("current_orders", "2025-09-15", "The table current_orders covers all weeks: name none"),

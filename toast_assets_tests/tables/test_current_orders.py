@@ -8,15 +8,17 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from threading import Lock
 from typing import Any
 
+import msgspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from toast_assets.store.bucket import Bucket, Version
 from toast_assets.store.order_store import OrderStore
-from toast_assets.tables import current_orders
 from toast_assets.tables import files as table_files
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.current_orders import CurrentReport, refresh_current_orders
@@ -146,42 +148,57 @@ def test_a_refresh_that_died_before_its_state_is_made_up_for(
     for key, orders in three_weeks().items():
         put(store, key, orders)
     with monkeypatch.context() as patched:
-        patched.setattr(current_orders, "_save_state", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(Bucket, "write", dying_at(store.layout.current_orders_state()))
         with pytest.raises(KeyboardInterrupt):
             refresh(store)
+    assert store.bucket.read(store.layout.current_orders(A)) is not None
     refresh(store)
     assert sales(store) == RIGHT
 
 
-def test_two_refreshes_at_once_lose_nothing(store: OrderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def dying_at(key: str) -> Callable[..., Version]:
+    """``Bucket.write`` that never comes to the object at ``key``."""
+    write = Bucket.write
+
+    def run(bucket: Bucket, written: str, *content: Any, **properties: Any) -> Version:
+        if written == key:
+            raise KeyboardInterrupt
+        return write(bucket, written, *content, **properties)
+
+    return run
+
+
+@pytest.mark.parametrize("which", [A, B])
+def test_two_refreshes_at_once_lose_nothing(store: OrderStore, monkeypatch: pytest.MonkeyPatch, which: str) -> None:
     weeks = three_weeks()
     put(store, KEYS[0], weeks[KEYS[0]])
-    merge_files = current_orders._merge_files
-    meddled = False
+    write = Bucket.write
+    lock, meddled = Lock(), False
 
-    def meddle(*arguments: Any) -> Any:
+    def meddle(bucket: Bucket, key: str, *content: Any, **properties: Any) -> Version:
         nonlocal meddled
-        if not meddled:
-            meddled = True
+        with lock:
+            first = not meddled and key == store.layout.current_orders(which)
+            meddled = meddled or first
+        if first:
             put(store, KEYS[1], weeks[KEYS[1]])
             put(store, KEYS[2], weeks[KEYS[2]])
             refresh(store)
-        return merge_files(*arguments)
+        return write(bucket, key, *content, **properties)
 
-    monkeypatch.setattr(current_orders, "_merge_files", meddle)
+    monkeypatch.setattr(Bucket, "write", meddle)
     refresh(store)
+    assert meddled
     assert sales(store) == RIGHT
     assert refresh(store).weeks == ()
 
 
-def test_files_of_another_schema_or_a_broken_state_are_made_anew(
-    store: OrderStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_of_another_schema_or_a_broken_state_are_made_again(store: OrderStore) -> None:
     for key, orders in three_weeks().items():
         put(store, key, orders)
-    with monkeypatch.context() as patched:
-        patched.setattr(current_orders, "_schema_version", lambda: "an earlier one")
-        refresh(store)
+    report = refresh(store)
+    state = msgspec.structs.replace(report.state, schema="an earlier one")
+    store.bucket.write(store.layout.current_orders_state(), msgspec.json.encode(state))
     assert refresh(store).weeks == KEYS
     store.bucket.write(store.layout.current_orders_state(), b"{")
     assert refresh(store).weeks == KEYS

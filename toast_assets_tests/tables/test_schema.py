@@ -7,8 +7,7 @@ import re
 import pyarrow as pa
 import pytest
 
-from toast_assets.tables.arrays import Kind
-from toast_assets.tables.columns import Column, Table
+from toast_assets.tables.columns import Column, Kind, Table
 from toast_assets.tables.schema import TABLES
 
 ALL = [(table, column) for table in TABLES.values() for column in table.columns]

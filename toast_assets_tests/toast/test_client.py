@@ -6,7 +6,6 @@ import gzip
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 import httpx
@@ -46,7 +45,7 @@ async def test_a_page_holds_the_orders_as_the_sandbox_has_them(
     guid = sandbox.restaurant_guids[2]
     async with make_toast() as toast:
         page = await toast.orders_page(guid, window)
-    truth = sandbox.books.toast.orders(guid, window.start, window.end)
+    truth = sandbox.toast.orders[guid].between(window.start, window.end)
     assert {order.guid: order.body for order in page.orders} == {order.guid: order.json for order in truth}
     assert not page.has_next
 
@@ -236,7 +235,10 @@ def test_details_and_lists_that_cannot_be_read_are_an_error_of_toasts(body: byte
 
 
 def test_a_body_that_is_larger_than_any_page_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toast_assets.toast.client.read_reply", partial(read_reply, most=1_000_000))
+    def read_little(response: httpx.Response, request: httpx.Request, _most: int) -> Awaitable[httpx.Response]:
+        return read_reply(response, request, 1_000_000)
+
+    monkeypatch.setattr("toast_assets.http.service.read_reply", read_little)
     bomb = gzip.compress(b" " * 2_000_000)
     headers = {"Content-Encoding": "gzip"}
     toast = ScriptedToast(orders=lambda _: httpx.Response(200, headers=headers, stream=httpx.ByteStream(bomb)))
@@ -291,7 +293,7 @@ async def test_the_limits_of_the_sandbox_are_kept_without_a_429(
     async with ToastClient(toast_settings(sandbox, TOAST_REQUESTS_PER_SECOND="5")) as toast:
         for _ in range(8):
             await toast.orders_page(guid, window)
-    assert sandbox.books.toast.count("orders", guid, 429) == 0
+    assert sandbox.toast.log.count("orders", guid, 429) == 0
 
 
 async def test_too_fast_a_client_is_throttled_and_gets_through_all_the_same(
@@ -303,7 +305,7 @@ async def test_too_fast_a_client_is_throttled_and_gets_through_all_the_same(
         for _ in range(12):
             assert len((await toast.orders_page(guid, window)).orders) == 36
     # The last good reply of each second says so: most of the waiting happens without a refusal.
-    assert sandbox.books.toast.count("orders", guid, 429) <= 2
+    assert sandbox.toast.log.count("orders", guid, 429) <= 2
 
 
 async def test_requests_retries_and_bytes_are_counted_per_restaurant(
@@ -326,7 +328,7 @@ async def test_neither_secret_nor_token_reaches_the_log(
     sandbox.faults.arm(Kind.STATUS, "orders", status=503, last=2)
     async with make_toast() as toast:
         await toast.orders_page(sandbox.restaurant_guids[2], window)
-        token = (await toast._login.token()).value
+        token = await toast.login()
     text = "\n".join(f"{record.name} {record.getMessage()}" for record in caplog.records)
     assert "Asking again" in text
     assert token not in text
@@ -367,7 +369,7 @@ async def test_orders_of_a_page_survive_byte_for_byte(sandbox: Sandbox, make_toa
         b' "nested": {"x": [ 1.0 , 1e5 ] } }'
     )
     guid = sandbox.restaurant_guids[0]
-    sandbox.books.toast.set_orders(guid, [odd])
+    sandbox.toast.orders[guid].replace_all([odd])
     async with make_toast() as toast:
         page = await toast.orders_page(guid, window)
     assert [order.body for order in page.orders] == [odd]

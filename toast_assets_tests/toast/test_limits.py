@@ -11,9 +11,10 @@ from random import Random
 import httpx
 import pytest
 
+from toast_assets.http.rate import RateLimiter, acquire_all
 from toast_assets.toast.client import ORDERS_PATH, RESTAURANT_HEADER, ToastClient
 from toast_assets.toast.density import Density
-from toast_assets.toast.limits import Pace, admit, concerns_everyone, exhausted_for, seconds_to_wait
+from toast_assets.toast.limits import exhausted_for, is_account_wide, retry_after
 from toast_assets.toast.page import Window
 from toast_assets.toast.windows import read_week
 from toast_assets_tests.support.services.brand import Brand
@@ -244,15 +245,15 @@ def test_who_waited_through_a_hold_leaves_one_after_the_other() -> None:
     left: list[float] = []
 
     async def main() -> None:
-        pace = Pace(0.5, sleep=asyncio.sleep, clock=virtual_clock)
+        limiter = RateLimiter(1, 0.5, clock=virtual_clock)
 
         async def leave() -> None:
-            await admit([pace])
+            await acquire_all([limiter])
             left.append(virtual_now() - START)
 
         tasks = [asyncio.create_task(leave()) for _ in range(4)]
         await asyncio.sleep(0.1)
-        pace.hold(10)
+        limiter.pause(10)
         await asyncio.gather(*tasks)
 
     run_virtual(main())
@@ -266,13 +267,13 @@ def test_who_waited_through_a_hold_leaves_one_after_the_other() -> None:
 
 def test_retry_after_may_be_a_date() -> None:
     headers = httpx.Headers({"Retry-After": "Thu, 09 Oct 2025 08:53:30 GMT"})
-    assert seconds_to_wait(headers, NOW) == 10.0
+    assert retry_after(headers, NOW) == 10.0
 
 
 def test_a_reset_is_read_by_toasts_clock_where_ours_is_clearly_wrong() -> None:
     headers = httpx.Headers({"X-Toast-RateLimit-Reset": str(int(NOW) + 5), "Date": "Thu, 09 Oct 2025 08:53:20 GMT"})
-    assert seconds_to_wait(headers, NOW) == 5.0
-    assert seconds_to_wait(headers, NOW + 3600) == 5.0
+    assert retry_after(headers, NOW) == 5.0
+    assert retry_after(headers, NOW + 3600) == 5.0
 
 
 @pytest.mark.parametrize(
@@ -292,13 +293,13 @@ def test_a_reset_is_read_by_toasts_clock_where_ours_is_clearly_wrong() -> None:
 )
 def test_a_reset_is_a_time_of_toasts_or_counts_for_nothing(reset: str, seconds: float | None) -> None:
     headers = httpx.Headers({"X-Toast-RateLimit-Reset": reset, "X-Toast-RateLimit-Remaining": "0"})
-    assert seconds_to_wait(headers, NOW) == pytest.approx(seconds)
+    assert retry_after(headers, NOW) == pytest.approx(seconds)
     assert exhausted_for(headers, NOW) == pytest.approx(seconds or 0.0)
 
 
 def test_an_odd_date_is_passed_over() -> None:
     headers = {"X-Toast-RateLimit-Reset": f"{NOW + 5:.0f}", "Date": "Fri, 31 Dec 2020 23:59:59 +99999999999"}
-    assert seconds_to_wait(httpx.Headers(headers), NOW) == 5.0
+    assert retry_after(httpx.Headers(headers), NOW) == 5.0
 
 
 def test_of_several_scopes_the_last_reset_counts() -> None:
@@ -310,5 +311,5 @@ def test_of_several_scopes_the_last_reset_counts() -> None:
 
 def test_a_reply_without_limit_headers_asks_for_nothing() -> None:
     assert exhausted_for(httpx.Headers(), NOW) == 0.0
-    assert seconds_to_wait(httpx.Headers(), NOW) is None
-    assert not concerns_everyone(httpx.Headers())
+    assert retry_after(httpx.Headers(), NOW) is None
+    assert not is_account_wide(httpx.Headers())

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from toast_assets.errors import ToastReplyError
-from toast_assets.orders.raw import format_time
+from toast_assets.orders.times import format_time
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, PageReader, Window
 
 WINDOW = Window(1_757_908_800_000, 1_757_912_400_000)

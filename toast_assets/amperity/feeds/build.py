@@ -13,15 +13,15 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from toast_assets.amperity.feeds.customers import CUSTOMERS, NewestGuests, sightings
+from toast_assets.amperity.feeds.order_context import is_guest_order, order_context
 from toast_assets.amperity.feeds.order_items import ORDER_ITEMS, order_items
-from toast_assets.amperity.feeds.sale import is_guest_order, sale
 from toast_assets.amperity.feeds.schema import Feed, Row
 from toast_assets.amperity.feeds.transactions import TRANSACTIONS, transactions
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.clock import zone
 from toast_assets.orders.model import Order
 from toast_assets.orders.read import RawOrders, Reason, Rejection
-from toast_assets.tables.arrays import is_representable
+from toast_assets.orders.times import zone
+from toast_assets.tables.columns import is_representable
 from toast_assets.tables.flatten import convertible
 
 FEEDS: dict[str, Feed] = {feed.name: feed for feed in (ORDER_ITEMS, TRANSACTIONS, CUSTOMERS)}
@@ -79,7 +79,7 @@ def _add(
     rows: dict[str, list[Row]], guests: NewestGuests, batch: RawOrders, order: Order, clock: ZoneInfo, brand: str
 ) -> None:
     """All rows of an order or none."""
-    context = sale(batch, order, clock, brand)
+    context = order_context(batch, order, clock, brand)
     items = list(map(_finite, order_items(context)))
     itemized = list(map(_finite, transactions(context)))
     guests.add(sightings(context))

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import msgspec
 
-from toast_assets.amperity.feeds.sale import Sale
+from toast_assets.amperity.feeds.order_context import OrderContext
 from toast_assets.amperity.feeds.schema import Feed, Row, moment, text
 from toast_assets.orders.guests import guest_key, normal_email, normal_phone, order_customer
-from toast_assets.orders.model import Address, Customer
+from toast_assets.orders.model import Address
 
 # A row that knows a guest's GUID alone: older than any other, so that by upsert it never replaces what is known.
 NOTHING_KNOWN_AT = "1970-01-01 00:00:00.000"
@@ -61,36 +61,34 @@ CUSTOMERS = Feed(
 )
 
 
-def sightings(sale: Sale) -> Iterator[CustomerRow]:
+def sightings(context: OrderContext) -> Iterator[CustomerRow]:
     """What one order says of its guests: one row for each check that names one.
 
     The delivery address is the order's one guest's.
     """
-    guest = order_customer(sale.order)
-    info = sale.order.delivery_info
-    for check in sale.order.checks or ():
-        key = guest_key(check.customer)
-        if key is not None and check.customer is not None:
-            yield _row(sale, key, check.customer, info.place if info and check.customer is guest else None)
-
-
-def _row(sale: Sale, key: str, guest: Customer, place: Address | None) -> CustomerRow:
-    return CustomerRow(
-        customer_id=key,
-        fk_customer=key,
-        given_name=_filled(guest.first_name),
-        surname=_filled(guest.last_name),
-        email=normal_email(guest.email),
-        phone=normal_phone(guest.phone, guest.phone_country_code),
-        address=_filled(place.address1) if place else None,
-        address2=_filled(place.address2) if place else None,
-        city=_filled(place.city) if place else None,
-        state=_filled(place.state) or _filled(place.administrative_area) if place else None,
-        postal=_filled(place.zip_code) if place else None,
-        country=_filled(place.country) if place else None,
-        modified_at=sale.modified_at,
-        modified_at_local=sale.modified_at_local,
-    )
+    order = context.order
+    for check in order.checks or ():
+        guest = check.customer
+        if guest is None or (key := guest_key(guest)) is None:
+            continue
+        is_main = order.delivery_info is not None and guest is order_customer(order)
+        address = order.delivery_info.place if order.delivery_info and is_main else Address()
+        yield CustomerRow(
+            customer_id=key,
+            fk_customer=key,
+            given_name=_filled(guest.first_name),
+            surname=_filled(guest.last_name),
+            email=normal_email(guest.email),
+            phone=normal_phone(guest.phone, guest.phone_country_code),
+            address=_filled(address.address1),
+            address2=_filled(address.address2),
+            city=_filled(address.city),
+            state=_filled(address.state) or _filled(address.administrative_area),
+            postal=_filled(address.zip_code),
+            country=_filled(address.country),
+            modified_at=context.columns["modified_at"],
+            modified_at_local=context.columns["modified_at_local"],
+        )
 
 
 class NewestGuests:
@@ -121,65 +119,40 @@ class NewestGuests:
 _CREATE = """
     PRAGMA journal_mode = OFF;
     PRAGMA synchronous = OFF;
-    CREATE TABLE guests (id TEXT PRIMARY KEY, person_at TEXT, person BLOB, place_at TEXT, place BLOB) WITHOUT ROWID;
+    CREATE TABLE guests (id TEXT PRIMARY KEY, person_at TEXT, person BLOB, address_at TEXT, address BLOB) WITHOUT ROWID;
 """
 _UPSERT = """
     INSERT INTO guests VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
         person = CASE WHEN excluded.person_at > person_at THEN excluded.person ELSE person END,
         person_at = max(excluded.person_at, person_at),
-        place = CASE WHEN excluded.place_at > place_at THEN excluded.place ELSE place END,
-        place_at = max(excluded.place_at, place_at)
+        address = CASE WHEN excluded.address_at > address_at THEN excluded.address ELSE address END,
+        address_at = max(excluded.address_at, address_at)
 """
 
 
-class _Person(msgspec.Struct, frozen=True, array_like=True):
-    given_name: str | None = None
-    surname: str | None = None
-    email: str | None = None
-    phone: str | None = None
+_PERSON = ("given_name", "surname", "email", "phone")
+_ADDRESS = ("address", "address2", "city", "state", "postal", "country")
 
 
-class _Place(msgspec.Struct, frozen=True, array_like=True):
-    address: str | None = None
-    address2: str | None = None
-    city: str | None = None
-    state: str | None = None
-    postal: str | None = None
-    country: str | None = None
-
-
-def _stored(row: CustomerRow) -> tuple[str, str, bytes, str, bytes]:
-    person = _Person(row.given_name, row.surname, row.email, row.phone)
-    place = _Place(row.address, row.address2, row.city, row.state, row.postal, row.country)
-    local = row.modified_at_local
-    return (
-        row.customer_id,
-        NOTHING_KNOWN_AT if person == _Person() else row.modified_at,
-        msgspec.msgpack.encode((person, local)),
-        NOTHING_KNOWN_AT if place == _Place() else row.modified_at,
-        msgspec.msgpack.encode((place, local)),
-    )
+def _stored(row: CustomerRow) -> list[str | bytes]:
+    stored: list[str | bytes] = [row.customer_id]
+    for names in (_PERSON, _ADDRESS):
+        values = [getattr(row, name) for name in names]
+        stored.append(row.modified_at if any(values) else NOTHING_KNOWN_AT)
+        stored.append(msgspec.msgpack.encode((values, row.modified_at_local)))
+    return stored
 
 
 def _merged(stored: tuple[str, str, bytes, str, bytes]) -> CustomerRow:
-    key, person_at, person_bytes, place_at, place_bytes = stored
-    person, person_local = msgspec.msgpack.decode(person_bytes, type=tuple[_Person, str])
-    place, place_local = msgspec.msgpack.decode(place_bytes, type=tuple[_Place, str])
-    local = person_local if person_at >= place_at else place_local
-    modified_at = max(person_at, place_at)
+    key, person_at, person_bytes, address_at, address_bytes = stored
+    person, person_local = msgspec.msgpack.decode(person_bytes)
+    address, address_local = msgspec.msgpack.decode(address_bytes)
+    modified_at = max(person_at, address_at)
+    local = person_local if person_at >= address_at else address_local
     return CustomerRow(
         customer_id=key,
         fk_customer=key,
-        given_name=person.given_name,
-        surname=person.surname,
-        email=person.email,
-        phone=person.phone,
-        address=place.address,
-        address2=place.address2,
-        city=place.city,
-        state=place.state,
-        postal=place.postal,
-        country=place.country,
+        **dict(zip((*_PERSON, *_ADDRESS), person + address, strict=True)),
         modified_at=modified_at,
         modified_at_local=NOTHING_KNOWN_AT if modified_at == NOTHING_KNOWN_AT else local,
     )

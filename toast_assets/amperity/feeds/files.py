@@ -11,19 +11,21 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import BinaryIO, cast
 
 from isal import igzip
 
 from toast_assets.amperity.feeds.build import FEEDS, feed_batches
 from toast_assets.amperity.feeds.couriers import CONTENT_TYPE
 from toast_assets.amperity.feeds.privacy import FeedPrivacy
-from toast_assets.amperity.feeds.schema import Row, encode
+from toast_assets.amperity.feeds.schema import encode
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.errors import ExportError
 from toast_assets.orders.read import RawOrders, Rejection
@@ -31,12 +33,13 @@ from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import RawFile
-from toast_assets.store.stored_week import StoredWeek, all_failed, fetch_raw, one_restaurant
+from toast_assets.store.raw_weeks import RawFile, StoredWeek, all_failed, fetch_raw, one_restaurant
 from toast_assets.week import Week
 
 _COMPRESSION = 2
 _ORDERS_AT_ONCE = 250
+_RESTAURANTS_AT_ONCE = 8
+_LOOKS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,26 @@ class FeedFile:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class FeedsReport:
     """All files of a week, the orders that could not be represented, how many are no guest's orders, how often which
     optional field is null because it had an unexpected type (``nulled``), and why some restaurants have no files of
     their stored orders (``problems``, by restaurant)."""
 
     week: Week
-    files: Sequence[FeedFile]
-    rejections: Sequence[Rejection]
-    left_out: int
-    nulled: Mapping[str, int]
-    problems: Mapping[str, str]
-    seconds: float
+    files: list[FeedFile] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    left_out: int = 0
+    nulled: Counter[str] = field(default_factory=Counter)
+    problems: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def add(self, made: _RestaurantFeeds) -> None:
+        """Take in one restaurant."""
+        self.files += made.files
+        self.rejections += made.rejections
+        self.left_out += made.left_out
+        self.nulled += made.nulled
 
     @property
     def reasons(self) -> Counter[str]:
@@ -79,28 +89,32 @@ def write_feeds(week: Week, store: OrderStore, brand: str, privacy: FeedPrivacy,
         ExportError: the week was never pulled, or files could be written of no restaurant.
         StoreError: the bucket is missing or refuses access.
     """
+    report = FeedsReport(week)
     began = time.monotonic()
     stored = StoredWeek(week, store)
-    files: list[FeedFile] = []
-    rejections: list[Rejection] = []
-    left_out = 0
-    nulled: Counter[str] = Counter()
-    problems: dict[str, str] = {}
-    for guid, record in stored.restaurants().items():
-        with one_restaurant(guid, problems, store), scratch_folder() as folder:
-            feeds = _Feeds(guid, stored, brand, privacy, folder)
-            made = feeds.store()
-            files += [made.files[feed] for feed in FEEDS]
-            rejections += made.rejections
-            left_out += made.left_out
-            nulled += made.nulled
-            rows = ", ".join(f"{made.lines[feed].rows} {feed}" for feed in FEEDS)
-            log.info("Restaurant %s: %s; %d orders rejected.", record.name or guid, rows, len(made.rejections))
-    for guid, problem in problems.items():
-        log.error("Restaurant %s has no feed files of its stored orders: %s", guid, problem)
-    if not files:
-        raise all_failed(f"Week {week.key}: feed files", problems)
-    return FeedsReport(week, files, rejections, left_out, nulled, problems, time.monotonic() - began)
+
+    def write(guid: str) -> list[_RestaurantFeeds]:
+        made = []
+        with one_restaurant(guid, report.problems, store):
+            made.append(_written(guid, stored, brand, privacy))
+        return made
+
+    with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="feeds") as threads:
+        try:
+            for made in chain.from_iterable(threads.map(write, restaurants := stored.restaurants())):
+                report.add(made)
+                rows = ", ".join(f"{file.rows} {file.feed}" for file in made.files)
+                log.info("%s: %s; %d orders rejected.", made.record.name or made.guid, rows, len(made.rejections))
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
+    report.problems = dict(sorted(report.problems.items()))
+    for guid, problem in report.problems.items():
+        log.error("%s has no feed files of its stored orders: %s", restaurants[guid].name or guid, problem)
+    if not report.files:
+        raise all_failed(f"Week {week.key}: feed files", report.problems)
+    report.seconds = time.monotonic() - began
+    return report
 
 
 def feeds_version(week: Week, store: OrderStore, redaction: Redaction) -> str:
@@ -141,136 +155,119 @@ def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> StoredF
     digest = hashlib.sha256()
     problems: list[str] = []
     restaurants = StoredWeek(week, store).restaurants()
+    keys = [store.layout.feed(week, guid, feed) for guid in sorted(restaurants) for feed in FEEDS]
+    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as threads:
+        infos = dict(zip(keys, threads.map(store.bucket.info, keys), strict=True))
     for guid, record in sorted(restaurants.items()):
+        orders = record.pull.orders_sha256 if record.pull else ""
         hashes: list[str] = []
         for feed in FEEDS:
             key = store.layout.feed(week, guid, feed)
-            info = store.bucket.info(key)
-            state = None
+            info = infos[key]
             if info is None:
                 state = "is missing"
-            elif record.pull is None or info.metadata.get("orders") != record.pull.orders_sha256:
+            elif info.metadata.get("orders") != orders:
                 state = "is older than the raw orders"
             elif info.metadata.get("privacy") != redaction.digest:
                 state = "was made under other privacy rules than AMPERITY_REDACT has now"
-            if info is None or state:
-                problems.append(f"The feed file {store.bucket.uri(key)} {state}.")
-                break
-            hashes.append(info.metadata["sha256"])
+            else:
+                hashes.append(info.metadata["sha256"])
+                continue
+            problems.append(f"The feed file {store.bucket.uri(key)} {state}.")
+            break
         else:
             digest.update("".join(hashes).encode())
     return StoredFeeds(digest.hexdigest(), len(restaurants) - len(problems), problems)
 
 
 @dataclass
-class _Made:
-    """A restaurant's files on the local disk, made of the orders that ``record`` describes."""
+class _RestaurantFeeds:
+    """A restaurant's files, made of the orders that ``record`` describes."""
 
+    guid: str
     record: RestaurantRecord
-    lines: dict[str, _Lines] = field(default_factory=dict)
-    files: dict[str, FeedFile] = field(default_factory=dict)
+    files: list[FeedFile] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     left_out: int = 0
     nulled: Counter[str] = field(default_factory=Counter)
 
 
-class _Feeds:
-    """The feed files of one restaurant's week, made in ``folder``; made again once newer orders are stored."""
-
-    def __init__(self, guid: str, stored: StoredWeek, brand: str, privacy: FeedPrivacy, folder: Path) -> None:
-        self._guid = guid
-        self._stored = stored
-        self._brand = brand
-        self._privacy = privacy
-        self._folder = folder
-        self._newest: _Made | None = None
-
-    def store(self) -> _Made:
-        """Store them all, of the same orders, also where newer ones come meanwhile."""
-        made = None
-        while made is not (newest := self._made_now()):
-            made = newest
-            for feed in FEEDS:
-                self._store(feed)
-        return made
-
-    def _store(self, feed: str) -> None:
-        key = self._stored.store.layout.feed(self._stored.week, self._guid, feed)
-
-        def change(before: StoredObject | None, target: Path) -> Replacement | None:
-            del target
-            made = self._made_now()
-            lines, file = made.lines[feed], made.files[feed]
-            orders = made.record.pull.orders_sha256 if made.record.pull else ""
-            # No content encoding: couriers go by the key's ending. The hashes say what it holds, of which orders, and
-            # under which privacy rules.
-            rules = self._privacy.redaction.digest
-            metadata = {"sha256": file.sha256, "orders": orders, "privacy": rules, "rows": str(file.rows)}
-            same = before is not None and filecmp.cmp(before.path, lines.path, shallow=False)
-            if before is not None and same and before.metadata.items() >= metadata.items():
-                return None
-            return Replacement(lines.path, {"ContentType": CONTENT_TYPE, "Metadata": metadata})
-
-        self._stored.store.bucket.update(key, change)
-
-    def _made_now(self) -> _Made:
-        """The files of the orders that are stored now."""
-        self._newest = self._stored.made_of(self._guid, self._made)
-        return self._newest
-
-    def _made(self, record: RestaurantRecord, pull: PullRecord) -> _Made:
-        if self._newest is not None and self._newest.record == record:
-            return self._newest
-        week, store = self._stored.week, self._stored.store
-        made = _Made(record)
-        raw = RawFile(week, self._guid, record, pull, self._folder / f"{pull.orders_sha256}.parquet", store)
-        fetch_raw(week, self._guid, raw.path, store)
-        with ExitStack() as stack:
-            for feed in FEEDS:
-                made.lines[feed] = stack.enter_context(_Lines(self._folder / f"{pull.orders_sha256}.{feed}"))
-            for batch in feed_batches(_batches(raw), self._brand):
-                for feed, rows in batch.rows.items():
-                    made.lines[feed].write(map(self._privacy.apply, rows))
-                made.rejections += batch.rejections
-                made.left_out += batch.left_out
-                made.nulled.update(batch.nulled)
-        for feed, lines in made.lines.items():
-            key = store.layout.feed(week, self._guid, feed)
-            made.files[feed] = FeedFile(feed, self._guid, key, lines.rows, lines.path.stat().st_size, lines.sha256)
-        return made
+class _OutdatedError(Exception):
+    """A pull has stored newer orders meanwhile."""
 
 
-def _batches(raw: RawFile) -> Iterator[RawOrders]:
-    for bodies in raw.bodies(_ORDERS_AT_ONCE):
-        yield RawOrders(raw.guid, bodies, raw.record.time_zone, raw.record.currency)
+def _written(guid: str, stored: StoredWeek, brand: str, privacy: FeedPrivacy) -> _RestaurantFeeds:
+    """Write a restaurant's files, all of the same orders; again where newer ones come meanwhile."""
+    while True:
+        with scratch_folder() as folder, suppress(_OutdatedError):
+            made = stored.made_of(guid, partial(_made, guid, stored, brand, privacy, folder))
+            for file in made.files:
+                stored.store.bucket.update(file.key, partial(_change, made, file, stored, privacy, folder))
+            return made
 
 
-class _Lines(AbstractContextManager["_Lines"]):
-    """A gzipped NDJSON file under way; one member without name and time."""
+def _change(
+    made: _RestaurantFeeds,
+    file: FeedFile,
+    stored: StoredWeek,
+    privacy: FeedPrivacy,
+    folder: Path,
+    before: StoredObject | None,
+    _target: Path,
+) -> Replacement | None:
+    if stored.restaurants().get(made.guid) != made.record:
+        raise _OutdatedError
+    # No content encoding: couriers go by the key's ending. The hashes say what it holds, of which orders, and under
+    # which privacy rules.
+    metadata = {
+        "sha256": file.sha256,
+        "orders": made.record.pull.orders_sha256 if made.record.pull else "",
+        "privacy": privacy.redaction.digest,
+        "rows": str(file.rows),
+    }
+    path = folder / file.feed
+    same = before is not None and filecmp.cmp(before.path, path, shallow=False)
+    if before is not None and same and before.metadata.items() >= metadata.items():
+        return None
+    return Replacement(path, {"ContentType": CONTENT_TYPE, "Metadata": metadata})
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows = 0
-        self._hash = hashlib.sha256()
 
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
+def _made(
+    guid: str,
+    stored: StoredWeek,
+    brand: str,
+    privacy: FeedPrivacy,
+    folder: Path,
+    record: RestaurantRecord,
+    pull: PullRecord,
+) -> _RestaurantFeeds:
+    """The files in ``folder``, each with its feed's name."""
+    week, store = stored.week, stored.store
+    raw = RawFile(week, guid, record, pull, folder / "raw.parquet", store)
+    fetch_raw(week, guid, raw.path, store)
+    orders = (RawOrders(guid, bodies, record.time_zone, record.currency) for bodies in raw.bodies(_ORDERS_AT_ONCE))
+    made = _RestaurantFeeds(guid, record)
+    rows, digests = Counter(dict.fromkeys(FEEDS, 0)), {feed: hashlib.sha256() for feed in FEEDS}
+    with ExitStack() as stack:
+        files = {feed: stack.enter_context(gzipped(folder / feed)) for feed in FEEDS}
+        for batch in feed_batches(orders, brand):
+            for feed, some in batch.rows.items():
+                lines = b"".join(encode(privacy.apply(row)) + b"\n" for row in some)
+                files[feed].write(lines)
+                digests[feed].update(lines)
+                rows[feed] += len(some)
+            made.rejections += batch.rejections
+            made.left_out += batch.left_out
+            made.nulled.update(batch.nulled)
+    for feed in FEEDS:
+        key, size = store.layout.feed(week, guid, feed), (folder / feed).stat().st_size
+        made.files.append(FeedFile(feed, guid, key, rows[feed], size, digests[feed].hexdigest()))
+    return made
 
-    def __enter__(self) -> Self:
-        self._plain = self.path.open("wb")
-        self._file = cast(BinaryIO, igzip.IGzipFile("", "wb", _COMPRESSION, self._plain, mtime=0))  # type: ignore[no-untyped-call]
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-        self._plain.close()
-
-    def write(self, rows: Iterable[Row]) -> None:
-        lines = [encode(row) + b"\n" for row in rows]
-        chunk = b"".join(lines)
-        self._file.write(chunk)
-        self._hash.update(chunk)
-        self.rows += len(lines)
+@contextmanager
+def gzipped(path: Path) -> Iterator[BinaryIO]:
+    """A file at ``path`` whose content is packed as it is written: one member without name and time, so that equal
+    content gives equal bytes."""
+    with path.open("wb") as plain, cast(BinaryIO, igzip.IGzipFile("", "wb", _COMPRESSION, plain, mtime=0)) as file:  # type: ignore[no-untyped-call]
+        yield file

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated
 
-from toast_assets.amperity.feeds.sale import Sale, product_id
+from toast_assets.amperity.feeds.order_context import OrderContext, product_id
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, quantity, text
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.model import Check, Selection
+from toast_assets.orders.model import Check
 from toast_assets.orders.totals import discount_sum
 from toast_assets.orders.walk import Line, lines
 
@@ -80,39 +80,33 @@ ORDER_ITEMS = Feed(
 )
 
 
-def order_items(sale: Sale) -> Iterator[OrderItemRow]:
+def order_items(context: OrderContext) -> Iterator[OrderItemRow]:
     """The rows of one order.
 
     Raises:
         UnrepresentableError: an item or modifier has no GUID, so that its row would have no key.
     """
-    for check in sale.order.checks or ():
+    for check in context.order.checks or ():
         gone_above: list[bool] = []
         for line in lines(check.selections):
             # A modifier goes with its item: the flags of what is above it, by depth.
             del gone_above[line.depth :]
             gone_above.append(line.selection.is_gone or any(gone_above))
-            cancelled = sale.order.is_gone or check.is_gone or gone_above[-1]
-            yield _row(sale, check, line, cancelled)
+            cancelled = context.order.is_gone or check.is_gone or gone_above[-1]
+            yield _row(context, check, line, cancelled)
 
 
-def _row(sale: Sale, check: Check, line: Line, cancelled: bool) -> OrderItemRow:
+def _row(context: OrderContext, check: Check, line: Line, cancelled: bool) -> OrderItemRow:
     selection = line.selection
     if not selection.guid:
         raise UnrepresentableError("an item or modifier has no guid")
     refund = selection.refund_details
     return OrderItemRow(
+        **context.columns,
         selection_id=selection.guid,
-        order_id=sale.order_id,
         check_id=check.guid,
         parent_selection_id=line.parent_guid,
         depth=line.depth,
-        store_id=sale.store_id,
-        business_date=sale.business_date,
-        order_datetime=sale.order_datetime,
-        order_datetime_utc=sale.order_datetime_utc,
-        modified_at=sale.modified_at,
-        modified_at_local=sale.modified_at_local,
         product_id=product_id(selection),
         product_name=selection.name,
         menu_group_id=selection.item_group.guid if selection.item_group else None,
@@ -125,16 +119,8 @@ def _row(sale: Sale, check: Check, line: Line, cancelled: bool) -> OrderItemRow:
         net_price=selection.price,
         tax_amount=selection.tax,
         is_gift_card=selection.is_gift_card,
-        is_deferred=_is_deferred(selection),
+        is_deferred=not selection.is_revenue,
         is_cancelled=cancelled,
         refund_amount=refund.refund_amount if refund else None,
         tax_refund_amount=refund.tax_refund_amount if refund else None,
-        purchase_channel=sale.channel,
-        purchase_brand=sale.brand,
-        currency=sale.currency,
-        fk_customer=sale.fk_customer,
     )
-
-
-def _is_deferred(selection: Selection) -> bool:
-    return not selection.is_revenue

@@ -7,7 +7,7 @@ the schema. Field names are lower-case letters, digits and underscores.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -27,39 +27,15 @@ class Field:
     key: bool = False
 
 
-def text(description: str, tag: str = "", *, key: bool = False) -> Field:
-    """A string; ids, postal codes and phones are strings too."""
-    return Field("string", description, tag, key)
-
-
-def decimal(description: str, tag: str = "") -> Field:
-    """An exact amount in currency units."""
-    return Field("decimal(18,4)", description, tag)
-
-
-def quantity(description: str, tag: str = "") -> Field:
-    """An exact quantity, which may be a fraction."""
-    return Field("decimal(18,6)", description, tag)
-
-
-def integer(description: str, tag: str = "") -> Field:
-    """A whole number."""
-    return Field("integer", description, tag)
-
-
-def flag(description: str, tag: str = "") -> Field:
-    """True or false, never null."""
-    return Field("boolean", description, tag)
-
-
-def moment(description: str, tag: str = "") -> Field:
-    """A time, written ``yyyy-MM-dd HH:mm:ss.SSS``."""
-    return Field("datetime", description, tag)
-
-
-def day(description: str, tag: str = "") -> Field:
-    """A date, written ``2025-09-19``."""
-    return Field("date", description, tag)
+# Each takes a description and Amperity's tag. Ids, postal codes and phones are strings, too; an amount is in currency
+# units; a time is written ``yyyy-MM-dd HH:mm:ss.SSS``, a date ``2025-09-19``.
+text = partial(Field, "string")
+decimal = partial(Field, "decimal(18,4)")
+quantity = partial(Field, "decimal(18,6)")
+integer = partial(Field, "integer")
+flag = partial(Field, "boolean")
+moment = partial(Field, "datetime")
+day = partial(Field, "date")
 
 
 class Row(msgspec.Struct, frozen=True):

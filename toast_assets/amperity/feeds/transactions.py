@@ -7,16 +7,16 @@ of an order add up to what it came to, in whichever week Amperity first saw it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import Annotated
 
-from toast_assets.amperity.feeds.sale import Sale, product_id
+from toast_assets.amperity.feeds.order_context import OrderContext, product_id
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, text
-from toast_assets.amperity.feeds.shares import shares
-from toast_assets.orders.model import Check, Selection
+from toast_assets.orders.model import Check, Order, Selection
 from toast_assets.orders.totals import (
     ZERO,
     check_totals,
@@ -29,6 +29,7 @@ from toast_assets.orders.totals import (
 
 UNITEMIZED_REFUND = "UNITEMIZED_REFUND"
 _ONE = Decimal(1)
+_CENT = Decimal("0.01")
 
 
 class Kind(StrEnum):
@@ -161,31 +162,31 @@ class _Sum:
         self.category = self.category or other.category
 
 
-_Sums = dict[tuple[str, Kind], _Sum]
+_Sums = defaultdict[tuple[str, Kind], _Sum]
 
 
-def transactions(sale: Sale) -> list[TransactionRow]:
+def transactions(context: OrderContext) -> list[TransactionRow]:
     """The rows of one order, by product in the order's own sequence."""
-    sums: _Sums = {}
-    for check in sale.order.checks or ():
-        _add_check(sums, check, gone=sale.order.is_gone or check.is_gone)
-    method = _payment_method(sale)
-    return [_row(sale, product, kind, amounts, method) for (product, kind), amounts in sums.items()]
+    sums: _Sums = defaultdict(_Sum)
+    for check in context.order.checks or ():
+        _add_check(sums, check, gone=context.order.is_gone or check.is_gone)
+    method = _payment_method(context.order)
+    return [_row(context, product, kind, amounts, method) for (product, kind), amounts in sums.items()]
 
 
 def _add_check(sums: _Sums, check: Check, *, gone: bool) -> None:
     items = [selection for selection in check.selections or () if selection.is_revenue]
-    off_check = shares(discount_sum(check.applied_discounts), [_weight(item) for item in items])
+    off_check = allocate(discount_sum(check.applied_discounts), [_weight(item) for item in items])
     for item, share in zip(items, off_check, strict=True):
         product, line = product_id(item), _line(item, share)
         cancelled = gone or item.is_gone
         if line.list_price < 0:
             # Money given back over the counter. Voided it is a row of nothing: no cancellation can be positive.
-            _sum(sums, product, Kind.RETURN).add(_Sum() if cancelled else line, 1)
+            sums[product, Kind.RETURN].add(_Sum() if cancelled else line, 1)
             continue
-        _sum(sums, product, Kind.PURCHASE).add(line, 1)
+        sums[product, Kind.PURCHASE].add(line, 1)
         if cancelled:
-            _sum(sums, product, Kind.CANCELLATION).add(line, -1)
+            sums[product, Kind.CANCELLATION].add(line, -1)
         else:
             _add_refund(sums, item, product, line)
     if not gone:
@@ -209,7 +210,7 @@ def _add_refund(sums: _Sums, item: Selection, product: str, line: _Sum) -> None:
     if amount or tax:
         whole = amount >= line.list_price - line.discount > 0
         back = _Sum(line.units if whole else ZERO, amount, ZERO, tax, ZERO, line.name, line.category)
-        _sum(sums, product, Kind.RETURN).add(back, -1)
+        sums[product, Kind.RETURN].add(back, -1)
 
 
 def _add_unitemized_refund(sums: _Sums, check: Check) -> None:
@@ -221,11 +222,7 @@ def _add_unitemized_refund(sums: _Sums, check: Check) -> None:
     rest = refunded - sum((amount + tax for amount, tax in itemized), ZERO)
     if rest > 0:
         back = _Sum(list_price=rest, tax=None, name="Refund without items")
-        _sum(sums, UNITEMIZED_REFUND, Kind.RETURN).add(back, -1)
-
-
-def _sum(sums: _Sums, product: str, kind: Kind) -> _Sum:
-    return sums.setdefault((product, kind), _Sum())
+        sums[UNITEMIZED_REFUND, Kind.RETURN].add(back, -1)
 
 
 def _weight(item: Selection) -> Decimal:
@@ -243,20 +240,17 @@ def _whole(units: Decimal) -> int:
     return (-1 if units < 0 else 1) * max(rounded, 1 if units else 0)
 
 
-def _payment_method(sale: Sale) -> str | None:
-    checks: Sequence[Check] = sale.order.checks or ()
+def _payment_method(order: Order) -> str | None:
+    checks: Sequence[Check] = order.checks or ()
     taken = [payment for check in checks for payment in check.payments or () if is_taken(payment)]
     largest = max(taken, key=lambda payment: payment.amount or ZERO, default=None)
     return largest.type if largest is not None else None
 
 
-def _row(sale: Sale, product: str, kind: Kind, amounts: _Sum, method: str | None) -> TransactionRow:
+def _row(context: OrderContext, product: str, kind: Kind, amounts: _Sum, method: str | None) -> TransactionRow:
     return TransactionRow(
-        transaction_item_id=f"{sale.order_id}|{product}|{kind}",
-        order_id=sale.order_id,
-        order_datetime=sale.order_datetime,
-        order_datetime_utc=sale.order_datetime_utc,
-        business_date=sale.business_date,
+        **context.columns,
+        transaction_item_id=f"{context.order_id}|{product}|{kind}",
         product_id=product,
         product_name=amounts.name,
         product_category=amounts.category,
@@ -268,12 +262,27 @@ def _row(sale: Sale, product: str, kind: Kind, amounts: _Sum, method: str | None
         order_discount_amount=amounts.order_discount,
         is_return=kind is Kind.RETURN,
         is_cancellation=kind is Kind.CANCELLATION,
-        store_id=sale.store_id,
-        purchase_channel=sale.channel,
-        purchase_brand=sale.brand,
         payment_method=method,
-        currency=sale.currency,
-        fk_customer=sale.fk_customer,
-        modified_at=sale.modified_at,
-        modified_at_local=sale.modified_at_local,
     )
+
+
+def allocate(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
+    """``amount`` in parts in proportion to ``weights`` (none of them negative), in whole cents, adding up exactly.
+
+    What is no whole cent goes to the last part with a weight. Where nothing has a weight every part is 0: there is
+    nothing that the amount could have been taken off.
+    """
+    total = sum(weights, ZERO)
+    if not amount or not total:
+        return [ZERO] * len(weights)
+    parts: list[Decimal] = []
+    weighed = given = ZERO
+    for weight in weights:
+        # Shares of the running total, not of each weight, so that roundings cannot pile up.
+        weighed += weight
+        rounded = (amount * weighed / total).quantize(_CENT, ROUND_HALF_EVEN)
+        due = amount if weighed == total else min(rounded, amount)
+        part = due - given if weight else ZERO
+        parts.append(part)
+        given += part
+    return parts

@@ -27,6 +27,7 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 from toast_assets_tests.support.faults import s3_faults
 from toast_assets_tests.support.services.clients import QUICK, s3_client, toast_client
+from toast_assets_tests.support.stores.stored_weeks import save_manifest
 
 LOG = logging.getLogger(__name__)
 CONFIG = "cg-sandbox"
@@ -88,7 +89,7 @@ class TestFeeds:
         known = {
             order.guid
             for guid in sandbox.restaurant_guids
-            for order in sandbox.toast_books.orders(guid, week.start, week.end)
+            for order in sandbox.toast.orders[guid].between(week.start, week.end)
         }
         assert sold <= known
         assert len(sold) > 0.9 * (len(known) - report.left_out)
@@ -116,12 +117,12 @@ class TestFeeds:
     def test_an_unknown_time_zone_rejects_the_restaurants_orders_and_no_others(
         self, sandbox: Sandbox, store: OrderStore, week: Week
     ) -> None:
-        manifest, version = store.load_manifest(week)
+        manifest, _ = store.load_manifest(week)
         assert manifest is not None
         bad = sandbox.restaurant_guids[0]
         record = msgspec.structs.replace(manifest.restaurants[bad], time_zone="Mars/Base")
         changed = msgspec.structs.replace(manifest, restaurants=manifest.restaurants | {bad: record})
-        store.save_manifest(week, changed, version)
+        save_manifest(store, week, changed)
         report = feeds(week, store)
         assert {rejection.restaurant_guid for rejection in report.rejections} == {bad}
         assert {row["store_id"] for row in rows(store, report, "transactions")} == set(sandbox.restaurant_guids[1:])
@@ -133,12 +134,12 @@ class TestWorkflow:
         self, sandbox: Sandbox, store: OrderStore, week: Week
     ) -> None:
         feeds(week, store)
-        sandbox.control.ingest_counts["orders"] = {"read": 9, "inserted": 7, "updated": 1, "rejected": 1}
+        sandbox.amperity.control.ingest_counts["orders"] = {"read": 9, "inserted": 7, "updated": 1, "rejected": 1}
         report = await load(sandbox, week, store)
         assert (report.state, report.started) == ("loaded", True)
         (table,) = [table for table in report.tables if table.table_name == "orders"]
         assert (table.read, table.inserted, table.updated, table.rejected) == (9, 7, 1, 1)
-        (run,) = sandbox.books.amperity.runs
+        (run,) = sandbox.amperity.control.runs
         assert run["request"] == {
             "config_id": CONFIG,
             "range_from": "2025-09-22",
@@ -152,7 +153,7 @@ class TestWorkflow:
         feeds(week, store)
         await load(sandbox, week, store)
         again = await load(sandbox, week, store)
-        assert (again.state, again.started, len(sandbox.books.amperity.runs)) == ("loaded", False, 1)
+        assert (again.state, again.started, len(sandbox.amperity.control.runs)) == ("loaded", False, 1)
 
     async def test_a_restaurant_whose_raw_orders_are_damaged_is_named_and_the_others_are_written_and_loaded(
         self, sandbox: Sandbox, store: OrderStore, week: Week
@@ -189,14 +190,14 @@ class TestWorkflow:
     async def test_changed_files_are_loaded_again(self, sandbox: Sandbox, store: OrderStore, week: Week) -> None:
         feeds(week, store)
         await load(sandbox, week, store)
-        sandbox.toast_books.late_arrivals(sandbox.restaurant_guids[0], week.start, week.end, 1)
+        sandbox.toast.orders[sandbox.restaurant_guids[0]].late_arrivals(week.start, week.end, 1)
         async with toast_client(sandbox) as toast:
             await WeekPull(week, toast, store).run()
         with pytest.raises(ExportError, match="Materialize amperity_feeds"):
             feeds_version(week, store, Redaction())
         feeds(week, store)
         assert (await load(sandbox, week, store)).started
-        assert len(sandbox.books.amperity.runs) == 2
+        assert len(sandbox.amperity.control.runs) == 2
 
     async def test_files_under_other_privacy_rules_are_not_loaded(
         self, sandbox: Sandbox, store: OrderStore, week: Week
@@ -205,7 +206,7 @@ class TestWorkflow:
         rules = Redaction({"email": "drop"})
         with pytest.raises(ExportError, match=r"was made under other privacy rules .* Materialize amperity_feeds"):
             await load(sandbox, week, store, AMPERITY_REDACT="email=drop")
-        assert not sandbox.books.amperity.runs
+        assert not sandbox.amperity.control.runs
         feeds(week, store, rules)
         assert (await load(sandbox, week, store, AMPERITY_REDACT="email=drop")).started
 
@@ -213,7 +214,7 @@ class TestWorkflow:
         self, sandbox: Sandbox, store: OrderStore, week: Week
     ) -> None:
         feeds(week, store)
-        with pytest.raises(AmperityError, match="still under way"):
+        with pytest.raises(AmperityError, match="still running"):
             await load(sandbox, week, store, AMPERITY_WORKFLOW_TIMEOUT_SECONDS="15")
         assert [row["state"] for row in ledger(store, week)] == ["pending"]
         assert not (await load(sandbox, week, store)).started
@@ -223,12 +224,12 @@ class TestWorkflow:
         self, sandbox: Sandbox, store: OrderStore, week: Week
     ) -> None:
         feeds(week, store)
-        sandbox.control.ingest_state = "failed"
+        sandbox.amperity.control.ingest_state = "failed"
         with pytest.raises(AmperityError, match="did not load everything"):
             await load(sandbox, week, store)
-        sandbox.control.ingest_state = "succeeded"
+        sandbox.amperity.control.ingest_state = "succeeded"
         assert (await load(sandbox, week, store)).state == "loaded"
-        assert len(sandbox.books.amperity.runs) == 2
+        assert len(sandbox.amperity.control.runs) == 2
 
     async def test_a_wrong_key_is_one_sentence_and_nothing_counts_as_loaded(
         self, sandbox: Sandbox, store: OrderStore, week: Week
@@ -239,7 +240,7 @@ class TestWorkflow:
         assert [row["state"] for row in ledger(store, week)] == ["rejected"]
         report = await load(sandbox, week, store)
         assert (report.state, report.starts, report.doubtful) == ("loaded", 2, False)
-        assert len(sandbox.books.amperity.runs) == 1
+        assert len(sandbox.amperity.control.runs) == 1
 
     async def test_a_start_whose_answer_was_lost_is_an_error_and_the_next_one_says_that_it_starts_again(
         self, sandbox: Sandbox, store: OrderStore, week: Week, caplog: pytest.LogCaptureFixture
@@ -248,7 +249,7 @@ class TestWorkflow:
         sandbox.faults.arm("reset_after", "control")
         with pytest.raises(AmperityError, match="cannot be reached for /api/workflow/runs"):
             await load(sandbox, week, store)
-        assert len(sandbox.books.amperity.runs) == 1
+        assert len(sandbox.amperity.control.runs) == 1
         assert [(row["state"], row["reason"]) for row in ledger(store, week)] == [
             ("pending", "asked to start, no answer yet")
         ]
@@ -257,7 +258,7 @@ class TestWorkflow:
         assert "may be running already" in caplog.text
         assert load_metadata(report)["workflow_started_again"]
         assert (await load(sandbox, week, store)).starts == 2
-        assert len(sandbox.books.amperity.runs) == 2
+        assert len(sandbox.amperity.control.runs) == 2
 
     async def test_the_wish_to_start_is_stored_before_amperity_hears_of_it(
         self, sandbox: Sandbox, store: OrderStore, week: Week
@@ -273,12 +274,12 @@ class TestWorkflow:
     ) -> None:
         feeds(week, store)
         report = await load(sandbox, week, store, AMPERITY_WORKFLOW_CONFIG_ID="")
-        assert (report.state, sandbox.books.amperity.runs) == (None, [])
+        assert (report.state, sandbox.amperity.control.runs) == (None, [])
 
     async def test_a_dry_run_starts_nothing(self, sandbox: Sandbox, store: OrderStore, week: Week) -> None:
         feeds(week, store)
         await load(sandbox, week, store, dry_run=True)
-        assert not sandbox.books.amperity.runs
+        assert not sandbox.amperity.control.runs
 
 
 def ledger(store: OrderStore, week: Week) -> list[dict[str, Any]]:

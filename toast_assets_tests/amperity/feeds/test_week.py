@@ -19,8 +19,7 @@ import pytest
 
 from toast_assets.amperity.feeds.build import FEEDS, feed_batches
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed, encode
-from toast_assets.orders.model import decode_order
-from toast_assets.orders.read import RawOrders
+from toast_assets.orders.read import RawOrders, decode_order
 from toast_assets.orders.totals import order_totals
 from toast_assets_tests.support.data.invented import RESTAURANT, Json, invented_week
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from toast_assets.orders.raw import format_time, parse_time_ms
+from toast_assets.orders.times import format_time, parse_time_ms
 from toast_assets_tests.support.data.invented import MODIFIED, Json, check, customer, encode, order, payment, selection
 
 GUEST = "odd.guest@secret.example"

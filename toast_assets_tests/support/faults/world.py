@@ -29,7 +29,7 @@ from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery
 from toast_assets.export.write import ExportReport, export_week
-from toast_assets.orders.raw import format_time, parse_time_ms
+from toast_assets.orders.times import format_time, parse_time_ms
 from toast_assets.pull.week import PullReport, WeekPull
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore

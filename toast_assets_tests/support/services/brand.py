@@ -14,7 +14,8 @@ from typing import Literal
 
 import httpx
 
-from toast_assets.orders.raw import RawOrder, format_time, parse_time_ms
+from toast_assets.orders.raw import RawOrder
+from toast_assets.orders.times import format_time, parse_time_ms
 from toast_assets.toast.client import ORDERS_PATH, RESTAURANT_HEADER, ToastClient
 from toast_assets.toast.login import LOGIN_PATH
 from toast_assets.toast.page import OrdersPage, Window

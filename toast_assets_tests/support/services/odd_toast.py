@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from toast_assets.orders.raw import format_time, parse_time_ms
+from toast_assets.orders.times import format_time, parse_time_ms
 from toast_assets.pull.week import PullReport, WeekPull
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore

@@ -55,7 +55,10 @@ class ScriptedAmperity(httpx.AsyncBaseTransport):
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await asyncio.sleep(self.there())
-            self.asked.append(request)
+            # Sent again with another token, a request is still the same object.
+            self.asked.append(
+                httpx.Request(request.method, request.url, headers=request.headers, content=request.content)
+            )
             if request.url.path == TOKEN_PATH:
                 response = self.tokens(len(self.of(TOKEN_PATH)), request)
             else:

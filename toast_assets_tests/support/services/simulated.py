@@ -9,7 +9,8 @@ from random import Random
 from typing import Protocol
 from zlib import crc32
 
-from toast_assets.orders.raw import RawOrder, UnreadableOrder, format_time, version_of
+from toast_assets.orders.raw import RawOrder, UnreadableOrder, version_of
+from toast_assets.orders.times import format_time
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
 
 WEEK = Window(1_757_908_800_000, 1_758_513_600_000)

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from toast_assets.export.envelope import ExportMetadata, write_envelope
-from toast_assets.orders.raw import RawOrder, format_time, version_of
+from toast_assets.export.write import ExportMetadata, write_envelope
+from toast_assets.orders.raw import RawOrder, version_of
 from toast_assets.orders.raw_file import RawFileWriter, merge
+from toast_assets.orders.times import format_time
 
 _START = 1_757_908_800_000
 

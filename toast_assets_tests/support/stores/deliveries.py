@@ -51,9 +51,8 @@ def prepare(sandbox: Sandbox, week: Week, orders: Orders | None = None) -> dict[
     """Stores and exports a week, by default all that the sandbox has; the orders by restaurant."""
     store = order_store(sandbox)
     if orders is None:
-        books = sandbox.toast_books
         orders = {
-            guid: [order.json for order in books.orders(guid, week.start, week.end)]
+            guid: [order.json for order in sandbox.toast.orders[guid].between(week.start, week.end)]
             for guid in sandbox.restaurant_guids
         }
     stored = {guid: list(bodies) for guid, bodies in orders.items()}
@@ -84,7 +83,7 @@ def guids(orders: Mapping[str, Iterable[bytes]]) -> list[str]:
 
 def accepted(sandbox: Sandbox, stream_id: str = STREAM) -> list[Record]:
     """What a stream accepted, in the order of arrival."""
-    return sandbox.amperity_books.of_stream(stream_id)
+    return sandbox.amperity.of_stream(stream_id)
 
 
 def ledger(sandbox: Sandbox, week: Week) -> pd.DataFrame:

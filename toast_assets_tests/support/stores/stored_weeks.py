@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 
 from toast_assets.orders.raw import cut_orders
 from toast_assets.orders.raw_file import RawFileWriter
-from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
+from toast_assets.store.bucket import Version
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, encode_manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, epoch_ms, iso_ms
 
@@ -28,8 +29,13 @@ def store_week(
         outcome="complete",
         restaurants=records,
     )
-    store.save_manifest(week, manifest, store.load_manifest(week)[1])
+    save_manifest(store, week, manifest)
     return manifest
+
+
+def save_manifest(store: OrderStore, week: Week, manifest: Manifest) -> Version:
+    """Stores the manifest instead of whatever is there."""
+    return store.bucket.write(store.layout.manifest(week), encode_manifest(manifest))
 
 
 def _stored(

@@ -1,0 +1,102 @@
+"""What all feeds say of an order in the same way: store, times, channel, guest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from toast_assets.errors import UnrepresentableError
+from toast_assets.orders.guests import guest_key, order_customer
+from toast_assets.orders.model import Order, Selection
+from toast_assets.orders.read import RawOrders
+from toast_assets.orders.times import business_day, instant, local
+
+UNKNOWN_CHANNEL = "Unknown"
+UNKNOWN_PRODUCT = "UNKNOWN_ITEM"
+
+
+@dataclass(frozen=True)
+class OrderContext:
+    """An order with what Toast leaves out of it. ``columns`` are those that its rows repeat in every feed but
+    ``customers``, by name; times are text as Amperity reads it."""
+
+    order: Order
+    columns: Mapping[str, Any]
+
+    @property
+    def order_id(self) -> str:
+        """Toast's GUID."""
+        return self.order.guid or ""
+
+
+def order_context(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -> OrderContext:
+    """The order in its context.
+
+    Raises:
+        UnrepresentableError: the order has no time, no modified time, or an invalid one.
+    """
+    opened = next(filter(None, map(_time, _times(order))), None)
+    modified = _time(order.modified_date)
+    if opened is None or modified is None or order.guid is None:
+        raise UnrepresentableError("the order has no time at which it was opened or modified")
+    try:
+        business_date = business_day(order.business_date)
+    except ValueError:
+        raise UnrepresentableError("the business date is no date") from None
+    columns = {
+        "order_id": order.guid,
+        "store_id": batch.restaurant_guid,
+        "purchase_brand": brand,
+        "currency": batch.currency,
+        "purchase_channel": order.source or UNKNOWN_CHANNEL,
+        "business_date": business_date.isoformat() if business_date is not None else None,
+        "order_datetime": _clock_text(opened, clock),
+        "order_datetime_utc": timestamp(opened),
+        "modified_at": timestamp(modified),
+        "modified_at_local": _clock_text(modified, clock),
+        "fk_customer": guest_key(order_customer(order)),
+    }
+    return OrderContext(order, columns)
+
+
+def is_guest_order(order: Order) -> bool:
+    """Whether a guest ordered at all: orders of the test mode and records of wasted food are sent nowhere."""
+    return not (order.created_in_test_mode or order.excess_food)
+
+
+def product_id(selection: Selection) -> str:
+    """The item's key across restaurants, else its GUID, else what kind of selection it is: never empty.
+
+    Toast: gift cards and special requests have no item.
+    """
+    item = selection.item
+    if item is not None and (item.multi_location_id or item.guid):
+        return item.multi_location_id or item.guid or UNKNOWN_PRODUCT
+    kind = selection.selection_type
+    return kind if kind and kind != "NONE" else UNKNOWN_PRODUCT
+
+
+def timestamp(moment: datetime) -> str:
+    """``yyyy-MM-dd HH:mm:ss.SSS``, without an offset."""
+    return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
+
+
+def _clock_text(moment: datetime, clock: ZoneInfo) -> str:
+    try:
+        return timestamp(local(moment, clock))
+    except OverflowError:
+        raise UnrepresentableError("a time is beyond the calendar") from None
+
+
+def _times(order: Order) -> tuple[str | None, ...]:
+    return (order.opened_date, order.created_date, order.paid_date, order.closed_date, order.modified_date)
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        return instant(text)
+    except ValueError as error:
+        raise UnrepresentableError(str(error)) from None

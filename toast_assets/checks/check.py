@@ -1,0 +1,91 @@
+"""What every asset check is given, and what it concludes.
+
+Order GUIDs, restaurants, counts and field names are all that is ever named, and however long they are, texts and rows
+stay short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from toast_assets.amperity.settings import AmperitySettings
+from toast_assets.checks.facts import WeekFacts, week_facts
+from toast_assets.markdown import plain
+from toast_assets.store.manifest import Manifest
+from toast_assets.store.order_store import OrderStore
+from toast_assets.store.raw_weeks import earlier_manifests
+from toast_assets.week import Week, WeekCalendar
+
+# Restaurants whose objects are fetched at the same time: each takes little memory, and mostly waits for S3.
+RESTAURANTS_AT_ONCE = 32
+_MOST_REASONS = 10
+_LONGEST_REASON = 500
+_WEEKS_COMPARED = 6
+
+
+@dataclass
+class CheckedWeek:
+    """A stored week under check. ``facts`` and ``earlier`` are read when a check first asks for them; ``amperity``
+    gives Amperity's settings."""
+
+    week: Week
+    manifest: Manifest
+    store: OrderStore
+    amperity: Callable[[], AmperitySettings]
+    calendar: WeekCalendar = field(default_factory=WeekCalendar)
+
+    @cached_property
+    def facts(self) -> WeekFacts:
+        """The facts of the week's raw orders."""
+        return week_facts(self.week, self.manifest, self.store)
+
+    @cached_property
+    def earlier(self) -> Iterable[Manifest]:
+        """The manifests of the weeks before, the nearest first."""
+        found = earlier_manifests(self.week, self.calendar, self.store, _WEEKS_COMPARED)
+        return [manifest for _, manifest in found]
+
+    def named(self, guid: str) -> str:
+        """A restaurant as people know it."""
+        return named(self.manifest, guid)
+
+    @property
+    def damaged(self) -> list[str]:
+        """The restaurants whose raw orders cannot be read, each with the reason."""
+        return [f"{self.named(guid)}: {reason}" for guid, reason in self.facts.damaged.items()]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found: it passed, with ``fine`` to say, if there are no ``problems``.
+
+    ``warns`` says that a failure deserves a look rather than a stop. ``figures`` are numbers under names that stay,
+    ``rows`` below ``heads`` the details.
+    """
+
+    problems: Sequence[str] = ()
+    fine: str = ""
+    warns: bool = False
+    figures: Mapping[str, int | float] = field(default_factory=dict)
+    heads: Sequence[str] = ()
+    rows: Sequence[Sequence[object]] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is no problem."""
+        return not self.problems
+
+    @property
+    def description(self) -> str:
+        """The problems as one text; of many the first, with the number of the others."""
+        more = len(self.problems) - _MOST_REASONS
+        first = "; ".join(plain(problem, _LONGEST_REASON) for problem in self.problems[:_MOST_REASONS])
+        return (first + (f"; and {more} more" if more > 0 else "")) or self.fine
+
+
+def named(manifest: Manifest, guid: str) -> str:
+    """A restaurant's name with its GUID; the GUID alone where the manifest has no name."""
+    record = manifest.restaurants.get(guid)
+    return f"{plain(record.name)} ({guid})" if record is not None and record.name else guid

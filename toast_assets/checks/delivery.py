@@ -1,0 +1,214 @@
+"""Checks on the way out: exports against the raw orders, and the delivery ledger against the exports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from toast_assets.amperity.feeds.files import feeds_version
+from toast_assets.amperity.records import RecordKey, destination, order_version
+from toast_assets.amperity.settings import AmperitySettings
+from toast_assets.checks.check import RESTAURANTS_AT_ONCE, CheckedWeek, CheckResult
+from toast_assets.checks.facts import versions_digest
+from toast_assets.delivery.ledger import ARRIVED, LEDGER_SCHEMA, read_ledger
+from toast_assets.delivery.outgoing import feed_streams, notice_key
+from toast_assets.delivery.rejects import FEED_METHODS
+from toast_assets.delivery.workflow import METHOD as S3_PULL
+from toast_assets.delivery.workflow import load_key
+from toast_assets.errors import ExportError, StoreError
+from toast_assets.export.read import export_problem
+from toast_assets.store.manifest import PullRecord
+
+
+def export_equals_raw(checked: CheckedWeek) -> CheckResult:
+    """Every export unpacks and holds the stored orders, by count and hash. Blocks if none does: nothing else may
+    leave.
+
+    What is wrong at some restaurants is a warning, as the delivery leaves them out by itself; at all of them an error.
+
+    Raises:
+        StoreError: the bucket is missing or refuses access.
+    """
+    stored, store = checked.manifest.stored, checked.store
+    orders, problems = 0, []
+    with ThreadPoolExecutor(RESTAURANTS_AT_ONCE, thread_name_prefix="exports") as threads:
+        found = threads.map(partial(export_problem, checked.week, store), stored, stored.values())
+        for guid, (problem, count) in zip(stored, found, strict=True):
+            orders += count
+            if problem:
+                uri = store.bucket.uri(store.layout.export(checked.week, guid))
+                problems.append(f"{checked.named(guid)}: {uri} {problem}")
+    return CheckResult(
+        problems,
+        f"{len(stored)} exports hold the {orders} stored orders, byte for byte.",
+        warns=len(problems) < len(stored),
+        figures={"exports": len(stored), "orders": orders, "wrong_exports": len(problems)},
+    )
+
+
+def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
+    """Amperity has accepted every exported order in its stored version and as it would be sent now, by the delivery
+    ledger; a notice of every export, and a load of the feeds, where these methods are set.
+
+    What Amperity refused warns: it is kept among the rejects. What has no answer, or was never sent, is an error, and
+    so is a restaurant whose ledger cannot be read.
+
+    Raises:
+        StoreError: the bucket is missing or refuses access.
+    """
+    settings, stored = checked.amperity(), checked.manifest.stored
+    counts: list[_Count] = []
+    if set(settings.methods) & {"stream", "notify"}:
+        if "stream" in settings.methods:
+            # Before threads ask for them.
+            _ = checked.facts
+        with ThreadPoolExecutor(RESTAURANTS_AT_ONCE, thread_name_prefix="ledgers") as threads:
+            of_restaurants = threads.map(partial(_of_restaurant, checked, settings), stored, stored.values())
+            counts += [one for of_restaurant in of_restaurants for one in of_restaurant]
+    if S3_PULL in settings.methods and settings.workflow_config_id is not None:
+        counts.append(_load(checked, settings, settings.workflow_config_id))
+    if not counts:
+        return CheckResult(fine="Amperity's couriers load the feeds on their own: there are no receipts to compare.")
+    bad = [one for one in counts if not one.same]
+    missing = sum(one.missing for one in bad)
+    accepted, superseded = sum(one.accepted for one in counts), sum(one.superseded for one in counts)
+    newer = f"; of {superseded} more it had newer versions" if superseded else ""
+    return CheckResult(
+        [one.problem for one in bad],
+        f"Amperity has accepted all {accepted} records{newer}.",
+        warns=not missing,
+        figures={
+            "accepted": accepted,
+            "superseded": superseded,
+            "rejected": sum(one.rejected for one in counts),
+            "missing": missing,
+        },
+        heads=("restaurant", "method", "records", "accepted", "superseded", "rejected", "pending"),
+        rows=[
+            (one.restaurant, one.method, one.due, one.accepted, one.superseded, one.rejected, one.pending)
+            for one in bad
+        ],
+    )
+
+
+def _of_restaurant(checked: CheckedWeek, settings: AmperitySettings, guid: str, pull: PullRecord) -> list[_Count]:
+    name, store = checked.named(guid), checked.store
+    try:
+        ledger = read_ledger(store.bucket, store.layout.ledger(checked.week, guid)) or LEDGER_SCHEMA.empty_table()
+    except StoreError as error:
+        methods = sorted(set(settings.methods) & {"stream", "notify"})
+        return [_Count(name, ", ".join(methods), pull.orders, unknown=str(error))]
+    counts = []
+    if "stream" in settings.methods:
+        facts = checked.facts.restaurants.get(guid)
+        counts.append(_orders(name, pull, ledger, settings, facts.versions if facts else ""))
+        counts += _feed_rows(name, ledger, settings)
+    if "notify" in settings.methods:
+        counts.append(_one(name, notice_key(checked.week, guid, pull, store, settings), ledger))
+    return counts
+
+
+@dataclass(frozen=True)
+class _Count:
+    """Records of one restaurant and method: due by what is stored, and by what the ledger says of them.
+
+    ``superseded`` ones were not sent because a newer version had arrived with a later week. ``same`` says that what
+    arrived is what is stored, version by version, and as it would be sent now. ``unknown`` is why that cannot be known.
+    """
+
+    restaurant: str
+    method: str
+    due: int
+    accepted: int = 0
+    superseded: int = 0
+    rejected: int = 0
+    pending: int = 0
+    same: bool = False
+    unknown: str = ""
+
+    @property
+    def missing(self) -> int:
+        """Records that nothing is known of, or other versions than those that are stored: at least one if not same."""
+        known = self.accepted + self.superseded + self.rejected
+        return 0 if self.same else max(self.due - known, 0 if self.rejected else 1)
+
+    @property
+    def problem(self) -> str:
+        """In words."""
+        if self.unknown:
+            return f"{self.restaurant}: {self.unknown}"
+        if self.missing and self.accepted + self.superseded >= self.due:
+            return (
+                f"{self.restaurant}: Amperity has other versions of some {self.method} records than would be sent now:"
+                " the orders or the privacy rules have changed since; materialize amperity_delivery for the week"
+            )
+        found = f"{self.restaurant}: {self.accepted} of {self.due} {self.method} records accepted"
+        for name, count in (("superseded", self.superseded), ("rejected", self.rejected), ("pending", self.pending)):
+            found += f", {count} {name}" if count else ""
+        return found
+
+
+def _orders(name: str, pull: PullRecord, ledger: pa.Table, settings: AmperitySettings, stored: str) -> _Count:
+    """Whole orders in their versions; ``stored`` stands for all that are stored."""
+    rows = _of(ledger, "stream", destination(settings.tenant_id, settings.stream_id or ""))
+    settled = rows.filter(pc.is_in(rows["state"], pa.array([*ARRIVED, "superseded"])))
+    redaction = settings.redaction
+    columns = (settled[name].to_pylist() for name in ("record_id", "version", "order_version"))
+    versions = {
+        guid: of_order
+        for guid, version, of_order in zip(*columns, strict=True)
+        if version == order_version(of_order or "", redaction)
+    }
+    return _counted(name, "stream", rows, due=pull.orders, same=versions_digest(versions.items()) == stored)
+
+
+def _feed_rows(name: str, ledger: pa.Table, settings: AmperitySettings) -> Iterator[_Count]:
+    """Rows of flat feeds, where they are streamed: those that the ledger knows, which are all that were due."""
+    for feed, stream_id in feed_streams(settings):
+        rows = _of(ledger, FEED_METHODS + feed.name, destination(settings.tenant_id, stream_id))
+        if rows.num_rows:
+            unsettled = pc.any(pc.is_in(rows["state"], pa.array(["pending", "rejected"]))).as_py()
+            yield _counted(name, FEED_METHODS + feed.name, rows, due=rows.num_rows, same=not unsettled)
+
+
+def _of(ledger: pa.Table, method: str, destination: str) -> pa.Table:
+    return ledger.filter(pc.and_(pc.equal(ledger["method"], method), pc.equal(ledger["destination"], destination)))
+
+
+def _one(name: str, key: RecordKey, ledger: pa.Table) -> _Count:
+    """A single record, by its request id, which stands for its version too."""
+    rows = ledger.filter(pc.equal(ledger["request_id"], key.request_id))
+    arrived = bool(pc.any(pc.is_in(rows["state"], pa.array(ARRIVED))).as_py())
+    return _counted(name, key.method, rows, due=1, same=arrived)
+
+
+def _load(checked: CheckedWeek, settings: AmperitySettings, config_id: str) -> _Count:
+    """The workflow that loads the feeds, for the files that are stored now."""
+    name, week, store = "all restaurants", checked.week, checked.store
+    try:
+        key = load_key(week, settings.tenant_id, config_id, feeds_version(week, store, settings.redaction))
+    except ExportError:
+        # Feed files that are missing, or older than the raw orders, cannot have been loaded.
+        return _Count(name, S3_PULL, due=1)
+    ledger = read_ledger(store.bucket, store.layout.workflow_ledger(week)) or LEDGER_SCHEMA.empty_table()
+    return _one(name, key, ledger)
+
+
+def _counted(name: str, method: str, rows: pa.Table, *, due: int, same: bool) -> _Count:
+    states = Counter(rows["state"].to_pylist())
+    return _Count(
+        name,
+        method,
+        due=due,
+        accepted=sum(states[state] for state in ARRIVED),
+        superseded=states["superseded"],
+        rejected=states["rejected"],
+        pending=states["pending"],
+        same=same,
+    )

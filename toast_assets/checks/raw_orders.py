@@ -1,0 +1,269 @@
+"""Checks of the raw orders. The first paragraph of each docstring is what the UI shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from math import sqrt
+from statistics import median
+from typing import NamedTuple
+
+from toast_assets.checks.check import RESTAURANTS_AT_ONCE, CheckedWeek, CheckResult, named
+from toast_assets.checks.drift import DriftFinding
+from toast_assets.checks.facts import WeekFacts
+from toast_assets.orders.unreadable import DamagedLinesError, read_lines
+from toast_assets.scratch import scratch_folder
+from toast_assets.store.layout import restaurant_in
+from toast_assets.store.order_store import OrderStore
+
+# With fewer earlier weeks there is no "usual", with fewer orders a share means nothing.
+_FEWEST_WEEKS = 3
+_FEWEST_ORDERS = 10
+# "Online" is takeout by another name: orders that guests place under their names.
+_AWAY = frozenset({"DELIVERY", "TAKE_OUT", "Online"})
+
+
+def every_restaurant_complete(checked: CheckedWeek) -> CheckResult:
+    """Every restaurant's week was pulled and proved whole. Does not block: what is whole goes on."""
+    reasons = dict(checked.manifest.failures)
+    reasons |= dict.fromkeys(checked.manifest.pending, "not pulled yet: a run was cut off")
+    rows = [(checked.named(guid), reason) for guid, reason in reasons.items()]
+    return CheckResult(
+        [f"{name}: {reason}" for name, reason in rows],
+        "All restaurants are complete.",
+        figures={"restaurants": len(checked.manifest.restaurants), "missing": len(reasons)},
+        heads=("restaurant", "reason"),
+        rows=rows,
+    )
+
+
+def every_order_readable(checked: CheckedWeek) -> CheckResult:
+    """Every order that Toast returned could be read and placed. Does not block: one that cannot is kept aside and
+    affects no other order.
+
+    An object that is damaged is named as such: what only warns must not fail a run.
+    """
+    layout, bucket = checked.store.layout, checked.store.bucket
+    folder = layout.unreadable_folder(checked.week)
+    objects = [(guid, key) for key in bucket.keys(folder) if (guid := restaurant_in(key, folder, ".ndjson.gz"))]
+    with ThreadPoolExecutor(RESTAURANTS_AT_ONCE, thread_name_prefix="unreadable") as threads:
+        found = threads.map(partial(_unreadable_orders, checked.store), (key for _, key in objects))
+        rows = [
+            (checked.named(guid), one.orders, one.reason, one.window, bucket.uri(key))
+            for (guid, key), of_restaurant in zip(objects, found, strict=True)
+            for one in of_restaurant
+        ]
+    return CheckResult(
+        [
+            f"{name}: {count} orders cannot be read ({reason}; window {window}); they are kept in {uri}"
+            for name, count, reason, window, uri in rows
+        ],
+        "Every order could be read.",
+        figures={"unreadable_orders": sum(count for _, count, *_ in rows)},
+        heads=("restaurant", "orders", "reason", "first window", "object"),
+        rows=rows,
+    )
+
+
+class _Unreadable(NamedTuple):
+    reason: str
+    orders: int
+    window: str
+
+
+def _unreadable_orders(store: OrderStore, key: str) -> list[_Unreadable]:
+    """Counts, reasons and first windows of orders that cannot be read, and nothing of what is in them."""
+    counts: Counter[str] = Counter()
+    windows: dict[str, str] = {}
+    with scratch_folder() as folder:
+        if store.bucket.download(key, folder / "lines") is not None:
+            try:
+                for line in read_lines(folder / "lines"):
+                    counts[line.reason] += 1
+                    windows.setdefault(line.reason, f"{line.window_start} to {line.window_end}")
+            except DamagedLinesError as error:
+                reason = f"the object itself cannot be read: {error}; restore an earlier version of it, or remove it"
+                counts[reason] += 1
+                windows[reason] = "unknown"
+    return [_Unreadable(reason, count, windows[reason]) for reason, count in counts.most_common()]
+
+
+def order_guids_unique(checked: CheckedWeek) -> CheckResult:
+    """Each order stands once in its restaurant's week. Blocks: a record that is sent twice is wrong twice. One GUID at
+    two restaurants only warns, and so does a restaurant whose raw orders cannot be read.
+
+    An error, too, if no restaurant's raw orders can be read.
+    """
+    facts = checked.facts
+    repeated = [
+        (checked.named(guid), one.repeats, ", ".join(one.first_repeated))
+        for guid, one in facts.restaurants.items()
+        if one.repeats
+    ]
+    shared = [(", ".join(map(checked.named, one.restaurants)), one.order_guid) for one in facts.shared]
+    problems = [
+        f"{name}: {count} orders stand more than once, such as {some.split(', ')[0]}" for name, count, some in repeated
+    ]
+    problems += [f"{names}: the order {order} stands at each of them" for names, order in shared]
+    return CheckResult(
+        [*problems, *checked.damaged],
+        "Every order stands once.",
+        warns=not repeated and bool(facts.restaurants),
+        figures={
+            "repeated_orders": sum(count for _, count, _ in repeated),
+            "orders_at_several_restaurants": facts.shared_orders,
+        },
+        heads=("restaurant", "what", "orders"),
+        rows=[
+            *((name, f"{count} stand more than once", some) for name, count, some in repeated),
+            *((names, "stands at each of them", order) for names, order in shared),
+        ],
+    )
+
+
+def modified_times_inside_week(checked: CheckedWeek) -> CheckResult:
+    """Every order was modified within the week. Does not block: what is stored stays stored, so that a week whose
+    bounds were set differently once would never be delivered again."""
+    rows = [
+        (checked.named(guid), facts.outside_week, ", ".join(facts.first_outside))
+        for guid, facts in checked.facts.restaurants.items()
+        if facts.outside_week
+    ]
+    problems = [
+        f"{name}: {count} orders were modified outside, such as {some.split(', ')[0]}" for name, count, some in rows
+    ]
+    start, end = checked.week.start, checked.week.end
+    return CheckResult(
+        [*problems, *checked.damaged],
+        f"All were modified from {start:%Y-%m-%d %H:%M} until before {end:%Y-%m-%d %H:%M} UTC.",
+        figures={"orders_outside": sum(count for _, count, _ in rows)},
+        heads=("restaurant", "orders outside", "the first of them"),
+        rows=rows,
+    )
+
+
+def no_schema_drift(checked: CheckedWeek) -> CheckResult:
+    """Orders have the fields, types and enum values that are recorded; what is new is named with its first order."""
+    facts = checked.facts
+    if facts.reports_failure is not None:
+        return CheckResult([_not_looked_at(facts)])
+    new = {one.path for one in facts.drift if one.kind == "new field"}
+    kinds = Counter(one.kind for one in facts.drift)
+    return CheckResult(
+        # What is inside a new field is new with it, and stands in the rows alone.
+        [_drifted(one) for one in facts.drift if one.kind != "new field" or one.path.rpartition(".")[0] not in new],
+        "Orders look as recorded.",
+        figures={
+            "new_fields": kinds["new field"],
+            "new_values": kinds["new value"],
+            "other_types": kinds["other type"],
+            "vanished_fields": kinds["vanished field"],
+        },
+        heads=("what", "field", "value", "times", "first order"),
+        rows=[(one.kind, one.path, one.value or "", one.times or "", one.first_order or "") for one in facts.drift],
+    )
+
+
+def _not_looked_at(facts: WeekFacts) -> str:
+    return f"Fields and guests of these orders could not be looked at ({facts.reports_failure}); nothing depends on it"
+
+
+def _drifted(one: DriftFinding) -> str:
+    value = f" = {one.value}" if one.value else ""
+    times = f", {one.times} times" if one.times else ""
+    return f"{one.kind} {one.path}{value}{times} (first in order {one.first_order})"
+
+
+def guests_scope_present(checked: CheckedWeek) -> CheckResult:
+    """Takeout and delivery orders name guests; if none does, the credential lacks the scope guest.pi:read."""
+    facts = checked.facts
+    if facts.reports_failure is not None:
+        return CheckResult([_not_looked_at(facts)])
+    away = [one for of in facts.restaurants.values() for channel, one in of.channels.items() if channel in _AWAY]
+    orders, named = sum(one.orders for one in away), sum(one.with_guest for one in away)
+    problem = (
+        f"None of {orders} takeout and delivery orders names a guest: the credential lacks the scope guest.pi:read."
+        " Ask Toast to add it, then materialize the week again with refresh: true"
+    )
+    return CheckResult(
+        [problem] if orders >= _FEWEST_ORDERS and not named else [],
+        f"{named} of {orders} takeout and delivery orders name a guest.",
+        figures={"takeout_and_delivery": orders, "with_guest": named},
+    )
+
+
+def guests_reachable(checked: CheckedWeek) -> CheckResult:
+    """A report: the share of orders with an e-mail or a phone, by restaurant and channel.
+
+    It never fails.
+    """
+    facts = checked.facts
+    if facts.reports_failure is not None:
+        return CheckResult(fine=_not_looked_at(facts))
+    found = [(guid, *one) for guid, of in facts.restaurants.items() for one in of.channels.items()]
+    orders, reached = sum(one.orders for *_, one in found), sum(one.reachable for *_, one in found)
+    share = reached / orders if orders else 0.0
+    names = {guid: record.name or guid for guid, record in checked.manifest.restaurants.items()}
+    return CheckResult(
+        fine=f"{reached} of {orders} orders ({share:.0%}) have an e-mail or a phone.",
+        figures={"orders": orders, "reachable_orders": reached, "reachable_share": round(share, 4)},
+        heads=("restaurant", "channel", "orders", "with a guest", "with e-mail or phone", "share"),
+        rows=[
+            (
+                names.get(guid, guid),
+                channel,
+                one.orders,
+                one.with_guest,
+                one.reachable,
+                f"{one.reachable / one.orders:.0%}",
+            )
+            for guid, channel, one in found
+        ],
+    )
+
+
+def volume_as_usual(checked: CheckedWeek) -> CheckResult:
+    """Each restaurant has about as many orders as in its own last weeks.
+
+    A week is unusual if it differs from the median by more than 40 %, by more than four times its usual distance from
+    it, and by more than chance moves a count of that size (three times its square root). A restaurant that usually
+    trades and was not even asked for is unusual too, as no other check can miss it.
+    """
+    manifest = checked.manifest
+    before: dict[str, list[int]] = {}
+    names: dict[str, str] = {}
+    for one in checked.earlier:
+        for guid, pull in one.stored.items():
+            before.setdefault(guid, []).append(pull.orders)
+            names.setdefault(guid, named(one, guid))
+    compared = 0
+    problems: list[str] = []
+    rows: list[tuple[str, int | str, str, int]] = []
+    for guid, weeks in before.items():
+        usual = f"{median(weeks):.0f}"
+        if len(weeks) < _FEWEST_WEEKS:
+            continue
+        if guid in manifest.stored:
+            compared += 1
+            orders, name = manifest.stored[guid].orders, checked.named(guid)
+            if _is_unusual(orders, weeks):
+                problems.append(f"{name}: {orders} orders, usually {usual}")
+                rows.append((name, orders, usual, len(weeks)))
+        elif guid not in manifest.restaurants and guid not in manifest.pending and median(weeks):
+            problems.append(f"{names[guid]}: not asked for, usually {usual} orders")
+            rows.append((names[guid], "not asked for", usual, len(weeks)))
+    return CheckResult(
+        problems,
+        f"{compared} of {len(manifest.stored)} restaurants have earlier weeks to compare with, and are as usual.",
+        figures={"unusual_restaurants": len(rows), "compared_restaurants": compared},
+        heads=("restaurant", "orders", "usual", "earlier weeks"),
+        rows=rows,
+    )
+
+
+def _is_unusual(orders: int, weeks: Sequence[int]) -> bool:
+    usual = median(weeks)
+    distance = median(abs(count - usual) for count in weeks)
+    return abs(orders - usual) > max(0.4 * usual, 4 * distance, 3 * sqrt(usual))

@@ -1,0 +1,268 @@
+"""Toast, Amperity and the alerts' webhooks: reachable, credentials accepted, permissions granted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import httpx
+import msgspec
+
+from toast_assets.amperity.client import AmperityClient
+from toast_assets.amperity.control import ControlPlane
+from toast_assets.amperity.settings import AmperitySettings
+from toast_assets.doctor.findings import Area, Finding
+from toast_assets.errors import AmperityError, ToastError
+from toast_assets.http.bearer import claims_of
+from toast_assets.http.causes import Cause
+from toast_assets.http.retry import RetryPolicy
+from toast_assets.http.service import Route
+from toast_assets.setting_values import host_of, origin
+from toast_assets.settings import AlertSettings
+from toast_assets.toast.client import ToastClient
+from toast_assets.toast.discovery import discover_restaurants
+from toast_assets.toast.page import Window
+from toast_assets.toast.settings import ToastSettings
+
+TOAST, AMPERITY, ALERTS = Area("Toast"), Area("Amperity"), Area("alerts")
+INTERACTIVE_RETRY = RetryPolicy(attempts=2, throttled_for=30.0)
+_LOG = logging.getLogger(__name__)
+# A week's end and a token's are compared with this clock; S3 refuses requests that are off by a quarter of an hour.
+_MOST_SECONDS = 60
+_WEBHOOK_SECONDS = 10.0
+_AT_ONCE = 10
+# One millisecond of 2 December 2015: it proves the permission and moves nothing. Earlier ones are no windows (Toast:
+# ordersBulk).
+_EMPTY = Window(1_449_014_400_000, 1_449_014_400_001)
+_ASK_TOAST = "Ask Toast to add the scope to the API client (Toast Web: Integrations, API access)."
+# What is missing without a scope, in plain words, and whether the pipeline is of use without it.
+_SCOPES = (
+    ("orders:read", "no order can be read", True),
+    ("restaurants:read", "restaurants have no name and no time zone, so local times are unknown", True),
+    ("guest.pi:read", "guests are left out: orders come without name, e-mail and phone, and Amperity has nobody", True),
+    ("delivery_info.address:read", "delivery addresses are left out", False),
+)
+_SOON = timedelta(days=14)
+_NEW_KEY = "Make a new API key with Streaming Ingest Write Access, or let AMPERITY_CLIENT_ID and its secret renew it."
+# Arrays are refused (Amperity: Streaming API), so this proves the key and moves nothing.
+_NO_RECORD = b"[]"
+
+
+async def check_toast(settings: ToastSettings, now: Callable[[], float] = time.time) -> AsyncIterator[Finding]:
+    """All lines about Toast. ``now`` gives Unix seconds."""
+    clock = await asyncio.to_thread(clock_of, TOAST, settings.api_url, "TOAST_API_URL", settings.timeout_seconds, now)
+    async with ToastClient(settings, retry=INTERACTIVE_RETRY) as toast:
+        try:
+            token = await toast.login()
+        except ToastError as error:
+            yield TOAST.failed("login", error)
+            yield clock
+            return
+        yield TOAST.ok("login", settings.api_url)
+        yield clock
+        for finding in (*_scopes(token), *await _restaurants(toast)):
+            yield finding
+
+
+def _scopes(token: str) -> Iterator[Finding]:
+    scope = claims_of(token).get("scope")
+    if not isinstance(scope, str):
+        yield TOAST.unknown("scopes", "the token does not name them")
+        return
+    granted = scope.split()
+    for name, without, needed in _SCOPES:
+        line, detail = f"scope {name}", f"it is missing: {without}"
+        if name in granted:
+            yield TOAST.ok(line)
+        elif name == "orders:read" and "orders.channel:read" in granted:
+            only = "only orders.channel:read is granted: nothing but orders that this client submitted itself is seen"
+            yield TOAST.failed(line, only, _ASK_TOAST)
+        else:
+            yield (TOAST.failed if needed else TOAST.warning)(line, detail, _ASK_TOAST)
+
+
+async def _restaurants(toast: ToastClient) -> list[Finding]:
+    guids = toast.settings.restaurant_guids
+    findings: list[Finding] = []
+    if toast.settings.discovers:
+        try:
+            guids = tuple(one.guid for one in await discover_restaurants(toast, _LOG))
+        except ToastError as error:
+            return [TOAST.failed("restaurants", error)]
+        findings = [TOAST.ok("restaurants", f"{len(guids)} discovered, deleted and archived ones left out")]
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def check(guid: str) -> Finding:
+        name = f"restaurant {guid}"
+        async with slots:
+            try:
+                await toast.orders_page(guid, _EMPTY)
+                details = await toast.restaurant(guid, essential=True)
+            except ToastError as error:
+                return TOAST.failed(name, error)
+        shown = details.name or guid
+        if details.archived:
+            return TOAST.failed(name, f"{shown} is archived", "Remove it from TOAST_RESTAURANT_GUID.")
+        if details.time_zone is None:
+            return TOAST.warning(name, f"{shown} has no time zone", "Set it in Toast; local times need it.")
+        return TOAST.ok(name, f"{shown}, {details.time_zone}")
+
+    return findings + list(await asyncio.gather(*map(check, guids)))
+
+
+async def check_amperity(
+    settings: AmperitySettings, *, canary: bool = False, now: Callable[[], float] = time.time
+) -> AsyncIterator[Finding]:
+    """All lines about Amperity. With ``canary`` one record is written into the stream. ``now`` gives Unix seconds."""
+    streams, follows = "stream" in settings.methods, settings.workflow_config_id is not None
+    if settings.tenant_id:
+        yield AMPERITY.ok("tenant", settings.tenant_id)
+    if streams or follows:
+        given = "AMPERITY_API_URL" if settings.api_url else "AMPERITY_TENANT_ID"
+        yield await asyncio.to_thread(clock_of, AMPERITY, settings.origin, given, settings.timeout_seconds, now)
+    if settings.api_key is not None:
+        yield _key_end(settings.api_key.get_secret_value(), settings.client_id is not None, now())
+    if settings.client_id is not None:
+        yield await _renewal(settings)
+    async with AmperityClient(settings, retry=INTERACTIVE_RETRY) as amperity:
+        if streams:
+            for finding in await _streams(amperity, canary=canary):
+                yield finding
+        if follows:
+            yield await _control(amperity, now())
+    if "notify" in settings.methods:
+        yield AMPERITY.unknown("notify", "a notice would be taken for a real one, so none is sent")
+    if "s3_pull" in settings.methods and not follows:
+        yield AMPERITY.ok("s3_pull", "the couriers come on their own schedule; nothing is called")
+
+
+def _key_end(key: str, renewable: bool, now: float) -> Finding:
+    end = claims_of(key).get("exp")
+    if not isinstance(end, int | float):
+        return AMPERITY.unknown("token expiry", "the key does not say when it ends")
+    left = timedelta(seconds=end - now)
+    day = f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d %H:%M} UTC"
+    if renewable:
+        return AMPERITY.ok("token expiry", f"AMPERITY_API_KEY ends on {day} and is then renewed")
+    if left <= timedelta(0):
+        return AMPERITY.failed("token expiry", f"AMPERITY_API_KEY expired on {day}", _NEW_KEY)
+    if left < _SOON:
+        return AMPERITY.warning("token expiry", f"AMPERITY_API_KEY expires on {day}", _NEW_KEY)
+    return AMPERITY.ok("token expiry", f"AMPERITY_API_KEY ends on {day}")
+
+
+async def _renewal(settings: AmperitySettings) -> Finding:
+    without_key = settings.model_copy(update={"api_key": None})
+    try:
+        async with AmperityClient(without_key, retry=INTERACTIVE_RETRY) as amperity:
+            await amperity.access_token()
+    except AmperityError as error:
+        return AMPERITY.failed("client credentials", error)
+    return AMPERITY.ok("client credentials", "they bring a new token")
+
+
+async def _streams(amperity: AmperityClient, *, canary: bool) -> list[Finding]:
+    settings = amperity.settings
+    named = (settings.stream_id, settings.order_items_stream_id, settings.customers_stream_id)
+    findings = [await _stream(amperity, stream_id) for stream_id in named if stream_id]
+    if canary and settings.stream_id:
+        findings.append(await _canary(amperity, settings.stream_id))
+    elif not canary:
+        detail = "Amperity accepts records for a stream that does not exist, and drops them; only a record shows it"
+        hint = "--canary writes one record; look for it in Amperity."
+        findings.append(AMPERITY.unknown("stream exists", detail, hint))
+    return findings
+
+
+async def _stream(amperity: AmperityClient, stream_id: str) -> Finding:
+    name = f"stream {stream_id}"
+    try:
+        receipt = await amperity.send_record(stream_id, str(uuid.uuid4()), _NO_RECORD)
+    except AmperityError as error:
+        return AMPERITY.failed(name, error)
+    if receipt.state == "pending":
+        return AMPERITY.failed(name, receipt.reason or "no answer", "Check AMPERITY_API_URL and the network.")
+    if receipt.status == 400:
+        return AMPERITY.ok(name, "its form is right, and the key is accepted")
+    return AMPERITY.unknown(name, f"Amperity answered {receipt.status} to something that is no record")
+
+
+async def _canary(amperity: AmperityClient, stream_id: str) -> Finding:
+    moment = datetime.now(UTC)
+    record = {
+        "guid": f"toast-assets-canary-{moment:%Y%m%dT%H%M%SZ}",
+        "restaurantGuid": "toast-assets-canary",
+        "modifiedDate": f"{moment:%Y-%m-%dT%H:%M:%S}.000+0000",
+        "deleted": True,
+    }
+    try:
+        receipt = await amperity.send_record(stream_id, str(uuid.uuid4()), msgspec.json.encode(record))
+    except AmperityError as error:
+        return AMPERITY.failed("canary", error)
+    if receipt.state != "accepted":
+        return AMPERITY.failed("canary", receipt.reason or "it was not accepted")
+    return AMPERITY.ok("canary", f"one record was written: look for guid {record['guid']} in stream {stream_id}")
+
+
+async def _control(amperity: AmperityClient, now: float) -> Finding:
+    moment = datetime.fromtimestamp(now, UTC)
+    try:
+        await ControlPlane(amperity).load("doctor", moment - timedelta(minutes=5), moment)
+    except AmperityError as error:
+        return AMPERITY.failed("control plane", error)
+    detail = "ingest jobs can be read; whether the workflow exists is known when it is started"
+    return AMPERITY.ok("control plane", detail)
+
+
+def check_webhooks(settings: AlertSettings) -> Iterator[Finding]:
+    """A line for each webhook of the alerts, by its host alone: the rest of its address is a secret. Nothing is
+    posted."""
+    for secret in settings.webhook_urls:
+        url = secret.get_secret_value()
+        name = f"webhook {host_of(url)}"
+        answer = _first_answer(origin(url), "ALERT_WEBHOOK_URL", _WEBHOOK_SECONDS)
+        if isinstance(answer, Cause):
+            yield ALERTS.failed(name, f"it was not reached: {answer.text}", answer.hint)
+        else:
+            yield ALERTS.ok(name, "it is within reach; nothing was posted")
+
+
+def clock_of(area: Area, url: str, setting: str, timeout: float, now: Callable[[], float]) -> Finding:
+    """This machine's clock by the service at ``url``, the value of the variable ``setting``; ``now`` gives Unix
+    seconds.
+
+    Raises:
+        SettingsError: a proxy or certificates on the way cannot be used.
+    """
+    answer = _first_answer(url, setting, timeout)
+    if isinstance(answer, Cause):
+        return area.unknown("clock", f"the service was not reached: {answer.text}", answer.hint)
+    return clock_skew(area, answer.get("Date"), now())
+
+
+def clock_skew(area: Area, date: str | None, now: float) -> Finding:
+    """The service's ``date`` (of HTTP) against ``now`` (Unix seconds)."""
+    try:
+        seconds = now - parsedate_to_datetime(date or "").timestamp()
+    except ValueError:
+        return area.unknown("clock", "the service sends no Date")
+    if abs(seconds) > _MOST_SECONDS:
+        direction = "ahead of" if seconds > 0 else "behind"
+        detail = f"this machine is {abs(seconds):.0f} s {direction} the service"
+        return area.failed("clock", detail, "Set its clock (NTP).")
+    return area.ok("clock", f"within {max(1, abs(round(seconds)))} s")
+
+
+def _first_answer(url: str, setting: str, timeout: float) -> httpx.Headers | Cause:
+    """The headers of any answer of the service, to which nothing is sent but the request line; else why there is
+    none."""
+    route = Route.to(url, setting)
+    try:
+        return route.ask("GET", url, timeout).headers
+    except (httpx.HTTPError, OSError, ValueError) as error:
+        return route.cause(error)

@@ -1,0 +1,186 @@
+"""A service over HTTP: the way to it, and every fault on that way as one of the service's errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self, TypedDict, Unpack
+
+import httpx
+
+from toast_assets.errors import SettingsError, ToastAssetsError, TransientError
+from toast_assets.http.bodies import MOST_BYTES, TooLargeBodyError, UnreadableBodyError, read_reply
+from toast_assets.http.causes import Cause, aiohttp, cause_of, proxy_refusal
+from toast_assets.http.network import FoundProxy, as_httpx, find_proxy, tls_context
+from toast_assets.http.retry import RetryPolicy, Sleep
+
+# Names with labels of the usual length, or an IPv6 address.
+_HOST = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9]+)?")
+
+
+@dataclass
+class CallStats:
+    """Counts of calls (``throttled``: answered 429), and the bytes of bodies."""
+
+    requests: int = 0
+    retries: int = 0
+    throttled: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Route:
+    """The way to one host, with the proxy and the certificates on it. ``setting`` names the variable with the service's
+    address; texts hold no more of that than the ``host``.
+
+    What is made of it reads nothing else of the environment (``.netrc`` for one).
+    """
+
+    setting: str
+    host: str
+    found_proxy: FoundProxy | None
+    tls: ssl.SSLContext = field(repr=False)
+
+    @classmethod
+    def to(cls, url: str, setting: str) -> Self:
+        """The way to ``url``, by the environment.
+
+        Raises:
+            SettingsError: the address, a proxy on the way or a file of certificates cannot be used.
+        """
+        try:
+            parsed = httpx.URL(url)
+        except (httpx.InvalidURL, ValueError):
+            parsed = httpx.URL()
+        # httpx takes hosts that no name server knows, such as one with a blank.
+        if parsed.scheme not in ("http", "https") or not _HOST.fullmatch(parsed.raw_host.decode("ascii")):
+            raise SettingsError([f"{setting} is no address that can be used; write https://host"])
+        origin = f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
+        return cls(setting, parsed.host, find_proxy(origin), tls_context())
+
+    @property
+    def proxy(self) -> httpx.Proxy | None:
+        """The proxy as httpx takes it."""
+        return as_httpx(self.found_proxy)
+
+    def cause(self, error: Exception) -> Cause:
+        """Why a request did not get its answer."""
+        return cause_of(error, self.setting, self.found_proxy.variable if self.found_proxy else None)
+
+    def proxy_refusal(self, status: int) -> Cause | None:
+        """What a 407 means, the one status that only a proxy has; None for any other."""
+        variable = self.found_proxy.variable if self.found_proxy else "HTTPS_PROXY"
+        return proxy_refusal(status, variable) if status == 407 else None
+
+    def ask(self, method: str, url: str, timeout: float, **arguments: Any) -> httpx.Response:
+        """Status and headers of the answer to a single request, without an event loop; ``timeout`` in seconds. The body
+        is left alone, it may never end. No address gets into a log, as it would by ``httpx.get`` and its like.
+
+        Raises:
+            httpx.HTTPError, OSError, ValueError: there was no answer; ``cause`` says why.
+        """
+        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
+        request = httpx.Request(method, url, extensions={"timeout": timeouts}, **arguments)
+        with httpx.HTTPTransport(verify=self.tls, proxy=self.proxy, trust_env=False) as transport:
+            response = transport.handle_request(request)
+            response.close()
+            return response
+
+
+class ClientOptions(TypedDict, total=False):
+    """``sleep`` takes seconds, ``now`` gives Unix seconds, ``clock`` monotonic ones. ``transport`` replaces the
+    network."""
+
+    retry: RetryPolicy | None
+    sleep: Sleep
+    now: Callable[[], float]
+    clock: Callable[[], float]
+    transport: httpx.AsyncBaseTransport | None
+    log: logging.Logger | None
+
+
+class ServiceClient:
+    """What the clients of both services share: a request ends within ``timeout`` seconds, and every fault on the way is
+    one of the service's errors. Not shared between event loops."""
+
+    name: ClassVar[str]
+    timeout_setting: ClassVar[str]
+    # The service's errors: an attempt that is worth repeating, a useless body, out of reach for good.
+    transient: ClassVar[type[TransientError]]
+    unusable: ClassVar[type[TransientError]]
+    unreachable: ClassVar[type[ToastAssetsError]]
+    most_bytes: ClassVar[int] = MOST_BYTES
+
+    def __init__(self, timeout: float, **options: Unpack[ClientOptions]) -> None:
+        self._timeout = timeout
+        self._retry = options.get("retry") or RetryPolicy()
+        self._sleep = options.get("sleep", asyncio.sleep)
+        self._now = options.get("now", time.time)
+        self._clock = options.get("clock", time.monotonic)
+        self._transport = options.get("transport")
+        self._log = options.get("log") or logging.getLogger(type(self).__module__)
+        self._ways: dict[str, tuple[Route, httpx.AsyncBaseTransport]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        for _, transport in self._ways.values():
+            await transport.aclose()
+
+    def open_transport(self, route: Route) -> httpx.AsyncBaseTransport:
+        """Connections to one host of the service. Requests are handed to it as they are: an httpx client around it adds
+        what nobody uses here, at a tenth of a call's price."""
+        raise NotImplementedError
+
+    def way(self, url: str, setting: str) -> tuple[Route, httpx.AsyncBaseTransport]:
+        """The way to the host whose address is in the variable ``setting``, made once.
+
+        Raises:
+            SettingsError: the address, or a proxy or certificates on the way, cannot be used.
+        """
+        if setting not in self._ways:
+            route = Route.to(url, setting)
+            self._ways[setting] = route, self._transport or self.open_transport(route)
+        return self._ways[setting]
+
+    async def exchange(self, request: httpx.Request, where: str, setting: str) -> httpx.Response:
+        """The reply to ``request``, with its body; ``where`` names the target in messages.
+
+        Raises:
+            TransientError: time-out, broken connection, unreadable body.
+            ToastAssetsError: no connection, by a cause that does not pass by itself.
+        """
+        route, transport = self.way(str(request.url), setting)
+        try:
+            # The libraries' time-outs concern single reads; a body that drips in for ever has to end, too.
+            async with asyncio.timeout(self._timeout):
+                reply = await transport.handle_async_request(request)
+                response = await read_reply(reply, request, self.most_bytes)
+        except TimeoutError:
+            raise self.transient(
+                f"{self.name} did not answer {where} within {self._timeout:g} s.",
+                hint=f"Check {setting} and the network; {self.timeout_setting} sets the limit.",
+            ) from None
+        except UnreadableBodyError as error:
+            # A body beyond the bound is not read seven times.
+            attempts = 2 if isinstance(error, TooLargeBodyError) else None
+            message = f"{self.name}'s answer to {where} cannot be used: {error}."
+            raise self.unusable(message, attempts=attempts) from None
+        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:
+            # Its cause is in the message; the error itself may quote the headers.
+            cause = route.cause(error)
+        else:
+            refusal = route.proxy_refusal(response.status_code)
+            if refusal is None:
+                return response
+            cause = refusal
+        message = f"{self.name} ({route.host}) cannot be reached for {where}: {cause.text}."
+        if cause.is_permanent:
+            raise self.unreachable(message, hint=cause.hint)
+        raise self.transient(message, attempts=cause.attempts, hint=cause.hint)

@@ -1,0 +1,485 @@
+"""One invented order as Toast sends it: the order, its checks, selections, payments and guests.
+
+Shapes and field names follow Toast's orders API [doc][seen]; the sums are consistent within one order (prices of
+a selection include its modifiers, tax is 7 %: judgement). Every shape that a pipeline has to survive occurs in a
+week of some hundreds of orders: voids at four levels, refunds in both places, gift cards sold and used, guests who are
+missing, null or only a GUID, and so on (``SHAPES``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from toast_assets.sandbox import menu
+from toast_assets.week import from_epoch_ms
+
+Json = dict[str, Any]
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+TAX_PERCENT = 7
+
+# One order in forty is made for each odd shape; more happen by chance.
+SHAPES = (
+    *("void_order", "void_check", "void_selection", "void_payment", "refund_full", "refund_partial"),
+    *("refund_selection", "deleted", "test_mode", "excess_food", "gift_card_sold", "gift_card_reload"),
+    *("gift_card_used", "item_discount", "check_discount", "gratuity", "service_charge", "delivery", "takeout"),
+    *("curbside", "split_checks", "customer_null", "customer_guid_only", "customer_without_guid", "deep_modifiers"),
+    *("fractional", "special_request", "no_selections", "late_tip", "zulu", "tax_without_guid", "open_check"),
+    *("scheduled", "unknown_fields"),
+)
+_CYCLE = 40
+_MINUTE_MS = 60_000
+_DINING_OF_SHAPE = {
+    "delivery": "Delivery",
+    "takeout": "Take Out",
+    "curbside": "Curbside",
+    "split_checks": "Take Out",
+    "customer_null": "Take Out",
+    "customer_guid_only": "Take Out",
+    "customer_without_guid": "Take Out",
+    "gratuity": "Dine In",
+}
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_DECODER = msgspec.json.Decoder(Json, float_hook=Decimal)
+# Toast's objects with all their fields in Toast's order, each with its usual value.
+BLANKS: dict[str, Json] = _DECODER.decode(Path(__file__).with_name("blanks.json").read_bytes())
+
+
+def encode(order: Json) -> bytes:
+    """An order as JSON; decimals keep their digits (``12.10``), whole amounts are given as integers."""
+    return _ENCODER.encode(order)
+
+
+def decode(order: bytes) -> Json:
+    """The inverse of ``encode``: numbers with a point become decimals that keep their digits."""
+    return _DECODER.decode(order)
+
+
+def money(cents: int) -> int | Decimal:
+    """Cents as Toast writes dollars: with two digits, or as an integer when whole [seen]."""
+    return cents // 100 if cents % 100 == 0 else Decimal(cents).scaleb(-2)
+
+
+@lru_cache(maxsize=1024)
+def toast_time(epoch_ms: int, suffix: str = "+0000") -> str:
+    """Milliseconds since 1970 (UTC) as Toast writes times: ``2025-09-19T14:30:00.000+0000``."""
+    return f"{from_epoch_ms(epoch_ms):%Y-%m-%dT%H:%M:%S}.{epoch_ms % 1000:03d}{suffix}"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which order of which restaurant is built: ids of twelve hexadecimal digits, its last modification in
+    milliseconds since 1970 (UTC), and the restaurant's offset from UTC in hours."""
+
+    order_id: str
+    restaurant_id: str
+    modified_ms: int
+    utc_offset: int
+
+
+class OrderBuilder:
+    """Builds the ``number``-th kind of order of a seed: the number decides the shape, the rest is the seed's chance.
+
+    Equal seeds and numbers give equal orders but for what ``Placement`` says. Offsets count from the order's last
+    modification, in milliseconds.
+    """
+
+    def __init__(self, seed: int, number: int, placement: Placement) -> None:
+        self.rng = rng = Random(f"{seed}:{number}")
+        self.placement = placement
+        position = number % _CYCLE
+        self.shape = SHAPES[position] if position < len(SHAPES) else "plain"
+        # A few orders have times that end in Z [seen].
+        self.suffix = "Z" if self.shape == "zulu" or rng.random() < 0.01 else "+0000"
+        self.opened_ms = -rng.randrange(15, 110) * _MINUTE_MS - rng.randrange(_MINUTE_MS)
+        if self._chance("late_tip", 0.06):
+            self.opened_ms -= rng.randrange(3, 9) * HOUR_MS
+        if self.shape in ("refund_full", "refund_partial"):
+            self.opened_ms -= rng.randrange(1, 4) * DAY_MS
+        self.paid_ms = self.opened_ms // 10
+        by_chance = rng.choices(menu.DINING_OPTIONS, (58, 24, 15, 3))[0]
+        self.dining = _DINING_OF_SHAPE.get(self.shape, by_chance)
+
+    def _chance(self, shape: str, probability: float) -> bool:
+        """Whether this order has ``shape``: always when it was made for it, else with the probability."""
+        # The dice are rolled in both cases, so that the rest of the order does not depend on the answer.
+        return self.rng.random() < probability or self.shape == shape
+
+    def order(self) -> Json:
+        """The whole order."""
+        rng, opened, paid = self.rng, self._time(self.opened_ms), self._time(self.paid_ms)
+        voided, deleted = self._chance("void_order", 0.01), self._chance("deleted", 0.005)
+        dine_in = self.dining == "Dine In"
+        checks = [self._check(number + 1, voided) for number in range(2 if self._chance("split_checks", 0.08) else 1)]
+        closed = all(check["paymentStatus"] == "CLOSED" for check in checks)
+        order = BLANKS["order"] | {
+            "guid": self._guid(),
+            "openedDate": opened,
+            "createdDate": opened,
+            "modifiedDate": self._time(0),
+            "promisedDate": self._time(2 * HOUR_MS) if self._chance("scheduled", 0.03) else None,
+            "estimatedFulfillmentDate": None if dine_in else self._time(self.opened_ms + 20 * _MINUTE_MS),
+            "closedDate": paid if closed else None,
+            "paidDate": paid if closed else None,
+            # What an order that is not deleted carries here differs between orders [seen].
+            "deletedDate": self._time(0) if deleted else rng.choice((None, "1970-01-01T00:00:00.000+0000")),
+            "deleted": deleted,
+            **self._void_fields(voided),
+            "businessDate": self._business_date(self.opened_ms),
+            "duration": (self.paid_ms - self.opened_ms) // 1000,
+        }
+        if not dine_in:
+            order |= {"source": rng.choice(("Online", "API", "Kiosk", "Caller Id")), "requiredPrepTime": "PT20M"}
+        order["displayNumber"] = str(rng.randrange(1, 400))
+        if dine_in:
+            order |= {
+                "numberOfGuests": rng.randrange(1, 7),
+                "table": self._reference("Table", str(rng.randrange(30))),
+                "serviceArea": self._reference("ServiceArea", "Main Room"),
+            }
+        order |= {
+            # Nearly every reference can be null [seen].
+            "diningOption": self._reference("DiningOption", self.dining),
+            "restaurantService": self._reference("RestaurantService", "Dinner"),
+            "revenueCenter": self._reference("RevenueCenter", self.dining) if rng.random() < 0.8 else None,
+            "server": self._employee() if dine_in else None,
+            "createdInTestMode": self._chance("test_mode", 0.003),
+            "excessFood": self._chance("excess_food", 0.003),
+            **self._devices(),
+            "deliveryInfo": self._delivery() if self.dining == "Delivery" else None,
+            "curbsidePickupInfo": self._curbside() if self.dining == "Curbside" else None,
+            "checks": checks,
+        }
+        if self._chance("unknown_fields", 0.01):
+            order["kitchenPacing"] = {"lane": "grill", "score": 0.5, "notes": ["fülle", None]}
+        return order
+
+    # Ids, references and times
+
+    def _guid(self) -> str:
+        """A new GUID that no other order has."""
+        return f"{_guid_head(f'{self.rng.getrandbits(72):018x}')}{self.placement.order_id}"
+
+    def _reference(self, kind: str, name: str) -> Json:
+        """A reference to something the restaurant owns (an employee, a table): a GUID, never a name [doc]."""
+        head = _guid_head(blake2b(f"{kind}:{name}".encode(), digest_size=9).hexdigest())
+        return {"guid": f"{head}{self.placement.restaurant_id}", "entityType": kind}
+
+    def _item(self, kind: str, name: str) -> Json:
+        """A reference to a part of the menu, which has an id across locations."""
+        digest = blake2b(name.encode(), digest_size=6).hexdigest()
+        return {**self._reference(kind, name), "multiLocationId": str(700_000_000_000_000_000 + int(digest, 16))}
+
+    def _employee(self) -> Json:
+        return self._reference("RestaurantUser", str(self.rng.randrange(12)))
+
+    def _devices(self) -> Json:
+        return {name: {"id": f"terminal-{self.rng.randrange(4)}"} for name in ("createdDevice", "lastModifiedDevice")}
+
+    def _time(self, offset_ms: int) -> str:
+        """A time in the order's own notation."""
+        return toast_time(self.placement.modified_ms + offset_ms, self.suffix)
+
+    def _business_date(self, offset_ms: int) -> int:
+        """The restaurant's business day as Toast writes it, ``20250919``: it ends at 4:00 local time."""
+        local_ms = self.placement.modified_ms + offset_ms + (self.placement.utc_offset - 4) * HOUR_MS
+        return int(f"{from_epoch_ms(local_ms):%Y%m%d}")
+
+    def _void_fields(self, voided: bool) -> Json:
+        return {
+            "voided": voided,
+            "voidDate": self._time(0) if voided else None,
+            "voidBusinessDate": self._business_date(0) if voided else None,
+        }
+
+    # Checks
+
+    def _check(self, number: int, order_voided: bool) -> Json:
+        rng, opened, dine_in = self.rng, self._time(self.opened_ms), self.dining == "Dine In"
+        voided = order_voided or self._chance("void_check", 0.01)
+        lines = self._lines(voided)
+        subtotal = sum(cents for _, cents in lines)
+        name, percent = rng.choice(menu.DISCOUNTS)
+        discounts = [self._discount(subtotal, percent, name)] if self._chance("check_discount", 0.05) else []
+        charges, fees, gratuities = [], 0, 0
+        if self.dining == "Delivery" or self.shape == "service_charge":
+            fees = 399
+            charges.append(self._service_charge(fees, gratuity=False))
+        if dine_in and self._chance("gratuity", 0.06):
+            gratuities = subtotal * 18 // 100
+            charges.append(self._service_charge(gratuities, gratuity=True))
+        amount = subtotal + fees - (subtotal * percent // 100 if discounts else 0)
+        tax = subtotal * TAX_PERCENT // 100
+        unpaid = self._chance("open_check", 0.01) or not lines
+        total = amount + tax + gratuities
+        check = BLANKS["check"] | {
+            "guid": self._guid(),
+            "displayNumber": str(number),
+            "openedDate": opened,
+            "createdDate": opened,
+            "modifiedDate": self._time(0),
+            "openedBy": self._employee(),
+            **self._void_fields(voided),
+            "tabName": rng.choice(menu.TAB_NAMES) if dine_in and rng.random() < 0.4 else None,
+            "amount": money(amount),
+            "taxAmount": money(tax),
+            "totalAmount": money(total),
+            "paymentStatus": "OPEN" if unpaid else "CLOSED",
+            "duration": (self.paid_ms - self.opened_ms) // 1000,
+            "selections": [line for line, _ in lines],
+            "appliedDiscounts": discounts,
+            "appliedServiceCharges": charges,
+        }
+        if not unpaid:
+            paid = self._time(self.paid_ms)
+            check |= {"closedDate": paid, "paidDate": paid, "payments": [self._payment(total, amount // 5)]}
+        return check | self._customer_field()
+
+    def _discount(self, cents: int, percent: int, name: str) -> Json:
+        amount = money(cents * percent // 100)
+        return BLANKS["discount"] | {
+            "guid": self._guid(),
+            "name": name,
+            "discountAmount": amount,
+            "nonTaxDiscountAmount": amount,
+            "discount": self._reference("Discount", name),
+            "discountPercent": percent,
+            "approver": self._employee() if percent == 50 else None,
+        }
+
+    def _service_charge(self, cents: int, *, gratuity: bool) -> Json:
+        name = "Auto Gratuity" if gratuity else "Delivery Fee"
+        return BLANKS["service charge"] | {
+            "guid": self._guid(),
+            "name": name,
+            "chargeAmount": money(cents),
+            "chargeType": "PERCENT" if gratuity else "FIXED",
+            "serviceCharge": self._reference("ServiceCharge", name),
+            "percent": 18 if gratuity else None,
+            "gratuity": gratuity,
+            "delivery": not gratuity,
+            "dineIn": gratuity,
+        }
+
+    # Selections, each with what it adds to the check in cents
+
+    def _lines(self, voided: bool) -> list[tuple[Json, int]]:
+        """A check's selections; a voided one adds nothing to the check."""
+        if self.shape == "no_selections":
+            return []
+        lines = [self._selection(voided) for _ in range(self.rng.choice((1, 1, 1, 2)))]
+        if self._chance("void_selection", 0.03):
+            lines.append(self._selection(voided=True))
+        if self._chance("gift_card_sold", 0.005):
+            lines.append(self._gift_card("TOAST_CARD_SELL"))
+        if self._chance("gift_card_reload", 0.003):
+            lines.append(self._gift_card("TOAST_CARD_RELOAD"))
+        if self._chance("special_request", 0.03):
+            # A request typed by hand: a line without an item [doc], free of charge.
+            request = self._line(self.rng.choice(menu.REQUESTS), 1, 0, 0)
+            lines.append((request | {"selectionType": "SPECIAL_REQUEST"}, 0))
+        return lines
+
+    def _selection(self, voided: bool) -> tuple[Json, int]:
+        rng, opened = self.rng, self._time(self.opened_ms)
+        dish = menu.DISHES[5] if self.shape == "fractional" else rng.choice(menu.DISHES)
+        if self.shape == "deep_modifiers":
+            dish = menu.DISHES[0]
+        quantity: int | Decimal = rng.choices((1, 2, 3), (8, 2, 1))[0]
+        if dish.by_weight:
+            quantity = Decimal(rng.randrange(25, 300)).scaleb(-2)
+        wanted = min(len(dish.modifiers), rng.choice((0, 0, 1, 1, 2)))
+        if self.shape == "deep_modifiers":
+            wanted = len(dish.modifiers)
+        chosen = [self._modifier(choice, 1) for choice in rng.sample(dish.modifiers, wanted)]
+        gross = int((dish.cents + sum(cents for _, cents in chosen)) * quantity)
+        name, percent = rng.choice(menu.DISCOUNTS)
+        discounts = [self._discount(gross, percent, name)] if self._chance("item_discount", 0.05) else []
+        net = gross - (gross * percent // 100 if discounts else 0)
+        line = self._line(dish.name, quantity, gross, net) | self._void_fields(voided)
+        line |= {
+            "item": self._item("MenuItem", dish.name),
+            "itemGroup": self._item("MenuGroup", dish.group),
+            "salesCategory": self._reference("SalesCategory", dish.category),
+            "unitOfMeasure": "LB" if dish.by_weight else "NONE",
+            "tax": money(net * TAX_PERCENT // 100),
+            "createdDate": opened,
+            "modifiedDate": opened,
+            "voidReason": self._reference("VoidReason", menu.VOID_REASONS[0]) if voided else None,
+            "appliedDiscounts": discounts,
+            "appliedTaxes": [self._tax(net)],
+            "modifiers": [choice for choice, _ in chosen],
+        }
+        if self._chance("refund_selection", 0.01):
+            # The second of the two places for refunds [doc].
+            line["refundDetails"] = {
+                "refundAmount": money(net),
+                "taxRefundAmount": money(net * TAX_PERCENT // 100),
+                "refundTransaction": {"guid": self._guid(), "entityType": "RefundTransaction"},
+            }
+        return line, 0 if voided else net
+
+    def _modifier(self, choice: menu.Modifier, depth: int) -> tuple[Json, int]:
+        """A choice on a dish, with a choice below it now and then."""
+        nested: list[Json] = []
+        cents = choice.cents
+        if choice.modifiers and depth < 3 and (self.shape == "deep_modifiers" or self.rng.random() < 0.4):
+            # The deepest branch first: a dish made for depth shows all of it.
+            below = max(choice.modifiers, key=lambda child: len(child.modifiers))
+            child, more = self._modifier(below, depth + 1)
+            nested, cents = [child], cents + more
+        line = BLANKS["modifier"] | {
+            "guid": self._guid(),
+            "item": self._item("MenuItem", choice.name),
+            "optionGroup": self._reference("OptionGroup", f"choices {depth}"),
+            "displayName": choice.name,
+            "price": money(cents),
+            "preDiscountPrice": money(cents),
+            "modifiers": nested,
+        }
+        return line, cents
+
+    def _line(self, name: str, quantity: int | Decimal, gross: int, net: int) -> Json:
+        return BLANKS["selection"] | {
+            "guid": self._guid(),
+            "displayName": name,
+            "quantity": quantity,
+            "seatNumber": self.rng.randrange(5),
+            "price": money(net),
+            "preDiscountPrice": money(gross),
+            "receiptLinePrice": money(gross),
+        }
+
+    def _gift_card(self, kind: str) -> tuple[Json, int]:
+        """A gift card sold or reloaded: deferred, without item and group, untaxed [doc]."""
+        cents = self.rng.choice((2500, 5000, 11100))
+        line = self._line("eGift Card", 1, cents, cents)
+        return line | {"selectionType": kind, "deferred": True}, cents
+
+    def _tax(self, cents: int) -> Json:
+        """The tax on ``cents``; now and then it has no GUID [seen]."""
+        tax = BLANKS["tax"] | {
+            "guid": self._guid(),
+            "taxRate": self._reference("TaxRate", "state"),
+            "taxAmount": money(cents * TAX_PERCENT // 100),
+        }
+        if self._chance("tax_without_guid", 0.02):
+            del tax["guid"]
+        return tax
+
+    # Payments
+
+    def _payment(self, cents: int, tip: int) -> Json:
+        """A payment of ``cents`` and a tip, with what can befall it: voided, refunded, by gift card, by cash."""
+        rng = self.rng
+        kind = rng.choices(("CREDIT", "CASH", "OTHER"), (80, 17, 3))[0]
+        kind = "GIFTCARD" if self._chance("gift_card_used", 0.02) else kind
+        full, partial = self._chance("refund_full", 0.01), self._chance("refund_partial", 0.01)
+        refund = cents if full else cents // 2 if partial else 0
+        voided = self._chance("void_payment", 0.01)
+        card = kind == "CREDIT"
+        payment = BLANKS["payment"] | {
+            "guid": self._guid(),
+            "type": kind,
+            "amount": money(cents),
+            "amountTendered": money(cents if card else -(-cents // 500) * 500),
+            "paidDate": self._time(self.paid_ms),
+            "paidBusinessDate": self._business_date(self.paid_ms),
+            "paymentStatus": "VOIDED" if voided else ("CAPTURED" if card else None),
+            "voidInfo": self._void_info() if voided else None,
+            "refundStatus": "FULL" if full else "PARTIAL" if partial else "NONE",
+            "refund": self._refund(refund) if refund else None,
+        }
+        if card:
+            payment |= {
+                "tipAmount": money(tip),
+                "cardType": rng.choice(menu.CARD_TYPES),
+                "cardEntryMode": rng.choice(("EMV_CHIP_SIGN", "ONLINE", "TOKENIZED")),
+                "last4Digits": f"{rng.randrange(10_000):04d}",
+                "first6Digits": f"99{rng.randrange(10_000):04d}",
+                "cardPaymentId": f"card-{rng.getrandbits(48):012x}",
+                "networkTransactionIdentifier": f"net-{rng.getrandbits(40):010x}",
+                "originalProcessingFee": money(cents * 25 // 1000 + 15),
+                "tenderTransactionGuid": self._guid(),
+            }
+        elif kind == "CASH":
+            payment["cashDrawer"] = self._reference("CashDrawer", "1")
+        elif kind == "OTHER":
+            payment["otherPayment"] = self._reference("AlternatePaymentType", "House")
+        return payment | self._devices() | {"server": self._employee()}
+
+    def _void_info(self) -> Json:
+        """Who voided a payment, who approved it, when and why: employees by GUID only."""
+        return {
+            "voidUser": self._employee(),
+            "voidApprover": self._employee(),
+            "voidDate": self._time(0),
+            "voidBusinessDate": self._business_date(0),
+            "voidReason": self._reference("VoidReason", self.rng.choice(menu.VOID_REASONS)),
+        }
+
+    def _refund(self, cents: int) -> Json:
+        """A refund of a payment: the first of the two places for refunds [doc]."""
+        return {
+            "refundAmount": money(cents),
+            "tipRefundAmount": 0,
+            "refundDate": self._time(0),
+            "refundBusinessDate": self._business_date(0),
+            "refundTransaction": {"guid": self._guid(), "entityType": "RefundTransaction"},
+        }
+
+    # Guests: invented names, e-mail addresses that cannot be delivered, 555 numbers
+
+    def _customer_field(self) -> Json:
+        """Guests are known mainly on takeout and delivery; else the field is absent or null [doc][seen]."""
+        first, last = self.rng.choice(menu.FIRST_NAMES), self.rng.choice(menu.LAST_NAMES)
+        number = self.rng.randrange(10_000)
+        customer = BLANKS["customer"] | {
+            "guid": self._guid(),
+            "firstName": first,
+            "lastName": last,
+            "phone": f"555555{number:04d}",
+            "email": f"guest{number}@example.com",
+        }
+        match self.shape:
+            case "customer_null":
+                return {"customer": None}
+            case "customer_guid_only":
+                return {"customer": {"guid": customer["guid"]}}
+            case "customer_without_guid":
+                del customer["guid"]
+                return {"customer": customer}
+            case _ if self.dining != "Dine In" or self.rng.random() < 0.1:
+                return {"customer": customer}
+            case _:
+                return {"customer": None} if self.rng.random() < 0.5 else {}
+
+    def _delivery(self) -> Json:
+        rng = self.rng
+        city, state, zip_code = rng.choice(menu.CITIES)
+        return BLANKS["delivery"] | {
+            "address1": f"{rng.randrange(1, 400)} {rng.choice(menu.STREETS)}",
+            "address2": rng.choice((None, "Apt 4B")),
+            "city": city,
+            "state": state,
+            "administrativeArea": state,
+            "zipCode": zip_code,
+            "notes": rng.choice((None, "Ring twice, s’il vous plaît")),
+            "deliveryEmployee": self._employee(),
+        }
+
+    def _curbside(self) -> Json:
+        car = {"transportColor": "green", "transportDescription": "hatchback", "notes": None}
+        return car | {"guid": self._guid()}
+
+
+def _guid_head(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-"

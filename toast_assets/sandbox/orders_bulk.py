@@ -1,0 +1,221 @@
+"""``ordersBulk``: queries judged as strictly as Toast does, and pages of orders.
+
+Queries:
+
+- ``startDate`` and ``endDate`` together, or ``businessDate=yyyymmdd``, plus ``page`` and ``pageSize`` [doc]. Any other
+  parameter, and one given twice, is a 400 (judgement: nothing else exists, and silence would hide a mistake).
+- Dates have exactly three fraction digits and an offset ``+0000`` or ``Z`` [doc]; a bare ``+`` arrives as a
+  space and is a 400 [doc]. An offset with a colon is a 400 (judgement: none of Toast's examples has one).
+- An empty or reversed window is a 400, and so is one longer than a month [doc for the month; the forum knows no
+  maximum, so it is a setting].
+- ``page`` counts from 1, ``pageSize`` is 1 to 100 [doc]; the default of 100 is a judgement.
+
+Pages:
+
+- A bare JSON array; ``Link`` headers first, self, prev and next as header lines of their own, never last [doc].
+- Membership follows the latest modified time, start inclusive, end exclusive [doc]; the sort order is a
+  setting, because none is documented [forum].
+- Every page is cut from what the window holds at that moment: an edit between two pages moves later orders up
+  [inferred].
+- Without the scope ``guest.pi:read`` checks have no ``customer`` [doc]; without
+  ``delivery_info.address:read`` deliveries have no address (judgement: the same silence). With
+  ``orders.channel:read`` alone there are no orders, because the sandbox's orders were not submitted by its
+  client [doc].
+- The guide's dialect is ``{"orders": [...], "nextPageToken": ...}`` without Link headers [conflict].
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+from starlette.responses import Response
+
+from toast_assets.sandbox.calls import Call
+from toast_assets.sandbox.config import SandboxConfig
+from toast_assets.sandbox.faults import Faults, Kind
+from toast_assets.sandbox.order_builder import DAY_MS, decode, encode, toast_time
+from toast_assets.sandbox.orders import StoredOrder
+from toast_assets.sandbox.restaurant_orders import RestaurantOrders
+from toast_assets.sandbox.service import Refusal
+from toast_assets.week import epoch_ms
+
+LARGEST_PAGE = 100
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d{4})")
+_TOKEN = re.compile(r"page-(\d+)")
+_WINDOW = {"startDate", "endDate"}
+_ADDRESS = ("address1", "address2", "city", "state", "administrativeArea", "zipCode", "latitude", "longitude")
+
+
+@dataclass(frozen=True)
+class PageQuery:
+    """A valid query: the window [start, end) in milliseconds, the business date if that was asked, page and size."""
+
+    start_ms: int
+    end_ms: int
+    business_date: int | None
+    page: int
+    size: int
+
+
+def read_query(call: Call, *, longest_days: float, guide: bool = False) -> PageQuery:
+    """The query of an ``ordersBulk`` call; ``guide`` also takes ``pageToken``, as Amperity's example sends it.
+
+    Raises:
+        Refusal: Toast would answer 400.
+    """
+    given = _parameters(call, {*_WINDOW, "page", "pageSize", "businessDate"} | ({"pageToken"} if guide else set()))
+    page = _number(given, "page", 1, 10**9)
+    if "pageToken" in given:
+        token = _TOKEN.fullmatch(given["pageToken"])
+        if token is None:
+            raise _wrong("pageToken", "unknown page token")
+        page = int(token[1])
+    size = _number(given, "pageSize", LARGEST_PAGE, LARGEST_PAGE)
+    if "businessDate" not in given:
+        return PageQuery(*_window(given, longest_days), None, page, size)
+    if _WINDOW & given.keys():
+        raise _wrong("businessDate", "businessDate and startDate/endDate exclude each other")
+    day_ms = _business_day(given["businessDate"])
+    # An order of a day can be modified long after it: tips, refunds.
+    return PageQuery(day_ms - DAY_MS, day_ms + 9 * DAY_MS, int(given["businessDate"]), page, size)
+
+
+def read_hour(call: Call) -> tuple[int, int]:
+    """The window of the deprecated ``/orders/v2/orders``: at most one hour [doc].
+
+    Raises:
+        Refusal: Toast would answer 400.
+    """
+    return _window(_parameters(call, _WINDOW), 1 / 24)
+
+
+def _wrong(field: str, message: str) -> Refusal:
+    return Refusal(400, message, field)
+
+
+def _window(given: dict[str, str], longest_days: float) -> tuple[int, int]:
+    for name in ("startDate", "endDate"):
+        if name not in given:
+            raise _wrong(name, f"{name} is required: startDate and endDate go together")
+    start_ms, end_ms = (_moment(name, given[name]) for name in ("startDate", "endDate"))
+    if start_ms >= end_ms:
+        raise _wrong("endDate", "endDate must be after startDate")
+    if end_ms - start_ms > longest_days * DAY_MS:
+        raise _wrong("endDate", f"the window is longer than {longest_days * 24:.0f} hours")
+    return start_ms, end_ms
+
+
+def _parameters(call: Call, known: set[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in call.request.query_params.multi_items():
+        if name not in known:
+            raise _wrong(name, f"unknown parameter {name}")
+        if name in given:
+            raise _wrong(name, f"{name} is given twice")
+        given[name] = value
+    return given
+
+
+def _number(given: dict[str, str], name: str, default: int, most: int) -> int:
+    text = given.get(name, str(default))
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= most:
+        raise _wrong(name, f"{name} must be a whole number from 1 to {most}")
+    return int(text)
+
+
+def _moment(name: str, text: str) -> int:
+    if _DATE.fullmatch(text) is None:
+        raise _wrong(name, f"{name} must look like 2025-09-15T04:00:00.000+0000 (URL-encoded)")
+    try:
+        return epoch_ms(datetime.fromisoformat(text))
+    except ValueError:
+        raise _wrong(name, f"{name} is not a date") from None
+
+
+def _business_day(text: str) -> int:
+    if re.fullmatch(r"\d{8}", text) is None:
+        raise _wrong("businessDate", "businessDate must look like 20250915")
+    try:
+        return epoch_ms(datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC))
+    except ValueError:
+        raise _wrong("businessDate", "businessDate is not a date") from None
+
+
+class OrdersBulk:
+    """Answers ``ordersBulk``, with the faults that only a page can have."""
+
+    def __init__(self, config: SandboxConfig, orders: Mapping[str, RestaurantOrders], faults: Faults) -> None:
+        self._config = config
+        self._orders = orders
+        self._faults = faults
+        # Sizes of short pages by window and page size, and by page number.
+        self._short: dict[tuple[str, int, int, int], dict[int, int]] = {}
+        self._previous: dict[str, tuple[bytes, int]] = {}
+        self._scopes = frozenset(config.scopes.split())
+
+    def answer(self, call: Call) -> Response:
+        """The page that ``call`` asks for.
+
+        Raises:
+            Refusal: Toast would answer 400.
+        """
+        guide = self._config.guide_orders
+        query = read_query(call, longest_days=self._config.longest_window_days, guide=guide)
+        call.window = (query.start_ms, query.end_ms)
+        restaurant = call.target or ""
+        fault = next(iter(self._faults.take(call, "data")), None)
+        kind = fault.kind if fault else None
+        orders = self._visible(restaurant, query)
+        size = min(query.size, self._config.page_cap)
+        short = self._short.setdefault((restaurant, query.start_ms, query.end_ms, size), {})
+        if fault is not None and kind is Kind.SHORT_PAGE:
+            short[query.page] = size // 2 if fault.keep is None else min(fault.keep, size)
+        # Pages after a short one continue where it stopped.
+        begin = (query.page - 1) * size - sum(size - kept for page, kept in short.items() if page < query.page)
+        end = begin + short.get(query.page, size)
+        self._orders[restaurant].served.update(order.guid for order in orders[begin:end])
+        page = [self._body(order) for order in orders[begin:end]]
+        more = end < len(orders)
+        if kind is Kind.EMPTY_PAGE:
+            page, more = [], False
+        if kind is Kind.STRAY_ORDER and page:
+            page[0] = encode(decode(page[0]) | {"modifiedDate": toast_time(query.end_ms)})
+        body, call.orders = b"[" + b",".join(page) + b"]", len(page)
+        if kind is Kind.REPEATED_PAGE:
+            body, call.orders = self._previous.get(restaurant, (body, call.orders))
+        self._previous[restaurant] = (body, call.orders)
+        if guide:
+            token = msgspec.json.encode(f"page-{query.page + 1}" if more else None)
+            return Response(b'{"orders":%s,"nextPageToken":%s}' % (body, token), media_type="application/json")
+        response = Response(body, media_type="application/json")
+        pages = {"first": 1, "self": query.page, "prev": query.page - 1, "next": query.page + 1 if more else 0}
+        for relation, number in pages.items():
+            if number:
+                url = call.request.url.include_query_params(page=number)
+                response.headers.append("link", f'<{url}>; rel="{relation}"')
+        return response
+
+    def _visible(self, restaurant: str, query: PageQuery) -> list[StoredOrder]:
+        if "orders:read" not in self._scopes:
+            return []
+        orders = self._orders[restaurant].view(query.start_ms, query.end_ms)
+        if query.business_date is None:
+            return orders
+        return [order for order in orders if decode(order.json).get("businessDate") == query.business_date]
+
+    def _body(self, order: StoredOrder) -> bytes:
+        customers, addresses = (scope in self._scopes for scope in ("guest.pi:read", "delivery_info.address:read"))
+        if customers and addresses:
+            return order.json
+        content = decode(order.json)
+        if not customers:
+            for check in content.get("checks") or []:
+                check.pop("customer", None)
+        delivery = content.get("deliveryInfo")
+        if not addresses and delivery:
+            content["deliveryInfo"] = {name: value for name, value in delivery.items() if name not in _ADDRESS}
+        return encode(content)

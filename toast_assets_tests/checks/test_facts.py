@@ -1,0 +1,283 @@
+"""The facts of a week: against the tables to the cent, made once per data version."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from toast_assets.checks.amounts import AmountsOrder
+from toast_assets.checks.drift import DriftDetector
+from toast_assets.checks.facts import week_facts
+from toast_assets.export.write import export_week
+from toast_assets.store.bucket import Bucket, StoredObject
+from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.build import build_tables
+from toast_assets.week import Week
+from toast_assets_tests.checks.evaluating import conclude, evaluate
+from toast_assets_tests.support.data.guide import guide_order
+from toast_assets_tests.support.data.invented import check, encode, gift_card, invented_week, order, payment, selection
+from toast_assets_tests.support.stores.stored_weeks import store_week
+
+LOG = logging.getLogger(__name__)
+
+
+def test_twenty_thousand_orders_reconcile_to_the_cent(store: OrderStore, week: Week) -> None:
+    manifest = store_week(store, week, {f"r{number}": list(invented_week(5_000, number)) for number in range(4)})
+    build_tables(week, store, LOG)
+    found = evaluate("totals_reconcile", week, manifest, store)
+    assert found.passed, found.description
+    assert found.figures["differences"] == 0
+    assert all(found.figures[name] > 0 for name in ("net_sales", "tax_amount", "tip_amount", "refund_amount"))
+
+
+@pytest.mark.parametrize("cents", ["0.01", "-0.01"])
+def test_a_single_cent_is_noticed(store: OrderStore, week: Week, cents: str) -> None:
+    store_week(store, week, {"here": encode(order(), wrong := order())})
+    build_tables(week, store, LOG)
+    wrong["checks"][0]["selections"][0]["preDiscountPrice"] += Decimal(cents)
+    manifest = store_week(store, week, {"here": encode(order(), wrong)})
+    found = evaluate("totals_reconcile", week, manifest, store)
+    assert not found.passed
+    assert "Place here (here): orders.net_sales is 20.0000, raw" in found.description
+
+
+def test_odd_shapes_and_noise_in_the_digits_reconcile(store: OrderStore, week: Week) -> None:
+    odd = [
+        guide_order(),
+        order(check(selection("10.989999999999998"), payments=[payment("11.869199999999999")])),
+        order(check(gift_card(), payments=[payment(voided=True), payment(paymentStatus="DENIED")])),
+        order(*(check(selection("0.123456789"), payments=[payment("0.12345")] * 3) for _ in range(2))),
+        order(check(selections=[], payments=[], customer=None)),
+        order() | {"checks": None},
+        {"guid": "bare", "modifiedDate": "2025-09-19T00:00:00.000Z"},
+    ]
+    manifest = store_week(store, week, {"here": encode(*odd)})
+    build_tables(week, store, LOG)
+    found = evaluate("totals_reconcile", week, manifest, store)
+    assert found.passed, found.description
+
+
+def test_a_table_that_was_not_made_is_named(store: OrderStore, week: Week) -> None:
+    manifest = store_week(store, week, {"here": encode(order())})
+    found = evaluate("totals_reconcile", week, manifest, store)
+    assert "the table orders was not made" in found.description
+
+
+def test_facts_are_made_again_once_an_order_changed(store: OrderStore, week: Week) -> None:
+    first = week_facts(week, store_week(store, week, {"here": encode(order())}), store)
+    second = week_facts(week, store_week(store, week, {"here": encode(order(), order())}), store)
+    assert (first.restaurants["here"].orders, second.restaurants["here"].orders) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda body: b"",
+        lambda body: b"{",
+        lambda body: b"\xff\xfe",
+        lambda body: b"[" * 10_000,
+        lambda body: b"[]",
+        lambda body: body[:-20],
+        lambda body: body.replace(b'"orders":1', b'"orders":2'),
+        lambda body: body.replace(b'"net_sales":"10', b'"net_sales":"x0'),
+        lambda body: body.replace(b'"DINE', b'"\xffINE'),
+    ],
+)
+def test_facts_that_are_damaged_in_any_way_are_made_again(
+    store: OrderStore, week: Week, damage: Callable[[bytes], bytes]
+) -> None:
+    made = order(diningOption={"guid": "d", "behavior": "DINE_IN"})
+    manifest = store_week(store, week, {"here": encode(made)})
+    whole = week_facts(week, manifest, store)
+    key = store.layout.inspection(week)
+    body, _ = store.bucket.read(key) or (b"", None)
+    assert damage(body) != body
+    store.bucket.write(key, damage(body))
+    assert week_facts(week, manifest, store) == whole
+    assert (store.bucket.read(key) or (b"", None))[0] == body
+
+
+def test_facts_are_not_written_over_those_that_came_meanwhile(
+    store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = store_week(store, week, {"here": encode(order())})
+    fetch = Bucket.fetch
+
+    def slowly(bucket: Bucket, key: str, path: Path) -> StoredObject | None:
+        store.bucket.write(store.layout.inspection(week), b"another run's")
+        return fetch(bucket, key, path)
+
+    monkeypatch.setattr(Bucket, "fetch", slowly)
+    assert week_facts(week, manifest, store).restaurants["here"].orders == 1
+    assert (store.bucket.read(store.layout.inspection(week)) or (b"", None))[0] == b"another run's"
+
+
+def damaged_raw(store: OrderStore, week: Week, guid: str, damage: str) -> None:
+    key = store.layout.raw(week, guid)
+    body, _ = store.bucket.read(key) or (b"", None)
+    match damage:
+        case "no Parquet":
+            store.bucket.write(key, b"no Parquet")
+        case "flipped inside":
+            store.bucket.write(key, body[:200] + bytes(200) + body[400:])
+        case "half":
+            store.bucket.write(key, body[: len(body) // 2])
+        case "gone":
+            store.bucket.delete(key)
+
+
+@pytest.mark.parametrize("damage", ["no Parquet", "flipped inside", "half", "gone"])
+def test_a_damaged_raw_file_is_named_and_the_other_restaurants_are_checked(
+    store: OrderStore, week: Week, damage: str
+) -> None:
+    orders = {guid: list(invented_week(30, number)) for number, guid in enumerate("abc")}
+    manifest = store_week(store, week, orders)
+    damaged_raw(store, week, "b", damage)
+    found = week_facts(week, manifest, store)
+    assert (set(found.restaurants), set(found.damaged)) == ({"a", "c"}, {"b"})
+    unique = conclude("order_guids_unique", manifest, facts=found)
+    assert (unique.passed, unique.warns) == (False, True)
+    assert "Place b (b): The raw orders" in unique.description
+    assert "aterialize raw_toast_orders for this week again" in unique.description
+    assert store.bucket.read(store.layout.inspection(week)) is None
+    # Once the file is restored, so is everything.
+    manifest = store_week(store, week, orders)
+    assert evaluate("order_guids_unique", week, manifest, store).passed
+
+
+def test_a_week_of_which_nothing_can_be_read_is_an_error(store: OrderStore, week: Week) -> None:
+    manifest = store_week(store, week, {"here": encode(order())})
+    damaged_raw(store, week, "here", "half")
+    unique = evaluate("order_guids_unique", week, manifest, store)
+    assert (unique.passed, unique.warns) == (False, False)
+
+
+def test_an_order_of_two_restaurants_warns_with_both_and_one_that_stands_twice_is_an_error(
+    store: OrderStore, week: Week
+) -> None:
+    one, other = order(guid="Order-1"), order(guid="order-1")
+    orders = {"a": encode(one, order()), "b": encode(order()), "c": encode(order(), other)}
+    manifest = store_week(store, week, orders)
+    unique = evaluate("order_guids_unique", week, manifest, store)
+    assert (unique.passed, unique.warns) == (False, True)
+    assert unique.description == "Place a (a), Place c (c): the order order-1 stands at each of them"
+    assert unique.figures == {"repeated_orders": 0, "orders_at_several_restaurants": 1}
+    manifest = store_week(store, week, orders | {"b": encode(other, other)})
+    unique = evaluate("order_guids_unique", week, manifest, store)
+    assert (unique.passed, unique.warns) == (False, False)
+    assert "Place b (b): 1 orders stand more than once, such as order-1" in unique.description
+
+
+@pytest.mark.parametrize("report", [(DriftDetector, "add"), (AmountsOrder, "channel")])
+def test_a_look_at_fields_or_guests_that_fails_is_a_warning_of_its_own_checks_alone(
+    store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch, report: tuple[type, str]
+) -> None:
+    def fail(*given: object) -> None:
+        raise ZeroDivisionError("jane.doe@example.com")
+
+    monkeypatch.setattr(*report, fail if report[1] == "add" else property(fail))
+    manifest = store_week(store, week, {"here": encode(order(), order())})
+    found = week_facts(week, manifest, store)
+    for one in (conclude("no_schema_drift", facts=found), conclude("guests_scope_present", facts=found)):
+        assert (one.passed, one.warns) == (False, True)
+        assert "could not be looked at (ZeroDivisionError)" in one.description
+    assert conclude("guests_reachable", facts=found).passed
+    assert conclude("order_guids_unique", manifest, facts=found).passed
+    assert found.restaurants["here"].amounts["net_sales"] == "20.0000"
+
+
+def test_what_is_kept_and_said_stays_short_however_long_a_guid_is(store: OrderStore, week: Week) -> None:
+    long = order(guid="g" * 1_000_000, modifiedDate="2025-09-22T04:00:00.000+0000", loyaltyTier=1)
+    manifest = store_week(store, week, {"here": encode(long, long), "there": encode(long)})
+    found = week_facts(week, manifest, store)
+    body, _ = store.bucket.read(store.layout.inspection(week)) or (b"", None)
+    said = (
+        conclude("order_guids_unique", manifest, facts=found),
+        conclude("modified_times_inside_week", manifest, facts=found),
+        conclude("no_schema_drift", facts=found),
+    )
+    assert not any(one.passed for one in said)
+    assert (len(body) < 10_000, max(len(repr(one)) for one in said) < 5_000) == (True, True)
+
+
+def test_channels_are_those_of_toast_and_nothing_of_a_guest(store: OrderStore, week: Week) -> None:
+    sources = [
+        "Toast Pickup App",
+        "Jane Doe <jane@example.com>",
+        "2025550123",
+        *(f"Kind{number}" for number in range(40)),
+    ]
+    orders = [order(source=source, diningOption=None) for source in sources]
+    manifest = store_week(store, week, {"here": encode(*orders, order(source=7, diningOption=None))})
+    channels = week_facts(week, manifest, store).restaurants["here"].channels
+    assert {"Toast Pickup App", "(a text of 27 characters with @, ., blanks)", "(other channels)"} <= channels.keys()
+    assert sum(coverage.orders for coverage in channels.values()) == 44
+    assert len(channels) == 31
+    assert not [channel for channel in channels if "Jane" in channel or "2025550123" in channel]
+
+
+ODD_ORDERS = {
+    "a flag that is none": order() | {"voided": "true"},
+    "an amount beyond all measure": order(check(selection("1e30"))),
+    "a tiny exponent": order(check(selection("1e-9999999"))),
+    "no day": order(businessDate=20251399),
+    "a time that is none": order(openedDate=1736136000000),
+    "a quantity that is none": order(check(selection() | {"quantity": ""})),
+    "an object for checks": order() | {"checks": {}},
+}
+
+
+def test_orders_that_the_tables_reject_count_on_neither_side_and_are_named_once_with_the_reason(
+    store: OrderStore, week: Week
+) -> None:
+    orders = {"odd": encode(order(), *ODD_ORDERS.values()), "plain": encode(order(source={}, displayNumber=5))}
+    manifest = store_week(store, week, orders)
+    assert build_tables(week, store, LOG).rejected == len(ODD_ORDERS)
+    found = evaluate("totals_reconcile", week, manifest, store)
+    assert (found.passed, found.warns) == (False, True)
+    assert (found.figures["rejected_orders"], found.figures["differences"]) == (len(ODD_ORDERS), 0)
+    assert found.figures["net_sales"] == 20.0
+    for made in ODD_ORDERS.values():
+        (row,) = [row for row in found.rows if str(made["guid"]) in str(row)]
+        assert row[0] == "Place odd (odd)"
+    assert "unreadable: voided is text" in str(found.rows)
+    assert "unrepresentable: a value of orders.business_date is no DAY" in str(found.rows)
+
+
+def test_a_true_difference_is_an_error_beside_orders_that_are_rejected(store: OrderStore, week: Week) -> None:
+    store_week(store, week, {"here": encode(order(), rejected := order() | {"voided": "true"})})
+    build_tables(week, store, LOG)
+    manifest = store_week(store, week, {"here": encode(order(), order(), rejected)})
+    found = evaluate("totals_reconcile", week, manifest, store)
+    assert (found.passed, found.warns) == (False, False)
+    assert "orders.orders is 1, raw 2" in found.description
+    assert found.figures["rejected_orders"] == 1
+
+
+def test_a_damaged_table_is_named_and_the_others_are_compared(store: OrderStore, week: Week) -> None:
+    manifest = store_week(store, week, {"here": encode(order())})
+    build_tables(week, store, LOG)
+    store.bucket.write(store.layout.table("checks", week.key), b"no Parquet")
+    found = evaluate("totals_reconcile", week, manifest, store)
+    assert (found.passed, found.warns) == (False, False)
+    assert "tables/checks/" in found.description
+    assert "cannot be read (ArrowInvalid)" in found.description
+    assert "Materialize the tables for the week again." in found.description
+    assert found.figures["differences"] == 0
+
+
+@pytest.mark.parametrize(("damaged", "warns"), [(["a"], True), (["a", "b"], False)])
+def test_exports_that_are_damaged_at_some_restaurants_warn_and_at_all_of_them_block(
+    store: OrderStore, week: Week, damaged: list[str], warns: bool
+) -> None:
+    manifest = store_week(store, week, {"a": encode(order()), "b": encode(order())})
+    export_week(week, store, LOG)
+    for guid in damaged:
+        store.bucket.write(store.layout.export(week, guid), b"\xff")
+    found = evaluate("export_equals_raw", week, manifest, store)
+    assert (found.passed, found.warns, found.figures["wrong_exports"]) == (False, warns, len(damaged))
+    assert "Place a (a): s3://" in found.description

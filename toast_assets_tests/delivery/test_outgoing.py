@@ -1,0 +1,242 @@
+"""Rows of the flat feeds, each streamed as one record to a stream of its own, against the strict sandbox."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from toast_assets.amperity.feeds.files import write_feeds
+from toast_assets.amperity.feeds.privacy import FeedPrivacy
+from toast_assets.delivery.deliver import check_delivery
+from toast_assets.errors import AmperityError
+from toast_assets.export.write import export_week
+from toast_assets.sandbox import Kind, Sandbox
+from toast_assets.week import Week, WeekCalendar
+from toast_assets_tests.support.data.invented import Json, check, customer, encode, order, selection
+from toast_assets_tests.support.services.clients import order_store
+from toast_assets_tests.support.stores.deliveries import (
+    CUSTOMERS,
+    ITEMS,
+    ROW_STREAMS,
+    STREAM,
+    accepted,
+    amperity_settings,
+    deliver,
+    guids,
+    ledger,
+    prepare,
+    rejects,
+)
+from toast_assets_tests.support.stores.stored_weeks import store_week
+
+LOG = logging.getLogger(__name__)
+PLACE = "place-1"
+LATER = WeekCalendar().week("2025-09-22")
+
+
+def orders(count: int) -> list[Json]:
+    return [
+        order(check(selection(f"{one + 5}.00"), selection("2.00"), customer=customer(email=f"g{one}@example.com")))
+        for one in range(count)
+    ]
+
+
+def small_place(sandbox: Sandbox, week: Week) -> dict[str, list[bytes]]:
+    """Orders as the sandbox invents them."""
+    guid = sandbox.restaurant_guids[2]
+    return {guid: [one.json for one in sandbox.toast.orders[guid].between(week.start, week.end)]}
+
+
+def contents(sandbox: Sandbox, stream: str) -> list[dict[str, Any]]:
+    return [record.content for record in accepted(sandbox, stream)]
+
+
+async def test_every_row_is_one_record_and_the_same_as_in_the_feeds_files(sandbox: Sandbox, week: Week) -> None:
+    prepare(sandbox, week, small_place(sandbox, week))
+    report = await deliver(sandbox, week, **ROW_STREAMS)
+    store = order_store(sandbox)
+    files = write_feeds(
+        week, store, amperity_settings(sandbox).purchase_brand, FeedPrivacy(amperity_settings(sandbox).redaction), LOG
+    ).files
+    for feed, stream in (("order_items", ITEMS), ("customers", CUSTOMERS)):
+        lines = []
+        for file in files:
+            if file.feed == feed:
+                found = store.bucket.read(file.key)
+                assert found is not None
+                lines += gzip.decompress(found[0]).splitlines()
+        sent = [record.body for record in accepted(sandbox, stream)]
+        assert sorted(sent, key=str) == sorted(lines, key=str)
+        assert report.methods[f"stream_{feed}"].accepted == len(lines) > 10
+    assert len(accepted(sandbox)) == report.methods["stream"].accepted
+
+
+async def test_each_has_its_own_receipt_and_a_second_run_sends_nothing(sandbox: Sandbox, week: Week) -> None:
+    prepare(sandbox, week, {PLACE: encode(*orders(4))})
+    await deliver(sandbox, week, **ROW_STREAMS)
+    table = ledger(sandbox, week)
+    assert table["method"].value_counts().to_dict() == {"stream": 4, "stream_order_items": 8, "stream_customers": 4}
+    assert (set(table["state"]), table["request_id"].is_unique) == ({"accepted"}, True)
+    items = table[table["method"] == "stream_order_items"]
+    assert set(items["record_id"]) == {row["selection_id"] for row in contents(sandbox, ITEMS)}
+    assert set(items["order_guid"]) == set(table[table["method"] == "stream"]["record_id"])
+    assert set(items["destination"]) == {f"sandbox/{ITEMS}"}
+    requests = sandbox.amperity.log.count("stream")
+    await deliver(sandbox, week, **ROW_STREAMS)
+    assert sandbox.amperity.log.count("stream") == requests
+
+
+async def test_only_the_rows_of_a_changed_order_are_sent_again(sandbox: Sandbox, week: Week) -> None:
+    made = orders(5)
+    prepare(sandbox, week, {PLACE: encode(*made)})
+    await deliver(sandbox, week, **ROW_STREAMS)
+    made[2] = made[2] | {"modifiedDate": "2025-09-20T10:00:00.000+0000"}
+    prepare(sandbox, week, {PLACE: encode(*made)})
+    await deliver(sandbox, week, **ROW_STREAMS)
+    again = contents(sandbox, ITEMS)[10:]
+    assert {row["order_id"] for row in again} == {made[2]["guid"]}
+    assert len(again) == 2
+    assert [row["email"] for row in contents(sandbox, CUSTOMERS)[5:]] == ["g2@example.com"]
+
+
+async def test_without_their_streams_no_row_is_sent(sandbox: Sandbox, week: Week) -> None:
+    prepare(sandbox, week, {PLACE: encode(*orders(3))})
+    report = await deliver(sandbox, week)
+    assert list(report.methods) == ["stream"]
+    assert {record.stream_id for record in sandbox.amperity.accepted} == {STREAM}
+
+
+async def test_an_unknown_time_zone_rejects_the_rows_with_the_reason_and_the_orders_arrive(
+    sandbox: Sandbox, week: Week
+) -> None:
+    store = order_store(sandbox)
+    stored = {PLACE: encode(*orders(3))}
+    store_week(store, week, stored, time_zone="Mars/Base")
+    export_week(week, store, LOG)
+    report = await deliver(sandbox, week, **ROW_STREAMS)
+    assert (len(accepted(sandbox)), accepted(sandbox, ITEMS), accepted(sandbox, CUSTOMERS)) == (3, [], [])
+    lines = [line for line in rejects(sandbox, week) if line["method"] == "stream_order_items"]
+    assert sorted(line["order_guid"] for line in lines) == guids(stored)
+    assert {line["reason"] for line in lines} == {
+        "unknown_time_zone: the restaurant's time zone is missing or no IANA name"
+    }
+    assert {(line["status"], line["record"]) for line in lines} == {(None, None)}
+    with pytest.raises(AmperityError, match="refused 3 of 3 stream_order_items records"):
+        check_delivery(report, 0.01)
+    store_week(store, week, stored)
+    await deliver(sandbox, week, replay=True, **ROW_STREAMS)
+    assert (len(accepted(sandbox, ITEMS)), len(accepted(sandbox, CUSTOMERS))) == (6, 3)
+    assert not rejects(sandbox, week)
+
+
+async def test_an_amount_that_cannot_be_represented_rejects_that_orders_rows_alone(
+    sandbox: Sandbox, week: Week
+) -> None:
+    good, bad = orders(2)
+    bad["checks"][0]["selections"][0]["price"] = "a lot"
+    prepare(sandbox, week, {PLACE: encode(good, bad)})
+    report = await deliver(sandbox, week, **ROW_STREAMS)
+    assert report.methods["stream"].accepted == 2
+    assert {row["order_id"] for row in contents(sandbox, ITEMS)} == {good["guid"]}
+    assert {line["order_guid"] for line in rejects(sandbox, week)} == {bad["guid"]}
+
+
+async def test_a_refused_row_is_kept_and_replayed_alone(sandbox: Sandbox, week: Week) -> None:
+    made = orders(3)
+    prepare(sandbox, week, {PLACE: encode(*made)})
+    bad = made[1]["checks"][0]["selections"][1]["guid"]
+    guest = "g0@example.com"
+    sandbox.faults.arm(Kind.STATUS, "stream", target=ITEMS, status=400, containing=bad.encode())
+    sandbox.faults.arm(Kind.STATUS, "stream", target=CUSTOMERS, status=400, containing=guest.encode())
+    await deliver(sandbox, week, **ROW_STREAMS)
+    item, person = sorted(rejects(sandbox, week), key=lambda line: line["method"], reverse=True)
+    assert (item["method"], item["order_guid"], item["record"]["selection_id"]) == (
+        "stream_order_items",
+        made[1]["guid"],
+        bad,
+    )
+    assert (person["method"], person["order_guid"], person["record"]["email"]) == ("stream_customers", None, guest)
+    requests = sandbox.amperity.log.count("stream")
+    report = await deliver(sandbox, week, replay=True, **ROW_STREAMS)
+    assert sandbox.amperity.log.count("stream") == requests + 2
+    assert report.accepted == 2
+    assert not rejects(sandbox, week)
+
+
+async def test_neither_cards_nor_employees_are_in_any_row(sandbox: Sandbox, week: Week) -> None:
+    prepare(sandbox, week, small_place(sandbox, week))
+    await deliver(sandbox, week, **ROW_STREAMS)
+    names = {name for stream in (ITEMS, CUSTOMERS) for row in contents(sandbox, stream) for name in row}
+    words = ("card", "digits", "server", "employee", "approver", "opened_by")
+    assert {name for name in names if any(word in name for word in words)} == {"is_gift_card"}
+
+
+async def test_a_redacted_contact_is_not_to_be_guessed_from_the_guests_key(sandbox: Sandbox, week: Week) -> None:
+    nameless = order(check(selection(), customer=customer(guid=None, email="guest@example.com")))
+    prepare(sandbox, week, {PLACE: encode(nameless)})
+    privacy: dict[str, Any] = {"AMPERITY_REDACT": "email=hash,phone=drop,firstName=drop"}
+    privacy["AMPERITY_REDACT_SALT"] = "pepper"
+    await deliver(sandbox, week, **ROW_STREAMS, **privacy)
+    (guest,), (item,) = contents(sandbox, CUSTOMERS), contents(sandbox, ITEMS)
+    plain = hashlib.sha256(b"guest@example.com").hexdigest()
+    assert guest["customer_id"] == guest["fk_customer"] == item["fk_customer"] != plain
+    assert (guest["phone"], guest["given_name"]) == (None, None)
+    assert guest["email"] not in ("guest@example.com", plain)
+    (whole,) = contents(sandbox, STREAM)
+    assert "guest@example.com" not in json.dumps(whole)
+    assert "phone" not in whole["checks"][0]["customer"]
+
+
+class TestAfterALaterWeek:
+    """An order that was edited later stands in both weeks; the earlier week must not bring its version back."""
+
+    def two_weeks(self) -> tuple[list[Json], list[Json]]:
+        first = orders(3)
+        return first, [first[0] | {"modifiedDate": "2025-09-24T10:00:00.000+0000"}]
+
+    async def test_its_version_of_order_rows_and_guest_stays_here(self, sandbox: Sandbox, week: Week) -> None:
+        first, second = self.two_weeks()
+        prepare(sandbox, LATER, {PLACE: encode(*second)})
+        await deliver(sandbox, LATER, **ROW_STREAMS)
+        prepare(sandbox, week, {PLACE: encode(*first)})
+        report = await deliver(sandbox, week, **ROW_STREAMS)
+        assert {name: counts.superseded for name, counts in report.methods.items()} == {
+            "stream": 1,
+            "stream_order_items": 2,
+            "stream_customers": 1,
+        }
+        sent = [record.modified for record in accepted(sandbox) if record.guid == first[0]["guid"]]
+        assert sent == [second[0]["modifiedDate"]]
+        rows = ledger(sandbox, week).query("state == 'superseded'")
+        assert len(rows) == 4
+        assert set(rows["reason"]) == {"a newer version has arrived with week 2025-09-22"}
+        requests = sandbox.amperity.log.count("stream")
+        await deliver(sandbox, week, **ROW_STREAMS)
+        assert sandbox.amperity.log.count("stream") == requests
+
+    async def test_receipts_that_a_cut_off_delivery_left_behind_count_too(self, sandbox: Sandbox, week: Week) -> None:
+        first, second = self.two_weeks()
+        prepare(sandbox, LATER, {PLACE: encode(*second)})
+        await deliver(sandbox, LATER)
+        store = order_store(sandbox)
+        key = store.layout.ledger(LATER, PLACE)
+        found = store.bucket.read(key)
+        assert found is not None
+        store.bucket.write(store.layout.ledger_segment(LATER, PLACE, 1), found[0])
+        store.bucket.delete(key)
+        prepare(sandbox, week, {PLACE: encode(*first)})
+        assert (await deliver(sandbox, week)).methods["stream"].superseded == 1
+
+    async def test_in_the_usual_order_both_versions_are_sent(self, sandbox: Sandbox, week: Week) -> None:
+        first, second = self.two_weeks()
+        prepare(sandbox, week, {PLACE: encode(*first)})
+        await deliver(sandbox, week)
+        prepare(sandbox, LATER, {PLACE: encode(*second)})
+        await deliver(sandbox, LATER)
+        sent = [record.modified for record in accepted(sandbox) if record.guid == first[0]["guid"]]
+        assert sent == [first[0]["modifiedDate"], second[0]["modifiedDate"]]
