@@ -1,9 +1,10 @@
-"""``toast-assets forget``: who it is, what was found, what was done. Never shows the guest."""
+"""``toast-assets forget``: asks for the guest, shows what was found and what was done. Never shows the guest."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from toast_assets.privacy.forget import ForgetGuest, Forgetting
 
 
 class _RefusedError(click.ClickException):
-    """What was asked cannot be done so, and nothing was changed."""
+    """The command does not start, and nothing was changed."""
 
     exit_code = 2
 
@@ -25,39 +26,36 @@ def forget(guests: Iterable[str], file: Path | None, *, dry_run: bool, yes: bool
     """Forget one guest; whether nothing of them is left.
 
     Raises:
-        ClickException: with 2, nobody was named, or nobody can be asked whether it is meant.
+        ClickException: with 2, no guest was named, or there is no terminal to ask for confirmation.
         ToastAssetsError: nothing of the guest is stored, a setting is wrong, or the bucket fails.
     """
     if not (dry_run or yes or sys.stdin.isatty()):
         raise _RefusedError(
-            "Nobody can be asked here whether it is meant: there is no terminal. Nothing was changed; look with"
+            "The command asks before it rewrites anything, and there is no terminal. Nothing was changed; look with"
             " --dry-run, then give --yes."
         )
+    console = Console(highlight=False)
     try:
         given = given_traits(_lines(guests, file))
-        return _forget(given, dry_run=dry_run, yes=yes, allow_unknown=allow_unknown)
+        # Versions of records and salted keys of guests are found only with the rules and the salt of the deliveries.
+        redaction = PrivacySettings.from_environment().redaction
+        store = command_store(writes=not dry_run)
+        run = partial(ForgetGuest, store, given, allow_unknown=allow_unknown, redaction=redaction)
+        if dry_run or not yes:
+            found = run(dry_run=True).run()
+            _show(console, found, "would be rewritten")
+            if dry_run:
+                return not found.not_rewritten
+            click.confirm("Take this guest out of these objects? It cannot be undone", abort=True)
+        done = run().run()
     except NoGuestError as error:
         raise _RefusedError(str(error)) from None
-
-
-def _forget(given: dict[str, int], *, dry_run: bool, yes: bool, allow_unknown: bool) -> bool:
-    console = Console(highlight=False)
-    # Versions of records and salted keys of guests are found only with the rules and the salt of the deliveries.
-    redaction = PrivacySettings.from_environment().redaction
-    store = command_store(writes=not dry_run)
-    if dry_run or not yes:
-        found = ForgetGuest(store, given, dry_run=True, allow_unknown=allow_unknown, redaction=redaction).run()
-        _show(console, found, "would be rewritten")
-        if dry_run:
-            return not found.not_rewritten
-        click.confirm("Take this guest out of these objects? It cannot be undone", abort=True)
-    done = ForgetGuest(store, given, allow_unknown=allow_unknown, redaction=redaction).run()
     _show(console, done, "rewritten")
     return not done.not_rewritten
 
 
 def _lines(guests: Iterable[str], file: Path | None) -> list[str]:
-    """What was given by option; else what stands in the file, or what is typed or piped in."""
+    """The lines given as options; else those of the file, or what is typed or piped in."""
     if given := [one for one in guests if one.strip()]:
         return given
     if file is None and sys.stdin.isatty():

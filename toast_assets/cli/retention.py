@@ -15,10 +15,10 @@ from toast_assets.store.settings import StoreSettings
 
 
 def retention(*, dry_run: bool, yes: bool) -> None:
-    """Remove, and print what went and what had to stay. Asks before, unless ``yes`` is given.
+    """Remove, and print what was removed and what is kept. Asks before, unless ``yes`` is given.
 
     Raises:
-        UsageError: there is nobody to ask, and no ``yes``.
+        UsageError: there is no terminal to ask at, and no ``yes``.
         SettingsError: naming every variable that is missing or malformed.
         StoreError: the bucket is missing or refuses access.
     """
@@ -44,9 +44,6 @@ def _show(result: Retained, what: str) -> None:
         click.echo(f"{what:8}  {key}")
     for week, reason in result.kept.items():
         click.echo(f"kept      week {week}: {reason}")
-    removed, kept = _counted(len(result.weeks), "week"), _counted(len(result.kept), "week")
-    click.echo(f"{_counted(len(result.removed), 'object')} of {removed} {what}, {result.bytes:,} bytes; {kept} kept.")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    counts = ((result.removed, "object"), (result.weeks, "week"), (result.kept, "week"))
+    objects, weeks, kept = (f"{len(some)} {noun}{'' if len(some) == 1 else 's'}" for some, noun in counts)
+    click.echo(f"{objects} of {weeks} {what}, {result.bytes:,} bytes; {kept} kept.")

@@ -1,15 +1,13 @@
-"""Who is forgotten, as salted digests: they do not say which of them belong together, and cannot be turned back."""
+"""Who is forgotten, as salted digests. They do not say which of them belong together, and cannot be reversed."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Self
 
 from toast_assets.week import iso_ms
 
@@ -23,21 +21,16 @@ class Forgotten:
     since: Mapping[str, str]
     open: str | None = None
 
-    @classmethod
-    def nobody(cls) -> Self:
-        """Nobody is forgotten yet."""
-        return cls(secrets.token_bytes(32), {})
-
     def __bool__(self) -> bool:
         return bool(self.since)
 
     def digest(self, trait: str) -> str:
-        """What stands for a trait: HMAC-SHA-256, cut to 128 bits, hexadecimal."""
+        """The digest of a trait: HMAC-SHA-256, cut to 128 bits, hexadecimal."""
         return _digest(self.salt, trait)
 
     def knows(self, trait: str, opened: str | None = None) -> bool:
-        """Whether the trait is forgotten for an order ``opened`` then (as Toast writes times): a guest who comes back
-        later is a new guest. Without a time it counts as before."""
+        """Whether the trait is forgotten in an order ``opened`` then (as Toast writes times), or at an unknown time: a
+        guest who comes back later is a new guest."""
         since = self.since.get(self.digest(trait))
         return since is not None and (opened is None or _before(opened, since))
 

@@ -1,8 +1,7 @@
-"""Who is to be forgotten: a guest's GUID, e-mail or phone, in the one form in which they are compared.
+"""A guest's GUID, e-mail and phone, each in the one form in which they are compared.
 
-A trait is a short text: ``g:`` and Toast's GUID of the guest, in lower case, ``e:`` and the e-mail, trimmed and in
-lower case, ``p:`` and the phone's digits. The same forms with ``o:``, ``c:`` and ``k:`` stand for an order, a check,
-and the key under which Amperity knows a guest.
+A trait is a short text: ``g:`` and Toast's GUID of the guest in lower case, ``e:`` and the e-mail, trimmed and in lower
+case, ``p:`` and the phone's digits; for orders, checks and Amperity's keys of guests ``o:``, ``c:`` and ``k:``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _MOST_CHARACTERS = 100
 
 
 class NoGuestError(ToastAssetsError):
-    """What was given is no guest's GUID, e-mail or phone. The message does not repeat it."""
+    """A line that names no guest. The message does not repeat it."""
 
 
 def traits(guid: object = None, email: object = None, phone: object = None, country_code: object = None) -> list[str]:
@@ -43,11 +42,8 @@ def key_trait(key: str) -> str:
 
 
 def given_trait(text: str) -> str | None:
-    """The trait that somebody typed in, also as it is copied from a mail or a link: ``Ann <ANN@example.org>``,
-    ``mailto:…``, ``tel:…``, ``{GUID}``. None for what can be none.
-
-    What is neither e-mail, phone nor UUID can still be a GUID as the guide's example has them: whether it is one, only
-    the bucket knows (``doubtful``).
+    """The trait in a line that somebody typed or copied: ``Ann <ANN@example.org>``, ``mailto:…``, ``tel:…``,
+    ``{GUID}``; None where there is none. A GUID need not be a UUID: whether it is one, the bucket says (``doubtful``).
     """
     text = unicodedata.normalize("NFKC", text).translate(_DASHES).strip(_AROUND + "\r\n\ufeff")
     if (inside := _IN_BRACKETS.fullmatch(text + ">")) is not None:
@@ -63,7 +59,7 @@ def given_trait(text: str) -> str | None:
 
 
 def doubtful(trait: str) -> bool:
-    """Whether a trait that somebody typed in may be nonsense: a GUID that is no UUID."""
+    """Whether a trait counts only if the bucket knows it: a GUID that is no UUID."""
     return trait.startswith("g:") and not _UUID.fullmatch(trait[2:])
 
 
@@ -76,12 +72,10 @@ def given_traits(lines: Iterable[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     wrong = []
     for number, line in enumerate(lines, 1):
-        if line.strip():
-            trait = given_trait(line)
-            if trait is None:
-                wrong.append(number)
-            else:
-                found.setdefault(trait, number)
+        if (trait := given_trait(line)) is not None:
+            found.setdefault(trait, number)
+        elif line.strip():
+            wrong.append(number)
     if wrong:
         raise refused(wrong, found)
     if not found:
@@ -90,7 +84,7 @@ def given_traits(lines: Iterable[str]) -> dict[str, int]:
 
 
 def refused(wrong: Collection[int], given: Mapping[str, int]) -> NoGuestError:
-    """The error for lines that are nobody's; ``given`` are the traits, of which some may be in these lines."""
+    """The error for lines that name no guest; ``given`` are the traits of all lines."""
     fine = len(set(given.values()) - set(wrong))
     lines = f"Line {min(wrong)} is" if len(wrong) == 1 else f"Lines {', '.join(map(str, sorted(wrong)))} are"
     others = f"{fine} other{' is' if fine == 1 else 's are'} fine"

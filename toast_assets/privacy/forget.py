@@ -1,13 +1,16 @@
 """Forgets a guest: finds what belongs to them, remembers digests of it, and takes it out of every object.
 
-The digests are stored before the first object is rewritten. So a run that was cut off is finished by repeating it, and
-a later pull that meets one of the guest's old orders stores it without the guest.
+The digests and the plan are stored before the first object is rewritten. So a run that was cut off is finished by
+repeating it, and a later pull that meets one of the guest's old orders stores it without the guest.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable, Mapping
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -16,21 +19,56 @@ import msgspec
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.errors import ToastAssetsError
 from toast_assets.orders.forgotten import Forgotten
-from toast_assets.orders.identity import doubtful, refused
-from toast_assets.orders.scrub import Scrubber
-from toast_assets.privacy.certificate import Certificate, load_certificate, save_certificate
-from toast_assets.privacy.sightings import Found, Sightings
-from toast_assets.privacy.sweep import Sweep, named_guests
+from toast_assets.orders.identity import doubtful, key_trait, refused
+from toast_assets.orders.scrub import Guest, Scrubber
+from toast_assets.privacy.objects import Scrub
+from toast_assets.privacy.rewriting import Rewriting, named_guests
 from toast_assets.store.forgotten import load_forgotten, save_forgotten
 from toast_assets.store.order_store import OrderStore
+from toast_assets.store.s3_errors import readable
 from toast_assets.week import iso_ms
 
-# The certificate is the journal: a run that is cut off may have rewritten so many objects that it does not name.
-_NOTED_EVERY = 25
+_KINDS = ("guid", "email", "phone")
+# An e-mail or phone of more guests than this identifies nobody: a family's at most, else the staff's placeholder.
+_MOST_GUESTS = 4
+_CREATE = """
+    PRAGMA journal_mode = OFF;
+    PRAGMA synchronous = OFF;
+    CREATE TABLE sightings (number INTEGER, trait TEXT, order_guid TEXT, check_guid TEXT, guest_key TEXT);
+"""
+_INDEX = """
+    CREATE INDEX by_trait ON sightings (trait);
+    CREATE INDEX by_number ON sightings (number);
+"""
+_SIGHTINGS = "SELECT number, order_guid, check_guid, guest_key FROM sightings WHERE trait = ?"
+_TRAITS = "SELECT beside.trait FROM sightings AS one JOIN sightings AS beside USING (number) WHERE one.trait = ?"
+_GUESTS = """
+    SELECT count(DISTINCT beside.trait) FROM sightings AS one JOIN sightings AS beside USING (number)
+    WHERE one.trait = ? AND beside.trait >= 'g:' AND beside.trait < 'g;'
+"""
 
 
 class UnknownGuestError(ToastAssetsError):
     """Nothing of the guest is stored."""
+
+
+class Certificate(msgspec.Struct, kw_only=True):
+    """The result of one request, and the journal of its run: objects and counts, never the guest. Times are ISO-8601 in
+    UTC.
+
+    ``request`` holds the salted digests of what was given, by which a run that was cut off is recognised. ``objects``
+    say by key what was done, or, while ``state`` is ``open``, what has to be done. ``not_rewritten`` hold the guest and
+    are no object of this package: look at them by hand.
+    """
+
+    state: str = "open"
+    started_at: str
+    finished_at: str | None = None
+    request: tuple[str, ...]
+    orders: int = 0
+    objects_searched: int = 0
+    objects: dict[str, str] = {}
+    not_rewritten: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,9 +86,9 @@ class Forgetting:
 
 @dataclass
 class ForgetGuest:
-    """One run for one guest. ``given`` are traits, each with the line that it stood in (``identity.given_traits``);
-    ``redaction`` is what is done to records before they leave for Amperity: guests' keys that left hashed cannot be
-    found without its salt. ``allow_unknown`` remembers a guest of whom nothing is stored."""
+    """One run for one guest. ``given`` are traits, each with its line (``identity.given_traits``). ``redaction`` is
+    what is done to records before they leave for Amperity: hashed keys of guests are found only with its salt.
+    ``allow_unknown`` remembers a guest of whom nothing is stored."""
 
     store: OrderStore
     given: Mapping[str, int]
@@ -66,99 +104,124 @@ class ForgetGuest:
         Raises:
             NoGuestError: a value is no UUID, e-mail or phone, and no guest's GUID in this bucket; nothing was changed.
             UnknownGuestError: nothing of the guest is stored; nothing was changed.
-            StoreError: the bucket fails, or holds an object that cannot be read; repeat the command when it is mended.
+            StoreError: the bucket fails, or holds an object that cannot be read; nothing was changed, or the command
+                has to be repeated.
         """
         before = load_forgotten(self.store)
-        found = self._find()
+        found = find_guest(named_guests(self.store), self.given)
         if wrong := [self.given[trait] for trait in found.unseen if doubtful(trait)]:
             raise refused(wrong, self.given)
-        everything = found.everything | self._hashed_keys(found)
         now = self.now()
-        name, certificate = self._certificate(before, found, now)
-        forgotten = before.with_traits(everything, now, name)
-        known = bool(found.orders) or name == before.open or self.allow_unknown
-        if not self.dry_run or not known:
-            self._look_at_everything(forgotten, found, known=known)
-        if not self.dry_run:
-            forgotten = save_forgotten(self.store, forgotten)
-            save_certificate(self.store, name, certificate)
-        objects = dict(certificate.objects)
-
-        def rewritten(key: str, what: str) -> None:
-            objects[key] = what
-            self.log.info("%s: %s.", key, what)
-            if not self.dry_run and len(objects) % _NOTED_EVERY == 0:
-                save_certificate(self.store, name, msgspec.structs.replace(certificate, objects=dict(objects)))
-
-        sweep = Sweep(self.store, Scrubber(forgotten), found.traits, self.redaction, self.dry_run, rewritten)
-        sweep.run()
-        done = msgspec.structs.replace(
-            certificate,
-            state="finished",
-            finished_at=iso_ms(self.now()),
-            objects=dict(sorted(objects.items())),
-            objects_searched=sweep.searched,
-            not_rewritten=tuple(sweep.strange),
-        )
-        if not self.dry_run:
-            self._finish(before, forgotten, name, done)
-        kinds = {kind: sum(trait.startswith(f"{kind[0]}:") for trait in found.traits) for kind in _KINDS}
-        return Forgetting(
-            kinds,
-            found.shared,
-            done.orders,
-            dict(done.objects),
-            sweep.searched,
-            done.not_rewritten,
-            None if self.dry_run else self.store.layout.certificate(name),
-        )
-
-    def _look_at_everything(self, forgotten: Forgotten, found: Found, *, known: bool) -> None:
-        """Read all objects before the first is rewritten, so that one that cannot be read stops nothing half way. A
-        guest whom no order names (not ``known``) may still be named in some text."""
-        named: list[str] = []
-        sweep = Sweep(
-            self.store, Scrubber(forgotten), found.traits, self.redaction, True, lambda key, _: named.append(key)
-        )
-        sweep.run()
-        if not known and not named and not sweep.strange:
+        request = tuple(sorted(map(before.digest, self.given)))
+        name = f"{now.astimezone(UTC):%Y%m%dT%H%M%S%f}"
+        certificate = Certificate(started_at=iso_ms(now), request=request)
+        unfinished = self._load(before.open) if before.open else None
+        if before.open and unfinished is not None and set(request) & set(unfinished.request):
+            name, certificate = before.open, unfinished
+        hashed = {f"k:{self.redaction.hashed(key[2:])}" for key in found.keys}
+        forgotten = before.with_traits(found.traits | found.belongings | found.keys | hashed, now, name)
+        interrupted = unfinished.objects if unfinished else {}
+        scrub = Scrub(Scrubber(forgotten), found.traits, self.redaction, interrupted.keys())
+        rewriting = Rewriting(self.store, scrub, self.log)
+        rewriting.plan()
+        known = found.orders or rewriting.planned or rewriting.foreign or name == before.open or self.allow_unknown
+        if not known:
             raise UnknownGuestError(
                 "Nothing in this bucket names the guest; nothing was changed.",
                 hint="Check the spelling. --allow-unknown remembers the guest for orders that come later.",
             )
+        certificate.orders = max(certificate.orders, found.orders)
+        certificate.objects_searched = len(rewriting.objects)
+        certificate.not_rewritten = tuple(rewriting.foreign)
+        known_objects = certificate.objects
+        certificate.objects = {**known_objects, **rewriting.planned}
+        if not self.dry_run:
+            forgotten = save_forgotten(self.store, forgotten)
+            # If this run is cut off, the next one finds here what was planned.
+            self._save(name, msgspec.structs.replace(certificate, objects={**interrupted, **certificate.objects}))
+            scrub.scrubber = Scrubber(forgotten)
+            rewriting.run()
+            certificate.objects = dict(sorted({**known_objects, **rewriting.rewritten}.items()))
+            certificate.state, certificate.finished_at = "finished", iso_ms(self.now())
+            self._save(name, certificate)
+            if before.open and unfinished is not None and unfinished is not certificate:
+                # This run took out everybody who is forgotten, so it has finished that one's work as well.
+                unfinished.objects = {**interrupted, **certificate.objects}
+                unfinished.state, unfinished.finished_at = certificate.state, certificate.finished_at
+                self._save(before.open, unfinished)
+            save_forgotten(self.store, Forgotten(forgotten.salt, forgotten.since))
+        return Forgetting(
+            {kind: sum(trait.startswith(f"{kind[0]}:") for trait in found.traits) for kind in _KINDS},
+            found.shared,
+            certificate.orders,
+            certificate.objects,
+            certificate.objects_searched,
+            certificate.not_rewritten,
+            None if self.dry_run else self.store.layout.certificate(name),
+        )
 
-    def _find(self) -> Found:
-        with Sightings() as sightings:
-            for guests in named_guests(self.store):
-                sightings.add(guests)
-            return sightings.of(self.given)
+    def _load(self, name: str) -> Certificate | None:
+        key = self.store.layout.certificate(name)
+        if (found := self.store.bucket.read(key)) is None:
+            return None
+        with readable(self.store.bucket.uri(key), "Restore an earlier version of it, or remove it."):
+            return msgspec.json.decode(found[0], type=Certificate)
 
-    def _hashed_keys(self, found: Found) -> frozenset[str]:
-        return frozenset(f"k:{self.redaction.hashed(key[2:])}" for key in found.keys if self.redaction.salt)
-
-    def _certificate(self, before: Forgotten, found: Found, now: datetime) -> tuple[str, Certificate]:
-        """A new certificate, or that of a run for this very guest that was cut off."""
-        request = tuple(sorted(map(before.digest, self.given)))
-        open_one = load_certificate(self.store, before.open) if before.open else None
-        if before.open and open_one is not None and set(request) & set(open_one.request):
-            orders = max(open_one.orders, len(found.orders))
-            return before.open, msgspec.structs.replace(open_one, orders=orders)
-        certificate = Certificate(state="open", started_at=iso_ms(now), request=request, orders=len(found.orders))
-        return f"{now.astimezone(UTC):%Y%m%dT%H%M%S%f}", certificate
-
-    def _finish(self, before: Forgotten, forgotten: Forgotten, name: str, done: Certificate) -> None:
-        save_certificate(self.store, name, done)
-        other = load_certificate(self.store, before.open) if before.open and before.open != name else None
-        if before.open and other is not None:
-            # A sweep takes out everybody who is forgotten, so it has finished that one's work as well.
-            save_certificate(
-                self.store,
-                before.open,
-                msgspec.structs.replace(
-                    other, state="finished", finished_at=done.finished_at, objects={**other.objects, **done.objects}
-                ),
-            )
-        save_forgotten(self.store, Forgotten(forgotten.salt, forgotten.since))
+    def _save(self, name: str, certificate: Certificate) -> None:
+        body = msgspec.json.format(msgspec.json.encode(certificate), indent=1) + b"\n"
+        self.store.bucket.write(self.store.layout.certificate(name), body, ContentType="application/json")
 
 
-_KINDS = ("guid", "email", "phone")
+@dataclass(frozen=True)
+class Found:
+    """What belongs to a guest, as traits: contacts and GUIDs (``traits``), orders and checks (``belongings``), and the
+    ``keys`` under which Amperity knows the guest. ``orders`` counts orders, ``shared`` the contacts that were not
+    followed; ``unseen`` traits were given, and no order names them."""
+
+    traits: frozenset[str]
+    belongings: frozenset[str]
+    keys: frozenset[str]
+    orders: int
+    shared: int
+    unseen: frozenset[str]
+
+
+def find_guest(guests: Iterable[Guest], given: Iterable[str]) -> Found:
+    """All that is connected with the traits ``given``: an order can name a guest by GUID alone, another one by e-mail
+    and phone. ``guests`` are collected on disk, so that memory does not grow with their number."""
+    with closing(sqlite3.connect("")) as database:
+        database.executescript(_CREATE)
+        for number, (order, check, traits) in enumerate(guests):
+            rows = ((number, trait, f"o:{order}", f"c:{check}", _key(traits[0])) for trait in traits)
+            database.executemany("INSERT INTO sightings VALUES (?, ?, ?, ?, ?)", rows)
+        database.executescript(_INDEX)
+
+        def is_shared(trait: str) -> bool:
+            return bool(database.execute(_GUESTS, (trait,)).fetchone()[0] > _MOST_GUESTS)
+
+        known, waiting, shared, unseen = set(given), list(given), set[str](), set[str]()
+        sightings: set[tuple[str, ...]] = set()
+        while waiting:
+            trait = waiting.pop()
+            mine = database.execute(_SIGHTINGS, (trait,)).fetchall()
+            sightings.update(mine)
+            if not mine:
+                unseen.add(trait)
+            if is_shared(trait):
+                # It was given, so its sightings count; but it leads to strangers.
+                continue
+            others = {other for (other,) in database.execute(_TRAITS, (trait,))} - known
+            shared |= {other for other in others if other[:2] != "g:" and is_shared(other)}
+            known |= others - shared
+            waiting += others - shared
+    orders, checks, keys = ({sighting[column] for sighting in sightings} for column in (1, 2, 3))
+    keys |= set(map(_key, known))
+    return Found(
+        frozenset(known), frozenset(orders | checks), frozenset(keys), len(orders), len(shared), frozenset(unseen)
+    )
+
+
+def _key(trait: str) -> str:
+    """The trait of the key under which Amperity knows a guest: the GUID, else the hash of an e-mail or phone."""
+    kind, value = trait[:2], trait[2:]
+    return key_trait(value if kind == "g:" else hashlib.sha256(value.encode()).hexdigest())

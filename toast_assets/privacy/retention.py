@@ -1,11 +1,11 @@
 """Removes what has been kept long enough, week by week; never what Amperity does not have yet.
 
-Age counts from a week's end. Raw orders and exports (with the flat feeds) of a week go only where it was pulled whole
-and everything of it was delivered; receipts and rejects go after them. Tables, current orders, manifests and
-inspections stay: the first two are the brand's own books, the others hold no guest.
+Age counts from a week's end. Raw orders and exports (with the flat feeds) go only where the week was pulled whole and
+everything of it was delivered; receipts and rejects go after them. Tables, current orders, manifests and inspections
+stay: the first two are the brand's own books, the others hold no guest.
 
-A run may pull the week meanwhile. So every object goes only as the version that was judged, and raw orders only if they
-are those that the manifest describes, which the ledger was compared with.
+A run may pull the week meanwhile. So each object is removed only in the version that was compared, and raw orders only
+if they are those that the manifest describes, which the ledger was compared with.
 """
 
 from __future__ import annotations
@@ -20,23 +20,22 @@ from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.checks.check import CheckedWeek
 from toast_assets.checks.delivery import delivered_equals_exported
 from toast_assets.errors import ExportError, StoreError
-from toast_assets.orders.raw_file import check_raw, content_of
+from toast_assets.orders.raw_file import content_of
 from toast_assets.scratch import scratch_folder
 from toast_assets.settings import RetentionSettings
-from toast_assets.store.bucket import ObjectInfo, Version
+from toast_assets.store.bucket import ObjectInfo
 from toast_assets.store.layout import restaurant_in
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import manifest_mismatch, reading_raw, stored_restaurants, week_of
 from toast_assets.week import Week
 
-_CHANGED = "it changed while it was looked at; the next run looks at it again"
+_CHANGED = "it changed meanwhile; the next run looks at it again"
 
 
 @dataclass(frozen=True)
 class Retained:
-    """What one run did, or in a dry run would do: keys that went, weeks that were kept with the reason, and of what
-    went the weeks and the bytes."""
+    """What one run removed, or in a dry run would remove: keys, weeks and bytes; and which weeks were kept, and why."""
 
     removed: tuple[str, ...]
     kept: dict[str, str]
@@ -79,91 +78,71 @@ class Retention:
 
     def _retain(self, week: Week, removed: dict[str, int]) -> str | None:
         """Remove what is due of one week and add it to ``removed``; why something of it has to stay."""
-        old = {days for days in (self.settings.raw_days, self.settings.export_days) if self._old(week, days)}
-        if not old:
+        store, layout = self.store, self.store.layout
+        raw_due, export_due, ledger_due = (
+            days is not None and self.now - week.end > timedelta(days=days)
+            for days in (self.settings.raw_days, self.settings.export_days, self.settings.ledger_days)
+        )
+        if not (raw_due or export_due):
             return None
-        # The objects before the manifest, and this before the ledger: what is newer was written after the judgement.
-        restaurants = self.store.raw_restaurants(week)
-        raw = self._raw(week, restaurants) if self.settings.raw_days in old else {}
-        exports = self._exports(week)
-        due = dict(exports) if self.settings.export_days in old else {}
-        due |= {self.store.layout.raw(week, guid): info for guid, (info, _) in raw.items()}
-        if self._old(week, self.settings.ledger_days) and len(due) == len(restaurants) + len(exports):
-            due |= self._ledgers(week)
-        if self.settings.raw_days in old:
+        # The objects before the manifest, and this before the ledger: what is newer was written after the comparison.
+        restaurants = store.raw_restaurants(week)
+        found = {guid: self._raw(week, guid) for guid in sorted(restaurants)} if raw_due else {}
+        raw = {guid: file for guid, file in found.items() if file is not None}
+        exports = self._stored(
+            key
+            for guid in stored_restaurants(week, store)
+            for key in (layout.export(week, guid), *(layout.feed(week, guid, feed) for feed in FEEDS))
+        )
+        due: dict[str, ObjectInfo] = {}
+        if raw_due:
             # Before the raw orders, whose presence says that something of the week is left.
-            due = self._unreadable(week) | due
+            folder = layout.unreadable_folder(week)
+            due |= self._stored(key for key in store.bucket.keys(folder) if restaurant_in(key, folder, ".ndjson.gz"))
+        due |= exports if export_due else {}
+        due |= {layout.raw(week, guid): info for guid, (info, _) in raw.items()}
+        if ledger_due:
+            ledgers = (key for key in store.bucket.keys(layout.deliveries(week)) if key.endswith(".parquet"))
+            due |= self._stored([*ledgers, layout.rejects(week)])
         if not due:
             return None
-        manifest, version = self.store.load_manifest(week)
+        manifest, version = store.load_manifest(week)
         if manifest is None:
             return _CHANGED
         for guid, (_, sha256) in raw.items():
             if guid not in manifest.stored or manifest.stored[guid].orders_sha256 != sha256:
-                raise manifest_mismatch(week, guid, self.store)
+                raise manifest_mismatch(week, guid, store)
         reason = self._not_delivered(week, manifest, stored=bool(restaurants or exports))
         for key, info in due.items() if reason is None else ():
-            if not self.dry_run and not self._removed(week, key, info, version):
-                return _CHANGED
+            if not self.dry_run:
+                now = store.bucket.info(layout.manifest(week))
+                if now is None or now.version != version or not store.bucket.delete(key, info.version):
+                    return _CHANGED
             self.log.info("%s has been kept long enough.", key)
             removed[key] = info.size
         return reason
 
-    def _removed(self, week: Week, key: str, info: ObjectInfo, manifest: Version) -> bool:
-        """Remove an object if neither it nor the manifest has changed; whether it is gone."""
-        now = self.store.bucket.info(self.store.layout.manifest(week))
-        return now is not None and now.version == manifest and self.store.bucket.delete(key, info.version)
-
-    def _old(self, week: Week, days: int | None) -> bool:
-        return days is not None and self.now - week.end > timedelta(days=days)
-
-    def _raw(self, week: Week, restaurants: Iterable[str]) -> dict[str, tuple[ObjectInfo, str]]:
-        """The raw files by restaurant, each with the hash of its orders.
+    def _raw(self, week: Week, guid: str) -> tuple[ObjectInfo, str] | None:
+        """A restaurant's raw file, and the hash of its orders.
 
         Raises:
-            ExportError: one cannot be read.
+            ExportError: it cannot be read.
         """
-        found = {}
-        for guid in sorted(restaurants):
-            with scratch_folder() as folder, reading_raw(week, guid, self.store):
-                stored = self.store.bucket.fetch(self.store.layout.raw(week, guid), folder / "raw.parquet")
-                if stored is not None:
-                    check_raw(stored.path)
-                    info = ObjectInfo(stored.path.stat().st_size, stored.metadata, stored.version)
-                    found[guid] = info, content_of(stored.path).sha256
-        return found
+        with scratch_folder() as folder, reading_raw(week, guid, self.store):
+            stored = self.store.bucket.fetch(self.store.layout.raw(week, guid), folder / "raw.parquet")
+            return (stored, content_of(stored.path).sha256) if stored else None
 
-    def _exports(self, week: Week) -> dict[str, ObjectInfo]:
-        """Exports and flat feeds."""
-        layout = self.store.layout
-        restaurants = stored_restaurants(week, self.store)
-        keys = [layout.export(week, guid) for guid in restaurants]
-        return self._infos([*keys, *(layout.feed(week, guid, feed) for guid in restaurants for feed in FEEDS)])
-
-    def _unreadable(self, week: Week) -> dict[str, ObjectInfo]:
-        """Orders that cannot be read."""
-        folder = self.store.layout.unreadable_folder(week)
-        return self._infos(key for key in self.store.bucket.keys(folder) if restaurant_in(key, folder, ".ndjson.gz"))
-
-    def _ledgers(self, week: Week) -> dict[str, ObjectInfo]:
-        """Receipts and rejects."""
-        ledgers = (
-            key for key in self.store.bucket.keys(self.store.layout.deliveries(week)) if key.endswith(".parquet")
-        )
-        return self._infos([*ledgers, self.store.layout.rejects(week)])
-
-    def _infos(self, keys: Iterable[str]) -> dict[str, ObjectInfo]:
+    def _stored(self, keys: Iterable[str]) -> dict[str, ObjectInfo]:
         infos = ((key, self.store.bucket.info(key)) for key in keys)
         return {key: info for key, info in infos if info is not None}
 
     def _not_delivered(self, week: Week, manifest: Manifest, *, stored: bool) -> str | None:
-        """Why what is ``stored`` of the week has to stay; None where Amperity has all of it."""
+        """Why what is ``stored`` of the week has to stay; None where Amperity has all of it, or nothing is left."""
         if manifest.outcome != "complete":
             return "it was not pulled whole"
         if not stored:
-            # It went because everything had been delivered.
             return None
         if not (set(self.amperity.methods) & {"stream", "notify"}) and self.amperity.workflow_config_id is None:
-            return "nobody tells whether the couriers have loaded it (AMPERITY_WORKFLOW_CONFIG_ID)"
+            return "there are no receipts of what the couriers load (AMPERITY_WORKFLOW_CONFIG_ID)"
         result = delivered_equals_exported(CheckedWeek(week, manifest, self.store, lambda: self.amperity))
         return None if result.passed else result.description

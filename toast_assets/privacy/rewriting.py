@@ -1,193 +1,203 @@
-"""Rewrites one object of the bucket without forgotten guests: by its kind, in local files, atomically.
+"""Rewrites the objects of the bucket that hold a forgotten guest, and lets the pipeline make again what derives from
+raw orders.
 
-Each function takes the object as a local file and gives the new one, or None where nothing changes. The bytes are what
-the pipeline itself would write of the scrubbed orders.
+First everything is read. Then, week by week, come the ledgers, as long as the raw orders say which versions become
+which; the raw orders; the manifest; and what is made of them. What outlives its raw orders is scrubbed by itself. Each
+object is replaced whole, on the condition that nobody has written it meanwhile.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
 
-import msgspec
-import pyarrow as pa
-from isal import igzip
+from toast_assets.amperity.feeds.couriers import CONTENT_TYPE
+from toast_assets.amperity.feeds.files import feeds_version, write_feeds
+from toast_assets.amperity.feeds.privacy import FeedPrivacy
+from toast_assets.errors import ExportError, StoreConflictError
+from toast_assets.export.write import export_week
+from toast_assets.orders.scrub import Guest
+from toast_assets.privacy.objects import KINDS, Object, Scrub, brand_in, guests_in, objects_of, text_of
+from toast_assets.scratch import scratch_folder
+from toast_assets.store.bucket import Removal, Replacement, StoredObject
+from toast_assets.store.order_store import PARQUET, OrderStore
+from toast_assets.store.raw_weeks import stored_restaurants, week_of
+from toast_assets.store.s3_errors import readable
+from toast_assets.tables.build import build_tables
+from toast_assets.tables.current_orders import refresh_current_orders
+from toast_assets.week import Week
 
-from toast_assets.amperity.records import RecordKey, order_version
-from toast_assets.amperity.redaction import Redaction
-from toast_assets.delivery.ledger import decode_ledger, encode_ledger
-from toast_assets.export.read import is_object
-from toast_assets.orders.identity import key_trait
-from toast_assets.orders.raw import with_restaurant
-from toast_assets.orders.raw_file import RawFileWriter, read_pull_evidence, read_raw
-from toast_assets.orders.scrub import Scrubber, edited, nulled
-from toast_assets.store.manifest import Manifest, PullRecord
-
-_COMPRESSION = 2
-_HEAD, _TAIL = b'{"orders":[', b'],"metadata":'
-_decode_any = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-@dataclass(frozen=True)
-class RawChange:
-    """What becomes of a raw file: hashes of its export before and after, the new size of its JSON in bytes, and the
-    new versions of its orders by their GUIDs and old versions."""
-
-    before: str
-    after: str
-    bytes: int
-    versions: Mapping[tuple[str, str], str] = field(default_factory=dict)
+_HINT = "Restore an earlier version of it, or remove it, and repeat the command."
+_DERIVED = ("export", "feed", "table")
+_PROPERTIES = {
+    ".parquet": {"ContentType": PARQUET},
+    ".ndjson.gz": {"ContentType": CONTENT_TYPE},
+    ".json.gz": {"ContentType": "application/json", "ContentEncoding": "gzip"},
+    ".json": {"ContentType": "application/json"},
+}
 
 
-def scrub_raw(path: Path, target: Path, guid: str, scrubber: Scrubber) -> RawChange | None:
-    """A restaurant's raw orders."""
-    versions: dict[tuple[str, str], str] = {}
-    before = hashlib.sha256()
-    with RawFileWriter(target, guid) as writer:
-        for order in read_raw(path):
-            scrubbed = scrubber.raw(order)
-            if scrubbed is not order:
-                versions[order.guid, order.version] = scrubbed.version
-            before.update(with_restaurant(order.body, guid) + b"\n")
-            writer.write((scrubbed,))
-        writer.pull_evidence = read_pull_evidence(path) or b""
-    return RawChange(before.hexdigest(), writer.sha256, writer.bytes, versions) if versions else None
+def named_guests(store: OrderStore) -> Iterator[Guest]:
+    """All guests that orders, exports, tables and rejects name.
 
-
-def scrub_export(path: Path, target: Path, scrubber: Scrubber) -> str | None:
-    """An export; the new hash of its orders."""
-    changed, digest = False, hashlib.sha256()
-    with gzip.open(path) as source, _gzipped(target) as member:
-        member.write(_HEAD)
-        separator = b"\n"
-        for body, tail in export_orders(source):
-            if body is None:
-                metadata = edited(tail, {"orders_sha256": lambda _: msgspec.json.encode(digest.hexdigest())})
-                member.write(b"\n" + _TAIL + metadata + b"}\n")
-                continue
-            scrubbed = scrubber.order(body)
-            changed = changed or scrubbed is not body
-            digest.update(scrubbed + b"\n")
-            member.write(separator + scrubbed)
-            separator = b",\n"
-    return digest.hexdigest() if changed else None
-
-
-def export_orders(lines: BinaryIO | gzip.GzipFile) -> Iterator[tuple[bytes | None, bytes]]:
-    """The orders, then None with the metadata."""
-    pending = b""
-    next(iter(lines), b"")
-    for line in lines:
-        if not pending and line.startswith(_TAIL):
-            yield None, line.removeprefix(_TAIL).rstrip().removesuffix(b"}")
-            return
-        pending += line
-        order = pending.removesuffix(b"\n").removesuffix(b",")
-        if is_object(order):
-            yield order, b""
-            pending = b""
-    raise EOFError("the export ends without its metadata")
-
-
-def scrub_lines(path: Path, target: Path, scrubber: Scrubber) -> tuple[str, int] | None:
-    """A feed or the rejects: NDJSON, gzip. The new hash of the lines, and how many are left."""
-    changed, digest, count = False, hashlib.sha256(), 0
-    with gzip.open(path) as source, _gzipped(target) as member:
-        for line in source:
-            body = line.rstrip(b"\n")
-            kept = scrub_line(body, scrubber)
-            changed = changed or kept is not body
-            if kept is None:
-                continue
-            member.write(kept + b"\n")
-            digest.update(kept + b"\n")
-            count += 1
-    return (digest.hexdigest(), count) if changed else None
-
-
-def scrub_line(body: bytes, scrubber: Scrubber) -> bytes | None:
-    """One line: a row of a feed, or a reject with its record; None where it is about the guest alone."""
-    fields = _decode_any(body)
-    if "record" in fields:
-        record = bytes(fields["record"])
-        left = scrub_line(record, scrubber) if record[:1] == b"{" else record
-        if left is None:
-            return None
-        order = msgspec.json.decode(fields["order_guid"]) if "order_guid" in fields else None
-        edits = {"record": lambda _: left} if left is not record else {}
-        if scrubber.forgotten.knows(f"o:{order}"):
-            # Behind the colon stands Amperity's own explanation, which can quote the record.
-            edits["reason"] = lambda raw: msgspec.json.encode(msgspec.json.decode(raw).partition(": ")[0])
-        return scrubber.text(edited(body, edits))
-    if "checks" in fields:
-        return scrubber.order(body)
-    if "customer_id" in fields and _is_theirs(fields["customer_id"], scrubber):
-        return None
-    if "fk_customer" in fields and _is_theirs(fields["fk_customer"], scrubber):
-        body = edited(body, {"fk_customer": nulled})
-    return scrubber.text(body)
-
-
-def _is_theirs(key: msgspec.Raw, scrubber: Scrubber) -> bool:
-    return scrubber.forgotten.knows(key_trait(str(msgspec.json.decode(key))))
-
-
-def scrub_ledger(
-    body: bytes, scrubber: Scrubber, changes: Mapping[str, RawChange], redaction: Redaction
-) -> bytes | None:
-    """A ledger: rows about the guest go; those of their orders stand for the scrubbed versions, so that nothing is
-    sent again. ``changes`` are the week's, by restaurant. Orders that were sent under other rules than those of
-    ``redaction`` are due again anyhow, and stay so."""
-    rows = decode_ledger(body).to_pylist()
-    kept = []
-    for row in rows:
-        if row["method"].endswith("customers") and scrubber.forgotten.knows(key_trait(row["record_id"])):
-            continue
-        change = changes.get(row["restaurant_guid"])
-        kept.append(row if change is None else _of_scrubbed(row, change, redaction))
-    if kept == rows:
-        return None
-    return encode_ledger(pa.Table.from_pylist(kept, decode_ledger(body).schema))
-
-
-def _of_scrubbed(row: dict[str, str], change: RawChange, redaction: Redaction) -> dict[str, str]:
-    """The row, for the scrubbed version of what it is about."""
-    if row["method"] == "notify":
-        return reversioned(row, change.after) if row["version"] == change.before else row
-    before = row["order_version"]
-    after = change.versions.get((row["record_id"], before)) if row["method"] == "stream" else None
-    if after is None:
-        return row
-    scrubbed = row | {"order_version": after}
-    same_rules = row["version"] == order_version(before, redaction)
-    return reversioned(scrubbed, order_version(after, redaction)) if same_rules else scrubbed
-
-
-def reversioned(row: Mapping[str, str], version: str) -> dict[str, str]:
-    """The row of a ledger with another version, and the request id that belongs to it."""
-    key = RecordKey(row["method"], row["destination"], row["restaurant_guid"], row["record_id"], version)
-    return {**row, "version": version, "request_id": key.request_id}
-
-
-def scrub_manifest(manifest: Manifest, changes: Mapping[str, RawChange]) -> Manifest:
-    """A week's manifest with the counts and hashes of the scrubbed raw files, by restaurant."""
-    records = dict(manifest.restaurants)
-    for guid, change in changes.items():
-        record = records.get(guid)
-        if record is None or record.pull is None or record.pull.orders_sha256 != change.before:
-            continue
-        pull: PullRecord = msgspec.structs.replace(record.pull, orders_sha256=change.after, bytes=change.bytes)
-        records[guid] = msgspec.structs.replace(record, pull=pull)
-    return msgspec.structs.replace(manifest, restaurants=records)
+    Raises:
+        StoreError: an object cannot be read.
+    """
+    for one in objects_of(store):
+        if one.kind in ("raw", "export", "rejects") or (one.kind, one.table) == ("table", "customers"):
+            with _downloaded(store, one.key) as stored, readable(store.bucket.uri(one.key), _HINT):
+                yield from guests_in(one, stored.path)
 
 
 @contextmanager
-def _gzipped(path: Path) -> Iterator[BinaryIO]:
-    """One member without name and time, as the pipeline writes it."""
-    with path.open("wb") as plain, cast(BinaryIO, igzip.IGzipFile("", "wb", _COMPRESSION, plain, mtime=0)) as member:  # type: ignore[no-untyped-call]
-        yield member
+def _downloaded(store: OrderStore, key: str) -> Iterator[StoredObject]:
+    with scratch_folder() as folder:
+        stored = store.bucket.fetch(key, folder / "object")
+        if stored is None:
+            raise StoreConflictError(f"{store.bucket.uri(key)} was removed in the meantime.")
+        yield stored
+
+
+@dataclass
+class Rewriting:
+    """One run over the bucket. ``planned`` and ``rewritten`` say by key what is done; ``foreign`` objects hold the
+    guest and are none of this package's."""
+
+    store: OrderStore
+    scrub: Scrub
+    log: logging.Logger
+    planned: dict[str, str] = field(default_factory=dict)
+    rewritten: dict[str, str] = field(default_factory=dict)
+    foreign: list[str] = field(default_factory=list)
+    objects: Sequence[Object] = ()
+    _weeks: dict[str, Week] = field(default_factory=dict)
+
+    def plan(self) -> None:
+        """Read all ``objects``, so that one that cannot be read stops the run before anything is rewritten.
+
+        Raises:
+            StoreError: an object cannot be read.
+        """
+        self.objects = objects_of(self.store)
+        for one in self.objects:
+            if one.kind == "manifest":
+                with suppress(ExportError):
+                    week = week_of(one.week, self.store)
+                    self._weeks |= {week.key: week, f"{week.end:%Y%m%d_%H%M%S}": week}
+            # A feed file says of which orders it is made.
+            outdated = one.kind == "feed" and one.restaurant in self.scrub.changes.get(self._week_key(one), ())
+            with _downloaded(self.store, one.key) as stored:
+                if one.kind is None:
+                    self.foreign += [one.key] if self.scrub.names_guest(text_of(stored.path)) else []
+                elif self._scrubbed(one, stored, stored.path.with_name("scrubbed")) is not None or outdated:
+                    self.planned[one.key] = KINDS[one.kind].what
+
+    def run(self) -> None:
+        """Rewrite what is planned.
+
+        Raises:
+            StoreConflictError: other runs kept writing an object.
+            StoreError: the bucket is missing or refuses access.
+        """
+        planned = [one for one in self.objects if one.key in self.planned]
+        weeks = {*self.scrub.changes, *(self._week_key(one) for one in planned if one.kind in _DERIVED)}
+        touched = [
+            *planned,
+            *(one for one in self.objects if one.kind in _DERIVED and self._week_key(one) in weeks),
+            *(one for one in self.objects if one.kind in ("workflow", "current", "state") and weeks),
+        ]
+        with self._noting(touched):
+            made_again = {key for week_key in sorted(weeks) for key in self._rewrite_week(week_key)}
+            left = [one for one in planned if one.key not in made_again and one.kind not in ("raw", "manifest")]
+            self._replace(one for one in left if one.kind != "current")
+            if weeks and self.store.layout.current_orders_state() in {one.key for one in touched}:
+                refresh_current_orders(self.store, self.log)
+            self._replace(one for one in left if one.kind == "current")
+
+    def _rewrite_week(self, week_key: str) -> Sequence[str]:
+        """Rewrite a week's ledgers, raw orders and manifest; the keys of what was made again of them."""
+        mine = [one for one in self.objects if self._week_key(one) == week_key]
+        week = self._weeks.get(week_key)
+        before = self._feeds_version(week)
+        for kind in ("ledger", "raw", "manifest"):
+            self._replace(one for one in mine if one.kind == kind and one.key in self.planned)
+        made_again = list(self._made_again(week, mine)) if week is not None else []
+        after = self._feeds_version(week)
+        if before and after:
+            self.scrub.loads[week_key] = before, after
+            self._replace(one for one in mine if one.kind == "workflow")
+        return made_again
+
+    def _made_again(self, week: Week, mine: Sequence[Object]) -> Iterator[str]:
+        """Let the pipeline make again what is stored of a week's exports, feeds and tables; the keys of what it made.
+        A week without some of its raw orders is left as it is."""
+        store, log = self.store, self.log
+        exports, feeds, tables = ([one.key for one in mine if one.kind == kind] for kind in _DERIVED)
+        with suppress(ExportError):
+            if not store.raw_restaurants(week) >= stored_restaurants(week, store).keys():
+                return
+            if exports:
+                yield from (export.key for export in export_week(week, store, log).exports)
+            if feeds and (brand := self._brand(feeds)) is not None:
+                privacy = FeedPrivacy(self.scrub.redaction)
+                yield from (file.key for file in write_feeds(week, store, brand, privacy, log).files)
+            if tables and not build_tables(week, store, log).problems:
+                yield from tables
+
+    def _brand(self, feeds: Sequence[str]) -> str | None:
+        """The brand in feed files; None where some were made under other privacy rules than those of this run: made
+        again, they would hold what Amperity must not get."""
+        brand = ""
+        for key in feeds:
+            with _downloaded(self.store, key) as stored:
+                if stored.metadata.get("privacy") != self.scrub.redaction.digest:
+                    return None
+                brand = brand or brand_in(stored.path) or ""
+        return brand
+
+    def _feeds_version(self, week: Week | None) -> str | None:
+        """What a workflow loads of a week; None where files are missing, outdated or under other rules: then it loads
+        the week once more, which changes no row."""
+        with suppress(ExportError):
+            return feeds_version(week, self.store, self.scrub.redaction) if week is not None else None
+        return None
+
+    def _week_key(self, one: Object) -> str:
+        return one.week or (self._weeks[one.end].key if one.end in self._weeks else "")
+
+    def _replace(self, objects: Iterable[Object]) -> None:
+        for one in objects:
+
+            def change(stored: StoredObject | None, target: Path, one: Object = one) -> Replacement | Removal | None:
+                return self._scrubbed(one, stored, target) if stored else None
+
+            self.store.bucket.update(one.key, change)
+
+    @contextmanager
+    def _noting(self, objects: Sequence[Object]) -> Iterator[None]:
+        """Note which of the ``objects`` are rewritten meanwhile."""
+        before = {one: self.store.bucket.info(one.key) for one in objects}
+        yield
+        for one, info in before.items():
+            if one.kind and self.store.bucket.info(one.key) != info:
+                self.rewritten[one.key] = KINDS[one.kind].what
+                self.log.info("%s: %s.", one.key, self.rewritten[one.key])
+
+    def _scrubbed(self, one: Object, stored: StoredObject, target: Path) -> Replacement | Removal | None:
+        """What becomes of an object; None where it stays as it is.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        with readable(self.store.bucket.uri(one.key), _HINT):
+            metadata = KINDS[one.kind].scrub(self.scrub, one, stored.path, target) if one.kind else None
+        if metadata is None:
+            return None
+        if one.kind == "inspection" or (one.kind == "rejects" and metadata["rows"] == "0"):
+            return Removal()
+        kept = {**stored.metadata, **{name: value for name, value in metadata.items() if name in stored.metadata}}
+        properties = next(of for ending, of in _PROPERTIES.items() if one.key.endswith(ending))
+        return Replacement(target, {**properties, **({"Metadata": kept} if kept else {})})

@@ -1,12 +1,10 @@
-"""What the bucket remembers of forgotten guests: salted digests, so that a later pull does not bring them back.
-
-One object holds the salt and a flat list of digests with times. It does not say which digests belong together. Who can
-read the bucket can test a guess against it; nothing can be read out of it.
+"""What the bucket remembers of forgotten guests, so that a later pull does not bring them back: one object with a salt
+and salted digests, each with its time. Whoever can read the bucket can test a guess against it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
 from pathlib import Path
 
 import msgspec
@@ -34,18 +32,20 @@ def load_forgotten(store: OrderStore) -> Forgotten:
     found = store.bucket.read(key)
     if found is not None:
         return _decoded(store, found[0])
-    if certificate := _any_certificate(store):
-        raise StoreError(
-            f"The list of forgotten guests {store.bucket.uri(key)} is gone, although guests were forgotten: there is"
-            f" {store.bucket.uri(certificate)}.",
-            hint="Restore an earlier version of the list; without it forgotten guests would come back. Where there is"
-            f" none, remove {store.bucket.uri(store.layout.privacy)} and forget every guest again.",
-        )
-    return Forgotten.nobody()
+    folder, ending = store.layout.certificate("*").split("*")
+    for certificate in store.bucket.keys(folder):
+        if certificate.endswith(ending) and certificate != folder + ending:
+            raise StoreError(
+                f"The list of forgotten guests {store.bucket.uri(key)} is gone, although guests were forgotten: there"
+                f" is {store.bucket.uri(certificate)}.",
+                hint="Restore an earlier version of the list; without it forgotten guests would come back. Where there"
+                f" is none, remove {store.bucket.uri(store.layout.privacy)} and forget every guest again.",
+            )
+    return Forgotten(secrets.token_bytes(32), {})
 
 
 def save_forgotten(store: OrderStore, forgotten: Forgotten) -> Forgotten:
-    """Store the list; digests that another run added meanwhile stay. The list as it is stored.
+    """Store the list, with the digests that another run added meanwhile; the list as it is stored.
 
     Raises:
         StoreConflictError: another run has begun a list of its own, or other runs kept writing it.
@@ -62,7 +62,9 @@ def save_forgotten(store: OrderStore, forgotten: Forgotten) -> Forgotten:
                 raise StoreConflictError(
                     "Another run has just begun the list of forgotten guests.", hint="Repeat the command."
                 )
-            saved = Forgotten(forgotten.salt, _newest(theirs.since, forgotten.since), forgotten.open)
+            # The later time of each: a guest who came back and was forgotten again must not come back before that.
+            mine = {digest: max(since, theirs.since.get(digest, since)) for digest, since in forgotten.since.items()}
+            saved = Forgotten(forgotten.salt, {**theirs.since, **mine}, forgotten.open)
         content = _Stored(saved.salt.hex(), dict(sorted(saved.since.items())), saved.open)
         body = msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
         return Replacement(body, {"ContentType": "application/json"})
@@ -76,14 +78,3 @@ def _decoded(store: OrderStore, body: bytes) -> Forgotten:
     with readable(store.bucket.uri(store.layout.forgotten), hint):
         stored = msgspec.json.decode(body, type=_Stored)
         return Forgotten(bytes.fromhex(stored.salt), stored.digests, stored.open)
-
-
-def _newest(theirs: Mapping[str, str], mine: Mapping[str, str]) -> dict[str, str]:
-    """Both, each with its later time: a guest who came back and was forgotten again must not come back before that."""
-    return {**theirs, **{digest: max(since, theirs.get(digest, since)) for digest, since in mine.items()}}
-
-
-def _any_certificate(store: OrderStore) -> str | None:
-    """The key of a certificate, None where nobody was ever forgotten."""
-    first, last = store.layout.certificate("*").split("*")
-    return next((key for key in store.bucket.keys(first) if key.endswith(last) and key != first + last), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import msgspec
+import pytest
 
 from toast_assets.orders.forgotten import Forgotten
 from toast_assets.orders.identity import given_traits
@@ -93,6 +94,25 @@ def test_a_contact_goes_as_a_fields_name_as_a_number_in_an_address_and_behind_an
         "map": {"forgotten-1": 1, "forgotten-2": 2, "x": 3},
         **{"call": None, "n": [None, 12.10], "link": None, "text": None},
     }
+
+
+@pytest.mark.parametrize("text", [rb'"C:\\"', rb'"say \"hi\""', rb'"\\\\", "\n"'])
+def test_backslashes_are_part_of_their_text(text: bytes) -> None:
+    body = b'{"guid":"o","names":[%b],"contact":"jane.roe@example.org"}' % text
+    assert scrubber(EMAIL).order(body) == body.replace(b'"jane.roe@example.org"', b"null")
+
+
+def test_what_says_who_paid_goes_from_a_pick_up_too() -> None:
+    car = {"transportColor": "red", "cardHolderName": "Roe", "arrived": True}
+    (body,) = invented.encode(invented.order(invented.check(guest=guest()), curbsidePickupInfo=car))
+    after = msgspec.json.decode(scrubber(EMAIL).order(body))
+    assert after["curbsidePickupInfo"] == {"transportColor": None, "cardHolderName": None, "arrived": True}
+
+
+def test_checks_in_two_fields_of_one_name_are_all_the_guests() -> None:
+    check = b'{"guid":"c","tabName":"Janelle","customer":{"email":"jane.roe@example.org"}}'
+    body = b'{"guid":"o","checks":[%b,%b],"checks":[%b]}' % (check, check, check)
+    assert b"Janelle" not in scrubber(EMAIL).order(body)
 
 
 def test_an_order_of_any_depth_is_searched() -> None:

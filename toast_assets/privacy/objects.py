@@ -1,0 +1,374 @@
+"""The kinds of objects in the bucket: which guests they name, and what they become without forgotten guests.
+
+Everything here works on local files.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from toast_assets.amperity.records import RecordKey, order_version
+from toast_assets.amperity.redaction import Redaction
+from toast_assets.delivery.ledger import decode_ledger, encode_ledger
+from toast_assets.export.read import is_object
+from toast_assets.orders.identity import key_trait, traits
+from toast_assets.orders.raw import with_restaurant
+from toast_assets.orders.raw_file import RawFileWriter, read_pull_evidence, read_raw, row_groups
+from toast_assets.orders.scrub import Guest, Scrubber, guests_of, without
+from toast_assets.orders.unreadable import UnreadableLine, read_lines, write_lines
+from toast_assets.store.manifest import decode_manifest, encode_manifest
+from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.schema import TABLES
+
+_CONTACTS = ("customer_guid", "email", "phone", "phone_country_code")
+# Of each table: the id by which rows are the guest's, and their columns that are. Rows of ``customers`` go.
+_COLUMNS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "orders": (
+        "order_guid",
+        (
+            *("delivery_address1", "delivery_address2", "delivery_city", "delivery_state", "delivery_country"),
+            *("delivery_administrative_area", "delivery_postal_code", "delivery_latitude", "delivery_longitude"),
+            *("delivery_notes", "curbside_transport", "curbside_transport_color", "curbside_notes"),
+        ),
+    ),
+    "checks": ("check_guid", ("customer_guid", "tab_name", "loyalty_vendor", "loyalty_identifier")),
+    "discounts": ("check_guid", ("loyalty_vendor", "loyalty_reference", "reason_comment")),
+    "payments": ("check_guid", ("house_account_guid",)),
+    "customers": ("check_guid", ()),
+}
+_HEAD, _TAIL = b'{"orders":[\n', b'],"metadata":'
+_SHA256 = re.compile(rb'(?<="orders_sha256":")[0-9a-f]*')
+
+
+class Object(NamedTuple):
+    """An object below the prefix, and what its name says: its week by partition key, or by the week's end. ``kind`` is
+    None where it is none of this package's, such as a backup or a note."""
+
+    key: str
+    kind: str | None
+    week: str = ""
+    end: str = ""
+    restaurant: str = ""
+    table: str = "orders"
+
+
+@dataclass(frozen=True)
+class RawChange:
+    """What becomes of a raw file: the hashes of its export before and after, its orders and the size of their JSON in
+    bytes, and the new versions of rewritten orders by their GUIDs and old versions."""
+
+    before: str
+    after: str
+    orders: int
+    bytes: int
+    versions: Mapping[tuple[str, str], str]
+
+
+Metadata = dict[str, str]
+
+
+@dataclass
+class Scrub:
+    """What objects become without forgotten guests. Each method writes ``target`` and returns the object's new
+    metadata; None where the object stays as it is.
+
+    ``plain`` are the guest's GUIDs, e-mails and phones as far as they are known in clear; ``redaction`` is what is done
+    to records before they are sent; ``unfinished`` are the keys of objects that a run which was cut off had planned to
+    rewrite. ``changes`` are those of raw files by week and restaurant, ``loads`` the versions of feeds before and
+    after, by week.
+    """
+
+    scrubber: Scrubber
+    plain: Collection[str]
+    redaction: Redaction
+    unfinished: Collection[str]
+    changes: dict[str, dict[str, RawChange]] = field(default_factory=lambda: defaultdict(dict))
+    loads: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def raw(self, one: Object, path: Path, target: Path) -> Metadata | None:
+        """A restaurant's raw orders, and what the other objects have to know of them."""
+        versions: dict[tuple[str, str], str] = {}
+        before = hashlib.sha256()
+        with RawFileWriter(target, one.restaurant) as writer:
+            for order in read_raw(path):
+                scrubbed = self.scrubber.raw(order)
+                if scrubbed is not order:
+                    versions[order.guid, order.version] = scrubbed.version
+                before.update(with_restaurant(order.body, one.restaurant) + b"\n")
+                writer.write((scrubbed,))
+            writer.pull_evidence = read_pull_evidence(path) or b""
+        if versions or one.key in self.unfinished:
+            change = RawChange(before.hexdigest(), writer.sha256, writer.orders, writer.bytes, versions)
+            self.changes[one.week][one.restaurant] = change
+        return {"sha256": writer.sha256} if versions else None
+
+    def manifest(self, one: Object, path: Path, target: Path) -> Metadata | None:
+        """The hashes and sizes of scrubbed raw files. Where a pull that was cut off has stored other orders, the next
+        pull corrects the manifest."""
+        manifest = decode_manifest(path.read_bytes())
+        records = dict(manifest.restaurants)
+        for guid, change in self.changes.get(one.week, {}).items():
+            pull = records[guid].pull if guid in records else None
+            if pull is not None and pull.orders == change.orders:
+                pull = msgspec.structs.replace(pull, orders_sha256=change.after, bytes=change.bytes)
+                records[guid] = msgspec.structs.replace(records[guid], pull=pull)
+        if records == manifest.restaurants:
+            return None
+        target.write_bytes(encode_manifest(msgspec.structs.replace(manifest, restaurants=records)))
+        return {}
+
+    def ledger(self, one: Object, path: Path, target: Path) -> Metadata | None:
+        """Rows about the guest go; those of their orders, exports and feeds get the new versions, so that nothing is
+        sent or loaded again. Orders that were sent under other rules than ``redaction`` are due again in any case."""
+        changes, (load_before, load_after) = self.changes.get(one.week, {}), self.loads.get(one.week, ("", ""))
+
+        def scrubbed(row: dict[str, str]) -> dict[str, str] | None:
+            change, before = changes.get(row["restaurant_guid"]), row["order_version"]
+            if row["method"].endswith("customers") and self._knows_key(row["record_id"]):
+                return None
+            if row["version"] == load_before:
+                return _reversioned(row, load_after)
+            if change is not None and row["method"] == "notify" and row["version"] == change.before:
+                return _reversioned(row, change.after)
+            if change is None or row["method"] != "stream" or (row["record_id"], before) not in change.versions:
+                return row
+            after = change.versions[row["record_id"], before]
+            same_rules = row["version"] == order_version(before, self.redaction)
+            row = {**row, "order_version": after}
+            return _reversioned(row, order_version(after, self.redaction)) if same_rules else row
+
+        table = decode_ledger(path.read_bytes())
+        rows = [after for row in table.to_pylist() if (after := scrubbed(row)) is not None]
+        if rows == table.to_pylist():
+            return None
+        target.write_bytes(encode_ledger(pa.Table.from_pylist(rows, table.schema)))
+        return {}
+
+    def export(self, _: Object, path: Path, target: Path) -> Metadata | None:
+        """An export."""
+        return _rewrite_lines(path, target, self.scrubber.order)
+
+    def feed(self, _: Object, path: Path, target: Path) -> Metadata | None:
+        """The file of a feed."""
+        return _rewrite_lines(path, target, self._row)
+
+    def rejects(self, _: Object, path: Path, target: Path) -> Metadata | None:
+        """Refused records, without those that say anything of the guest: the next delivery sends these again, and keeps
+        what is still refused."""
+        return _rewrite_lines(path, target, lambda line: line if self._is_clean(line) else None)
+
+    def table(self, one: Object, path: Path, target: Path) -> Metadata | None:
+        """A flat table, or the current orders, which have the columns of ``orders``."""
+        scrubbed = partial(self._rows, one.table)
+        if all(scrubbed(rows).equals(rows) for rows in row_groups(path)):
+            return None
+        with pq.ParquetWriter(target, pq.read_schema(path), compression="zstd") as writer:
+            for rows in row_groups(path):
+                writer.write_table(scrubbed(rows))
+        with target.open("rb") as written:
+            return {"sha256": hashlib.file_digest(written, "sha256").hexdigest()}
+
+    def unreadable(self, _: Object, path: Path, target: Path) -> Metadata | None:
+        """Orders that cannot be read, without the bytes of those that name the guest."""
+
+        def scrubbed(line: UnreadableLine) -> UnreadableLine:
+            return line.without_body() if self.names_guest(line.body.decode(errors="replace")) else line
+
+        before = list(read_lines(path))
+        after = list(map(scrubbed, before))
+        write_lines(target, after)
+        return None if after == before else {}
+
+    def inspection(self, one: Object, path: Path, _: Path) -> Metadata | None:
+        """What checks read out of raw orders; it is removed."""
+        return {} if one.week in self.changes or self.names_guest(text_of(path)) else None
+
+    def names_guest(self, text: str) -> bool:
+        """Whether a text names the guest."""
+        return self.scrubber.holds(text) or any(trait[2:].lower() in text.lower() for trait in self.plain)
+
+    def _knows_key(self, key: object) -> bool:
+        return self.scrubber.forgotten.knows(key_trait(str(key)))
+
+    def _row(self, body: bytes) -> bytes | None:
+        row = _decode_line(body)
+        if self._knows_key(row.customer_id):
+            return None
+        if self._knows_key(row.fk_customer):
+            body = without(body, lambda path: path == ["fk_customer"])
+        return self.scrubber.text(body)
+
+    def _is_clean(self, line: bytes) -> bool:
+        reject = _decode_line(line)
+        record = bytes(reject.record)
+        if self.scrubber.text(line) is not line or self.scrubber.forgotten.knows(f"o:{reject.order_guid}"):
+            return False
+        return record[:1] != b"{" or (self._row(record) is record and self.scrubber.order(record) is record)
+
+    def _rows(self, table: str, rows: pa.Table) -> pa.Table:
+        by, columns = _COLUMNS.get(table, ("order_guid", ()))
+        theirs = _is_any(rows[by], lambda guid: self.scrubber.forgotten.knows(f"{by[0]}:{guid}"))
+        if table == "customers":
+            rows, theirs = rows.filter(pc.invert(theirs)), None
+        for number, column in enumerate(rows.schema):
+            goes = theirs if column.name in columns else None
+            if pa.types.is_string(column.type) and not column.name.endswith("guid"):
+                holding = _is_any(rows[column.name], self.scrubber.holds)
+                goes = holding if goes is None else pc.or_(goes, holding)
+            if goes is not None and pc.any(goes).as_py():
+                values = pc.if_else(goes, pa.scalar(None, column.type), rows[column.name])
+                rows = rows.set_column(number, column, values)
+        return rows
+
+
+class Kind(NamedTuple):
+    """A kind of object: its name below the prefix, what becomes of it, and that in the words of a certificate."""
+
+    name: str
+    scrub: Callable[[Scrub, Object, Path, Path], Metadata | None]
+    what: str
+
+
+_WEEK = "week=(?P<week>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+_RESTAURANT = "restaurant=(?P<restaurant>[^/]+)"
+_OF_END = "(?P<end>[0-9]{8}_[0-9]{6})_(?P<restaurant>[^/]+)"
+_DAY = "[0-9]{4}/[0-9]{2}/[0-9]{2}"
+_ROWS = "rows without the guest"
+_RECEIPTS = "receipts for the new versions"
+# In the order in which objects are read: raw orders decide about the others.
+KINDS = {
+    "raw": Kind(rf"raw/{_WEEK}/{_RESTAURANT}\.parquet", Scrub.raw, "orders without the guest"),
+    "workflow": Kind(rf"deliveries/{_WEEK}/s3_pull\.parquet", Scrub.ledger, _RECEIPTS),
+    "ledger": Kind(rf"deliveries/{_WEEK}/(open/)?[^/]+\.parquet", Scrub.ledger, _RECEIPTS),
+    "manifest": Kind(rf"manifests/{_WEEK}\.json", Scrub.manifest, "counts and hashes"),
+    "export": Kind(rf"toast-orders_{_OF_END}\.json\.gz", Scrub.export, "orders without the guest"),
+    "feed": Kind(rf"amperity/[^/]+/{_DAY}/([^/]+_{_OF_END}|[^/]+)\.ndjson\.gz", Scrub.feed, _ROWS),
+    "table": Kind(rf"tables/(?P<table>{'|'.join(TABLES)})/{_WEEK}/[^/]+\.parquet", Scrub.table, _ROWS),
+    "current": Kind(rf"tables/current_orders/{_RESTAURANT}\.parquet", Scrub.table, _ROWS),
+    "state": Kind(r"tables/current_orders/state\.json", lambda *_: None, "knows the new tables"),
+    "inspection": Kind(
+        rf"inspections/{_WEEK}\.json", Scrub.inspection, "removed; the next check of the week makes it again"
+    ),
+    "unreadable": Kind(
+        rf"unreadable/{_WEEK}/{_RESTAURANT}\.ndjson\.gz", Scrub.unreadable, "no bytes of orders that name the guest"
+    ),
+    "rejects": Kind(rf"rejects/{_WEEK}/rejects\.ndjson\.gz", Scrub.rejects, "records without the guest"),
+}
+
+
+def objects_of(store: OrderStore) -> list[Object]:
+    """All objects but those of the folder ``privacy``, by kind."""
+    found = []
+    for key in store.bucket.keys(store.layout.prefix):
+        name = key.removeprefix(store.layout.prefix)
+        matches = ((kind, re.fullmatch(of.name, name)) for kind, of in KINDS.items())
+        kind, parts = next(((kind, match.groupdict("")) for kind, match in matches if match), (None, {}))
+        if not key.startswith(store.layout.privacy):
+            found.append(Object(key, kind, **parts))
+    return sorted(found, key=lambda one: list(KINDS).index(one.kind) if one.kind else len(KINDS))
+
+
+def guests_in(one: Object, path: Path) -> Iterator[Guest]:
+    """The guests that an object names by GUID, e-mail or phone."""
+    if one.kind == "raw":
+        for order in read_raw(path):
+            yield from guests_of(order.body)
+    elif one.kind in ("export", "rejects"):
+        for body, _ in _json_objects(path):
+            yield from guests_of(body if one.kind == "export" else bytes(_decode_line(body).record))
+    elif one.kind == "table" and one.table == "customers":
+        for rows in row_groups(path, ["order_guid", "check_guid", *_CONTACTS]):
+            for row in rows.to_pylist():
+                if found := traits(*map(row.get, _CONTACTS)):
+                    yield Guest(row["order_guid"], row["check_guid"], found)
+
+
+def brand_in(feed: Path) -> str | None:
+    """The purchase brand in the rows of a feed, if they have one."""
+    return next((_decode_line(body).purchase_brand for body, _ in _json_objects(feed)), None)
+
+
+def text_of(path: Path) -> str:
+    """What an object of any form says; one that is not what it seems is taken as it is."""
+    body = path.read_bytes()
+    with suppress(pa.ArrowException, OSError, EOFError, zlib.error):
+        if body[:4] == b"PAR1":
+            table = pq.read_table(path)
+            flat = (column for column in table.columns if not pa.types.is_nested(column.type))
+            return "\n".join(str(value) for column in flat for value in column.to_pylist())
+        if body[:2] == b"\x1f\x8b":
+            body = gzip.decompress(body)
+    return body.decode(errors="replace")
+
+
+class _Line(msgspec.Struct):
+    """A row of a feed, or a refused record."""
+
+    customer_id: Any = None
+    fk_customer: Any = None
+    purchase_brand: Any = None
+    order_guid: Any = None
+    record: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+
+
+def _json_objects(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """The objects of an NDJSON file or an export (gzip), each with what follows it on its line. The lines around an
+    export's orders have no object."""
+    pending, inside = b"", path.stat().st_size == 0
+    with gzip.open(path) as lines:
+        for line in lines:
+            if not pending and (line == _HEAD or line.startswith(_TAIL)):
+                inside = line == _HEAD
+                yield b"", line
+                continue
+            pending += line
+            body = pending.rstrip(b",\n")
+            if is_object(body):
+                yield body, pending[len(body) :]
+                pending = b""
+    if pending or inside:
+        raise EOFError("it ends too early")
+
+
+def _rewrite_lines(path: Path, target: Path, rewritten: Callable[[bytes], bytes | None]) -> Metadata | None:
+    """An export or NDJSON (gzip) with each object as ``rewritten``, None to leave it out."""
+    if all(rewritten(body) is body for body, _ in _json_objects(path) if body):
+        return None
+    digest, rows = hashlib.sha256(), 0
+    with target.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as member:
+        for body, rest in _json_objects(path):
+            if not body:
+                member.write(_SHA256.sub(digest.hexdigest().encode(), rest))
+            elif (kept := rewritten(body)) is not None:
+                member.write(kept + rest)
+                digest.update(kept + b"\n")
+                rows += 1
+    return {"sha256": digest.hexdigest(), "rows": str(rows)}
+
+
+def _reversioned(row: Mapping[str, str], version: str) -> dict[str, str]:
+    key = RecordKey(row["method"], row["destination"], row["restaurant_guid"], row["record_id"], version)
+    return {**row, "version": version, "request_id": key.request_id}
+
+
+def _is_any(column: pa.ChunkedArray, wanted: Callable[[str], bool]) -> pa.ChunkedArray:
+    values: Iterable[str | None] = column.unique().to_pylist()
+    return pc.is_in(column, pa.array([one for one in values if one is not None and wanted(one)], pa.string()))
