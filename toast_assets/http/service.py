@@ -115,6 +115,8 @@ class ServiceClient:
     unusable: ClassVar[type[TransientError]]
     unreachable: ClassVar[type[ToastAssetsError]]
     most_bytes: ClassVar[int] = MOST_BYTES
+    # A body beyond the bound is not read seven times.
+    oversized_attempts: ClassVar[int | None] = 2
 
     def __init__(self, timeout: float, **options: Unpack[ClientOptions]) -> None:
         self._timeout = timeout
@@ -168,8 +170,7 @@ class ServiceClient:
                 hint=f"Check {setting} and the network; {self.timeout_setting} sets the limit.",
             ) from None
         except UnreadableBodyError as error:
-            # A body beyond the bound is not read seven times.
-            attempts = 2 if isinstance(error, TooLargeBodyError) else None
+            attempts = self.oversized_attempts if isinstance(error, TooLargeBodyError) else None
             message = f"{self.name}'s answer to {where} cannot be used: {error}."
             raise self.unusable(message, attempts=attempts) from None
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:

@@ -143,7 +143,6 @@ class ToastClient(ServiceClient):
             lambda response: reader.read(response, int(self._now() * 1000)),
             restaurant_guid=restaurant_guid,
             parameters=parameters,
-            paced=True,
         )
 
     async def restaurant(self, guid: str, *, essential: bool = False) -> Restaurant:
@@ -184,33 +183,31 @@ class ToastClient(ServiceClient):
         *,
         restaurant_guid: str | None = None,
         parameters: Mapping[str, str | int] | None = None,
-        paced: bool = False,
         essential: bool = True,
     ) -> T:
         stats = self.stats[restaurant_guid or ""]
         limiters = [self._everyone]
-        if paced and restaurant_guid:
+        if restaurant_guid and path == ORDERS_PATH:
             limiters.append(self._limiters[restaurant_guid])
-        headers = {RESTAURANT_HEADER: restaurant_guid} if restaurant_guid else {}
+        request = httpx.Request(
+            "GET",
+            self.settings.api_url + path,
+            params=parameters,
+            headers=_HEADERS | ({RESTAURANT_HEADER: restaurant_guid} if restaurant_guid else {}),
+            extensions={} if essential else {OPTIONAL: True},
+        )
 
         async def exchange(request: httpx.Request) -> httpx.Response:
             await acquire_all(limiters)
             stats.requests += 1
-            response = await self._send(request, restaurant_guid)
+            response = await self._send(request)
             stats.bytes += len(response.content)
             self._obey(response, restaurant_guid)
             return response
 
         async def attempt() -> T:
-            request = httpx.Request(
-                "GET",
-                self.settings.api_url + path,
-                params=parameters,
-                headers=_HEADERS | headers,
-                extensions={} if essential else {OPTIONAL: True},
-            )
             response = await self._login.send(request, exchange)
-            self._raise_for_status(response, restaurant_guid)
+            self._raise_for_status(response)
             return read(response)
 
         def on_retry(error: TransientError, wait: float) -> None:
@@ -223,10 +220,11 @@ class ToastClient(ServiceClient):
         return await policy.call(attempt, sleep=self._sleep, on_retry=on_retry)
 
     async def _post_login(self, path: str, credentials: dict[str, str], read: Callable[[bytes], Grant]) -> Grant:
+        request = httpx.Request("POST", self.settings.api_url + path, headers=_HEADERS, json=credentials)
+
         async def attempt() -> Grant:
-            request = httpx.Request("POST", self.settings.api_url + path, headers=_HEADERS, json=credentials)
-            response = await self._send(request, None)
-            self._raise_for_status(response, None)
+            response = await self._send(request)
+            self._raise_for_status(response)
             return read(response.content)
 
         def on_retry(error: TransientError, wait: float) -> None:
@@ -234,8 +232,8 @@ class ToastClient(ServiceClient):
 
         return await self._retry.call(attempt, sleep=self._sleep, on_retry=on_retry)
 
-    async def _send(self, request: httpx.Request, restaurant_guid: str | None) -> httpx.Response:
-        response = await self.exchange(request, _where(request.url.path, restaurant_guid), _ADDRESS)
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        response = await self.exchange(request, _where(request), _ADDRESS)
         self.server_time = date_of(response.headers.get("Date")) or self.server_time
         return response
 
@@ -249,18 +247,17 @@ class ToastClient(ServiceClient):
         elif restaurant_guid is not None:
             self._limiters[restaurant_guid].pause(min(seconds, LONGEST_WINDOW))
 
-    def _raise_for_status(self, response: httpx.Response, restaurant_guid: str | None) -> None:
+    def _raise_for_status(self, response: httpx.Response) -> None:
         status = response.status_code
         if status == 200:
             return
-        what = f"Toast answered {status} to {_where(response.request.url.path, restaurant_guid)}"
-        details = self._details(response)
+        message = f"Toast answered {status} to {_where(response.request)}{self._details(response)}."
         if status == 429:
             seconds = retry_after(response.headers, self._now())
-            raise ToastTransientError(f"{what}{details}.", throttled=True, retry_after=seconds)
+            raise ToastTransientError(message, throttled=True, retry_after=seconds)
         if status >= 500 or status in _TRANSIENT:
-            raise ToastTransientError(f"{what}{details}.")
-        raise ToastRefusedError(f"{what}{details}.", status=status, hint=_HINTS.get(status, _OTHER_HINT))
+            raise ToastTransientError(message)
+        raise ToastRefusedError(message, status=status, hint=_HINTS.get(status, _OTHER_HINT))
 
     def _details(self, response: httpx.Response) -> str:
         """Toast's message and request id, for its support; never more of a body than these (Toast: error body)."""
@@ -286,5 +283,6 @@ _HINTS = {
 _OTHER_HINT = "Toast does not answer like this: check TOAST_API_URL, and whether a proxy answered in Toast's place."
 
 
-def _where(path: str, restaurant_guid: str | None) -> str:
-    return f"{path} for restaurant {restaurant_guid}" if restaurant_guid else path
+def _where(request: httpx.Request) -> str:
+    restaurant_guid = request.headers.get(RESTAURANT_HEADER)
+    return request.url.path + (f" for restaurant {restaurant_guid}" if restaurant_guid else "")
