@@ -130,7 +130,7 @@ class DeliverySpeed(Settings):
 
 
 class AmperitySettings(DeliverySpeed, BrandSettings):
-    """How to reach Amperity, as whom, and in which ways the orders are delivered."""
+    """Amperity: URLs, credentials, delivery methods, streams, limits."""
 
     api_key: SecretToken | None = Field(None, alias="AMPERITY_API_KEY")
     client_id: str | None = Field(None, alias="AMPERITY_CLIENT_ID")

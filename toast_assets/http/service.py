@@ -16,7 +16,7 @@ import httpx
 from toast_assets.errors import SettingsError, ToastAssetsError, TransientError
 from toast_assets.http.bodies import MOST_BYTES, TooLargeBodyError, UnreadableBodyError, read_reply
 from toast_assets.http.causes import Cause, aiohttp, cause_of, proxy_refusal
-from toast_assets.http.network import FoundProxy, as_httpx, find_proxy, tls_context
+from toast_assets.http.network import FoundProxy, find_proxy, tls_context
 from toast_assets.http.retry import RetryPolicy, Sleep
 
 # Names with labels of the usual length, or an IPv6 address.
@@ -66,7 +66,7 @@ class Route:
     @property
     def proxy(self) -> httpx.Proxy | None:
         """The proxy as httpx takes it."""
-        return as_httpx(self.found_proxy)
+        return self.found_proxy.for_httpx if self.found_proxy else None
 
     def cause(self, error: Exception) -> Cause:
         """Why a request did not get its answer."""
