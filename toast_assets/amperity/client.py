@@ -95,7 +95,14 @@ class _Call:
 
 
 class AmperityClient(ServiceClient):
-    """Asynchronous client of one tenant; ``options`` are those of ``ServiceClient``."""
+    """Asynchronous client of one tenant; ``options`` are those of ``ServiceClient``.
+
+    Raises (a call):
+        AmperityRefusedError: 401, 403, 404, 405, 411 or an answer that is not Amperity's: no record would pass.
+        AmperityUnreachableError: no connection, by a cause that does not pass by itself.
+        AmperityError: Amperity asks to wait longer than any run should, or gives no new token.
+        SettingsError: the environment names a proxy or certificates that cannot be used.
+    """
 
     name = "Amperity"
     timeout_setting = "AMPERITY_TIMEOUT_SECONDS"
@@ -107,6 +114,7 @@ class AmperityClient(ServiceClient):
     def __init__(self, settings: AmperitySettings, **options: Unpack[ClientOptions]) -> None:
         super().__init__(settings.timeout_seconds, **options)
         self.settings = settings
+        self._origin = settings.origin
         self.stats = CallStats()
         rate = settings.requests_per_second
         # Whole calls: 1.5 a second is 1 a second, 0.5 is 1 in two seconds.
@@ -126,31 +134,16 @@ class AmperityClient(ServiceClient):
         return AiohttpTransport(limits=limits, verify=route.tls, proxy=route.proxy)
 
     async def access_token(self) -> str:
-        """The token that calls are sent with, fetched where there is none yet.
-
-        Raises:
-            AmperityError: it cannot be fetched.
-        """
+        """The token that calls are sent with."""
         return (await self._token.token()).value
 
     async def send_record(self, stream_id: str, request_id: str, body: bytes) -> Receipt:
-        """Send one record, ``body`` being one JSON object (Amperity: Streaming API; 202 is accepted).
-
-        Raises:
-            AmperityRefusedError: 401, 403, 404, 405, 411 or an answer that is not Amperity's: no record would pass.
-            AmperityUnreachableError: no connection, by a cause that does not pass by itself.
-            AmperityError: Amperity asks to wait longer than any run should, or gives no new token.
-            SettingsError: the environment names a proxy or certificates that cannot be used.
-        """
-        request = self._post(f"{self.settings.origin}/stream/v0/data/{stream_id}", TENANT_HEADER, request_id, body)
+        """Send one record, ``body`` being one JSON object (Amperity: Streaming API; 202 is accepted)."""
+        request = self._post(f"{self._origin}/stream/v0/data/{stream_id}", TENANT_HEADER, request_id, body)
         return await self._deliver(_Call(request, request.url.path, _ACCEPTED))
 
     async def send_notice(self, request_id: str, body: bytes) -> Receipt:
-        """Post the guide's notice to exactly ``AMPERITY_API_URL``; 200 is success, 400 a validation error.
-
-        Raises:
-            AmperityError: as ``send_record``.
-        """
+        """Post the guide's notice to exactly ``AMPERITY_API_URL``; 200 is success, 400 a validation error."""
         request = self._post(self.settings.api_url or "", NOTICE_TENANT_HEADER, request_id, body)
         # The URL of a notice may be a secret, so it is named by its setting.
         return await self._deliver(_Call(request, "the URL for notices", _NOTICED))
@@ -161,7 +154,6 @@ class AmperityClient(ServiceClient):
 
         Raises:
             AmperityTransientError: the retry budget is used up (the last attempt's error).
-            AmperityError: as ``send_record``.
         """
         where = httpx.URL(url).path
         exchange = partial(self.exchange, where=where, setting="AMPERITY_CONTROL_URL")
@@ -247,7 +239,7 @@ class AmperityClient(ServiceClient):
     async def _post_token(self, path: str, form: dict[str, str]) -> httpx.Response:
         async def attempt() -> httpx.Response:
             headers = {TENANT_HEADER: self.settings.tenant_id}
-            request = httpx.Request("POST", self.settings.origin + path, headers=headers, data=form)
+            request = httpx.Request("POST", self._origin + path, headers=headers, data=form)
             response = await self.exchange(request, path, self._address)
             self._raise_if_transient(response, path)
             if response.status_code == 200:

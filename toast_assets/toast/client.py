@@ -77,7 +77,13 @@ class ToastClient(ServiceClient):
     """Asynchronous client of one Toast machine client; ``options`` are those of ``ServiceClient``. ``spacing_seconds``
     lies between two calls for the orders of one restaurant, where it is more than the limit asks for.
 
-    Raises:
+    Raises (a call):
+        ToastRefusedError: 400, 401 after a new login, 403, 404, 422: repeating it does not help.
+        ToastUnreachableError: no connection, by a cause that does not pass by itself.
+        ToastTransientError: the retry budget is used up (the last attempt's error).
+        ToastLoginError: Toast refuses the credentials, or the login service stays down.
+
+    Raises (the constructor):
         SettingsError: the environment names a proxy or certificates that cannot be used.
     """
 
@@ -113,24 +119,13 @@ class ToastClient(ServiceClient):
         return self._login.fetched
 
     async def login(self) -> str:
-        """The access token. Logs in where there is none yet, so that wrong credentials show before all else.
-
-        Raises:
-            ToastLoginError: Toast refuses the credentials, or the login service stays down.
-        """
+        """The access token. The first call logs in, so that wrong credentials show before all else."""
         return (await self._login.token()).value
 
     async def orders_page(
         self, restaurant_guid: str, window: Window, *, page: int = 1, token: str | None = None
     ) -> OrdersPage:
-        """One page of the orders last modified within ``window`` (Toast: Orders API, ordersBulk).
-
-        Raises:
-            ToastRefusedError: 400, 401 after a new login, 403, 404, 422: repeating it does not help.
-            ToastUnreachableError: no connection, by a cause that does not pass by itself.
-            ToastTransientError: the retry budget is used up (the last attempt's error).
-            ToastLoginError: a login that became necessary failed.
-        """
+        """One page of the orders last modified within ``window`` (Toast: Orders API, ordersBulk)."""
         parameters: dict[str, str | int] = {
             "startDate": format_time(window.start),
             "endDate": format_time(window.end),
@@ -146,11 +141,8 @@ class ToastClient(ServiceClient):
         )
 
     async def restaurant(self, guid: str, *, essential: bool = False) -> Restaurant:
-        """Name, time zone and closeout hour of one restaurant (Toast: Restaurants API; needs restaurants:read).
-
-        Raises:
-            ToastError: as ``orders_page``; a call that is not ``essential`` is repeated only once and renews no login.
-        """
+        """Name, time zone and closeout hour of one restaurant (Toast: Restaurants API; needs restaurants:read). A call
+        that is not ``essential`` is repeated only once and renews no login."""
         return await self._get(
             restaurant_path(guid),
             lambda response: read_restaurant(response.content, guid),
@@ -159,19 +151,11 @@ class ToastClient(ServiceClient):
         )
 
     async def partner_restaurants(self) -> list[Listed]:
-        """All restaurants that the client may read, deleted ones marked (Toast: Partners API).
-
-        Raises:
-            ToastError: as ``orders_page``; standard credentials may be refused.
-        """
+        """All restaurants that the client may read, deleted ones marked (Toast: Partners API, for partners only)."""
         return await self._get(PARTNERS_PATH, lambda response: read_partner_list(response.content))
 
     async def group_members(self, group_guid: str, member_guid: str) -> list[str]:
-        """The restaurants of a management group, asked for in the name of one of them (Toast: Restaurants API).
-
-        Raises:
-            ToastError: as ``orders_page``.
-        """
+        """The restaurants of a management group, asked for in the name of one of them (Toast: Restaurants API)."""
         return await self._get(
             group_path(group_guid), lambda response: read_group_list(response.content), restaurant_guid=member_guid
         )
