@@ -31,26 +31,9 @@ from toast_assets.http.rate import RateLimiter, acquire_all
 from toast_assets.http.retry import date_of
 from toast_assets.http.service import CallStats, ClientOptions, Route, ServiceClient
 from toast_assets.orders.raw import format_time
-from toast_assets.toast.limits import (
-    LONGEST_WINDOW,
-    exhausted_for,
-    is_account_wide,
-    pace_spacing,
-    rate_limiter,
-    retry_after,
-)
+from toast_assets.toast import limits, restaurants
 from toast_assets.toast.login import OPTIONAL, Grant, ToastLogin
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, PageReader, Window
-from toast_assets.toast.restaurants import (
-    PARTNERS_PATH,
-    Listed,
-    Restaurant,
-    group_path,
-    read_group_list,
-    read_partner_list,
-    read_restaurant,
-    restaurant_path,
-)
 from toast_assets.toast.settings import ToastSettings
 
 ORDERS_PATH = "/orders/v2/ordersBulk"
@@ -97,10 +80,10 @@ class ToastClient(ServiceClient):
         super().__init__(settings.timeout_seconds, **options)
         self.settings = settings
         self.stats: defaultdict[str, CallStats] = defaultdict(CallStats)
-        self.spacing_seconds = max(spacing_seconds, pace_spacing(settings.requests_per_second))
+        self.spacing_seconds = max(spacing_seconds, limits.pace_spacing(settings.requests_per_second))
         self.server_time: datetime | None = None
         """The moment (UTC) of the newest reply by Toast's clock; None where no reply had a date that can be read."""
-        limiter = partial(rate_limiter, sleep=self._sleep, clock=self._clock)
+        limiter = partial(limits.rate_limiter, sleep=self._sleep, clock=self._clock)
         self._everyone = limiter(settings.total_requests_per_second)
         self._limiters = defaultdict[str, RateLimiter](
             lambda: limiter(settings.requests_per_second, self.spacing_seconds)
@@ -110,8 +93,8 @@ class ToastClient(ServiceClient):
 
     def open_transport(self, route: Route) -> httpx.AsyncBaseTransport:
         """Connections as many as are needed."""
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-        return httpx.AsyncHTTPTransport(limits=limits, verify=route.tls, proxy=route.proxy, trust_env=False)
+        pool = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+        return httpx.AsyncHTTPTransport(limits=pool, verify=route.tls, proxy=route.proxy, trust_env=False)
 
     @property
     def logins(self) -> int:
@@ -140,24 +123,28 @@ class ToastClient(ServiceClient):
             parameters=parameters,
         )
 
-    async def restaurant(self, guid: str, *, essential: bool = False) -> Restaurant:
+    async def restaurant(self, guid: str, *, essential: bool = False) -> restaurants.Restaurant:
         """Name, time zone and closeout hour of one restaurant (Toast: Restaurants API; needs restaurants:read). A call
         that is not ``essential`` is repeated only once and renews no login."""
         return await self._get(
-            restaurant_path(guid),
-            lambda response: read_restaurant(response.content, guid),
+            restaurants.restaurant_path(guid),
+            lambda response: restaurants.read_restaurant(response.content, guid),
             restaurant_guid=guid,
             essential=essential,
         )
 
-    async def partner_restaurants(self) -> list[Listed]:
+    async def partner_restaurants(self) -> list[restaurants.Listed]:
         """All restaurants that the client may read, deleted ones marked (Toast: Partners API, for partners only)."""
-        return await self._get(PARTNERS_PATH, lambda response: read_partner_list(response.content))
+        return await self._get(
+            restaurants.PARTNERS_PATH, lambda response: restaurants.read_partner_list(response.content)
+        )
 
     async def group_members(self, group_guid: str, member_guid: str) -> list[str]:
         """The restaurants of a management group, asked for in the name of one of them (Toast: Restaurants API)."""
         return await self._get(
-            group_path(group_guid), lambda response: read_group_list(response.content), restaurant_guid=member_guid
+            restaurants.group_path(group_guid),
+            lambda response: restaurants.read_group_list(response.content),
+            restaurant_guid=member_guid,
         )
 
     async def _get(
@@ -223,13 +210,13 @@ class ToastClient(ServiceClient):
 
     def _obey(self, response: httpx.Response, restaurant_guid: str | None) -> None:
         """Pause what the reply's limit headers apply to: the restaurant or the account."""
-        seconds = exhausted_for(response.headers, self._now())
+        seconds = limits.exhausted_for(response.headers, self._now())
         if response.status_code == 429:
-            seconds = retry_after(response.headers, self._now()) or 0.0
-        if is_account_wide(response.headers):
-            self._everyone.pause(min(seconds, LONGEST_WINDOW))
+            seconds = limits.retry_after(response.headers, self._now()) or 0.0
+        if limits.is_account_wide(response.headers):
+            self._everyone.pause(min(seconds, limits.LONGEST_WINDOW))
         elif restaurant_guid is not None:
-            self._limiters[restaurant_guid].pause(min(seconds, LONGEST_WINDOW))
+            self._limiters[restaurant_guid].pause(min(seconds, limits.LONGEST_WINDOW))
 
     def _raise_for_status(self, response: httpx.Response) -> None:
         status = response.status_code
@@ -237,7 +224,7 @@ class ToastClient(ServiceClient):
             return
         message = f"Toast answered {status} to {_where(response.request)}{self._details(response)}."
         if status == 429:
-            seconds = retry_after(response.headers, self._now())
+            seconds = limits.retry_after(response.headers, self._now())
             raise ToastTransientError(message, throttled=True, retry_after=seconds)
         if status >= 500 or status in _TRANSIENT:
             raise ToastTransientError(message)
