@@ -95,17 +95,26 @@ class _Call:
 
 
 class AmperityClient(ServiceClient):
-    """Asynchronous client of one tenant; ``options`` are those of ``ServiceClient``."""
+    """Asynchronous client of one tenant; ``options`` are those of ``ServiceClient``.
+
+    Raises (a call):
+        AmperityRefusedError: 401, 403, 404, 405, 411 or an answer that is not Amperity's: no record would pass.
+        AmperityUnreachableError: no connection, by a cause that does not pass by itself.
+        AmperityError: Amperity asks to wait longer than any run should, or gives no new token.
+        SettingsError: the environment names a proxy or certificates that cannot be used.
+    """
 
     name = "Amperity"
     timeout_setting = "AMPERITY_TIMEOUT_SECONDS"
     transient, unusable, unreachable = AmperityTransientError, AmperityTransientError, AmperityUnreachableError
     # Answers have no bodies to speak of, the control plane's lists some megabytes at most.
     most_bytes = 64 * 1024 * 1024
+    oversized_attempts = None
 
     def __init__(self, settings: AmperitySettings, **options: Unpack[ClientOptions]) -> None:
         super().__init__(settings.timeout_seconds, **options)
         self.settings = settings
+        self._origin = settings.origin
         self.stats = CallStats()
         rate = settings.requests_per_second
         # Whole calls: 1.5 a second is 1 a second, 0.5 is 1 in two seconds.
@@ -118,11 +127,6 @@ class AmperityClient(ServiceClient):
         self._connections = asyncio.Semaphore(CONNECTIONS)
         self._first = asyncio.Lock()
         self._answered_once = False
-        self._in_flight = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._may_leave = asyncio.Event()
-        self._may_leave.set()
 
     def open_transport(self, route: Route) -> httpx.AsyncBaseTransport:
         """httpx's own connections reach about 600 records a second on one core, aiohttp's several thousand."""
@@ -130,31 +134,16 @@ class AmperityClient(ServiceClient):
         return AiohttpTransport(limits=limits, verify=route.tls, proxy=route.proxy)
 
     async def access_token(self) -> str:
-        """The token that calls are sent with, fetched where there is none yet.
-
-        Raises:
-            AmperityError: it cannot be fetched.
-        """
+        """The token that calls are sent with."""
         return (await self._token.token()).value
 
     async def send_record(self, stream_id: str, request_id: str, body: bytes) -> Receipt:
-        """Send one record, ``body`` being one JSON object (Amperity: Streaming API; 202 is accepted).
-
-        Raises:
-            AmperityRefusedError: 401, 403, 404, 405, 411 or an answer that is not Amperity's: no record would pass.
-            AmperityUnreachableError: no connection, by a cause that does not pass by itself.
-            AmperityError: Amperity asks to wait longer than any run should, or gives no new token.
-            SettingsError: the environment names a proxy or certificates that cannot be used.
-        """
-        request = self._post(f"{self.settings.origin}/stream/v0/data/{stream_id}", TENANT_HEADER, request_id, body)
+        """Send one record, ``body`` being one JSON object (Amperity: Streaming API; 202 is accepted)."""
+        request = self._post(f"{self._origin}/stream/v0/data/{stream_id}", TENANT_HEADER, request_id, body)
         return await self._deliver(_Call(request, request.url.path, _ACCEPTED))
 
     async def send_notice(self, request_id: str, body: bytes) -> Receipt:
-        """Post the guide's notice to exactly ``AMPERITY_API_URL``; 200 is success, 400 a validation error.
-
-        Raises:
-            AmperityError: as ``send_record``.
-        """
+        """Post the guide's notice to exactly ``AMPERITY_API_URL``; 200 is success, 400 a validation error."""
         request = self._post(self.settings.api_url or "", NOTICE_TENANT_HEADER, request_id, body)
         # The URL of a notice may be a secret, so it is named by its setting.
         return await self._deliver(_Call(request, "the URL for notices", _NOTICED))
@@ -165,10 +154,8 @@ class AmperityClient(ServiceClient):
 
         Raises:
             AmperityTransientError: the retry budget is used up (the last attempt's error).
-            AmperityError: as ``send_record``.
         """
         where = httpx.URL(url).path
-
         exchange = partial(self.exchange, where=where, setting="AMPERITY_CONTROL_URL")
 
         async def attempt() -> bytes:
@@ -185,16 +172,11 @@ class AmperityClient(ServiceClient):
 
     async def settle(self) -> None:
         """Let no record leave any more, and wait for the answers to those on their way, each a time-out at most."""
-        self._may_leave.clear()
-        await self._quiet.wait()
+        await self._limiter.drain()
 
     def _post(self, url: str, tenant_header: str, request_id: str, body: bytes) -> httpx.Request:
-        headers = {
-            tenant_header: self.settings.tenant_id,
-            "Content-Type": "application/json",
-            "X-Request-Id": request_id,
-        }
-        return httpx.Request("POST", url, headers=headers, content=body)
+        headers = {tenant_header: self.settings.tenant_id, "X-Request-Id": request_id}
+        return httpx.Request("POST", url, headers=headers | {"Content-Type": "application/json"}, content=body)
 
     async def _deliver(self, call: _Call) -> Receipt:
         def on_retry(error: TransientError, wait: float) -> None:
@@ -239,19 +221,11 @@ class AmperityClient(ServiceClient):
     async def _send(self, call: _Call, request: httpx.Request) -> httpx.Response:
         """Send when the rate allows; nothing waits between that and leaving."""
         await self._limiter.acquire()
+        call.attempts += 1
+        self.stats.requests += 1
+        self.stats.bytes += len(request.content)
         try:
-            await self._may_leave.wait()
-            call.attempts += 1
-            self.stats.requests += 1
-            self.stats.bytes += len(request.content)
-            self._in_flight += 1
-            self._quiet.clear()
-            try:
-                response = await self.exchange(request, call.where, self._address)
-            finally:
-                self._in_flight -= 1
-                if not self._in_flight:
-                    self._quiet.set()
+            response = await self.exchange(request, call.where, self._address)
         finally:
             self._limiter.release()
         call.status = response.status_code
@@ -265,7 +239,7 @@ class AmperityClient(ServiceClient):
     async def _post_token(self, path: str, form: dict[str, str]) -> httpx.Response:
         async def attempt() -> httpx.Response:
             headers = {TENANT_HEADER: self.settings.tenant_id}
-            request = httpx.Request("POST", self.settings.origin + path, headers=headers, data=form)
+            request = httpx.Request("POST", self._origin + path, headers=headers, data=form)
             response = await self.exchange(request, path, self._address)
             self._raise_if_transient(response, path)
             if response.status_code == 200:
@@ -277,27 +251,18 @@ class AmperityClient(ServiceClient):
     async def _authorized(
         self, request: httpx.Request, exchange: Callable[[httpx.Request], Awaitable[httpx.Response]], where: str
     ) -> httpx.Response:
-        """The answer to a call with a valid token.
-
-        Raises:
-            AmperityTransientError: another attempt may succeed.
-            AmperityError: as ``_raise_if_transient``.
-        """
+        """The answer to a call with a token, unless another attempt may succeed."""
         response = await self._token.send(request, exchange)
         if response.status_code == 401 and self._token.may_renew():
             # Others were accepted lately.
-            raise AmperityTransientError(
-                f"Amperity answered 401 to {where}, with a new token as well.", hint=_HINTS[401]
-            )
+            message = f"Amperity answered 401 to {where}, with a new token as well."
+            raise AmperityTransientError(message, hint=_HINTS[401])
         self._raise_if_transient(response, where)
         return response
 
     def _raise_if_transient(self, response: httpx.Response, where: str) -> None:
-        """Raise ``AmperityTransientError`` where another attempt may succeed.
-
-        Raises:
-            AmperityError: Amperity asks to wait longer than any run should.
-        """
+        """Raise ``AmperityTransientError`` where another attempt may succeed, ``AmperityError`` where Amperity asks to
+        wait longer than any run should."""
         status, seconds = response.status_code, self._retry_after(response)
         if status not in _TRANSIENT and status <= 500:
             return

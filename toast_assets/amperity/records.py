@@ -77,10 +77,10 @@ def stream_body(order: RawOrder, restaurant_guid: str, redaction: Redaction) -> 
     return redaction.apply(record)
 
 
-def destination(tenant_id: str, place: str) -> str:
+def destination(tenant_id: str, target: str) -> str:
     """Where records go: a stream, a workflow or the URL of notices. The same stream id at another tenant is another
     destination, and receives everything."""
-    return f"{tenant_id}/{place}"
+    return f"{tenant_id}/{target}"
 
 
 def place_of(destination: str) -> str:

@@ -75,8 +75,8 @@ class Redaction:
 
     @cached_property
     def digest(self) -> str:
-        """Stands for all that shapes what is sent: rules, salt, what is never sent, and the forms that are hashed. The
-        salt cannot be told from it but by guessing."""
+        """Changes with all that shapes what is sent: rules, salt, what is never sent, and the forms that are hashed.
+        It reveals the salt only to guessing."""
         shape = msgspec.json.encode([_NORMAL_FORMS, NEVER_SENT, sorted(self.rules.items())])
         return hmac.new(self.salt, shape, hashlib.sha256).hexdigest()
 

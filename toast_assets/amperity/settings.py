@@ -145,7 +145,7 @@ class DeliverySpeed(Settings):
 
 
 class AmperitySettings(DeliverySpeed, BrandSettings):
-    """How to reach Amperity, as whom, and in which ways the orders are delivered."""
+    """Amperity: URLs, credentials, delivery methods, streams, limits."""
 
     api_key: SecretToken | None = Field(None, alias="AMPERITY_API_KEY", description="The bearer token.")
     client_id: str | None = Field(

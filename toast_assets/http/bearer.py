@@ -44,7 +44,7 @@ class Bearer(httpx.Auth):
         self._clock = clock
         self._lock = asyncio.Lock()
         self._token = Token("", float("-inf"))
-        self._renewals = 0
+        self._renewals = self._useless = 0
         self._is_valid = False
 
     @abstractmethod
@@ -55,12 +55,9 @@ class Bearer(httpx.Auth):
     def may_renew(self) -> bool:
         """Whether a new token may help where the current one was rejected."""
 
-    @abstractmethod
     def mark_valid(self, token: Token) -> None:
         """A call with ``token`` succeeded: a later rejection means that it has expired or was revoked."""
-
-    def mark_useless(self) -> None:
-        """A call was rejected with the token that was fetched for it as well."""
+        self._is_valid = self._is_valid or token is self._token
 
     def is_rejection(self, response: httpx.Response) -> bool:
         """Whether a reply says that the token is not valid."""
@@ -91,7 +88,7 @@ class Bearer(httpx.Auth):
             # A token that was replaced meanwhile was rejected for its age, which says nothing about the new one.
             rejections += token is self._token
             if rejections > 1:
-                self.mark_useless()
+                self._useless += 1
                 return
             if not await self._renew(token):
                 return
@@ -99,8 +96,8 @@ class Bearer(httpx.Auth):
     async def send(
         self, request: httpx.Request, exchange: Callable[[httpx.Request], Awaitable[httpx.Response]]
     ) -> httpx.Response:
-        """The reply to ``request``, as from an ``httpx.AsyncClient``; each sending is an ``exchange``, with its own
-        place in the rate limit."""
+        """The reply to ``request``, as from an ``httpx.AsyncClient``; each sending is an ``exchange``, so that the rate
+        limit counts it."""
         async with aclosing(self.async_auth_flow(request)) as flow:
             await anext(flow)
             while True:

@@ -77,10 +77,10 @@ def cause_of(error: BaseException, setting: str, proxy_variable: str | None = No
     for one in chain:
         if (status := _proxys_answer(one)) is not None:
             return proxy_refusal(status, proxy_variable or "HTTPS_PROXY")
-    place = proxy_variable or setting
-    kinds = ((_tls, place), (_name, place), (_system, place), (_protocol, setting))
-    causes = (kind(one, variable) for kind, variable in kinds for one in chain)
-    unknown = Cause(f"the connection broke ({type(chain[-1]).__name__})", f"Check {place} and the network.")
+    variable = proxy_variable or setting
+    kinds = ((_tls, variable), (_name, variable), (_system, variable), (_protocol, setting))
+    causes = (kind(one, name) for kind, name in kinds for one in chain)
+    unknown = Cause(f"the connection broke ({type(chain[-1]).__name__})", f"Check {variable} and the network.")
     cause = next(filter(None, causes), unknown)
     if proxy_variable:
         return Cause(f"{cause.text}; the way is through the proxy of {proxy_variable}", cause.hint, cause.attempts)
@@ -118,40 +118,42 @@ def _proxys_answer(error: BaseException) -> int | None:
     return int(found[0]) if found and isinstance(error, httpx.ProxyError | httpcore.ProxyError) else None
 
 
-def _tls(error: BaseException, place: str) -> Cause | None:
+def _tls(error: BaseException, variable: str) -> Cause | None:
     # aiohttp's own errors of TLS say that it is one, not which; their causes do.
     if not isinstance(error, ssl.SSLError) or isinstance(error, aiohttp.ClientError):
         return None
     if isinstance(error, ssl.SSLCertVerificationError):
         if fault := _CERTIFICATES.get(error.verify_code):
-            return Cause(f"its certificate {fault}", f"Check {place} and this machine's clock.", 1)
+            return Cause(f"its certificate {fault}", f"Check {variable} and this machine's clock.", 1)
         hint = (
             f"Certificates are judged by {certificates_in_use()}. Where a proxy opens TLS, or the service is your own,"
             " put its authority's certificate (PEM) into the file that SSL_CERT_FILE names."
         )
         return Cause(f"its certificate is not trusted ({error.verify_message})", hint, 1)
-    # One that was made by hand has none.
+    # An error that was made by hand has no reason.
     reason = getattr(error, "reason", None) or type(error).__name__
     if reason in _NO_TLS:
-        return Cause("it does not speak TLS on this port", f"Check scheme and port of {place}.", 1)
+        return Cause("it does not speak TLS on this port", f"Check scheme and port of {variable}.", 1)
     if "ALERT" in reason or reason in _NO_COMMON_TLS:
-        return Cause(f"it refuses the TLS handshake ({reason})", f"Check {place} and what TLS the service asks for.", 1)
-    return Cause(f"the TLS connection broke ({reason})", f"Check {place} and the network.")
+        return Cause(
+            f"it refuses the TLS handshake ({reason})", f"Check {variable} and what TLS the service asks for.", 1
+        )
+    return Cause(f"the TLS connection broke ({reason})", f"Check {variable} and the network.")
 
 
-def _name(error: BaseException, place: str) -> Cause | None:
+def _name(error: BaseException, variable: str) -> Cause | None:
     if isinstance(error, socket.gaierror):
         if error.errno in _UNKNOWN_NAME:
-            return Cause("its name is not known (DNS)", f"Check the spelling in {place}, and the network (DNS).", 2)
-        return Cause("its name could not be looked up (DNS)", f"Check the network (DNS) and {place}.")
+            return Cause("its name is not known (DNS)", f"Check the spelling in {variable}, and the network (DNS).", 2)
+        return Cause("its name could not be looked up (DNS)", f"Check the network (DNS) and {variable}.")
     if isinstance(error, UnicodeError | httpx.InvalidURL | httpx.UnsupportedProtocol | aiohttp.InvalidURL):
-        return Cause("its address cannot be used", f"Check {place} for characters that no address has.", 1)
+        return Cause("its address cannot be used", f"Check {variable} for characters that no address has.", 1)
     if isinstance(error, httpx.LocalProtocolError | httpcore.LocalProtocolError | ValueError):
-        return Cause("the request holds a character that HTTP does not allow", f"Check {place} and the tokens.", 1)
+        return Cause("the request holds a character that HTTP does not allow", f"Check {variable} and the tokens.", 1)
     return None
 
 
-def _system(error: BaseException, place: str) -> Cause | None:
+def _system(error: BaseException, variable: str) -> Cause | None:
     if not isinstance(error, OSError):
         return None
     if error.errno in (errno.EMFILE, errno.ENFILE):
@@ -159,7 +161,7 @@ def _system(error: BaseException, place: str) -> Cause | None:
         return Cause("this machine has too many open files", hint)
     number = errno.ECONNRESET if isinstance(error, ConnectionResetError) else error.errno
     if found := _ERRNOS.get(number or 0):
-        return Cause(found[0], f"Check {place}, {found[1]}.")
+        return Cause(found[0], f"Check {variable}, {found[1]}.")
     return None
 
 

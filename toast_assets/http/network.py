@@ -1,6 +1,4 @@
-"""What the environment says about the way to a service: proxies, certificates, and where plain HTTP is allowed.
-
-One reading for Toast, Amperity, alerts and S3.
+"""What the environment says about the way to a service: one reading for Toast, Amperity, alerts and S3.
 
 **Proxies**: ``HTTPS_PROXY`` or ``HTTP_PROXY`` by the address's scheme, else ``ALL_PROXY``; in lower case they count
 first, and an empty one counts as not set. ``NO_PROXY`` names hosts to reach directly, separated by commas or blanks:
@@ -46,6 +44,16 @@ class FoundProxy:
     variable: str
     url: str = field(repr=False)
 
+    @property
+    def for_httpx(self) -> httpx.Proxy:
+        """The proxy with its credentials in a header: httpx and aiohttp encode those of an address differently."""
+        parts = urlsplit(self.url)
+        if parts.username is None:
+            return httpx.Proxy(self.url)
+        basic = b64encode(f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()).decode()
+        address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        return httpx.Proxy(address, headers={"Proxy-Authorization": f"Basic {basic}"})
+
 
 def find_proxy(url: str) -> FoundProxy | None:
     """The proxy for a service's address; None where no variable names one or ``NO_PROXY`` excepts the host.
@@ -59,20 +67,6 @@ def find_proxy(url: str) -> FoundProxy | None:
         if address:
             return None if _is_excepted(target) else _parsed(variable, address)
     return None
-
-
-def as_httpx(proxy: FoundProxy | None) -> httpx.Proxy | None:
-    """The form that httpx takes."""
-    if proxy is None:
-        return None
-    parts = urlsplit(proxy.url)
-    credentials, _, place = parts.netloc.rpartition("@")
-    if not credentials:
-        return httpx.Proxy(proxy.url)
-    user, _, password = credentials.partition(":")
-    # As a header, because httpx and aiohttp encode credentials that are handed over as such differently.
-    basic = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
-    return httpx.Proxy(f"{parts.scheme}://{place}", headers={"Proxy-Authorization": f"Basic {basic}"})
 
 
 def s3_proxies(endpoint_url: str) -> dict[str, str]:
@@ -126,11 +120,11 @@ def _parsed(variable: str, address: str) -> FoundProxy:
         raise _malformed(variable, "names a SOCKS proxy, and only HTTP proxies are supported")
     if scheme not in _DEFAULT_PORTS:
         raise _malformed(variable, "names a proxy that is no HTTP proxy; write http://host:port")
-    credentials, _, place = rest.rpartition("@")
+    credentials, _, location = rest.rpartition("@")
     if odd := re.search(r"[#?/\\\s]", credentials):
         code = f"%{ord(odd[0]):02X}"
         raise _malformed(variable, f"holds a {odd[0]!r} in its user name or password; write it as {code}")
-    netloc = _location(variable, place.rstrip("/"), _DEFAULT_PORTS[scheme])
+    netloc = _netloc(variable, location.rstrip("/"), _DEFAULT_PORTS[scheme])
     if credentials:
         # What was written without its codes (p@ss) gets them here, so that all libraries read the same.
         halves = credentials.partition(":")
@@ -138,10 +132,10 @@ def _parsed(variable: str, address: str) -> FoundProxy:
     return FoundProxy(variable, f"{scheme}://{netloc}")
 
 
-def _location(variable: str, place: str, default_port: int) -> str:
-    host, port = place, f"{default_port}"
-    if not place.endswith("]") and ":" in place:
-        host, _, given = place.rpartition(":")
+def _netloc(variable: str, location: str, default_port: int) -> str:
+    host, port = location, f"{default_port}"
+    if not location.endswith("]") and ":" in location:
+        host, _, given = location.rpartition(":")
         port = given or port
     if not _HOST.fullmatch(host):
         raise _malformed(variable, "holds an address without a valid host name; write http://host:port")

@@ -43,6 +43,7 @@ class RateLimiter:
         self._queue = asyncio.Lock()
         self._released = asyncio.Event()
         self._open = 0
+        self._is_closed = False
         self._counted: deque[float] = deque()
         self._accepted: deque[float] = deque(maxlen=calls)
         self._next = self._paused_until = self._slowed_at = self._recovered_at = float("-inf")
@@ -63,6 +64,13 @@ class RateLimiter:
             else:
                 self._counted.append(now)
             self._next = max(self._next, now - self._catch_up) + self._seconds / self._calls * self._slowness
+
+    async def drain(self) -> None:
+        """Let nothing leave any more, and wait for the release of what has left."""
+        self._is_closed = True
+        while self._open:
+            self._released.clear()
+            await self._released.wait()
 
     def release(self) -> None:
         """A call is over: answered, failed or given up."""
@@ -100,6 +108,8 @@ class RateLimiter:
 
     def _seconds_to_wait(self) -> float | None:
         """How long nothing may leave; None: until a release."""
+        if self._is_closed:
+            return None
         now = self._clock()
         while self._counted and self._counted[0] + self._seconds <= now:
             self._counted.popleft()

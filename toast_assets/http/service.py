@@ -16,7 +16,7 @@ import httpx
 from toast_assets.errors import SettingsError, ToastAssetsError, TransientError
 from toast_assets.http.bodies import MOST_BYTES, TooLargeBodyError, UnreadableBodyError, read_reply
 from toast_assets.http.causes import Cause, aiohttp, cause_of, proxy_refusal
-from toast_assets.http.network import FoundProxy, as_httpx, find_proxy, tls_context
+from toast_assets.http.network import FoundProxy, find_proxy, tls_context
 from toast_assets.http.retry import RetryPolicy, Sleep
 
 # Names with labels of the usual length, or an IPv6 address.
@@ -66,7 +66,7 @@ class Route:
     @property
     def proxy(self) -> httpx.Proxy | None:
         """The proxy as httpx takes it."""
-        return as_httpx(self.found_proxy)
+        return self.found_proxy.for_httpx if self.found_proxy else None
 
     def cause(self, error: Exception) -> Cause:
         """Why a request did not get its answer."""
@@ -115,6 +115,8 @@ class ServiceClient:
     unusable: ClassVar[type[TransientError]]
     unreachable: ClassVar[type[ToastAssetsError]]
     most_bytes: ClassVar[int] = MOST_BYTES
+    # A body beyond the bound is not read seven times.
+    oversized_attempts: ClassVar[int | None] = 2
 
     def __init__(self, timeout: float, **options: Unpack[ClientOptions]) -> None:
         self._timeout = timeout
@@ -168,8 +170,7 @@ class ServiceClient:
                 hint=f"Check {setting} and the network; {self.timeout_setting} sets the limit.",
             ) from None
         except UnreadableBodyError as error:
-            # A body beyond the bound is not read seven times.
-            attempts = 2 if isinstance(error, TooLargeBodyError) else None
+            attempts = self.oversized_attempts if isinstance(error, TooLargeBodyError) else None
             message = f"{self.name}'s answer to {where} cannot be used: {error}."
             raise self.unusable(message, attempts=attempts) from None
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:

@@ -31,26 +31,9 @@ from toast_assets.http.rate import RateLimiter, acquire_all
 from toast_assets.http.retry import date_of
 from toast_assets.http.service import CallStats, ClientOptions, Route, ServiceClient
 from toast_assets.orders.times import format_time
-from toast_assets.toast.limits import (
-    LONGEST_WINDOW,
-    exhausted_for,
-    is_account_wide,
-    pace_spacing,
-    rate_limiter,
-    retry_after,
-)
+from toast_assets.toast import limits, restaurants
 from toast_assets.toast.login import OPTIONAL, Grant, ToastLogin
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, PageReader, Window
-from toast_assets.toast.restaurants import (
-    PARTNERS_PATH,
-    Listed,
-    Restaurant,
-    group_path,
-    read_group_list,
-    read_partner_list,
-    read_restaurant,
-    restaurant_path,
-)
 from toast_assets.toast.settings import ToastSettings
 
 ORDERS_PATH = "/orders/v2/ordersBulk"
@@ -77,7 +60,13 @@ class ToastClient(ServiceClient):
     """Asynchronous client of one Toast machine client; ``options`` are those of ``ServiceClient``. ``spacing_seconds``
     lies between two calls for the orders of one restaurant, where it is more than the limit asks for.
 
-    Raises:
+    Raises (a call):
+        ToastRefusedError: 400, 401 after a new login, 403, 404, 422: repeating it does not help.
+        ToastUnreachableError: no connection, by a cause that does not pass by itself.
+        ToastTransientError: the retry budget is used up (the last attempt's error).
+        ToastLoginError: Toast refuses the credentials, or the login service stays down.
+
+    Raises (the constructor):
         SettingsError: the environment names a proxy or certificates that cannot be used.
     """
 
@@ -91,10 +80,10 @@ class ToastClient(ServiceClient):
         super().__init__(settings.timeout_seconds, **options)
         self.settings = settings
         self.stats: defaultdict[str, CallStats] = defaultdict(CallStats)
-        self.spacing_seconds = max(spacing_seconds, pace_spacing(settings.requests_per_second))
+        self.spacing_seconds = max(spacing_seconds, limits.pace_spacing(settings.requests_per_second))
         self.server_time: datetime | None = None
         """The moment (UTC) of the newest reply by Toast's clock; None where no reply had a date that can be read."""
-        limiter = partial(rate_limiter, sleep=self._sleep, clock=self._clock)
+        limiter = partial(limits.rate_limiter, sleep=self._sleep, clock=self._clock)
         self._everyone = limiter(settings.total_requests_per_second)
         self._limiters = defaultdict[str, RateLimiter](
             lambda: limiter(settings.requests_per_second, self.spacing_seconds)
@@ -104,8 +93,8 @@ class ToastClient(ServiceClient):
 
     def open_transport(self, route: Route) -> httpx.AsyncBaseTransport:
         """Connections as many as are needed."""
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-        return httpx.AsyncHTTPTransport(limits=limits, verify=route.tls, proxy=route.proxy, trust_env=False)
+        pool = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+        return httpx.AsyncHTTPTransport(limits=pool, verify=route.tls, proxy=route.proxy, trust_env=False)
 
     @property
     def logins(self) -> int:
@@ -113,24 +102,13 @@ class ToastClient(ServiceClient):
         return self._login.fetched
 
     async def login(self) -> str:
-        """The access token. Logs in where there is none yet, so that wrong credentials show before all else.
-
-        Raises:
-            ToastLoginError: Toast refuses the credentials, or the login service stays down.
-        """
+        """The access token. The first call logs in, so that wrong credentials show before all else."""
         return (await self._login.token()).value
 
     async def orders_page(
         self, restaurant_guid: str, window: Window, *, page: int = 1, token: str | None = None
     ) -> OrdersPage:
-        """One page of the orders last modified within ``window`` (Toast: Orders API, ordersBulk).
-
-        Raises:
-            ToastRefusedError: 400, 401 after a new login, 403, 404, 422: repeating it does not help.
-            ToastUnreachableError: no connection, by a cause that does not pass by itself.
-            ToastTransientError: the retry budget is used up (the last attempt's error).
-            ToastLoginError: a login that became necessary failed.
-        """
+        """One page of the orders last modified within ``window`` (Toast: Orders API, ordersBulk)."""
         parameters: dict[str, str | int] = {
             "startDate": format_time(window.start),
             "endDate": format_time(window.end),
@@ -143,38 +121,30 @@ class ToastClient(ServiceClient):
             lambda response: reader.read(response, int(self._now() * 1000)),
             restaurant_guid=restaurant_guid,
             parameters=parameters,
-            paced=True,
         )
 
-    async def restaurant(self, guid: str, *, essential: bool = False) -> Restaurant:
-        """Name, time zone and closeout hour of one restaurant (Toast: Restaurants API; needs restaurants:read).
-
-        Raises:
-            ToastError: as ``orders_page``; a call that is not ``essential`` is repeated only once and renews no login.
-        """
+    async def restaurant(self, guid: str, *, essential: bool = False) -> restaurants.Restaurant:
+        """Name, time zone and closeout hour of one restaurant (Toast: Restaurants API; needs restaurants:read). A call
+        that is not ``essential`` is repeated only once and renews no login."""
         return await self._get(
-            restaurant_path(guid),
-            lambda response: read_restaurant(response.content, guid),
+            restaurants.restaurant_path(guid),
+            lambda response: restaurants.read_restaurant(response.content, guid),
             restaurant_guid=guid,
             essential=essential,
         )
 
-    async def partner_restaurants(self) -> list[Listed]:
-        """All restaurants that the client may read, deleted ones marked (Toast: Partners API).
-
-        Raises:
-            ToastError: as ``orders_page``; standard credentials may be refused.
-        """
-        return await self._get(PARTNERS_PATH, lambda response: read_partner_list(response.content))
+    async def partner_restaurants(self) -> list[restaurants.Listed]:
+        """All restaurants that the client may read, deleted ones marked (Toast: Partners API, for partners only)."""
+        return await self._get(
+            restaurants.PARTNERS_PATH, lambda response: restaurants.read_partner_list(response.content)
+        )
 
     async def group_members(self, group_guid: str, member_guid: str) -> list[str]:
-        """The restaurants of a management group, asked for in the name of one of them (Toast: Restaurants API).
-
-        Raises:
-            ToastError: as ``orders_page``.
-        """
+        """The restaurants of a management group, asked for in the name of one of them (Toast: Restaurants API)."""
         return await self._get(
-            group_path(group_guid), lambda response: read_group_list(response.content), restaurant_guid=member_guid
+            restaurants.group_path(group_guid),
+            lambda response: restaurants.read_group_list(response.content),
+            restaurant_guid=member_guid,
         )
 
     async def _get(
@@ -184,33 +154,31 @@ class ToastClient(ServiceClient):
         *,
         restaurant_guid: str | None = None,
         parameters: Mapping[str, str | int] | None = None,
-        paced: bool = False,
         essential: bool = True,
     ) -> T:
         stats = self.stats[restaurant_guid or ""]
         limiters = [self._everyone]
-        if paced and restaurant_guid:
+        if restaurant_guid and path == ORDERS_PATH:
             limiters.append(self._limiters[restaurant_guid])
-        headers = {RESTAURANT_HEADER: restaurant_guid} if restaurant_guid else {}
+        request = httpx.Request(
+            "GET",
+            self.settings.api_url + path,
+            params=parameters,
+            headers=_HEADERS | ({RESTAURANT_HEADER: restaurant_guid} if restaurant_guid else {}),
+            extensions={} if essential else {OPTIONAL: True},
+        )
 
         async def exchange(request: httpx.Request) -> httpx.Response:
             await acquire_all(limiters)
             stats.requests += 1
-            response = await self._send(request, restaurant_guid)
+            response = await self._send(request)
             stats.bytes += len(response.content)
             self._obey(response, restaurant_guid)
             return response
 
         async def attempt() -> T:
-            request = httpx.Request(
-                "GET",
-                self.settings.api_url + path,
-                params=parameters,
-                headers=_HEADERS | headers,
-                extensions={} if essential else {OPTIONAL: True},
-            )
             response = await self._login.send(request, exchange)
-            self._raise_for_status(response, restaurant_guid)
+            self._raise_for_status(response)
             return read(response)
 
         def on_retry(error: TransientError, wait: float) -> None:
@@ -223,10 +191,11 @@ class ToastClient(ServiceClient):
         return await policy.call(attempt, sleep=self._sleep, on_retry=on_retry)
 
     async def _post_login(self, path: str, credentials: dict[str, str], read: Callable[[bytes], Grant]) -> Grant:
+        request = httpx.Request("POST", self.settings.api_url + path, headers=_HEADERS, json=credentials)
+
         async def attempt() -> Grant:
-            request = httpx.Request("POST", self.settings.api_url + path, headers=_HEADERS, json=credentials)
-            response = await self._send(request, None)
-            self._raise_for_status(response, None)
+            response = await self._send(request)
+            self._raise_for_status(response)
             return read(response.content)
 
         def on_retry(error: TransientError, wait: float) -> None:
@@ -234,33 +203,32 @@ class ToastClient(ServiceClient):
 
         return await self._retry.call(attempt, sleep=self._sleep, on_retry=on_retry)
 
-    async def _send(self, request: httpx.Request, restaurant_guid: str | None) -> httpx.Response:
-        response = await self.exchange(request, _where(request.url.path, restaurant_guid), _ADDRESS)
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        response = await self.exchange(request, _where(request), _ADDRESS)
         self.server_time = date_of(response.headers.get("Date")) or self.server_time
         return response
 
     def _obey(self, response: httpx.Response, restaurant_guid: str | None) -> None:
         """Pause what the reply's limit headers apply to: the restaurant or the account."""
-        seconds = exhausted_for(response.headers, self._now())
+        seconds = limits.exhausted_for(response.headers, self._now())
         if response.status_code == 429:
-            seconds = retry_after(response.headers, self._now()) or 0.0
-        if is_account_wide(response.headers):
-            self._everyone.pause(min(seconds, LONGEST_WINDOW))
+            seconds = limits.retry_after(response.headers, self._now()) or 0.0
+        if limits.is_account_wide(response.headers):
+            self._everyone.pause(min(seconds, limits.LONGEST_WINDOW))
         elif restaurant_guid is not None:
-            self._limiters[restaurant_guid].pause(min(seconds, LONGEST_WINDOW))
+            self._limiters[restaurant_guid].pause(min(seconds, limits.LONGEST_WINDOW))
 
-    def _raise_for_status(self, response: httpx.Response, restaurant_guid: str | None) -> None:
+    def _raise_for_status(self, response: httpx.Response) -> None:
         status = response.status_code
         if status == 200:
             return
-        what = f"Toast answered {status} to {_where(response.request.url.path, restaurant_guid)}"
-        details = self._details(response)
+        message = f"Toast answered {status} to {_where(response.request)}{self._details(response)}."
         if status == 429:
-            seconds = retry_after(response.headers, self._now())
-            raise ToastTransientError(f"{what}{details}.", throttled=True, retry_after=seconds)
+            seconds = limits.retry_after(response.headers, self._now())
+            raise ToastTransientError(message, throttled=True, retry_after=seconds)
         if status >= 500 or status in _TRANSIENT:
-            raise ToastTransientError(f"{what}{details}.")
-        raise ToastRefusedError(f"{what}{details}.", status=status, hint=_HINTS.get(status, _OTHER_HINT))
+            raise ToastTransientError(message)
+        raise ToastRefusedError(message, status=status, hint=_HINTS.get(status, _OTHER_HINT))
 
     def _details(self, response: httpx.Response) -> str:
         """Toast's message and request id, for its support; never more of a body than these (Toast: error body)."""
@@ -286,5 +254,6 @@ _HINTS = {
 _OTHER_HINT = "Toast does not answer like this: check TOAST_API_URL, and whether a proxy answered in Toast's place."
 
 
-def _where(path: str, restaurant_guid: str | None) -> str:
-    return f"{path} for restaurant {restaurant_guid}" if restaurant_guid else path
+def _where(request: httpx.Request) -> str:
+    restaurant_guid = request.headers.get(RESTAURANT_HEADER)
+    return request.url.path + (f" for restaurant {restaurant_guid}" if restaurant_guid else "")

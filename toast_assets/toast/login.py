@@ -53,7 +53,6 @@ class ToastLogin(Bearer):
         self._settings = settings
         self._post = post
         self._logged_in_at = float("-inf")
-        self._useless = 0
 
     def is_rejection(self, response: httpx.Response) -> bool:
         """Whether another login may change a 401. It does not for a client that is no partner's."""
@@ -66,14 +65,6 @@ class ToastLogin(Bearer):
         long_ago = self._clock() - self._logged_in_at > _SOON
         helps = self._is_valid and (self._useless < _MOST_USELESS or long_ago)
         return self._renewals == 0 or (self._renewals < _MOST_RENEWALS and helps)
-
-    def mark_valid(self, token: Token) -> None:
-        """A call with ``token`` succeeded."""
-        self._is_valid = self._is_valid or token is self._token
-
-    def mark_useless(self) -> None:
-        """A login did not help."""
-        self._useless += 1
 
     async def fetch(self) -> Token:
         """Log in."""
@@ -114,7 +105,7 @@ def _read(body: bytes) -> Grant:
     """The token in a reply with status 200.
 
     Raises:
-        ToastReplyError: there is none; a gateway may have answered instead of Toast.
+        ToastReplyError: there is no token; a gateway may have answered instead of Toast.
     """
     try:
         reply = decode(body, dict[str, Any])

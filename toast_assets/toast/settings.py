@@ -19,7 +19,7 @@ RestaurantGuid = Annotated[str, AfterValidator(forms.identifier)]
 
 
 class ToastLimits(Settings):
-    """For which restaurants Toast is asked, and how fast: what a pull's length depends on, without any credentials."""
+    """Restaurants and rate limits: what a pull's length depends on, without any credentials."""
 
     listed_restaurants: Annotated[tuple[str, ...], BeforeValidator(forms.split)] = Field(
         alias="TOAST_RESTAURANT_GUID",
@@ -76,12 +76,12 @@ class ToastLimits(Settings):
 
     @property
     def discovers(self) -> bool:
-        """Whether the restaurants are to be asked from Toast instead of listed."""
+        """Whether Toast is asked for the restaurants, as none is listed."""
         return self.listed_restaurants == (DISCOVER,)
 
 
 class ToastSettings(ToastLimits):
-    """How to reach Toast, as whom, for which restaurants, and how fast."""
+    """Toast: URL, credentials, restaurants, rate limits."""
 
     api_url: Origin = Field(
         "https://ws-api.toasttab.com", alias="TOAST_API_URL", description="Toast's base URL; a path is ignored."

@@ -7,7 +7,7 @@ from base64 import b64encode
 import pytest
 
 from toast_assets.errors import SettingsError
-from toast_assets.http.network import as_httpx, find_proxy, s3_proxies
+from toast_assets.http.network import find_proxy, s3_proxies
 from toast_assets_tests.support.services.counting import amperity_client, counting_server, toast_client
 
 # Nobody listens there.
@@ -108,8 +108,8 @@ def test_a_proxy_that_cannot_be_used_is_one_sentence_with_its_variable_and_witho
 def test_a_proxy_keeps_its_credentials_and_shows_them_to_nobody(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{password}@proxy:3128")
     found = find_proxy("https://ws-api.toasttab.com")
-    proxy = as_httpx(found)
-    assert proxy is not None
+    assert found is not None
+    proxy = found.for_httpx
     expected = b64encode(f"user:{password.replace('%23', '#')}".encode()).decode()
     assert (proxy.headers["Proxy-Authorization"], str(proxy.url)) == (f"Basic {expected}", "http://proxy:3128")
     assert "cret" not in repr(found)

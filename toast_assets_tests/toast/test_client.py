@@ -105,7 +105,7 @@ async def test_a_passing_fault_is_waited_for(
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings", "error", "told"),
+    ("kind", "settings", "error", "message"),
     [
         (Kind.STATUS, {"status": 500}, ToastTransientError, "500 .*request id sandbox-"),
         (Kind.RESET, {}, ToastTransientError, r"Toast \(127.0.0.1\) cannot be reached for /orders/.* closed"),
@@ -116,14 +116,14 @@ async def test_a_fault_that_stays_is_told_after_seven_attempts(
     kind: Kind,
     settings: dict[str, Any],
     error: type[Exception],
-    told: str,
+    message: str,
     sandbox: Sandbox,
     make_toast: MakeToast,
     window: Window,
 ) -> None:
     armed = sandbox.faults.arm(kind, "orders", last=None, **settings)
     async with make_toast() as toast:
-        with pytest.raises(error, match=told):
+        with pytest.raises(error, match=message):
             await toast.orders_page(sandbox.restaurant_guids[2], window)
     assert armed.fired == 7
 

@@ -1,4 +1,4 @@
-"""Toast's limits are kept, and its headers obeyed by whom they concern. Time is virtual."""
+"""Toast's limits are kept, and its headers pause what they apply to. Time is virtual."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_the_spacing_of_historical_weeks_lies_between_the_calls_of_a_restaurant_
     assert toast.times(restaurant="one") == pytest.approx(toast.times(restaurant="two"), abs=0.01)
 
 
-# What a 429 says, and whom it concerns
+# What a 429 says, and what it applies to
 
 
 @pytest.mark.parametrize(
