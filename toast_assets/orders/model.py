@@ -31,6 +31,18 @@ class _Toast(msgspec.Struct, rename="camel", frozen=True, gc=False):
     """Common options of every struct here."""
 
 
+class _Voidable(_Toast, frozen=True):
+    """What can be voided or deleted."""
+
+    voided: bool | None = None
+    deleted: bool | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        """Voided or deleted; Toast deletes an order whose checks were moved into another one."""
+        return bool(self.voided or self.deleted)
+
+
 class Reference(_Toast, frozen=True):
     """A reference to something configured in Toast, or to an employee: the GUID alone."""
 
@@ -161,7 +173,7 @@ class RefundDetails(_Toast, frozen=True):
     refund_transaction: Reference | None = None
 
 
-class Selection(_Toast, frozen=True):
+class Selection(_Voidable, frozen=True):
     """One line of a check: an item, or below an item a modifier, to any depth.
 
     Toast: ``pre_discount_price`` is gross and ``price`` net of all discounts, both for the whole quantity, with
@@ -189,11 +201,9 @@ class Selection(_Toast, frozen=True):
     tax_inclusion: str | None = None
     fulfillment_status: str | None = None
     deferred: bool | None = None
-    voided: bool | None = None
     void_date: str | None = None
     void_business_date: int | None = None
     void_reason: Reference | None = None
-    deleted: bool | None = None
     created_date: str | None = None
     modified_date: str | None = None
     refund_details: RefundDetails | None = None
@@ -219,11 +229,6 @@ class Selection(_Toast, frozen=True):
     def is_revenue(self) -> bool:
         """Whether Toast counts it as revenue of the day: not for gift cards and what else is deferred."""
         return not self.deferred and self.selection_type not in NO_REVENUE_TYPES
-
-    @property
-    def is_gone(self) -> bool:
-        """Voided or deleted."""
-        return bool(self.voided or self.deleted)
 
     @property
     def is_sale(self) -> bool:
@@ -290,7 +295,7 @@ class Payment(_Toast, frozen=True):
         )
 
 
-class Check(_Toast, frozen=True):
+class Check(_Voidable, frozen=True):
     """One bill of an order."""
 
     guid: str | None = None
@@ -301,9 +306,7 @@ class Check(_Toast, frozen=True):
     closed_date: str | None = None
     modified_date: str | None = None
     paid_date: str | None = None
-    deleted: bool | None = None
     deleted_date: str | None = None
-    voided: bool | None = None
     void_date: str | None = None
     void_business_date: int | None = None
     payment_status: str | None = None
@@ -323,13 +326,8 @@ class Check(_Toast, frozen=True):
     selections: tuple[Selection, ...] | None = None
     payments: tuple[Payment, ...] | None = None
 
-    @property
-    def is_gone(self) -> bool:
-        """Voided or deleted."""
-        return bool(self.voided or self.deleted)
 
-
-class Order(_Toast, frozen=True):
+class Order(_Voidable, frozen=True):
     """One order. Nothing in it says which restaurant it belongs to, so that travels beside it."""
 
     guid: str | None = None
@@ -344,9 +342,7 @@ class Order(_Toast, frozen=True):
     estimated_fulfillment_date: str | None = None
     paid_date: str | None = None
     closed_date: str | None = None
-    deleted: bool | None = None
     deleted_date: str | None = None
-    voided: bool | None = None
     void_date: str | None = None
     void_business_date: int | None = None
     created_in_test_mode: bool | None = None
@@ -380,11 +376,6 @@ class Order(_Toast, frozen=True):
     def served_as(self) -> DiningOption | None:
         """The dining option; ``dining`` in the guide's example."""
         return self.dining_option if self.dining_option is not None else self.dining
-
-    @property
-    def is_gone(self) -> bool:
-        """Voided or deleted; Toast deletes an order whose checks were moved into another one."""
-        return bool(self.voided or self.deleted)
 
     @property
     def gone_date(self) -> str | None:

@@ -57,6 +57,7 @@ _ROW_GROUP_ROWS = 5_000
 # Entries of the footer: how the orders were pulled, bytes and hash of the orders as the export holds them, and a hash
 # of the narrow columns and of the other entries, because the checksums of pages do not cover what says where they are.
 _PULL, _ORDERS, _PROOF = b"toast_assets.pull", b"toast_assets.orders", b"toast_assets.rows"
+_OTHER_ROWS = "it is damaged (its rows are not those that were stored)"
 
 
 class UnreadableFileError(ValueError):
@@ -174,37 +175,41 @@ def _reading() -> Iterator[None]:
         raise UnreadableFileError(f"it is damaged, or no raw file ({error})") from error
 
 
+def _whole_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[pa.Table, list[bytes]]]:
+    """The row groups of a raw file with their orders' JSON. Some of them may be missing: known only at the end."""
+    check_raw(path)
+    size = 0
+    for table in row_groups(path, columns):
+        bodies = table["order_json"].cast(pa.binary()).to_pylist()
+        size += sum(map(len, bodies))
+        yield table, bodies
+    said = _footer(path).get(_ORDERS, b"").split()
+    if said and int(said[0]) != size:
+        raise UnreadableFileError(_OTHER_ROWS)
+
+
 def read_raw(path: Path) -> Iterator[RawOrder]:
     """The orders of a raw file, in its order, one row group in memory at a time.
 
     Raises:
         UnreadableFileError: it is no raw file, or does not hold what was written into it; known only at the end.
     """
-    check_raw(path)
-    proof, size = hashlib.sha256(), 0
+    proof = hashlib.sha256()
     with _reading():
-        for table in row_groups(path):
+        for table, bodies in _whole_groups(path):
             narrow = {name: _values(table[name]) for name in _NARROW}
-            bodies = _bodies(table)
             proof.update(_digested(narrow))
-            size += sum(map(len, bodies))
             *before, versions = narrow.values()
             yield from map(RawOrder, *before, bodies, versions)
     entries = _footer(path)
-    said = entries.get(_ORDERS, b"")
-    proof.update(entries.get(_PULL, b"") + said)
-    if entries.get(_PROOF) != proof.hexdigest().encode() or (said and int(said.split()[0]) != size):
-        raise UnreadableFileError("it is damaged (its rows are not those that were stored)")
+    proof.update(entries.get(_PULL, b"") + entries.get(_ORDERS, b""))
+    if entries.get(_PROOF) != proof.hexdigest().encode():
+        raise UnreadableFileError(_OTHER_ROWS)
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
     values: list[Any] = (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
     return values
-
-
-def _bodies(table: pa.Table) -> list[bytes]:
-    bodies: list[bytes] = table["order_json"].cast(pa.binary()).to_pylist()
-    return bodies
 
 
 class OrderRows(NamedTuple):
@@ -221,24 +226,24 @@ def read_rows(path: Path) -> Iterator[OrderRows]:
     """What identifies the orders of a raw file, and what they say, in its order, one row group in memory at a time.
 
     Raises:
-        UnreadableFileError: it is no raw file, or damaged.
+        UnreadableFileError: it is no raw file, or damaged; known only where it breaks, or at the end.
     """
-    check_raw(path)
+    names = ("order_guid", "modified_at", "version")
     with _reading():
-        for table in row_groups(path, ["order_guid", "modified_at", "order_json", "version"]):
-            guids, modified_ms, versions = (_values(table[name]) for name in ("order_guid", "modified_at", "version"))
-            yield OrderRows(guids, modified_ms, _bodies(table), versions)
+        for table, bodies in _whole_groups(path, [*names, "order_json"]):
+            guids, modified_ms, versions = (_values(table[name]) for name in names)
+            yield OrderRows(guids, modified_ms, bodies, versions)
 
 
 def read_bodies(path: Path) -> Iterator[list[bytes]]:
     """Only the JSON of the orders of a raw file, in its order, one row group in memory at a time.
 
     Raises:
-        UnreadableFileError: it is no raw file, or damaged.
+        UnreadableFileError: it is no raw file, or damaged; known only where it breaks, or at the end.
     """
-    check_raw(path)
     with _reading():
-        yield from map(_bodies, row_groups(path, ["order_json"]))
+        for _, bodies in _whole_groups(path, ["order_json"]):
+            yield bodies
 
 
 def check_raw(path: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -200,16 +200,15 @@ def _read_leniently(text: str, noted: list[str]) -> Order:
 
 @cache
 def _members(struct: type) -> dict[str, _Member]:
-    hints = get_type_hints(struct)
-    return {one.encode_name: _member(one.encode_name, hints[one.name]) for one in msgspec.structs.fields(struct)}
-
-
-def _member(name: str, hint: Any) -> _Member:
-    (holds,) = (one for one in get_args(hint) if one is not NoneType)
-    many = bool(get_args(holds))
-    holds = get_args(holds)[0] if many else holds
-    needed = holds in (Decimal, bool) or name in _HOLDERS | _IDENTIFIERS or name.endswith("Date")
-    return _Member(holds, many, needed)
+    hints, members = get_type_hints(struct), {}
+    for field in msgspec.structs.fields(struct):
+        name = field.encode_name
+        (holds,) = (one for one in get_args(hints[field.name]) if one is not NoneType)
+        many = bool(get_args(holds))
+        holds = get_args(holds)[0] if many else holds
+        needed = holds in (Decimal, bool) or name in _HOLDERS | _IDENTIFIERS or name.endswith("Date")
+        members[name] = _Member(holds, many, needed)
+    return members
 
 
 def _fitted(item: dict[str, Any], struct: type, path: str, noted: list[str]) -> dict[str, Any]:
@@ -240,37 +239,24 @@ def _fitting(value: object, member: _Member, path: str, noted: list[str]) -> Any
         return _fitted(value, member.holds, path, noted) if isinstance(value, dict) else None
     if member.holds is str and member.needed:
         return value if type(value) is str else None
-    return _READERS[member.holds](value)
+    return _scalar(value, member.holds)
 
 
-def _text(value: object) -> str | None:
-    if isinstance(value, _Number):
-        return str(value) if _WHOLE.fullmatch(value) else None
-    return value if isinstance(value, str) else None
-
-
-def _whole(value: object) -> int | None:
-    found = _WHOLE_OR_POINT_ZERO.fullmatch(value.strip()) if isinstance(value, str) else None
-    number = int(found[1]) if found else None
-    return number if number is not None and abs(number) <= _LARGEST else None
-
-
-def _degrees(value: object) -> float | None:
-    try:
-        number = float(value) if isinstance(value, str) else None
-    except ValueError:
+def _scalar(value: object, holds: type) -> Any:
+    if holds is bool:
+        return value if isinstance(value, bool) else None
+    if not isinstance(value, str):
         return None
-    return number if number is not None and isfinite(number) else None
-
-
-_READERS: dict[type, Callable[[object], Any]] = {
-    str: _text,
-    int: _whole,
-    float: _degrees,
-    bool: lambda value: value if isinstance(value, bool) else None,
-    # Text of digits is an amount, too.
-    Decimal: lambda value: value if isinstance(value, str) and _DECIMAL.fullmatch(value) else None,
-}
+    if holds is str:
+        return str(value) if not isinstance(value, _Number) or _WHOLE.fullmatch(value) else None
+    if holds is int:
+        found = _WHOLE_OR_POINT_ZERO.fullmatch(value.strip())
+        return int(found[1]) if found and abs(int(found[1])) <= _LARGEST else None
+    # Text of digits is a number, too.
+    digits = _DECIMAL.fullmatch(value)
+    if holds is Decimal:
+        return value if digits else None
+    return float(value) if digits and isfinite(float(value)) else None
 
 
 def _described(value: object, holds: type) -> str:

@@ -40,34 +40,30 @@ def s3_client(
             f"{' and '.join(odd)} cannot be sent: a blank, a line feed, a quote or another odd character is in it.",
             hint="Copy it again; a secret that is kept as a file may end in a line feed.",
         )
-    try:
-        return _made(profile, attempts, unsigned, options)
-    except SDK_FAULTS as error:
-        # Without the cause: its text may quote a credential.
-        raise sdk_problem(error, "The S3 client cannot be made") from None
-
-
-def _made(profile: str | None, attempts: int | None, unsigned: bool, options: dict[str, Any]) -> S3Client:
     import botocore.session  # takes a while
     from botocore import UNSIGNED
     from botocore.config import Config
 
-    session = botocore.session.Session(profile=profile)
-    total = attempts or session.get_config_variable("max_attempts") or _ATTEMPTS
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": total},
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_READ_SECONDS,
-        max_pool_connections=CALLS_AT_ONCE,
-        **({"signature_version": UNSIGNED} if unsigned else {}),
-    )
-    client = session.create_client("s3", config=config, **options)
-    # Only the client knows its endpoint, and the way there depends on it.
-    proxies, ca_file = s3_proxies(client.meta.endpoint_url), s3_ca_file()
-    verify = ca_file if options.get("verify") is None else options["verify"]
-    if proxies or getproxies() or verify is not None:
-        way = config.merge(Config(proxies=proxies))
-        client = session.create_client("s3", config=way, **options | {"verify": verify})
+    try:
+        session = botocore.session.Session(profile=profile)
+        total = attempts or session.get_config_variable("max_attempts") or _ATTEMPTS
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": total},
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            max_pool_connections=CALLS_AT_ONCE,
+            **({"signature_version": UNSIGNED} if unsigned else {}),
+        )
+        client = session.create_client("s3", config=config, **options)
+        # Only the client knows its endpoint, and the way there depends on it.
+        proxies, ca_file = s3_proxies(client.meta.endpoint_url), s3_ca_file()
+        verify = ca_file if options.get("verify") is None else options["verify"]
+        if proxies or getproxies() or verify is not None:
+            way = config.merge(Config(proxies=proxies))
+            client = session.create_client("s3", config=way, **options | {"verify": verify})
+    except SDK_FAULTS as error:
+        # Without the cause: its text may quote a credential.
+        raise sdk_problem(error, "The S3 client cannot be made") from None
     client.meta.events.register_first("needs-retry.s3", _at_once)
     return cast(S3Client, client)
 

@@ -8,6 +8,7 @@ import re
 import zlib
 from collections import Counter
 from datetime import UTC, datetime
+from threading import Barrier
 
 import msgspec
 import pytest
@@ -196,6 +197,16 @@ async def test_an_export_costs_two_calls_to_s3_and_an_unchanged_one_costs_one(
         calls.clear()
         export_week(week, watched, LOG)
         assert calls == Counter({"GetObject": 1, "ListObjectsV2": 1}) + Counter(expected)
+
+
+async def test_restaurants_wait_for_s3_together(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
+    await pull(sandbox, week)
+    client = s3_client(sandbox)
+    together = Barrier(len(sandbox.restaurant_guids))
+    # The first one is for the manifest.
+    s3_faults.before(client, "GetObject", lambda number: together.wait(60) if number > 1 else None)
+    assert not export_week(week, OrderStore(Bucket(client, sandbox.bucket), sandbox.config.prefix), LOG).problems
+    assert together.parties > 2
 
 
 async def test_an_export_that_another_run_writes_meanwhile_is_looked_at_and_left(
