@@ -97,7 +97,7 @@ def _types_of(struct: type, before: str) -> Iterator[tuple[str, frozenset[type]]
         path = f"{before}{one.encode_name}"
         below = issubclass(holds, msgspec.Struct)
         yield path, _ARRAY if many else _OBJECT if below else _TYPES[holds]
-        # Modifiers of modifiers stand where modifiers do.
+        # Modifiers of modifiers have the path of modifiers.
         if below and not before.endswith(f"{one.encode_name}."):
             yield from _types_of(holds, f"{path}.")
 
@@ -261,7 +261,7 @@ def _joined(parent: _Node, name: str) -> str:
 
 
 def _decoded(data: bytes) -> Any:
-    """The JSON in ``data``; None where there is none."""
+    """The JSON in ``data``; None where it is not JSON."""
     try:
         return _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -54,7 +54,7 @@ class GuestCoverage(msgspec.Struct, frozen=True):
 class RestaurantFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What one restaurant's raw orders say.
 
-    ``repeats`` counts orders that stand in the file once more, ``outside_week`` those modified at another time.
+    ``repeats`` counts orders that the file holds once more, ``outside_week`` those modified at another time.
     ``amounts`` are decimals in currency units as text, by name (``SUMS``). ``versions`` is the ``versions_digest``.
     """
 
@@ -217,13 +217,14 @@ class _WeekReader:
             self._drift.add(rows.bodies)
             for order in orders:
                 counts = channels.setdefault(_channel(order, channels), [0, 0, 0])
-                for index, counted in enumerate((True, order.names_guest, order.is_reachable)):
-                    counts[index] += counted
+                counts[0] += 1
+                counts[1] += bool(order.guests)
+                counts[2] += any(guest.get("email") or guest.get("phone") for guest in order.guests)
         except Exception as error:  # noqa: BLE001 - reports that can only warn; their checks say so
             self._failure = type(error).__name__
 
     def _shared_hashes(self) -> tuple[int, frozenset[int], list[str]]:
-        """How many orders stand at several restaurants, and of the first of them the hashes and the restaurants."""
+        """How many orders several restaurants have, and of the first of them the hashes and the restaurants."""
         arrays = {guid: pc.unique(pa.array(hashes, pa.int64())) for guid, hashes in self._hashes.items()}
         counts = pa.concat_arrays([*arrays.values(), pa.array([], pa.int64())]).value_counts()
         several = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")

@@ -121,7 +121,7 @@ class Column:
     """One column: its kind, its name, a sentence on what it holds, and where in Toast's order it comes from.
 
     ``path`` is the attribute of the row's struct, by default the column's name; the value is null where any part of it
-    is. The walk hands over the value of a column with ``given``, which says of which Toast fields it is made.
+    is. The walk hands over the value of a column with ``given``, which names the Toast fields behind it.
     ``toast`` replaces the Toast field that follows from ``path``.
     """
 
