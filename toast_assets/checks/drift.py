@@ -25,7 +25,7 @@ import msgspec
 
 from toast_assets.markdown import plain
 from toast_assets.orders.depth import shallow
-from toast_assets.orders.known_fields import KnownFields, known_fields
+from toast_assets.orders.known_fields import known_fields
 from toast_assets.orders.model import Order
 from toast_assets.orders.raw import readable
 
@@ -145,8 +145,8 @@ class DriftDetector:
     are limited in number and in length.
     """
 
-    def __init__(self, known: KnownFields | None = None) -> None:
-        self._known = known or known_fields()
+    def __init__(self) -> None:
+        self._known = known_fields()
         self._root = _Node("", 0, None, known=True)
         self._unknown = 0
         self._guid: object = None

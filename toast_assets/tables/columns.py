@@ -203,7 +203,8 @@ def _attribute(known: dict[str, Sequence[Any] | None], path: str) -> Sequence[An
     if path not in known:
         parent, _, name = path.rpartition(".")
         get = attrgetter(name)
-        values = [None if owner is None else get(owner) for owner in _attribute(known, parent) or ()]
+        owners = _attribute(known, parent) or ()
+        values = [None if owner is None else get(owner) for owner in owners] if parent else list(map(get, owners))
         known[path] = values if any(value is not None for value in values) else None
     return known[path]
 

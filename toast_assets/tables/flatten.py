@@ -139,7 +139,7 @@ def _checks(orders: pa.RecordBatch, walk: Walk, totals: Sequence[Totals]) -> pa.
 
 def _amounts(totals: Sequence[Totals]) -> dict[str, Any]:
     """The columns of amounts."""
-    return {name: [getattr(one, name) for one in totals] for name in Totals._fields}
+    return {name: [one[index] for one in totals] for index, name in enumerate(Totals._fields)}
 
 
 def _items(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
