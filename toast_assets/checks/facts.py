@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import msgspec
@@ -166,12 +166,14 @@ class _WeekReader:
                 file.check_count(facts.orders)
                 restaurants[file.guid] = facts
         shared, first, holders = self._shared_hashes()
+        drift: list[DriftFinding] = []
+        self._report(lambda: drift.extend(self._drift.findings()))
         return WeekFacts(
             form=_FORM,
             data_version=self._manifest.data_version,
             restaurants=restaurants,
             damaged=damaged,
-            drift=() if self._failure else self._drift.findings(),
+            drift=tuple(drift),
             reports_failure=self._failure,
             shared_orders=shared,
             shared=tuple(self._named(first, holders)),
@@ -196,7 +198,7 @@ class _WeekReader:
             hashes.extend(map(_hash, rows.guids))
             readable, amounts = _amounts(rows)
             sums = [sum(column, Decimal(0)) for column in zip(sums, *amounts, strict=True)]
-            self._report(rows, readable, channels)
+            self._report(partial(self._look, rows, readable, channels))
         self._hashes[restaurant_guid] = hashes
         return RestaurantFacts(
             orders=orders,
@@ -209,19 +211,21 @@ class _WeekReader:
             channels={channel: GuestCoverage(*counts) for channel, counts in sorted(channels.items())},
         )
 
-    def _report(self, rows: OrderRows, orders: Iterable[AmountsOrder], channels: dict[str, list[int]]) -> None:
-        """What no delivery depends on."""
-        if self._failure is not None:
-            return
+    def _report(self, work: Callable[[], None]) -> None:
+        """Do what no delivery depends on. What it raises ends only this: it is for the checks that can only warn."""
         try:
-            self._drift.add(rows.bodies)
-            for order in orders:
-                counts = channels.setdefault(_channel(order, channels), [0, 0, 0])
-                counts[0] += 1
-                counts[1] += bool(order.guests)
-                counts[2] += any(guest.get("email") or guest.get("phone") for guest in order.guests)
-        except Exception as error:  # noqa: BLE001 - reports that can only warn; their checks say so
+            if self._failure is None:
+                work()
+        except Exception as error:  # noqa: BLE001 - their checks say so
             self._failure = type(error).__name__
+
+    def _look(self, rows: OrderRows, orders: Iterable[AmountsOrder], channels: dict[str, list[int]]) -> None:
+        self._drift.add(rows.bodies)
+        for order in orders:
+            counts = channels.setdefault(_channel(order, channels), [0, 0, 0])
+            counts[0] += 1
+            counts[1] += bool(order.guests)
+            counts[2] += any(guest.get("email") or guest.get("phone") for guest in order.guests)
 
     def _shared_hashes(self) -> tuple[int, frozenset[int], list[str]]:
         """How many orders several restaurants have, and of the first of them the hashes and the restaurants."""
