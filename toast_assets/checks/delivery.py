@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,11 +69,10 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     settings, stored = checked.amperity(), checked.manifest.stored
     counts: list[_Count] = []
     if set(settings.methods) & {"stream", "notify"}:
-        if "stream" in settings.methods:
-            # Before threads ask for them.
-            _ = checked.facts
+        facts = checked.facts.restaurants if "stream" in settings.methods else {}
+        versions = {guid: of.versions for guid, of in facts.items()}
         with ThreadPoolExecutor(RESTAURANTS_AT_ONCE, thread_name_prefix="ledgers") as threads:
-            of_restaurants = threads.map(partial(_of_restaurant, checked, settings), stored, stored.values())
+            of_restaurants = threads.map(partial(_of_restaurant, checked, settings, versions), stored, stored.values())
             counts += [one for of_restaurant in of_restaurants for one in of_restaurant]
     if S3_PULL in settings.methods and settings.workflow_config_id is not None:
         counts.append(_load(checked, settings, settings.workflow_config_id))
@@ -104,7 +103,10 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     )
 
 
-def _of_restaurant(checked: CheckedWeek, settings: AmperitySettings, guid: str, pull: PullRecord) -> list[_Count]:
+def _of_restaurant(
+    checked: CheckedWeek, settings: AmperitySettings, versions: Mapping[str, str], guid: str, pull: PullRecord
+) -> list[_Count]:
+    """``versions`` has the ``versions_digest`` of what is stored, by restaurant."""
     name, store = checked.named(guid), checked.store
     try:
         ledger = read_ledger(store.bucket, store.layout.ledger(checked.week, guid)) or LEDGER_SCHEMA.empty_table()
@@ -113,8 +115,7 @@ def _of_restaurant(checked: CheckedWeek, settings: AmperitySettings, guid: str, 
         return [_Count(name, ", ".join(methods), pull.orders, unknown=str(error))]
     counts = []
     if "stream" in settings.methods:
-        facts = checked.facts.restaurants.get(guid)
-        counts.append(_orders(name, pull, ledger, settings, facts.versions if facts else ""))
+        counts.append(_orders(name, pull, ledger, settings, versions.get(guid)))
         counts += _feed_rows(name, ledger, settings)
     if "notify" in settings.methods:
         counts.append(_one(name, notice_key(checked.week, guid, pull, store, settings), ledger))
@@ -159,8 +160,8 @@ class _Count:
         return f"{self.restaurant}: {self.accepted} of {self.due} {self.method} records accepted{others}"
 
 
-def _orders(name: str, pull: PullRecord, ledger: pa.Table, settings: AmperitySettings, stored: str) -> _Count:
-    """Whole orders in their versions; ``stored`` stands for all that are stored."""
+def _orders(name: str, pull: PullRecord, ledger: pa.Table, settings: AmperitySettings, stored: str | None) -> _Count:
+    """Whole orders in their versions; ``stored`` is the digest of those that are stored."""
     rows = _of(ledger, "stream", destination(settings.tenant_id, settings.stream_id or ""))
     settled = rows.filter(pc.is_in(rows["state"], pa.array([*ARRIVED, "superseded"])))
     redaction = settings.redaction

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from toast_assets.checks import delivery, raw_orders, tables
+from toast_assets.checks import delivery, raw_orders, totals
 from toast_assets.checks.check import CheckedWeek, CheckResult
 
 
@@ -52,5 +52,5 @@ CHECKS = (
     Check(_RAW, raw_orders.volume_as_usual, "WARN"),
     Check("toast_orders_s3_export", delivery.export_equals_raw, blocking=True),
     Check("amperity_delivery", delivery.delivered_equals_exported),
-    Check("orders", tables.totals_reconcile),
+    Check("orders", totals.totals_reconcile),
 )
