@@ -98,15 +98,9 @@ class AmountsOrder(_Fields, frozen=True):
     checks: tuple[_Check, ...] | None = None
 
     @property
-    def names_guest(self) -> bool:
-        """Whether any of its checks has a guest."""
-        return any(isinstance(check.customer, dict) for check in self.checks or ())
-
-    @property
-    def is_reachable(self) -> bool:
-        """Whether any of its guests has an e-mail or a phone."""
-        guests = [check.customer for check in self.checks or () if isinstance(check.customer, dict)]
-        return any(guest.get("email") or guest.get("phone") for guest in guests)
+    def guests(self) -> list[dict[str, Any]]:
+        """The guests that its checks name."""
+        return [check.customer for check in self.checks or () if isinstance(check.customer, dict)]
 
     @property
     def channel(self) -> str:

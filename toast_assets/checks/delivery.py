@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import pyarrow as pa
@@ -24,6 +24,8 @@ from toast_assets.delivery.workflow import load_key
 from toast_assets.errors import ExportError, StoreError
 from toast_assets.export.read import export_problem
 from toast_assets.store.manifest import PullRecord
+
+_OTHER_STATES = ("superseded", "rejected", "pending")
 
 
 def export_equals_raw(checked: CheckedWeek) -> CheckResult:
@@ -65,11 +67,10 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     settings, stored = checked.amperity(), checked.manifest.stored
     counts: list[_Count] = []
     if set(settings.methods) & {"stream", "notify"}:
-        if "stream" in settings.methods:
-            # Before threads ask for them.
-            _ = checked.facts
+        facts = checked.facts.restaurants if "stream" in settings.methods else {}
+        versions = {guid: of.versions for guid, of in facts.items()}
         with ThreadPoolExecutor(RESTAURANTS_AT_ONCE, thread_name_prefix="ledgers") as threads:
-            of_restaurants = threads.map(partial(_of_restaurant, checked, settings), stored, stored.values())
+            of_restaurants = threads.map(partial(_of_restaurant, checked, settings, versions), stored, stored.values())
             counts += [one for of_restaurant in of_restaurants for one in of_restaurant]
     if S3_PULL in settings.methods and settings.workflow_config_id is not None:
         counts.append(_load(checked, settings, settings.workflow_config_id))
@@ -77,27 +78,33 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
         return CheckResult(fine="Amperity's couriers load the feeds on their own: there are no receipts to compare.")
     bad = [one for one in counts if not one.same]
     missing = sum(one.missing for one in bad)
-    accepted, superseded = sum(one.accepted for one in counts), sum(one.superseded for one in counts)
-    newer = f"; of {superseded} more it had newer versions" if superseded else ""
+    accepted = sum(one.accepted for one in counts)
+    states = Counter[str]()
+    for one in counts:
+        states.update(one.states)
+    newer = f"; of {states['superseded']} more it had newer versions" if states["superseded"] else ""
     return CheckResult(
         [one.problem for one in bad],
         f"Amperity has accepted all {accepted} records{newer}.",
         warns=not missing,
         figures={
             "accepted": accepted,
-            "superseded": superseded,
-            "rejected": sum(one.rejected for one in counts),
+            "superseded": states["superseded"],
+            "rejected": states["rejected"],
             "missing": missing,
         },
-        heads=("restaurant", "method", "records", "accepted", "superseded", "rejected", "pending"),
+        heads=("restaurant", "method", "records", "accepted", *_OTHER_STATES),
         rows=[
-            (one.restaurant, one.method, one.due, one.accepted, one.superseded, one.rejected, one.pending)
+            (one.restaurant, one.method, one.due, one.accepted, *(one.states[state] for state in _OTHER_STATES))
             for one in bad
         ],
     )
 
 
-def _of_restaurant(checked: CheckedWeek, settings: AmperitySettings, guid: str, pull: PullRecord) -> list[_Count]:
+def _of_restaurant(
+    checked: CheckedWeek, settings: AmperitySettings, versions: Mapping[str, str], guid: str, pull: PullRecord
+) -> list[_Count]:
+    """``versions`` has the ``versions_digest`` of what is stored, by restaurant."""
     name, store = checked.named(guid), checked.store
     try:
         ledger = read_ledger(store.bucket, store.layout.ledger(checked.week, guid)) or LEDGER_SCHEMA.empty_table()
@@ -106,8 +113,7 @@ def _of_restaurant(checked: CheckedWeek, settings: AmperitySettings, guid: str, 
         return [_Count(name, ", ".join(methods), pull.orders, unknown=str(error))]
     counts = []
     if "stream" in settings.methods:
-        facts = checked.facts.restaurants.get(guid)
-        counts.append(_orders(name, pull, ledger, settings, facts.versions if facts else ""))
+        counts.append(_orders(name, pull, ledger, settings, versions.get(guid)))
         counts += _feed_rows(name, ledger, settings)
     if "notify" in settings.methods:
         counts.append(_one(name, notice_key(checked.week, guid, pull, store, settings), ledger))
@@ -116,7 +122,7 @@ def _of_restaurant(checked: CheckedWeek, settings: AmperitySettings, guid: str, 
 
 @dataclass(frozen=True)
 class _Count:
-    """Records of one restaurant and method: due by what is stored, and by what the ledger says of them.
+    """Records of one restaurant and method: ``due`` by what is stored, ``states`` counted in the ledger.
 
     ``superseded`` ones were not sent because a newer version had arrived with a later week. ``same`` says that what
     arrived is what is stored, version by version, and as it would be sent now. ``unknown`` is why that cannot be known.
@@ -125,37 +131,35 @@ class _Count:
     restaurant: str
     method: str
     due: int
-    accepted: int = 0
-    superseded: int = 0
-    rejected: int = 0
-    pending: int = 0
+    states: Counter[str] = field(default_factory=Counter)
     same: bool = False
     unknown: str = ""
 
     @property
+    def accepted(self) -> int:
+        return sum(self.states[state] for state in ARRIVED)
+
+    @property
     def missing(self) -> int:
         """Records that nothing is known of, or other versions than those that are stored: at least one if not same."""
-        known = self.accepted + self.superseded + self.rejected
-        return 0 if self.same else max(self.due - known, 0 if self.rejected else 1)
+        known = self.accepted + self.states["superseded"] + self.states["rejected"]
+        return 0 if self.same else max(self.due - known, 0 if self.states["rejected"] else 1)
 
     @property
     def problem(self) -> str:
-        """In words."""
         if self.unknown:
             return f"{self.restaurant}: {self.unknown}"
-        if self.missing and self.accepted + self.superseded >= self.due:
+        if self.missing and self.accepted + self.states["superseded"] >= self.due:
             return (
                 f"{self.restaurant}: Amperity has other versions of some {self.method} records than would be sent now:"
                 " the orders or the privacy rules have changed since; materialize amperity_delivery for the week"
             )
-        found = f"{self.restaurant}: {self.accepted} of {self.due} {self.method} records accepted"
-        for name, count in (("superseded", self.superseded), ("rejected", self.rejected), ("pending", self.pending)):
-            found += f", {count} {name}" if count else ""
-        return found
+        others = "".join(f", {self.states[state]} {state}" for state in _OTHER_STATES if self.states[state])
+        return f"{self.restaurant}: {self.accepted} of {self.due} {self.method} records accepted{others}"
 
 
-def _orders(name: str, pull: PullRecord, ledger: pa.Table, settings: AmperitySettings, stored: str) -> _Count:
-    """Whole orders in their versions; ``stored`` stands for all that are stored."""
+def _orders(name: str, pull: PullRecord, ledger: pa.Table, settings: AmperitySettings, stored: str | None) -> _Count:
+    """Whole orders in their versions; ``stored`` is the digest of those that are stored."""
     rows = _of(ledger, "stream", destination(settings.tenant_id, settings.stream_id or ""))
     settled = rows.filter(pc.is_in(rows["state"], pa.array([*ARRIVED, "superseded"])))
     redaction = settings.redaction
@@ -165,7 +169,7 @@ def _orders(name: str, pull: PullRecord, ledger: pa.Table, settings: AmperitySet
         for guid, version, of_order in zip(*columns, strict=True)
         if version == order_version(of_order or "", redaction)
     }
-    return _counted(name, "stream", rows, due=pull.orders, same=versions_digest(versions.items()) == stored)
+    return _Count(name, "stream", pull.orders, _states(rows), same=versions_digest(versions.items()) == stored)
 
 
 def _feed_rows(name: str, ledger: pa.Table, settings: AmperitySettings) -> Iterator[_Count]:
@@ -173,19 +177,23 @@ def _feed_rows(name: str, ledger: pa.Table, settings: AmperitySettings) -> Itera
     for feed, stream_id in feed_streams(settings):
         rows = _of(ledger, FEED_METHODS + feed.name, destination(settings.tenant_id, stream_id))
         if rows.num_rows:
-            unsettled = pc.any(pc.is_in(rows["state"], pa.array(["pending", "rejected"]))).as_py()
-            yield _counted(name, FEED_METHODS + feed.name, rows, due=rows.num_rows, same=not unsettled)
+            states = _states(rows)
+            unsettled = states["pending"] or states["rejected"]
+            yield _Count(name, FEED_METHODS + feed.name, rows.num_rows, states, same=not unsettled)
 
 
 def _of(ledger: pa.Table, method: str, destination: str) -> pa.Table:
     return ledger.filter(pc.and_(pc.equal(ledger["method"], method), pc.equal(ledger["destination"], destination)))
 
 
+def _states(rows: pa.Table) -> Counter[str]:
+    return Counter(rows["state"].to_pylist())
+
+
 def _one(name: str, key: RecordKey, ledger: pa.Table) -> _Count:
     """A single record, by its request id, which stands for its version too."""
-    rows = ledger.filter(pc.equal(ledger["request_id"], key.request_id))
-    arrived = bool(pc.any(pc.is_in(rows["state"], pa.array(ARRIVED))).as_py())
-    return _counted(name, key.method, rows, due=1, same=arrived)
+    states = _states(ledger.filter(pc.equal(ledger["request_id"], key.request_id)))
+    return _Count(name, key.method, 1, states, same=any(states[state] for state in ARRIVED))
 
 
 def _load(checked: CheckedWeek, settings: AmperitySettings, config_id: str) -> _Count:
@@ -198,17 +206,3 @@ def _load(checked: CheckedWeek, settings: AmperitySettings, config_id: str) -> _
         return _Count(name, S3_PULL, due=1)
     ledger = read_ledger(store.bucket, store.layout.workflow_ledger(week)) or LEDGER_SCHEMA.empty_table()
     return _one(name, key, ledger)
-
-
-def _counted(name: str, method: str, rows: pa.Table, *, due: int, same: bool) -> _Count:
-    states = Counter(rows["state"].to_pylist())
-    return _Count(
-        name,
-        method,
-        due=due,
-        accepted=sum(states[state] for state in ARRIVED),
-        superseded=states["superseded"],
-        rejected=states["rejected"],
-        pending=states["pending"],
-        same=same,
-    )

@@ -24,7 +24,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 
 from toast_assets.markdown import plain
-from toast_assets.orders.known_fields import KnownFields, known_fields
+from toast_assets.orders.known_fields import known_fields
 from toast_assets.orders.model import Order
 from toast_assets.orders.scanner import readable, shallow
 
@@ -96,7 +96,7 @@ def _types_of(struct: type, before: str) -> Iterator[tuple[str, frozenset[type]]
         path = f"{before}{one.encode_name}"
         below = issubclass(holds, msgspec.Struct)
         yield path, _ARRAY if many else _OBJECT if below else _TYPES[holds]
-        # Modifiers of modifiers stand where modifiers do.
+        # Modifiers of modifiers have the path of modifiers.
         if below and not before.endswith(f"{one.encode_name}."):
             yield from _types_of(holds, f"{path}.")
 
@@ -144,8 +144,8 @@ class DriftDetector:
     are limited in number and in length.
     """
 
-    def __init__(self, known: KnownFields | None = None) -> None:
-        self._known = known or known_fields()
+    def __init__(self) -> None:
+        self._known = known_fields()
         self._root = _Node("", 0, None, known=True)
         self._unknown = 0
         self._guid: object = None
@@ -260,7 +260,7 @@ def _joined(parent: _Node, name: str) -> str:
 
 
 def _decoded(data: bytes) -> Any:
-    """The JSON in ``data``; None where there is none."""
+    """The JSON in ``data``; None where it is not JSON."""
     try:
         return _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

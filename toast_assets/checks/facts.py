@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import msgspec
@@ -53,7 +53,7 @@ class GuestCoverage(msgspec.Struct, frozen=True):
 class RestaurantFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What one restaurant's raw orders say.
 
-    ``repeats`` counts orders that stand in the file once more, ``outside_week`` those modified at another time.
+    ``repeats`` counts orders that the file holds once more, ``outside_week`` those modified at another time.
     ``amounts`` are decimals in currency units as text, by name (``SUMS``). ``versions`` is the ``versions_digest``.
     """
 
@@ -165,12 +165,14 @@ class _WeekReader:
                 file.check_count(facts.orders)
                 restaurants[file.guid] = facts
         shared, first, holders = self._shared_hashes()
+        drift: list[DriftFinding] = []
+        self._report(lambda: drift.extend(self._drift.findings()))
         return WeekFacts(
             form=_FORM,
             data_version=self._manifest.data_version,
             restaurants=restaurants,
             damaged=damaged,
-            drift=() if self._failure else self._drift.findings(),
+            drift=tuple(drift),
             reports_failure=self._failure,
             shared_orders=shared,
             shared=tuple(self._named(first, holders)),
@@ -195,7 +197,7 @@ class _WeekReader:
             hashes.extend(map(_hash, rows.guids))
             readable, amounts = _amounts(rows)
             sums = [sum(column, Decimal(0)) for column in zip(sums, *amounts, strict=True)]
-            self._report(rows, readable, channels)
+            self._report(partial(self._look, rows, readable, channels))
         self._hashes[restaurant_guid] = hashes
         return RestaurantFacts(
             orders=orders,
@@ -208,21 +210,24 @@ class _WeekReader:
             channels={channel: GuestCoverage(*counts) for channel, counts in sorted(channels.items())},
         )
 
-    def _report(self, rows: OrderRows, orders: Iterable[AmountsOrder], channels: dict[str, list[int]]) -> None:
-        """What no delivery depends on."""
-        if self._failure is not None:
-            return
+    def _report(self, work: Callable[[], None]) -> None:
+        """Do what no delivery depends on. What it raises ends only this: it is for the checks that can only warn."""
         try:
-            self._drift.add(rows.bodies)
-            for order in orders:
-                counts = channels.setdefault(_channel(order, channels), [0, 0, 0])
-                for index, counted in enumerate((True, order.names_guest, order.is_reachable)):
-                    counts[index] += counted
-        except Exception as error:  # noqa: BLE001 - reports that can only warn; their checks say so
+            if self._failure is None:
+                work()
+        except Exception as error:  # noqa: BLE001 - their checks say so
             self._failure = type(error).__name__
 
+    def _look(self, rows: OrderRows, orders: Iterable[AmountsOrder], channels: dict[str, list[int]]) -> None:
+        self._drift.add(rows.bodies)
+        for order in orders:
+            counts = channels.setdefault(_channel(order, channels), [0, 0, 0])
+            counts[0] += 1
+            counts[1] += bool(order.guests)
+            counts[2] += any(guest.get("email") or guest.get("phone") for guest in order.guests)
+
     def _shared_hashes(self) -> tuple[int, frozenset[int], list[str]]:
-        """How many orders stand at several restaurants, and of the first of them the hashes and the restaurants."""
+        """How many orders several restaurants have, and of the first of them the hashes and the restaurants."""
         arrays = {guid: pc.unique(pa.array(hashes, pa.int64())) for guid, hashes in self._hashes.items()}
         counts = pa.concat_arrays([*arrays.values(), pa.array([], pa.int64())]).value_counts()
         several = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")

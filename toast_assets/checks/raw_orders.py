@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import sqrt
 from statistics import median
-from typing import NamedTuple
 
 from toast_assets.checks.check import RESTAURANTS_AT_ONCE, CheckedWeek, CheckResult, named
 from toast_assets.checks.drift import DriftFinding
@@ -51,9 +50,9 @@ def every_order_readable(checked: CheckedWeek) -> CheckResult:
     with ThreadPoolExecutor(RESTAURANTS_AT_ONCE, thread_name_prefix="unreadable") as threads:
         found = threads.map(partial(_unreadable_orders, checked.store), (key for _, key in objects))
         rows = [
-            (checked.named(guid), one.orders, one.reason, one.window, bucket.uri(key))
+            (checked.named(guid), count, reason, window, bucket.uri(key))
             for (guid, key), of_restaurant in zip(objects, found, strict=True)
-            for one in of_restaurant
+            for count, reason, window in of_restaurant
         ]
     return CheckResult(
         [
@@ -67,13 +66,7 @@ def every_order_readable(checked: CheckedWeek) -> CheckResult:
     )
 
 
-class _Unreadable(NamedTuple):
-    reason: str
-    orders: int
-    window: str
-
-
-def _unreadable_orders(store: OrderStore, key: str) -> list[_Unreadable]:
+def _unreadable_orders(store: OrderStore, key: str) -> list[tuple[int, str, str]]:
     """Counts, reasons and first windows of orders that cannot be read, and nothing of what is in them."""
     counts: Counter[str] = Counter()
     windows: dict[str, str] = {}
@@ -87,7 +80,7 @@ def _unreadable_orders(store: OrderStore, key: str) -> list[_Unreadable]:
                 reason = f"the object itself cannot be read: {error}; restore an earlier version of it, or remove it"
                 counts[reason] += 1
                 windows[reason] = "unknown"
-    return [_Unreadable(reason, count, windows[reason]) for reason, count in counts.most_common()]
+    return [(count, reason, windows[reason]) for reason, count in counts.most_common()]
 
 
 def order_guids_unique(checked: CheckedWeek) -> CheckResult:
@@ -152,7 +145,7 @@ def no_schema_drift(checked: CheckedWeek) -> CheckResult:
     new = {one.path for one in facts.drift if one.kind == "new field"}
     kinds = Counter(one.kind for one in facts.drift)
     return CheckResult(
-        # What is inside a new field is new with it, and stands in the rows alone.
+        # What is inside a new field is new with it: the rows alone have it.
         [_drifted(one) for one in facts.drift if one.kind != "new field" or one.path.rpartition(".")[0] not in new],
         "Orders look as recorded.",
         figures={

@@ -6,19 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from toast_assets.checks import delivery, raw_orders, totals
 from toast_assets.checks.check import CheckedWeek, CheckResult
-from toast_assets.checks.delivery import delivered_equals_exported, export_equals_raw
-from toast_assets.checks.raw_orders import (
-    every_order_readable,
-    every_restaurant_complete,
-    guests_reachable,
-    guests_scope_present,
-    modified_times_inside_week,
-    no_schema_drift,
-    order_guids_unique,
-    volume_as_usual,
-)
-from toast_assets.checks.tables import totals_reconcile
 
 
 @dataclass(frozen=True)
@@ -53,15 +42,15 @@ class Check:
 _RAW = "raw_toast_orders"
 
 CHECKS = (
-    Check(_RAW, every_restaurant_complete),
-    Check(_RAW, every_order_readable, "WARN"),
-    Check(_RAW, order_guids_unique, blocking=True),
-    Check(_RAW, modified_times_inside_week, "WARN"),
-    Check(_RAW, no_schema_drift, "WARN"),
-    Check(_RAW, guests_scope_present, "WARN"),
-    Check(_RAW, guests_reachable),
-    Check(_RAW, volume_as_usual, "WARN"),
-    Check("toast_orders_s3_export", export_equals_raw, blocking=True),
-    Check("amperity_delivery", delivered_equals_exported),
-    Check("orders", totals_reconcile),
+    Check(_RAW, raw_orders.every_restaurant_complete),
+    Check(_RAW, raw_orders.every_order_readable, "WARN"),
+    Check(_RAW, raw_orders.order_guids_unique, blocking=True),
+    Check(_RAW, raw_orders.modified_times_inside_week, "WARN"),
+    Check(_RAW, raw_orders.no_schema_drift, "WARN"),
+    Check(_RAW, raw_orders.guests_scope_present, "WARN"),
+    Check(_RAW, raw_orders.guests_reachable),
+    Check(_RAW, raw_orders.volume_as_usual, "WARN"),
+    Check("toast_orders_s3_export", delivery.export_equals_raw, blocking=True),
+    Check("amperity_delivery", delivery.delivered_equals_exported),
+    Check("orders", totals.totals_reconcile),
 )

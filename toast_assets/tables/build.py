@@ -6,7 +6,6 @@ the same bytes. Toast is never asked.
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import logging
 import time
@@ -31,7 +30,7 @@ from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.store.raw_weeks import RawFile, StoredWeek, all_failed, raw_files
-from toast_assets.tables.files import TableWriter, restaurants_in
+from toast_assets.tables.files import TableWriter, restaurants_in, sha256_of
 from toast_assets.tables.flatten import flatten
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
@@ -156,7 +155,7 @@ class _WeekTables:
         """The table as what is stored now makes it; None where the object ``before`` has the same content."""
         report = self._made_now()
         path, sha256 = self._path(table), report.files[table].sha256
-        known = _sha256(before.path) if before is not None else None
+        known = sha256_of(before.path) if before is not None else None
         # What is damaged is replaced, and nothing is read out of it.
         intact = before is not None and before.metadata.get("sha256") == known
         if table == "orders":
@@ -197,7 +196,7 @@ class _WeekTables:
             # Where a file broke half-way, its first rows are in the tables already.
             return self._made_of(records, report.problems)
         for name, writer in writers.items():
-            size, sha256 = writer.path.stat().st_size, _sha256(writer.path)
+            size, sha256 = writer.path.stat().st_size, sha256_of(writer.path)
             report.files[name] = TableFile(self._key(name), writer.rows, size, sha256)
         return report
 
@@ -253,11 +252,6 @@ def _opened_hours(orders: pa.RecordBatch) -> dict[Hour, int]:
 def _late(orders: pa.RecordBatch) -> int:
     over = pc.add(orders["business_date"].cast(pa.timestamp("ms")), pa.scalar(_LATE_AFTER, pa.duration("ms")))
     return pc.sum(pc.greater_equal(orders["modified_at"].cast(pa.timestamp("ms")), over)).as_py() or 0
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _changes(path: Path, before: Path | None) -> Changes:

@@ -121,7 +121,7 @@ class Column:
     """One column: its kind, its name, a sentence on what it holds, and where in Toast's order it comes from.
 
     ``path`` is the attribute of the row's struct, by default the column's name; the value is null where any part of it
-    is. The walk hands over the value of a column with ``given``, which says of which Toast fields it is made.
+    is. The walk hands over the value of a column with ``given``, which names the Toast fields behind it.
     ``toast`` replaces the Toast field that follows from ``path``.
     """
 
@@ -203,7 +203,8 @@ def _attribute(known: dict[str, Sequence[Any] | None], path: str) -> Sequence[An
     if path not in known:
         parent, _, name = path.rpartition(".")
         get = attrgetter(name)
-        values = [None if owner is None else get(owner) for owner in _attribute(known, parent) or ()]
+        owners = _attribute(known, parent) or ()
+        values = [None if owner is None else get(owner) for owner in owners] if parent else list(map(get, owners))
         known[path] = values if any(value is not None for value in values) else None
     return known[path]
 

@@ -1,6 +1,6 @@
 """Keeps the newest version of every order over all weeks: one Parquet file per restaurant, and a state beside them.
 
-An order that is tipped, voided or refunded later stands in several weeks' tables; its newest modified time is its
+An order that is tipped, voided or refunded later is in several weeks' tables; its newest modified time is its
 current state. Only weeks whose table changed are read again. Rows are only ever added, or replaced by newer ones, so
 weeks can be merged in any order, twice, or by two runs at once, and the result is the same. Everything here can be made
 again out of the weeks' tables, and is, where it is damaged.
@@ -36,7 +36,7 @@ from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.store.raw_weeks import week_of
 from toast_assets.tables.build import build_tables
-from toast_assets.tables.files import TableWriter, restaurants_in
+from toast_assets.tables.files import TableWriter, restaurants_in, sha256_of
 from toast_assets.tables.schema import TABLES
 
 ORDERS = TABLES["orders"]
@@ -76,18 +76,18 @@ class CurrentState(msgspec.Struct, frozen=True):
         return hashlib.sha256(msgspec.json.encode([self.schema, sorted(self.weeks.items())])).hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass
 class CurrentReport:
     """One refresh: which weeks were read, how many orders are ``new`` and how many were ``replaced`` by a newer
     version; ``state`` is the one after it. Of the weeks that are ``left_out`` the table is damaged, and cannot be made
     again."""
 
     state: CurrentState
-    weeks: tuple[str, ...]
-    left_out: tuple[str, ...]
-    new: int
-    replaced: int
-    seconds: float
+    weeks: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    new: int = 0
+    replaced: int = 0
+    seconds: float = 0
 
 
 _Weeks = Mapping[str, StoredObject]
@@ -106,32 +106,18 @@ def refresh_current_orders(store: OrderStore, log: logging.Logger) -> CurrentRep
         StoreError: the bucket is missing or refuses access.
     """
     began = time.monotonic()
-    before = _load_state(store)
+    found = store.bucket.read(store.layout.current_orders_state())
+    before = _decoded(found[0] if found else b"")
     try:
-        refresh = _Refresh(store, _checked(store, before), log)
-        refresh.run()
+        report = _Refresh(store, _checked(store, before), log).run()
     except _DamagedError:
         log.warning("A file of the current orders is damaged or missing: all weeks are merged again.")
-        refresh = _Refresh(store, CurrentState(before.schema), log)
-        refresh.run()
-    state = _save_state(store, before, refresh.known.weeks | refresh.weeks, refresh.known.restaurants | refresh.files)
-    log.info(
-        "Weeks %s: %d orders are new, %d were replaced.",
-        *(", ".join(refresh.weeks) or "unchanged", refresh.new, refresh.replaced),
-    )
-    return CurrentReport(
-        state,
-        weeks=tuple(refresh.weeks),
-        left_out=tuple(refresh.left_out),
-        new=refresh.new,
-        replaced=refresh.replaced,
-        seconds=time.monotonic() - began,
-    )
-
-
-def _load_state(store: OrderStore) -> CurrentState:
-    found = store.bucket.read(store.layout.current_orders_state())
-    return _decoded(found[0] if found else b"")
+        report = _Refresh(store, CurrentState(before.schema), log).run()
+    report.state = _save_state(store, before, report.state)
+    report.seconds = time.monotonic() - began
+    weeks = ", ".join(report.weeks) or "unchanged"
+    log.info("Weeks %s: %d orders are new, %d were replaced.", weeks, report.new, report.replaced)
+    return report
 
 
 def _decoded(body: bytes) -> CurrentState:
@@ -190,9 +176,7 @@ def _fits(path: Path) -> bool:
     return bool(pc.count_distinct(guids).as_py() == len(guids))
 
 
-def _save_state(
-    store: OrderStore, before: CurrentState, weeks: Mapping[str, str], files: Mapping[str, CurrentFile]
-) -> CurrentState:
+def _save_state(store: OrderStore, before: CurrentState, merged: CurrentState) -> CurrentState:
     """Record what was merged. What another run has recorded since ``before`` was read stays: of weeks its hash, of
     restaurants the larger file."""
     saved = before
@@ -201,13 +185,12 @@ def _save_state(
         nonlocal saved
         body = stored.path.read_bytes() if stored else b""
         theirs = _decoded(body)
-        noted = {key: table for key, table in theirs.weeks.items() if table != before.weeks.get(key)}
-        all_files = dict(files)
+        weeks = merged.weeks | {key: table for key, table in theirs.weeks.items() if table != before.weeks.get(key)}
+        files = dict(merged.restaurants)
         for guid, file in theirs.restaurants.items():
-            mine = files.get(guid)
-            if file != before.restaurants.get(guid) and (mine is None or file.rows > mine.rows):
-                all_files[guid] = file
-        saved = CurrentState(theirs.schema, dict(sorted({**weeks, **noted}.items())), dict(sorted(all_files.items())))
+            if file != before.restaurants.get(guid) and (guid not in files or file.rows > files[guid].rows):
+                files[guid] = file
+        saved = CurrentState(theirs.schema, dict(sorted(weeks.items())), dict(sorted(files.items())))
         encoded = msgspec.json.format(msgspec.json.encode(saved), indent=1) + b"\n"
         return None if encoded == body else Replacement(encoded, {"ContentType": "application/json"})
 
@@ -216,45 +199,43 @@ def _save_state(
 
 
 class _Refresh:
-    """Merges what changed since ``known``: afterwards ``weeks`` are the merged ones with the hashes of their tables,
-    ``left_out`` those that could not be read, and ``files`` those that were written."""
+    """Merges what changed since ``known``."""
 
     def __init__(self, store: OrderStore, known: CurrentState, log: logging.Logger) -> None:
-        self.store = store
-        self.known = known
-        self.log = log
-        self.weeks: dict[str, str] = {}
-        self.left_out: list[str] = []
-        self.files: dict[str, CurrentFile] = {}
-        self.new = self.replaced = 0
+        self._store = store
+        self._known = known
+        self._log = log
+        self._report = CurrentReport(CurrentState(known.schema, dict(known.weeks), dict(known.restaurants)))
         self._lock = Lock()
 
-    def run(self) -> None:
-        keys = self.store.table_weeks("orders")
+    def run(self) -> CurrentReport:
+        keys = self._store.table_weeks("orders")
         with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="weeks") as threads:
-            hashes = zip(keys, threads.map(partial(self.store.table_version, "orders"), keys), strict=True)
+            hashes = zip(keys, threads.map(partial(self._store.table_version, "orders"), keys), strict=True)
         # A table without a hash was not written by this package.
-        wanted = [key for key, sha256 in hashes if sha256 is None or self.known.weeks.get(key) != sha256]
+        wanted = [key for key, sha256 in hashes if sha256 is None or self._known.weeks.get(key) != sha256]
         for start in range(0, len(wanted), _WEEKS_AT_ONCE):
             some = wanted[start : start + _WEEKS_AT_ONCE]
             with scratch_folder() as folder:
                 tables = {key: table for key in some if (table := self._fetched(key, folder / key)) is not None}
                 self._merge(tables)
-            self.weeks |= {key: table.metadata["sha256"] for key, table in tables.items()}
-            self.left_out += [key for key in some if key not in tables]
+            self._report.state.weeks.update((key, table.metadata["sha256"]) for key, table in tables.items())
+            self._report.weeks += tuple(tables)
+            self._report.left_out += tuple(key for key in some if key not in tables)
+        return self._report
 
     def _fetched(self, week_key: str, path: Path) -> StoredObject | None:
         """A week's table, made again where damaged or of an earlier schema; None where its raw orders are gone."""
-        key = self.store.layout.table("orders", week_key)
-        stored = self.store.bucket.fetch(key, path)
+        key = self._store.layout.table("orders", week_key)
+        stored = self._store.bucket.fetch(key, path)
         if stored is None or _is_intact(stored):
             return stored
         try:
-            build_tables(week_of(week_key, self.store), self.store, self.log)
+            build_tables(week_of(week_key, self._store), self._store, self._log)
         except ExportError as error:
-            self.log.warning("Week %s: its table of orders is damaged and cannot be made again: %s", week_key, error)
+            self._log.warning("Week %s: its table of orders is damaged and cannot be made again: %s", week_key, error)
             return None
-        return self.store.bucket.fetch(key, path)
+        return self._store.bucket.fetch(key, path)
 
     def _merge(self, weeks: _Weeks) -> None:
         """Merge several weeks' tables into the files of the restaurants that are in them."""
@@ -280,19 +261,19 @@ class _Refresh:
             if stored is not None:
                 with suppress(*_DAMAGE):
                     merged = self._merge_files(stored.path, incoming, target, weeks) if _fits(stored.path) else None
-            if merged is None and guid in self.known.restaurants:
+            if merged is None and guid in self._known.restaurants:
                 raise _DamagedError
             counts.append(merged or self._merge_files(None, incoming, target, weeks))
             if stored is not None and filecmp.cmp(stored.path, target, shallow=False):
                 return None
             return Replacement(target, {"ContentType": PARQUET})
 
-        version = self.store.bucket.update(self.store.layout.current_orders(guid), change)
+        version = self._store.bucket.update(self._store.layout.current_orders(guid), change)
         written, new, replaced = counts[-1]
         with self._lock:
-            self.files[guid] = CurrentFile(written, version.etag)
-            self.new += new
-            self.replaced += replaced
+            self._report.state.restaurants[guid] = CurrentFile(written, version.etag)
+            self._report.new += new
+            self._report.replaced += replaced
 
     def _merge_files(
         self, stored: Path | None, incoming: pa.Table, target: Path, weeks: _Weeks
@@ -323,15 +304,13 @@ class _Refresh:
 
     def _are_current(self, weeks: _Weeks) -> bool:
         """Whether these tables are still the stored ones."""
-        infos = {key: self.store.bucket.info(self.store.layout.table("orders", key)) for key in weeks}
+        infos = {key: self._store.bucket.info(self._store.layout.table("orders", key)) for key in weeks}
         return all(info is not None and info.version == weeks[key].version for key, info in infos.items())
 
 
 def _is_intact(table: StoredObject) -> bool:
-    with table.path.open("rb") as content:
-        if hashlib.file_digest(content, "sha256").hexdigest() != table.metadata.get("sha256"):
-            return False
-    return bool(pq.read_schema(table.path).equals(ORDERS.schema))
+    intact = sha256_of(table.path) == table.metadata.get("sha256")
+    return intact and bool(pq.read_schema(table.path).equals(ORDERS.schema))
 
 
 def _newest(rows: pa.Table) -> pa.Table:

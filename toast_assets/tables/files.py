@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -61,6 +62,12 @@ class TableWriter:
         while self._pending.num_rows >= _ROW_GROUP_ROWS:
             self._file.write_table(self._pending.slice(0, _ROW_GROUP_ROWS), row_group_size=_ROW_GROUP_ROWS)
             self._pending = self._pending.slice(_ROW_GROUP_ROWS)
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file's bytes."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def restaurants_in(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[str, pa.Table]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -35,6 +36,7 @@ from toast_assets.week import from_epoch_ms
 
 _GIFT_CARDS = pa.array(sorted(GIFT_CARD_TYPES))
 _NO_REVENUE = pa.array(sorted(NO_REVENUE_TYPES))
+_INHERITED = ("restaurant_guid", "order_guid", "business_date", "order_modified_at", "check_guid", "counts")
 _QUARTER_MS = 15 * 60 * 1000
 _ZERO = pa.scalar(ZERO, Kind.MONEY.value)
 
@@ -71,25 +73,18 @@ def convertible(batch: RawOrders) -> ReadOrders:
 
 def _converted(batch: RawOrders) -> tuple[ReadOrders, dict[str, pa.RecordBatch]]:
     found = read(batch)
-    try:
+    with suppress(UnrepresentableError):
         return found, tables_of(batch, found.orders)
-    except UnrepresentableError:
-        orders, misfits = _one_by_one(batch, found.orders)
-        fitting = ReadOrders(orders, found.rejections + misfits, found.nulled)
-        return fitting, tables_of(batch, orders)
-
-
-def _one_by_one(batch: RawOrders, orders: Iterable[Order]) -> tuple[list[Order], list[Rejection]]:
-    fitting: list[Order] = []
-    misfits: list[Rejection] = []
-    for order in orders:
+    fitting = ReadOrders([], [*found.rejections], found.nulled)
+    for order in found.orders:
         try:
             tables_of(batch, [order])
         except UnrepresentableError as error:
-            misfits.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, str(error)))
+            rejection = Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, str(error))
+            fitting.rejections.append(rejection)
         else:
-            fitting.append(order)
-    return fitting, misfits
+            fitting.orders.append(order)
+    return fitting, tables_of(batch, fitting.orders)
 
 
 def tables_of(batch: RawOrders, orders: Iterable[Order]) -> dict[str, pa.RecordBatch]:
@@ -144,7 +139,7 @@ def _checks(orders: pa.RecordBatch, walk: Walk, totals: Sequence[Totals]) -> pa.
 
 def _amounts(totals: Sequence[Totals]) -> dict[str, Any]:
     """The columns of amounts."""
-    return {name: [getattr(one, name) for one in totals] for name in Totals._fields}
+    return {name: [one[index] for one in totals] for index, name in enumerate(Totals._fields)}
 
 
 def _items(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
@@ -190,15 +185,9 @@ def _customers(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
 def _origin(parents: pa.RecordBatch, rows: Sequence[int]) -> dict[str, Any]:
     """What a row inherits, taken from its parent's row in one go: much cheaper than converting it again."""
     taken = pa.array(rows, pa.int32())
-    names = {
-        "restaurant_guid": "restaurant_guid",
-        "order_guid": "order_guid",
-        "business_date": "business_date",
-        "order_modified_at": "order_modified_at" if "order_modified_at" in parents.schema.names else "modified_at",
-        "check_guid": "check_guid",
-        "counts": "counts",
-    }
-    return {name: parents[source].take(taken) for name, source in names.items() if source in parents.schema.names}
+    origin = {name: parents[name].take(taken) for name in _INHERITED if name in parents.schema.names}
+    # An order's own modified time is that of the rows below it.
+    return {"order_modified_at": parents["modified_at"].take(taken)} | origin
 
 
 def _row_net_sales(arrays: Mapping[str, pa.Array]) -> pa.Array:

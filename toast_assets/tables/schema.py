@@ -16,99 +16,62 @@ flag = partial(Column, Kind.FLAG)
 count = partial(Column, Kind.COUNT)
 coordinate = partial(Column, Kind.COORDINATE)
 
-_RESTAURANT = text(
-    "restaurant_guid", "The restaurant. Toast's orders do not say it; it is the one that was asked for.", given=""
-)
+# fmt: off
+# A column is one line where it fits.
+_RESTAURANT = text("restaurant_guid", "The restaurant. Toast's orders do not say it; it is the one that was asked for.",
+    given="")
 _ORDER = text("order_guid", "The order.", given="guid")
 _CHECK = text("check_guid", "The check (bill) within the order.", given="checks[].guid")
-_BUSINESS_DATE = day(
-    "business_date",
+_BUSINESS_DATE = day("business_date",
     "The order's business date on the restaurant's calendar; a day ends at its closeout hour, 04:00 by default.",
-    given="businessDate",
-)
-_ORDER_MODIFIED = instant(
-    "order_modified_at",
+    given="businessDate")
+_ORDER_MODIFIED = instant("order_modified_at",
     "When the order was last modified: the newest row of an order, over all weeks, is its current state.",
-    given="modifiedDate",
-)
-_COUNTS = flag(
-    "counts",
-    "False when the order or the check is voided or deleted: such rows are no sales.",
-    given="voided, deleted, checks[].voided, checks[].deleted",
-)
+    given="modifiedDate")
+_COUNTS = flag("counts", "False when the order or the check is voided or deleted: such rows are no sales.",
+    given="voided, deleted, checks[].voided, checks[].deleted")
 _ORIGIN = (_RESTAURANT, _ORDER, _BUSINESS_DATE, _ORDER_MODIFIED)
 _TOTALS = (
-    money(
-        "net_sales",
-        "Net sales by Toast's recipe: gross_sales - discount_amount + service_charge_amount.",
-        given="checks[].selections[].preDiscountPrice and discounts, checks[].appliedServiceCharges[].chargeAmount",
-    ),
-    money(
-        "gross_sales",
+    money("net_sales", "Net sales by Toast's recipe: gross_sales - discount_amount + service_charge_amount.",
+        given="checks[].selections[].preDiscountPrice and discounts, checks[].appliedServiceCharges[].chargeAmount"),
+    money("gross_sales",
         "Items before discounts, without tax; without voided and deleted ones, gift cards and deferred revenue.",
-        given="checks[].selections[].preDiscountPrice",
-    ),
-    money(
-        "discount_amount",
+        given="checks[].selections[].preDiscountPrice"),
+    money("discount_amount",
         "Non-tax discounts on items and checks; discountAmount where nonTaxDiscountAmount is null.",
-        given="appliedDiscounts[].nonTaxDiscountAmount",
-    ),
-    money(
-        "service_charge_amount",
-        "Service charges that are no gratuity, without tax.",
-        given="checks[].appliedServiceCharges[].chargeAmount",
-    ),
-    money(
-        "gratuity_amount",
-        "Service charges that are a gratuity; no part of net sales.",
-        given="checks[].appliedServiceCharges[].chargeAmount",
-    ),
+        given="appliedDiscounts[].nonTaxDiscountAmount"),
+    money("service_charge_amount", "Service charges that are no gratuity, without tax.",
+        given="checks[].appliedServiceCharges[].chargeAmount"),
+    money("gratuity_amount", "Service charges that are a gratuity; no part of net sales.",
+        given="checks[].appliedServiceCharges[].chargeAmount"),
     money("tax_amount", "Tax of what counts, 0 where nothing counts.", given="checks[].taxAmount"),
-    money(
-        "payment_amount",
+    money("payment_amount",
         "Payments taken, without tips and before refunds; voided, denied and failed payments are none.",
-        given="checks[].payments[].amount",
-    ),
+        given="checks[].payments[].amount"),
     money("tip_amount", "Tips on payments taken.", given="checks[].payments[].tipAmount"),
-    money(
-        "refund_amount",
-        "Refunds of payments, without tips, with tax; check totals never change on a refund.",
-        given="checks[].payments[].refund.refundAmount",
-    ),
+    money("refund_amount", "Refunds of payments, without tips, with tax; check totals never change on a refund.",
+        given="checks[].payments[].refund.refundAmount"),
     money("tip_refund_amount", "Refunds of tips.", given="checks[].payments[].refund.tipRefundAmount"),
 )
 
 _ORDERS = Table(
-    "orders",
-    "One row per order, in its newest version of the week. Amounts are sums over its checks. Toast's recipe "
-    "for net sales leaves out what is voided or deleted, not what was made in test mode or records wasted "
-    "food: filter by created_in_test_mode and excess_food.",
-    "",
-    ("restaurant_guid", "order_guid"),
+    "orders", "One row per order, in its newest version of the week. Amounts are sums over its checks. Toast's "
+    "recipe for net sales leaves out what is voided or deleted, not what was made in test mode or records wasted "
+    "food: filter by created_in_test_mode and excess_food.", "", ("restaurant_guid", "order_guid"),
     (
-        _RESTAURANT,
-        _ORDER,
-        _BUSINESS_DATE,
-        instant(
-            "modified_at",
+        _RESTAURANT, _ORDER, _BUSINESS_DATE,
+        instant("modified_at",
             "When the order, a check or an item in it was last modified: over all weeks the newest row is current.",
-            "modified_date",
-        ),
+            "modified_date"),
         text("external_id", "The id that an ordering partner gave the order."),
         text("display_number", "The number on the ticket; not unique.", "number"),
         instant("opened_at", "When the order was opened; for a scheduled order when it is promised.", "opened_date"),
-        local(
-            "opened_at_local",
-            "opened_at on the restaurant's clock; null where its time zone is unknown.",
-            given="openedDate",
-        ),
+        local("opened_at_local", "opened_at on the restaurant's clock; null where its time zone is unknown.",
+            given="openedDate"),
         instant("created_at", "When Toast received the order.", "created_date"),
         instant("promised_at", "When a scheduled order is to be ready.", "promised_date"),
-        instant(
-            "estimated_fulfillment_at",
-            "When a takeout or delivery order is expected to be ready.",
-            "estimated_fulfillment_date",
-        ),
+        instant("estimated_fulfillment_at", "When a takeout or delivery order is expected to be ready.",
+            "estimated_fulfillment_date"),
         instant("paid_at", "When the order last received a payment.", "paid_date"),
         instant("closed_at", "When the last check was closed.", "closed_date"),
         flag("voided", "The whole order was voided."),
@@ -124,11 +87,9 @@ _ORDERS = Table(
         count("number_of_guests", "Guests at the table."),
         text("required_prep_time", "Preparation time as an ISO-8601 duration."),
         text("dining_option_guid", "The dining option.", "served_as.guid"),
-        text(
-            "dining_behavior",
+        text("dining_behavior",
             "DINE_IN, TAKE_OUT, DELIVERY where the order says so; Toast's real orders have the GUID alone.",
-            "served_as.behavior",
-        ),
+            "served_as.behavior"),
         text("revenue_center_guid", "The revenue centre.", "revenue_center.guid"),
         text("restaurant_service_guid", "The meal: lunch, dinner, ….", "restaurant_service.guid"),
         text("service_area_guid", "The service area.", "service_area.guid"),
@@ -141,29 +102,20 @@ _ORDERS = Table(
         text("delivery_address2", "Delivery: second line.", "delivery_info.place.address2"),
         text("delivery_city", "Delivery: city.", "delivery_info.place.city"),
         text("delivery_state", "Delivery: state, two letters.", "delivery_info.place.state"),
-        text(
-            "delivery_administrative_area",
-            "Delivery: region, where there is no state.",
-            "delivery_info.place.administrative_area",
-        ),
+        text("delivery_administrative_area", "Delivery: region, where there is no state.",
+            "delivery_info.place.administrative_area"),
         text("delivery_postal_code", "Delivery: postal code, text.", "delivery_info.place.zip_code"),
         text("delivery_country", "Delivery: country.", "delivery_info.place.country"),
         coordinate("delivery_latitude", "Delivery: latitude.", "delivery_info.place.latitude"),
         coordinate("delivery_longitude", "Delivery: longitude.", "delivery_info.place.longitude"),
         text("delivery_notes", "The guest's notes for the delivery.", "delivery_info.instructions"),
-        text(
-            "delivery_status",
-            "PENDING, IN_PROGRESS, PICKED_UP, DELIVERED; an open list.",
-            "delivery_info.delivery_state",
-        ),
+        text("delivery_status", "PENDING, IN_PROGRESS, PICKED_UP, DELIVERED; an open list.",
+            "delivery_info.delivery_state"),
         instant("dispatched_at", "When it left for delivery.", "delivery_info.dispatched_date"),
         instant("delivered_at", "When it was delivered.", "delivery_info.delivered_date"),
         text("delivery_employee_guid", "The employee who delivered it.", "delivery_info.delivery_employee.guid"),
-        text(
-            "curbside_transport",
-            "How a guest who waits outside can be recognised.",
-            "curbside_pickup_info.transport_description",
-        ),
+        text("curbside_transport", "How a guest who waits outside can be recognised.",
+            "curbside_pickup_info.transport_description"),
         text("curbside_transport_color", "The colour of that vehicle.", "curbside_pickup_info.transport_color"),
         text("curbside_notes", "The guest's notes for pick-up.", "curbside_pickup_info.notes"),
         count("check_count", "Checks, voided and deleted ones included.", given="checks[]"),
@@ -172,11 +124,9 @@ _ORDERS = Table(
 )
 
 _CHECKS = Table(
-    "checks",
-    "One row per check. amount, tax_amount and total_amount are Toast's own and stay as they were on a void; "
-    "the sums from net_sales on are 0 where the check does not count, payments and refunds excepted.",
-    "checks[]",
-    ("restaurant_guid", "order_guid", "check_guid"),
+    "checks", "One row per check. amount, tax_amount and total_amount are Toast's own and stay as they were on a "
+    "void; the sums from net_sales on are 0 where the check does not count, payments and refunds excepted.",
+    "checks[]", ("restaurant_guid", "order_guid", "check_guid"),
     (
         *_ORIGIN,
         text("check_guid", "The check.", "guid"),
@@ -199,20 +149,12 @@ _CHECKS = Table(
         count("duration_seconds", "Seconds from creation to payment.", "duration"),
         money("amount", "Toast's amount: after discounts, with service charges that are no gratuity, without tax."),
         money("tax_amount", "Toast's tax on items and service charges."),
-        money(
-            "total_amount",
-            "Toast's total: amount and tax, in many bodies also gratuities and tips. Never changed by a refund.",
-        ),
-        money(
-            "service_charge_refund_amount",
-            "Refunds of service charges, without tax.",
-            given="checks[].appliedServiceCharges[].refundDetails.refundAmount",
-        ),
-        money(
-            "service_charge_tax_refund_amount",
-            "Refunds of the tax on service charges.",
-            given="checks[].appliedServiceCharges[].refundDetails.taxRefundAmount",
-        ),
+        money("total_amount",
+            "Toast's total: amount and tax, in many bodies also gratuities and tips. Never changed by a refund."),
+        money("service_charge_refund_amount", "Refunds of service charges, without tax.",
+            given="checks[].appliedServiceCharges[].refundDetails.refundAmount"),
+        money("service_charge_tax_refund_amount", "Refunds of the tax on service charges.",
+            given="checks[].appliedServiceCharges[].refundDetails.taxRefundAmount"),
         text("opened_by_guid", "The employee who opened the check; never a name.", "opened_by.guid"),
         text("created_device_id", "The device that created the check.", "created_device.id"),
         text("modified_device_id", "The device that last modified it.", "last_modified_device.id"),
@@ -224,60 +166,42 @@ _CHECKS = Table(
 )
 
 _ORDER_ITEMS = Table(
-    "order_items",
-    "One row per item (depth 0) and per modifier below it, to any depth. An item's prices include its "
-    "modifiers': add up prices at depth 0 only, or net_sales over all rows.",
-    "checks[].selections[]",
+    "order_items", "One row per item (depth 0) and per modifier below it, to any depth. An item's prices include its "
+    "modifiers': add up prices at depth 0 only, or net_sales over all rows.", "checks[].selections[]",
     ("restaurant_guid", "order_guid", "selection_guid"),
     (
-        *_ORIGIN,
-        _CHECK,
+        *_ORIGIN, _CHECK,
         text("selection_guid", "The item or modifier as ordered.", "guid"),
-        text(
-            "parent_selection_guid",
-            "The item or modifier that this modifier belongs to; null for an item.",
-            given="checks[].selections[].guid",
-        ),
+        text("parent_selection_guid", "The item or modifier that this modifier belongs to; null for an item.",
+            given="checks[].selections[].guid"),
         count("depth", "0 for an item, 1 for its modifiers, 2 for theirs, ….", given="modifiers[]"),
         count("position", "The place among its siblings, from 0.", given="checks[].selections[]"),
         _COUNTS,
         text("display_name", "What the guest read, the item's name.", "name"),
         text("item_guid", "The menu item; null for gift cards and special requests.", "item.guid"),
-        text(
-            "item_multi_location_id",
-            "The menu item's key across all restaurants of the group.",
-            "item.multi_location_id",
-        ),
+        text("item_multi_location_id", "The menu item's key across all restaurants of the group.",
+            "item.multi_location_id"),
         text("item_group_guid", "The menu group it was ordered from.", "item_group.guid"),
         text("option_group_guid", "The modifier group, for a modifier.", "option_group.guid"),
         text("pre_modifier_guid", "The pre-modifier, such as NO or EXTRA.", "pre_modifier.guid"),
         text("sales_category_guid", "The sales category.", "sales_category.guid"),
         text("dining_option_guid", "The item's own dining option.", "dining_option.guid"),
         text("plu", "The price look-up code.", "lookup_code"),
-        text(
-            "selection_type",
-            "NONE or null for a menu item; OPEN_ITEM, SPECIAL_REQUEST, TOAST_CARD_SELL, …; an open list.",
-        ),
+        text("selection_type",
+            "NONE or null for a menu item; OPEN_ITEM, SPECIAL_REQUEST, TOAST_CARD_SELL, …; an open list."),
         quantity("quantity", "The quantity; fractional when weighed or split."),
         text("unit_of_measure", "NONE, LB, OZ, KG, …; an open list."),
         count("seat_number", "The seat; 0 shared, -1 not chosen."),
         money("pre_discount_price", "Gross price for the whole quantity, with modifiers, without tax."),
-        money(
-            "price", "Net price for the whole quantity, with modifiers, after discounts, without tax, as Toast says."
-        ),
+        money("price",
+            "Net price for the whole quantity, with modifiers, after discounts, without tax, as Toast says."),
         money("tax", "Tax on this row."),
         money("receipt_line_price", "Price of one, without modifiers."),
-        money(
-            "discount_amount",
-            "Non-tax discounts on this very row; discounts on the check are in discounts alone.",
-            given="checks[].selections[].appliedDiscounts[].nonTaxDiscountAmount",
-        ),
-        money(
-            "net_sales",
-            "This row's part of net sales before discounts on the check: pre_discount_price - discount_amount for an "
-            "item that counts and is a sale, else 0; 0 for modifiers, whose price is in their item's.",
-            given="checks[].selections[].preDiscountPrice",
-        ),
+        money("discount_amount", "Non-tax discounts on this very row; discounts on the check are in discounts alone.",
+            given="checks[].selections[].appliedDiscounts[].nonTaxDiscountAmount"),
+        money("net_sales", "This row's part of net sales before discounts on the check: pre_discount_price - "
+            "discount_amount for an item that counts and is a sale, else 0; 0 for modifiers, whose price is in their "
+            "item's.", given="checks[].selections[].preDiscountPrice"),
         text("tax_inclusion", "INCLUDED, NOT_INCLUDED, INHERITED; an open list."),
         text("option_group_pricing_mode", "How the modifier group changes the item's price; an open list."),
         text("fulfillment_status", "NEW, HOLD, SENT, READY; an open list."),
@@ -290,11 +214,8 @@ _ORDER_ITEMS = Table(
         flag("deleted", "This item or modifier was deleted."),
         instant("created_at", "When it was ordered.", "created_date"),
         instant("modified_at", "When it was last modified.", "modified_date"),
-        money(
-            "refund_amount",
-            "Refunded of this row, without tax; an item's includes its modifiers'.",
-            "refund_details.refund_amount",
-        ),
+        money("refund_amount", "Refunded of this row, without tax; an item's includes its modifiers'.",
+            "refund_details.refund_amount"),
         money("tax_refund_amount", "Refunded tax.", "refund_details.tax_refund_amount"),
         text("refund_transaction_guid", "What was refunded together.", "refund_details.refund_transaction.guid"),
     ),
@@ -303,18 +224,13 @@ _ORDER_ITEMS = Table(
 _PAYMENTS = Table(
     "payments",
     "One row per payment. Card digits and card identifiers are personal data and are left in the raw orders.",
-    "checks[].payments[]",
-    ("restaurant_guid", "order_guid", "payment_guid"),
+    "checks[].payments[]", ("restaurant_guid", "order_guid", "payment_guid"),
     (
-        *_ORIGIN,
-        _CHECK,
+        *_ORIGIN, _CHECK,
         text("payment_guid", "The payment.", "guid"),
         _COUNTS,
-        flag(
-            "taken",
-            "Money was taken or is about to be: not voided, denied, cancelled or failed.",
-            given="checks[].payments[].paymentStatus",
-        ),
+        flag("taken", "Money was taken or is about to be: not voided, denied, cancelled or failed.",
+            given="checks[].payments[].paymentStatus"),
         text("type", "CASH, CREDIT, GIFTCARD, OTHER, …; an open list."),
         text("card_type", "VISA, MASTERCARD, …; an open list."),
         text("card_entry_mode", "SWIPED, KEYED, ONLINE, …; an open list."),
@@ -330,18 +246,11 @@ _PAYMENTS = Table(
         money("refund_amount", "Refunded, without the tip, with tax.", "refund.refund_amount"),
         money("tip_refund_amount", "Refunded of the tip.", "refund.tip_refund_amount"),
         instant("refunded_at", "When it was refunded.", "refund.refund_date"),
-        day(
-            "refund_business_date",
-            "The business date of the refund, often later than the order's.",
-            "refund.refund_business_date",
-        ),
+        day("refund_business_date", "The business date of the refund, often later than the order's.",
+            "refund.refund_business_date"),
         text("refund_transaction_guid", "What was refunded together.", "refund.refund_transaction.guid"),
-        flag(
-            "voided",
-            "The payment was voided: by its status, or because there is a date of the void.",
-            "is_voided",
-            toast="checks[].payments[].paymentStatus, checks[].payments[].voidInfo",
-        ),
+        flag("voided", "The payment was voided: by its status, or because there is a date of the void.", "is_voided",
+            toast="checks[].payments[].paymentStatus, checks[].payments[].voidInfo"),
         instant("voided_at", "When it was voided.", "void_info.void_date"),
         day("void_business_date", "The business date of the void.", "void_info.void_business_date"),
         text("void_reason_guid", "Why it was voided.", "void_info.void_reason.guid"),
@@ -353,22 +262,14 @@ _PAYMENTS = Table(
 )
 
 _DISCOUNTS = Table(
-    "discounts",
-    "One row per applied discount, on whatever level.",
-    "appliedDiscounts[]",
+    "discounts", "One row per applied discount, on whatever level.", "appliedDiscounts[]",
     ("restaurant_guid", "order_guid"),
     (
         *_ORIGIN,
-        text(
-            "check_guid",
-            "The check; null for a discount on the order, which only the guide's example has.",
-            given="checks[].guid",
-        ),
-        text(
-            "selection_guid",
-            "The item or modifier; null for a discount on the check.",
-            given="checks[].selections[].guid",
-        ),
+        text("check_guid", "The check; null for a discount on the order, which only the guide's example has.",
+            given="checks[].guid"),
+        text("selection_guid", "The item or modifier; null for a discount on the check.",
+            given="checks[].selections[].guid"),
         text("level", "order, check, item or modifier.", given=""),
         _COUNTS,
         text("applied_discount_guid", "The discount as applied.", "guid"),
@@ -378,12 +279,10 @@ _DISCOUNTS = Table(
         quantity("discount_percent", "0 to 100, for a percentage."),
         money("discount_amount", "The whole discount."),
         money("non_tax_discount_amount", "The part that is not tax; less than the whole where prices include tax."),
-        money(
-            "sales_discount_amount",
-            "What it takes off sales: the non-tax part, the whole where that is null, 0 for a loyalty reward that was "
-            "removed again. Whether that sale counts is another matter (counts, order_items.net_sales).",
-            given="appliedDiscounts[].nonTaxDiscountAmount, appliedDiscounts[].discountAmount",
-        ),
+        money("sales_discount_amount", "What it takes off sales: the non-tax part, the whole where that is null, 0 "
+            "for a loyalty reward that was removed again. Whether that sale counts is another matter (counts, "
+            "order_items.net_sales).",
+            given="appliedDiscounts[].nonTaxDiscountAmount, appliedDiscounts[].discountAmount"),
         text("processing_state", "State of a loyalty reward; an open list."),
         text("promo_code", "The promotion code.", "applied_promo_code"),
         text("reason_name", "Why it was given.", "applied_discount_reason.name"),
@@ -396,21 +295,14 @@ _DISCOUNTS = Table(
 )
 
 _CUSTOMERS = Table(
-    "customers",
-    "One row per check that names a guest; checks of one order can name several. Toast leaves guests out "
-    "entirely where the credential lacks the scope guest.pi:read.",
-    "checks[].customer",
+    "customers", "One row per check that names a guest; checks of one order can name several. Toast leaves guests "
+    "out entirely where the credential lacks the scope guest.pi:read.", "checks[].customer",
     ("restaurant_guid", "order_guid", "check_guid"),
     (
-        *_ORIGIN,
-        _CHECK,
-        _COUNTS,
-        text(
-            "customer_key",
-            "The guest's GUID, else the SHA-256 of the normalised e-mail, else of the phone, else null: one key per "
-            "guest, the same as in what is sent to Amperity.",
-            given="checks[].customer.guid, email, phone",
-        ),
+        *_ORIGIN, _CHECK, _COUNTS,
+        text("customer_key", "The guest's GUID, else the SHA-256 of the normalised e-mail, else of the phone, else "
+            "null: one key per guest, the same as in what is sent to Amperity.",
+            given="checks[].customer.guid, email, phone"),
         text("customer_guid", "The guest in Toast.", "guid"),
         text("first_name", "Given name."),
         text("last_name", "Surname."),
@@ -420,6 +312,6 @@ _CUSTOMERS = Table(
     ),
 )
 
-TABLES: dict[str, Table] = {
-    table.name: table for table in (_ORDERS, _CHECKS, _ORDER_ITEMS, _PAYMENTS, _DISCOUNTS, _CUSTOMERS)
-}
+# fmt: on
+_ALL = (_ORDERS, _CHECKS, _ORDER_ITEMS, _PAYMENTS, _DISCOUNTS, _CUSTOMERS)
+TABLES: dict[str, Table] = {table.name: table for table in _ALL}

@@ -172,14 +172,14 @@ def test_an_order_of_two_restaurants_warns_with_both_and_one_that_stands_twice_i
     assert "Place b (b): 1 orders stand more than once, such as order-1" in unique.description
 
 
-@pytest.mark.parametrize("report", [(DriftDetector, "add"), (AmountsOrder, "channel")])
+@pytest.mark.parametrize("report", [(DriftDetector, "add"), (DriftDetector, "findings"), (AmountsOrder, "channel")])
 def test_a_look_at_fields_or_guests_that_fails_is_a_warning_of_its_own_checks_alone(
     store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch, report: tuple[type, str]
 ) -> None:
     def fail(*given: object) -> None:
         raise ZeroDivisionError("jane.doe@example.com")
 
-    monkeypatch.setattr(*report, fail if report[1] == "add" else property(fail))
+    monkeypatch.setattr(*report, property(fail) if report[1] == "channel" else fail)
     manifest = store_week(store, week, {"here": encode(order(), order())})
     found = week_facts(week, manifest, store)
     for one in (conclude("no_schema_drift", facts=found), conclude("guests_scope_present", facts=found)):

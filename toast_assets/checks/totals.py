@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.checks.amounts import AMOUNTS, OF_CHECKS, OF_PAYMENTS, SUMS, UnreadableAmountsError, read_amounts
 from toast_assets.checks.check import CheckedWeek, CheckResult
-from toast_assets.checks.facts import MOST_NAMED, RestaurantFacts, WeekFacts
+from toast_assets.checks.facts import MOST_NAMED, RestaurantFacts
 from toast_assets.errors import StoreError
 from toast_assets.markdown import plain
 from toast_assets.orders.raw_file import read_rows
 from toast_assets.orders.read import RawOrders, Rejection
 from toast_assets.scratch import scratch_folder
-from toast_assets.store.raw_weeks import RawFile, one_restaurant, raw_files, reading_raw
+from toast_assets.store.raw_weeks import one_restaurant, raw_files, reading_raw
 from toast_assets.store.s3_errors import readable
 from toast_assets.tables.files import restaurants_in
-from toast_assets.tables.flatten import flatten
+from toast_assets.tables.flatten import convertible
 
 _Totals = Mapping[str, Mapping[str, Decimal]]
 """Amounts by name, by restaurant."""
@@ -48,7 +47,6 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
     facts, store = checked.facts, checked.store
     problems: list[str] = []
     totals: dict[str, _Totals] = {}
-    in_table: dict[str, pa.ChunkedArray] = {}
     with scratch_folder() as folder:
         path = folder / "table.parquet"
         for table in _COLUMNS:
@@ -59,13 +57,9 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
             try:
                 with readable(store.bucket.uri(key), "Materialize the tables for the week again."):
                     totals[table] = dict(_table_totals(table, path))
-                    if table == "orders":
-                        in_table = dict(_in_table(path, _short(facts, totals[table])))
             except StoreError as error:
                 problems.append(str(error))
-    rejected: dict[str, _Rejected] = {}
-    if "orders" in totals:
-        rejected = _rejected(checked, _short(facts, totals["orders"]), in_table, problems)
+    rejected = _rejected(checked, totals["orders"], problems) if "orders" in totals else {}
     wanted = {guid: _wanted(of, rejected.get(guid)) for guid, of in facts.restaurants.items()}
     rows = [
         (checked.named(guid), *difference)
@@ -143,45 +137,24 @@ class _Rejected:
             yield f"{more} more orders", "rejected as well", "rejected"
 
 
-def _short(facts: WeekFacts, of_table: _Totals) -> frozenset[str]:
-    """The restaurants of which the table has fewer orders than are stored."""
-    counts = {guid: amounts["orders"] for guid, amounts in of_table.items()}
-    return frozenset(guid for guid, of in facts.restaurants.items() if counts.get(guid, 0) < of.orders)
+def _rejected(checked: CheckedWeek, in_table: _Totals, problems: list[str]) -> dict[str, _Rejected]:
+    """The orders that the tables cannot hold, of restaurants that have fewer orders in the table than are stored.
 
-
-def _in_table(path: Path, restaurants: Container[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
-    """The GUIDs of the orders in the table at ``path``, of each of the ``restaurants``."""
-    for guid, rows in restaurants_in(path, ["restaurant_guid", "order_guid"]):
-        if guid in restaurants:
-            yield guid, rows["order_guid"]
-
-
-def _rejected(
-    checked: CheckedWeek, short: Container[str], in_table: Mapping[str, pa.ChunkedArray], problems: list[str]
-) -> dict[str, _Rejected]:
-    """The orders of the restaurants in ``short`` that are not ``in_table`` because the tables cannot hold them.
-
-    Each is converted again by itself. One that can be converted is not rejected: there the tables differ. To
-    ``problems`` are added restaurants whose raw orders can no longer be read.
+    Each is converted again. One that can be converted is not rejected: there the tables differ. To ``problems`` are
+    added restaurants whose raw orders can no longer be read.
     """
-    records = {guid: record for guid, record in checked.manifest.restaurants.items() if guid in short}
+    stored, facts = checked.manifest.restaurants, checked.facts.restaurants
+    short = {guid: stored[guid] for guid, of in facts.items() if in_table.get(guid, {}).get("orders", 0) < of.orders}
     rejected: dict[str, _Rejected] = {}
     unreadable: dict[str, str] = {}
-    for file in raw_files(checked.week, records, checked.store, unreadable):
+    for file in raw_files(checked.week, short, checked.store, unreadable):
         with one_restaurant(file.guid, unreadable, checked.store), reading_raw(checked.week, file.guid, checked.store):
-            rejected[file.guid] = _rejected_of(file, in_table.get(file.guid))
+            found = rejected[file.guid] = _Rejected()
+            for rows in read_rows(file.path):
+                bodies = dict(zip(rows.guids, rows.bodies, strict=True))
+                batch = RawOrders(file.guid, rows.bodies, file.record.time_zone, file.record.currency)
+                for one in convertible(batch).rejections:
+                    if one.order_guid in bodies:
+                        found.add(bodies[one.order_guid], one)
     problems += unreadable.values()
-    return rejected
-
-
-def _rejected_of(file: RawFile, in_table: pa.ChunkedArray | None) -> _Rejected:
-    known = frozenset(() if in_table is None else in_table.to_pylist())
-    rejected = _Rejected()
-    for rows in read_rows(file.path):
-        bodies = {guid: body for guid, body in zip(rows.guids, rows.bodies, strict=True) if guid not in known}
-        batch = RawOrders(file.guid, list(bodies.values()), file.record.time_zone, file.record.currency)
-        for flat in flatten([batch] if bodies else []):
-            for one in flat.rejections:
-                if one.order_guid in bodies:
-                    rejected.add(bodies[one.order_guid], one)
     return rejected
