@@ -177,7 +177,7 @@ def failure_reason(event: dg.DagsterEvent) -> str:
 
 
 def was_interrupted(event: dg.DagsterEvent) -> bool:
-    """Whether a step failed because somebody ended the process."""
+    """Whether a step failed because the process was interrupted."""
     error = event.step_failure_data.error
     return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
 

@@ -76,7 +76,7 @@ class _Outcomes:
     """What became of a week, by the instance's runs and the bucket's manifest; ``problems`` of the bucket, once each.
 
     A tick that cannot read the bucket still asks for new weeks: their runs fail with the reason, and raise the alert.
-    A tick that raises asks for nothing, so nothing fails and nobody is alerted.
+    A tick that raises asks for nothing, so no run fails and no alert is posted.
     """
 
     def __init__(self, instance: dg.DagsterInstance, order_store: OrderStoreResource, calendar: WeekCalendar) -> None:
