@@ -110,7 +110,7 @@ def is_identifier(text: str) -> bool:
 
 
 def address(value: str) -> httpx.URL:
-    """An address of a service, by https, or by http where nobody can read on the way."""
+    """An address of a service, by https, or by http on this machine and to the hosts that are allowed."""
     if re.search(r"\s", value):
         raise ValueError("holds a blank; addresses have none")
     try:

@@ -105,17 +105,9 @@ class NetworkSettings(Settings):
 class RetentionSettings(Settings):
     """After how many days, counted from a week's end, what is stored of it is removed; None keeps it for ever."""
 
-    raw_days: Days | None = Field(
-        None, alias="RETENTION_RAW_DAYS", description="Days after a week's end until its raw orders are removed."
-    )
-    export_days: Days | None = Field(
-        None,
-        alias="RETENTION_EXPORT_DAYS",
-        description="Days after a week's end until its exports and feeds are removed.",
-    )
-    ledger_days: Days | None = Field(
-        None, alias="RETENTION_LEDGER_DAYS", description="Days after a week's end until its receipts are removed."
-    )
+    raw_days: Days | None = Field(None, alias="RETENTION_RAW_DAYS", description="Days that raw orders are kept.")
+    export_days: Days | None = Field(None, alias="RETENTION_EXPORT_DAYS", description="Days that exports are kept.")
+    ledger_days: Days | None = Field(None, alias="RETENTION_LEDGER_DAYS", description="Days that receipts are kept.")
 
     @model_validator(mode="after")
     def _receipts_last(self) -> Self:
@@ -135,7 +127,7 @@ class CalendarSettings(Settings):
     first: date | None = Field(
         None,
         alias="TOAST_START_DATE",
-        description="The first week's first day; by default 2025-01-06, or the first such weekday after it.",
+        description="The first week's first day; by default on or after 2025-01-06.",
     )
     timezone: str = Field("UTC", alias="TOAST_WEEK_TIMEZONE", description="The IANA time zone in which weeks begin.")
     weekday: int = Field(0, alias="TOAST_WEEK_WEEKDAY", description="The day on which weeks begin, by default Monday.")

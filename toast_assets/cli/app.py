@@ -120,7 +120,9 @@ def replay_rejects(*, week: str | None) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be rewritten, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask. Required without a terminal.")
-@click.option("--allow-unknown", is_flag=True, help="Record and certify a guest of whom nothing is stored.")
+@click.option(
+    "--allow-unknown", is_flag=True, help="Record and certify the request even if nothing of the guest is stored."
+)
 def forget(
     *,
     guest: tuple[str, ...],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -19,14 +19,6 @@ from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox import Restaurant, Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
-
-
-class _Order(msgspec.Struct):
-    guid: str
-
-
-class _Export(msgspec.Struct):
-    orders: list[_Order] = []
 
 
 def run_demo() -> None:
@@ -84,11 +76,11 @@ def reconcile(sandbox: Sandbox, week: Week) -> list[RestaurantWeek]:
     def of(restaurant: Restaurant) -> RestaurantWeek:
         guid = restaurant.guid
         stored = store.bucket.read(store.layout.export(week, guid))
-        export = msgspec.json.decode(gzip.decompress(stored[0]), type=_Export) if stored else _Export()
+        exported = json.loads(gzip.decompress(stored[0]))["orders"] if stored else []
         return RestaurantWeek(
             restaurant.name,
             [order.guid for order in sandbox.toast.orders[guid].between(week.start, week.end)],
-            [order.guid for order in export.orders],
+            [order["guid"] for order in exported],
             [record.guid or "" for record in records if record.restaurant == guid],
         )
 

@@ -136,7 +136,8 @@ class LiveDisplay(Display):
         self._status.update(step)
 
     def said(self, step: str, text: str) -> None:
-        self._status.update(f"{step} [dim]{escape(text)}[/]")
+        # One line, beside the spinner.
+        self._status.update(escape(f"{step}  {text}"[: self._console.width - 3]))
 
     def step_ended(self, step: str, summary: str, outcome: Outcome) -> None:
         self._print(step, f"{summary} ({time.monotonic() - self._began:.1f} s)", outcome)
@@ -177,7 +178,7 @@ def failure_reason(event: dg.DagsterEvent) -> str:
 
 
 def was_interrupted(event: dg.DagsterEvent) -> bool:
-    """Whether a step failed because somebody ended the process."""
+    """Whether a step failed because the process was interrupted."""
     error = event.step_failure_data.error
     return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
 

@@ -25,8 +25,8 @@ from toast_assets.settings import CalendarSettings
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.settings import ToastLimits
 
-_HEAD = ("weeks", "state", "restaurants", "requests", "orders", "time", "s apart", "by")
-_TO_THE_RIGHT = {"restaurants", "requests", "orders", "s apart"}
+_HEAD = ("weeks", "state", "restaurants", "requests", "orders", "time", "spacing (s)", "by")
+_TO_THE_RIGHT = {"restaurants", "requests", "orders", "spacing (s)"}
 
 
 def estimate(first: str, last: str, *, refresh: bool | None, as_json: bool) -> None:
@@ -55,15 +55,15 @@ def _text(found: BackfillEstimate) -> list[str]:
     lines.append(f"{weeks}: about {found.requests:,.0f} requests for {found.orders:,.0f} orders.")
     lines.append(
         f"About {in_words(found.seconds)}: the pulls, one after the other, take {in_words(found.pull_seconds)};"
-        " deliveries and tables go on beside them."
+        " deliveries and tables run at the same time."
     )
     if any(Basis.ASSUMPTION in week.basis for week in found.weeks):
         lines.append(
-            f"Nobody knows yet how busy the restaurants are: {ASSUMED.orders:,.0f} orders and {ASSUMED.requests:.0f}"
-            " requests a restaurant and week are assumed. Materialize one week to know better."
+            f"No measurement yet: {ASSUMED.orders:,.0f} orders and {ASSUMED.requests:.0f} requests per restaurant and"
+            " week are assumed. Materialize one week for a better estimate."
         )
     if any(week.state is State.WHOLE and week.pull.restaurants for week in found.weeks):
-        lines.append("Weeks that are stored whole are pulled again; leave them out of the backfill to save that.")
+        lines.append("Weeks that are stored whole are pulled again; leave them out of the backfill to save time.")
     return lines
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,19 +43,12 @@ def in_process_instance(home: Path) -> Iterator[dg.DagsterInstance]:
 def _end_lost_runs(instance: dg.DagsterInstance) -> None:
     """End the runs of commands that were killed: to Dagster they would run for ever, and their week wait for them."""
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        pid = run.tags.get(PID_TAG)
-        if pid is not None and not _alive(int(pid)):
-            instance.report_run_failed(run, "The command that executed this run was killed.")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # it is another user's
-    return True
+        # A process of another user may not be signalled, but is alive.
+        with suppress(PermissionError):
+            try:
+                os.kill(int(run.tags.get(PID_TAG, os.getpid())), 0)
+            except ProcessLookupError:
+                instance.report_run_failed(run, "The command that executed this run was killed.")
 
 
 def last_closed_week() -> Week:

@@ -139,7 +139,7 @@ def amperity_delivery(
 
         report, load = run(deliver())
         metadata = delivery_metadata(report, store) | load_metadata(load)
-        # Also where the delivery counts as failed, what arrived is to be seen.
+        # Show what arrived, even if the delivery counts as failed.
         context.add_asset_metadata(metadata)
         check_delivery(report, amperity.settings().max_reject_share)
     return dg.MaterializeResult(metadata=metadata)
@@ -152,7 +152,7 @@ def weekly_assets(
     loads_feeds: bool,
 ) -> Sequence[dg.AssetsDefinition]:
     """The assets above and ``tables``, partitioned by week. The delivery waits for the feeds only where they are
-    loaded: they are copies of guests' data, which nobody else needs."""
+    loaded: without a reader there is no need for copies of guests' data."""
     overdue = overdue_policy(calendar)
 
     def by_week(spec: dg.AssetSpec) -> dg.AssetSpec:

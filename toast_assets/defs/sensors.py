@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import dagster as dg
 
 from toast_assets.defs.assets import WEEKLY_JOB
-from toast_assets.defs.due_weeks import Cursor, EarlierRequest, Outcome, WeekRequest, decide, recovered_cursor
+from toast_assets.defs.due_weeks import Cursor, EarlierRequest, Outcome, decide, recovered_cursor
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.errors import CalendarError, ToastAssetsError
 from toast_assets.store.calendar import check_boundaries
@@ -26,6 +25,7 @@ _UNDER_WAY = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+_REFRESH = {"ops": {"raw_toast_orders": {"config": {"refresh": True}}}}
 # Two looks at each of half a year's weeks; what is older is settled.
 _RUNS_REMEMBERED = 52
 
@@ -56,7 +56,15 @@ def build_sensor(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dg.
         message = ". ".join([decision.message, *outcomes.problems])
         context.log.info(message)
         return dg.SensorResult(
-            run_requests=[_run_request(request) for request in decision.requests],
+            run_requests=[
+                dg.RunRequest(
+                    run_key=request.run_key,
+                    partition_key=request.week.key,
+                    run_config=_REFRESH if request.refresh else {},
+                    tags={REASON_TAG: request.reason},
+                )
+                for request in decision.requests
+            ],
             skip_reason=None if decision.requests else message,
             cursor=decision.cursor.encode(),
         )
@@ -68,7 +76,7 @@ class _Outcomes:
     """What became of a week, by the instance's runs and the bucket's manifest; ``problems`` of the bucket, once each.
 
     A tick that cannot read the bucket still asks for new weeks: their runs fail with the reason, and raise the alert.
-    A tick that raises asks for nothing, so nothing fails and nobody is alerted.
+    A tick that raises asks for nothing, so no run fails and no alert is posted.
     """
 
     def __init__(self, instance: dg.DagsterInstance, order_store: OrderStoreResource, calendar: WeekCalendar) -> None:
@@ -116,13 +124,3 @@ def _earlier(instance: dg.DagsterInstance) -> Iterator[EarlierRequest]:
         tags = record.dagster_run.tags
         if _PARTITION_TAG in tags and _RUN_KEY_TAG in tags:
             yield EarlierRequest(tags[_PARTITION_TAG], tags[_RUN_KEY_TAG], record.create_timestamp)
-
-
-def _run_request(request: WeekRequest) -> dg.RunRequest:
-    config: dict[str, Any] = {"ops": {"raw_toast_orders": {"config": {"refresh": True}}}} if request.refresh else {}
-    return dg.RunRequest(
-        run_key=request.run_key,
-        partition_key=request.week.key,
-        run_config=config,
-        tags={REASON_TAG: request.reason},
-    )

@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,6 +31,7 @@ SETTINGS, DAGSTER = Area("settings"), Area("Dagster")
 POOLS = ("toast", "amperity")
 _MOST_SHOWN = 5
 _NOT_SET = "is not set"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SET = "Set what is missing in the environment of the run (README, Production set-up)."
 _CORRECT = "Correct what is malformed in the environment of the run (README, Production set-up)."
 Setup = dict[type[Settings], Any]
@@ -132,7 +132,7 @@ def _questionable(environment: Mapping[str, str], toast: ToastSettings | None) -
         ("TOAST_RESTAURANT_GUID", () if toast.discovers else toast.restaurant_guids),
         ("TOAST_MEMBER_RESTAURANT_GUID", filter(None, [toast.member_restaurant_guid])),
     ):
-        if odd := [guid for guid in guids if not _is_uuid(guid)]:
+        if odd := [guid for guid in guids if not _UUID.fullmatch(guid)]:
             detail = f"holds what is no UUID, as Toast's GUIDs are: {_some(odd)}"
             yield SETTINGS.warning(name, detail, "Copy the GUID from Toast Web.")
 
@@ -140,13 +140,6 @@ def _questionable(environment: Mapping[str, str], toast: ToastSettings | None) -
 def _some(guids: Sequence[str]) -> str:
     more = len(guids) - _MOST_SHOWN
     return ", ".join(guids[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _is_uuid(guid: str) -> bool:
-    try:
-        return str(uuid.UUID(guid)) == guid.lower()
-    except ValueError:
-        return False
 
 
 def check_instance(home: str, *, is_sandbox: bool = False) -> Iterator[Finding]:

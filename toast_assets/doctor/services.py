@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -134,7 +134,10 @@ async def check_amperity(
             for finding in await _streams(amperity, canary=canary):
                 yield finding
         if follows:
-            yield await _control(amperity, now())
+            moment = datetime.fromtimestamp(now(), UTC)
+            jobs = ControlPlane(amperity).load("doctor", moment - timedelta(minutes=5), moment)
+            detail = "ingest jobs can be read; whether the workflow exists is known when it is started"
+            yield await _checked("control plane", jobs, detail)
     if "notify" in settings.methods:
         yield AMPERITY.unknown("notify", "a notice would be taken for a real one, so none is sent")
     if "s3_pull" in settings.methods and not follows:
@@ -156,14 +159,18 @@ def _key_end(key: str, renewable: bool, now: float) -> Finding:
     return AMPERITY.ok("token expiry", f"AMPERITY_API_KEY ends on {day}")
 
 
+async def _checked(name: str, call: Awaitable[Any], detail: str) -> Finding:
+    try:
+        await call
+    except AmperityError as error:
+        return AMPERITY.failed(name, error)
+    return AMPERITY.ok(name, detail)
+
+
 async def _renewal(settings: AmperitySettings) -> Finding:
     without_key = settings.model_copy(update={"api_key": None})
-    try:
-        async with AmperityClient(without_key, retry=INTERACTIVE_RETRY) as amperity:
-            await amperity.access_token()
-    except AmperityError as error:
-        return AMPERITY.failed("client credentials", error)
-    return AMPERITY.ok("client credentials", "they bring a new token")
+    async with AmperityClient(without_key, retry=INTERACTIVE_RETRY) as amperity:
+        return await _checked("client credentials", amperity.access_token(), "they bring a new token")
 
 
 async def _streams(amperity: AmperityClient, *, canary: bool) -> list[Finding]:
@@ -207,16 +214,6 @@ async def _canary(amperity: AmperityClient, stream_id: str) -> Finding:
     if receipt.state != "accepted":
         return AMPERITY.failed("canary", receipt.reason or "it was not accepted")
     return AMPERITY.ok("canary", f"one record was written: look for guid {record['guid']} in stream {stream_id}")
-
-
-async def _control(amperity: AmperityClient, now: float) -> Finding:
-    moment = datetime.fromtimestamp(now, UTC)
-    try:
-        await ControlPlane(amperity).load("doctor", moment - timedelta(minutes=5), moment)
-    except AmperityError as error:
-        return AMPERITY.failed("control plane", error)
-    detail = "ingest jobs can be read; whether the workflow exists is known when it is started"
-    return AMPERITY.ok("control plane", detail)
 
 
 def check_webhooks(settings: AlertSettings) -> Iterator[Finding]:

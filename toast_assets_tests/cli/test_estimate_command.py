@@ -45,7 +45,7 @@ def test_weeks_that_are_alike_share_a_line_and_the_total_is_told(
     result = estimate("2025-09-01", week.key)
     assert result.exit_code == 0, result.output
     head, new, whole = (re.split(r"  +", line.strip()) for line in result.output.splitlines()[:3])
-    assert head == ["weeks", "state", "restaurants", "requests", "orders", "time", "s apart", "by"]
+    assert head == ["weeks", "state", "restaurants", "requests", "orders", "time", "spacing (s)", "by"]
     assert new[:3] == ["2025-09-01 to 2025-09-08", "not pulled yet", "3"]
     assert new[-2:] == ["60.0", week.key]
     assert whole[:3] == [week.key, "stored whole", "3"]
@@ -57,7 +57,7 @@ def test_weeks_that_are_alike_share_a_line_and_the_total_is_told(
 
 def test_an_assumption_is_called_one(sandbox: Sandbox) -> None:
     result = estimate("2025-09-01", "2025-09-08")
-    assert "Nobody knows yet how busy the restaurants are: 1,000 orders and 15 requests" in result.output
+    assert "No measurement yet: 1,000 orders and 15 requests per restaurant" in result.output
     assert "pulled again" not in result.output
 
 

@@ -341,6 +341,8 @@ def test_an_area_that_ends_with_any_error_is_named_and_ends_no_other(
     assert "builtins.RuntimeError" in found.detail
     assert "s3cret" not in found.detail + found.hint
     assert {one.area for one in findings} == {"settings", "Toast", "S3", "Amperity", "Dagster"}
+    # Also what the area found before its error.
+    assert {"login", "delete", "tenant"} <= {one.name for one in findings}
 
 
 def test_a_proxy_that_cannot_be_used_is_named_once_and_keeps_its_services_from_being_asked(
