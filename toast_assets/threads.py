@@ -1,22 +1,22 @@
-"""Work in threads that uses files of the coroutine that started it."""
+"""Work in threads that uses files of the coroutine that started it, and groups of tasks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-async def in_thread(work: Callable[[], T], executor: Executor | None = None) -> T:
-    """What ``work`` returns, done by a thread of ``executor`` (None: asyncio's own).
+async def in_thread(work: Callable[[], T]) -> T:
+    """What ``work`` returns, done by one of asyncio's threads.
 
     It comes back only when the thread has ended, also where the caller is cancelled: a cancellation ends no thread, and
     the caller would close and remove what the thread is using.
     """
-    future = asyncio.get_running_loop().run_in_executor(executor, work)
+    future = asyncio.get_running_loop().run_in_executor(None, work)
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
@@ -28,3 +28,14 @@ async def in_thread(work: Callable[[], T], executor: Executor | None = None) -> 
         future.exception()
         raise cancelled
     return future.result()
+
+
+@asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """``asyncio.TaskGroup`` that raises the error of the first task that failed: the one to act on. What was cancelled
+    because of it adds nothing."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None

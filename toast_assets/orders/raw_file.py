@@ -101,11 +101,6 @@ class RawFileWriter:
                 self._file.add_key_value_metadata({**note, _ROWS: self._rows.hexdigest()})
             self._file.close()
 
-    def has_room_for(self, orders: Sequence[RawOrder]) -> bool:
-        """Whether ``write`` would only take ``orders`` to its row group, which takes no time worth a thread."""
-        rows, size = len(self._batch) + len(orders), self._batch_bytes + sum(len(order.body) for order in orders)
-        return rows < _ROW_GROUP_ROWS and size < _ROW_GROUP_BYTES
-
     def write(self, orders: Iterable[RawOrder]) -> None:
         """Append ``orders``."""
         with self._lock:

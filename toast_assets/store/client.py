@@ -22,6 +22,8 @@ _ATTEMPTS = 5
 _CONNECT_SECONDS = 10
 # Without a single byte; what drips for ever is cut off by the bucket.
 _READ_SECONDS = 60
+# As many as threads of a pull call at once.
+_CONNECTIONS = 32
 
 
 def s3_client(
@@ -57,6 +59,7 @@ def _made(profile: str | None, attempts: int | None, unsigned: bool, options: di
         retries={"mode": "standard", "total_max_attempts": total},
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=_READ_SECONDS,
+        max_pool_connections=_CONNECTIONS,
         **({"signature_version": UNSIGNED} if unsigned else {}),
     )
     client = session.create_client("s3", config=config, **options)
