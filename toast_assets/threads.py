@@ -1,10 +1,11 @@
-"""Work in threads that uses files of the coroutine that started it."""
+"""Work in threads that uses files of the coroutine that started it, and groups of tasks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -28,3 +29,14 @@ async def in_thread(work: Callable[[], T], executor: Executor | None = None) -> 
         future.exception()
         raise cancelled
     return future.result()
+
+
+@asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """``asyncio.TaskGroup`` that raises the error of the first task that failed: the one to act on. What was cancelled
+    because of it adds nothing."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None

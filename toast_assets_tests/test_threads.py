@@ -1,4 +1,4 @@
-"""A cancelled coroutine comes back only when its thread has ended."""
+"""A cancelled coroutine comes back only when its thread has ended; a group of tasks raises its first error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from toast_assets.threads import in_thread
+from toast_assets.threads import in_thread, task_group
 
 
 async def test_what_the_thread_returns_or_raises_is_handed_on() -> None:
@@ -47,3 +47,36 @@ async def test_a_cancelled_caller_waits_for_its_thread_however_often_it_is_cance
     with pytest.raises(asyncio.CancelledError):
         await task
     assert events == ["thread ended", "folder removed"]
+
+
+async def test_a_group_of_tasks_raises_the_error_that_ended_it_and_nothing_else() -> None:
+    async def fails() -> None:
+        raise ValueError("the reason")
+
+    async def fails_when_cancelled() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise OSError
+
+    async def both() -> None:
+        async with task_group() as group:
+            group.create_task(fails_when_cancelled())
+            await asyncio.sleep(0)
+            group.create_task(fails())
+
+    with pytest.raises(ValueError, match="the reason") as raised:
+        await both()
+    assert raised.value.__suppress_context__
+
+
+async def test_a_group_of_tasks_that_is_cancelled_says_so() -> None:
+    async def waiting() -> None:
+        async with task_group() as group:
+            group.create_task(asyncio.sleep(60))
+
+    task = asyncio.create_task(waiting())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

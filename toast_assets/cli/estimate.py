@@ -12,15 +12,16 @@ import msgspec
 
 from toast_assets.amperity.settings import DeliverySpeed
 from toast_assets.cli.stores import check_environment, command_store
-from toast_assets.pull.backfill_estimate import (
+from toast_assets.pull.estimate import (
+    ASSUMED,
     BackfillEstimate,
     Basis,
     State,
     WeekEstimate,
     estimate_backfill,
+    in_words,
     weeks_between,
 )
-from toast_assets.pull.estimate import ASSUMED, in_words
 from toast_assets.settings import CalendarSettings
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.settings import ToastLimits
@@ -62,7 +63,7 @@ def _text(found: BackfillEstimate) -> list[str]:
             f"No measurement yet: {ASSUMED.orders:,.0f} orders and {ASSUMED.requests:.0f} requests per restaurant and"
             " week are assumed. Materialize one week for a better estimate."
         )
-    if any(week.state is State.WHOLE and week.pull.restaurants for week in found.weeks):
+    if any(week.state is State.WHOLE and week.restaurants for week in found.weeks):
         lines.append("Weeks that are stored whole are pulled again; leave them out of the backfill to save time.")
     return lines
 
@@ -70,14 +71,14 @@ def _text(found: BackfillEstimate) -> list[str]:
 def _row(weeks: Sequence[WeekEstimate]) -> tuple[str, ...]:
     first, last = weeks[0], weeks[-1]
     name = first.week.key if len(weeks) == 1 else f"{first.week.key} to {last.week.key}"
-    restaurants = sorted({week.pull.restaurants for week in weeks})
+    restaurants = sorted({week.restaurants for week in weeks})
     return (
         name,
         first.state.value,
         "–".join(str(count) for count in dict.fromkeys((restaurants[0], restaurants[-1]))),
         f"{sum(week.requests for week in weeks):,.0f}",
-        f"{sum(week.pull.orders for week in weeks):,.0f}",
-        in_words(sum(week.pull.seconds for week in weeks)),
+        f"{sum(week.orders for week in weeks):,.0f}",
+        in_words(sum(week.pull_seconds for week in weeks)),
         f"{first.spacing:.1f}",
         _by(first),
     )
@@ -116,12 +117,12 @@ def _as_json(found: BackfillEstimate) -> dict[str, Any]:
             {
                 "partition": week.week.key,
                 "state": week.state.name.lower(),
-                "restaurants": week.pull.restaurants,
+                "restaurants": week.restaurants,
                 "requests": round(week.requests),
-                "orders": round(week.pull.orders),
+                "orders": round(week.orders),
                 "undelivered_orders": round(week.undelivered),
                 "spacing_seconds": round(week.spacing, 3),
-                "pull_seconds": round(week.pull.seconds, 1),
+                "pull_seconds": round(week.pull_seconds, 1),
                 "delivery_seconds": round(week.delivery_seconds, 1),
                 "restaurants_by": {basis.value: count for basis, count in sorted(week.basis.items())},
                 "measured_in": list(week.nearest),

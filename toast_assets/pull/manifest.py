@@ -1,13 +1,14 @@
 """The week's manifest after a pull: what this run finished, beside what other runs stored in the meantime.
 
-It is written once, when the pull ends. A run that dies before leaves its evidence in the footers of the raw files,
-where the next run finds it. A run may have been stopped for hours, and then knows less than what is stored.
+It is written once, when the pull ends, with or without an error. A run that is killed leaves its evidence in the
+footers of the raw files, where the next run finds it. A run may have been stopped for hours, and then knows less than
+what is stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -18,44 +19,31 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, iso_ms
 
 
-@dataclass
+@dataclass(frozen=True)
 class WeekManifest:
-    """One run's part of it. ``before`` is the manifest that the run began with, ``asked`` are the restaurants that it
-    asks Toast for, ``wanted`` all that it is to have."""
+    """One run's part of it: the manifest ``before`` the run, the restaurants that it ``asked`` Toast for, all that are
+    ``wanted``, and the records of those that it ``finished``, stored or failed."""
 
     store: OrderStore
     week: Week
     before: Manifest | None
     asked: Sequence[str]
     wanted: Sequence[str]
-    _finished: dict[str, RestaurantRecord] = field(init=False, default_factory=dict)
-
-    def record_of(self, guid: str) -> RestaurantRecord | None:
-        """What the manifest said of a restaurant before this run."""
-        return self.before.restaurants.get(guid) if self.before else None
-
-    def finished(self, guid: str, record: RestaurantRecord) -> None:
-        """A restaurant is done, stored or failed."""
-        self._finished[guid] = record
-
-    @property
-    def is_worth_saving(self) -> bool:
-        """Whether anything was stored that the manifest does not know."""
-        return any(record.outcome == "complete" for record in self._finished.values())
+    finished: Mapping[str, RestaurantRecord]
 
     def save(self) -> Manifest:
-        """Store the manifest and return it. An unchanged week keeps the very manifest that it had, and a week of which
-        nothing is stored has none.
+        """Store the manifest and return it. An unchanged week keeps the manifest that it had, and a week without a
+        stored restaurant has none.
 
         Raises:
             StoreError: the bucket fails, or the stored manifest cannot be read.
         """
-        saved = self._after(None)
+        saved = self._merged(None)
 
         def change(stored: StoredObject | None, _target: Path) -> Replacement | None:
             nonlocal saved
             theirs = self.store.read_manifest(self.week, stored.path.read_bytes()) if stored else None
-            saved = self._after(theirs)
+            saved = self._merged(theirs)
             if saved == theirs or not saved.stored:
                 return None
             return Replacement(encode_manifest(saved), {"ContentType": "application/json"})
@@ -63,10 +51,19 @@ class WeekManifest:
         self.store.bucket.update(self.store.layout.manifest(self.week), change)
         return saved
 
-    def _after(self, theirs: Manifest | None) -> Manifest:
-        records = _still_wanted(theirs, self.wanted)
-        records |= {guid: self._newest(guid, ours, records.get(guid)) for guid, ours in self._finished.items()}
-        pending = self._pending(theirs)
+    def _merged(self, theirs: Manifest | None) -> Manifest:
+        """The manifest, where ``theirs`` is stored now."""
+        known = theirs.restaurants if theirs else {}
+        # A failure of a restaurant that is no longer wanted keeps no week incomplete.
+        records = {
+            guid: record if guid in self.wanted else msgspec.structs.replace(record, outcome="complete", failure=None)
+            for guid, record in known.items()
+            if guid in self.wanted or record.pull is not None
+        }
+        records |= {guid: self._newest(guid, ours, known.get(guid)) for guid, ours in self.finished.items()}
+        unfinished = [guid for guid in self.asked if not self._is_done_by_others(guid, known)]
+        unfinished += [guid for guid in (theirs.pending if theirs else ()) if guid in self.wanted]
+        pending = tuple(dict.fromkeys(guid for guid in unfinished if guid not in self.finished))
         failed = any(record.outcome == "failed" for record in records.values())
         return Manifest(
             partition=self.week.key,
@@ -77,20 +74,17 @@ class WeekManifest:
             restaurants=dict(sorted(records.items())),
         )
 
-    def _pending(self, theirs: Manifest | None) -> tuple[str, ...]:
-        """Whom neither this run nor another one finished."""
-        left = [guid for guid in self.asked if guid not in self._finished and not self._is_done_by_others(guid, theirs)]
-        others = (guid for guid in (theirs.pending if theirs else ()) if guid in self.wanted)
-        return tuple(dict.fromkeys([*left, *(guid for guid in others if guid not in self._finished)]))
+    def _before(self, guid: str) -> RestaurantRecord | None:
+        return self.before.restaurants.get(guid) if self.before else None
 
-    def _is_done_by_others(self, guid: str, theirs: Manifest | None) -> bool:
-        record = theirs.restaurants.get(guid) if theirs else None
-        return record is not None and record.outcome == "complete" and record != self.record_of(guid)
+    def _is_done_by_others(self, guid: str, known: Mapping[str, RestaurantRecord]) -> bool:
+        record = known.get(guid)
+        return record is not None and record.outcome == "complete" and record != self._before(guid)
 
     def _newest(self, guid: str, ours: RestaurantRecord, theirs: RestaurantRecord | None) -> RestaurantRecord:
         """This run's record, unless another run has finished the restaurant since this one began: then the one that
         describes the raw file that is stored now, else the later one."""
-        if theirs is None or theirs in (self.record_of(guid), ours):
+        if theirs is None or theirs in (self._before(guid), ours):
             return ours
         stored = self.store.raw_sha256(self.week, guid)
 
@@ -100,12 +94,3 @@ class WeekManifest:
             return is_stored, record.outcome == "complete", pull.finished_at if pull else ""
 
         return max((ours, theirs), key=rank)
-
-
-def _still_wanted(manifest: Manifest | None, wanted: Sequence[str]) -> dict[str, RestaurantRecord]:
-    """The records to go on with: a failure of a restaurant that is no longer asked for keeps no week incomplete."""
-    return {
-        guid: record if guid in wanted else msgspec.structs.replace(record, outcome="complete", failure=None)
-        for guid, record in (manifest.restaurants if manifest else {}).items()
-        if guid in wanted or record.pull is not None
-    }

@@ -1,4 +1,4 @@
-"""What a person reads in the log while a pull runs: how long it may take, and every few seconds how far it is."""
+"""The log of a pull: how long it may take, and every few seconds how far it is."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from logging import Logger
 
-from toast_assets.pull.estimate import ASSUMED, Measure, PullPace, estimate_pull, in_words
+from toast_assets.pull.estimate import ASSUMED, Measure, PullPace, in_words, measures_for
 from toast_assets.toast.windows import ProvedWindow
 from toast_assets.week import Week, iso_ms
 
-# Often enough to see that it is alive, seldom enough for a pull of hours.
 _EVERY_SECONDS = 10.0
 _MOST_NAMED = 5
 
 
 @dataclass
-class PullWatch:
-    """The log of one run's pull of ``week``, for ``restaurants`` of them; ``clock`` gives monotonic seconds."""
+class PullProgress:
+    """The progress of one run's pull of ``restaurants`` (a count); ``clock`` gives monotonic seconds."""
 
     week: Week
     restaurants: int
@@ -37,9 +36,17 @@ class PullWatch:
         self._reached[guid] = proved.window.end
         self._windows += 1
         self._orders += len(proved.orders)
-        if self.clock() - self._last >= _EVERY_SECONDS:
-            self._last = self.clock()
-            self._tell()
+        if self.clock() - self._last < _EVERY_SECONDS:
+            return
+        self._last = self.clock()
+        length = self.week.end_ms - self.week.start_ms
+        shares = [f"{guid} {(end - self.week.start_ms) / length:.0%}" for guid, end in self._reached.items()]
+        more = f" and {len(shares) - _MOST_NAMED} more" if len(shares) > _MOST_NAMED else ""
+        self.log.info(
+            "Week %s: %d of %d restaurants done; %d orders in %d windows read; in progress: %s.",
+            *(self.week.key, self._done, self.restaurants, self._orders, self._windows),
+            ", ".join(shares[:_MOST_NAMED]) + more,
+        )
 
     def finished(self, guid: str) -> str:
         """A restaurant is done, stored or failed; "2 of 3" if it is the second of three."""
@@ -47,32 +54,23 @@ class PullWatch:
         self._done += 1
         return f"{self._done} of {self.restaurants}"
 
-    def _tell(self) -> None:
-        length = self.week.end_ms - self.week.start_ms
-        shares = {guid: (reached - self.week.start_ms) / length for guid, reached in self._reached.items()}
-        named = ", ".join(f"{guid} {share:.0%}" for guid, share in list(shares.items())[:_MOST_NAMED])
-        more = f" and {len(shares) - _MOST_NAMED} more" if len(shares) > _MOST_NAMED else ""
-        self.log.info(
-            "Week %s: %d of %d restaurants done; %d windows with %d orders read; under way: %s.",
-            *(self.week.key, self._done, self.restaurants, self._windows, self._orders, named + more or "none"),
-        )
-
 
 def announce(week: Week, asked: Sequence[str], earlier: Mapping[str, Measure], pace: PullPace, log: Logger) -> None:
-    """Say what a pull of the restaurants ``asked`` is about to do and how long it may take."""
+    """Log what a pull of the restaurants ``asked`` is about to do, and how long it may take."""
     log.info(
         "Week %s (%s to %s): asking Toast for %d restaurants.",
         *(week.key, iso_ms(week.start), iso_ms(week.end), len(asked)),
     )
-    estimate = estimate_pull(asked, earlier, pace)
-    if estimate.measured:
+    requests = [measure.requests for measure in measures_for(asked, earlier).values()]
+    seconds = in_words(pace.seconds(requests))
+    if measured := sum(guid in earlier for guid in asked):
         log.info(
-            "About %.0f requests by the last pull of %d of them: %s at %.1f s between two for one restaurant.",
-            *(estimate.requests, estimate.measured, in_words(estimate.seconds), pace.spacing),
+            "About %.0f requests in %s, by the last pull of %d restaurants; %.1f s between two requests for one.",
+            *(sum(requests), seconds, measured, pace.spacing),
         )
     elif asked:
         log.info(
-            "None of them was pulled before, so nobody knows how long it takes: with %.0f orders each about %s, at"
-            " %.1f s between two requests for one restaurant and %d restaurants at a time.",
-            *(ASSUMED.orders, in_words(estimate.seconds), pace.spacing, pace.at_once),
+            "First pull of these restaurants; about %s if each has %.0f orders (%.1f s between two requests for one"
+            " restaurant, %d restaurants at once).",
+            *(seconds, ASSUMED.orders, pace.spacing, pace.at_once),
         )

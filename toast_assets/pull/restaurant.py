@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import filecmp
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from toast_assets.errors import DamagedObjectError, ToastError, ToastLoginError
+from toast_assets.errors import DamagedObjectError, StoreConflictError, ToastError, ToastLoginError
 from toast_assets.http.service import CallStats
 from toast_assets.orders.raw import RawOrder
 from toast_assets.orders.raw_file import (
@@ -28,7 +29,7 @@ from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
 from toast_assets.orders.unreadable import DamagedLinesError, UnreadableFile, merge_lines
 from toast_assets.scratch import scratch_folder
-from toast_assets.store.bucket import Replacement, StoredObject
+from toast_assets.store.bucket import ABSENT, Replacement, StoredObject
 from toast_assets.store.manifest import (
     PullEvidence,
     PullRecord,
@@ -66,29 +67,39 @@ class PulledRestaurant:
 
 
 @dataclass(frozen=True)
-class RestaurantPull:
-    """One restaurant in one run.
+class PullRun:
+    """What the restaurants of one run share.
 
-    ``before`` is its record in the manifest, ``earlier`` are windows with their counts that an earlier pull needed,
-    moved into this week, ``details`` what Toast tells of it, if that was asked already. ``window_read`` hears of every
-    window. ``scrubber`` takes forgotten guests out, None where nobody is forgotten. ``writers`` write raw
-    files and store them; None stands for asyncio's own threads. ``may_store`` raises where nothing may be stored.
+    ``scrubber`` takes forgotten guests out, None where nobody is forgotten. ``window_read`` is called with every
+    window. ``check_closed`` raises where the week must not be stored yet.
     """
 
     week: Week
-    guid: str
     toast: ToastClient
     store: OrderStore
     now: Callable[[], datetime]
+    scrubber: Scrubber | None
+    window_read: Callable[[str, ProvedWindow], None]
+    check_closed: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class RestaurantPull:
+    """One restaurant in one run.
+
+    ``before`` is its record in the manifest, ``earlier`` are the windows of an earlier pull with their counts, moved
+    into this week, ``details`` what Toast says of it, if that was asked already. ``is_stored`` says whether it had a
+    raw file when the run began.
+    """
+
+    run: PullRun
+    guid: str
     before: RestaurantRecord | None = None
     earlier: Sequence[tuple[Window, int]] = ()
     details: Restaurant | None = None
-    window_read: Callable[[str, ProvedWindow], None] = lambda _guid, _proved: None
-    scrubber: Scrubber | None = None
-    writers: Executor | None = None
-    may_store: Callable[[], None] = lambda: None
+    is_stored: bool = True
 
-    async def run(self) -> tuple[RestaurantRecord, PulledRestaurant]:
+    async def pull(self) -> tuple[RestaurantRecord, PulledRestaurant]:
         """The restaurant's new record, and what this run did. A restaurant that fails is a result, not an error.
 
         Raises:
@@ -102,24 +113,29 @@ class RestaurantPull:
                 evidence, content = await self._read(folder, pulled)
                 # Before the orders are stored: between the raw file and the manifest lies as little as possible.
                 known = await self._described()
-                merged = await in_thread(partial(self._merge_and_store, pulled, content, evidence), self.writers)
+                merged = await in_thread(partial(self._merge_and_store, pulled, content, evidence))
             except ToastLoginError:
                 raise
             except (ToastError, DamagedObjectError) as error:
-                return self._failed(str(error)), self._result(began, failure=str(error))
+                failed = self.before or RestaurantRecord(outcome="failed")
+                failed = msgspec.structs.replace(failed, outcome="failed", failure=str(error))
+                return failed, PulledRestaurant(self.guid, self._calls, time.monotonic() - began, failure=str(error))
         record = msgspec.structs.replace(known, pull=self._completed(evidence, merged))
-        return record, self._result(
-            began, name=record.name, orders=merged.orders, new=merged.new, changed=merged.changed
-        )
+        seconds, counts = time.monotonic() - began, (merged.orders, merged.new, merged.changed)
+        return record, PulledRestaurant(self.guid, self._calls, seconds, record.name, *counts)
 
     async def resumed(self) -> RestaurantRecord | None:
-        """The record of what a run stored that died before it could note it; None where there is no such thing."""
+        """The record of what a run stored that was killed before it wrote the manifest; None where there is nothing."""
         with scratch_folder() as folder:
             pull = await in_thread(partial(self._stored_pull, folder / "stored.parquet"))
         return msgspec.structs.replace(await self._described(), pull=pull) if pull else None
 
+    @property
+    def _calls(self) -> CallStats:
+        return self.run.toast.stats[self.guid]
+
     def _stored_pull(self, path: Path) -> PullRecord | None:
-        if self.store.download_raw(self.week, self.guid, path).etag is None:
+        if self.run.store.download_raw(self.run.week, self.guid, path) == ABSENT:
             return None
         before = self.before.pull if self.before else None
         try:
@@ -142,44 +158,54 @@ class RestaurantPull:
 
     async def _read(self, folder: Path, path: Path) -> tuple[PullEvidence, Merged]:
         """Read the week into the raw file at ``path``; how it was read, and what the file holds."""
+        run = self.run
         unreadable = UnreadableFile(folder / "unreadable.ndjson", self.guid, self._names_forgotten)
 
         async def fetch(window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
-            found = await self.toast.orders_page(self.guid, window, page=page, token=token)
+            found = await run.toast.orders_page(self.guid, window, page=page, token=token)
             # Whatever becomes of the reply: what was on it once is kept.
             unreadable.add(found.unreadable, _iso(window.start), _iso(window.end))
             return found
 
-        started_at = iso_ms(self.now())
-        week = Window(self.week.start_ms, self.week.end_ms)
+        started_at = iso_ms(run.now())
+        week = Window(run.week.start_ms, run.week.end_ms)
         slices = []
         outside: dict[str, RawOrder] = {}
         with RawFileWriter(path, self.guid) as writer:
             async for proved in read_week(fetch, week, Density(week, self.earlier)):
-                await in_thread(partial(writer.write, self._scrubbed(proved.orders)), self.writers)
+                await in_thread(partial(writer.write, self._scrubbed(proved.orders)))
                 outside |= {order.guid: order for order in proved.outside}
                 slices.append(_slice_record(proved))
-                self.window_read(self.guid, proved)
-            self.may_store()
-            count = await in_thread(partial(self._store_unreadable, unreadable), self.writers)
-            evidence = self._evidence(started_at, slices, count)
-            await in_thread(writer.flush, self.writers)
+                run.window_read(self.guid, proved)
+            run.check_closed()
+            count = await in_thread(partial(self._store_unreadable, unreadable))
+            evidence = PullEvidence(
+                requests=self._calls.requests,
+                retries=self._calls.retries,
+                throttled=self._calls.throttled,
+                started_at=started_at,
+                finished_at=iso_ms(run.now()),
+                slices=tuple(slices),
+                unreadable=count,
+            )
+            await in_thread(writer.flush)
             writer.pull_evidence = encode_evidence(evidence)
         content = Merged(writer.orders, writer.bytes, writer.sha256, new=writer.orders, changed=0)
         if outside:
             add = partial(self._add_outside, folder, path, outside, encode_evidence(evidence))
-            content = await in_thread(add, self.writers)
+            content = await in_thread(add)
         return evidence, content
 
     def _scrubbed(self, orders: Iterable[RawOrder]) -> Iterable[RawOrder]:
-        return map(self.scrubber.raw, orders) if self.scrubber else orders
+        return map(self.run.scrubber.raw, orders) if self.run.scrubber else orders
 
     def _names_forgotten(self, body: bytes) -> bool:
-        return self.scrubber is not None and self.scrubber.holds(body.decode(errors="replace"))
+        scrubber = self.run.scrubber
+        return scrubber is not None and scrubber.holds(body.decode(errors="replace"))
 
     def _add_outside(self, folder: Path, path: Path, outside: Mapping[str, RawOrder], note: bytes) -> Merged:
-        """Add the orders that Toast returned although they lie outside their windows: they stand elsewhere in the file,
-        which is sorted by time."""
+        """Add the orders that Toast returned although they lie outside their windows. The file is sorted by time, so
+        they belong elsewhere in it."""
         with RawFileWriter(folder / "outside.parquet", self.guid) as writer:
             writer.write(self._scrubbed(sorted(outside.values(), key=lambda order: order.sort_key)))
         both = folder / "both.parquet"
@@ -192,7 +218,7 @@ class RestaurantPull:
         before = self.before.pull.unreadable if self.before and self.before.pull else 0
         if not len(found):
             return before
-        key = self.store.layout.unreadable(self.week, self.guid)
+        key = self.run.store.layout.unreadable(self.run.week, self.guid)
         count = 0
 
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
@@ -204,44 +230,39 @@ class RestaurantPull:
             count = merged.lines
             return Replacement(target, {"ContentType": "application/x-ndjson"}) if merged.new else None
 
-        self.store.bucket.update(key, change)
+        self.run.store.bucket.update(key, change)
         return count
-
-    def _evidence(self, started_at: str, slices: Sequence[SliceRecord], unreadable: int) -> PullEvidence:
-        calls = self.toast.stats[self.guid]
-        return PullEvidence(
-            requests=calls.requests,
-            retries=calls.retries,
-            throttled=calls.throttled,
-            started_at=started_at,
-            finished_at=iso_ms(self.now()),
-            slices=tuple(slices),
-            unreadable=unreadable,
-        )
 
     def _merge_and_store(self, pulled: Path, content: Merged, evidence: PullEvidence) -> Merged:
         """Store what was ``pulled``, whose ``content`` is known, together with what is stored already."""
-        key = self.store.layout.raw(self.week, self.guid)
+        bucket, key = self.run.store.bucket, self.run.store.layout.raw(self.run.week, self.guid)
         plain = not holds_duplicates(pulled)
+        if plain and not self.is_stored:
+            # Saves a request. A conflict: another run stored it since, or S3's answer to the first attempt was lost.
+            with suppress(StoreConflictError):
+                bucket.write(key, pulled, replaces=ABSENT, **_properties(content))
+                return content
         merged = content
 
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
             nonlocal merged
+            merged = content
             if stored is None and plain:
-                merged = content
-                return _raw_object(pulled, merged)
+                return Replacement(pulled, _properties(merged))
+            if stored is not None and filecmp.cmp(stored.path, pulled, shallow=False):
+                return None
             try:
                 merged = merge(stored.path if stored else None, pulled, target, self.guid, encode_evidence(evidence))
             except UnreadableFileError as error:
                 raise self._damaged(key, f"{error}") from error
-            return None if stored and not merged.differs else _raw_object(target, merged)
+            return None if stored and not merged.differs else Replacement(target, _properties(merged))
 
-        self.store.bucket.update(key, change)
+        bucket.update(key, change)
         return merged
 
     def _damaged(self, key: str, reason: str) -> DamagedObjectError:
         return DamagedObjectError(
-            f"{self.store.bucket.uri(key)} cannot be read: {reason}.",
+            f"{self.run.store.bucket.uri(key)} cannot be read: {reason}.",
             hint="Restore an earlier version of the object, or remove it, then materialize raw_toast_orders again.",
         )
 
@@ -260,20 +281,14 @@ class RestaurantPull:
             changed=merged.changed,
         )
 
-    def _failed(self, reason: str) -> RestaurantRecord:
-        known = self.before or RestaurantRecord(outcome="failed")
-        return msgspec.structs.replace(known, outcome="failed", failure=reason)
-
     async def _described(self) -> RestaurantRecord:
-        """A complete record without its pull: with name and time zone, which are for display and local times, so that
-        a refusal here fails nothing."""
+        """A complete record without its pull. Name and time zone are for display and local times, so a refusal here
+        fails nothing."""
         known = self.before or RestaurantRecord(outcome="complete")
         details = self.details
         if details is None and known.time_zone is None:
-            try:
-                details = await self.toast.restaurant(self.guid)
-            except ToastError:
-                details = None
+            with suppress(ToastError):
+                details = await self.run.toast.restaurant(self.guid)
         if details is not None and details.time_zone is not None:
             known = msgspec.structs.replace(
                 known,
@@ -284,14 +299,10 @@ class RestaurantPull:
             )
         return msgspec.structs.replace(known, outcome="complete", pull=None, failure=None)
 
-    def _result(self, began: float, **values: object) -> PulledRestaurant:
-        calls = self.toast.stats[self.guid]
-        return PulledRestaurant(guid=self.guid, calls=calls, seconds=time.monotonic() - began, **values)  # type: ignore[arg-type]
 
-
-def _raw_object(path: Path, content: Merged) -> Replacement:
+def _properties(content: Merged) -> dict[str, object]:
     # The hash tells without reading the file which record of the manifest belongs to it.
-    return Replacement(path, {"ContentType": PARQUET, "Metadata": {"sha256": content.sha256}})
+    return {"ContentType": PARQUET, "Metadata": {"sha256": content.sha256}}
 
 
 def _iso(milliseconds: int) -> str:

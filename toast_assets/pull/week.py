@@ -1,7 +1,7 @@
 """Pulls a closed week of all restaurants from Toast into the order store.
 
-A restaurant's week is stored whole or not at all, and merged with what is stored already. What was finished is noted
-in the manifest when the pull ends, and in the raw files, so that the run after a crash asks only for the rest. One
+A restaurant's week is stored whole or not at all, and merged with what is stored already. The manifest is written when
+the pull ends. Each raw file carries the evidence of its pull, so the run after a crash asks only for the rest. One
 restaurant that fails stops no other.
 """
 
@@ -9,41 +9,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-
-import pyarrow as pa
 
 from toast_assets.errors import StoreError, ToastIncompleteError, WeekError
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
 from toast_assets.pull.estimate import Measure, PullPace
 from toast_assets.pull.manifest import WeekManifest
-from toast_assets.pull.progress import PullWatch, announce
-from toast_assets.pull.restaurant import PulledRestaurant, RestaurantPull
+from toast_assets.pull.progress import PullProgress, announce
+from toast_assets.pull.restaurant import PulledRestaurant, PullRun, RestaurantPull
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, SliceRecord, to_ask
 from toast_assets.store.order_store import OrderStore
-from toast_assets.threads import in_thread
+from toast_assets.threads import in_thread, task_group
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.discovery import discover_restaurants
 from toast_assets.toast.page import Window
 from toast_assets.toast.restaurants import Restaurant
 from toast_assets.week import Week
 
-# Each holds a row group several times over while it writes one, and keeps some of that memory; more would only cost
-# memory, as the disk is one.
-_WRITERS = 2
-# Python's own is ten times as much, in seconds.
-_TURN_SECONDS = 0.0005
+# Most of an S3 call is waiting, and asyncio's own pool has hardly more threads than the machine has processors.
+_THREADS = 32
+# A raw file is stored right after its pull; clocks differ a little.
+_UPLOAD_MS = 60_000
 _WEEK_MS = 7 * 24 * 3_600_000
-
-EarlierWindows = Mapping[str, Sequence[tuple[Window, int]]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,6 @@ class WeekPull:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     clock: Callable[[], float] = time.monotonic
     _details: dict[str, Restaurant] = field(init=False, default_factory=dict)
-    _scrubber: Scrubber | None = field(init=False, default=None)
 
     async def run(self) -> PullReport:
         """Pull, store and report.
@@ -87,30 +80,71 @@ class WeekPull:
             ToastIncompleteError: not one restaurant could be pulled; nothing was written.
         """
         began = time.monotonic()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
         await asyncio.to_thread(self.store.bucket.check)
         manifest, _ = await asyncio.to_thread(self.store.load_manifest, self.week)
         before = await asyncio.to_thread(self._previous_pulls)
         forgotten = await asyncio.to_thread(load_forgotten, self.store)
-        self._scrubber = Scrubber(forgotten) if forgotten else None
         await self.toast.login()
         self._check_closed()
-        # A run that died may have stored restaurants that no manifest mentions.
-        stored = await asyncio.to_thread(self.store.raw_restaurants, self.week)
-        wanted = await self._wanted(before, [*(manifest.restaurants if manifest else ()), *sorted(stored)])
+        # A run that was killed may have stored restaurants that no manifest mentions.
+        raw_files = await asyncio.to_thread(self.store.raw_written, self.week)
+        wanted = await self._wanted(before, [*(manifest.restaurants if manifest else ()), *raw_files])
         missing = manifest.missing(wanted) if manifest else wanted
         if manifest is not None and (self.refresh is False or (self.refresh is None and missing)):
-            missing += await self._differing(manifest, [guid for guid in wanted if guid in stored - {*missing}])
+            rest = raw_files.keys() & set(wanted) - set(missing)
+            missing += await self._differing(manifest, {guid: raw_files[guid] for guid in sorted(rest)})
         asked = to_ask(wanted, missing, self.refresh)
+        resumable = frozenset() if self.refresh else raw_files.keys() & {*missing}
         this = manifest.stored if manifest else {}
-        earlier = _earlier_windows(this, before)
         measures = {guid: Measure.of(pull) for guid, pull in {**before, **this}.items()}
         announce(self.week, asked, measures, PullPace.of(self.toast.settings, self.toast.spacing_seconds), self.log)
-        notes = WeekManifest(self.store, self.week, manifest, asked, wanted)
-        resumable = frozenset() if self.refresh else stored.intersection(missing)
-        pulled = await self._pull_all(asked, resumable, notes, earlier)
+
+        progress = PullProgress(self.week, len(asked), self.log, self.clock)
+        records: dict[str, RestaurantRecord] = {}
+        results: dict[str, PulledRestaurant] = {}
+        slots = asyncio.Semaphore(self.toast.settings.concurrent_restaurants)
+        run = PullRun(
+            self.week,
+            self.toast,
+            self.store,
+            self.now,
+            Scrubber(forgotten) if forgotten else None,
+            window_read=progress.window_read,
+            check_closed=self._check_closed,
+        )
+
+        async def pull(guid: str) -> None:
+            one = RestaurantPull(
+                run,
+                guid,
+                before=manifest.restaurants.get(guid) if manifest else None,
+                earlier=_earlier_windows(this.get(guid), before.get(guid)),
+                details=self._details.get(guid),
+                is_stored=guid in raw_files,
+            )
+            async with slots:
+                record = await one.resumed() if guid in resumable else None
+                if record is None:
+                    record, results[guid] = await one.pull()
+            records[guid] = record
+            self._log_result(guid, record, results.get(guid), progress.finished(guid))
+
+        after = WeekManifest(self.store, self.week, manifest, asked, wanted, records)
+        try:
+            async with task_group() as group:
+                for guid in asked:
+                    group.create_task(pull(guid))
+        except BaseException:
+            if any(record.outcome == "complete" for record in records.values()):
+                # The error that ended the run is the one to report; the raw files have the evidence, too.
+                with suppress(StoreError):
+                    await in_thread(after.save)
+            raise
+        pulled = [results[guid] for guid in asked if guid in results]
         if pulled and len(pulled) == len(wanted) and all(result.failure for result in pulled):
             raise _nothing_pulled(self.week, pulled)
-        final = await asyncio.to_thread(notes.save)
+        final = await asyncio.to_thread(after.save)
         return PullReport(self.week, final, pulled, self.toast.logins, time.monotonic() - began)
 
     def _check_closed(self) -> None:
@@ -123,15 +157,23 @@ class WeekPull:
                 hint="Set the clock of this machine (NTP), then materialize the week again when it has closed.",
             )
 
-    async def _differing(self, manifest: Manifest, guids: Sequence[str]) -> tuple[str, ...]:
-        """The restaurants with another raw file than the manifest describes: a run ended or was stopped in between."""
-        hashes = await asyncio.gather(*(asyncio.to_thread(self.store.raw_sha256, self.week, guid) for guid in guids))
+    async def _differing(self, manifest: Manifest, raw_files: Mapping[str, datetime | None]) -> tuple[str, ...]:
+        """The restaurants with another raw file than the manifest describes: a run was killed between the two. Only
+        files that were stored after the manifest, or long after their pull, are asked for their hash."""
+        key = self.store.layout.manifest(self.week)
+        noted = (await asyncio.to_thread(lambda: dict(self.store.bucket.written(key)))).get(key)
         pulls = manifest.stored
-        return tuple(
-            guid
-            for guid, sha256 in zip(guids, hashes, strict=True)
-            if sha256 is not None and guid in pulls and sha256 != pulls[guid].orders_sha256
-        )
+
+        def is_suspicious(guid: str) -> bool:
+            written = raw_files[guid]
+            if noted is None or written is None or written >= noted:
+                return True
+            return written.timestamp() * 1000 > parse_time_ms(pulls[guid].finished_at) + _UPLOAD_MS
+
+        odd = [guid for guid in raw_files if guid in pulls and is_suspicious(guid)]
+        hashes = await asyncio.gather(*(asyncio.to_thread(self.store.raw_sha256, self.week, guid) for guid in odd))
+        found = zip(odd, hashes, strict=True)
+        return tuple(guid for guid, sha256 in found if sha256 not in (None, pulls[guid].orders_sha256))
 
     async def _wanted(self, before: Mapping[str, PullRecord], stored: Iterable[str]) -> tuple[str, ...]:
         """The restaurants to pull, each in the spelling in which it is ``stored`` or was the week ``before``."""
@@ -146,7 +188,7 @@ class WeekPull:
         vanished = sorted(before.keys() - self._details.keys())
         if vanished:
             self.log.warning(
-                "%d restaurants of the week before are not listed any more and are left out: %s",
+                "Toast no longer lists %d restaurants of the week before, so they are left out: %s",
                 *(len(vanished), ", ".join(vanished[:20])),
             )
         return tuple(self._details)
@@ -159,100 +201,45 @@ class WeekPull:
         wanted: dict[str, str] = {}
         for guid in guids:
             if guid.lower() in wanted:
-                self.log.warning("Restaurant %s is listed in several spellings. It counts once.", guid)
+                self.log.warning("Restaurant %s is listed in several spellings and is pulled once.", guid)
                 continue
             wanted[guid.lower()] = guid if guid in known else spelled.get(guid.lower(), guid)
             if wanted[guid.lower()] != guid:
-                self.log.warning("Restaurant %s is stored as %s. It stays so.", guid, wanted[guid.lower()])
+                self.log.warning(
+                    "Restaurant %s keeps the spelling in which it is stored: %s.", guid, wanted[guid.lower()]
+                )
         return wanted
 
     def _previous_pulls(self) -> Mapping[str, PullRecord]:
-        """What is stored of the week before. It only helps to guess, so it may be missing or broken."""
+        """What is stored of the week before, for window sizes only: it may be missing or damaged."""
         if self.previous is None:
             return {}
         try:
             manifest, _ = self.store.load_manifest(self.previous)
         except StoreError as error:
-            self.log.warning("The week before gives no hint how busy the restaurants are: %s", error)
+            self.log.warning("Last week's manifest cannot be read; window sizes start from defaults: %s", error)
             return {}
         return manifest.stored if manifest else {}
 
-    async def _pull_all(
-        self, asked: Sequence[str], resumable: frozenset[str], notes: WeekManifest, earlier: EarlierWindows
-    ) -> list[PulledRestaurant]:
-        places = asyncio.Semaphore(self.toast.settings.concurrent_restaurants)
-        watch = PullWatch(self.week, len(asked), self.log, self.clock)
-        results: dict[str, PulledRestaurant] = {}
-
-        async def pull(guid: str) -> None:
-            before, details = notes.record_of(guid), self._details.get(guid)
-            one = RestaurantPull(
-                *(self.week, guid, self.toast, self.store, self.now, before, earlier.get(guid, ()), details),
-                window_read=watch.window_read,
-                scrubber=self._scrubber,
-                writers=writers,
-                may_store=self._check_closed,
-            )
-            async with places:
-                record = await one.resumed() if guid in resumable else None
-                if record is None:
-                    record, results[guid] = await one.run()
-            done = watch.finished(guid)
-            notes.finished(guid, record)
-            self._log_result(guid, record, results.get(guid), done)
-
-        try:
-            with _short_turns(), ThreadPoolExecutor(_WRITERS, thread_name_prefix="raw") as writers:
-                async with asyncio.TaskGroup() as group:
-                    for guid in asked:
-                        group.create_task(pull(guid))
-        except (Exception, asyncio.CancelledError, BaseExceptionGroup) as error:
-            if notes.is_worth_saving:
-                # What ended the run is what it tells of; what was finished is noted in the raw files, too.
-                with suppress(StoreError):
-                    await in_thread(notes.save)
-            if isinstance(error, BaseExceptionGroup):
-                # The first reason is the one to act on; what was cancelled because of it adds nothing.
-                raise error.exceptions[0] from None
-            raise
-        # What the writers freed would be kept for a second or two, just when the orders are read back.
-        pa.default_memory_pool().release_unused()
-        return [results[guid] for guid in asked if guid in results]
-
     def _log_result(self, guid: str, record: RestaurantRecord, result: PulledRestaurant | None, done: str) -> None:
+        name = record.name or guid
         if record.failure:
-            self.log.error("Restaurant %s failed (%s): %s", guid, done, record.failure)
+            self.log.error("%s failed (%s restaurants): %s", guid, done, record.failure)
         elif result is None:
-            self.log.info("Restaurant %s (%s): stored by a run that was cut off; not asked again.", guid, done)
+            self.log.info("%s: stored by a run that was killed, not pulled again (%s restaurants).", name, done)
         else:
             self.log.info(
-                "Restaurant %s (%s): %d orders, %d new, %d changed; %d requests, %d retries, %.1f s.",
-                *(record.name or guid, done, result.orders, result.new, result.changed),
-                *(result.calls.requests, result.calls.retries, result.seconds),
+                "%s: %d orders (%d new, %d changed), %d requests, %d retries, %.1f s (%s restaurants).",
+                *(name, result.orders, result.new, result.changed),
+                *(result.calls.requests, result.calls.retries, result.seconds, done),
             )
 
 
-@contextmanager
-def _short_turns() -> Iterator[None]:
-    """No thread of this process keeps the interpreter for long while another one waits for it.
-
-    The event loop reads pages and lets go of the interpreter for moments only, too short for a writer to get hold of
-    it; with Python's own interval the writers would run when no page is left to be read, and hardly before.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN_SECONDS)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
-
-
-def _earlier_windows(this: Mapping[str, PullRecord], before: Mapping[str, PullRecord]) -> EarlierWindows:
+def _earlier_windows(this: PullRecord | None, before: PullRecord | None) -> list[tuple[Window, int]]:
     """Windows and counts of this week's last pull, or else of the week before, moved into this week."""
-    shifted = {guid: (pull, _WEEK_MS) for guid, pull in before.items()} | {
-        guid: (pull, 0) for guid, pull in this.items()
-    }
-    return {guid: [_moved(entry, shift) for entry in pull.slices] for guid, (pull, shift) in shifted.items()}
+    shift = 0 if this else _WEEK_MS
+    pull = this or before
+    return [_moved(entry, shift) for entry in pull.slices] if pull else []
 
 
 def _moved(entry: SliceRecord, shift: int) -> tuple[Window, int]:

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from toast_assets.pull.estimate import Measure, PullPace
-from toast_assets.pull.progress import PullWatch, announce
+from toast_assets.pull.progress import PullProgress, announce
 from toast_assets.toast.page import Window
 from toast_assets.toast.windows import Evidence, ProvedWindow
 from toast_assets.week import Week
@@ -24,31 +24,31 @@ def announced(
     return caplog.text
 
 
-def test_what_an_earlier_pull_took_is_told_as_requests_and_time(caplog: pytest.LogCaptureFixture, week: Week) -> None:
+def test_what_an_earlier_pull_took_is_logged_as_requests_and_time(caplog: pytest.LogCaptureFixture, week: Week) -> None:
     text = announced(caplog, week, ["a", "b", "c"], {"a": 721, "b": 30})
     assert "asking Toast for 3 restaurants" in text
-    assert "About 1126 requests by the last pull of 2 of them: 60 min at 5.0 s" in text
+    assert "About 1126 requests in 60 min, by the last pull of 2 restaurants; 5.0 s between" in text
 
 
 def test_without_an_earlier_pull_the_estimate_says_what_it_assumes(
     caplog: pytest.LogCaptureFixture, week: Week
 ) -> None:
     text = announced(caplog, week, ["a"], {}, PullPace(spacing=0.205, at_once=10))
-    assert "nobody knows how long it takes: with 1000 orders each about 3 s" in text
+    assert "First pull of these restaurants; about 3 s if each has 1000 orders" in text
 
 
-def test_where_nobody_is_asked_nothing_is_estimated(caplog: pytest.LogCaptureFixture, week: Week) -> None:
+def test_where_no_restaurant_is_asked_nothing_is_estimated(caplog: pytest.LogCaptureFixture, week: Week) -> None:
     assert "equests" not in announced(caplog, week, [], {})
 
 
-def test_progress_is_told_every_ten_seconds_and_no_more_often(caplog: pytest.LogCaptureFixture, week: Week) -> None:
+def test_progress_is_logged_every_ten_seconds_and_no_more_often(caplog: pytest.LogCaptureFixture, week: Week) -> None:
     seconds = iter(range(0, 10_000, 3))
-    watch = PullWatch(week, 3, LOG, lambda: float(next(seconds)))
+    progress = PullProgress(week, 3, LOG, lambda: float(next(seconds)))
     half = ProvedWindow(Window(week.start_ms, (week.start_ms + week.end_ms) // 2), [], Evidence.ONE_REPLY, 1)
     with caplog.at_level(logging.INFO):
-        assert watch.finished("done") == "1 of 3"
+        assert progress.finished("done") == "1 of 3"
         for _ in range(12):
-            watch.window_read("a", half)
+            progress.window_read("a", half)
     assert 2 <= len(caplog.records) <= 4
     assert "1 of 3 restaurants done" in caplog.text
-    assert "under way: a 50%" in caplog.text
+    assert "in progress: a 50%" in caplog.text

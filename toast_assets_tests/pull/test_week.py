@@ -1,22 +1,25 @@
-"""A week's pull: whom it asks, what a second run does, that one restaurant stops no other, and what is told of each."""
+"""A week's pull: which restaurants it asks, what a second run does, that one restaurant stops no other, calls to S3."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import sys
+import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from toast_assets.errors import StoreError, ToastIncompleteError
+from toast_assets.errors import StoreConflictError, StoreError, ToastIncompleteError
 from toast_assets.pull.week import WeekPull
 from toast_assets.sandbox import Kind, Restaurant, Sandbox
 from toast_assets.sandbox.config import invent_restaurants
-from toast_assets.store.bucket import Bucket
+from toast_assets.store.bucket import Bucket, Replacement, StoredObject, Version
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, WeekCalendar
-from toast_assets_tests.support.services.clients import s3_client, toast_client
+from toast_assets_tests.support.services.clients import order_store, s3_client, toast_client
 from toast_assets_tests.support.stores.pulls import (
     LOG,
     bucket_content,
@@ -199,23 +202,189 @@ async def test_a_manifest_of_the_week_before_that_is_broken_is_only_warned_of(
         with caplog.at_level(logging.WARNING):
             report = await WeekPull(week, toast, store, previous, log=LOG).run()
     assert report.manifest.outcome == "complete"
-    assert "gives no hint" in caplog.text
+    assert "window sizes start from defaults" in caplog.text
 
 
-# Threads
+# Calls to S3, which is far away
 
 
-async def test_threads_take_short_turns_while_a_week_is_pulled_and_not_afterwards(
+@dataclass
+class CountedCalls:
+    """The calls of one client: operation and key, in the order in which they left; listings have their prefix."""
+
+    calls: list[tuple[str, str]] = field(default_factory=list)
+
+    def store(self, sandbox: Sandbox) -> OrderStore:
+        """The sandbox's store, through a client that is counted."""
+        client = s3_client(sandbox)
+
+        def count(params: dict[str, Any], model: Any, **_: Any) -> None:
+            self.calls.append((model.name, params.get("Key", params.get("Prefix", ""))))
+
+        client.meta.events.register("provide-client-params.s3", count)
+        return OrderStore(Bucket(client, sandbox.bucket), sandbox.config.prefix)
+
+    def of(self, guid: str) -> list[str]:
+        """The calls for one restaurant."""
+        return [operation for operation, key in self.calls if guid in key]
+
+    @property
+    def of_none(self) -> list[str]:
+        """The calls of the run as a whole."""
+        return sorted(operation for operation, key in self.calls if "restaurant=" not in key)
+
+
+async def counted(sandbox: Sandbox, week: Week, *, refresh: bool | None = None) -> CountedCalls:
+    """One pull's calls to S3."""
+    calls = CountedCalls()
+    async with toast_client(sandbox) as toast:
+        await WeekPull(week, toast, calls.store(sandbox), refresh=refresh, log=LOG).run()
+    return calls
+
+
+WHOLE_RUN = ["GetObject"] * 3 + ["HeadBucket", "ListObjectsV2", "ListObjectsV2", "PutObject"]
+"""The bucket; the forgotten guests, a list and its key; the raw files; the manifest, read twice and written."""
+
+
+async def test_a_first_pull_takes_one_call_to_s3_for_each_restaurant(sandbox: Sandbox, week: Week) -> None:
+    calls = await counted(sandbox, week)
+    assert [calls.of(guid) for guid in sandbox.restaurant_guids] == [["PutObject"]] * 3
+    assert calls.of_none == WHOLE_RUN
+
+
+async def test_a_second_look_that_finds_nothing_new_reads_each_raw_file_once_and_writes_nothing(
+    sandbox: Sandbox, week: Week
+) -> None:
+    await pull(sandbox, week)
+    calls = await counted(sandbox, week)
+    assert [calls.of(guid) for guid in sandbox.restaurant_guids] == [["GetObject"]] * 3
+    assert calls.of_none == [operation for operation in WHOLE_RUN if operation != "PutObject"]
+
+
+async def test_a_second_look_reads_and_writes_only_the_raw_file_of_a_restaurant_with_something_new(
+    sandbox: Sandbox, week: Week
+) -> None:
+    await pull(sandbox, week)
+    first, *others = sandbox.restaurant_guids
+    sandbox.toast.orders[first].late_arrivals(week.start, week.end, 1)
+    calls = await counted(sandbox, week)
+    assert calls.of(first) == ["GetObject", "PutObject"]
+    assert [calls.of(guid) for guid in others] == [["GetObject"]] * 2
+
+
+async def manifest_of_another_second(sandbox: Sandbox, week: Week) -> None:
+    """As after a pull that takes longer than those of tests: S3 tells times in whole seconds."""
+    store = order_store(sandbox)
+    found = store.bucket.read(store.layout.manifest(week))
+    assert found is not None
+    await asyncio.sleep(1.1)
+    store.bucket.write(store.layout.manifest(week), found[0])
+
+
+async def test_a_run_for_what_is_missing_asks_s3_nothing_about_what_is_stored(sandbox: Sandbox, week: Week) -> None:
+    *known, missing = sandbox.restaurant_guids
+    await pull(sandbox, week, TOAST_RESTAURANT_GUID=",".join(known))
+    await manifest_of_another_second(sandbox, week)
+    calls = await counted(sandbox, week)
+    assert [calls.of(guid) for guid in known] == [[], []]
+    assert calls.of(missing) == ["PutObject"]
+    await manifest_of_another_second(sandbox, week)
+    left = await counted(sandbox, week, refresh=False)
+    assert [left.of(guid) for guid in sandbox.restaurant_guids] == [[]] * 3
+
+
+async def test_a_raw_file_that_is_not_the_one_of_the_manifest_is_taken_from_its_footer(
     sandbox: Sandbox, store: OrderStore, week: Week
 ) -> None:
-    usual, seen = sys.getswitchinterval(), []
+    """A run stored a restaurant and was killed before it wrote the manifest."""
+    guid = sandbox.restaurant_guids[0]
+    await pull(sandbox, week)
+    before = store.bucket.read(store.layout.manifest(week))
+    assert before is not None
+    sandbox.toast.orders[guid].late_arrivals(week.start, week.end, 2)
+    await pull(sandbox, week)
+    store.bucket.write(store.layout.manifest(week), before[0])
+    requests = sandbox.toast.log.count("orders")
+    calls = await counted(sandbox, week, refresh=False)
+    assert calls.of(guid) == ["HeadObject", "GetObject"]
+    assert sandbox.toast.log.count("orders") == requests
+    assert manifest_of(store, week).stored[guid].orders == len(true_versions(sandbox, week, guid))
 
-    def now() -> datetime:
-        seen.append(sys.getswitchinterval())
-        return datetime.now(UTC)
 
+async def test_a_raw_file_that_was_only_copied_needs_no_pull(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
+    """It is newer than the manifest, so its hash is asked for."""
+    guid = sandbox.restaurant_guids[0]
+    await pull(sandbox, week)
+
+    def copy(stored: StoredObject | None, _target: Path) -> Replacement | None:
+        return Replacement(stored.path, {"Metadata": stored.metadata}) if stored else None
+
+    await asyncio.sleep(1.1)
+    store.bucket.update(store.layout.raw(week, guid), copy)
+    before = asked(sandbox)
+    calls = await counted(sandbox, week, refresh=False)
+    assert calls.of(guid) == ["HeadObject"]
+    assert asked(sandbox) == before
+
+
+async def test_a_restaurant_that_another_run_stored_first_is_merged_with_it(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    """The listing said that nothing is stored; when this run is done with the orders, something is."""
+    calls, guid = CountedCalls(), sandbox.restaurant_guids[0]
+    counted_store = calls.store(sandbox)
+    write = counted_store.bucket.write
+    added: list[str] = []
+
+    def after_another_run(key: str, body: bytes | Path, **properties: Any) -> Version:
+        if guid in key and not added:
+            late = sandbox.toast.orders[guid].late_arrivals(week.start, week.end, 2)
+            added.extend(order.guid for order in late)
+            asyncio.run(pull(sandbox, week, TOAST_RESTAURANT_GUID=guid))
+        return write(key, body, **properties)
+
+    counted_store.bucket.write = after_another_run  # type: ignore[method-assign]
     async with toast_client(sandbox) as toast:
-        await WeekPull(week, toast, store, now=now).run()
+        report = await WeekPull(week, toast, counted_store, log=LOG).run()
+    # Of two records in the manifest, the hash tells which one describes what is stored.
+    assert calls.of(guid) == ["PutObject", "GetObject", "HeadObject"]
+    assert stored_versions(store, week, guid) == true_versions(sandbox, week, guid)
+    assert {*added} <= stored_versions(store, week, guid).keys()
+    assert report.manifest.stored[guid].orders_sha256 == store.raw_sha256(week, guid)
 
-    assert max(seen) < usual
-    assert sys.getswitchinterval() == usual
+
+async def test_an_answer_of_s3_that_was_lost_counts_as_this_runs_own_write(sandbox: Sandbox, week: Week) -> None:
+    """S3 stored the raw file; the SDK sent it again, and was refused as something is stored there now."""
+    calls, guid = CountedCalls(), sandbox.restaurant_guids[0]
+    store = calls.store(sandbox)
+    write = store.bucket.write
+
+    def lost(key: str, body: bytes | Path, **properties: Any) -> Version:
+        version = write(key, body, **properties)
+        if guid in key:
+            raise StoreConflictError(key)
+        return version
+
+    store.bucket.write = lost  # type: ignore[method-assign]
+    async with toast_client(sandbox) as toast:
+        report = await WeekPull(week, toast, store, log=LOG).run()
+    assert calls.of(guid) == ["PutObject", "GetObject"]
+    (result,) = [result for result in report.restaurants if result.guid == guid]
+    assert result.new == result.orders == len(true_versions(sandbox, week, guid))
+
+
+async def test_calls_to_s3_do_not_wait_for_one_another(start_sandbox: StartSandbox, week: Week) -> None:
+    sandbox = start_sandbox(restaurants=invent_restaurants(32, 3))
+    store = CountedCalls().store(sandbox)
+    together = threading.Barrier(32)
+    write = store.bucket.write
+
+    def all_at_once(key: str, body: bytes | Path, **properties: Any) -> Version:
+        if "restaurant=" in key:
+            together.wait(60)
+        return write(key, body, **properties)
+
+    store.bucket.write = all_at_once  # type: ignore[method-assign]
+    async with toast_client(sandbox, TOAST_CONCURRENT_RESTAURANTS="32") as toast:
+        report = await WeekPull(week, toast, store, log=LOG).run()
+    assert report.manifest.outcome == "complete"

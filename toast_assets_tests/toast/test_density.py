@@ -60,10 +60,11 @@ async def test_a_large_week_costs_less_than_one_and_a_half_times_its_pages(times
 
 @pytest.mark.parametrize("sorting", SORTINGS, ids=lambda sorting: sorting.__name__)
 async def test_a_restaurant_that_opens_for_lunch_only_costs_hardly_more(sorting: Sorting) -> None:
-    for orders in (300, 1000, 3000):
+    """Ten requests more than other weeks: no histogram foresees the first day's rush, nor the day that it is closed."""
+    for orders in (300, 1000, 3000, 20_000):
         toast = SimulatedToast.of(lunch_times(orders, 1), sorting)
         await read(toast)
-        assert len(toast.asked) <= 1.1 * allowed(orders), orders
+        assert len(toast.asked) <= allowed(orders) + 10, orders
 
 
 @pytest.mark.parametrize("sorting", [ascending, descending], ids=lambda sorting: sorting.__name__)
