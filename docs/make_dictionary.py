@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -95,4 +95,4 @@ def _toast(name: str) -> str:
 
 
 if __name__ == "__main__":
-    markdown.write(render, sys.argv[1:], PATH)
+    Path(PATH).write_text(render(), encoding="utf-8")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 _LONGEST = 200
 # What begins a link, an image, code, HTML or an escape.
@@ -40,10 +39,3 @@ def table(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     """A Markdown table of cells that are Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-
-
-def write(render: Callable[[], str], arguments: Sequence[str], default: str) -> None:
-    """Writes what ``render`` gives to the path in ``arguments``, or to ``default`` from the project's root."""
-    path = Path(arguments[0] if arguments else default)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(), encoding="utf-8")

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toast_assets.amperity.feeds.couriers import CONTENT_TYPE
 from toast_assets.amperity.feeds.files import feeds_version, write_feeds
 from toast_assets.amperity.feeds.privacy import FeedPrivacy
+from toast_assets.amperity.feeds.schema import CONTENT_TYPE
 from toast_assets.errors import ExportError, StoreConflictError
 from toast_assets.export.write import export_week
 from toast_assets.orders.scrub import Guest

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_document_is_in_step_with_the_code() -> None:
-    assert (ROOT / PATH).read_text(encoding="utf-8") == render(), f"python -m docs.make_dictionary {PATH}"
+    assert (ROOT / PATH).read_text(encoding="utf-8") == render(), "python -m docs.make_dictionary"
 
 
 def test_every_column_of_every_table_and_feed_is_in_it() -> None:
@@ -34,10 +34,11 @@ def test_the_rules_that_it_refers_to_are_there() -> None:
         assert (ROOT / "docs" / name).is_file()
 
 
-@pytest.mark.parametrize("module", ["docs.make_dictionary", "toast_assets.amperity.feeds.couriers"])
+@pytest.mark.parametrize("module", ["docs.make_dictionary", "docs.make_couriers"])
 def test_a_document_is_written_by_its_module(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "docs" / "made.md"
-    monkeypatch.setattr(sys, "argv", [module, str(target)])
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, module, raising=False)
     runpy.run_module(module, run_name="__main__")
-    assert target.read_text(encoding="utf-8").startswith("# ")
+    (page,) = (tmp_path / "docs").iterdir()
+    assert page.read_text(encoding="utf-8") == (ROOT / "docs" / page.name).read_text(encoding="utf-8")

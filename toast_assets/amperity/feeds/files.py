@@ -23,9 +23,8 @@ from typing import BinaryIO, cast
 from isal import igzip
 
 from toast_assets.amperity.feeds.build import FEEDS, feed_batches
-from toast_assets.amperity.feeds.couriers import CONTENT_TYPE
 from toast_assets.amperity.feeds.privacy import FeedPrivacy
-from toast_assets.amperity.feeds.schema import encode
+from toast_assets.amperity.feeds.schema import CONTENT_TYPE, encode
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.errors import ExportError
 from toast_assets.orders.read import RawOrders, Rejection

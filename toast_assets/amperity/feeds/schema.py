@@ -15,6 +15,7 @@ import msgspec
 # Numbers keep their digits: 12.10 is written as 12.10, not as text and not by way of a binary float.
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 LAST_UPDATED = "modified_at"
+CONTENT_TYPE = "application/x-ndjson"
 
 
 @dataclass(frozen=True)
