@@ -23,6 +23,7 @@ from toast_assets.delivery.workflow import METHOD as S3_PULL
 from toast_assets.delivery.workflow import load_key
 from toast_assets.errors import ExportError, StoreError
 from toast_assets.export.read import export_problem
+from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import PullRecord
 
 _OTHER_STATES = ("superseded", "rejected", "pending")
@@ -40,7 +41,7 @@ def export_equals_raw(checked: CheckedWeek) -> CheckResult:
     stored, store = checked.manifest.stored, checked.store
     orders, problems = 0, []
     with ThreadPoolExecutor(RESTAURANTS_AT_ONCE, thread_name_prefix="exports") as threads:
-        found = threads.map(partial(export_problem, checked.week, store), stored, stored.values())
+        found = threads.map(partial(_export_problem, checked), stored, stored.values())
         for guid, (problem, count) in zip(stored, found, strict=True):
             orders += count
             if problem:
@@ -52,6 +53,14 @@ def export_equals_raw(checked: CheckedWeek) -> CheckResult:
         warns=len(problems) < len(stored),
         figures={"exports": len(stored), "orders": orders, "wrong_exports": len(problems)},
     )
+
+
+def _export_problem(checked: CheckedWeek, guid: str, pull: PullRecord) -> tuple[str | None, int]:
+    with scratch_folder() as folder:
+        path = folder / "export.json.gz"
+        if not checked.store.bucket.download(checked.store.layout.export(checked.week, guid), path):
+            return "is missing", 0
+        return export_problem(path, checked.week, guid, pull)
 
 
 def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:

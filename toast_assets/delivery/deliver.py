@@ -15,6 +15,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from toast_assets.amperity.client import AmperityClient, Receipt
@@ -25,6 +26,7 @@ from toast_assets.delivery.outgoing import InvalidRecord, MethodCounts, Outgoing
 from toast_assets.delivery.rejects import NOTIFY, Rejects, stored_rejects
 from toast_assets.delivery.restaurant_ledger import READERS, RestaurantLedger, Slots, stored_segments
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
+from toast_assets.export.read import export_problem
 from toast_assets.http.service import CallStats
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.client import CALLS_AT_ONCE
@@ -206,12 +208,14 @@ class _Restaurant:
             StoreError: the bucket fails, or a ledger cannot be read.
             AmperityError: no other record needs to be tried.
         """
-        pull = await self._run.thread(self._exported)
         digest = self._run.outgoing.digest(self._record)
         try:
             with scratch_folder() as folder:
                 await self._run.thread(self._ledger.fetch, folder)
                 settled = None if self._delivery.replay else self._ledger.settled(digest)
+                pull = await self._run.thread(
+                    self._exported, None if settled is not None else folder / "export.json.gz"
+                )
                 if settled is not None:
                     self._counts |= {name: MethodCounts(count, unchanged=count) for name, count in settled.items()}
                 else:
@@ -224,17 +228,25 @@ class _Restaurant:
         self._rejects.looked_at(self._guid, pull.orders_sha256)
         self._log_progress(pull)
 
-    def _exported(self) -> PullRecord:
-        """What is stored and was exported."""
+    def _exported(self, path: Path | None) -> PullRecord:
+        """What is stored and was exported. Where something may be sent, the export is read as well, at ``path``."""
         store, pull = self._delivery.store, self._record.pull
         key = store.layout.export(self._delivery.week, self._guid)
-        info = store.bucket.info(key)
-        if pull is None or info is None or info.metadata.get("sha256") != pull.orders_sha256:
-            state = "is missing" if info is None else "is older than the raw orders"
+        export = store.bucket.fetch(key, path) if path else store.bucket.info(key)
+        if pull is None or export is None or export.metadata.get("sha256") != pull.orders_sha256:
+            state = "is missing" if export is None else "is older than the raw orders"
             raise ExportError(
                 f"The export {store.bucket.uri(key)} {state}.",
                 hint="Materialize toast_orders_s3_export for this week first.",
             )
+        if path:
+            problem, _ = export_problem(path, self._delivery.week, self._guid, pull)
+            if problem:
+                raise ExportError(
+                    f"The export {store.bucket.uri(key)} {problem}.",
+                    hint="Materialize toast_orders_s3_export for this week again.",
+                )
+            path.unlink()
         return pull
 
     async def _deliver_due(self, raw: RawFile, digest: str) -> None:

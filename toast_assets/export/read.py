@@ -18,9 +18,7 @@ from isal import igzip, igzip_lib
 from toast_assets.export.write import HEAD, TAIL, ExportMetadata
 from toast_assets.markdown import plain
 from toast_assets.orders.scanner import readable, shallow
-from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import PullRecord
-from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 
 _BUFFER_BYTES = 1 << 18
@@ -57,22 +55,15 @@ def read_export(path: Path) -> ExportContent:
         raise UnreadableExportError(f"it does not unpack ({type(error).__name__})") from None
 
 
-def export_problem(week: Week, store: OrderStore, guid: str, pull: PullRecord) -> tuple[str | None, int]:
-    """Why a restaurant's stored export must not leave, or None, and how many orders it holds.
+def export_problem(path: Path, week: Week, guid: str, pull: PullRecord) -> tuple[str | None, int]:
+    """Why the export at ``path`` must not leave, or None, and how many orders it holds.
 
     It must unpack, and hold the orders that the manifest describes.
-
-    Raises:
-        StoreError: the bucket is missing or refuses access.
     """
-    with scratch_folder() as folder:
-        path = folder / "export.json.gz"
-        if not store.bucket.download(store.layout.export(week, guid), path):
-            return "is missing", 0
-        try:
-            content = read_export(path)
-        except UnreadableExportError as error:
-            return f"cannot be read: {error}", 0
+    try:
+        content = read_export(path)
+    except UnreadableExportError as error:
+        return f"cannot be read: {error}", 0
     said = content.metadata
     problem = None
     if content.orders != pull.orders or said.total_orders != pull.orders:
