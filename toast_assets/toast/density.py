@@ -23,7 +23,7 @@ _DAYS = 4
 # Orders in a bin where none are known: with a guess of zero, one window would take all the rest of the week.
 _LEAST = 0.02
 # The activity ratio, found to guessed: its bounds, its weight in orders at the start, what a window leaves of it.
-_LOWEST_RATIO, _HIGHEST_RATIO, _PRIOR, _MEMORY = 0.4, 4.0, 60.0, 0.5
+_LOWEST_RATIO, _HIGHEST_RATIO, _PRIOR, _MEMORY = 0.4, 4.0, 80.0, 0.5
 # Each window that is empty against expectation (in orders) makes the next one wider: the restaurant is closed.
 _CLOSED, _EXPECTED, _EXPECTED_FOR_SURE = 0.25, 10.0, 30.0
 # A window with 25 orders is worth its request; after eight requests in a row without one, halving takes over. Most of
@@ -64,7 +64,7 @@ class Density:
         """The window from ``start`` on that should fill a good part of a reply; all the rest while nothing is known."""
         if self._knows_nothing:
             return Window(start, self._week.end)
-        filled = self._filled(start, even=True)
+        filled = self._filled(start)
         if not self._overfull:
             return filled
         overfull = self._overfull[-1]
@@ -106,7 +106,7 @@ class Density:
         knows_a_day = self._earlier is not None or self._bin(window.start) >= _BINS_PER_DAY
         longest = window.end - 1 if tries == 1 and knows_a_day else half.end
         by_page = times[int(0.85 / 1.6 ** (tries - 1) * len(times))]
-        end = min(longest, by_page, self._filled(window.start, even=False).end)
+        end = min(longest, by_page, self._filled(window.start).end)
         return Window(window.start, max(end, window.start + 1))
 
     def learn(self, window: Window, times: Sequence[int]) -> None:
@@ -136,25 +136,13 @@ class Density:
     def _knows_nothing(self) -> bool:
         return self._rate is None and self._earlier is None
 
-    def _filled(self, start: int, *, even: bool) -> Window:
+    def _filled(self, start: int) -> Window:
         """The window from ``start`` on that should hold the wanted number of orders."""
-        target, orders = _TARGET, 0.0
-        pieces = []
-        for piece in self._rates(Window(start, self._week.end)):
-            pieces.append(piece)
-            orders += piece[2] * (piece[1] - piece[0])
-            if orders > 2 * _TARGET:
-                break
-        else:
-            # Near the week's end in even parts, so that no small rest is left.
-            parts = round(orders / _TARGET + 0.3)
-            if even and parts <= 1:
-                return Window(start, self._week.end)
-            target = orders / parts if even else _TARGET
-        for at, end, rate in pieces:
-            if rate * (end - at) >= target:
-                return Window(start, max(start + 1, at + int(target / rate)))
-            target -= rate * (end - at)
+        missing = _TARGET
+        for at, end, rate in self._rates(Window(start, self._week.end)):
+            if rate * (end - at) >= missing:
+                return Window(start, max(start + 1, at + int(missing / rate)))
+            missing -= rate * (end - at)
         return Window(start, self._week.end)
 
     def _guess(self, window: Window) -> float:

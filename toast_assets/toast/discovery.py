@@ -1,7 +1,7 @@
 """Finds the restaurants that ``TOAST_RESTAURANT_GUID=*`` stands for.
 
-Partners can list theirs; of a management group any member can name the others. What both lists know is taken together.
-A restaurant is left out only if Toast says that it is deleted or archived: in doubt it is pulled.
+A partner can list its restaurants, and any member of a management group the others; both lists are joined. A restaurant
+is left out only if Toast says that it is deleted or archived.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _AT_ONCE = 10
 
 
 async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[Restaurant]:
-    """All restaurants of these credentials that are neither deleted nor archived, by GUID, with what Toast tells.
+    """All restaurants of these credentials that are neither deleted nor archived, by GUID, with their details.
 
     Raises:
         ToastError: a list cannot be had, or there is no restaurant at all.
@@ -34,7 +34,18 @@ async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[
             "Toast lists no restaurant for these credentials.",
             hint="Set TOAST_RESTAURANT_GUID to a list of GUIDs, or TOAST_MEMBER_RESTAURANT_GUID to one of the group.",
         )
-    found = await _described(toast, sorted(guids))
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def describe(guid: str) -> Restaurant:
+        async with slots:
+            try:
+                return await toast.restaurant(guid)
+            except ToastLoginError:
+                raise
+            except ToastError:
+                return Restaurant(guid)
+
+    found = await asyncio.gather(*map(describe, sorted(guids)))
     archived = [restaurant.guid for restaurant in found if restaurant.archived]
     log.info(
         "Toast lists %d restaurants; left out: %d deleted, %d archived.",
@@ -46,7 +57,7 @@ async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[
 async def _partners(toast: ToastClient, *, required: bool) -> list[Listed]:
     try:
         listed = await toast.partner_restaurants()
-        # A list that is empty for once would end with a week that has no restaurant.
+        # One wrongly empty list must not end in a week without restaurants.
         return listed or await toast.partner_restaurants()
     except ToastRefusedError as error:
         if not required:
@@ -61,22 +72,5 @@ async def _partners(toast: ToastClient, *, required: bool) -> list[Listed]:
 
 async def _group(toast: ToastClient, member: str) -> set[str]:
     """The members of the management group that ``member`` belongs to, itself included."""
-    restaurant = await toast.restaurant(member, essential=True)
-    if restaurant.group_guid is None:
-        return {member}
-    return {member, *await toast.group_members(restaurant.group_guid, member)}
-
-
-async def _described(toast: ToastClient, guids: list[str]) -> list[Restaurant]:
-    places = asyncio.Semaphore(_AT_ONCE)
-
-    async def describe(guid: str) -> Restaurant:
-        async with places:
-            try:
-                return await toast.restaurant(guid)
-            except ToastLoginError:
-                raise
-            except ToastError:
-                return Restaurant(guid)
-
-    return list(await asyncio.gather(*(describe(guid) for guid in guids)))
+    group = (await toast.restaurant(member, essential=True)).group_guid
+    return {member} if group is None else {member, *await toast.group_members(group, member)}

@@ -8,7 +8,6 @@ same ones came three times.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import httpx
@@ -21,8 +20,8 @@ from toast_assets.orders.times import format_time
 
 # The most that Toast hands out in one reply (Toast: ordersBulk, pageSize).
 PAGE_SIZE = 100
-# So often the same orders from outside a window have to come before the server's word is taken: whether the time in an
-# order is the very time that Toast filters by is stated nowhere.
+# Times that the same orders from outside a window have to come before they count: Toast does not document whether the
+# time in an order is the one that it filters by.
 _ALIKE_OUTSIDE = 3
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NEXT = re.compile(r""";\s*rel\s*=\s*["']?[^"';,]*\bnext\b""", re.IGNORECASE)
@@ -52,8 +51,8 @@ class Window:
 class OrdersPage:
     """One page of a window: its ``orders`` as they came, whether the reply names a next page, and that page's token.
 
-    ``unreadable`` are those that cannot be read or placed: they are on the page, nobody knows where in the window.
-    ``token`` is only set where the server speaks the dialect of Amperity's guide.
+    ``unreadable`` orders are on the page at an unknown time of the window. Only the dialect of Amperity's guide has a
+    ``token``.
     """
 
     orders: list[RawOrder]
@@ -82,7 +81,7 @@ _decode_envelope = msgspec.json.Decoder(_GuideEnvelope).decode
 
 @dataclass
 class PageReader:
-    """Reads the replies to one call for a page of ``window``, as often as it is repeated."""
+    """Reads the replies to one call for a page of ``window``, and to its repetitions."""
 
     window: Window
     restaurant_guid: str
@@ -93,7 +92,7 @@ class PageReader:
         """The page in a reply with status 200, which came at ``pulled_ms`` (milliseconds since 1970, UTC).
 
         Raises:
-            ToastReplyError: the body proves nothing; asking again is the way out.
+            ToastReplyError: the body proves nothing; ask again.
         """
         array = response.content.removeprefix(_BYTE_ORDER_MARK)
         aside: list[UnreadableOrder] = []
@@ -108,10 +107,6 @@ class PageReader:
             orders = cut_orders(array, restaurant_guid=self.restaurant_guid, pulled_ms=pulled_ms, aside=aside)
         except MalformedPageError as error:
             raise self._unusable(f"{error}") from None
-        self._look_outside(orders)
-        return OrdersPage(orders, has_next, token, aside)
-
-    def _look_outside(self, orders: Iterable[RawOrder]) -> None:
         outside = frozenset(order.version for order in orders if not self.window.holds(order.modified_ms))
         self._alike = self._alike + 1 if outside == self._outside else 1
         self._outside = outside
@@ -119,6 +114,7 @@ class PageReader:
             raise self._unusable(
                 f"{len(outside)} orders in it were modified outside the window that was asked for, by their own account"
             )
+        return OrdersPage(orders, has_next, token, aside)
 
     def _unusable(self, reason: str) -> ToastReplyError:
         return ToastReplyError(
@@ -131,8 +127,7 @@ def _envelope(body: bytes) -> _GuideEnvelope:
     try:
         return _decode_envelope(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # One of the orders may be what cannot be decoded.
-        pass
+        pass  # one of the orders may be what cannot be decoded
     try:
         fields = {each.name: each.value for each in members(body)}
         token = msgspec.json.decode(fields.get("nextPageToken", b"null"), type=str | int | None)

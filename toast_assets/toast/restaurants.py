@@ -13,6 +13,7 @@ from toast_assets.errors import ToastReplyError
 from toast_assets.http.bodies import UnreadableBodyError, decode
 
 PARTNERS_PATH = "/partners/v1/restaurants"
+_UNREADABLE_LIST = "Toast's list of restaurants cannot be read."
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 T = TypeVar("T")
@@ -79,14 +80,10 @@ def read_restaurant(body: bytes, guid: str) -> Restaurant:
     Raises:
         ToastReplyError: the body is not what Toast documents.
     """
-    try:
-        general = decode(body, _Details).general or _General()
-    except UnreadableBodyError:
-        raise ToastReplyError(f"Toast's details of restaurant {guid} cannot be read.") from None
-    names = [part for part in (general.name, general.locationName) if part]
+    general = _decoded(body, _Details, f"Toast's details of restaurant {guid} cannot be read.").general or _General()
     return Restaurant(
         guid=guid,
-        name=" – ".join(names) or None,
+        name=" – ".join(name for name in (general.name, general.locationName) if name) or None,
         time_zone=general.timeZone,
         closeout_hour=general.closeoutHour,
         currency=general.currencyCode,
@@ -96,31 +93,30 @@ def read_restaurant(body: bytes, guid: str) -> Restaurant:
 
 
 def read_partner_list(body: bytes) -> list[Listed]:
-    """The restaurants that a partner client may read, in a stable order.
+    """The restaurants that a partner client may read, by GUID.
 
     Raises:
         ToastReplyError: the body is not what Toast documents.
     """
-    entries = _decoded(body, list[_Partner])
+    entries = _decoded(body, list[_Partner], _UNREADABLE_LIST)
     deleted = {entry.restaurantGuid for entry in entries if entry.deleted}
-    guids = _identifiers(entry.restaurantGuid for entry in entries)
-    return [Listed(guid, guid in deleted) for guid in guids]
+    return [Listed(guid, guid in deleted) for guid in _identifiers(entry.restaurantGuid for entry in entries)]
 
 
 def read_group_list(body: bytes) -> list[str]:
-    """GUIDs of a management group's restaurants, in a stable order.
+    """GUIDs of a management group's restaurants, sorted.
 
     Raises:
         ToastReplyError: the body is not what Toast documents.
     """
-    return _identifiers(entry.guid for entry in _decoded(body, list[_Member]))
+    return _identifiers(entry.guid for entry in _decoded(body, list[_Member], _UNREADABLE_LIST))
 
 
-def _decoded(body: bytes, form: type[T]) -> T:
+def _decoded(body: bytes, form: type[T], problem: str) -> T:
     try:
         return decode(body, form)
     except UnreadableBodyError:
-        raise ToastReplyError("Toast's list of restaurants cannot be read.") from None
+        raise ToastReplyError(problem) from None
 
 
 def _identifiers(guids: Iterable[str]) -> list[str]:

@@ -1,14 +1,13 @@
-"""Reads a restaurant's week so that nothing can slip through, and says for each part why that is so.
+"""Reads a restaurant's week without losing an order, and records for each part why it is complete.
 
 Toast's list cannot be paged safely: an order that is edited while pages are walked leaves the window, everything
 behind it moves up, and the first order of the next page is never seen (Toast: ordersBulk filters on the modified
 time; the sort order is undocumented). A reply that holds a whole window is atomic. So the week is cut into windows
-that fit one reply each. They touch exactly, and they are read from left to right, one after the other: an edit only
-ever moves an order to the right, so none can jump from the part not yet read into the part already read.
+that fit one reply each. They touch exactly and are read from left to right: an edit only ever moves an order to the
+right, so none can jump from the part not yet read into the part already read.
 
-An order that cannot be read counts on its page like any other, so that a page is as full as Toast says. It is known by
-its bytes and has no time: no later reply is expected to show it. A window whose reply has nothing else is doubted like
-an empty one.
+An order that cannot be read counts on its page like any other. It is known by its bytes and has no time, so no later
+reply is expected to show it. A reply with nothing else is doubted like an empty one.
 """
 
 from __future__ import annotations
@@ -24,11 +23,10 @@ from toast_assets.orders.raw import RawOrder
 from toast_assets.toast.density import Density
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
 
-# How often a window is asked again, or walked again, before it counts as one that cannot be proved.
+# Rounds and walks before a window counts as one that cannot be proved.
 _MOST_ROUNDS = 12
 _MOST_WALKS = 60
-# Nothing at all, in a whole week or where orders were seen or expected, is hardly ever true: that many more replies
-# have to say so.
+# More replies that have to show no order where that is odd: in a whole week, or where orders were seen or expected.
 _ALIKE_WHERE_NONE_IS_ODD = 3
 _MOST_PAGES = 10_000
 # Unreadable orders of the same bytes on several pages cannot be told apart. If nothing moved in so many walks, each of
@@ -37,7 +35,7 @@ _ALIKE_WHERE_BYTES_REPEAT = 3
 
 
 class Evidence(StrEnum):
-    """Why a window counts as read whole."""
+    """Why a window is complete."""
 
     ONE_REPLY = "one_reply"
     """A page below the page size without a next one: the reply held all of the window at one moment."""
@@ -95,12 +93,12 @@ async def read_week(fetch: FetchPage, week: Window, density: Density) -> AsyncIt
 
 
 class _Reader:
-    """Decides what a reply proves. ``expects_orders`` tells where it would be odd to find nothing."""
+    """Decides what a reply proves. ``expects_orders`` says where it would be odd to find nothing."""
 
     def __init__(self, fetch: FetchPage, expects_orders: Callable[[Window], bool]) -> None:
         self._fetch = fetch
         self._expects_orders = expects_orders
-        self._witnesses: dict[str, int] = {}
+        self._previously_seen: dict[str, int] = {}
         self._requests = 0
 
     async def prove(self, window: Window) -> ProvedWindow | list[RawOrder]:
@@ -112,8 +110,8 @@ class _Reader:
                 overfull = await self._overfull(window, page)
                 if overfull is None:
                     return await self._walk_until_agreed(window)
-                # What stands on an overfull page exists: the parts have to show it, too.
-                self._witnesses |= {order.guid: order.modified_ms for order in overfull}
+                # What an overfull page shows exists, so the parts have to show it, too.
+                self._previously_seen |= {order.guid: order.modified_ms for order in overfull}
                 return overfull
             absent = self._absent(window, page.orders)
             if page.orders and not absent:
@@ -135,7 +133,7 @@ class _Reader:
         return await self._fetch(window, page=number, token=token)
 
     async def _overfull(self, window: Window, page: OrdersPage) -> list[RawOrder] | None:
-        """Orders within a window that takes several pages and can be cut; None where it has to be walked."""
+        """Orders within a window of several pages that can be cut; None where it has to be walked."""
         if not window.can_be_cut:
             return None
         orders = page.orders
@@ -149,12 +147,12 @@ class _Reader:
 
     def _absent(self, window: Window, orders: Iterable[RawOrder]) -> set[str]:
         """What was seen before in this part of the week and is not among ``orders``."""
-        expected = {guid for guid, time in self._witnesses.items() if window.holds(time)}
+        expected = {guid for guid, time in self._previously_seen.items() if window.holds(time)}
         return expected - {order.guid for order in orders}
 
     def _proved(self, window: Window, orders: Sequence[RawOrder], evidence: Evidence, unreadable: int) -> ProvedWindow:
         requests, self._requests = self._requests, 0
-        self._witnesses = {guid: time for guid, time in self._witnesses.items() if time >= window.end}
+        self._previously_seen = {guid: time for guid, time in self._previously_seen.items() if time >= window.end}
         found = _newest_sorted(orders)
         inside = [order for order in found if window.holds(order.modified_ms)]
         outside = [order for order in found if not window.holds(order.modified_ms)]
@@ -163,11 +161,11 @@ class _Reader:
         return ProvedWindow(window, inside, evidence, requests, outside, unreadable)
 
     async def _walk_until_agreed(self, window: Window) -> ProvedWindow:
-        """All orders of a window that takes several pages.
+        """All orders of a window of several pages.
 
-        The last page of a walk tells how many orders there are at that moment: as many as the walk has rows. From then
-        on orders only leave, so what later walks show is among these; once they showed that many, nothing is missing,
-        whatever the sort order, and whatever was edited meanwhile. Where nothing moves, two walks are enough.
+        The last page of a walk shows how many orders there are at that moment: as many as the walk has rows. From then
+        on orders only leave, so what later walks show is among these. Once they have shown that many, nothing is
+        missing, whatever the sort order and whatever was edited meanwhile. Where nothing moves, two walks are enough.
         """
         marks: list[_Mark] = []
         before: _Walk | None = None
@@ -224,8 +222,8 @@ _Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class _Walk:
-    """What a walk showed: how many ``rows`` on all ``pages``, the ``orders`` by GUID, and what all rows are known by,
-    whatever their modified time (``keys``)."""
+    """What a walk showed: the number of ``rows`` on all ``pages``, the ``orders`` by GUID, and what all rows are known
+    by, whatever their modified time (``keys``)."""
 
     rows: int
     pages: list[frozenset[_Key]]
@@ -256,8 +254,8 @@ class _Walk:
 
 @dataclass
 class _Mark:
-    """The end of a walk: so many ``rows`` there were then, and at most ``most`` when it began. ``shown`` are those on
-    its pages, ``seen`` those on the pages of all walks since, of which ``orders`` are those that can be read."""
+    """The end of a walk: there were ``rows`` then, and at most ``most`` when it began. ``shown`` are those on its
+    pages, ``seen`` those on the pages of all walks since; ``orders`` are those of them that can be read."""
 
     rows: int
     most: int
