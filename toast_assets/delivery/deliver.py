@@ -253,13 +253,13 @@ class _Restaurant:
         self._state = await self._run.thread(self._ledger.state)
         try:
             await self._send_due(raw)
+            is_settled = not self._delivery.replay and all(counts.is_settled for counts in self._counts.values())
+            await self._save(digest if is_settled else "")
         except BaseException:
-            # What ended the delivery is the reason to act on.
+            # What ended the delivery is the reason to act on; all that was answered is kept.
             with suppress(StoreError):
                 await self._save("")
             raise
-        is_settled = not self._delivery.replay and all(counts.is_settled for counts in self._counts.values())
-        await self._save(digest if is_settled else "")
 
     async def _save(self, digest: str) -> None:
         if not self._delivery.dry_run:

@@ -17,6 +17,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 import pyarrow as pa
@@ -70,7 +71,7 @@ class Slots:
     def __init__(self) -> None:
         self._free = asyncio.Semaphore(BATCH)
         self._problem: StoreError | None = None
-        self.folding = asyncio.Lock()
+        self.folding = Lock()
         """Folding takes many times a ledger's memory, and restaurants of one size come to it at the same time."""
 
     async def acquire(self) -> None:
@@ -184,24 +185,26 @@ class RestaurantLedger:
             StoreError: the ledger cannot be written; the receipts are in segments then, which the next delivery reads.
         """
         metadata = {_SETTLED: digest, _RECORDS: msgspec.json.encode(records).decode()} if digest else {}
-        receipts = [*self._receipts, *([to_table(self._waiting)] if self._waiting else [])]
-        if receipts or not metadata.items() <= self._metadata.items():
+        waiting = len(self._waiting)
+        if waiting or self._receipts or not metadata.items() <= self._metadata.items():
             try:
-                async with self._slots.folding:
-                    body = await in_thread(lambda: encode_ledger(fold(self._rows, receipts)), self._threads)
-                await in_thread(partial(self._write, body, receipts, metadata), self._threads)
+                # One call, so that a cancellation comes before or after it.
+                await in_thread(partial(self._write, metadata), self._threads)
             except StoreError:
                 if self._waiting:
                     await self._store_segment()
                 raise
-            self._slots.release(len(self._waiting))
-            self._waiting = []
+            self._slots.release(waiting)
         deletions = (in_thread(partial(self._bucket.delete, key), self._threads) for key in self._segments)
         await asyncio.gather(*deletions)
 
-    def _write(self, body: bytes, receipts: Sequence[pa.Table], metadata: Mapping[str, str]) -> None:
+    def _write(self, metadata: Mapping[str, str]) -> None:
+        receipts = [*self._receipts, to_table(self._waiting)]
+        with self._slots.folding:
+            body = encode_ledger(fold(self._rows, receipts))
         try:
             self._bucket.write(self._key, body, replaces=self._version, ContentType=PARQUET, Metadata=metadata)
         except StoreConflictError:
             # Another run has written its receipts. What is due by both together is for the next delivery to find out.
             fold_into(self._bucket, self._key, receipts)
+        self._receipts, self._waiting, self._metadata = [], [], metadata

@@ -17,7 +17,6 @@ from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 from toast_assets_tests.support.data.invented import check, customer, encode, order, selection
-from toast_assets_tests.support.faults import s3_faults
 from toast_assets_tests.support.services.clients import s3_client
 from toast_assets_tests.support.stores.deliveries import ROW_STREAMS, amperity_client, guids, prepare
 
@@ -136,6 +135,6 @@ async def test_restaurants_wait_for_s3_at_the_same_time(sandbox: Sandbox, week: 
     places = [f"place-{number:02}" for number in range(16)]
     prepare(sandbox, week, {place: orders(1) for place in places})
     counted = CountedDelivery(sandbox, week)
-    together = threading.Barrier(len(places), timeout=20)
+    together = threading.Barrier(len(places), timeout=60)
     s3_faults.before(counted.client, "PutObject", lambda number: number <= len(places) and together.wait())
     assert (await counted.run()).accepted == len(places)
