@@ -114,12 +114,11 @@ class Scrub:
                 before.update(with_restaurant(order.body, one.restaurant) + b"\n")
                 writer.write((scrubbed,))
             writer.pull_evidence = read_pull_evidence(path) or b""
-        resumed, changes = one.key in self.unfinished, self.changes[one.week]
+        resumed = one.key in self.unfinished
         # A file that another run has scrubbed meanwhile is described as well.
-        if versions or resumed or one.restaurant in changes:
-            changes[one.restaurant] = RawChange(
-                before.hexdigest(), writer.sha256, writer.orders, writer.bytes, versions, resumed
-            )
+        if versions or resumed or one.restaurant in self.changes.get(one.week, {}):
+            change = RawChange(before.hexdigest(), writer.sha256, writer.orders, writer.bytes, versions, resumed)
+            self.changes[one.week][one.restaurant] = change
         return {"sha256": writer.sha256} if versions else None
 
     def manifest(self, one: Object, path: Path, target: Path) -> Metadata | None:
@@ -202,7 +201,7 @@ class Scrub:
 
     def inspection(self, one: Object, path: Path, _: Path) -> Metadata | None:
         """What checks read out of raw orders; it is removed."""
-        return {} if self.changes.get(one.week) or self.names_guest(text_of(path)) else None
+        return {} if one.week in self.changes or self.names_guest(text_of(path)) else None
 
     def names_guest(self, text: str) -> bool:
         """Whether a text names the guest."""

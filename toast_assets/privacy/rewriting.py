@@ -103,10 +103,7 @@ class Rewriting:
             StoreError: the bucket is missing or refuses access.
         """
         planned = [one for one in self.objects if one.key in self.planned]
-        weeks = {
-            *filter(self.scrub.changes.get, self.scrub.changes),
-            *(self._week_key(one) for one in planned if one.kind in _DERIVED),
-        }
+        weeks = {*self.scrub.changes, *(self._week_key(one) for one in planned if one.kind in _DERIVED)}
         touched = [
             *planned,
             *(one for one in self.objects if one.kind in _DERIVED and self._week_key(one) in weeks),
