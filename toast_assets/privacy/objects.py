@@ -70,13 +70,15 @@ class Object(NamedTuple):
 @dataclass(frozen=True)
 class RawChange:
     """What becomes of a raw file: the hashes of its export before and after, its orders and the size of their JSON in
-    bytes, and the new versions of rewritten orders by their GUIDs and old versions."""
+    bytes, and the new versions of rewritten orders by their GUIDs and old versions. ``resumed`` says that a run which
+    was cut off may have rewritten it."""
 
     before: str
     after: str
     orders: int
     bytes: int
     versions: Mapping[tuple[str, str], str]
+    resumed: bool
 
 
 Metadata = dict[str, str]
@@ -112,8 +114,10 @@ class Scrub:
                 before.update(with_restaurant(order.body, one.restaurant) + b"\n")
                 writer.write((scrubbed,))
             writer.pull_evidence = read_pull_evidence(path) or b""
-        if versions or one.key in self.unfinished:
-            change = RawChange(before.hexdigest(), writer.sha256, writer.orders, writer.bytes, versions)
+        resumed = one.key in self.unfinished
+        # A file that another run has scrubbed meanwhile is described as well.
+        if versions or resumed or one.restaurant in self.changes.get(one.week, {}):
+            change = RawChange(before.hexdigest(), writer.sha256, writer.orders, writer.bytes, versions, resumed)
             self.changes[one.week][one.restaurant] = change
         return {"sha256": writer.sha256} if versions else None
 
@@ -124,7 +128,8 @@ class Scrub:
         records = dict(manifest.restaurants)
         for guid, change in self.changes.get(one.week, {}).items():
             pull = records[guid].pull if guid in records else None
-            if pull is not None and pull.orders == change.orders:
+            known = pull is not None and (change.resumed or pull.orders_sha256 == change.before)
+            if pull is not None and known and pull.orders == change.orders:
                 pull = msgspec.structs.replace(pull, orders_sha256=change.after, bytes=change.bytes)
                 records[guid] = msgspec.structs.replace(records[guid], pull=pull)
         if records == manifest.restaurants:

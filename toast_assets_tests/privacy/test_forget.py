@@ -29,7 +29,7 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 from toast_assets_tests.checks.evaluating import evaluate
 from toast_assets_tests.support.data import invented
-from toast_assets_tests.support.faults.world import KilledError, Operation, Side, World
+from toast_assets_tests.support.faults.world import KilledError, Operation, Side, Stop, World, stopped
 from toast_assets_tests.support.services.odd_toast import OddToast, pull_from
 from toast_assets_tests.support.stores.deliveries import amperity_settings, deliver
 from toast_assets_tests.support.stores.guests import (
@@ -230,6 +230,26 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next(week: Week) -
         derive(store, week)
         assert without_inspections(content(store)) == after, keys[-1]
     assert len(keys) > 15
+
+
+@pytest.mark.parametrize(
+    "part", ["/deliveries/", "/raw/", "/manifests/", "/toast-orders_", "/customers/", "state.json"]
+)
+def test_two_guests_that_are_forgotten_at_once_are_both_gone_and_all_agrees(week: Week, part: str) -> None:
+    world, stop = World(week), Stop("put", part)
+    fill(world.store(), week, namings(), derived=True)
+    world.deliver()
+    store, other = world.store(), "stranger0@example.com"
+    with stopped(lambda: forget(world.store(stop), GUID), stop) as outcome:
+        forget(store, other)
+    assert outcome.error is None
+    assert holding(store) == {}
+    assert other.encode() not in b"".join(decompressed(key, body) for key, body in content(store).items())
+    assert evaluate("export_equals_raw", week, manifest_of(store, week), store).passed
+    assert feeds_version(week, store, Redaction())
+    sent = len(world.received)
+    world.deliver()
+    assert len(world.received) == sent
 
 
 def test_a_dry_run_names_the_objects_and_changes_nothing(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
