@@ -17,6 +17,7 @@ from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 from toast_assets_tests.support.data.invented import check, customer, encode, order, selection
+from toast_assets_tests.support.faults import s3_faults
 from toast_assets_tests.support.services.clients import s3_client
 from toast_assets_tests.support.stores.deliveries import ROW_STREAMS, amperity_client, guids, prepare
 
