@@ -35,8 +35,8 @@ from toast_assets.week import Week
 
 # Most of an S3 call is waiting, and asyncio's own pool has hardly more threads than the machine has processors.
 _THREADS = 32
-# A raw file is stored right after its pull; clocks differ a little.
-_UPLOAD_MS = 60_000
+# A raw file is stored right after its pull, by S3's clock.
+_UPLOAD_MS, _CLOCKS_DIFFER_MS = 60_000, 5_000
 _WEEK_MS = 7 * 24 * 3_600_000
 
 
@@ -159,21 +159,18 @@ class WeekPull:
 
     async def _differing(self, manifest: Manifest, raw_files: Mapping[str, datetime | None]) -> tuple[str, ...]:
         """The restaurants with another raw file than the manifest describes: a run was killed between the two. Only
-        files that were stored after the manifest, or long after their pull, are asked for their hash."""
-        key = self.store.layout.manifest(self.week)
-        noted = (await asyncio.to_thread(lambda: dict(self.store.bucket.written(key)))).get(key)
-        pulls = manifest.stored
-
-        def is_suspicious(guid: str) -> bool:
-            written = raw_files[guid]
-            if noted is None or written is None or written >= noted:
-                return True
-            return written.timestamp() * 1000 > parse_time_ms(pulls[guid].finished_at) + _UPLOAD_MS
-
-        odd = [guid for guid in raw_files if guid in pulls and is_suspicious(guid)]
+        files stored at the end of the manifest's pulls, or well after their own pull, are asked for their hash."""
+        finished = {guid: parse_time_ms(pull.finished_at) for guid, pull in manifest.stored.items()}
+        last = max(finished.values(), default=0) - _CLOCKS_DIFFER_MS
+        odd = [
+            guid
+            for guid, written in raw_files.items()
+            if guid in finished
+            and (written is None or written.timestamp() * 1000 >= min(last, finished[guid] + _UPLOAD_MS))
+        ]
         hashes = await asyncio.gather(*(asyncio.to_thread(self.store.raw_sha256, self.week, guid) for guid in odd))
         found = zip(odd, hashes, strict=True)
-        return tuple(guid for guid, sha256 in found if sha256 not in (None, pulls[guid].orders_sha256))
+        return tuple(guid for guid, sha256 in found if sha256 not in (None, manifest.stored[guid].orders_sha256))
 
     async def _wanted(self, before: Mapping[str, PullRecord], stored: Iterable[str]) -> tuple[str, ...]:
         """The restaurants to pull, each in the spelling in which it is ``stored`` or was the week ``before``."""
@@ -203,11 +200,9 @@ class WeekPull:
             if guid.lower() in wanted:
                 self.log.warning("Restaurant %s is listed in several spellings and is pulled once.", guid)
                 continue
-            wanted[guid.lower()] = guid if guid in known else spelled.get(guid.lower(), guid)
-            if wanted[guid.lower()] != guid:
-                self.log.warning(
-                    "Restaurant %s keeps the spelling in which it is stored: %s.", guid, wanted[guid.lower()]
-                )
+            name = wanted[guid.lower()] = guid if guid in known else spelled.get(guid.lower(), guid)
+            if name != guid:
+                self.log.warning("Restaurant %s is stored as %s and keeps that spelling.", guid, name)
         return wanted
 
     def _previous_pulls(self) -> Mapping[str, PullRecord]:
