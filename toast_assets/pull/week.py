@@ -35,8 +35,6 @@ from toast_assets.week import Week
 
 # Most of an S3 call is waiting, and asyncio's own pool has hardly more threads than the machine has processors.
 _THREADS = 32
-# A raw file is stored right after its pull, by S3's clock.
-_UPLOAD_MS, _CLOCKS_DIFFER_MS = 60_000, 5_000
 _WEEK_MS = 7 * 24 * 3_600_000
 
 
@@ -88,14 +86,14 @@ class WeekPull:
         await self.toast.login()
         self._check_closed()
         # A run that was killed may have stored restaurants that no manifest mentions.
-        raw_files = await asyncio.to_thread(self.store.raw_written, self.week)
-        wanted = await self._wanted(before, [*(manifest.restaurants if manifest else ()), *raw_files])
+        raw_files = await asyncio.to_thread(self.store.raw_restaurants, self.week)
+        wanted = await self._wanted(before, [*(manifest.restaurants if manifest else ()), *sorted(raw_files)])
         missing = manifest.missing(wanted) if manifest else wanted
         if manifest is not None and (self.refresh is False or (self.refresh is None and missing)):
-            rest = raw_files.keys() & set(wanted) - set(missing)
-            missing += await self._differing(manifest, {guid: raw_files[guid] for guid in sorted(rest)})
+            rest = sorted((raw_files & manifest.stored.keys() & {*wanted}) - {*missing})
+            missing += await self._differing(manifest, rest)
         asked = to_ask(wanted, missing, self.refresh)
-        resumable = frozenset() if self.refresh else raw_files.keys() & {*missing}
+        resumable = frozenset() if self.refresh else raw_files & {*missing}
         this = manifest.stored if manifest else {}
         measures = {guid: Measure.of(pull) for guid, pull in {**before, **this}.items()}
         announce(self.week, asked, measures, PullPace.of(self.toast.settings, self.toast.spacing_seconds), self.log)
@@ -157,19 +155,10 @@ class WeekPull:
                 hint="Set the clock of this machine (NTP), then materialize the week again when it has closed.",
             )
 
-    async def _differing(self, manifest: Manifest, raw_files: Mapping[str, datetime | None]) -> tuple[str, ...]:
-        """The restaurants with another raw file than the manifest describes: a run was killed between the two. Only
-        files stored at the end of the manifest's pulls, or well after their own pull, are asked for their hash."""
-        finished = {guid: parse_time_ms(pull.finished_at) for guid, pull in manifest.stored.items()}
-        last = max(finished.values(), default=0) - _CLOCKS_DIFFER_MS
-        odd = [
-            guid
-            for guid, written in raw_files.items()
-            if guid in finished
-            and (written is None or written.timestamp() * 1000 >= min(last, finished[guid] + _UPLOAD_MS))
-        ]
-        hashes = await asyncio.gather(*(asyncio.to_thread(self.store.raw_sha256, self.week, guid) for guid in odd))
-        found = zip(odd, hashes, strict=True)
+    async def _differing(self, manifest: Manifest, guids: Sequence[str]) -> tuple[str, ...]:
+        """The restaurants with another raw file than the manifest describes: a run was killed between the two."""
+        hashes = await asyncio.gather(*(asyncio.to_thread(self.store.raw_sha256, self.week, guid) for guid in guids))
+        found = zip(guids, hashes, strict=True)
         return tuple(guid for guid, sha256 in found if sha256 not in (None, manifest.stored[guid].orders_sha256))
 
     async def _wanted(self, before: Mapping[str, PullRecord], stored: Iterable[str]) -> tuple[str, ...]:

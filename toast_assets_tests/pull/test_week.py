@@ -7,7 +7,6 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from toast_assets.sandbox.config import invent_restaurants
 from toast_assets.store.bucket import Bucket, Replacement, StoredObject, Version
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, WeekCalendar
-from toast_assets_tests.support.services.clients import order_store, s3_client, toast_client
+from toast_assets_tests.support.services.clients import s3_client, toast_client
 from toast_assets_tests.support.stores.pulls import (
     LOG,
     bucket_content,
@@ -273,19 +272,16 @@ async def test_a_second_look_reads_and_writes_only_the_raw_file_of_a_restaurant_
     assert [calls.of(guid) for guid in others] == [["GetObject"]] * 2
 
 
-async def test_a_run_for_what_is_missing_asks_s3_nothing_about_what_is_stored(sandbox: Sandbox, week: Week) -> None:
+async def test_a_run_for_what_is_missing_looks_at_what_is_stored_by_its_hash_alone(
+    sandbox: Sandbox, week: Week
+) -> None:
     *known, missing = sandbox.restaurant_guids
-
-    def some_minutes_later() -> datetime:
-        return datetime.now(UTC) + timedelta(minutes=5)  # pulls take longer than those of tests
-
-    async with toast_client(sandbox, TOAST_RESTAURANT_GUID=",".join(known)) as toast:
-        await WeekPull(week, toast, order_store(sandbox), now=some_minutes_later, log=LOG).run()
+    await pull(sandbox, week, TOAST_RESTAURANT_GUID=",".join(known))
     calls = await counted(sandbox, week)
-    assert [calls.of(guid) for guid in known] == [[], []]
+    assert [calls.of(guid) for guid in known] == [["HeadObject"]] * 2
     assert calls.of(missing) == ["PutObject"]
     left = await counted(sandbox, week, refresh=False)
-    assert [left.of(guid) for guid in sandbox.restaurant_guids] == [[]] * 3
+    assert [left.of(guid) for guid in sandbox.restaurant_guids] == [["HeadObject"]] * 3
 
 
 async def test_a_raw_file_that_is_not_the_one_of_the_manifest_is_taken_from_its_footer(
@@ -307,7 +303,6 @@ async def test_a_raw_file_that_is_not_the_one_of_the_manifest_is_taken_from_its_
 
 
 async def test_a_raw_file_that_was_only_copied_needs_no_pull(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
-    """It may be newer than the manifest, so its hash is asked for."""
     guid = sandbox.restaurant_guids[0]
     await pull(sandbox, week)
 
