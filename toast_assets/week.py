@@ -1,8 +1,7 @@
 """The week: the half-open interval of modified times that one partition holds.
 
-The one place that knows when a week begins and ends. By default a week is [Monday 04:00 UTC, next Monday
-04:00 UTC), as in Amperity's guide; its key is the date of its first day, ``2025-09-15``. All results are in UTC;
-with another time zone a week is 167 or 169 hours long where daylight saving changes.
+By default a week is [Monday 04:00 UTC, next Monday 04:00 UTC), as in Amperity's guide; its key is the date of its first
+day, ``2025-09-15``. In another time zone it is 167 or 169 hours long where daylight saving changes.
 """
 
 from __future__ import annotations

@@ -54,7 +54,6 @@ def format_time(milliseconds: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}+0000"
 
 
-@lru_cache(maxsize=4096)
 def business_day(number: int | None) -> date | None:
     """The local business date in Toast's ``20250919``; ``None`` for null and 0.
 

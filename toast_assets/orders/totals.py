@@ -1,7 +1,6 @@
 """What a check and an order add up to: net sales by Toast's own recipe, taxes, tips, payments, refunds.
 
-Pure functions of the decoded order, exact in ``Decimal`` and in currency units. The tables' amount columns are
-these numbers, so that a check can compare both to the cent.
+The tables' amount columns are these numbers, so that a check can compare both to the cent.
 
 Toast: "Calculating net sales using the orders API". Leave out voided and deleted orders, checks and selections, and
 gift cards; take ``preDiscountPrice`` of the items less their non-tax discounts, add the service charges that
@@ -14,7 +13,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
-from toast_assets.orders.model import AppliedDiscount, Check, Order, Payment, RefundDetails, Selection
+from toast_assets.orders.model import AppliedDiscount, Check, Payment, RefundDetails, Selection
 
 ZERO = Decimal(0)
 # Toast: in these states a payment moved no money, or is being undone.
@@ -52,13 +51,7 @@ class Totals(NamedTuple):
     """Refunds of tips."""
 
 
-def order_totals(order: Order) -> Totals:
-    """The sums over the order's checks."""
-    return add(check_totals(check, counts=not order.is_gone) for check in order.checks or ())
-
-
 def add(totals: Iterable[Totals]) -> Totals:
-    """The sum, amount by amount."""
     return Totals(*(sum(amounts, ZERO) for amounts in zip(*totals, strict=True)))
 
 

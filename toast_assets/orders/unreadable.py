@@ -33,13 +33,11 @@ class UnreadableLine(msgspec.Struct, frozen=True):
 
     @property
     def body(self) -> bytes:
-        """The order's bytes as Toast sent them."""
         return base64.b64decode(self.body_base64)
 
     def without_body(self) -> UnreadableLine:
-        """The line without the order's bytes, because they name a guest who was forgotten. Nothing can be taken out of
-        bytes that nobody can read, so all of them go. Their hash stays: by it the order is known when it comes again.
-        """
+        """The line without the order's bytes, because they name a forgotten guest and cannot be edited. Their hash
+        stays: by it the order is known when it comes again."""
         reason = self.reason if not self.body_base64 else f"{self.reason}; its bytes named a forgotten guest"
         return msgspec.structs.replace(self, reason=reason, body_base64="")
 

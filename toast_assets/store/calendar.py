@@ -1,7 +1,5 @@
-"""Where the stored weeks begin, kept beside them: a setting that would move their boundaries is refused.
-
-Weeks under other boundaries would overlap the stored ones or leave gaps between them, and a key such as 2025-09-15
-would stand for two different spans of time.
+"""Where the stored weeks begin, kept beside them: a setting that would move their boundaries is refused, because weeks
+under other boundaries would overlap the stored ones or leave gaps between them.
 """
 
 from __future__ import annotations
@@ -32,7 +30,6 @@ class Boundaries(msgspec.Struct, frozen=True):
         return cls(calendar.timezone, DAY_NAMES[calendar.weekday], calendar.hour)
 
     def calendar(self, first: date) -> WeekCalendar:
-        """A calendar of such weeks."""
         return WeekCalendar(first, self.time_zone, DAY_NAMES.index(self.weekday), self.hour)
 
     def __str__(self) -> str:
@@ -48,8 +45,9 @@ def check_boundaries(store: OrderStore, calendar: WeekCalendar) -> None:
     """
     if found := store.bucket.read(store.layout.calendar):
         _check(store, calendar, _decoded(store, found[0]))
-    else:
-        _check_newest_manifest(store, calendar)
+    # A run that was killed may have stored weeks without the note; their manifests know where they begin.
+    elif keys := store.pulled_weeks():
+        _check_manifest(store, calendar, keys[-1])
 
 
 def keep_boundaries(store: OrderStore, calendar: WeekCalendar) -> None:
@@ -82,12 +80,7 @@ def _check(store: OrderStore, calendar: WeekCalendar, stored: Boundaries) -> Non
         raise _moved(store, calendar, f"begin on {stored}")
 
 
-def _check_newest_manifest(store: OrderStore, calendar: WeekCalendar) -> None:
-    """A run that was killed may have stored weeks without the note; their manifests know where they begin."""
-    keys = store.pulled_weeks()
-    if not keys:
-        return
-    newest = keys[-1]
+def _check_manifest(store: OrderStore, calendar: WeekCalendar, newest: str) -> None:
     # Weeks before a later TOAST_START_DATE have boundaries all the same.
     calendar = replace(calendar, first=date.min)
     if not calendar.is_week(newest):

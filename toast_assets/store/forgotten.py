@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from toast_assets.errors import StoreConflictError, StoreError
-from toast_assets.orders.forgotten import Forgotten
+from toast_assets.orders.identity import Forgotten
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.s3_errors import readable
