@@ -142,7 +142,9 @@ def _made(
         partition=week.key,
         orders_sha256=pull.orders_sha256,
     )
-    if before is not None and _holds(before, metadata):
+    said = before.metadata if before else {}
+    # Where S3 says the MD5, the stored object must still be what was written.
+    if before and said.get("sha256") == metadata.orders_sha256 and before.md5 in (None, said.get("md5")):
         return Export(key, before.size, metadata), None
     raw = target.with_name(f"{target.name}.raw")
     fetch_raw(week, guid, raw, store)
@@ -165,11 +167,6 @@ def _made(
         },
     }
     return Export(key, target.stat().st_size, metadata), Replacement(target, properties)
-
-
-def _holds(stored: StoredObject, metadata: ExportMetadata) -> bool:
-    # Where S3 says the MD5, the object must still be what was written.
-    return stored.metadata.get("sha256") == metadata.orders_sha256 and stored.md5 in (None, stored.metadata.get("md5"))
 
 
 def write_envelope(file: BinaryIO, raw: Path, metadata: ExportMetadata) -> tuple[int, str]:

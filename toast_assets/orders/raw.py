@@ -75,7 +75,6 @@ class _Head(msgspec.Struct, gc=False):
 
 
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_heads = msgspec.json.Decoder(list[_Head]).decode
 _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -98,16 +97,14 @@ def cut_orders(
     orders = []
     try:
         bodies = list(map(bytes, _decode_array(array)))
-        heads: list[_Head] | None = _decode_heads(array)
     except _REFUSED:
         try:
-            bodies, heads = elements(array), None
+            bodies = elements(array)
         except UncuttableError as error:
             raise MalformedPageError(f"the body cannot be cut into orders: {error}") from None
-    for number, body in enumerate(bodies):
+    for body in bodies:
         try:
-            head = _head(body) if heads is None else heads[number]
-            orders.append(_placed(body, head, restaurant_guid, pulled_ms))
+            orders.append(_placed(body, _head(body), restaurant_guid, pulled_ms))
         except MalformedOrderError as error:
             if aside is None:
                 raise

@@ -318,7 +318,7 @@ def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str,
             for other, _ in later:
                 if other.version != order.version:
                     order = other
-            if newest[order.guid] > order.modified_ms:
+            if newest.get(order.guid, order.modified_ms) > order.modified_ms:
                 continue
             if is_pulled or order.version != first.version:
                 changed += order.guid in before

@@ -80,9 +80,9 @@ class Guest(NamedTuple):
 
 def guests_of(body: bytes) -> Iterator[Guest]:
     """The guests that an order's checks name; none for what is no order."""
-    head = _head(body)
-    for check in (head.checks or ()) if head else ():
-        if head and (found := check.traits):
+    head = _head(body) or _Head()
+    for check in head.checks or ():
+        if found := check.traits:
             yield Guest(str(head.guid), str(check.guid), found)
 
 

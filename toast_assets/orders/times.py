@@ -15,8 +15,7 @@ _LATEST_MS = epoch_ms(datetime.max.replace(tzinfo=UTC))
 def instant(text: str | None) -> datetime | None:
     """The moment a timestamp names, aware and in UTC; ``None`` for null and empty text.
 
-    Toast writes ``2025-09-19T14:30:00.000+0000``; ``Z``, another offset and a missing fraction are read as well,
-    and a timestamp without an offset is taken as UTC.
+    Toast writes ``2025-09-19T14:30:00.000+0000``; a timestamp without an offset is taken as UTC.
 
     Raises:
         ValueError: the text is no timestamp. The message does not repeat it.

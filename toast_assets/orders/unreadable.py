@@ -1,7 +1,4 @@
-"""The orders of a restaurant's week that cannot be read: kept byte for byte, because nobody knows what is in them.
-
-One line of JSON each (gzip), the bytes in base64. The same bytes are kept once.
-"""
+"""The orders of a restaurant's week that cannot be read, kept byte for byte and once: one line of JSON each (gzip)."""
 
 from __future__ import annotations
 
@@ -54,11 +51,8 @@ class MergedLines(NamedTuple):
 
 
 class UnreadableFile:
-    """What one pull found, in the local file at ``path`` and not in memory: no more than a hash of each is kept there.
-
-    An order that several replies had is kept with the first of them. The bytes of one that ``names_forgotten`` guests
-    are not kept.
-    """
+    """What one pull found, in the local file at ``path``, each order with the first reply that had it. The bytes of one
+    that ``names_forgotten`` guests are not kept."""
 
     def __init__(self, path: Path, restaurant_guid: str, names_forgotten: Callable[[bytes], bool]) -> None:
         self.path = path
@@ -83,11 +77,8 @@ class UnreadableFile:
 
 
 def merge_lines(stored: Path | None, found: Path, target: Path) -> MergedLines:
-    """Write into ``target`` (gzip) the lines that are ``stored`` (gzip), and those ``found`` (plain) with other bytes.
-
-    Raises:
-        DamagedLinesError: what is stored cannot be read.
-    """
+    """Write into ``target`` the lines that are ``stored`` (gzip), and those ``found`` (plain) with other bytes; a
+    DamagedLinesError where what is stored cannot be read."""
     known: set[str] = set()
     before = 0
 
@@ -114,11 +105,7 @@ def write_lines(target: Path, lines: Iterable[UnreadableLine]) -> None:
 
 
 def read_lines(path: Path) -> Iterator[UnreadableLine]:
-    """The lines of a stored file (gzip).
-
-    Raises:
-        DamagedLinesError: they cannot be read.
-    """
+    """The lines of a stored file (gzip), or a DamagedLinesError."""
     try:
         with gzip.open(path) as lines:
             yield from map(_decode, lines)

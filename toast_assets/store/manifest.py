@@ -109,7 +109,6 @@ def to_ask(wanted: tuple[str, ...], missing: tuple[str, ...], refresh: bool | No
 
 
 def encode_evidence(evidence: PullEvidence) -> bytes:
-    """JSON on one line, for the footer of a raw file."""
     return msgspec.json.encode(evidence)
 
 
@@ -122,10 +121,8 @@ def decode_evidence(body: bytes) -> PullEvidence | None:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """JSON for machines and people, the same bytes for the same content."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
 def decode_manifest(body: bytes) -> Manifest:
-    """The inverse of ``encode_manifest``."""
     return msgspec.json.decode(body, type=Manifest)

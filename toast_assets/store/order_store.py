@@ -79,7 +79,7 @@ class OrderStore:
         return frozenset(self.raw_written(week))
 
     def raw_written(self, week: Week) -> dict[str, datetime | None]:
-        """The restaurants of which there is a raw file, and when it was stored, as ``Bucket.written`` says it."""
+        """The restaurants of which there is a raw file, and when it was stored, as ``Bucket.written`` says."""
         folder = self.layout.raw_folder(week)
         found = ((restaurant_in(key, folder, ".parquet"), moment) for key, moment in self.bucket.written(folder))
         return dict(sorted(((guid, moment) for guid, moment in found if guid), key=lambda each: each[0]))
@@ -113,7 +113,16 @@ class OrderStore:
         >>> orders = store.load_table("orders", "2025-09-15")
         >>> sales = store.load_table("current_orders", columns=["business_date", "restaurant_guid", "net_sales"])
 
-        docs/tables.md shows the same files in DuckDB.
+        The same files in DuckDB, over as many weeks as wanted, ``week`` being the partition key::
+
+            SELECT business_date, restaurant_guid, sum(net_sales) AS net_sales
+            FROM read_parquet('s3://BUCKET/toast-orders/tables/current_orders/*.parquet')
+            GROUP BY ALL ORDER BY ALL
+
+            SELECT week, display_name, sum(quantity) AS sold
+            FROM read_parquet('s3://BUCKET/toast-orders/tables/order_items/*/*.parquet', hive_partitioning = true)
+            WHERE depth = 0 AND counts AND NOT voided
+            GROUP BY ALL ORDER BY sold DESC
 
         Raises:
             StoreError: there is no such table or column, or it was not made for that week.

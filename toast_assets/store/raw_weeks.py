@@ -1,9 +1,7 @@
 """Stored weeks: the manifest's records, and the raw files that they describe.
 
-Whatever is made of raw orders is decided by what the manifest says at that moment, not by what it said when the run
-began: a run that was paused then makes the newest content, or leaves what another run made of it.
-
-Everything here raises StoreError where the bucket is missing or refuses access, or a manifest cannot be read.
+What is made of raw orders follows the manifest of that moment, not of the run's beginning: a run that was paused makes
+the newest content. Everything raises StoreError where the bucket fails, or a manifest cannot be read.
 """
 
 from __future__ import annotations
