@@ -23,7 +23,8 @@ DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 
 @dataclass(frozen=True, order=True)
 class Week:
-    """One partition: ``key`` is the first day's date, ``start`` (inclusive) and ``end`` (exclusive) are in UTC."""
+    """One partition: ``key`` is the first day's date, ``start`` (inclusive) and ``end`` (exclusive) in UTC, ``…_ms``
+    in milliseconds since 1970."""
 
     key: str
     start: datetime
@@ -31,12 +32,10 @@ class Week:
 
     @property
     def start_ms(self) -> int:
-        """The start in milliseconds since 1970, UTC."""
         return epoch_ms(self.start)
 
     @property
     def end_ms(self) -> int:
-        """The end (exclusive) in milliseconds since 1970, UTC."""
         return epoch_ms(self.end)
 
 
@@ -79,7 +78,6 @@ class WeekCalendar:
         return Week(f"{day:{KEY_FORMAT}}", self._begin(day), self._begin(day + timedelta(days=7)))
 
     def is_week(self, key: str) -> bool:
-        """Whether ``key`` names a week of this calendar."""
         try:
             self.week(key)
         except WeekError:

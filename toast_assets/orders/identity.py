@@ -69,11 +69,8 @@ def doubtful(trait: str) -> bool:
 
 
 def given_traits(lines: Iterable[str]) -> dict[str, int]:
-    """The traits in ``lines``, each with the number of its line, from 1; empty lines are left out.
-
-    Raises:
-        NoGuestError: lines hold none, or there is no line.
-    """
+    """The traits in ``lines``, each with the number of its line, from 1; a NoGuestError where a line holds none, or all
+    are empty."""
     found: dict[str, int] = {}
     wrong = []
     for number, line in enumerate(lines, 1):

@@ -94,7 +94,6 @@ class DeliveryInfo(Address, frozen=True):
 
     @property
     def instructions(self) -> str | None:
-        """The guest's notes for the delivery."""
         return self.notes if self.notes is not None else self.delivery_instructions
 
 
@@ -213,7 +212,6 @@ class Selection(_Voidable, frozen=True):
 
     @property
     def is_sale(self) -> bool:
-        """Whether it counts in net sales, if its check and order do."""
         return self.is_revenue and not self.is_gone
 
 

@@ -31,24 +31,15 @@ class Totals(NamedTuple):
     """
 
     net_sales: Decimal = ZERO
-    gross_sales: Decimal = ZERO
-    """Items before discounts, without tax."""
-    discount_amount: Decimal = ZERO
-    """Non-tax discounts on items and on the check."""
-    service_charge_amount: Decimal = ZERO
-    """Service charges that are no gratuity, without tax."""
-    gratuity_amount: Decimal = ZERO
-    """Service charges that are a gratuity."""
-    tax_amount: Decimal = ZERO
-    """Toast's ``taxAmount`` of the checks that count."""
-    payment_amount: Decimal = ZERO
-    """Payments taken, without tips, before refunds, whatever became of the check."""
-    tip_amount: Decimal = ZERO
-    """Tips on payments taken."""
-    refund_amount: Decimal = ZERO
-    """Refunds of payments, without tips, with tax."""
-    tip_refund_amount: Decimal = ZERO
-    """Refunds of tips."""
+    gross_sales: Decimal = ZERO  # items before discounts, without tax
+    discount_amount: Decimal = ZERO  # non-tax discounts on items and on the check
+    service_charge_amount: Decimal = ZERO  # service charges that are no gratuity, without tax
+    gratuity_amount: Decimal = ZERO  # service charges that are a gratuity
+    tax_amount: Decimal = ZERO  # Toast's ``taxAmount`` of the checks that count
+    payment_amount: Decimal = ZERO  # payments taken, without tips, before refunds, whatever became of the check
+    tip_amount: Decimal = ZERO  # tips on payments taken
+    refund_amount: Decimal = ZERO  # refunds of payments, without tips, with tax
+    tip_refund_amount: Decimal = ZERO  # refunds of tips
 
 
 def add(totals: Iterable[Totals]) -> Totals:

@@ -73,11 +73,7 @@ def exposure(client: S3Client, bucket: str) -> Exposure:
 
 
 def refuse_public(bucket: Bucket) -> None:
-    """Make sure that the bucket is not open to everybody, as far as its credentials may ask.
-
-    Raises:
-        StoreError: it is.
-    """
+    """Raise a StoreError where the bucket is open to everybody, as far as its credentials may ask."""
     found = exposure(bucket.client, bucket.name)
     if found.public:
         raise StoreError(
@@ -87,12 +83,8 @@ def refuse_public(bucket: Bucket) -> None:
 
 
 def refuse_unconditional(store: OrderStore) -> None:
-    """Make sure that the store's S3 compares before it writes, once per bucket and process: by a few writes of one
-    small object below the prefix, which is removed again.
-
-    Raises:
-        StoreError: it does not, or these credentials may not write, or not remove.
-    """
+    """Raise a StoreError where the store's S3 does not compare before it writes, or these credentials may not write or
+    remove. Tried once per bucket and process by a few writes of one small object, which is removed again."""
     bucket = (store.bucket.endpoint, store.bucket.name)
     if bucket in _compare:
         return
@@ -113,11 +105,8 @@ def refuse_unconditional(store: OrderStore) -> None:
 
 
 def check_conditions(bucket: Bucket, key: str) -> None:
-    """Try both conditions that the store relies on with an object at ``key``, which stays.
-
-    Raises:
-        StoreError: this S3 ignores one of them, or these credentials may not write.
-    """
+    """Raise a StoreError where this S3 ignores one of the conditions that the store relies on, or these credentials may
+    not write. The object at ``key`` stays."""
     version = bucket.write(key, _CONTENT)
     for header, replaces in (("If-None-Match", ABSENT), ("If-Match", _ANOTHER)):
         try:

@@ -138,8 +138,13 @@ class OrderStore:
             for key in self._table_keys(table, week_key):
                 if not self.bucket.fetch(key, folder / "table.parquet"):
                     raise self._not_made(table, week_key)
-                with readable(self.bucket.uri(key), f"Remove it and {again}."):
-                    parts.append(_columns_of(folder / "table.parquet", table, columns))
+                hint = f"Remove it and {again}."
+                with readable(self.bucket.uri(key), hint), pq.ParquetFile(folder / "table.parquet") as file:
+                    names = file.schema_arrow.names
+                    if unknown := [name for name in columns or () if name not in names]:
+                        text = f"The table {table} has no column {unknown[0]}."
+                        raise StoreError(text, hint=f"It has {', '.join(names)}.")
+                    parts.append(file.read(columns=list(columns) if columns else None))
             frame: pd.DataFrame = pa.concat_tables(parts).to_pandas(types_mapper=pd.ArrowDtype)
         return frame
 
@@ -168,11 +173,3 @@ class OrderStore:
             f"There is no table {table} for week {week_key}.",
             hint=f"{stored} Name a week by its first day, or materialize {table} for it.",
         )
-
-
-def _columns_of(path: Path, table: str, columns: Sequence[str] | None) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        if unknown := [name for name in columns or () if name not in names]:
-            raise StoreError(f"The table {table} has no column {unknown[0]}.", hint=f"It has {', '.join(names)}.")
-        return file.read(columns=list(columns) if columns else None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -30,7 +30,7 @@ from toast_assets.week import KEY_FORMAT, Week, WeekCalendar
 _PULL_FIRST = "Materialize raw_toast_orders for this week first."
 _MOST_NAMED = 20
 # Files that are fetched ahead, so that reading one hides the wait for the next; each is removed once it was read.
-_AHEAD = 3
+_AHEAD = 2
 # Conversion works by column: fewer would cost time, more would cost memory. Of ordinary orders a row group has less.
 _ORDERS_AT_ONCE = 1_000
 _Made = TypeVar("_Made")
@@ -47,11 +47,8 @@ class StoredWeek:
         self._records: dict[str, RestaurantRecord] = {}
 
     def restaurants(self) -> dict[str, RestaurantRecord]:
-        """The records by restaurant, as they are now; the manifest is read only where it has changed.
-
-        Raises:
-            ExportError: the week was never pulled.
-        """
+        """The records by restaurant, as they are now; an ExportError where the week was never pulled. The manifest is
+        read only where it has changed."""
         with self._lock:
             if self._version != ABSENT:
                 info = self.store.bucket.info(self.store.layout.manifest(self.week))
@@ -101,11 +98,8 @@ class RawFile:
     store: OrderStore
 
     def bodies(self, at_once: int = _ORDERS_AT_ONCE) -> Iterator[list[bytes]]:
-        """The orders' JSON, ``at_once`` at a time.
-
-        Raises:
-            ExportError: the file cannot be read, or is not the manifest's; possibly known only at the end.
-        """
+        """The orders' JSON, ``at_once`` at a time; an ExportError, possibly at the end, where the file cannot be read,
+        or is not the manifest's."""
         with reading_raw(self.week, self.guid, self.store):
             if orders_sha256(self.path) not in (None, self.pull.orders_sha256):
                 raise manifest_mismatch(self.week, self.guid, self.store)
@@ -135,13 +129,11 @@ def raw_files(
             for number, (guid, record) in enumerate(sorted(records.items()))
             if record.pull is not None
         )
-        waiting: deque[tuple[RawFile, Future[None]]] = deque()
-        while True:
-            for file in islice(files, _AHEAD - len(waiting)):
-                waiting.append((file, threads.submit(fetch_raw, week, file.guid, file.path, store)))
-            if not waiting:
-                return
+        jobs = ((file, threads.submit(fetch_raw, week, file.guid, file.path, store)) for file in files)
+        waiting = deque(islice(jobs, _AHEAD))
+        while waiting:
             file, fetched = waiting.popleft()
+            waiting.extend(islice(jobs, 1))
             with nullcontext() if problems is None else one_restaurant(file.guid, problems, store):
                 fetched.result()
                 yield file
@@ -149,11 +141,7 @@ def raw_files(
 
 
 def week_of(key: str, store: OrderStore) -> Week:
-    """The week of a partition key, as it was pulled.
-
-    Raises:
-        ExportError: it was never pulled, or its manifest is of another week.
-    """
+    """The week of a partition key as it was pulled; an ExportError where it was not, or the manifest is another's."""
     unknown = datetime.min.replace(tzinfo=UTC)
     manifest, _ = store.load_manifest(Week(key, unknown, unknown))
     if manifest is None:

@@ -293,7 +293,12 @@ def sdk_problem(error: BaseException, what: str) -> ToastAssetsError:
     if problem := machine_problem(error):
         return problem
     if isinstance(error, sdk.ConnectionError | sdk.HTTPClientError):
-        return _unreachable(error, what)
+        if any(isinstance(each, ValueError) and "header" in str(each) for each in causes(error)):
+            hint = f"Check {', '.join(CREDENTIALS)}, or the profile: a line feed or blank may have been copied along."
+            return StoreError(f"{what}: a credential holds a character that no request can carry.", hint=hint)
+        cause = connection_cause(error)
+        host = urlsplit(str(error.kwargs.get("endpoint_url") or "")).netloc.rpartition("@")[2]
+        return StoreError(f"{what}{f' at {host}' if host else ''}: {cause.text}.", hint=cause.hint)
     if isinstance(error, OSError) and error.filename:
         # A file or program that the SDK reads or starts; the variables that name it are found by their values.
         variables = [name for name, value in os.environ.items() if value == str(error.filename) and name != "_"]
@@ -306,24 +311,10 @@ def sdk_problem(error: BaseException, what: str) -> ToastAssetsError:
     text, hint = next((text, hint) for kinds, text, hint in _FAULTS if isinstance(error, kinds))
     said = without_credentials(str(error))
     text = text.format(text=said.rstrip(" .:"), what=what, kind=type(error).__name__)
-    return StoreError(text, hint=hint.format(variables=_variables_in(said)))
-
-
-def _variables_in(text: str) -> str:
-    """The variables of the AWS SDK whose value a text quotes."""
+    # The variables of the AWS SDK whose value the text quotes.
     values = {name: value for name, value in os.environ.items() if name.startswith("AWS_") and name not in CREDENTIALS}
-    quoted = [name for name, value in values.items() if len(value) > 1 and value in text]
-    return " and ".join(quoted) or "the AWS_… variables"
-
-
-def _unreachable(error: sdk.ConnectionError | sdk.HTTPClientError, what: str) -> StoreError:
-    url = urlsplit(str(error.kwargs.get("endpoint_url") or ""))
-    cause = connection_cause(error)
-    if any(isinstance(each, ValueError) and "header" in str(each) for each in causes(error)):
-        hint = f"Check {', '.join(CREDENTIALS)}, or the profile: a line feed or blank may have been copied along."
-        return StoreError(f"{what}: a credential holds a character that no request can carry.", hint=hint)
-    host = f" at {url.netloc.rpartition('@')[2]}" if url.netloc else ""
-    return StoreError(f"{what}{host}: {cause.text}.", hint=cause.hint)
+    quoted = [name for name, value in values.items() if len(value) > 1 and value in said]
+    return StoreError(text, hint=hint.format(variables=" and ".join(quoted) or "the AWS_… variables"))
 
 
 def connection_cause(error: sdk.ConnectionError | sdk.HTTPClientError) -> Cause:
