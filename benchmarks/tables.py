@@ -31,7 +31,7 @@ from toast_assets.orders.raw import cut_orders
 from toast_assets.orders.raw_file import RawFileWriter
 from toast_assets.sandbox.config import invent_restaurants
 from toast_assets.sandbox.orders import invent_week
-from toast_assets.store.bucket import Bucket, ObjectInfo, Version
+from toast_assets.store.bucket import Bucket, StoredObject, Version
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, encode_manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.build import build_tables
@@ -60,17 +60,17 @@ class FolderBucket(Bucket):
         path = self._folder / key
         return (path.read_bytes(), Version("1")) if path.exists() else None
 
-    def download(self, key: str, path: Path) -> Version | None:
+    def fetch(self, key: str, path: Path) -> StoredObject | None:
         """A copy of the object at ``path``."""
         if not (self._folder / key).exists():
             return None
         copyfile(self._folder / key, path)
-        return Version("1")
+        return StoredObject(path.stat().st_size, path=path)
 
-    def info(self, key: str) -> ObjectInfo | None:
+    def info(self, key: str) -> StoredObject | None:
         """The object's size; metadata is not kept."""
         path = self._folder / key
-        return ObjectInfo(path.stat().st_size) if path.exists() else None
+        return StoredObject(path.stat().st_size) if path.exists() else None
 
     def write(self, key: str, body: bytes | Path, *, replaces: Version | None = None, **properties: Any) -> Version:
         """Store the object; nobody else writes here."""

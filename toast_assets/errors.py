@@ -1,8 +1,4 @@
-"""Every error this package raises on purpose, in one family.
-
-Each says what failed and where in its message, and what to do about it in its ``hint``. No message ever holds
-a secret or a guest's data. The assets turn them into Dagster failures that are not retried in vain.
-"""
+"""Every error this package raises on purpose, in one family. No message holds a secret or a guest's data."""
 
 from __future__ import annotations
 

@@ -18,10 +18,8 @@ _FEWER = "lower TOAST_CONCURRENT_RESTAURANTS (docs/scaling.md)"
 
 
 def machine_problem(error: BaseException, week_bytes: Callable[[], int | None] = lambda: None) -> MachineError | None:
-    """What ``error`` or one of its causes says of the machine; None where all of them say something else.
-
-    ``week_bytes`` is asked how many bytes of orders a week has, where the room for temporary files is used up.
-    """
+    """What ``error`` or one of its causes says of the machine, or None. ``week_bytes`` gives the bytes of a week's
+    orders, for the hint on a full disk."""
     for each in causes(error):
         if isinstance(each, MemoryError) or (isinstance(each, OSError) and each.errno == errno.ENOMEM):
             hint = f"Give the run more memory, or {_FEWER}."

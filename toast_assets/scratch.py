@@ -19,11 +19,7 @@ PREFIX = "toast-assets.scratch-"
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """An empty folder below ``TMPDIR`` that only this user may read; it is gone when the block ends.
-
-    Raises:
-        OSError: there is no room, or ``TMPDIR`` cannot be written.
-    """
+    """An empty folder below ``TMPDIR`` that only this user may read; it is gone when the block ends."""
     path, lock = _locked_folder()
     try:
         yield path

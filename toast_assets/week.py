@@ -1,8 +1,7 @@
 """The week: the half-open interval of modified times that one partition holds.
 
-The one place that knows when a week begins and ends. By default a week is [Monday 04:00 UTC, next Monday
-04:00 UTC), as in Amperity's guide; its key is the date of its first day, ``2025-09-15``. All results are in UTC;
-with another time zone a week is 167 or 169 hours long where daylight saving changes.
+By default a week is [Monday 04:00 UTC, next Monday 04:00 UTC), as in Amperity's guide; its key is the date of its first
+day, ``2025-09-15``. In another time zone it is 167 or 169 hours long where daylight saving changes.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 
 @dataclass(frozen=True, order=True)
 class Week:
-    """One partition: ``key`` is the first day's date, ``start`` (inclusive) and ``end`` (exclusive) are in UTC."""
+    """One partition: ``key`` is the first day's date, ``start`` (inclusive) and ``end`` (exclusive) in UTC, ``…_ms``
+    in milliseconds since 1970."""
 
     key: str
     start: datetime
@@ -32,12 +32,10 @@ class Week:
 
     @property
     def start_ms(self) -> int:
-        """The start in milliseconds since 1970, UTC."""
         return epoch_ms(self.start)
 
     @property
     def end_ms(self) -> int:
-        """The end (exclusive) in milliseconds since 1970, UTC."""
         return epoch_ms(self.end)
 
 
@@ -80,7 +78,6 @@ class WeekCalendar:
         return Week(f"{day:{KEY_FORMAT}}", self._begin(day), self._begin(day + timedelta(days=7)))
 
     def is_week(self, key: str) -> bool:
-        """Whether ``key`` names a week of this calendar."""
         try:
             self.week(key)
         except WeekError:

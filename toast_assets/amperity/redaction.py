@@ -20,9 +20,8 @@ from typing import Literal
 import msgspec
 
 from toast_assets.errors import UnrepresentableError
+from toast_assets.orders.fields import NEVER_SENT, known_fields
 from toast_assets.orders.guests import normal_email, normal_phone
-from toast_assets.orders.known_fields import known_fields
-from toast_assets.orders.never_sent import NEVER_SENT
 
 Rule = Literal["drop", "hash"]
 

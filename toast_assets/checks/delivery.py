@@ -58,7 +58,7 @@ def export_equals_raw(checked: CheckedWeek) -> CheckResult:
 def _export_problem(checked: CheckedWeek, guid: str, pull: PullRecord) -> tuple[str | None, int]:
     with scratch_folder() as folder:
         path = folder / "export.json.gz"
-        if not checked.store.bucket.download(checked.store.layout.export(checked.week, guid), path):
+        if not checked.store.bucket.fetch(checked.store.layout.export(checked.week, guid), path):
             return "is missing", 0
         return export_problem(path, checked.week, guid, pull)
 

@@ -24,7 +24,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 
 from toast_assets.markdown import plain
-from toast_assets.orders.known_fields import known_fields
+from toast_assets.orders.fields import known_fields
 from toast_assets.orders.model import Order
 from toast_assets.orders.scanner import readable, shallow
 

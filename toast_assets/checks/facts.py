@@ -25,7 +25,7 @@ from toast_assets.checks.amounts import SUMS, AmountsOrder, UnreadableAmountsErr
 from toast_assets.checks.drift import DriftDetector, DriftFinding, shown_value
 from toast_assets.errors import StoreConflictError
 from toast_assets.markdown import plain
-from toast_assets.orders.known_fields import known_fields
+from toast_assets.orders.fields import known_fields
 from toast_assets.orders.raw_file import OrderRows, read_rows, repeated_guids
 from toast_assets.store.bucket import ABSENT
 from toast_assets.store.manifest import Manifest

@@ -71,7 +71,7 @@ def _unreadable_orders(store: OrderStore, key: str) -> list[tuple[int, str, str]
     counts: Counter[str] = Counter()
     windows: dict[str, str] = {}
     with scratch_folder() as folder:
-        if store.bucket.download(key, folder / "lines") is not None:
+        if store.bucket.fetch(key, folder / "lines") is not None:
             try:
                 for line in read_lines(folder / "lines"):
                     counts[line.reason] += 1

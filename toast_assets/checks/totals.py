@@ -51,7 +51,7 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
         path = folder / "table.parquet"
         for table in _COLUMNS:
             key = store.layout.table(table, checked.week.key)
-            if not store.bucket.download(key, path):
+            if not store.bucket.fetch(key, path):
                 problems.append(f"the table {table} was not made")
                 continue
             try:

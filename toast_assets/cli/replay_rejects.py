@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import click
 
-from toast_assets import interrupts
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.cli.stores import check_environment, command_store
+from toast_assets.concurrency import run
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, not_delivered
 from toast_assets.delivery.rejects import stored_rejects
 from toast_assets.errors import ExportError, StoreError, ToastAssetsError, WeekError
@@ -54,7 +54,7 @@ def replay_rejects(week_key: str | None) -> bool:
         click.echo("There are no rejects." if week_key is None else f"Week {week_key} has no rejects.")
         return True
 
-    replays = interrupts.run(_replayed(chosen, calendar, settings, store))
+    replays = run(_replayed(chosen, calendar, settings, store))
     for replay in replays:
         click.echo("\n".join(_lines(replay, store)))
     return all(replay.left == 0 and replay.problem is None for replay in replays)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from toast_assets.errors import SettingsError
 from toast_assets.scratch import remove_leftovers
 from toast_assets.settings import NetworkSettings, Settings, problems_of
-from toast_assets.store.conditions import refuse_unconditional
+from toast_assets.store.guards import refuse_public, refuse_unconditional
 from toast_assets.store.order_store import OrderStore
 
 
@@ -30,7 +30,7 @@ def command_store(*, writes: bool = True) -> OrderStore:
     remove_leftovers()
     store = OrderStore.from_environment()
     store.bucket.check()
-    store.bucket.refuse_public()
+    refuse_public(store.bucket)
     if writes:
         refuse_unconditional(store)
     return store

@@ -7,6 +7,7 @@ import dagster as dg
 
 from toast_assets.amperity.feeds.files import write_feeds
 from toast_assets.amperity.feeds.privacy import FeedPrivacy
+from toast_assets.concurrency import run
 from toast_assets.defs.metadata import (
     RAW_COLUMNS,
     delivery_metadata,
@@ -21,7 +22,6 @@ from toast_assets.defs.resources import AmperityResource, OrderStoreResource, To
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.delivery.workflow import WeekLoad, WorkflowReport
 from toast_assets.export.write import ExportReport, export_week
-from toast_assets.interrupts import run
 from toast_assets.pull.week import PullReport, WeekPull
 from toast_assets.store.calendar import keep_boundaries
 from toast_assets.week import WeekCalendar

@@ -13,7 +13,7 @@ from toast_assets.machine import machine_problem
 from toast_assets.scratch import remove_leftovers
 from toast_assets.settings import AlertSettings, NetworkSettings, RetentionSettings, problems_of
 from toast_assets.store.calendar import check_boundaries
-from toast_assets.store.conditions import refuse_unconditional
+from toast_assets.store.guards import refuse_unconditional
 from toast_assets.variables import misspelt_variables
 from toast_assets.week import Week
 

@@ -23,6 +23,7 @@ from toast_assets.amperity.settings import AmperitySettings, FeedSettings
 from toast_assets.http.webhooks import Webhook
 from toast_assets.settings import AlertSettings, CalendarSettings, Settings
 from toast_assets.store.client import s3_client
+from toast_assets.store.guards import refuse_public
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.client import ToastClient
@@ -191,7 +192,7 @@ class OrderStoreResource(SettingsResource):
     def _store(self) -> OrderStore:
         # One client a run is enough, and threads may share it.
         store = OrderStore.of(_client_of(self.s3), self.settings())
-        store.bucket.refuse_public()
+        refuse_public(store.bucket)
         return store
 
     def store(self) -> OrderStore:

@@ -20,6 +20,7 @@ from typing import ParamSpec, TypeVar
 
 from toast_assets.amperity.client import AmperityClient, Receipt
 from toast_assets.amperity.records import RecordKey, place_of
+from toast_assets.concurrency import in_thread
 from toast_assets.delivery.later_weeks import LaterWeeks
 from toast_assets.delivery.ledger import DeliveryState, LedgerEntry, State
 from toast_assets.delivery.outgoing import InvalidRecord, MethodCounts, Outgoing, PendingRecord
@@ -32,8 +33,7 @@ from toast_assets.scratch import scratch_folder
 from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import RawFile, stored_restaurants
-from toast_assets.threads import in_thread
+from toast_assets.store.raw_weeks import RawFile, StoredWeek
 from toast_assets.week import Week, epoch_ms
 
 # This many records in a row without an answer mean that Amperity is down, not that single records fail.
@@ -112,7 +112,7 @@ class WeekDelivery:
 
     def _prepared(self, threads: ThreadPoolExecutor) -> _Run:
         self.store.bucket.check()
-        restaurants = stored_restaurants(self.week, self.store)
+        restaurants = StoredWeek(self.week, self.store).restaurants()
         only = stored_rejects(self.store, self.week) if self.replay else None
         if only is not None:
             refused = {key.restaurant_guid for key in only}

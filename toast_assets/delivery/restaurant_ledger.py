@@ -22,6 +22,7 @@ from threading import Lock
 import msgspec
 import pyarrow as pa
 
+from toast_assets.concurrency import in_thread
 from toast_assets.delivery.ledger import (
     LEDGER_SCHEMA,
     DeliveryState,
@@ -36,7 +37,6 @@ from toast_assets.delivery.ledger import (
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.store.bucket import ABSENT
 from toast_assets.store.order_store import PARQUET, OrderStore
-from toast_assets.threads import in_thread
 from toast_assets.week import Week
 
 BATCH = 500

@@ -13,8 +13,7 @@ from toast_assets.doctor.findings import Area, Finding
 from toast_assets.doctor.services import clock_skew
 from toast_assets.errors import StoreError
 from toast_assets.store.bucket import Bucket
-from toast_assets.store.conditions import check_conditions
-from toast_assets.store.exposure import exposure
+from toast_assets.store.guards import check_conditions, exposure
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.settings import StoreSettings
 

@@ -6,9 +6,7 @@ An export has a line that begins it, its orders, each followed by a comma and a 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -21,7 +19,6 @@ from toast_assets.orders.scanner import readable, shallow
 from toast_assets.store.manifest import PullRecord
 from toast_assets.week import Week
 
-_BUFFER_BYTES = 1 << 18
 # The stub of isal does not say that its error is one.
 _DAMAGE = cast(tuple[type[Exception], ...], (OSError, EOFError, igzip_lib.IsalError))
 _read_order = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -49,8 +46,7 @@ def read_export(path: Path) -> ExportContent:
     """
     try:
         with cast(BinaryIO, igzip.IGzipFile(str(path), "rb")) as file:  # type: ignore[no-untyped-call]
-            # Lines out of a larger buffer than the file's own: unpacking in small portions takes longer.
-            return _read(iter(BufferedReader(cast(RawIOBase, file), _BUFFER_BYTES)))
+            return _read(file)
     except _DAMAGE as error:
         raise UnreadableExportError(f"it does not unpack ({type(error).__name__})") from None
 
@@ -75,7 +71,7 @@ def export_problem(path: Path, week: Week, guid: str, pull: PullRecord) -> tuple
     return problem, content.orders
 
 
-def _read(lines: Iterator[bytes]) -> ExportContent:
+def _read(lines: BinaryIO) -> ExportContent:
     if next(lines, b"").rstrip() != HEAD:
         raise UnreadableExportError("it does not begin like an export")
     digest, orders, pending, goes_on = hashlib.sha256(), 0, b"", True
@@ -86,7 +82,11 @@ def _read(lines: Iterator[bytes]) -> ExportContent:
             # To the very end: only there the checksum of the whole file is compared.
             if next(lines, None) is not None:
                 raise UnreadableExportError("something follows its metadata")
-            return ExportContent(orders, digest.hexdigest(), _envelope(line))
+            try:
+                metadata = _read_metadata(line.removeprefix(TAIL).rstrip().removesuffix(b"}"))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise UnreadableExportError(f"its metadata cannot be read ({type(error).__name__})") from None
+            return ExportContent(orders, digest.hexdigest(), metadata)
         pending += line
         order = pending.removesuffix(b"\n").removesuffix(b",")
         # An order that Toast sent in several lines is complete once it is an object by itself, and not before.
@@ -112,10 +112,3 @@ def is_object(text: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True
-
-
-def _envelope(tail: bytes) -> ExportMetadata:
-    try:
-        return _read_metadata(tail.removeprefix(TAIL).rstrip().removesuffix(b"}"))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UnreadableExportError(f"its metadata cannot be read ({type(error).__name__})") from None

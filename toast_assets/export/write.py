@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +20,8 @@ from typing import BinaryIO, cast
 import msgspec
 from isal import igzip
 
-from toast_assets.orders.raw import with_restaurants
-from toast_assets.orders.raw_file import read_bodies
+from toast_assets.orders.raw import with_restaurant
+from toast_assets.orders.raw_file import read_rows
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
@@ -66,8 +66,7 @@ class Export:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """The objects of a week's export, why some restaurants have none of their stored orders (``problems``, by
-    restaurant), and the seconds it took."""
+    """The objects of a week's export, why restaurants have none of their stored orders, and the seconds it took."""
 
     week: Week
     exports: Sequence[Export]
@@ -75,9 +74,7 @@ class ExportReport:
     seconds: float
 
 
-def export_week(
-    week: Week, store: OrderStore, log: logging.Logger, exported: Callable[[Export], None] = lambda _: None
-) -> ExportReport:
+def export_week(week: Week, store: OrderStore, log: logging.Logger) -> ExportReport:
     """Export every restaurant of which the week's raw orders are stored whole. One that fails stops no other.
 
     Raises:
@@ -98,7 +95,6 @@ def export_week(
                 with one_restaurant(guid, problems, store):
                     export = job.result()
                     log.info("%s: %d orders, %d bytes.", export.key, export.metadata.total_orders, export.bytes)
-                    exported(export)
                     exports.append(export)
         finally:
             # A run that ends here waits for the exports under way, and not for all that have not begun.
@@ -146,7 +142,9 @@ def _made(
         partition=week.key,
         orders_sha256=pull.orders_sha256,
     )
-    if before is not None and _holds(before, metadata):
+    said = before.metadata if before else {}
+    # Where S3 says the MD5, the stored object must still be what was written.
+    if before and said.get("sha256") == metadata.orders_sha256 and before.md5 in (None, said.get("md5")):
         return Export(key, before.size, metadata), None
     raw = target.with_name(f"{target.name}.raw")
     fetch_raw(week, guid, raw, store)
@@ -171,19 +169,13 @@ def _made(
     return Export(key, target.stat().st_size, metadata), Replacement(target, properties)
 
 
-def _holds(stored: StoredObject, metadata: ExportMetadata) -> bool:
-    """Whether the stored export is of these very orders, and still what was written, where S3 says its MD5."""
-    return stored.metadata.get("sha256") == metadata.orders_sha256 and stored.md5 in (None, stored.metadata.get("md5"))
-
-
 def write_envelope(file: BinaryIO, raw: Path, metadata: ExportMetadata) -> tuple[int, str]:
-    """Write one gzip member without name and time, so that equal orders give equal bytes; how many orders were
-    written, and their ``orders_sha256``."""
+    """Write one gzip member, equal for equal orders; how many orders were written, and their ``orders_sha256``."""
     orders, digest = 0, hashlib.sha256()
     with cast(BinaryIO, igzip.IGzipFile("", "wb", _COMPRESSION, file, mtime=0)) as member:  # type: ignore[no-untyped-call]
         member.write(HEAD)
-        for bodies in read_bodies(raw):
-            lines = with_restaurants(bodies, metadata.restaurant_guid)
+        for rows in read_rows(raw):
+            lines = [with_restaurant(body, metadata.restaurant_guid) for body in rows.bodies]
             member.write((_SEPARATOR if orders else b"\n") + _SEPARATOR.join(lines))
             digest.update(b"\n".join((*lines, b"")))
             orders += len(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from hashlib import sha256
 
 from toast_assets.orders.model import Check, Customer, Order
@@ -19,7 +18,7 @@ def guest_key(customer: Customer | None) -> str | None:
     if customer.guid:
         return customer.guid
     contact = normal_email(customer.email) or normal_phone(customer.phone, customer.phone_country_code)
-    return _hashed(contact) if contact else None
+    return sha256(contact.encode()).hexdigest() if contact else None
 
 
 def order_customer(order: Order) -> Customer | None:
@@ -53,8 +52,3 @@ def normal_phone(text: str | None, country_code: str | None = None) -> str | Non
     if international:
         return f"+{digits}"
     return digits if code in {"", "1"} else f"+{code}{digits.lstrip('0')}"
-
-
-@lru_cache(maxsize=65536)
-def _hashed(contact: str) -> str:
-    return sha256(contact.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A guest's GUID, e-mail and phone, each in the one form in which they are compared.
+"""A guest's GUID, e-mail and phone, each in the one form in which they are compared, and which are forgotten.
 
 A trait is a short text: ``g:`` and Toast's GUID of the guest in lower case, ``e:`` and the e-mail, trimmed and in lower
 case, ``p:`` and the phone's digits; for orders, checks and Amperity's keys of guests ``o:``, ``c:`` and ``k:``.
@@ -6,12 +6,16 @@ case, ``p:`` and the phone's digits; for orders, checks and Amperity's keys of g
 
 from __future__ import annotations
 
+import hmac
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from toast_assets.errors import ToastAssetsError
 from toast_assets.orders.guests import normal_email, normal_phone
+from toast_assets.week import iso_ms
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PHONE = re.compile(r"[+(]{0,2}[0-9][0-9 ().\-/]{5,20}")
@@ -19,6 +23,7 @@ _IN_BRACKETS = re.compile(r"[^<>]*<([^<>]+)>")
 _SCHEME = re.compile(r"(?:mailto|tel|urn:uuid):", re.IGNORECASE)
 _AROUND = " \t\"'<>{}[],;"
 _MOST_CHARACTERS = 100
+_DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
 
 
 class NoGuestError(ToastAssetsError):
@@ -64,11 +69,8 @@ def doubtful(trait: str) -> bool:
 
 
 def given_traits(lines: Iterable[str]) -> dict[str, int]:
-    """The traits in ``lines``, each with the number of its line, from 1; empty lines are left out.
-
-    Raises:
-        NoGuestError: lines hold none, or there is no line.
-    """
+    """The traits in ``lines``, each with the number of its line, from 1; a NoGuestError where a line holds none, or all
+    are empty."""
     found: dict[str, int] = {}
     wrong = []
     for number, line in enumerate(lines, 1):
@@ -95,4 +97,35 @@ def refused(wrong: Collection[int], given: Mapping[str, int]) -> NoGuestError:
     )
 
 
-_DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
+@dataclass(frozen=True)
+class Forgotten:
+    """Who is forgotten: salted digests of traits, and since when each is (ISO-8601, UTC). They do not say which of them
+    belong together, and cannot be reversed. ``open`` is the certificate of a run that was cut off, if there is one."""
+
+    salt: bytes
+    since: Mapping[str, str]
+    open: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.since)
+
+    def digest(self, trait: str) -> str:
+        """The digest of a trait: HMAC-SHA-256, cut to 128 bits, hexadecimal."""
+        return hmac.digest(self.salt, trait.encode(), "sha256").hex()[:32]
+
+    def knows(self, trait: str, opened: str | None = None) -> bool:
+        """Whether the trait is forgotten in an order ``opened`` then (as Toast writes times), or at an unknown time: a
+        guest who comes back later is a new guest."""
+        since = self.since.get(self.digest(trait))
+        if since is None or opened is None:
+            return since is not None
+        try:
+            moment = datetime.fromisoformat(opened)
+        except ValueError:
+            return True
+        return moment.replace(tzinfo=moment.tzinfo or UTC) <= datetime.fromisoformat(since)
+
+    def with_traits(self, traits: Iterable[str], now: datetime, certificate: str | None) -> Forgotten:
+        """The same and ``traits``, forgotten ``now``, under a ``certificate`` that is open."""
+        since = dict(self.since) | {self.digest(trait): iso_ms(now) for trait in traits}
+        return Forgotten(self.salt, since, certificate)

@@ -1,14 +1,10 @@
-"""A Toast order as types: the fields that the tables and feeds use.
+"""A Toast order as types: the fields that the tables and feeds use, in snake_case (``openedDate`` is ``opened_date``).
 
-Names follow Toast's in snake_case (``openedDate`` is ``opened_date``), enums are plain strings because Toast
-calls them open, and unknown fields are ignored here: they stay in the raw orders and ``checks.drift`` reports
-them. Money is in currency units (8.99) as ``Decimal``, read from the digits of the JSON number, never by way of
-a binary float. Timestamps stay text and business dates integers (``20250919``) until they are needed
-(``orders.times``).
+Enums are plain strings because Toast calls them open; ``checks.drift`` reports unknown fields. Money is ``Decimal`` in
+currency units (8.99), read from the JSON's digits. Timestamps stay text and business dates integers (``20250919``).
 
-Besides Toast's real shape this reads the example payload of Amperity's guide: ``dining`` for ``diningOption``,
-``orderNumber`` for ``displayNumber``, a nested ``deliveryInfo.address``, names inside references. Employees'
-names are never read.
+The example payload of Amperity's guide is read, too: ``dining`` for ``diningOption``, ``orderNumber`` for
+``displayNumber``, a nested ``deliveryInfo.address``, names inside references. Employees' names are never read.
 """
 
 from __future__ import annotations
@@ -27,13 +23,10 @@ _Count = Annotated[int, msgspec.Meta(ge=-(2**31) + 1, le=2**31 - 1)]
 
 # The structs hold no cycles, so the garbage collector need not visit the millions that a week makes; tuples rather
 # than lists, because an empty tuple costs nothing and most are empty.
-class _Toast(msgspec.Struct, rename="camel", frozen=True, gc=False):
-    """Common options of every struct here."""
+class _Toast(msgspec.Struct, rename="camel", frozen=True, gc=False): ...
 
 
 class _Voidable(_Toast, frozen=True):
-    """What can be voided or deleted."""
-
     voided: bool | None = None
     deleted: bool | None = None
 
@@ -66,8 +59,6 @@ class DiningOption(_Toast, frozen=True):
 
 
 class Device(_Toast, frozen=True):
-    """The Toast device that did something."""
-
     id: str | None = None
 
 
@@ -103,13 +94,10 @@ class DeliveryInfo(Address, frozen=True):
 
     @property
     def instructions(self) -> str | None:
-        """The guest's notes for the delivery."""
         return self.notes if self.notes is not None else self.delivery_instructions
 
 
 class CurbsidePickup(_Toast, frozen=True):
-    """How to recognise a guest who waits outside."""
-
     transport_description: str | None = None
     transport_color: str | None = None
     notes: str | None = None
@@ -127,30 +115,22 @@ class Customer(_Toast, frozen=True):
 
 
 class LoyaltyDetails(_Toast, frozen=True):
-    """The loyalty programme behind a discount."""
-
     vendor: str | None = None
     reference_id: str | None = None
 
 
 class LoyaltyAccount(_Toast, frozen=True):
-    """The loyalty account attached to a check."""
-
     vendor: str | None = None
     loyalty_identifier: str | None = None
 
 
 class DiscountReason(_Toast, frozen=True):
-    """Why a discount was given."""
-
     name: str | None = None
     comment: str | None = None
     discount_reason: Reference | None = None
 
 
 class AppliedDiscount(_Toast, frozen=True):
-    """A discount on a check, an item or a modifier."""
-
     guid: str | None = None
     name: str | None = None
     discount: Reference | None = None
@@ -232,13 +212,10 @@ class Selection(_Voidable, frozen=True):
 
     @property
     def is_sale(self) -> bool:
-        """Whether it counts in net sales, if its check and order do."""
         return self.is_revenue and not self.is_gone
 
 
 class ServiceCharge(_Toast, frozen=True):
-    """A charge on a check, such as a delivery fee or a gratuity."""
-
     guid: str | None = None
     name: str | None = None
     charge_amount: Decimal | None = None
@@ -257,8 +234,6 @@ class Refund(_Toast, frozen=True):
 
 
 class VoidInfo(_Toast, frozen=True):
-    """When and why a payment was voided."""
-
     void_date: str | None = None
     void_business_date: int | None = None
     void_reason: Reference | None = None
@@ -296,8 +271,6 @@ class Payment(_Toast, frozen=True):
 
 
 class Check(_Voidable, frozen=True):
-    """One bill of an order."""
-
     guid: str | None = None
     external_id: str | None = None
     display_number: str | None = None

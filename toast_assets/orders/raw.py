@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from datetime import date
 
 import msgspec
 
-from toast_assets.orders.scanner import UncuttableError, elements, is_json, members, readable
+from toast_assets.orders.scanner import UncuttableError, elements, is_json, members, readable, shallow
 from toast_assets.orders.times import business_day, parse_time_ms
 
 
 class RawOrder(msgspec.Struct, frozen=True, order=False, gc=False):
-    """One version of one order.
-
-    ``modified_ms`` and ``pulled_ms`` are milliseconds since 1970 in UTC, ``business_date`` is the restaurant's
-    local one, ``body`` holds the order's JSON exactly as Toast sent it (UTF-8 bytes) and ``version`` is ``version_of``
-    it.
-    """
+    """One version of one order: times in milliseconds since 1970 (UTC), the restaurant's ``business_date``, the JSON
+    exactly as Toast sent it (UTF-8) and its ``version_of``."""
 
     guid: str
     modified_ms: int
@@ -64,7 +59,7 @@ class UnreadableOrder(msgspec.Struct, frozen=True):
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of its bytes, hexadecimal; the same bytes count as the same order."""
+        """The same bytes count as the same order."""
         return version_of(self.body)
 
 
@@ -80,7 +75,6 @@ class _Head(msgspec.Struct, gc=False):
 
 
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_heads = msgspec.json.Decoder(list[_Head]).decode
 _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -103,13 +97,14 @@ def cut_orders(
     orders = []
     try:
         bodies = list(map(bytes, _decode_array(array)))
-        heads: list[_Head] | None = _decode_heads(array)
     except _REFUSED:
-        bodies, heads = _elements(array), None
-    for number, body in enumerate(bodies):
         try:
-            head = _head(body) if heads is None else heads[number]
-            orders.append(_placed(body, head, restaurant_guid, pulled_ms))
+            bodies = elements(array)
+        except UncuttableError as error:
+            raise MalformedPageError(f"the body cannot be cut into orders: {error}") from None
+    for body in bodies:
+        try:
+            orders.append(_placed(body, _head(body), restaurant_guid, pulled_ms))
         except MalformedOrderError as error:
             if aside is None:
                 raise
@@ -117,36 +112,19 @@ def cut_orders(
     return orders
 
 
-def _elements(array: bytes) -> list[bytes]:
-    try:
-        return elements(array)
-    except UncuttableError as error:
-        raise MalformedPageError(f"the body cannot be cut into orders: {error}") from None
-
-
 def _head(body: bytes) -> _Head:
     try:
         return _decode_head(readable(body))
     except RecursionError:
-        if not is_json(body):
-            raise MalformedOrderError("it is not JSON") from None
+        if is_json(body):
+            return _head(shallow(body))
+        raise MalformedOrderError("it is not JSON") from None
     except UnicodeDecodeError:
         raise MalformedOrderError("it is not UTF-8") from None
     except msgspec.ValidationError as error:
         raise MalformedOrderError(f"it lacks what every order has ({error})") from None
     except msgspec.DecodeError as error:
         raise MalformedOrderError(f"it is not JSON ({error})") from None
-    return _head_of_deep(body)
-
-
-def _head_of_deep(body: bytes) -> _Head:
-    """The head of JSON that is nested deeper than decoders go: that of the same object with nothing nested in it."""
-    try:
-        fields = {field.name: field.value for field in members(body) if field.name in _Head.__struct_fields__}
-    except UncuttableError as error:
-        raise MalformedOrderError(f"it lacks what every order has ({error})") from None
-    flat = (b'"%s":%s' % (str(name).encode(), b"[]" if value[:1] in b"[{" else value) for name, value in fields.items())
-    return _head(b"{" + b",".join(flat) + b"}")
 
 
 def _guid(body: bytes) -> str | None:
@@ -202,15 +180,6 @@ def _business_date(value: bytes) -> date | None:
         return None
 
 
-def with_restaurants(bodies: Sequence[bytes], restaurant_guid: str) -> list[bytes]:
-    """``with_restaurant`` of each of the ``bodies``."""
-    last = _last_field(restaurant_guid)
-    # Hardly any order names its restaurant: one look at all of them is faster than one at each.
-    if _mentions_restaurant(b"".join(bodies)):
-        return [with_restaurant(body, restaurant_guid) for body in bodies]
-    return [_appended(body, last) for body in bodies]
-
-
 def with_restaurant(body: bytes, restaurant_guid: str) -> bytes:
     """Toast's object plus ``restaurantGuid`` as its last field; all other bytes stay as they are.
 
@@ -225,18 +194,11 @@ def with_restaurant(body: bytes, restaurant_guid: str) -> bytes:
         if owners:
             kept = [body[field.start : field.end] for field in fields if field.name != "restaurantGuid"]
             body = body[: fields[0].start] + b",".join(kept) + b"}"
-    return _appended(body, _last_field(restaurant_guid))
+    rest = body.rstrip()[:-1].rstrip()
+    comma = b"" if rest[-1:] == b"{" else b","
+    return rest + comma + b'"restaurantGuid":' + msgspec.json.encode(restaurant_guid) + b"}"
 
 
 def _mentions_restaurant(text: bytes) -> bool:
     # Without the first quote, which is everywhere, the search is three times as fast.
     return b'restaurantGuid"' in text or _ESCAPED_LETTERS.search(text) is not None
-
-
-def _last_field(restaurant_guid: str) -> bytes:
-    return b',"restaurantGuid":' + msgspec.json.encode(restaurant_guid) + b"}"
-
-
-def _appended(body: bytes, last: bytes) -> bytes:
-    rest = body.rstrip()[:-1].rstrip()
-    return rest + last if rest[-1:] != b"{" else rest + last[1:]

@@ -1,11 +1,8 @@
 """The raw Parquet file of a restaurant's week: written, read and merged as a stream, by modified time and GUID.
 
-A file holds one row per order, its newest version. Everything here works on local files, in small batches. A file that
-cannot be read, or does not hold what was written into it, is an ``UnreadableFileError`` for every reader, which knows
-the object that it came from.
-
-An order's bytes are hashed when the order is cut from its page (``version``), and once more here, for the hash of the
-export. Damage to a file at rest shows in the checksums of its pages, and in the proof of its columns in the footer.
+A file holds one row per order, its newest version. Damage shows in the checksums of its pages, and in the proof of its
+columns in the footer. Every function that reads raises UnreadableFileError for a file that is no raw file, is damaged,
+or does not hold what was written into it; iterators may notice that only at the end.
 """
 
 from __future__ import annotations
@@ -13,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,10 +21,9 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from toast_assets.orders.raw import RawOrder, with_restaurants
+from toast_assets.orders.raw import RawOrder, with_restaurant
 
 RAW_SCHEMA = pa.schema(
     [
@@ -109,7 +106,6 @@ class RawFileWriter:
             self._file.close()
 
     def write(self, orders: Iterable[RawOrder]) -> None:
-        """Append ``orders``."""
         with self._lock:
             for order in orders:
                 self._batch.append(order)
@@ -128,7 +124,7 @@ class RawFileWriter:
             if not self._batch:
                 return
             bodies = [order.body for order in self._batch]
-            self._hash.update(b"\n".join((*with_restaurants(bodies, self._restaurant_guid), b"")))
+            self._hash.update(b"".join(with_restaurant(body, self._restaurant_guid) + b"\n" for body in bodies))
             narrow = {name: list(map(attrgetter(attribute), self._batch)) for name, attribute in _NARROW.items()}
             self._proof.update(_digested(narrow))
             # The same bytes under another name: they were found to be UTF-8 when the order was cut from its page.
@@ -146,8 +142,7 @@ def _digested(narrow: dict[str, list[Any]]) -> bytes:
 
 
 def row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The row groups of the Parquet file at ``path``, in its order, one in memory at a time; only ``columns``, where
-    they are named. Pages that were written with a checksum are compared with it.
+    """The row groups of any Parquet file, one in memory at a time, of all or some ``columns``; checksums are compared.
 
     Raises:
         pyarrow.ArrowException: it is not Parquet, or has no such column.
@@ -189,11 +184,7 @@ def _whole_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[
 
 
 def read_raw(path: Path) -> Iterator[RawOrder]:
-    """The orders of a raw file, in its order, one row group in memory at a time.
-
-    Raises:
-        UnreadableFileError: it is no raw file, or does not hold what was written into it; known only at the end.
-    """
+    """The orders of a raw file, in its order, one row group in memory at a time."""
     proof = hashlib.sha256()
     with _reading():
         for table, bodies in _whole_groups(path):
@@ -223,11 +214,7 @@ class OrderRows(NamedTuple):
 
 
 def read_rows(path: Path) -> Iterator[OrderRows]:
-    """What identifies the orders of a raw file, and what they say, in its order, one row group in memory at a time.
-
-    Raises:
-        UnreadableFileError: it is no raw file, or damaged; known only where it breaks, or at the end.
-    """
+    """What identifies the orders of a raw file, and what they say, in its order, one row group in memory at a time."""
     names = ("order_guid", "modified_at", "version")
     with _reading():
         for table, bodies in _whole_groups(path, [*names, "order_json"]):
@@ -235,23 +222,8 @@ def read_rows(path: Path) -> Iterator[OrderRows]:
             yield OrderRows(guids, modified_ms, bodies, versions)
 
 
-def read_bodies(path: Path) -> Iterator[list[bytes]]:
-    """Only the JSON of the orders of a raw file, in its order, one row group in memory at a time.
-
-    Raises:
-        UnreadableFileError: it is no raw file, or damaged; known only where it breaks, or at the end.
-    """
-    with _reading():
-        for _, bodies in _whole_groups(path, ["order_json"]):
-            yield bodies
-
-
 def check_raw(path: Path) -> None:
-    """Make sure that ``path`` is a raw file.
-
-    Raises:
-        UnreadableFileError: it is not Parquet, or its columns are not those of a raw file, type by type.
-    """
+    """Make sure that ``path`` is Parquet with the columns of a raw file, type by type."""
     try:
         with _reading():
             schema = pq.read_schema(path)
@@ -278,58 +250,42 @@ def _footer(path: Path) -> dict[bytes, bytes]:
 
 
 def read_pull_evidence(path: Path) -> bytes | None:
-    """What ``RawFileWriter.pull_evidence`` put into the footer of a raw file, or None.
-
-    Raises:
-        UnreadableFileError: it is no raw file.
-    """
+    """``RawFileWriter.pull_evidence`` by the footer of a raw file, or None."""
     return _footer(path).get(_PULL)
 
 
 def orders_sha256(path: Path) -> str | None:
-    """``RawFileWriter.sha256`` by the footer of a raw file; None where it does not say.
-
-    Raises:
-        UnreadableFileError: it is no raw file.
-    """
+    """``RawFileWriter.sha256`` by the footer of a raw file; None where it does not say."""
     said = _footer(path).get(_ORDERS, b"").split()
     return said[1].decode() if len(said) == 2 else None
 
 
 def repeated_guids(path: Path) -> list[str]:
-    """The GUIDs that are in the file more than once, as those of orders that were edited while they were pulled are:
-    each as often as it is repeated.
-
-    Raises:
-        UnreadableFileError: it is no raw file, or damaged.
-    """
-    counts = _columns(path, "order_guid")["order_guid"].combine_chunks().value_counts()
-    several = counts.filter(pc.greater(counts.field("counts"), 1)).to_pylist()
-    return [each["values"] for each in several for _ in range(each["counts"] - 1)]
-
-
-def holds_duplicates(path: Path) -> bool:
-    """Whether an order is in the file more than once."""
-    return bool(repeated_guids(path))
+    """The GUIDs that are in the file more than once (of orders that were edited while they were pulled), each as often
+    as it is repeated."""
+    guids = _columns(path, "order_guid")["order_guid"].to_pylist()
+    return list((Counter(guids) - Counter(set(guids))).elements())
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a raw file holds: counts of orders, bytes of their JSON, hash of the export; ``recent`` were pulled since
-    the moment that was asked for."""
+    """What a raw file holds: orders, bytes of their JSON, hash of the export. ``new`` and ``changed`` orders are what
+    the pull brought, ``recent`` those pulled since the moment that was asked for."""
 
     orders: int
     bytes: int
     sha256: str
+    new: int = 0
+    changed: int = 0
     recent: int = 0
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.new or self.changed)
 
 
 def content_of(path: Path, *, since_ms: int = 0) -> Content:
-    """Read a raw file through; ``since_ms`` is in milliseconds since 1970, UTC.
-
-    Raises:
-        UnreadableFileError: it is no raw file, does not hold what was written into it, or does not say its hash.
-    """
+    """Read a raw file through; ``since_ms`` is in milliseconds since 1970, UTC."""
     orders = size = recent = 0
     for order in read_raw(path):
         orders += 1
@@ -338,89 +294,47 @@ def content_of(path: Path, *, since_ms: int = 0) -> Content:
     sha256 = orders_sha256(path)
     if sha256 is None:
         raise UnreadableFileError("its footer does not say the hash of its orders")
-    return Content(orders, size, sha256, recent)
+    return Content(orders, size, sha256, recent=recent)
 
 
-@dataclass(frozen=True)
-class Merged:
-    """A merged file's content and what the pull brought: counts of orders, bytes of their JSON, hash of the export."""
-
-    orders: int
-    bytes: int
-    sha256: str
-    new: int
-    changed: int
-
-    @property
-    def differs(self) -> bool:
-        """Whether the file holds anything that the stored one did not."""
-        return bool(self.new or self.changed)
-
-
-def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str, pull_evidence: bytes = b"") -> Merged:
+def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str, pull_evidence: bytes = b"") -> Content:
     """Write into ``target`` the newest version of each order of both files, and ``pull_evidence`` into its footer.
 
     What is stored is only ever added to. The newest modified time wins; for one time the stored bytes stay unless
     Toast now sends others, and then the newer pull wins.
-
-    Raises:
-        UnreadableFileError: a file is no raw file, or does not hold what was written into it.
     """
-    sources = [path for path in (stored, pulled) if path is not None]
-    newest = _newest_where_several(sources)
-    outdated = _guids_among(stored, newest) if stored else frozenset()
+    before, after = _newest_times(stored) if stored else {}, _newest_times(pulled)
+    newest = before | {guid: max(modified_ms, before.get(guid, modified_ms)) for guid, modified_ms in after.items()}
+    # By sort key, the stored version first; the flag marks what was pulled.
+    stored_rows = ((order, False) for order in read_raw(stored)) if stored else iter(())
+    pulled_rows = ((order, True) for order in read_raw(pulled))
+    rows = heapq.merge(stored_rows, pulled_rows, key=lambda row: (row[0].sort_key, row[1]))
     new = changed = 0
     with RawFileWriter(target, restaurant_guid) as writer:
-        for _, versions in groupby(_interleaved(stored, pulled), key=lambda row: row[0].sort_key):
-            order, first, is_pulled = _newest_version(versions)
-            if newest.get(order.guid, order.modified_ms) != order.modified_ms:
+        for _, versions in groupby(rows, key=lambda row: row[0].sort_key):
+            # Of rows with one GUID and one modified time the first stays, unless a later one is another version.
+            (first, is_pulled), *later = versions
+            order = first
+            for other, _ in later:
+                if other.version != order.version:
+                    order = other
+            if newest.get(order.guid, order.modified_ms) > order.modified_ms:
                 continue
             if is_pulled or order.version != first.version:
-                was_stored = not is_pulled or order.guid in outdated
-                changed += was_stored
-                new += not was_stored
+                changed += order.guid in before
+                new += order.guid not in before
             writer.write((order,))
         writer.pull_evidence = pull_evidence
-    return Merged(writer.orders, writer.bytes, writer.sha256, new, changed)
+    return Content(writer.orders, writer.bytes, writer.sha256, new, changed)
 
 
-def _interleaved(stored: Path | None, pulled: Path) -> Iterator[tuple[RawOrder, bool]]:
-    """Rows of both files by sort key, the stored one first; the flag marks those that were pulled."""
-    before = ((order, False) for order in read_raw(stored)) if stored else iter(())
-    after = ((order, True) for order in read_raw(pulled))
-    return heapq.merge(before, after, key=lambda row: (row[0].sort_key, row[1]))
-
-
-def _newest_version(rows: Iterator[tuple[RawOrder, bool]]) -> tuple[RawOrder, RawOrder, bool]:
-    """Of rows with one GUID and one modified time: the first, unless a later one is another version; the first itself,
-    and whether that was pulled."""
-    first, is_pulled = next(rows)
-    order = first
-    for other, _ in rows:
-        if other.version != order.version:
-            order = other
-    return order, first, is_pulled
-
-
-def _newest_where_several(paths: Iterable[Path]) -> dict[str, int]:
-    """The newest modified time (milliseconds) of the orders that have more than one: few, whatever the week's size."""
-    tables = [_columns(path, "order_guid", "modified_at") for path in paths]
-    grouped = (
-        pa.concat_tables(tables).group_by("order_guid").aggregate([("modified_at", "min"), ("modified_at", "max")])
-    )
-    several = grouped.filter(pc.not_equal(grouped["modified_at_min"], grouped["modified_at_max"]))
-    return dict(zip(several["order_guid"].to_pylist(), _values(several["modified_at_max"]), strict=True))
-
-
-def _guids_among(path: Path, guids: Iterable[str]) -> frozenset[str]:
-    stored = _columns(path, "order_guid")["order_guid"]
-    wanted = pa.array(list(guids), pa.string())
-    return frozenset(stored.filter(pc.is_in(stored, wanted)).to_pylist())
+def _newest_times(path: Path) -> dict[str, int]:
+    """The newest modified time (milliseconds) of each order: the last, because the file is sorted by it."""
+    rows = _columns(path, "order_guid", "modified_at")
+    return dict(zip(rows["order_guid"].to_pylist(), _values(rows["modified_at"]), strict=True))
 
 
 def _columns(path: Path, *names: str) -> pa.Table:
-    """Narrow columns of a raw file as a whole. Threads would gain little here, and each would keep memory of its
-    own."""
     check_raw(path)
     with _reading(), pq.ParquetFile(path, page_checksum_verification=True) as file:
         return file.read(list(names), use_threads=False)

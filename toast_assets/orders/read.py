@@ -1,9 +1,8 @@
 """Raw orders in, typed orders out, and what becomes of a record that cannot be read.
 
-Toast calls a new field or enum value no breaking change, and sends one restaurant another type now and then. A guest's
-name that is a number is no reason to give up an order with its amounts: what is optional becomes null and is noted.
-Amounts, quantities, times, flags and GUIDs, and the objects that hold them, are never replaced: an order that lacks one
-silently would be a wrong order.
+Toast sends a restaurant another type now and then. A guest's name that is a number is no reason to give up an order
+with its amounts: what is optional becomes null and is noted. Amounts, quantities, times, flags and GUIDs, and the
+objects that hold them, are needed: an order that lacked one silently would be a wrong order.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import msgspec
 
-from toast_assets.orders.model import Order
+from toast_assets.orders.model import Order, Reference
 from toast_assets.orders.scanner import readable, shallow
 
 # Objects and arrays without which amounts would be missing.
@@ -42,11 +41,8 @@ _LARGEST = 2**31 - 1
 
 @dataclass(frozen=True)
 class RawOrders:
-    """A small batch of one restaurant's orders, each the bytes of one JSON object as Toast sent it.
-
-    A few hundred orders make a good batch: conversion works by column. ``timezone`` is the restaurant's IANA name,
-    ``currency`` its ISO code; Toast has both in the restaurant's ``general`` record, not in the order.
-    """
+    """Some hundred orders of one restaurant, each the bytes of one JSON object as Toast sent it, with the restaurant's
+    IANA time zone and ISO currency (Toast: in its ``general`` record, not in the order)."""
 
     restaurant_guid: str
     orders: Sequence[bytes]
@@ -79,8 +75,8 @@ class Rejection:
 
 @dataclass(frozen=True)
 class ReadOrders:
-    """The readable orders of a batch, a rejection for each of the others, and how often which optional field became
-    null because it had an unexpected type."""
+    """The readable orders of a batch, a rejection for each other, and how often which optional field was ``nulled``
+    because it had an unexpected type."""
 
     orders: list[Order]
     rejections: list[Rejection]
@@ -89,10 +85,6 @@ class ReadOrders:
 
 class UnreadableOrderError(ValueError):
     """An order that is no JSON, or with a value that is needed and cannot be read; names the field, not the value."""
-
-
-class _Identity(msgspec.Struct):
-    guid: str | None = None
 
 
 _decode = msgspec.json.Decoder(Order).decode
@@ -118,20 +110,17 @@ def read(batch: RawOrders) -> ReadOrders:
 
 def _guid(data: bytes) -> str | None:
     try:
-        return msgspec.json.decode(shallow(readable(data)), type=_Identity).guid
+        return msgspec.json.decode(shallow(readable(data)), type=Reference).guid
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
 def decode_order(data: bytes, noted: list[str] | None = None) -> Order:
-    """The order in ``data``, one JSON object as Toast sent it.
-
-    An optional field of an unexpected type is null, and its path (``checks.customer``) is appended to ``noted``.
-    Amounts, quantities, times, flags and GUIDs are not optional, nor are the arrays and objects that hold amounts.
+    """The order in ``data``, one JSON object as Toast sent it; the path of each optional field that is null because of
+    its unexpected type (``checks.customer``) is appended to ``noted``.
 
     Raises:
-        UnreadableOrderError: ``data`` is no order, or a field that is needed cannot be read. The message names the
-            field and never its value.
+        UnreadableOrderError: ``data`` is no order, or a field that is needed cannot be read.
     """
     notes: list[str] = [] if noted is None else noted
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 # Fewer levels than any decoder reads, wherever it is called from, and more than an order needs.
 _MOST_LEVELS = 300
@@ -20,22 +20,10 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 # A quote by itself begins a string that does not end.
 _STRUCTURE = re.compile(_STRING + rb'|[\[\]{},"]', re.DOTALL)
 _MEMBER = re.compile(rb"[ \t\n\r]*+(" + _STRING + rb")[ \t\n\r]*+:", re.DOTALL)
-# The tokens of RFC 8259.
-_TOKEN = re.compile(
-    rb"[ \t\n\r]*+(?:"
-    rb'("[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+")'
-    rb"|(-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?+[0-9]++)?+|true|false|null)"
-    rb"|([\[{])|([\]}])|(,)|(:))"
-)
 # An escaped pair, half of one, or any other escape, from left to right.
 _ESCAPES = re.compile(
     rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
-_TEXT, _SCALAR, _OPEN, _CLOSE, _NEXT, _COLON = range(1, 7)
-_VALUE = frozenset({_TEXT, _SCALAR, _OPEN})
-_NAME = frozenset({_TEXT})
-_FIRST = {_END_OF_ARRAY: _VALUE | {_CLOSE}, _END_OF_OBJECT: _NAME | {_CLOSE}}
-_LATER = {_END_OF_ARRAY: _VALUE, _END_OF_OBJECT: _NAME}
 
 
 class UncuttableError(ValueError):
@@ -53,11 +41,7 @@ class Member(NamedTuple):
 
 
 def elements(array: bytes) -> list[bytes]:
-    """The elements of a JSON array, byte for byte, whatever is wrong inside them.
-
-    Raises:
-        UncuttableError: it is no array, or a bracket or a string in it does not end.
-    """
+    """The elements of a JSON array, byte for byte, whatever is wrong inside them, or an UncuttableError."""
     if array.lstrip(_SPACES)[:1] != b"[":
         raise UncuttableError("it is no JSON array")
     found = [array[start:end].strip(_SPACES) for start, end in _parts(array)]
@@ -65,11 +49,8 @@ def elements(array: bytes) -> list[bytes]:
 
 
 def members(body: bytes) -> list[Member]:
-    """The fields of a JSON object, in its order and as often as they occur; what is no field is left out.
-
-    Raises:
-        UncuttableError: it is no object, or a bracket or a string in it does not end.
-    """
+    """The fields of a JSON object, in its order and as often as they occur, or an UncuttableError; what is no field is
+    left out."""
     if body.lstrip(_SPACES)[:1] != b"{":
         raise UncuttableError("it is no JSON object")
     matches = ((_MEMBER.match(body, start, end), start, end) for start, end in _parts(body))
@@ -118,36 +99,25 @@ def _parts(text: bytes) -> Iterator[tuple[int, int]]:
 
 def is_json(text: bytes) -> bool:
     """Whether ``text`` is one JSON value by the grammar of RFC 8259, of any depth; it may be no UTF-8."""
-    ends = bytearray()
-    allowed, at = _VALUE, 0
-    while allowed:
-        match = _TOKEN.match(text, at)
-        kind = match.lastindex if match else None
-        if match is None or kind not in allowed:
-            return False
-        at = match.end()
-        if kind == _OPEN:
-            ends.append(_END_OF[text[at - 1]])
-            allowed = _FIRST[ends[-1]]
-        elif kind == _NEXT:
-            allowed = _LATER[ends[-1]]
-        elif kind == _COLON:
-            allowed = _VALUE
-        elif kind == _TEXT and _SCALAR not in allowed:
-            allowed = frozenset({_COLON})
-        else:
-            if kind == _CLOSE and ends.pop() != text[at - 1]:
-                return False
-            allowed = frozenset({_NEXT, _CLOSE}) if ends else frozenset()
-    return not text[at:].strip(_SPACES)
+    try:
+        for layer in _layers(text):
+            _check_grammar(layer.decode(errors="replace"))
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+# ``NaN`` and its like are Python's, not JSON's; numbers stay text, because only their form matters.
+_check_grammar = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse).decode
 
 
 def readable(body: bytes) -> bytes:
-    """JSON that decoders read, as long as ``body``: half of an escaped pair of characters becomes U+FFFD.
-
-    JSON's grammar allows such a half, and software that cuts a text in the middle of an emoji sends one. No decoder for
-    UTF-8 can read it, but that is no reason to give up an order.
-    """
+    """JSON that decoders read, as long as ``body``: half of an escaped pair of characters becomes U+FFFD. Software that
+    cuts a text in the middle of an emoji sends one; JSON's grammar allows it, decoders for UTF-8 refuse it."""
     # Most bodies have no escape at all, and looking for one byte is much faster than looking for two.
     if b"\\" not in body or b"\\u" not in body:
         return body
@@ -156,17 +126,27 @@ def readable(body: bytes) -> bytes:
 
 def shallow(body: bytes) -> bytes:
     """JSON with ``null`` in place of every array and object that is nested deeper than decoders go."""
-    kept: list[bytes] = []
+    *_, outermost = _layers(body)
+    return outermost
+
+
+def _layers(body: bytes) -> Iterator[bytes]:
+    """JSON in texts that decoders can read, the outermost last: what is nested too deep is ``null`` in its text, and a
+    text of its own. What is never closed is no JSON, and ends where it became too deep."""
+    texts = [bytearray()]
     depth = start = 0
     for token in _STRUCTURE.finditer(body):
         mark = body[token.start()]
         if mark in _END_OF:
+            if depth > 0 and depth % _MOST_LEVELS == 0:
+                texts[-1] += body[start : token.start()] + b"null"
+                texts.append(bytearray())
+                start = token.start()
             depth += 1
-            if depth == _MOST_LEVELS + 1:
-                kept += (body[start : token.start()], b"null")
         elif mark in _END_OF.values():
-            if depth == _MOST_LEVELS + 1:
-                start = token.end()
             depth -= 1
-    # What is never closed is no JSON, and ends where it became too deep.
-    return b"".join((*kept, body[start:] if depth <= _MOST_LEVELS else b""))
+            if depth > 0 and depth % _MOST_LEVELS == 0:
+                yield bytes(texts.pop() + body[start : token.end()])
+                start = token.end()
+    texts[-1] += body[start:]
+    yield from map(bytes, reversed(texts))

@@ -1,10 +1,8 @@
 """Takes a forgotten guest out of an order's JSON; every other byte stays as Toast sent it.
 
-These become null: on the guest's checks the customer, the name on the tab, the loyalty account with its discounts, and
-the house accounts of payments; on the order the address and notes of a delivery, and the description of a pick-up's
-car; at any depth of both what says who paid and with which card (``PAYER_FIELDS``). Any other text or number that holds
-the guest's e-mail or phone becomes null, and a field's name that holds one is replaced. Items, times, amounts and
-employees stay.
+These become null: on the guest's checks the customer, the tab's name, the loyalty account with its discounts, and house
+accounts; on the order the address and notes of a delivery, and the description of a pick-up's car; on both who paid and
+with which card (``PAYER_FIELDS``); and any other text or number that holds the guest's e-mail or phone.
 """
 
 from __future__ import annotations
@@ -18,9 +16,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from toast_assets.orders.forgotten import Forgotten
-from toast_assets.orders.identity import traits
-from toast_assets.orders.never_sent import PAYER_FIELDS
+from toast_assets.orders.fields import PAYER_FIELDS
+from toast_assets.orders.identity import Forgotten, traits
 from toast_assets.orders.raw import RawOrder, version_of
 from toast_assets.orders.scanner import readable, shallow
 
@@ -57,6 +54,11 @@ class _Check(msgspec.Struct):
     guid: Any = None
     customer: _Customer | None = None
 
+    @property
+    def traits(self) -> list[str]:
+        guest = self.customer or _Customer()
+        return traits(guest.guid, guest.email, guest.phone, guest.phoneCountryCode)
+
 
 class _Head(msgspec.Struct):
     guid: Any = None
@@ -78,15 +80,10 @@ class Guest(NamedTuple):
 
 def guests_of(body: bytes) -> Iterator[Guest]:
     """The guests that an order's checks name; none for what is no order."""
-    head = _head(body)
-    for check in (head.checks or ()) if head else ():
-        if head and (found := _traits(check)):
+    head = _head(body) or _Head()
+    for check in head.checks or ():
+        if found := check.traits:
             yield Guest(str(head.guid), str(check.guid), found)
-
-
-def _traits(check: _Check) -> list[str]:
-    customer = check.customer
-    return traits(customer.guid, customer.email, customer.phone, customer.phoneCountryCode) if customer else []
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,7 @@ class Scrubber:
             return self.text(body)
         opened = next((at for at in (head.openedDate, head.createdDate) if isinstance(at, str)), None)
         theirs = [
-            self.forgotten.knows(f"c:{check.guid}") or self._knows(_traits(check), opened)
-            for check in head.checks or ()
+            self.forgotten.knows(f"c:{check.guid}") or self._knows(check.traits, opened) for check in head.checks or ()
         ]
         if any(theirs) or self.forgotten.knows(f"o:{head.guid}"):
             body = _without_guest(body, theirs)
@@ -125,8 +121,8 @@ class Scrubber:
         return any(self._knows(traits(phone=one), opened) for one in _phones(text))
 
     def text(self, body: bytes, opened: str | None = None) -> bytes:
-        """A JSON value in which every string or number that holds a forgotten e-mail or phone is null; a field whose
-        name holds one has another name. The value's structure is not looked at, so it may be of any depth."""
+        """A JSON value of any depth in which every string or number that holds a forgotten e-mail or phone is null, and
+        a field's name that holds one is replaced."""
         escaped = _ESCAPED.findall(body) if b"\\" in body else ()
         if not any(self.holds(text, opened) for text in (body.decode(errors="replace"), *map(_plain, escaped))):
             return body
@@ -144,10 +140,8 @@ class Scrubber:
 
 
 def without(body: bytes, goes: Callable[[Path], bool]) -> bytes:
-    """A JSON text with null as the value of each field whose path ``goes``; the same bytes where there is none.
-
-    It is read from left to right, so its depth costs nothing. Fields inside of a value that goes are not asked for.
-    """
+    """A JSON text of any depth with null as the value of each field whose path ``goes``; the same bytes where there is
+    none. Fields inside of a value that goes are not asked for."""
     kept: list[bytes] = []
     path: Path = []
     copied = start = level = 0

@@ -15,8 +15,7 @@ _LATEST_MS = epoch_ms(datetime.max.replace(tzinfo=UTC))
 def instant(text: str | None) -> datetime | None:
     """The moment a timestamp names, aware and in UTC; ``None`` for null and empty text.
 
-    Toast writes ``2025-09-19T14:30:00.000+0000``; ``Z``, another offset and a missing fraction are read as well,
-    and a timestamp without an offset is taken as UTC.
+    Toast writes ``2025-09-19T14:30:00.000+0000``; a timestamp without an offset is taken as UTC.
 
     Raises:
         ValueError: the text is no timestamp. The message does not repeat it.
@@ -54,7 +53,6 @@ def format_time(milliseconds: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}+0000"
 
 
-@lru_cache(maxsize=4096)
 def business_day(number: int | None) -> date | None:
     """The local business date in Toast's ``20250919``; ``None`` for null and 0.
 

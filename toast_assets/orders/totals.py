@@ -1,7 +1,6 @@
 """What a check and an order add up to: net sales by Toast's own recipe, taxes, tips, payments, refunds.
 
-Pure functions of the decoded order, exact in ``Decimal`` and in currency units. The tables' amount columns are
-these numbers, so that a check can compare both to the cent.
+The tables' amount columns are these numbers, so that a check can compare both to the cent.
 
 Toast: "Calculating net sales using the orders API". Leave out voided and deleted orders, checks and selections, and
 gift cards; take ``preDiscountPrice`` of the items less their non-tax discounts, add the service charges that
@@ -14,7 +13,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
-from toast_assets.orders.model import AppliedDiscount, Check, Order, Payment, RefundDetails, Selection
+from toast_assets.orders.model import AppliedDiscount, Check, Payment, RefundDetails, Selection
 
 ZERO = Decimal(0)
 # Toast: in these states a payment moved no money, or is being undone.
@@ -32,33 +31,18 @@ class Totals(NamedTuple):
     """
 
     net_sales: Decimal = ZERO
-    gross_sales: Decimal = ZERO
-    """Items before discounts, without tax."""
-    discount_amount: Decimal = ZERO
-    """Non-tax discounts on items and on the check."""
-    service_charge_amount: Decimal = ZERO
-    """Service charges that are no gratuity, without tax."""
-    gratuity_amount: Decimal = ZERO
-    """Service charges that are a gratuity."""
-    tax_amount: Decimal = ZERO
-    """Toast's ``taxAmount`` of the checks that count."""
-    payment_amount: Decimal = ZERO
-    """Payments taken, without tips, before refunds, whatever became of the check."""
-    tip_amount: Decimal = ZERO
-    """Tips on payments taken."""
-    refund_amount: Decimal = ZERO
-    """Refunds of payments, without tips, with tax."""
-    tip_refund_amount: Decimal = ZERO
-    """Refunds of tips."""
-
-
-def order_totals(order: Order) -> Totals:
-    """The sums over the order's checks."""
-    return add(check_totals(check, counts=not order.is_gone) for check in order.checks or ())
+    gross_sales: Decimal = ZERO  # items before discounts, without tax
+    discount_amount: Decimal = ZERO  # non-tax discounts on items and on the check
+    service_charge_amount: Decimal = ZERO  # service charges that are no gratuity, without tax
+    gratuity_amount: Decimal = ZERO  # service charges that are a gratuity
+    tax_amount: Decimal = ZERO  # Toast's ``taxAmount`` of the checks that count
+    payment_amount: Decimal = ZERO  # payments taken, without tips, before refunds, whatever became of the check
+    tip_amount: Decimal = ZERO  # tips on payments taken
+    refund_amount: Decimal = ZERO  # refunds of payments, without tips, with tax
+    tip_refund_amount: Decimal = ZERO  # refunds of tips
 
 
 def add(totals: Iterable[Totals]) -> Totals:
-    """The sum, amount by amount."""
     return Totals(*(sum(amounts, ZERO) for amounts in zip(*totals, strict=True)))
 
 

@@ -1,7 +1,4 @@
-"""The orders of a restaurant's week that cannot be read: kept byte for byte, because nobody knows what is in them.
-
-One line of JSON each (gzip), the bytes in base64. The same bytes are kept once.
-"""
+"""The orders of a restaurant's week that cannot be read, kept byte for byte and once: one line of JSON each (gzip)."""
 
 from __future__ import annotations
 
@@ -33,13 +30,11 @@ class UnreadableLine(msgspec.Struct, frozen=True):
 
     @property
     def body(self) -> bytes:
-        """The order's bytes as Toast sent them."""
         return base64.b64decode(self.body_base64)
 
     def without_body(self) -> UnreadableLine:
-        """The line without the order's bytes, because they name a guest who was forgotten. Nothing can be taken out of
-        bytes that nobody can read, so all of them go. Their hash stays: by it the order is known when it comes again.
-        """
+        """The line without the order's bytes, because they name a forgotten guest and cannot be edited. Their hash
+        stays: by it the order is known when it comes again."""
         reason = self.reason if not self.body_base64 else f"{self.reason}; its bytes named a forgotten guest"
         return msgspec.structs.replace(self, reason=reason, body_base64="")
 
@@ -56,11 +51,8 @@ class MergedLines(NamedTuple):
 
 
 class UnreadableFile:
-    """What one pull found, in the local file at ``path`` and not in memory: no more than a hash of each is kept there.
-
-    An order that several replies had is kept with the first of them. The bytes of one that ``names_forgotten`` guests
-    are not kept.
-    """
+    """What one pull found, in the local file at ``path``, each order with the first reply that had it. The bytes of one
+    that ``names_forgotten`` guests are not kept."""
 
     def __init__(self, path: Path, restaurant_guid: str, names_forgotten: Callable[[bytes], bool]) -> None:
         self.path = path
@@ -85,11 +77,8 @@ class UnreadableFile:
 
 
 def merge_lines(stored: Path | None, found: Path, target: Path) -> MergedLines:
-    """Write into ``target`` (gzip) the lines that are ``stored`` (gzip), and those ``found`` (plain) with other bytes.
-
-    Raises:
-        DamagedLinesError: what is stored cannot be read.
-    """
+    """Write into ``target`` the lines that are ``stored`` (gzip), and those ``found`` (plain) with other bytes; a
+    DamagedLinesError where what is stored cannot be read."""
     known: set[str] = set()
     before = 0
 
@@ -116,11 +105,7 @@ def write_lines(target: Path, lines: Iterable[UnreadableLine]) -> None:
 
 
 def read_lines(path: Path) -> Iterator[UnreadableLine]:
-    """The lines of a stored file (gzip).
-
-    Raises:
-        DamagedLinesError: they cannot be read.
-    """
+    """The lines of a stored file (gzip), or a DamagedLinesError."""
     try:
         with gzip.open(path) as lines:
             yield from map(_decode, lines)

@@ -58,9 +58,7 @@ class Walk:
         """Appends the rows of ``order``."""
         row = len(self.orders)
         self.orders.append(order)
-        for discount in order.applied_discounts or ():
-            self.discounts.append(discount)
-            self.discount_place.append(DiscountPlace(row, -1, None, "order"))
+        self._add_discounts(order.applied_discounts, DiscountPlace(row, -1, None, "order"))
         counts = not order.is_gone
         for position, check in enumerate(order.checks or ()):
             self.check_order.append(row)
@@ -71,20 +69,20 @@ class Walk:
     def _add_check(self, order: int, check: Check) -> None:
         row = len(self.checks)
         self.checks.append(check)
-        for discount in check.applied_discounts or ():
-            self.discounts.append(discount)
-            self.discount_place.append(DiscountPlace(order, row, None, "check"))
+        self._add_discounts(check.applied_discounts, DiscountPlace(order, row, None, "check"))
         if check.customer is not None:
             self.customers.append(check.customer)
             self.customer_check.append(row)
-        if check.payments:
-            self.payments.extend(check.payments)
-            self.payment_check.extend([row] * len(check.payments))
+        self.payments += check.payments or ()
+        self.payment_check += [row] * len(check.payments or ())
         before = len(self.items)
         self.items.extend(lines(check.selections))
         self.item_check.extend([row] * (len(self.items) - before))
         for line in self.items[before:]:
-            for discount in line.selection.applied_discounts or ():
+            if found := line.selection.applied_discounts:
                 level = "modifier" if line.depth else "item"
-                self.discounts.append(discount)
-                self.discount_place.append(DiscountPlace(order, row, line.selection.guid, level))
+                self._add_discounts(found, DiscountPlace(order, row, line.selection.guid, level))
+
+    def _add_discounts(self, found: Sequence[AppliedDiscount] | None, place: DiscountPlace) -> None:
+        self.discounts += found or ()
+        self.discount_place += [place] * len(found or ())

@@ -18,8 +18,7 @@ import msgspec
 
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.errors import ToastAssetsError
-from toast_assets.orders.forgotten import Forgotten
-from toast_assets.orders.identity import doubtful, key_trait, refused
+from toast_assets.orders.identity import Forgotten, doubtful, key_trait, refused
 from toast_assets.orders.scrub import Guest, Scrubber
 from toast_assets.privacy.objects import Scrub
 from toast_assets.privacy.rewriting import Rewriting, named_guests

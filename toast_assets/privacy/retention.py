@@ -23,11 +23,11 @@ from toast_assets.errors import ExportError, StoreError
 from toast_assets.orders.raw_file import content_of
 from toast_assets.scratch import scratch_folder
 from toast_assets.settings import RetentionSettings
-from toast_assets.store.bucket import ObjectInfo
+from toast_assets.store.bucket import StoredObject
 from toast_assets.store.layout import restaurant_in
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import manifest_mismatch, reading_raw, stored_restaurants, week_of
+from toast_assets.store.raw_weeks import StoredWeek, manifest_mismatch, reading_raw, week_of
 from toast_assets.week import Week
 
 _CHANGED = "it changed meanwhile; the next run looks at it again"
@@ -91,10 +91,10 @@ class Retention:
         raw = {guid: file for guid, file in found.items() if file is not None}
         exports = self._stored(
             key
-            for guid in stored_restaurants(week, store)
+            for guid in StoredWeek(week, store).restaurants()
             for key in (layout.export(week, guid), *(layout.feed(week, guid, feed) for feed in FEEDS))
         )
-        due: dict[str, ObjectInfo] = {}
+        due: dict[str, StoredObject] = {}
         if raw_due:
             # Before the raw orders, whose presence says that something of the week is left.
             folder = layout.unreadable_folder(week)
@@ -122,7 +122,7 @@ class Retention:
             removed[key] = info.size
         return reason
 
-    def _raw(self, week: Week, guid: str) -> tuple[ObjectInfo, str] | None:
+    def _raw(self, week: Week, guid: str) -> tuple[StoredObject, str] | None:
         """A restaurant's raw file, and the hash of its orders.
 
         Raises:
@@ -132,7 +132,7 @@ class Retention:
             stored = self.store.bucket.fetch(self.store.layout.raw(week, guid), folder / "raw.parquet")
             return (stored, content_of(stored.path).sha256) if stored else None
 
-    def _stored(self, keys: Iterable[str]) -> dict[str, ObjectInfo]:
+    def _stored(self, keys: Iterable[str]) -> dict[str, StoredObject]:
         infos = ((key, self.store.bucket.info(key)) for key in keys)
         return {key: info for key, info in infos if info is not None}
 

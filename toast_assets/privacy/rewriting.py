@@ -24,7 +24,7 @@ from toast_assets.privacy.objects import KINDS, Object, Scrub, brand_in, guests_
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Removal, Replacement, StoredObject
 from toast_assets.store.order_store import PARQUET, OrderStore
-from toast_assets.store.raw_weeks import stored_restaurants, week_of
+from toast_assets.store.raw_weeks import StoredWeek, week_of
 from toast_assets.store.s3_errors import readable
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.current_orders import refresh_current_orders
@@ -137,7 +137,7 @@ class Rewriting:
         store, log = self.store, self.log
         exports, feeds, tables = ([one.key for one in mine if one.kind == kind] for kind in _DERIVED)
         with suppress(ExportError):
-            if not store.raw_restaurants(week) >= stored_restaurants(week, store).keys():
+            if not store.raw_restaurants(week) >= StoredWeek(week, store).restaurants().keys():
                 return
             if exports:
                 yield from (export.key for export in export_week(week, store, log).exports)

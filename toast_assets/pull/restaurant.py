@@ -13,17 +13,18 @@ from pathlib import Path
 
 import msgspec
 
+from toast_assets.concurrency import in_thread
 from toast_assets.errors import DamagedObjectError, StoreConflictError, ToastError, ToastLoginError
 from toast_assets.http.service import CallStats
 from toast_assets.orders.raw import RawOrder
 from toast_assets.orders.raw_file import (
-    Merged,
+    Content,
     RawFileWriter,
     UnreadableFileError,
     content_of,
-    holds_duplicates,
     merge,
     read_pull_evidence,
+    repeated_guids,
 )
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
@@ -39,7 +40,6 @@ from toast_assets.store.manifest import (
     encode_evidence,
 )
 from toast_assets.store.order_store import PARQUET, OrderStore
-from toast_assets.threads import in_thread
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.density import Density
 from toast_assets.toast.page import OrdersPage, Window
@@ -156,7 +156,7 @@ class RestaurantPull:
             changed=max(0, content.recent - new) if before else 0,
         )
 
-    async def _read(self, folder: Path, path: Path) -> tuple[PullEvidence, Merged]:
+    async def _read(self, folder: Path, path: Path) -> tuple[PullEvidence, Content]:
         """Read the week into the raw file at ``path``; how it was read, and what the file holds."""
         run = self.run
         unreadable = UnreadableFile(folder / "unreadable.ndjson", self.guid, self._names_forgotten)
@@ -190,7 +190,7 @@ class RestaurantPull:
             )
             await in_thread(writer.flush)
             writer.pull_evidence = encode_evidence(evidence)
-        content = Merged(writer.orders, writer.bytes, writer.sha256, new=writer.orders, changed=0)
+        content = Content(writer.orders, writer.bytes, writer.sha256, new=writer.orders)
         if outside:
             add = partial(self._add_outside, folder, path, outside, encode_evidence(evidence))
             content = await in_thread(add)
@@ -203,7 +203,7 @@ class RestaurantPull:
         scrubber = self.run.scrubber
         return scrubber is not None and scrubber.holds(body.decode(errors="replace"))
 
-    def _add_outside(self, folder: Path, path: Path, outside: Mapping[str, RawOrder], note: bytes) -> Merged:
+    def _add_outside(self, folder: Path, path: Path, outside: Mapping[str, RawOrder], note: bytes) -> Content:
         """Add the orders that Toast returned although they lie outside their windows. The file is sorted by time, so
         they belong elsewhere in it."""
         with RawFileWriter(folder / "outside.parquet", self.guid) as writer:
@@ -233,10 +233,10 @@ class RestaurantPull:
         self.run.store.bucket.update(key, change)
         return count
 
-    def _merge_and_store(self, pulled: Path, content: Merged, evidence: PullEvidence) -> Merged:
+    def _merge_and_store(self, pulled: Path, content: Content, evidence: PullEvidence) -> Content:
         """Store what was ``pulled``, whose ``content`` is known, together with what is stored already."""
         bucket, key = self.run.store.bucket, self.run.store.layout.raw(self.run.week, self.guid)
-        plain = not holds_duplicates(pulled)
+        plain = not repeated_guids(pulled)
         if plain and not self.is_stored:
             # Saves a request. A conflict: another run stored it since, or S3's answer to the first attempt was lost.
             with suppress(StoreConflictError):
@@ -266,7 +266,7 @@ class RestaurantPull:
             hint="Restore an earlier version of the object, or remove it, then materialize raw_toast_orders again.",
         )
 
-    def _completed(self, evidence: PullEvidence, merged: Merged) -> PullRecord:
+    def _completed(self, evidence: PullEvidence, merged: Content) -> PullRecord:
         before = self.before.pull if self.before else None
         same = before is not None and (before.orders_sha256, before.unreadable) == (merged.sha256, evidence.unreadable)
         if before is not None and same and not merged.differs:
@@ -300,7 +300,7 @@ class RestaurantPull:
         return msgspec.structs.replace(known, outcome="complete", pull=None, failure=None)
 
 
-def _properties(content: Merged) -> dict[str, object]:
+def _properties(content: Content) -> dict[str, object]:
     # The hash tells without reading the file which record of the manifest belongs to it.
     return {"ContentType": PARQUET, "Metadata": {"sha256": content.sha256}}
 

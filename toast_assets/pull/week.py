@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from toast_assets.concurrency import in_thread, task_group
 from toast_assets.errors import StoreError, ToastIncompleteError, WeekError
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
@@ -26,7 +27,6 @@ from toast_assets.pull.restaurant import PulledRestaurant, PullRun, RestaurantPu
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, SliceRecord, to_ask
 from toast_assets.store.order_store import OrderStore
-from toast_assets.threads import in_thread, task_group
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.discovery import discover_restaurants
 from toast_assets.toast.page import Window

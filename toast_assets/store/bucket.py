@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
@@ -22,7 +22,6 @@ from urllib3.exceptions import HTTPError
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.http.network import plain_http_problem
 from toast_assets.scratch import scratch_folder
-from toast_assets.store.exposure import exposure
 from toast_assets.store.s3_errors import SDK_FAULTS, MissingObjectError, is_bare, refusal, sdk_problem
 
 if TYPE_CHECKING:
@@ -52,20 +51,14 @@ ABSENT = Version(None)
 
 
 @dataclass(frozen=True)
-class ObjectInfo:
-    """An object's size in bytes, its user metadata, names in lower case, which version it is, and the MD5 of its
-    content in hexadecimal, where S3 says it."""
+class StoredObject:
+    """An object's size in bytes, its user metadata (names in lower case), its version, and the MD5 of its content
+    (hexadecimal) where S3 says it. ``path`` is the local file with its content, where that was read."""
 
     size: int
     metadata: Mapping[str, str] = field(default_factory=dict)
     version: Version = ABSENT
     md5: str | None = None
-
-
-@dataclass(frozen=True)
-class StoredObject(ObjectInfo):
-    """An object as it was read; its content is in the local file ``path``, where that was read, too."""
-
     path: Path = Path()
 
 
@@ -77,37 +70,20 @@ class Replacement:
     properties: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
 class Removal:
     """The object is removed."""
 
 
 Change = Callable[[StoredObject | None, Path], Replacement | Removal | None]
-"""What an object becomes: it gets what is stored, None where there is no object, and a path at which it may write the
-new content; it returns None to leave the object as it is."""
-
-
-@dataclass(frozen=True)
-class Encryption:
-    """How S3 encrypts what is stored: ``AES256`` with its own keys, ``aws:kms`` with ``kms_key_id``, or without one
-    with the account's key for S3."""
-
-    algorithm: Literal["AES256", "aws:kms"]
-    kms_key_id: str | None = None
-
-    @property
-    def properties(self) -> dict[str, Any]:
-        """As boto3's put_object takes them."""
-        key = {"SSEKMSKeyId": self.kms_key_id} if self.kms_key_id else {}
-        return {"ServerSideEncryption": self.algorithm, **key}
+"""From what is stored (None: no object) and a path for new content to what the object becomes (None: no change)."""
 
 
 class Bucket:
     """One bucket through one S3 client (boto3's clients may be shared by threads).
 
-    With an ``encryption`` every object is stored with it, else as the bucket's own default says. ``endpoint`` is the
-    address of its S3, ``encryption`` what each upload sends, as boto3 takes it. Every method raises StoreError where
-    the bucket is missing or refuses access, S3 cannot be reached, or there are no credentials.
+    ``endpoint`` is the address of its S3. ``encryption`` are properties of each upload, as boto3's put_object takes
+    them; without them the bucket's own default holds. Every method raises StoreError where the bucket is missing or
+    refuses access, S3 cannot be reached, or there are no credentials.
 
     Raises:
         StoreError: the client would send everything unencrypted.
@@ -117,15 +93,15 @@ class Bucket:
         self,
         client: S3Client,
         name: str,
-        encryption: Encryption | None = None,
+        encryption: Mapping[str, Any] | None = None,
         *,
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
+        self.client = client
         self.name = name
         self.endpoint = client.meta.endpoint_url
-        self.encryption: Mapping[str, Any] = encryption.properties if encryption else {}
+        self.encryption: Mapping[str, Any] = encryption or {}
         self._sleep, self._clock = sleep, clock
         self._bare_etags = False
         self._etags_are_digests = True
@@ -133,37 +109,17 @@ class Bucket:
             raise StoreError(f"S3's endpoint {problem}.", hint="Check AWS_ENDPOINT_URL_S3.")
 
     def uri(self, key: str) -> str:
-        """``s3://bucket/key``."""
         return f"s3://{self.name}/{key}"
 
     def check(self) -> None:
-        """Ask for the bucket itself, so that a wrong name or role shows before any work is done."""
+        """Raise a StoreError for a wrong name or role before any work is done."""
         with self._errors("s3:ListBucket"):
-            self._client.head_bucket(Bucket=self.name)
-
-    def refuse_public(self) -> None:
-        """Make sure that the bucket is not open to everybody, as far as these credentials may ask.
-
-        Raises:
-            StoreError: it is.
-        """
-        found = exposure(self._client, self.name)
-        if found.public:
-            raise StoreError(
-                f"The bucket {self.name} is public ({found.reason}): guests' data must not be stored in it.",
-                hint="Switch on all four settings of its block of public access.",
-            )
+            self.client.head_bucket(Bucket=self.name)
 
     def read(self, key: str) -> tuple[bytes, Version] | None:
-        """The object and its version, or None where there is no such object."""
         content = BytesIO()
         info = self._fetched(key, content)
         return (content.getvalue(), info.version) if info else None
-
-    def download(self, key: str, path: Path) -> Version | None:
-        """Write the object into the file at ``path``; its version, or None where there is no such object."""
-        stored = self.fetch(key, path)
-        return stored.version if stored else None
 
     def fetch(self, key: str, path: Path) -> StoredObject | None:
         """Write the object's content into the file at ``path``; None, and no file, where there is no such object."""
@@ -190,7 +146,7 @@ class Bucket:
         file.truncate()
         try:
             with self._errors("s3:GetObject", key):
-                reply: Mapping[str, Any] = self._client.get_object(Bucket=self.name, Key=key)
+                reply: Mapping[str, Any] = self.client.get_object(Bucket=self.name, Key=key)
                 info = self._info(reply)
         except MissingObjectError:
             return None
@@ -213,7 +169,7 @@ class Bucket:
         """The object without its content, or None where there is no such object."""
         try:
             with self._errors("s3:GetObject", key):
-                return self._info(self._client.head_object(Bucket=self.name, Key=key))
+                return self._info(self.client.head_object(Bucket=self.name, Key=key))
         except MissingObjectError:
             return None
 
@@ -226,11 +182,10 @@ class Bucket:
 
     def update(self, key: str, change: Change, *, content: bool = True, exists: bool = True) -> Version:
         """Read an object, let ``change`` make the new one, and store that only if the object is still what was read;
-        else begin again. The one way to write what several runs may write.
+        else begin again, so ``change`` may be called several times. The version that is stored in the end.
 
-        ``change`` may be called several times. Without ``content`` only the object's metadata is read (HEAD), and what
-        ``change`` gets has no ``path``; without ``exists`` the first attempt takes it that there is no object. What is
-        returned is the version that is stored in the end, ``ABSENT`` where there is none.
+        Without ``content`` only the metadata is read (HEAD), and what ``change`` gets has no ``path``; without
+        ``exists`` the first attempt takes it that there is no object.
 
         Raises:
             StoreConflictError: other runs kept writing the object.
@@ -292,7 +247,7 @@ class Bucket:
             nullcontext(body) if isinstance(body, bytes) else body.open("rb") as content,
             self._errors("s3:PutObject", key, conditional=conditional),
         ):
-            return Version(self._client.put_object(Bucket=self.name, Key=key, Body=content, **properties)["ETag"])
+            return Version(self.client.put_object(Bucket=self.name, Key=key, Body=content, **properties)["ETag"])
 
     def _version(self, key: str) -> Version:
         info = self.info(key)
@@ -301,9 +256,8 @@ class Bucket:
     def delete(self, key: str, version: Version | None = None) -> bool:
         """Remove the object, with a ``version`` only if it is still that one; whether there is no such object now.
 
-        Deleting a missing object is not an error. An S3 without conditional removal (Amazon S3: ``If-Match`` on
-        DeleteObject) compares nothing, so the version is compared right before: a writer in that moment is not seen
-        there.
+        Not every S3 has conditional removal (Amazon S3: ``If-Match`` on DeleteObject), so the version is compared right
+        before: there, a writer in that moment is not seen.
         """
         condition: dict[str, Any] = {}
         if version is not None:
@@ -313,7 +267,7 @@ class Bucket:
             condition = {"IfMatch": self._condition(version)}
         try:
             with self._errors("s3:DeleteObject", key, conditional=bool(condition)):
-                self._client.delete_object(Bucket=self.name, Key=key, **condition)
+                self.client.delete_object(Bucket=self.name, Key=key, **condition)
         except MissingObjectError:
             return True
         except StoreConflictError:
@@ -323,7 +277,7 @@ class Bucket:
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that begin with ``prefix``, in S3's order."""
         with self._errors("s3:ListBucket", prefix):
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 yield from (entry["Key"] for entry in page.get("Contents", ()))
 
     @contextmanager
@@ -343,7 +297,7 @@ class Bucket:
         if not is_bare(error):
             return error
         try:
-            self._client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
+            self.client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
         except ClientError as listing:
             about_listing = bool(key) and listing.response.get("Error", {}).get("Code") == "AccessDenied"
             return error if about_listing else listing
@@ -353,7 +307,6 @@ class Bucket:
 
 
 def _holds(stored: StoredObject, written: Replacement) -> bool:
-    """Whether the object is what was to be written."""
     if isinstance(written.content, bytes):
         return stored.path.stat().st_size == len(written.content) and stored.path.read_bytes() == written.content
     return filecmp.cmp(stored.path, written.content, shallow=False)
@@ -367,11 +320,7 @@ class _BrokenBodyError(StoreError):
 
 
 def _pieces(reply: Mapping[str, Any], uri: str, clock: Callable[[], float]) -> Iterator[bytes]:
-    """The body of a reply to GetObject, in pieces as they arrive.
-
-    Raises:
-        _BrokenBodyError: it broke off, was shortened, or came too slowly.
-    """
+    """The body of a reply to GetObject, in pieces as they arrive, or a _BrokenBodyError."""
     stream = reply["Body"]
     seconds = _BODY_SECONDS + reply.get("ContentLength", 0) / _SLOWEST_BYTES_PER_SECOND
     stream._raw_stream = _Timed(stream._raw_stream, clock, seconds)
@@ -392,16 +341,10 @@ class _Timed:
         self._end = clock() + seconds
 
     def read(self, amount: int) -> bytes:
-        """At most ``amount`` bytes; none at the end.
-
-        Raises:
-            TimeoutError: it took too long.
-        """
         if self._clock() > self._end:
             raise TimeoutError
         piece: bytes = self._stream.read1(amount)
         return piece
 
     def close(self) -> None:
-        """Give the connection up."""
         self._stream.close()

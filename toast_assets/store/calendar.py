@@ -1,7 +1,5 @@
-"""Where the stored weeks begin, kept beside them: a setting that would move their boundaries is refused.
-
-Weeks under other boundaries would overlap the stored ones or leave gaps between them, and a key such as 2025-09-15
-would stand for two different spans of time.
+"""Where the stored weeks begin, kept beside them: a setting that would move their boundaries is refused, because weeks
+under other boundaries would overlap the stored ones or leave gaps between them.
 """
 
 from __future__ import annotations
@@ -32,7 +30,6 @@ class Boundaries(msgspec.Struct, frozen=True):
         return cls(calendar.timezone, DAY_NAMES[calendar.weekday], calendar.hour)
 
     def calendar(self, first: date) -> WeekCalendar:
-        """A calendar of such weeks."""
         return WeekCalendar(first, self.time_zone, DAY_NAMES.index(self.weekday), self.hour)
 
     def __str__(self) -> str:
@@ -40,30 +37,21 @@ class Boundaries(msgspec.Struct, frozen=True):
 
 
 def check_boundaries(store: OrderStore, calendar: WeekCalendar) -> None:
-    """Make sure that the stored weeks begin where ``calendar`` has them begin. Nothing stored fits anything.
-
-    Raises:
-        CalendarError: they do not; the message names both and the variables.
-        StoreError: the bucket is missing or refuses access, or what it holds cannot be read.
-    """
+    """Raise a CalendarError where the stored weeks begin elsewhere than in ``calendar``."""
     if found := store.bucket.read(store.layout.calendar):
-        _check(store, calendar, _decoded(store, found[0]))
-    else:
-        _check_newest_manifest(store, calendar)
+        _check(store, calendar, found[0])
+    # A run that was killed may have stored weeks without the note; their manifests know where they begin.
+    elif keys := store.pulled_weeks():
+        _check_manifest(store, calendar, keys[-1])
 
 
 def keep_boundaries(store: OrderStore, calendar: WeekCalendar) -> None:
-    """Note where weeks begin, once the first of them is stored.
-
-    Raises:
-        CalendarError: another run has noted other boundaries in the meantime.
-        StoreError: the bucket is missing or refuses access.
-    """
+    """Note where weeks begin, or raise a CalendarError where another run has noted other boundaries."""
 
     def change(stored: StoredObject | None, target: Path) -> Replacement | None:
         del target
         if stored is not None:
-            _check(store, calendar, _decoded(store, stored.path.read_bytes()))
+            _check(store, calendar, stored.path.read_bytes())
             return None
         body = msgspec.json.format(msgspec.json.encode(Boundaries.of(calendar)), indent=1) + b"\n"
         return Replacement(body, {"ContentType": "application/json"})
@@ -71,23 +59,15 @@ def keep_boundaries(store: OrderStore, calendar: WeekCalendar) -> None:
     store.bucket.update(store.layout.calendar, change)
 
 
-def _decoded(store: OrderStore, body: bytes) -> Boundaries:
+def _check(store: OrderStore, calendar: WeekCalendar, body: bytes) -> None:
     hint = "Restore an earlier version of it, or remove it: the next run writes it again."
     with readable(store.bucket.uri(store.layout.calendar), hint):
-        return msgspec.json.decode(body, type=Boundaries)
-
-
-def _check(store: OrderStore, calendar: WeekCalendar, stored: Boundaries) -> None:
+        stored = msgspec.json.decode(body, type=Boundaries)
     if stored != Boundaries.of(calendar) and not stored.calendar(calendar.first).begins_as(calendar):
         raise _moved(store, calendar, f"begin on {stored}")
 
 
-def _check_newest_manifest(store: OrderStore, calendar: WeekCalendar) -> None:
-    """A run that was killed may have stored weeks without the note; their manifests know where they begin."""
-    keys = store.pulled_weeks()
-    if not keys:
-        return
-    newest = keys[-1]
+def _check_manifest(store: OrderStore, calendar: WeekCalendar, newest: str) -> None:
     # Weeks before a later TOAST_START_DATE have boundaries all the same.
     calendar = replace(calendar, first=date.min)
     if not calendar.is_week(newest):

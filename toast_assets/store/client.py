@@ -28,8 +28,7 @@ _READ_SECONDS = 60
 def s3_client(
     *, profile: str | None = None, attempts: int | None = None, unsigned: bool = False, **options: Any
 ) -> S3Client:
-    """A client that threads may share. ``options`` are those of botocore's ``create_client``; what is not given the
-    AWS SDK finds itself, in its variables and files.
+    """A client that threads may share; ``options`` are those of botocore's ``create_client``.
 
     Raises:
         StoreError: a variable or a file of the AWS SDK is wrong, or no credentials can be had.

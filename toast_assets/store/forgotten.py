@@ -1,6 +1,5 @@
 """What the bucket remembers of forgotten guests, so that a later pull does not bring them back: one object with a salt
-and salted digests, each with its time. Whoever can read the bucket can test a guess against it.
-"""
+and salted digests. Whoever can read the bucket can test a guess against it."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from toast_assets.errors import StoreConflictError, StoreError
-from toast_assets.orders.forgotten import Forgotten
+from toast_assets.orders.identity import Forgotten
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.s3_errors import readable
@@ -23,11 +22,7 @@ class _Stored(msgspec.Struct, frozen=True):
 
 
 def load_forgotten(store: OrderStore) -> Forgotten:
-    """Who is forgotten, by the bucket.
-
-    Raises:
-        StoreError: the list cannot be read, or is gone although guests were forgotten; going on would bring them back.
-    """
+    """Who is forgotten; a StoreError where the list cannot be read, or is gone although guests were forgotten."""
     key = store.layout.forgotten
     found = store.bucket.read(key)
     if found is not None:

@@ -1,14 +1,13 @@
-"""The keys of all objects in the bucket: the one place that knows them.
+"""The keys of all objects in the bucket; folders end with a slash.
 
-Every key is a function of the week and the restaurant alone, so a second run overwrites instead of adding. Readers
-outside (Amperity's couriers, notebooks, other pipelines) rely on these names. What else lies below the prefix (folder
-markers, notes, backups, copies) has no such name and is ignored: ``week_in`` and ``restaurant_in`` read names. Folders
-end with a slash.
+A key depends on the week and the restaurant alone, so a second run overwrites. Readers outside (Amperity's couriers,
+notebooks) rely on these names. Objects of other names are ignored: ``week_in`` and ``restaurant_in`` read names.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -24,25 +23,21 @@ _WEEK = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 def week_in(key: str, before: str, after: str) -> str | None:
     """The week's key in an object's ``key`` between ``before`` and ``after``; None where the object is none of ours."""
     found = _between(key, f"{before}week=", after)
-    if found is None or not _WEEK.fullmatch(found):
-        return None
-    try:
-        date.fromisoformat(found)
-    except ValueError:
-        return None
-    return found
+    with suppress(ValueError):
+        if _WEEK.fullmatch(found) and date.fromisoformat(found):
+            return found
+    return None
 
 
 def restaurant_in(key: str, before: str, after: str) -> str | None:
-    """The restaurant's GUID in an object's ``key`` between ``before`` and ``after``; None where the object is none of
-    ours."""
+    """The restaurant's GUID in an object's ``key``, as ``week_in`` finds the week."""
     found = _between(key, f"{before}restaurant=", after)
-    return found if found and _RESTAURANT.fullmatch(found) else None
+    return found if _RESTAURANT.fullmatch(found) else None
 
 
-def _between(key: str, before: str, after: str) -> str | None:
+def _between(key: str, before: str, after: str) -> str:
     fits = key.startswith(before) and key.endswith(after) and len(key) > len(before) + len(after)
-    return key[len(before) : len(key) - len(after)] if fits else None
+    return key[len(before) : len(key) - len(after)] if fits else ""
 
 
 @dataclass(frozen=True)
@@ -56,15 +51,12 @@ class Layout:
         return f"{self.exports(week)}{restaurant_guid}.json.gz"
 
     def exports(self, week: Week) -> str:
-        """What the keys of all exports of a week begin with."""
         return f"{self.prefix}toast-orders_{_end(week)}_"
 
     def raw(self, week: Week, restaurant_guid: str) -> str:
-        """The raw orders of a restaurant's week, Parquet."""
         return f"{self.raw_folder(week)}restaurant={restaurant_guid}.parquet"
 
     def raw_folder(self, week: Week) -> str:
-        """The raw orders of a week."""
         return f"{self.prefix}raw/week={week.key}/"
 
     def unreadable(self, week: Week, restaurant_guid: str) -> str:
@@ -72,16 +64,13 @@ class Layout:
         return f"{self.unreadable_folder(week)}restaurant={restaurant_guid}.ndjson.gz"
 
     def unreadable_folder(self, week: Week) -> str:
-        """The orders of a week that cannot be read."""
         return f"{self.prefix}unreadable/week={week.key}/"
 
     def manifest(self, week: Week) -> str:
-        """What was pulled, JSON."""
         return f"{self.manifests}week={week.key}.json"
 
     @property
     def manifests(self) -> str:
-        """The manifests of all weeks."""
         return f"{self.prefix}manifests/"
 
     @property
@@ -99,11 +88,9 @@ class Layout:
 
     @property
     def tables(self) -> str:
-        """All flat tables."""
         return f"{self.prefix}tables/"
 
     def table_folder(self, table: str) -> str:
-        """A flat table, all weeks."""
         return f"{self.tables}{table}/"
 
     def current_orders(self, restaurant_guid: str) -> str:
@@ -120,15 +107,12 @@ class Layout:
 
     @property
     def all_deliveries(self) -> str:
-        """The delivery ledgers of all weeks."""
         return f"{self.prefix}deliveries/"
 
     def deliveries(self, week: Week) -> str:
-        """The delivery ledger of a week."""
         return f"{self.all_deliveries}week={week.key}/"
 
     def ledger(self, week: Week, restaurant_guid: str) -> str:
-        """The delivery ledger of a restaurant's week, Parquet."""
         return f"{self.deliveries(week)}restaurant={restaurant_guid}.parquet"
 
     def workflow_ledger(self, week: Week) -> str:
@@ -140,12 +124,10 @@ class Layout:
         return f"{self.deliveries(week)}open/"
 
     def ledger_segment(self, week: Week, restaurant_guid: str, number: int) -> str:
-        """One piece of such results, Parquet."""
         return f"{self.ledger_segments(week)}restaurant={restaurant_guid}.{number:06d}.parquet"
 
     @property
     def all_rejects(self) -> str:
-        """The rejects of all weeks."""
         return f"{self.prefix}rejects/"
 
     def rejects(self, week: Week) -> str:
@@ -154,12 +136,10 @@ class Layout:
 
     @property
     def privacy(self) -> str:
-        """What is remembered of forgotten guests."""
         return f"{self.prefix}privacy/"
 
     @property
     def forgotten(self) -> str:
-        """Salted digests of forgotten guests, JSON."""
         return f"{self.privacy}forgotten.json"
 
     def certificate(self, name: str) -> str:

@@ -22,8 +22,8 @@ class SliceRecord(msgspec.Struct, frozen=True):
 
 
 class PullEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """How a restaurant's week was read. The footer of the raw file has it, too, so that a run that dies between the
-    file and the manifest leaves nothing to ask for again. ``unreadable`` orders are kept beside the raw file."""
+    """How a restaurant's week was read; in the raw file's footer, too, for a run that dies before the manifest.
+    ``unreadable`` orders are kept beside the raw file."""
 
     requests: int
     retries: int
@@ -35,11 +35,7 @@ class PullEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PullRecord(PullEvidence, frozen=True, kw_only=True):
-    """What is stored of a restaurant's week, and the pull that brought it.
-
-    ``orders``, ``bytes`` (of the orders' JSON) and ``orders_sha256`` describe the raw file as a whole; ``new`` and
-    ``changed`` are what the pull brought to it.
-    """
+    """The raw file of a restaurant's week (``bytes`` of the orders' JSON), and what the last pull brought to it."""
 
     orders: int
     bytes: int
@@ -51,7 +47,6 @@ class PullRecord(PullEvidence, frozen=True, kw_only=True):
     def of(
         cls, evidence: PullEvidence, *, orders: int, size: int, orders_sha256: str, new: int, changed: int
     ) -> PullRecord:
-        """The record of a pull; ``size`` are the ``bytes``."""
         read = msgspec.structs.asdict(evidence)
         return cls(orders=orders, bytes=size, orders_sha256=orders_sha256, new=new, changed=changed, **read)
 
@@ -80,14 +75,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failures(self) -> dict[str, str]:
-        """The restaurants whose last attempt failed, and why."""
         return {
             guid: record.failure or "failed" for guid, record in self.restaurants.items() if record.outcome == "failed"
         }
 
     @property
     def stored(self) -> dict[str, PullRecord]:
-        """What is stored, by restaurant."""
         return {guid: record.pull for guid, record in self.restaurants.items() if record.pull is not None}
 
     @property
@@ -116,7 +109,6 @@ def to_ask(wanted: tuple[str, ...], missing: tuple[str, ...], refresh: bool | No
 
 
 def encode_evidence(evidence: PullEvidence) -> bytes:
-    """JSON on one line, for the footer of a raw file."""
     return msgspec.json.encode(evidence)
 
 
@@ -129,10 +121,8 @@ def decode_evidence(body: bytes) -> PullEvidence | None:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """JSON for machines and people, the same bytes for the same content."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
 def decode_manifest(body: bytes) -> Manifest:
-    """The inverse of ``encode_manifest``."""
     return msgspec.json.decode(body, type=Manifest)

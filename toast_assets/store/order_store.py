@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from toast_assets.errors import StoreError
 from toast_assets.scratch import scratch_folder
-from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Version
+from toast_assets.store.bucket import ABSENT, Bucket, Version
 from toast_assets.store.client import s3_client
 from toast_assets.store.layout import Layout, restaurant_in, week_in
 from toast_assets.store.manifest import Manifest, decode_manifest
@@ -30,7 +30,7 @@ PARQUET = "application/vnd.apache.parquet"
 class OrderStore:
     """Raw orders, exports, manifests and ledgers of all weeks, in one bucket under one prefix.
 
-    Every method that reads raises StoreError where the bucket is missing or refuses access.
+    Every method raises StoreError where the bucket is missing or refuses access, or an object cannot be read.
     """
 
     def __init__(self, bucket: Bucket, prefix: str) -> None:
@@ -39,8 +39,7 @@ class OrderStore:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """The store that ``S3_BUCKET_NAME`` and ``S3_PREFIX`` name, for notebooks and scripts; credentials, region and
-        endpoint are found by the AWS SDK itself.
+        """The store that ``S3_BUCKET_NAME`` and ``S3_PREFIX`` name; the AWS SDK finds credentials, region, endpoint.
 
         Raises:
             SettingsError: a variable is missing or malformed.
@@ -55,29 +54,22 @@ class OrderStore:
         Raises:
             StoreError: the client would send everything unencrypted.
         """
-        encryption = Encryption(settings.sse, settings.kms_key_id) if settings.sse else None
+        properties = {"ServerSideEncryption": settings.sse, "SSEKMSKeyId": settings.kms_key_id}
+        encryption = {name: value for name, value in properties.items() if value}
         return cls(Bucket(client, settings.bucket, encryption), settings.prefix)
 
     def pulled_weeks(self) -> list[str]:
         """The partition keys of the weeks that have a manifest, oldest first."""
         folder = self.layout.manifests
-        return _named(week_in(key, folder, ".json") for key in self.bucket.keys(folder))
+        return sorted(filter(None, (week_in(key, folder, ".json") for key in self.bucket.keys(folder))))
 
     def load_manifest(self, week: Week) -> tuple[Manifest | None, Version]:
-        """The week's manifest and its version; None and ``ABSENT`` where the week was never pulled.
-
-        Raises:
-            StoreError: it cannot be read.
-        """
+        """The week's manifest and its version; None and ``ABSENT`` where the week was never pulled."""
         found = self.bucket.read(self.layout.manifest(week))
         return (self.read_manifest(week, found[0]), found[1]) if found else (None, ABSENT)
 
     def read_manifest(self, week: Week, body: bytes) -> Manifest:
-        """The manifest in the ``body`` of a week's object.
-
-        Raises:
-            StoreError: it cannot be read.
-        """
+        """The manifest in the ``body`` of a week's object, or a StoreError."""
         hint = "Restore an earlier version of the object, or remove it and materialize the week again."
         with readable(self.bucket.uri(self.layout.manifest(week)), hint):
             return decode_manifest(body)
@@ -85,11 +77,13 @@ class OrderStore:
     def raw_restaurants(self, week: Week) -> frozenset[str]:
         """The restaurants of which there is a raw file."""
         folder = self.layout.raw_folder(week)
-        return frozenset(_named(restaurant_in(key, folder, ".parquet") for key in self.bucket.keys(folder)))
+        found = (restaurant_in(key, folder, ".parquet") for key in self.bucket.keys(folder))
+        return frozenset(guid for guid in found if guid)
 
     def download_raw(self, week: Week, restaurant_guid: str, path: Path) -> Version:
         """The raw file into ``path``; ``ABSENT``, and no file, where there is none."""
-        return self.bucket.download(self.layout.raw(week, restaurant_guid), path) or ABSENT
+        stored = self.bucket.fetch(self.layout.raw(week, restaurant_guid), path)
+        return stored.version if stored else ABSENT
 
     def raw_sha256(self, week: Week, restaurant_guid: str) -> str | None:
         """The hash of the orders in the raw file that is stored now; None where there is none, or it does not say."""
@@ -99,7 +93,7 @@ class OrderStore:
     def table_weeks(self, table: str) -> list[str]:
         """The partition keys of the weeks of which ``table`` is stored, oldest first."""
         folder = self.layout.table_folder(table)
-        return _named(week_in(key, folder, f"/{table}.parquet") for key in self.bucket.keys(folder))
+        return sorted(filter(None, (week_in(key, folder, f"/{table}.parquet") for key in self.bucket.keys(folder))))
 
     def table_version(self, table: str, week_key: str) -> str | None:
         """The SHA-256 of a table's stored file, or None where there is none."""
@@ -138,10 +132,15 @@ class OrderStore:
         ):
             parts = []
             for key in self._table_keys(table, week_key):
-                if not self.bucket.download(key, folder / "table.parquet"):
+                if not self.bucket.fetch(key, folder / "table.parquet"):
                     raise self._not_made(table, week_key)
-                with readable(self.bucket.uri(key), f"Remove it and {again}."):
-                    parts.append(_columns_of(folder / "table.parquet", table, columns))
+                hint = f"Remove it and {again}."
+                with readable(self.bucket.uri(key), hint), pq.ParquetFile(folder / "table.parquet") as file:
+                    names = file.schema_arrow.names
+                    if unknown := [name for name in columns or () if name not in names]:
+                        text = f"The table {table} has no column {unknown[0]}."
+                        raise StoreError(text, hint=f"It has {', '.join(names)}.")
+                    parts.append(file.read(columns=list(columns) if columns else None))
             frame: pd.DataFrame = pa.concat_tables(parts).to_pandas(types_mapper=pd.ArrowDtype)
         return frame
 
@@ -170,16 +169,3 @@ class OrderStore:
             f"There is no table {table} for week {week_key}.",
             hint=f"{stored} Name a week by its first day, or materialize {table} for it.",
         )
-
-
-def _named(names: Iterable[str | None]) -> list[str]:
-    """The names of the objects that are ours, sorted."""
-    return sorted(name for name in names if name is not None)
-
-
-def _columns_of(path: Path, table: str, columns: Sequence[str] | None) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        if unknown := [name for name in columns or () if name not in names]:
-            raise StoreError(f"The table {table} has no column {unknown[0]}.", hint=f"It has {', '.join(names)}.")
-        return file.read(columns=list(columns) if columns else None)

@@ -1,16 +1,14 @@
 """Stored weeks: the manifest's records, and the raw files that they describe.
 
-Whatever is made of raw orders is decided by what the manifest says at that moment, not by what it said when the run
-began: a run that was paused then makes the newest content, or leaves what another run made of it.
-
-Everything here raises StoreError where the bucket is missing or refuses access, or a manifest cannot be read.
+What is made of raw orders follows the manifest of that moment, not of the run's beginning: a run that was paused makes
+the newest content. Everything raises StoreError where the bucket fails, or a manifest cannot be read.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -22,7 +20,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from toast_assets.errors import ExportError, StoreError
-from toast_assets.orders.raw_file import UnreadableFileError, check_raw, orders_sha256, read_bodies
+from toast_assets.orders.raw_file import UnreadableFileError, check_raw, orders_sha256, read_rows
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import ABSENT
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
@@ -32,7 +30,7 @@ from toast_assets.week import KEY_FORMAT, Week, WeekCalendar
 _PULL_FIRST = "Materialize raw_toast_orders for this week first."
 _MOST_NAMED = 20
 # Files that are fetched ahead, so that reading one hides the wait for the next; each is removed once it was read.
-_AHEAD = 3
+_AHEAD = 2
 # Conversion works by column: fewer would cost time, more would cost memory. Of ordinary orders a row group has less.
 _ORDERS_AT_ONCE = 1_000
 _Made = TypeVar("_Made")
@@ -49,11 +47,8 @@ class StoredWeek:
         self._records: dict[str, RestaurantRecord] = {}
 
     def restaurants(self) -> dict[str, RestaurantRecord]:
-        """The records by restaurant, as they are now; the manifest is read only where it has changed.
-
-        Raises:
-            ExportError: the week was never pulled.
-        """
+        """The records by restaurant, as they are now; an ExportError where the week was never pulled. The manifest is
+        read only where it has changed."""
         with self._lock:
             if self._version != ABSENT:
                 info = self.store.bucket.info(self.store.layout.manifest(self.week))
@@ -72,10 +67,9 @@ class StoredWeek:
     def made_of(
         self, guid: str, make: Callable[[RestaurantRecord, PullRecord], _Made], *, look_first: bool = True
     ) -> _Made:
-        """What ``make`` makes of a restaurant's stored orders; once more where a pull stored newer ones meanwhile.
+        """What ``make`` makes of a restaurant's stored orders; again where a pull stored newer ones meanwhile.
 
-        Without ``look_first`` the manifest is looked at again only after an error: for what reads the raw file each
-        time, and so notices that the record is not the raw file's.
+        Without ``look_first`` the manifest is read again only after an error: for what reads the raw file anyway.
 
         Raises:
             ExportError: as ``make`` does, or nothing is stored of the restaurant any more.
@@ -104,25 +98,17 @@ class RawFile:
     store: OrderStore
 
     def bodies(self, at_once: int = _ORDERS_AT_ONCE) -> Iterator[list[bytes]]:
-        """The orders' JSON alone, ``at_once`` at a time: reading nothing else takes half the time.
-
-        Raises:
-            ExportError: the file cannot be read, or its orders are not those that the manifest describes; known only
-                where it breaks, or at the end.
-        """
+        """The orders' JSON, ``at_once`` at a time; an ExportError, possibly at the end, where the file cannot be read,
+        or is not the manifest's."""
         with reading_raw(self.week, self.guid, self.store):
             if orders_sha256(self.path) not in (None, self.pull.orders_sha256):
                 raise manifest_mismatch(self.week, self.guid, self.store)
-            for bodies in read_bodies(self.path):
-                for start in range(0, len(bodies), at_once):
-                    yield bodies[start : start + at_once]
+            for rows in read_rows(self.path):
+                for start in range(0, len(rows.bodies), at_once):
+                    yield rows.bodies[start : start + at_once]
 
     def check_count(self, count: int) -> None:
-        """Make sure that the manifest describes ``count`` orders.
-
-        Raises:
-            ExportError: it does not.
-        """
+        """Raise an ExportError where the manifest describes another number of orders."""
         if count != self.pull.orders:
             raise manifest_mismatch(self.week, self.guid, self.store)
 
@@ -143,13 +129,11 @@ def raw_files(
             for number, (guid, record) in enumerate(sorted(records.items()))
             if record.pull is not None
         )
-        waiting: deque[tuple[RawFile, Future[None]]] = deque()
-        while True:
-            for file in islice(files, _AHEAD - len(waiting)):
-                waiting.append((file, threads.submit(fetch_raw, week, file.guid, file.path, store)))
-            if not waiting:
-                return
+        jobs = ((file, threads.submit(fetch_raw, week, file.guid, file.path, store)) for file in files)
+        waiting = deque(islice(jobs, _AHEAD))
+        while waiting:
             file, fetched = waiting.popleft()
+            waiting.extend(islice(jobs, 1))
             with nullcontext() if problems is None else one_restaurant(file.guid, problems, store):
                 fetched.result()
                 yield file
@@ -157,11 +141,7 @@ def raw_files(
 
 
 def week_of(key: str, store: OrderStore) -> Week:
-    """The week of a partition key, as it was pulled.
-
-    Raises:
-        ExportError: it was never pulled, or its manifest is of another week.
-    """
+    """The week of a partition key as it was pulled; an ExportError where it was not, or the manifest is another's."""
     unknown = datetime.min.replace(tzinfo=UTC)
     manifest, _ = store.load_manifest(Week(key, unknown, unknown))
     if manifest is None:
@@ -190,21 +170,8 @@ def earlier_manifests(
             yield earlier, manifest
 
 
-def stored_restaurants(week: Week, store: OrderStore) -> dict[str, RestaurantRecord]:
-    """The manifest's records of the restaurants of which the week is stored.
-
-    Raises:
-        ExportError: the week was never pulled.
-    """
-    return StoredWeek(week, store).restaurants()
-
-
 def fetch_raw(week: Week, guid: str, path: Path, store: OrderStore) -> None:
-    """Write a restaurant's stored raw file to ``path``.
-
-    Raises:
-        ExportError: it is missing, or is no raw file.
-    """
+    """Write a restaurant's stored raw file to ``path``; an ExportError where it is missing, or no raw file."""
     if store.download_raw(week, guid, path).etag is None:
         raise manifest_mismatch(week, guid, store)
     with reading_raw(week, guid, store):
@@ -213,11 +180,7 @@ def fetch_raw(week: Week, guid: str, path: Path, store: OrderStore) -> None:
 
 @contextmanager
 def reading_raw(week: Week, guid: str, store: OrderStore) -> Iterator[None]:
-    """While a restaurant's raw file is read: one that cannot be read is an error that names it.
-
-    Raises:
-        ExportError: it cannot be read.
-    """
+    """Turn what reading a restaurant's raw file raises into an ExportError that names it."""
     where = store.bucket.uri(store.layout.raw(week, guid))
     hint = (
         "Restore an earlier version of the object, or remove it, then materialize raw_toast_orders for this week again."
@@ -234,7 +197,6 @@ def reading_raw(week: Week, guid: str, store: OrderStore) -> Iterator[None]:
 
 
 def manifest_mismatch(week: Week, guid: str, store: OrderStore) -> ExportError:
-    """The error for raw orders and a manifest that do not belong together."""
     return ExportError(
         f"The raw orders {store.bucket.uri(store.layout.raw(week, guid))} are not those that the manifest describes.",
         hint="A run that was cut off can leave them so: materialize raw_toast_orders for this week again.",
@@ -243,11 +205,7 @@ def manifest_mismatch(week: Week, guid: str, store: OrderStore) -> ExportError:
 
 @contextmanager
 def one_restaurant(guid: str, problems: dict[str, str], store: OrderStore) -> Iterator[None]:
-    """Keep to one restaurant what fails at it: the reason is added to ``problems``.
-
-    Raises:
-        StoreError: the bucket as a whole is missing or refuses access.
-    """
+    """Add what fails at one restaurant to ``problems``; a StoreError is raised where the whole bucket fails."""
     try:
         yield
     except (ExportError, StoreError) as error:
@@ -257,7 +215,6 @@ def one_restaurant(guid: str, problems: dict[str, str], store: OrderStore) -> It
 
 
 def all_failed(what: str, problems: Mapping[str, str]) -> ExportError:
-    """The error where ``what`` could be made of no restaurant."""
     named = list(problems.values())
     more = [f"and {len(named) - _MOST_NAMED} more"] if len(named) > _MOST_NAMED else []
     reasons = "".join(f"\n  - {reason}" for reason in [*named[:_MOST_NAMED], *more])

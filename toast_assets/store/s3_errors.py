@@ -1,7 +1,6 @@
 """What S3 answers, and what the AWS SDK, the system and the network raise: each as one sentence with a way out.
 
-S3's own sentence is kept: it names the permission, the key or the policy at fault, and quotes no object. Credentials
-are taken out of all texts.
+S3's own sentence, which names the permission, key or policy at fault, is kept; credentials are taken out of all texts.
 """
 
 from __future__ import annotations
@@ -38,16 +37,11 @@ class MissingObjectError(StoreError):
     """There is no such object; never leaves ``store``."""
 
 
-# What S3 answers
-
-
+# What S3 answers.
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of refusal, known by S3's code, a part of it, a part of the sentence, or the status alone.
-
-    ``text`` ends the sentence "S3 …"; it and ``hint`` may name ``{where}`` (the object), ``{bucket}`` and
-    ``{permission}``.
-    """
+    """A kind of refusal, known by S3's code, a part of it, a part of the sentence, or the status alone; ``text`` ends
+    the sentence "S3 …"."""
 
     text: str
     hint: str
@@ -177,8 +171,8 @@ def is_bare(error: ClientError) -> bool:
 def refusal(
     error: ClientError, where: str, bucket: str, permission: str, *, key: str = "", conditional: bool = False
 ) -> StoreError:
-    """What S3's answer means for the request for ``where`` (a URI), which needs ``permission``; ``key`` is empty where
-    the bucket itself was asked for. Only where the request was ``conditional`` can it have lost a race."""
+    """The typed error for S3's answer to a request for ``where`` (a URI) that needs ``permission``; ``key`` is empty
+    for the bucket itself, and only a ``conditional`` request can lose a race."""
     status, code, sentence = _facts(error)
     missing = code in MISSING or (status == 404 and not code)
     if code == "NoSuchBucket" or (not key and missing):
@@ -190,8 +184,7 @@ def refusal(
     if conditional and (code in _CONFLICT or (not code and status in (409, 412))):
         return StoreConflictError(f"{where} was written by somebody else in the meantime.")
     kind = _kind(status, code, sentence)
-    text = kind.text.format(where=where, bucket=bucket, permission=permission)
-    hint = kind.hint.format(where=where, bucket=bucket, permission=permission)
+    text, hint = (each.format(where=where, bucket=bucket, permission=permission) for each in (kind.text, kind.hint))
     named = f"{code or status}: {sentence}" if sentence else str(code or status)
     return StoreError(f"S3 {text} ({named}).", hint=hint)
 
@@ -223,9 +216,7 @@ def _kind(status: int, code: str, sentence: str) -> _Kind:
     return _BY_STATUS.get(status, _OTHER)
 
 
-# What the AWS SDK, the system and the network raise
-
-
+# What the AWS SDK, the system and the network raise.
 SDK_FAULTS = (
     sdk.BotoCoreError,
     ResponseParserError,
@@ -302,44 +293,28 @@ def sdk_problem(error: BaseException, what: str) -> ToastAssetsError:
     if problem := machine_problem(error):
         return problem
     if isinstance(error, sdk.ConnectionError | sdk.HTTPClientError):
-        return _unreachable(error, what)
+        if any(isinstance(each, ValueError) and "header" in str(each) for each in causes(error)):
+            hint = f"Check {', '.join(CREDENTIALS)}, or the profile: a line feed or blank may have been copied along."
+            return StoreError(f"{what}: a credential holds a character that no request can carry.", hint=hint)
+        cause = connection_cause(error)
+        host = urlsplit(str(error.kwargs.get("endpoint_url") or "")).netloc.rpartition("@")[2]
+        return StoreError(f"{what}{f' at {host}' if host else ''}: {cause.text}.", hint=cause.hint)
     if isinstance(error, OSError) and error.filename:
-        return _file_problem(error)
+        # A file or program that the SDK reads or starts; the variables that name it are found by their values.
+        variables = [name for name, value in os.environ.items() if value == str(error.filename) and name != "_"]
+        place = " and ".join(variables) or f"the AWS SDK's files ({_FILES})"
+        hint = f"Check {place}: it must exist, and this user must be able to read it."
+        return StoreError(f"The AWS SDK cannot use {error.filename} ({error.strerror}).", hint=hint)
     if isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"):
         hint = "Check AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or the profile's: write https://HOST or https://HOST:PORT."
         return StoreError("S3's endpoint is no URL.", hint=hint)
     text, hint = next((text, hint) for kinds, text, hint in _FAULTS if isinstance(error, kinds))
     said = without_credentials(str(error))
     text = text.format(text=said.rstrip(" .:"), what=what, kind=type(error).__name__)
-    return StoreError(text, hint=hint.format(variables=_variables_in(said)))
-
-
-def _variables_in(text: str) -> str:
-    """The variables of the AWS SDK whose value a text quotes."""
+    # The variables of the AWS SDK whose value the text quotes.
     values = {name: value for name, value in os.environ.items() if name.startswith("AWS_") and name not in CREDENTIALS}
-    return (
-        " and ".join(name for name, value in values.items() if len(value) > 1 and value in text)
-        or "the AWS_… variables"
-    )
-
-
-def _file_problem(error: OSError) -> StoreError:
-    """A file or program that the SDK reads or starts; the variables that name it are found by their values."""
-    name = str(error.filename)
-    variables = [variable for variable, value in os.environ.items() if value == name and variable != "_"]
-    place = " and ".join(variables) if variables else f"the AWS SDK's files ({_FILES})"
-    hint = f"Check {place}: it must exist, and this user must be able to read it."
-    return StoreError(f"The AWS SDK cannot use {name} ({error.strerror}).", hint=hint)
-
-
-def _unreachable(error: sdk.ConnectionError | sdk.HTTPClientError, what: str) -> StoreError:
-    url = urlsplit(str(error.kwargs.get("endpoint_url") or ""))
-    cause = connection_cause(error)
-    if any(isinstance(each, ValueError) and "header" in str(each) for each in causes(error)):
-        hint = f"Check {', '.join(CREDENTIALS)}, or the profile: a line feed or blank may have been copied along."
-        return StoreError(f"{what}: a credential holds a character that no request can carry.", hint=hint)
-    host = f" at {url.netloc.rpartition('@')[2]}" if url.netloc else ""
-    return StoreError(f"{what}{host}: {cause.text}.", hint=cause.hint)
+    quoted = [name for name, value in values.items() if len(value) > 1 and value in said]
+    return StoreError(text, hint=hint.format(variables=" and ".join(quoted) or "the AWS_… variables"))
 
 
 def connection_cause(error: sdk.ConnectionError | sdk.HTTPClientError) -> Cause:
@@ -361,9 +336,7 @@ def connection_cause(error: sdk.ConnectionError | sdk.HTTPClientError) -> Cause:
     return cause_of(inner or error, setting, proxy.variable if proxy else None)
 
 
-# Credentials in texts and variables
-
-
+# Credentials in texts and variables.
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _LONGEST_TEXT = 400
 _KEY_ID = re.compile(r"\b(A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{4,}")
@@ -374,8 +347,8 @@ _SENDABLE = re.compile(r"[!#-&(-~]+")
 
 
 def without_credentials(text: str) -> str:
-    """Another system's text on one line, of some 400 characters at most, without the credentials in the environment,
-    access key ids and what looks like a session token."""
+    """Another system's text on one line, cut after some 400 characters, without credentials of the environment, access
+    key ids and what looks like a session token."""
     text = without_secrets(text, map(os.environ.get, CREDENTIALS))
     text = _TOKEN.sub("…", _KEY_ID.sub(r"\1…", " ".join(text.split())))
     text = "".join(character for character in text if character.isprintable())
@@ -388,8 +361,6 @@ def malformed() -> list[str]:
     return [name for name, value in values.items() if value and not _SENDABLE.fullmatch(value)]
 
 
-# Objects that cannot be read
-
 # What msgspec, pyarrow, gzip and a cast raise for bytes that are not what they expect; ValueError includes
 # UnicodeDecodeError.
 _UNREADABLE = (msgspec.DecodeError, pa.ArrowException, ValueError, KeyError, TypeError, EOFError, RecursionError)
@@ -397,13 +368,8 @@ _UNREADABLE = (msgspec.DecodeError, pa.ArrowException, ValueError, KeyError, Typ
 
 @contextmanager
 def readable(uri: str, hint: str) -> Iterator[None]:
-    """Turn whatever decoding the object at ``uri`` raises into one error that names it; ``hint`` is the way out.
-
-    The error says of which kind the fault is and quotes nothing, because an object may hold guests' data.
-
-    Raises:
-        StoreError: the object cannot be read.
-    """
+    """Turn whatever decoding the object at ``uri`` raises into a StoreError with that ``hint``. It names the object and
+    the kind of the fault, and quotes nothing, because an object may hold guests' data."""
     try:
         yield
     except (*_UNREADABLE, zlib.error, OSError) as error:

@@ -205,7 +205,7 @@ class _WeekTables:
         found = {}
         for name, table in TABLES.items():
             path = self._folder / f"{name}.before.parquet"
-            if self._stored.store.bucket.download(self._key(name), path):
+            if self._stored.store.bucket.fetch(self._key(name), path):
                 with suppress(pa.ArrowException, OSError):
                     if pq.read_schema(path).equals(table.schema):
                         found[name] = path

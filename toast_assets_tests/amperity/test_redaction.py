@@ -17,7 +17,7 @@ from toast_assets.amperity.feeds.customers import CustomerRow
 from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.redaction import COLUMNS, Redaction, contradiction, name_problem
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.known_fields import known_fields
+from toast_assets.orders.fields import known_fields
 
 SALT = b"pepper"
 

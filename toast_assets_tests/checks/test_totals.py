@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pytest
 
 from toast_assets.orders.read import RawOrders, decode_order
-from toast_assets.orders.totals import order_totals
 from toast_assets.tables.flatten import flatten
 from toast_assets_tests.support.data.invented import RESTAURANT, Json, invented_week
+from toast_assets_tests.support.data.totals import order_totals
 
 ORDERS = 20_000
 

@@ -25,7 +25,7 @@ def exported(store: OrderStore, week: Week, tmp_path: Path) -> Path:
     """An export of three orders, one of which Toast sent in several lines."""
     store_week(store, week, {"here": [*encode(order(), order()), PRETTY]})
     export_week(week, store, logging.getLogger(__name__))
-    store.bucket.download(store.layout.export(week, "here"), tmp_path / "export")
+    store.bucket.fetch(store.layout.export(week, "here"), tmp_path / "export")
     return tmp_path / "export"
 
 
@@ -104,7 +104,7 @@ def test_what_is_no_order_is_none_between_orders(tmp_path: Path, odd: bytes) -> 
 def test_an_empty_export_is_one(store: OrderStore, week: Week, tmp_path: Path) -> None:
     store_week(store, week, {"here": []})
     export_week(week, store, logging.getLogger(__name__))
-    store.bucket.download(store.layout.export(week, "here"), tmp_path / "export")
+    store.bucket.fetch(store.layout.export(week, "here"), tmp_path / "export")
     assert read_export(tmp_path / "export").orders == 0
 
 

@@ -92,7 +92,7 @@ async def test_the_object_is_one_gzip_member_and_describes_itself(
     report = export(sandbox, week)
     key = store.layout.export(week, guid)
     assert key == f"toast-orders/toast-orders_20250922_040000_{guid}.json.gz"
-    reply = store.bucket._client.get_object(Bucket=store.bucket.name, Key=key)
+    reply = store.bucket.client.get_object(Bucket=store.bucket.name, Key=key)
     body = reply["Body"].read()
     member = zlib.decompressobj(wbits=31)
     assert member.decompress(body) == gzip.decompress(body)

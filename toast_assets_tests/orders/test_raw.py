@@ -20,7 +20,6 @@ from toast_assets.orders.raw import (
     cut_orders,
     version_of,
     with_restaurant,
-    with_restaurants,
 )
 from toast_assets.orders.times import format_time, parse_time_ms
 from toast_assets.week import epoch_ms
@@ -324,26 +323,3 @@ class TestHalfOfAnEscapedPair:
     def test_what_is_no_escape_stays_an_error(self, text: str) -> None:
         (odd,) = parts("[{" + PLACED + ',"n":"' + text + r' \ud83d"}]').unreadable
         assert "not JSON" in odd.reason
-
-
-PLAIN = [b'{"guid":"a"}', b'{"guid":"b","checks":[{"guid":"c"}]}']
-
-
-@pytest.mark.parametrize(
-    "bodies",
-    [
-        [],
-        PLAIN,
-        [*PLAIN, b'{"guid":"space" }'],
-        [*PLAIN, b'{"guid":"lines"\r\n}\n'],
-        [*PLAIN, b'{"guid":"tab"\t}'],
-        [*PLAIN, b'{"guid":"named","modifiedDate":"","restaurantGuid":"there"}'],
-        [*PLAIN, b'{"guid":"escaped","modifiedDate":"","restaurant\\u0047uid":"there"}'],
-        [*PLAIN, b'{"guid":"nobody","modifiedDate":"","restaurantGuid":null}'],
-        [*PLAIN, b'{"guid":"below","modifiedDate":"","checks":[{"restaurantGuid":"there"}]}'],
-        [*PLAIN, b'{"guid":"in a text","note":"\\"restaurantGuid\\": \\"there\\""}'],
-        ['{"guid":"Zoë"}'.encode()],
-    ],
-)
-def test_the_restaurant_is_added_to_a_batch_as_to_each_of_its_orders(bodies: list[bytes]) -> None:
-    assert with_restaurants(bodies, "here") == [with_restaurant(body, "here") for body in bodies]

@@ -23,15 +23,13 @@ from toast_assets.orders import raw_file as files
 from toast_assets.orders.raw import RawOrder, version_of, with_restaurant
 from toast_assets.orders.raw_file import (
     RAW_SCHEMA,
-    Merged,
+    Content,
     RawFileWriter,
     UnreadableFileError,
     check_raw,
     content_of,
-    holds_duplicates,
     merge,
     orders_sha256,
-    read_bodies,
     read_pull_evidence,
     read_raw,
     read_rows,
@@ -78,7 +76,7 @@ def write(path: Path, orders: Sequence[RawOrder]) -> Path:
 
 def merged(
     folder: Path, stored: Sequence[RawOrder] | None, pulled: Sequence[RawOrder]
-) -> tuple[Merged, list[RawOrder]]:
+) -> tuple[Content, list[RawOrder]]:
     before = write(folder / "stored.parquet", stored) if stored is not None else None
     target = folder / "merged.parquet"
     result = merge(before, write(folder / "pulled.parquet", pulled), target, "one")
@@ -200,7 +198,7 @@ def test_no_flipped_bit_of_a_file_is_taken_for_truth(tmp_path: Path, monkeypatch
         except UnreadableFileError:
             refused += 1
         try:
-            assert b"".join(body for part in read_bodies(path) for body in part) == b"".join(
+            assert b"".join(body for rows in read_rows(path) for body in rows.bodies) == b"".join(
                 order.body for order in orders
             )
             assert [guid for rows in read_rows(path) for guid in rows.guids] == [order.guid for order in orders]
@@ -228,8 +226,8 @@ def test_a_part_of_a_file_is_refused_by_every_reader(tmp_path: Path, kept: int) 
     path = write(tmp_path / "raw.parquet", [version("a", 1, "x" * 999)])
     path.write_bytes(path.read_bytes()[:kept])
     readers: list[Callable[[Path], object]] = [check_raw, read_pull_evidence, orders_sha256]
-    readers += [repeated_guids, holds_duplicates, content_of]
-    for read in (*readers, *(_all_of(read) for read in (read_raw, read_rows, read_bodies))):
+    readers += [repeated_guids, content_of]
+    for read in (*readers, *(_all_of(read) for read in (read_raw, read_rows))):
         with pytest.raises(UnreadableFileError):
             read(path)
 
@@ -317,11 +315,6 @@ def test_a_raw_file_with_a_column_more_is_refused(tmp_path: Path) -> None:
     pq.write_table(table.append_column("more", [[1]]), tmp_path / "raw.parquet")
     with pytest.raises(UnreadableFileError, match=r"its columns are .*version, more instead of"):
         check_raw(tmp_path / "raw.parquet")
-
-
-def test_an_order_that_stands_in_a_file_twice_is_noticed(tmp_path: Path) -> None:
-    assert holds_duplicates(write(tmp_path / "twice.parquet", [version("a", 1), version("a", 2)]))
-    assert not holds_duplicates(write(tmp_path / "once.parquet", [version("a", 1), version("b", 2)]))
 
 
 def test_repeated_orders_are_named_as_often_as_they_are_repeated(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from toast_assets.orders.forgotten import Forgotten
-from toast_assets.orders.identity import given_traits
+from toast_assets.orders.identity import Forgotten, given_traits
 from toast_assets.orders.raw import version_of
 from toast_assets.orders.scrub import Scrubber
 from toast_assets_tests.support.data import invented

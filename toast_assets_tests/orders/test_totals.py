@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from toast_assets.orders.read import decode_order
-from toast_assets.orders.totals import Totals, order_totals
+from toast_assets.orders.totals import Totals
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import (
     Json,
@@ -22,6 +22,7 @@ from toast_assets_tests.support.data.invented import (
     selection,
     service_charge,
 )
+from toast_assets_tests.support.data.totals import order_totals
 
 
 def totals(made: Json) -> Totals:

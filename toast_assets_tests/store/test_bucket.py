@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
@@ -11,7 +12,9 @@ from botocore.config import Config
 
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.sandbox import Sandbox
-from toast_assets.store.bucket import ABSENT, Bucket, Encryption, Removal, Replacement, StoredObject, Version
+from toast_assets.store.bucket import ABSENT, Bucket, Removal, Replacement, StoredObject, Version
+from toast_assets.store.order_store import OrderStore
+from toast_assets.store.settings import StoreSettings
 from toast_assets_tests.support.faults.s3_faults import after, before, refuse, refuse_quoted_etags
 from toast_assets_tests.support.services.clients import s3_client
 
@@ -31,17 +34,18 @@ def test_files_are_written_and_read_as_they_are(bucket: Bucket, tmp_path: Path) 
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(b"x" * 3_000_000)
     version = bucket.write("big", source, ContentType="text/plain", Metadata={"total_orders": "7"})
-    assert bucket.download("big", target) == version
-    assert target.read_bytes() == source.read_bytes()
     info = bucket.info("big")
     assert info is not None
+    assert info.version == version
+    assert bucket.fetch("big", target) == replace(info, path=target)
+    assert target.read_bytes() == source.read_bytes()
     assert (info.size, info.metadata["total_orders"]) == (3_000_000, "7")
 
 
 def test_a_missing_object_is_none_and_no_error(bucket: Bucket, tmp_path: Path) -> None:
     assert bucket.read("nothing") is None
     assert bucket.info("nothing") is None
-    assert bucket.download("nothing", tmp_path / "nothing") is None
+    assert bucket.fetch("nothing", tmp_path / "nothing") is None
     assert not (tmp_path / "nothing").exists()
     bucket.delete("nothing")
 
@@ -120,7 +124,8 @@ def test_every_object_is_stored_with_the_encryption_that_is_set(
     sandbox: Sandbox, tmp_path: Path, key: str | None
 ) -> None:
     client = s3_client(sandbox)
-    bucket = Bucket(client, sandbox.bucket, Encryption("aws:kms", key))
+    settings = StoreSettings(S3_BUCKET_NAME=sandbox.bucket, S3_PREFIX="", S3_SSE="aws:kms", S3_KMS_KEY_ID=key)
+    bucket = OrderStore.of(client, settings).bucket
     (tmp_path / "file").write_bytes(b"x")
     first = bucket.write("bytes", b"1", ContentType="text/plain")
     bucket.write("bytes", b"2", replaces=first)

@@ -102,10 +102,10 @@ def local_copy(store: OrderStore, folder: Path) -> None:
         for key in store.bucket.keys(f"{store.layout.prefix}{kind}"):
             path = folder / key.removeprefix(store.layout.prefix)
             path.parent.mkdir(parents=True)
-            store.bucket.download(key, path)
+            store.bucket.fetch(key, path)
     current = folder / "tables/current_orders/restaurant=here.parquet"
     current.parent.mkdir()
-    store.bucket.download(store.layout.table("orders", "2025-09-15"), current)
+    store.bucket.fetch(store.layout.table("orders", "2025-09-15"), current)
 
 
 def test_the_documented_duckdb_queries_run_as_they_are(tables: OrderStore, tmp_path: Path) -> None:

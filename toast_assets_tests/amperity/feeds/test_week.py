@@ -20,8 +20,8 @@ import pytest
 from toast_assets.amperity.feeds.build import FEEDS, feed_batches
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed, encode
 from toast_assets.orders.read import RawOrders, decode_order
-from toast_assets.orders.totals import order_totals
 from toast_assets_tests.support.data.invented import RESTAURANT, Json, invented_week
+from toast_assets_tests.support.data.totals import order_totals
 
 ORDERS = 4_000
 BRAND = "Example Brand"

@@ -1,6 +1,11 @@
-"""The fields of an order that leave for nobody: one list, used where orders are sent and where a guest is removed."""
+"""The fields of Toast's orders: the recorded schema (``known_fields.json``), and those that leave for nobody."""
 
 from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+import msgspec
 
 # Fields that are never sent, at any depth, as regular expressions of whole names.
 # Who paid, and with what: PCI DSS counts the first six and last four digits (Toast: payments, gift cards,
@@ -14,3 +19,19 @@ DRIVER_FIELDS = ("driver.*",)
 # Amperity recognises personal data by field name and would take an employee for a customer.
 EMPLOYEE_FIELDS = ("server", "openedBy", "approver", "voidUser", "voidApprover", "deliveryEmployee")
 NEVER_SENT = (*PAYER_FIELDS, *DRIVER_FIELDS, *EMPLOYEE_FIELDS)
+
+
+class KnownFields(msgspec.Struct, frozen=True):
+    """A recorded schema: all ``fields``, the ``values`` of enums, and what keys and amounts need ``always``."""
+
+    about: str
+    always: tuple[str, ...]
+    fields: frozenset[str]
+    values: dict[str, frozenset[str]]
+
+
+@cache
+def known_fields() -> KnownFields:
+    """The recorded schema that comes with the package."""
+    data = resources.files("toast_assets.orders").joinpath("known_fields.json").read_bytes()
+    return msgspec.json.decode(data, type=KnownFields)

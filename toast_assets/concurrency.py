@@ -1,11 +1,14 @@
-"""Runs coroutines so that Ctrl-C and Terminate end them, wherever they happen to arrive."""
+"""Coroutines that end as they should: on Ctrl-C and Terminate, with the threads that work for them, and with the error
+of the first task that failed."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -49,3 +52,34 @@ async def _cancelled_by_signals(main: Coroutine[Any, Any, T], received: list[sig
             loop.remove_signal_handler(number)
             # None is a handler that was not set by Python, and cannot be set again.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+async def in_thread(work: Callable[[], T], executor: Executor | None = None) -> T:
+    """What ``work`` returns, done by a thread of ``executor`` (None: asyncio's own).
+
+    It comes back only when the thread has ended, also where the caller is cancelled: a cancellation ends no thread, and
+    the caller would close and remove what the thread is using.
+    """
+    future = asyncio.get_running_loop().run_in_executor(executor, work)
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        # What the thread raised adds nothing to the reason of the cancellation; asyncio would report it as forgotten.
+        future.exception()
+        raise cancelled
+    return future.result()
+
+
+@asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """``asyncio.TaskGroup`` that raises the error of the first task that failed: the one to act on. What was cancelled
+    because of it adds nothing."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
