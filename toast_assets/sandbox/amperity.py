@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -30,13 +29,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from toast_assets.sandbox.amperity_control import ControlPlane
+from toast_assets.sandbox.amperity_control import API_VERSION, ControlPlane
 from toast_assets.sandbox.calls import Call, LoggedRequest
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults
-from toast_assets.sandbox.limits import Limit
-from toast_assets.sandbox.service import Answer, Refusal, Service
+from toast_assets.sandbox.service import Answer, Limit, Refusal, Service
 
+_LARGEST_RECORD = 1_000_000
+_TOKEN_SECONDS = 3600
+_CONTROL_REQUESTS_PER_SECOND = 10
 _NOTICE_TEXTS = ("source", "data_type", "s3_location", "tenant_id")
 _NOTICE_METADATA = ("total_records", "fetch_date", "start_date", "end_date")
 
@@ -84,10 +85,11 @@ class AmperityService(Service):
         self.accepted_of: Counter[tuple[str, str | None]] = Counter()
         self.sent_again = 0
         self.notices: list[Record] = []
-        self.control = ControlPlane(config, lambda: len(self.accepted))
+        self.control = ControlPlane(config, self.accepted)
         self.tokens[config.amperity_api_key] = float("inf")
         self._versions: set[tuple[str, str | None, str, str | None]] = set()
-        self._limit = Limit("stream", config.records_per_second, 1)
+        self._stream_limit = Limit("stream", config.records_per_second, 1)
+        self._control_limit = Limit("control", _CONTROL_REQUESTS_PER_SECOND, 1)
         self._issued = count(1)
         self._traces = count(1)
 
@@ -102,13 +104,10 @@ class AmperityService(Service):
 
     def routes(self) -> list[Route]:
         return [
-            self.route("POST", "/stream/v0/data/{stream_id:path}", "stream", self._echoing(self._stream)),
+            self.route("POST", "/stream/v0/data/{stream_id:path}", "stream", self._stream),
             self.route("POST", "/api/v0/oauth2/token", "token", self._token),
-            self.route("POST", "/api/v1/streaming", "notice", self._echoing(self._notice)),
-            *(
-                self.route(method, f"/api{path}", "control", self._controlled(answer))
-                for method, path, answer in self.control.paths()
-            ),
+            self.route("POST", "/api/v1/streaming", "notice", self._notice),
+            *(self._controlled(*path) for path in self.control.paths()),
         ]
 
     def target(self, request: Request) -> str | None:
@@ -122,19 +121,18 @@ class AmperityService(Service):
         return JSONResponse({"status": status, "message": message} | ids, status)
 
     def _stream(self, call: Call) -> Response:
-        config = self.config
+        _echo_request_id(call)
         if call.header("content-length") is None:
             raise Refusal(411, "Content-Length is required.")
-        if len(call.body) > config.largest_record:
-            raise Refusal(413, f"The record is larger than {config.largest_record} bytes.")
+        if len(call.body) > _LARGEST_RECORD:
+            raise Refusal(413, f"The record is larger than {_LARGEST_RECORD} bytes.")
         self._check_access(call, "x-amperity-tenant")
-        if config.rate_limits and not self._limit.take(config.tenant, config.now()).allowed:
-            raise Refusal(429, "Too many requests.")
+        self._check_rate(self._stream_limit)
         try:
             record = self._record(call)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Refusal(400, "The body must be exactly one JSON object.") from None
-        if record.stream_id not in config.streams:
+        if record.stream_id not in self.config.streams:
             self.dropped.append(record)
             return Response(status_code=202)
         self.accepted.append(record)
@@ -168,6 +166,10 @@ class AmperityService(Service):
         if call.method == "POST" and call.media_type != "application/json":
             raise Refusal(400, "Content-Type must be application/json.")
 
+    def _check_rate(self, limit: Limit) -> None:
+        if self.config.rate_limits and limit.take(self.config.tenant, self.config.now()) < 0:
+            raise Refusal(429, "Too many requests.")
+
     def _token(self, call: Call) -> Response:
         """Client credentials against a bearer token [doc]; wrong ones are a 401, another form a 400 (judgement)."""
         config = self.config
@@ -182,12 +184,12 @@ class AmperityService(Service):
         if not all(hmac.compare_digest(given[name].encode(), value.encode()) for name, value in wanted.items()):
             raise Refusal(401, "Wrong client credentials.")
         token = f"sandbox-stream-token-{next(self._issued)}"
-        self.tokens[token] = config.now() + config.amperity_token_seconds
-        content = {"access_token": token, "expires_in": config.amperity_token_seconds, "token_type": "Bearer"}
-        return JSONResponse(content)
+        self.tokens[token] = config.now() + _TOKEN_SECONDS
+        return JSONResponse({"access_token": token, "expires_in": _TOKEN_SECONDS, "token_type": "Bearer"})
 
     def _notice(self, call: Call) -> Response:
         """The guide's notice: 200, or 400 with what is missing [doc for the statuses, judgement for the checks]."""
+        _echo_request_id(call)
         self._check_access(call, "amperity-tenant")
         try:
             record = self._record(call)
@@ -204,19 +206,19 @@ class AmperityService(Service):
         self.notices.append(record)
         return JSONResponse({"status": "accepted"})
 
-    def _controlled(self, answer: Answer) -> Answer:
+    def _controlled(self, method: str, path: str, answer: Answer) -> Route:
+        """A route of the control plane: ``answer`` comes after the checks that all its calls share."""
+
         def judged(call: Call) -> Response:
             self._check_access(call, "amperity-tenant")
-            self.control.admit(call)
+            if call.header("api-version") != API_VERSION:
+                raise Refusal(400, f"The header api-version must be {API_VERSION}.")
+            self._check_rate(self._control_limit)
             return answer(call)
 
-        return judged
+        return self.route(method, f"/api{path}", "control", judged)
 
-    def _echoing(self, answer: Callable[[Call], Response]) -> Answer:
-        def echoed(call: Call) -> Response:
-            response, request_id = self.answered(call, answer), call.header("x-request-id")
-            if request_id is not None:
-                response.headers["x-request-id"] = request_id
-            return response
 
-        return echoed
+def _echo_request_id(call: Call) -> None:
+    if (request_id := call.header("x-request-id")) is not None:
+        call.reply_headers["x-request-id"] = request_id

@@ -1,11 +1,11 @@
 """Amperity's control plane: start a workflow, watch it, ask what was loaded.
 
-- ``api-version: 2024-04-01`` is required [doc]; 10 requests a second [doc], else 429.
+- ``api-version: 2024-04-01`` is required [doc], else 400; 10 requests a second [doc], else 429.
 - ``POST /workflow/runs`` answers 201 with the workflow [doc] and has no idempotency key: a repeated POST
   starts a second run [doc]. ``config_id`` begins with ``cg-``; dates are ``YYYY-MM-DD``; wrong ones are a 400
   (judgement).
 - ``GET /ingest/jobs`` takes at most seven days [doc] and answers ``{"data": [...], "next_token": ""}`` [doc].
-- A run has one ingest job with one entry per table of ``SandboxConfig.ingest_tables``; it is ``running``
+- A run has one ingest job with one entry per table; it is ``running``
   until it was looked at ``polls_until_done`` times, then ``succeeded`` (judgement). ``ingest_counts`` and
   ``ingest_state`` set what it reports.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,12 +23,12 @@ from starlette.responses import JSONResponse, Response
 
 from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import SandboxConfig
-from toast_assets.sandbox.limits import Limit
 from toast_assets.sandbox.service import Answer, Refusal
 from toast_assets.week import iso_ms
 
 API_VERSION = "2024-04-01"
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_TABLES = ("orders", "order_items", "customers")
 _WEEK_SECONDS = 7 * 86_400
 _Run = dict[str, Any]
 
@@ -37,16 +37,15 @@ class ControlPlane:
     """Workflow ``runs`` and their ingest jobs.
 
     ``ingest_counts`` maps a table to what its entry reports (read, inserted, updated, rejected, errors) if
-    it is not the number of records ``accepted`` so far; ``ingest_state`` is the state that finished jobs end in.
+    it is not the number of ``accepted`` records; ``ingest_state`` is the state that finished jobs end in.
     """
 
-    def __init__(self, config: SandboxConfig, accepted: Callable[[], int]) -> None:
+    def __init__(self, config: SandboxConfig, accepted: Sequence[object]) -> None:
         self.runs: list[_Run] = []
         self.ingest_counts: dict[str, dict[str, int]] = {}
         self.ingest_state = "succeeded"
         self._config = config
         self._accepted = accepted
-        self._limit = Limit("control", config.control_requests_per_second, 1)
         self._polls: Counter[str] = Counter()
 
     def paths(self) -> list[tuple[str, str, Answer]]:
@@ -58,17 +57,6 @@ class ControlPlane:
             ("GET", "/ingest/jobs", self._jobs),
             ("GET", "/ingest/jobs/{id}", lambda call: JSONResponse(self._job(self._find(call, "job_id")))),
         ]
-
-    def admit(self, call: Call) -> None:
-        """Judges what all paths have in common.
-
-        Raises:
-            Refusal: the API version is wrong, or there were too many requests.
-        """
-        if call.header("api-version") != API_VERSION:
-            raise Refusal(400, f"The header api-version must be {API_VERSION}.")
-        if self._config.rate_limits and not self._limit.take("tenant", self._config.now()).allowed:
-            raise Refusal(429, "Too many requests.")
 
     def _start(self, call: Call) -> Response:
         try:
@@ -123,11 +111,10 @@ class ControlPlane:
 
     def _job(self, run: _Run) -> dict[str, Any]:
         tables = []
-        for number, table in enumerate(self._config.ingest_tables):
+        for number, table in enumerate(_TABLES):
             counts = dict.fromkeys(("read", "inserted", "updated", "rejected", "errors"), 0)
             if run["state"] != "running":
-                accepted = self._accepted()
-                counts |= self.ingest_counts.get(table) or {"read": accepted, "inserted": accepted}
+                counts |= self.ingest_counts.get(table) or dict.fromkeys(("read", "inserted"), len(self._accepted))
             file = {"file_id": f"{table}/part0", "name": "part0", "read": counts["read"], "errors": counts["errors"]}
             tables.append(
                 {

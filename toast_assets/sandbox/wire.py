@@ -1,7 +1,4 @@
-"""Below HTTP: what no framework answers, because the connection ends instead.
-
-Each is an ASGI application in place of a response.
-"""
+"""Below HTTP: ASGI applications in place of a response, which end the connection instead of answering."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import struct
 from typing import Any, cast
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 _TRANSPORT = "toast_assets.transport"
 
@@ -32,23 +29,21 @@ async def silence(_scope: Scope, receive: Receive, _send: Send) -> None:
         pass
 
 
-class CutTransfer:
+def cut_transfer(response: Response) -> ASGIApp:
     """Promises the whole body of ``response``, sends half of it and ends the connection."""
 
-    def __init__(self, response: Response) -> None:
-        self._response = response
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request."""
-        body = bytes(self._response.body)
+    async def cut(scope: Scope, receive: Receive, send: Send) -> None:
+        body = bytes(response.body)
         # An empty body, too, is promised longer than it is.
-        self._response.headers["content-length"] = str(max(2, len(body)))
-        start = {"status": self._response.status_code, "headers": self._response.raw_headers}
+        response.headers["content-length"] = str(max(2, len(body)))
+        start = {"status": response.status_code, "headers": response.raw_headers}
         await send({"type": "http.response.start", **start})
         await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
         # An orderly close, because an abort would also throw away what was just written.
         _transport(scope).close()
         await silence(scope, receive, send)
+
+    return cut
 
 
 def with_transport(scope: Scope, send: Send) -> Scope:
