@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from hashlib import blake2b
 from itertools import accumulate
 from random import Random
 from zoneinfo import ZoneInfo
@@ -45,18 +44,6 @@ class StoredOrder:
         created = epoch_ms(datetime.fromisoformat(opened)) if opened else modified
         return cls(order["guid"], modified, created, lambda: raw)
 
-    @classmethod
-    def invented(cls, seed: int, number: int, placement: Placement) -> StoredOrder:
-        """The ``number``-th kind of order of a seed, as ``OrderBuilder`` builds it."""
-        head, opened_ms = _identity(seed, number)
-        modified_ms = placement.modified_ms
-        return cls(
-            head + placement.order_id,
-            modified_ms,
-            modified_ms + opened_ms,
-            lambda: encode(OrderBuilder(seed, number, placement).order()),
-        )
-
     def edited(self, modified_ms: int, change: Callable[[Json], None] | None = None) -> StoredOrder:
         """A newer version: modified at ``modified_ms`` and, without a ``change`` of its own, tipped."""
         order = decode(self.json)
@@ -66,9 +53,20 @@ class StoredOrder:
         return StoredOrder(self.guid, modified_ms, self.created_ms, lambda: raw)
 
 
+def _invented(seed: int, number: int, placement: Placement) -> StoredOrder:
+    head, opened_ms = _identity(seed, number)
+    modified_ms = placement.modified_ms
+    return StoredOrder(
+        head + placement.order_id,
+        modified_ms,
+        modified_ms + opened_ms,
+        lambda: encode(OrderBuilder(seed, number, placement).order()),
+    )
+
+
 @lru_cache(maxsize=8 * _KINDS)
 def _identity(seed: int, number: int) -> tuple[str, int]:
-    """What an order's place in the week needs before the order is built: its GUID without the id, and when it was
+    """What an order's position in the week needs before the order is built: its GUID without the id, and when it was
     opened (relative to its modification)."""
     builder = OrderBuilder(seed, number, Placement("", "", 0, 0))
     return builder.order()["guid"], builder.opened_ms
@@ -99,14 +97,13 @@ def invent_week(
     offset = start.astimezone(ZoneInfo(timezone)).utcoffset()
     utc_offset = int(offset.total_seconds() // 3600) if offset else 0
     rng = Random(f"{seed}:{restaurant_guid}:{start_ms}")
-    restaurant_id = _restaurant_id(restaurant_guid)
     kinds = rng.sample(range(_KINDS), _KINDS)
     ids: dict[str, None] = {}
     while len(ids) < count:
         ids[_order_id(rng)] = None
     times = _times(rng, start_ms, end_ms, count, utc_offset)
     return [
-        StoredOrder.invented(seed, kinds[number % _KINDS], Placement(order_id, restaurant_id, modified_ms, utc_offset))
+        _invented(seed, kinds[number % _KINDS], Placement(order_id, restaurant_guid, modified_ms, utc_offset))
         for number, (order_id, modified_ms) in enumerate(zip(ids, times, strict=True))
     ]
 
@@ -115,25 +112,20 @@ def invent_order(seed: int, restaurant_guid: str, modified_ms: int, number: int)
     """One more order of a restaurant, modified at ``modified_ms``; ``number`` makes it differ from others of then."""
     rng = Random(f"{seed}:{restaurant_guid}:{modified_ms}:{number}")
     kind = rng.choice(range(_KINDS))
-    return StoredOrder.invented(seed, kind, Placement(_order_id(rng), _restaurant_id(restaurant_guid), modified_ms, -5))
+    return _invented(seed, kind, Placement(_order_id(rng), restaurant_guid, modified_ms, -5))
 
 
 def _order_id(rng: Random) -> str:
     return f"{rng.getrandbits(48):012x}"
 
 
-def _restaurant_id(restaurant_guid: str) -> str:
-    return blake2b(restaurant_guid.encode(), digest_size=6).hexdigest()
-
-
 def _times(rng: Random, start_ms: int, end_ms: int, count: int, utc_offset: int) -> list[int]:
     hours = range(start_ms, end_ms, HOUR_MS)
     local = [from_epoch_ms(hour_ms + utc_offset * HOUR_MS) for hour_ms in hours]
     weights = list(accumulate(_HOURS[hour.hour] * _DAYS[hour.weekday()] for hour in local))
-    times = []
-    for _ in range(count):
-        times.append(min(rng.choices(hours, cum_weights=weights)[0] + rng.randrange(HOUR_MS), end_ms - 1))
-    times.sort()
+    times = sorted(
+        min(rng.choices(hours, cum_weights=weights)[0] + rng.randrange(HOUR_MS), end_ms - 1) for _ in range(count)
+    )
     if count >= 20:
         times[0], times[-1] = start_ms, end_ms - 1
         # Tips are adjusted together at closing time: a few orders share one millisecond.

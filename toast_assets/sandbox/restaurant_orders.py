@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from itertools import count
@@ -23,10 +22,9 @@ _FIRST_WEEK_MS = 4 * DAY_MS + 4 * HOUR_MS
 
 
 class RestaurantOrders:
-    """The newest version of every order; any thread may call.
+    """The newest version of every order; any thread may call. ``served`` has the GUIDs of the orders on all pages.
 
-    ``served`` has the GUIDs of the orders on all pages so far. ``numbers`` is shared by all restaurants: each order
-    that is added later takes one, and so differs from the others.
+    ``numbers`` is shared by all restaurants: each order that is added later takes one, and so differs from the others.
     """
 
     def __init__(self, restaurant: Restaurant, config: SandboxConfig, numbers: count[int]) -> None:
@@ -35,7 +33,6 @@ class RestaurantOrders:
         self._config = config
         self._numbers = numbers
         self._orders: dict[str, StoredOrder] = {}
-        self._keys: list[tuple[int, str]] = []
         self._weeks: set[int] = set()
         self._inventing = restaurant.live
         self._draw = Random(f"{config.seed}:{restaurant.guid}")
@@ -48,9 +45,13 @@ class RestaurantOrders:
             if self._inventing and start_ms < end_ms:
                 first, last = ((moment - _FIRST_WEEK_MS) // _WEEK_MS for moment in (start_ms, end_ms - 1))
                 for number in set(range(first, last + 1)) - self._weeks:
-                    self._invent(number)
-            low, high = bisect_left(self._keys, (start_ms, "")), bisect_left(self._keys, (end_ms, ""))
-            return [self._orders[guid] for _, guid in self._keys[low:high]]
+                    self._weeks.add(number)
+                    start, each = from_epoch_ms(_FIRST_WEEK_MS + number * _WEEK_MS), self._restaurant
+                    size, zone = each.orders_per_week, each.timezone
+                    invented = invent_week(self._config.seed, each.guid, start, start + timedelta(days=7), size, zone)
+                    self._orders |= {order.guid: order for order in invented}
+            found = [order for order in self._orders.values() if start_ms <= order.modified_ms < end_ms]
+        return sorted(found, key=lambda order: (order.modified_ms, order.guid))
 
     def view(self, start_ms: int, end_ms: int) -> list[StoredOrder]:
         """A window as ``ordersBulk`` pages through it: what exists by now, in the configured sort order.
@@ -73,11 +74,10 @@ class RestaurantOrders:
 
     def replace_all(self, orders: Iterable[bytes]) -> None:
         """Only these orders (JSON objects) from now on: nothing is invented any more."""
-        stored = [StoredOrder.of(raw) for raw in orders]
+        stored = {order.guid: order for order in map(StoredOrder.of, orders)}
         with self._lock:
             self._inventing = False
-            self._orders = {order.guid: order for order in stored}
-            self._keys = sorted((order.modified_ms, order.guid) for order in self._orders.values())
+            self._orders = stored
 
     def put(self, raw: bytes) -> None:
         """Adds one order given as JSON, or replaces its older version."""
@@ -93,8 +93,6 @@ class RestaurantOrders:
         With an ``at`` in the past this is a late arrival: a device that was offline.
         """
         moment = self._now_ms() if at is None else _ms(at)
-        # The week's own orders first: they must not depend on what was added before.
-        self.between(moment, moment + 1)
         order = invent_order(self._config.seed, self._restaurant.guid, moment, next(self._numbers))
         self._put(order)
         return order
@@ -112,7 +110,6 @@ class RestaurantOrders:
         """
         moment = self._now_ms() if at is None else _ms(at)
         with self._lock:
-            self.between(moment, moment + 1)
             order = self._orders[guid].edited(moment, change)
             self._put(order)
         return order
@@ -126,24 +123,11 @@ class RestaurantOrders:
     def remove(self, guid: str) -> None:
         """Removes an order, if it is here, without a trace."""
         with self._lock:
-            old = self._orders.pop(guid, None)
-            if old is not None:
-                del self._keys[bisect_left(self._keys, (old.modified_ms, guid))]
+            self._orders.pop(guid, None)
 
     def _put(self, order: StoredOrder) -> None:
         with self._lock:
-            self.remove(order.guid)
             self._orders[order.guid] = order
-            insort(self._keys, (order.modified_ms, order.guid))
-
-    def _invent(self, number: int) -> None:
-        self._weeks.add(number)
-        start = from_epoch_ms(_FIRST_WEEK_MS + number * _WEEK_MS)
-        end, each = start + timedelta(days=7), self._restaurant
-        for order in invent_week(self._config.seed, each.guid, start, end, each.orders_per_week, each.timezone):
-            self._orders[order.guid] = order
-            self._keys.append((order.modified_ms, order.guid))
-        self._keys.sort()
 
     def _now_ms(self) -> int:
         return int(self._config.now() * 1000)
