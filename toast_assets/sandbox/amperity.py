@@ -18,7 +18,6 @@ Streaming, judged in this order (judgement): method (405), Content-Length (411),
 from __future__ import annotations
 
 import hmac
-from collections import Counter
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -74,15 +73,14 @@ class _Heading(msgspec.Struct):
 class AmperityService(Service):
     """Amperity's HTTP APIs, and what they were sent.
 
-    ``accepted_of`` counts accepted records by stream and restaurant; ``sent_again`` those that had been accepted
-    before: same stream, order and modified time. ``dropped`` are records lost without an error.
+    ``sent_again`` counts accepted records that had been accepted before: same stream, order and modified time.
+    ``dropped`` are records lost without an error.
     """
 
     def __init__(self, config: SandboxConfig, faults: Faults) -> None:
         super().__init__(config, faults)
         self.accepted: list[Record] = []
         self.dropped: list[Record] = []
-        self.accepted_of: Counter[tuple[str, str | None]] = Counter()
         self.sent_again = 0
         self.notices: list[Record] = []
         self.control = ControlPlane(config, self.accepted)
@@ -136,7 +134,6 @@ class AmperityService(Service):
             self.dropped.append(record)
             return Response(status_code=202)
         self.accepted.append(record)
-        self.accepted_of[record.stream_id, record.restaurant] += 1
         if record.guid is not None:
             version = (record.stream_id, record.restaurant, record.guid, record.modified)
             self.sent_again += version in self._versions

@@ -58,17 +58,16 @@ class Sandbox:
         """
         config = self.config
         with self._running:
-            sockets = _listen(config.host, (config.toast_port, config.amperity_port, config.s3_port))
+            sockets = [self._listen(port) for port in (config.toast_port, config.amperity_port, config.s3_port)]
             # Moto's own server would wait for ever for a port that is taken; it opens the port itself.
             sockets.pop().close()
             self.toast_url, self.amperity_url = (f"http://{config.host}:{_port(each)}" for each in sockets)
             server = _LoopbackServer(sockets)
             self._running.callback(server.stop)
-            self._s3 = s3 = S3(config.host, config.s3_port, config.bucket)
-            self._running.callback(s3.close)
-            self.s3_url, self.bucket = s3.url, s3.bucket
-            pages = StatusPages(self.toast, self.amperity, s3, self.toast_url, self.amperity_url, self.page_token)
-            server.start([self.toast.app(also=pages.routes()), self.amperity.app()])
+            self._s3 = S3(config.host, config.s3_port, config.bucket)
+            self._running.callback(self._s3.close)
+            self.s3_url, self.bucket = self._s3.url, self._s3.bucket
+            server.start([self.toast.app(also=StatusPages(self).routes()), self.amperity.app()])
             # Nothing failed: the servers run until the sandbox is closed.
             self._running = self._running.pop_all()
         return self
@@ -80,6 +79,16 @@ class Sandbox:
     def close(self) -> None:
         """Ends every connection and stops the servers; data and logs stay readable."""
         self._running.close()
+
+    def _listen(self, port: int) -> socket.socket:
+        address = (self.config.host, port)
+        try:
+            return self._running.enter_context(socket.create_server(address, backlog=1024))
+        except OSError as problem:
+            raise ToastAssetsError(
+                f"The sandbox cannot listen on {self.config.host}:{port}: {os.strerror(problem.errno or 0)}.",
+                hint="Choose another port, or 0 for a free one.",
+            ) from problem
 
     @property
     def restaurant_guids(self) -> tuple[str, ...]:
@@ -159,8 +168,6 @@ class _LoopbackServer(uvicorn.Server):
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._end.set)
             self._thread.join(_START_SECONDS)
-        for each in self._sockets:
-            each.close()
 
     async def main_loop(self) -> None:
         """Serves until ``stop``; once a second the Date header is renewed."""
@@ -192,18 +199,3 @@ class _LoopbackServer(uvicorn.Server):
 
 def _port(listener: socket.socket) -> int:
     return int(listener.getsockname()[1])
-
-
-def _listen(host: str, ports: tuple[int, ...]) -> list[socket.socket]:
-    with contextlib.ExitStack() as opened:
-        sockets = []
-        for port in ports:
-            try:
-                sockets.append(opened.enter_context(socket.create_server((host, port), backlog=1024)))
-            except OSError as problem:
-                raise ToastAssetsError(
-                    f"The sandbox cannot listen on {host}:{port}: {os.strerror(problem.errno or 0)}.",
-                    hint="Choose another port, or 0 for a free one.",
-                ) from problem
-        opened.pop_all()
-    return sockets
