@@ -11,7 +11,7 @@ from toast_assets.sandbox.amperity import Record
 from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import Restaurant, SandboxConfig, Sort, invent_restaurants
 from toast_assets.sandbox.faults import Kind
-from toast_assets.sandbox.restaurant_orders import RestaurantOrders
+from toast_assets.sandbox.orders import RestaurantOrders
 from toast_assets.sandbox.server import Sandbox
 
 __all__ = [

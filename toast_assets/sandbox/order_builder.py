@@ -194,8 +194,7 @@ class OrderBuilder:
         voided = order_voided or self._chance("void_check", 0.01)
         lines = self._lines(voided)
         subtotal = sum(cents for _, cents in lines)
-        name, percent = rng.choice(menu.DISCOUNTS)
-        discounts = [self._discount(subtotal, percent, name)] if self._chance("check_discount", 0.05) else []
+        discounts, discounted = self._discounts("check_discount", subtotal)
         charges, fees, gratuities = [], 0, 0
         if self.dining == "Delivery" or self.shape == "service_charge":
             fees = 399
@@ -203,7 +202,7 @@ class OrderBuilder:
         if dine_in and self._chance("gratuity", 0.06):
             gratuities = subtotal * 18 // 100
             charges.append(self._service_charge(gratuities, gratuity=True))
-        amount = subtotal + fees - (subtotal * percent // 100 if discounts else 0)
+        amount = subtotal + fees - discounted
         tax = _tax(subtotal)
         unpaid = self._chance("open_check", 0.01) or not lines
         total = amount + tax + gratuities
@@ -230,17 +229,22 @@ class OrderBuilder:
             check |= {"closedDate": paid, "paidDate": paid, "payments": [self._payment(total, amount // 5)]}
         return check | self._customer_field()
 
-    def _discount(self, cents: int, percent: int, name: str) -> Json:
-        amount = money(cents * percent // 100)
-        return BLANKS["discount"] | {
+    def _discounts(self, shape: str, cents: int) -> tuple[list[Json], int]:
+        """The discount on ``cents``, if any, and what it takes off."""
+        name, percent = self.rng.choice(menu.DISCOUNTS)
+        if not self._chance(shape, 0.05):
+            return [], 0
+        discounted = cents * percent // 100
+        discount = BLANKS["discount"] | {
             "guid": self._guid(),
             "name": name,
-            "discountAmount": amount,
-            "nonTaxDiscountAmount": amount,
+            "discountAmount": money(discounted),
+            "nonTaxDiscountAmount": money(discounted),
             "discount": self._reference("Discount", name),
             "discountPercent": percent,
             "approver": self._employee() if percent == 50 else None,
         }
+        return [discount], discounted
 
     def _service_charge(self, cents: int, *, gratuity: bool) -> Json:
         name = "Auto Gratuity" if gratuity else "Delivery Fee"
@@ -289,9 +293,8 @@ class OrderBuilder:
             wanted = len(dish.modifiers)
         chosen = [self._modifier(choice, 1) for choice in rng.sample(dish.modifiers, wanted)]
         gross = int((dish.cents + sum(cents for _, cents in chosen)) * quantity)
-        name, percent = rng.choice(menu.DISCOUNTS)
-        discounts = [self._discount(gross, percent, name)] if self._chance("item_discount", 0.05) else []
-        net = gross - (gross * percent // 100 if discounts else 0)
+        discounts, discounted = self._discounts("item_discount", gross)
+        net = gross - discounted
         line = self._line(dish.name, quantity, gross, net) | self._void_fields(voided)
         tax = BLANKS["tax"] | {"guid": self._guid(), "taxRate": self._reference("TaxRate", "state")}
         tax["taxAmount"] = money(_tax(net))
@@ -368,10 +371,25 @@ class OrderBuilder:
             "paidDate": self._time(self.paid_ms),
             "paidBusinessDate": self._business_date(self.paid_ms),
             "paymentStatus": "VOIDED" if voided else ("CAPTURED" if card else None),
-            "voidInfo": self._void_info() if voided else None,
             "refundStatus": "FULL" if full else "PARTIAL" if partial else "NONE",
-            "refund": self._refund(refund) if refund else None,
         }
+        if voided:
+            payment["voidInfo"] = {
+                "voidUser": self._employee(),
+                "voidApprover": self._employee(),
+                "voidDate": self._time(0),
+                "voidBusinessDate": self._business_date(0),
+                "voidReason": self._reference("VoidReason", rng.choice(menu.VOID_REASONS)),
+            }
+        if refund:
+            # The first of the two places for refunds [doc].
+            payment["refund"] = {
+                "refundAmount": money(refund),
+                "tipRefundAmount": 0,
+                "refundDate": self._time(0),
+                "refundBusinessDate": self._business_date(0),
+                "refundTransaction": {"guid": self._guid(), "entityType": "RefundTransaction"},
+            }
         if card:
             payment |= {
                 "tipAmount": money(tip),
@@ -389,25 +407,6 @@ class OrderBuilder:
         elif kind == "OTHER":
             payment["otherPayment"] = self._reference("AlternatePaymentType", "House")
         return payment | self._devices() | {"server": self._employee()}
-
-    def _void_info(self) -> Json:
-        return {
-            "voidUser": self._employee(),
-            "voidApprover": self._employee(),
-            "voidDate": self._time(0),
-            "voidBusinessDate": self._business_date(0),
-            "voidReason": self._reference("VoidReason", self.rng.choice(menu.VOID_REASONS)),
-        }
-
-    def _refund(self, cents: int) -> Json:
-        # The first of the two places for refunds [doc].
-        return {
-            "refundAmount": money(cents),
-            "tipRefundAmount": 0,
-            "refundDate": self._time(0),
-            "refundBusinessDate": self._business_date(0),
-            "refundTransaction": {"guid": self._guid(), "entityType": "RefundTransaction"},
-        }
 
     # Guests: invented names, e-mail addresses that cannot be delivered, 555 numbers
 

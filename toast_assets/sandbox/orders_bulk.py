@@ -37,8 +37,7 @@ from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults, Kind
 from toast_assets.sandbox.order_builder import DAY_MS, HOUR_MS, decode, encode, toast_time
-from toast_assets.sandbox.orders import StoredOrder
-from toast_assets.sandbox.restaurant_orders import RestaurantOrders
+from toast_assets.sandbox.orders import RestaurantOrders, StoredOrder
 from toast_assets.sandbox.service import Refusal
 from toast_assets.week import epoch_ms
 

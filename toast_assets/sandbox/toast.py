@@ -35,8 +35,8 @@ from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults
 from toast_assets.sandbox.order_builder import BLANKS
+from toast_assets.sandbox.orders import RestaurantOrders
 from toast_assets.sandbox.orders_bulk import OrdersBulk, read_hour
-from toast_assets.sandbox.restaurant_orders import RestaurantOrders
 from toast_assets.sandbox.service import Answer, Limit, Refusal, Service
 
 _RENEWAL_SECONDS = 60
