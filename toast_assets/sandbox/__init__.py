@@ -14,14 +14,5 @@ from toast_assets.sandbox.faults import Kind
 from toast_assets.sandbox.orders import RestaurantOrders
 from toast_assets.sandbox.server import Sandbox
 
-__all__ = [
-    "Call",
-    "Kind",
-    "Record",
-    "Restaurant",
-    "RestaurantOrders",
-    "Sandbox",
-    "SandboxConfig",
-    "Sort",
-    "invent_restaurants",
-]
+__all__ = ["Call", "Kind", "Record", "Restaurant", "RestaurantOrders", "Sandbox", "SandboxConfig", "Sort"]
+__all__ += ["invent_restaurants"]

@@ -13,13 +13,11 @@ from typing import Literal
 class Sort(StrEnum):
     """The order in which ``ordersBulk`` returns a window. Toast documents none [forum], so any may be met."""
 
-    SHUFFLED = "shuffled"
-    """Neither by time nor by GUID, but the same on every request for the same window: the default."""
+    SHUFFLED = "shuffled"  # Neither by time nor by GUID, but the same on every request for the same window.
     MODIFIED = "modified"
     MODIFIED_DESC = "modified_desc"
     CREATED = "created"
-    RANDOM = "random"
-    """Another order on every request: a walk over several pages then loses and repeats orders."""
+    RANDOM = "random"  # Another order on every request: a walk over several pages then loses and repeats orders.
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,7 @@ class Restaurant:
 DEFAULT_RESTAURANTS = (
     Restaurant("0b1f6a52-7c3d-4e8f-9a10-4d2c6b7e8f01", "Harbor & Thistle, Pier 9", orders_per_week=320),
     Restaurant("1c2e7b63-8d4e-4f90-8b21-5e3d7c8f9012", "Harbor & Thistle, Old Mill", orders_per_week=240),
-    Restaurant(
-        "2d3f8c74-9e5f-4a01-9c32-6f4e8d90a123",
-        "Café Ciénaga",
-        timezone="America/Los_Angeles",
-        closeout_hour=3,
-        orders_per_week=36,
-    ),
+    Restaurant("2d3f8c74-9e5f-4a01-9c32-6f4e8d90a123", "Café Ciénaga", "America/Los_Angeles", 3, orders_per_week=36),
     Restaurant("3e409d85-af60-4b12-8d43-705f9ea1b234", "Harbor & Thistle, Test Kitchen", state="deleted"),
     Restaurant("4f51ae96-b071-4c23-9e54-8160afb2c345", "Harbor & Thistle, Winter Garden", state="archived"),
 )
@@ -106,6 +98,5 @@ class SandboxConfig:
     records_per_second: int = 1000
     polls_until_done: int = 2
 
-    bucket: str | None = None
-    """The bucket's name; None picks one that no other sandbox of this process uses."""
+    bucket: str | None = None  # None picks a name that no other sandbox of this process uses.
     prefix: str = "toast-orders/"

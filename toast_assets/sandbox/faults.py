@@ -27,9 +27,7 @@ class Kind(StrEnum):
     """What goes wrong."""
 
     # Instead of an answer, or before it.
-    STATUS = (
-        "status"  # An error ``status``, with ``retry_after``, the reset header of now, or bare; ``html``: a gateway's.
-    )
+    STATUS = "status"  # An error ``status``: bare, with ``retry_after`` or the reset header, or a gateway's ``html``.
     REVOKE = "revoke"  # Every token issued so far is worthless from this call on: it ends in a 401.
     RESET = "reset"  # The connection is reset before the request is looked at.
     NEVER = "never"  # No answer until the client goes away.

@@ -8,13 +8,11 @@ missing, null or only a GUID, and so on (``SHAPES``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -56,14 +54,12 @@ def money(cents: int) -> int | Decimal:
     return cents // 100 if cents % 100 == 0 else Decimal(cents).scaleb(-2)
 
 
-@lru_cache(maxsize=1024)
 def toast_time(epoch_ms: int, suffix: str = "+0000") -> str:
     """Milliseconds since 1970 (UTC) as Toast writes times: ``2025-09-19T14:30:00.000+0000``."""
     return f"{from_epoch_ms(epoch_ms):%Y-%m-%dT%H:%M:%S}.{epoch_ms % 1000:03d}{suffix}"
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(NamedTuple):
     """Which order of which restaurant is built: its id of twelve hexadecimal digits, its last modification in
     milliseconds since 1970 (UTC), and the restaurant's offset from UTC in hours."""
 
@@ -74,10 +70,10 @@ class Placement:
 
 
 class OrderBuilder:
-    """Builds the ``number``-th kind of order of a seed: the number decides the shape, the rest is the seed's chance.
+    """The ``number``-th kind of order of a seed: equal seeds and numbers give equal orders but for the placement.
 
-    Equal seeds and numbers give equal orders but for what ``Placement`` says. Offsets count from the order's last
-    modification, in milliseconds.
+    The number decides the shape, the rest is the seed's chance. Offsets count from the order's last modification, in
+    milliseconds.
     """
 
     def __init__(self, seed: int, number: int, placement: Placement) -> None:
@@ -98,7 +94,6 @@ class OrderBuilder:
         self.dining = _DINING_OF_SHAPE.get(self.shape, by_chance)
 
     def _chance(self, shape: str, probability: float) -> bool:
-        """Whether this order has ``shape``: always when it was made for it, else with the probability."""
         # The dice are rolled in both cases, so that the rest of the order does not depend on the answer.
         return self.rng.random() < probability or self.shape == shape
 
@@ -129,8 +124,7 @@ class OrderBuilder:
             order |= {"source": rng.choice(("Online", "API", "Kiosk", "Caller Id")), "requiredPrepTime": "PT20M"}
         order["displayNumber"] = str(rng.randrange(1, 400))
         if dine_in:
-            order["numberOfGuests"] = rng.randrange(1, 7)
-            order["table"] = self._reference("Table", str(rng.randrange(30)))
+            order |= {"numberOfGuests": rng.randrange(1, 7), "table": self._reference("Table", str(rng.randrange(30)))}
             order["serviceArea"] = self._reference("ServiceArea", "Main Room")
         order |= {
             # Nearly every reference can be null [seen].
@@ -150,8 +144,6 @@ class OrderBuilder:
         if self._chance("unknown_fields", 0.01):
             order["kitchenPacing"] = {"lane": "grill", "score": 0.5, "notes": ["fülle", None]}
         return order
-
-    # Ids, references and times
 
     def _guid(self) -> str:
         return f"{_guid_head(f'{self.rng.getrandbits(72):018x}')}{self.placement.order_id}"
@@ -186,8 +178,6 @@ class OrderBuilder:
             "voidDate": self._time(0) if voided else None,
             "voidBusinessDate": self._business_date(0) if voided else None,
         }
-
-    # Checks
 
     def _check(self, number: int, order_voided: bool) -> Json:
         rng, opened, dine_in = self.rng, self._time(self.opened_ms), self.dining == "Dine In"
@@ -260,9 +250,8 @@ class OrderBuilder:
             "dineIn": gratuity,
         }
 
-    # Selections, each with what it adds to the check in cents
-
     def _lines(self, voided: bool) -> list[tuple[Json, int]]:
+        """A check's selections, each with what it adds to the check in cents."""
         if self.shape == "no_selections":
             return []
         lines = [self._selection(voided) for _ in range(self.rng.choice((1, 1, 1, 2)))]
@@ -316,11 +305,8 @@ class OrderBuilder:
         }
         if self._chance("refund_selection", 0.01):
             # The second of the two places for refunds [doc].
-            line["refundDetails"] = {
-                "refundAmount": money(net),
-                "taxRefundAmount": money(_tax(net)),
-                "refundTransaction": {"guid": self._guid(), "entityType": "RefundTransaction"},
-            }
+            amounts = {"refundAmount": money(net), "taxRefundAmount": money(_tax(net))}
+            line["refundDetails"] = amounts | self._refund_transaction()
         return line, 0 if voided else net
 
     def _modifier(self, choice: menu.Modifier, depth: int) -> tuple[Json, int]:
@@ -352,8 +338,6 @@ class OrderBuilder:
             "preDiscountPrice": money(gross),
             "receiptLinePrice": money(gross),
         }
-
-    # Payments
 
     def _payment(self, cents: int, tip: int) -> Json:
         rng = self.rng
@@ -388,7 +372,7 @@ class OrderBuilder:
                 "tipRefundAmount": 0,
                 "refundDate": self._time(0),
                 "refundBusinessDate": self._business_date(0),
-                "refundTransaction": {"guid": self._guid(), "entityType": "RefundTransaction"},
+                **self._refund_transaction(),
             }
         if card:
             payment |= {
@@ -408,8 +392,6 @@ class OrderBuilder:
             payment["otherPayment"] = self._reference("AlternatePaymentType", "House")
         return payment | self._devices() | {"server": self._employee()}
 
-    # Guests: invented names, e-mail addresses that cannot be delivered, 555 numbers
-
     def _customer_field(self) -> Json:
         """Guests are known mainly on takeout and delivery; else the field is absent or null [doc][seen]."""
         first, last = self.rng.choice(menu.FIRST_NAMES), self.rng.choice(menu.LAST_NAMES)
@@ -421,18 +403,18 @@ class OrderBuilder:
             "phone": f"555555{number:04d}",
             "email": f"guest{number}@example.com",
         }
-        match self.shape:
-            case "customer_null":
-                return {"customer": None}
-            case "customer_guid_only":
-                return {"customer": {"guid": customer["guid"]}}
-            case "customer_without_guid":
-                del customer["guid"]
-                return {"customer": customer}
-            case _ if self.dining != "Dine In" or self.rng.random() < 0.1:
-                return {"customer": customer}
-            case _:
-                return {"customer": None} if self.rng.random() < 0.5 else {}
+        if self.shape == "customer_null":
+            return {"customer": None}
+        if self.shape == "customer_guid_only":
+            return {"customer": {"guid": customer["guid"]}}
+        if self.shape == "customer_without_guid":
+            del customer["guid"]
+        elif self.dining == "Dine In" and self.rng.random() >= 0.1:
+            return {"customer": None} if self.rng.random() < 0.5 else {}
+        return {"customer": customer}
+
+    def _refund_transaction(self) -> Json:
+        return {"refundTransaction": {"guid": self._guid(), "entityType": "RefundTransaction"}}
 
     def _delivery(self) -> Json:
         rng = self.rng

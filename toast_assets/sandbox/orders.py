@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate, count
 from random import Random
 from threading import RLock
@@ -17,28 +17,18 @@ from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from toast_assets.sandbox.config import Restaurant, SandboxConfig, Sort
-from toast_assets.sandbox.order_builder import (
-    DAY_MS,
-    HOUR_MS,
-    Json,
-    OrderBuilder,
-    Placement,
-    decode,
-    encode,
-    money,
-    toast_time,
-)
+from toast_assets.sandbox.order_builder import HOUR_MS, Json, OrderBuilder, Placement, decode, encode, money, toast_time
 from toast_assets.week import epoch_ms, from_epoch_ms
 
 _KINDS = 480
+_WEEK_MS = 168 * HOUR_MS
+# 1970-01-05 was a Monday; weeks begin at 04:00 UTC.
+_FIRST_WEEK_MS = 100 * HOUR_MS
 # Orders per local hour of the day, from midnight: lunch and dinner peaks, next to nothing at night.
 _HOURS = (3, 1, 0.3, 0.2, 0.2, 0.3, 2, 6, 9, 8, 10, 34, 62, 48, 20, 14, 22, 52, 78, 70, 46, 26, 16, 8)
-Moment = datetime | int
-"""An aware datetime, or milliseconds since 1970 (UTC)."""
-_WEEK_MS = 7 * DAY_MS
-# 1970-01-05 was a Monday; weeks begin at 04:00 UTC.
-_FIRST_WEEK_MS = 4 * DAY_MS + 4 * HOUR_MS
 _DAYS = (0.8, 0.8, 0.9, 1.0, 1.4, 1.6, 1.2)
+# An aware datetime, or milliseconds since 1970 (UTC).
+Moment = datetime | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +66,9 @@ class StoredOrder:
 
 def _invented(seed: int, number: int, placement: Placement) -> StoredOrder:
     head, opened_ms = _identity(seed, number)
-    modified_ms = placement.modified_ms
-    return StoredOrder(
-        head + placement.order_id,
-        modified_ms,
-        modified_ms + opened_ms,
-        lambda: encode(OrderBuilder(seed, number, placement).order()),
-    )
+    guid, created_ms = head + placement.order_id, placement.modified_ms + opened_ms
+    build = partial(OrderBuilder, seed, number, placement)
+    return StoredOrder(guid, placement.modified_ms, created_ms, lambda: encode(build().order()))
 
 
 @lru_cache(maxsize=8 * _KINDS)
@@ -102,12 +88,7 @@ def _tip(order: Json) -> None:
 
 
 def invent_week(
-    seed: int,
-    restaurant_guid: str,
-    start: datetime,
-    end: datetime,
-    count: int,
-    timezone: str = "America/New_York",
+    seed: int, restaurant_guid: str, start: datetime, end: datetime, count: int, timezone: str = "America/New_York"
 ) -> list[StoredOrder]:
     """``count`` orders of one restaurant, modified within [start, end) (aware), sorted by modified time.
 
@@ -122,7 +103,17 @@ def invent_week(
     ids: dict[str, None] = {}
     while len(ids) < count:
         ids[_order_id(rng)] = None
-    times = _times(rng, start_ms, end_ms, count, utc_offset)
+    hours = range(start_ms, end_ms, HOUR_MS)
+    local = [from_epoch_ms(hour_ms + utc_offset * HOUR_MS) for hour_ms in hours]
+    weights = list(accumulate(_HOURS[hour.hour] * _DAYS[hour.weekday()] for hour in local))
+    times = sorted(
+        min(rng.choices(hours, cum_weights=weights)[0] + rng.randrange(HOUR_MS), end_ms - 1) for _ in range(count)
+    )
+    if count >= 20:
+        times[0], times[-1] = start_ms, end_ms - 1
+        # Tips are adjusted together at closing time: a few orders share one millisecond.
+        together = rng.randrange(1, count - 4)
+        times[together : together + 3] = [times[together]] * 3
     return [
         _invented(seed, kinds[number % _KINDS], Placement(order_id, restaurant_guid, modified_ms, utc_offset))
         for number, (order_id, modified_ms) in enumerate(zip(ids, times, strict=True))
@@ -138,21 +129,6 @@ def invent_order(seed: int, restaurant_guid: str, modified_ms: int, number: int)
 
 def _order_id(rng: Random) -> str:
     return f"{rng.getrandbits(48):012x}"
-
-
-def _times(rng: Random, start_ms: int, end_ms: int, count: int, utc_offset: int) -> list[int]:
-    hours = range(start_ms, end_ms, HOUR_MS)
-    local = [from_epoch_ms(hour_ms + utc_offset * HOUR_MS) for hour_ms in hours]
-    weights = list(accumulate(_HOURS[hour.hour] * _DAYS[hour.weekday()] for hour in local))
-    times = sorted(
-        min(rng.choices(hours, cum_weights=weights)[0] + rng.randrange(HOUR_MS), end_ms - 1) for _ in range(count)
-    )
-    if count >= 20:
-        times[0], times[-1] = start_ms, end_ms - 1
-        # Tips are adjusted together at closing time: a few orders share one millisecond.
-        together = rng.randrange(1, count - 4)
-        times[together : together + 3] = [times[together]] * 3
-    return times
 
 
 class RestaurantOrders:
@@ -221,13 +197,9 @@ class RestaurantOrders:
         """Adds bytes that Toast sends as an order modified ``at``; they need not be one. ``name`` identifies them."""
         self._put(StoredOrder(name, _ms(at), _ms(at), lambda: body))
 
-    def add(self, at: Moment | None = None) -> StoredOrder:
-        """Invents one more order, modified at ``at`` (default: now).
-
-        With an ``at`` in the past this is a late arrival: a device that was offline.
-        """
-        moment = self._now_ms() if at is None else _ms(at)
-        order = invent_order(self._config.seed, self._restaurant.guid, moment, next(self._numbers))
+    def add(self, at: Moment) -> StoredOrder:
+        """Invents one more order, modified at ``at``; in the past this is a late arrival: a device was offline."""
+        order = invent_order(self._config.seed, self._restaurant.guid, _ms(at), next(self._numbers))
         self._put(order)
         return order
 
@@ -247,12 +219,6 @@ class RestaurantOrders:
             order = self._orders[guid].edited(moment, change)
             self._put(order)
         return order
-
-    def edit_one_in(self, start: Moment, end: Moment) -> StoredOrder | None:
-        """Edits the first order of a window, as ``edit`` does; None if the window is empty."""
-        with self._lock:
-            view = self.view(_ms(start), _ms(end))
-            return self.edit(view[0].guid) if view else None
 
     def remove(self, guid: str) -> None:
         """Removes an order, if it is here, without a trace."""

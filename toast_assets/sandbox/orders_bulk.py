@@ -1,24 +1,17 @@
 """``ordersBulk``: queries judged as strictly as Toast does, and pages of orders.
 
-Queries:
-
 - ``startDate`` and ``endDate`` together, or ``businessDate=yyyymmdd``, plus ``page`` and ``pageSize`` [doc]. Any other
   parameter, and one given twice, is a 400 (judgement: nothing else exists, and silence would hide a mistake).
-- Dates have exactly three fraction digits and an offset ``+0000`` or ``Z`` [doc]; a bare ``+`` arrives as a
-  space and is a 400 [doc]. An offset with a colon is a 400 (judgement: no example of Toast's has one).
+- Dates have exactly three fraction digits and an offset ``+0000`` or ``Z``; a bare ``+`` is a space, so a 400 [doc].
+  An offset with a colon is a 400 (judgement: no example of Toast's has one).
 - An empty or reversed window is a 400, and so is one longer than a month [doc; the forum knows no maximum].
 - ``page`` counts from 1, ``pageSize`` is 1 to 100 [doc]; the default of 100 is a judgement.
-
-Pages:
-
-- A bare JSON array; ``Link`` headers first, self, prev and next as header lines of their own, never last [doc].
+- The reply is a bare JSON array; ``Link`` headers first, self, prev and next are lines of their own, never last [doc].
 - Membership follows the latest modified time, start inclusive, end exclusive [doc]. No sort order is known [forum].
-- Every page is cut from what the window holds at that moment: an edit between two pages moves later orders up
-  [inferred].
-- Without the scope ``guest.pi:read`` checks have no ``customer`` [doc]; without
-  ``delivery_info.address:read`` deliveries have no address (judgement: the same silence). With
-  ``orders.channel:read`` alone there are no orders, because the sandbox's orders were not submitted by its
-  client [doc].
+- A page is cut from what the window holds at that moment: an edit between two pages moves later orders up [inferred].
+- Without ``guest.pi:read`` checks have no ``customer`` [doc], without ``delivery_info.address:read`` deliveries have no
+  address (judgement: the same silence). With ``orders.channel:read`` alone there are no orders: the client submitted
+  none [doc].
 - The guide's dialect is ``{"orders": [...], "nextPageToken": ...}`` without Link headers [conflict].
 """
 
@@ -62,50 +55,38 @@ class PageQuery(NamedTuple):
 
 
 def read_query(call: Call, *, guide: bool = False) -> PageQuery:
-    """The query of an ``ordersBulk`` call; ``guide`` also takes ``pageToken``, as Amperity's example sends it.
-
-    Raises:
-        Refusal: Toast would answer 400.
-    """
+    """The query of an ``ordersBulk`` call, or ``Refusal``; ``guide``: with ``pageToken``, as in Amperity's example."""
     given = _parameters(call, *_WINDOW, "page", "pageSize", "businessDate", *(["pageToken"] if guide else []))
     page = _number(given, "page", 1, 10**9)
     if "pageToken" in given:
         token = _TOKEN.fullmatch(given["pageToken"])
         if token is None:
-            raise _wrong("pageToken", "unknown page token")
+            raise Refusal(400, "unknown page token", "pageToken")
         page = int(token[1])
     size = _number(given, "pageSize", _LARGEST_PAGE, _LARGEST_PAGE)
     if "businessDate" not in given:
         return PageQuery(_window(given, _LONGEST_HOURS), None, page, size)
     if given.keys() & _WINDOW:
-        raise _wrong("businessDate", "businessDate and startDate/endDate exclude each other")
+        raise Refusal(400, "businessDate and startDate/endDate exclude each other", "businessDate")
     day_ms = _moment(given, "businessDate")
     # An order of a day can be modified long after it: tips, refunds.
     return PageQuery((day_ms - DAY_MS, day_ms + 9 * DAY_MS), int(given["businessDate"]), page, size)
 
 
 def read_hour(call: Call) -> tuple[int, int]:
-    """The window of the deprecated ``/orders/v2/orders``: at most one hour [doc].
-
-    Raises:
-        Refusal: Toast would answer 400.
-    """
+    """The window of the deprecated ``/orders/v2/orders``, at most one hour [doc], or ``Refusal``."""
     return _window(_parameters(call, *_WINDOW), 1)
-
-
-def _wrong(field: str, message: str) -> Refusal:
-    return Refusal(400, message, field)
 
 
 def _window(given: dict[str, str], longest_hours: int) -> tuple[int, int]:
     for name in _WINDOW:
         if name not in given:
-            raise _wrong(name, f"{name} is required: startDate and endDate go together")
+            raise Refusal(400, f"{name} is required: startDate and endDate go together", name)
     start_ms, end_ms = (_moment(given, name) for name in _WINDOW)
     if start_ms >= end_ms:
-        raise _wrong("endDate", "endDate must be after startDate")
+        raise Refusal(400, "endDate must be after startDate", "endDate")
     if end_ms - start_ms > longest_hours * HOUR_MS:
-        raise _wrong("endDate", f"the window is longer than {longest_hours} hours")
+        raise Refusal(400, f"the window is longer than {longest_hours} hours", "endDate")
     return start_ms, end_ms
 
 
@@ -113,9 +94,9 @@ def _parameters(call: Call, *known: str) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in call.request.query_params.multi_items():
         if name not in known:
-            raise _wrong(name, f"unknown parameter {name}")
+            raise Refusal(400, f"unknown parameter {name}", name)
         if name in given:
-            raise _wrong(name, f"{name} is given twice")
+            raise Refusal(400, f"{name} is given twice", name)
         given[name] = value
     return given
 
@@ -123,18 +104,18 @@ def _parameters(call: Call, *known: str) -> dict[str, str]:
 def _number(given: dict[str, str], name: str, default: int, most: int) -> int:
     text = given.get(name, str(default))
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= most:
-        raise _wrong(name, f"{name} must be a whole number from 1 to {most}")
+        raise Refusal(400, f"{name} must be a whole number from 1 to {most}", name)
     return int(text)
 
 
 def _moment(given: dict[str, str], name: str) -> int:
     form, example = _FORMS[name]
     if form.fullmatch(given[name]) is None:
-        raise _wrong(name, f"{name} must look like {example}")
+        raise Refusal(400, f"{name} must look like {example}", name)
     try:
         moment = datetime.fromisoformat(given[name])
     except ValueError:
-        raise _wrong(name, f"{name} is not a date") from None
+        raise Refusal(400, f"{name} is not a date", name) from None
     return epoch_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
@@ -151,11 +132,7 @@ class OrdersBulk:
         self._scopes = frozenset(config.scopes.split())
 
     def answer(self, call: Call) -> Response:
-        """The page that ``call`` asks for.
-
-        Raises:
-            Refusal: Toast would answer 400.
-        """
+        """The page that ``call`` asks for, or ``Refusal``."""
         guide = self._config.guide_orders
         query = read_query(call, guide=guide)
         call.window = query.window

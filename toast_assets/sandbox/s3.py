@@ -1,8 +1,7 @@
 """The stand-in for S3: moto's server in a thread of this process, with one bucket per sandbox.
 
-Moto's buckets belong to the process, not to a server: every sandbox therefore has a bucket name of its own
-and takes only that bucket away when it closes. A ``moto.mock_aws`` elsewhere in the process would still empty
-them all.
+Moto's buckets belong to the process, not to a server: every sandbox therefore has a bucket name of its own and removes
+only that bucket when it closes. A ``moto.mock_aws`` elsewhere in the process would still empty them all.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ from toast_assets.sandbox.amperity import AmperityService
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults
 from toast_assets.sandbox.s3 import REGION, S3
+from toast_assets.sandbox.service import with_transport
 from toast_assets.sandbox.status import StatusPages
 from toast_assets.sandbox.toast import ToastService
-from toast_assets.sandbox.wire import with_transport
 
 # Long and random, so that a test can look for it where no secret may be.
 _AWS_SECRET = secrets.token_hex(20)

@@ -1,8 +1,8 @@
 """The sandbox's status page, its numbers as JSON, and a way to arm faults by hand, all on Toast's port.
 
-``GET /`` is the page, ``GET /_sandbox/books.json`` its numbers, ``POST /_sandbox/faults`` arms a fault given
-as JSON (``{"kind": "status", "path": "orders", "status": 503, "last": 3}``), ``DELETE /_sandbox/faults``
-disarms all. None of this exists at Toast.
+``GET /`` is the page, ``GET /_sandbox/books.json`` its numbers, ``POST /_sandbox/faults`` arms a fault given as JSON
+(``{"kind": "status", "path": "orders", "status": 503, "last": 3}``), ``DELETE /_sandbox/faults`` disarms all. None of
+this exists at Toast.
 
 A page of another site that is open in the same browser can send requests to a loopback port. These pages therefore
 answer only under a loopback name (a foreign name that was made to point here is refused), and faults are armed and
@@ -125,9 +125,7 @@ class StatusPages:
         names = {each.guid: each.name for each in sandbox.config.restaurants}
         context = {
             "numbers": self._numbers(),
-            "config": sandbox.config,
-            "urls": {"toast": sandbox.toast_url, "s3": sandbox.s3_url, "amperity": sandbox.amperity_url},
-            "token": sandbox.page_token,
+            "sandbox": sandbox,
             "toast_activity": _per_second(toast, now),
             "amperity_activity": _per_second(amperity, now),
             "toast_requests": _by_kind(toast),

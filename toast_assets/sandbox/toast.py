@@ -1,10 +1,7 @@
 """The stand-in for Toast: login, orders, locations.
 
-Login:
-
-- A token lives ``token_seconds``; another login returns the same one with the seconds that remain, a new one
-  only within the last sixty seconds [doc].
-- The token is a JWT whose ``scope`` claim lists the scopes, separated by spaces [doc]. Its signature is an invention.
+- A login returns the same token, with the seconds that remain, until its last sixty seconds [doc]. It is a JWT whose
+  ``scope`` claim lists the scopes, separated by spaces [doc]; its signature is an invention.
 - Wrong credentials and another ``userAccessType`` are a 401, a body that is not such an object a 400 (judgement).
 
 A data call is judged in this order (judgement): token (401), restaurant header (400, 404, 403), rate limits (429),
@@ -13,9 +10,8 @@ scope (403), parameters (400).
 - Missing, unknown, expired or revoked token: 401 [doc].
 - ``Toast-Restaurant-External-ID`` names exactly one restaurant [doc]: missing or several is a 400, an unknown one a
   404, one that these credentials may not read (or that is deleted) a 403 (judgements).
-- A method that a path does not have is a 405, another path a 404 (judgement).
-- Errors have Toast's body [doc]. Every reply to a data call carries the rate-limit headers, a 429 also
-  ``Retry-After`` [doc].
+- A method that a path does not have is a 405, another path a 404 (judgement). Errors have Toast's body [doc].
+- Every reply to a data call carries the rate-limit headers, a 429 also ``Retry-After`` [doc].
 """
 
 from __future__ import annotations
@@ -162,10 +158,7 @@ class ToastService(Service):
         return JSONResponse([order.guid for order in self.orders[call.target or ""].view(*call.window)])
 
     def _partner_list(self, _call: Call) -> Response:
-        """All connected restaurants, deleted ones marked [doc]; a 403 for others than partners [conflict].
-
-        Partners list them without naming one [doc].
-        """
+        # All connected restaurants, deleted ones marked, without naming one [doc]; others than partners: [conflict].
         if not self.config.partner:
             raise Refusal(403, "Only partners may list restaurants.")
         listed = []
@@ -177,7 +170,7 @@ class ToastService(Service):
         return JSONResponse(listed)
 
     def _group_members(self, call: Call) -> Response:
-        """GUIDs only [doc]; deleted members are not listed (judgement)."""
+        # GUIDs only [doc]; deleted members are not listed (judgement).
         if call.request.path_params["group"] != BLANKS["partner restaurant"]["managementGroupGuid"]:
             raise Refusal(404, "No such group.")
         return JSONResponse([{"guid": each.guid} for each in self.config.restaurants if each.state != "deleted"])
