@@ -1,26 +1,34 @@
 """The stand-in for Amperity: the streaming API, tokens, the guide's notice, and the control plane on the same port.
 
-Streaming, judged in this order (judgement): method (405), Content-Length (411), size (413), tenant (400,
-403), token (401), content type (400), rate (429), body (400).
+Streaming, judged in this order (judgement): method (405), Content-Length (411), size (413), tenant (400, 403), token
+(401), content type (400), rate (429), body (400).
 
-- ``X-Amperity-Tenant`` is required [doc]: missing is a 400, another tenant a 403 (judgements). The token is a
-  known bearer token that has not expired, else 401 [doc].
-- ``Content-Length`` is required, else 411 [doc]. More than 1,000,000 bytes is a 413: the stricter of two
-  pages [conflict].
+- ``X-Amperity-Tenant`` is required [doc]: missing is a 400, another tenant a 403 (judgements). An unknown or expired
+  token is a 401 [doc].
+- No ``Content-Length`` is a 411 [doc], more than 1,000,000 bytes a 413: the stricter of two pages [conflict].
 - The body is exactly one JSON object; arrays and NDJSON are a 400 [doc].
 - 1000 requests a second and tenant, counted in fixed slices (the number [doc], the slices a judgement), else 429.
-- 202 with an empty body is "accepted, not loaded", also for a stream that does not exist [doc]; the sandbox keeps those
-  records in ``dropped``. An id that does not begin with ``is-`` is treated alike (judgement: the API promises
-  nothing, and a silent loss is the harder case).
+- 202 with an empty body is "accepted, not loaded", also for a stream that does not exist [doc], and here for an id that
+  does not begin with ``is-`` (judgement: a silent loss is the harder case): ``dropped`` keeps those records.
 - ``X-Request-Id`` is echoed [doc]. Error bodies are undocumented; here they have the control plane's form (judgement).
+
+The control plane starts a workflow and says what was loaded:
+
+- ``api-version: 2024-04-01`` is required [doc], else 400; 10 requests a second [doc], else 429.
+- ``POST /workflow/runs`` answers 201 [doc]; without an idempotency key a repeated POST starts a second
+  run [doc]. ``config_id`` begins with ``cg-``; dates are ``YYYY-MM-DD``; wrong ones are a 400 (judgement).
+- ``GET /ingest/jobs`` takes at most seven days [doc] and answers ``{"data": [...], "next_token": ""}`` [doc].
+- A run has one ingest job with one entry per table: ``running`` until it was polled ``polls_until_done`` times, so that
+  no test has to wait, then ``succeeded`` (judgement).
 """
 
 from __future__ import annotations
 
 import hmac
-from collections import Counter
-from collections.abc import Callable
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 from urllib.parse import parse_qs
@@ -30,13 +38,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from toast_assets.sandbox.amperity_control import ControlPlane
 from toast_assets.sandbox.calls import Call, LoggedRequest
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults
-from toast_assets.sandbox.limits import Limit
-from toast_assets.sandbox.service import Answer, Refusal, Service
+from toast_assets.sandbox.service import Answer, Limit, Refusal, Service
+from toast_assets.week import iso_ms
 
+_API_VERSION = "2024-04-01"
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_TABLES = ("orders", "order_items", "customers")
+_WEEK_SECONDS = 7 * 86_400
+_LARGEST_RECORD = 1_000_000
+_TOKEN_SECONDS = 3600
+_CONTROL_REQUESTS_PER_SECOND = 10
 _NOTICE_TEXTS = ("source", "data_type", "s3_location", "tenant_id")
 _NOTICE_METADATA = ("total_records", "fetch_date", "start_date", "end_date")
 
@@ -70,24 +84,110 @@ class _Heading(msgspec.Struct):
     modifiedDate: Any = None
 
 
+class ControlPlane:
+    """Workflow ``runs`` and their ingest jobs.
+
+    ``ingest_counts`` maps a table to what its entry reports (read, inserted, updated, rejected, errors), by default the
+    number of ``accepted`` records; ``ingest_state`` is the state that finished jobs end in.
+    """
+
+    def __init__(self, config: SandboxConfig, accepted: Sequence[object]) -> None:
+        self.runs: list[dict[str, Any]] = []
+        self.ingest_counts: dict[str, dict[str, int]] = {}
+        self.ingest_state = "succeeded"
+        self._config = config
+        self._accepted = accepted
+
+    def start(self, call: Call) -> Response:
+        """Starts a run."""
+        try:
+            content = msgspec.json.decode(call.body, type=dict[str, Any])
+        except msgspec.DecodeError:
+            raise Refusal(400, "The body must be one JSON object.") from None
+        if not str(content.get("config_id", "")).startswith("cg-"):
+            raise Refusal(400, "config_id must begin with cg-.")
+        for name in ("range_from", "range_to"):
+            if name in content and _DAY.fullmatch(str(content[name])) is None:
+                raise Refusal(400, f"{name} must be YYYY-MM-DD.")
+        if content.get("run_mode", "full") not in ("full", "refresh", "source"):
+            raise Refusal(400, "run_mode must be full, refresh or source.")
+        number = len(self.runs) + 1
+        run = {
+            "id": f"wf-sandbox-{number}",
+            "state": "running",
+            "type": "courier.group/run",
+            "name": content["config_id"],
+            "tenant": self._config.tenant,
+            "created_at": self._now(),
+        }
+        self.runs.append(run | {"request": content, "job_id": f"isj-sandbox-{number}", "ended_at": None, "polls": 0})
+        return JSONResponse(run, 201)
+
+    def jobs(self, call: Call) -> Response:
+        """The ingest jobs of the runs that were started in a period."""
+        given = call.request.query_params
+        try:
+            begin, end = (_timestamp(given[name]) for name in ("created_from", "created_to"))
+        except (KeyError, ValueError):
+            raise Refusal(400, "created_from and created_to are required ISO-8601 timestamps.") from None
+        if not 0 < end - begin <= _WEEK_SECONDS:
+            raise Refusal(400, "created_from and created_to may be at most seven days apart.")
+        started = [run for run in self.runs if begin <= _timestamp(run["created_at"]) < end]
+        return JSONResponse({"data": list(map(self._poll, started)), "next_token": ""})
+
+    def job(self, call: Call) -> Response:
+        """One ingest job."""
+        for run in self.runs:
+            if run["job_id"] == call.request.path_params["id"]:
+                return JSONResponse(self._poll(run))
+        raise Refusal(404, "No such ingest job.")
+
+    def _poll(self, run: dict[str, Any]) -> dict[str, Any]:
+        run["polls"] += 1
+        if run["state"] == "running" and run["polls"] >= self._config.polls_until_done:
+            run |= {"state": self.ingest_state, "ended_at": self._now()}
+        tables = []
+        for number, table in enumerate(_TABLES):
+            counts = dict.fromkeys(("read", "inserted", "updated", "rejected", "errors"), 0)
+            if run["state"] != "running":
+                counts |= self.ingest_counts.get(table) or dict.fromkeys(("read", "inserted"), len(self._accepted))
+            file = {"file_id": f"{table}/part0", "name": "part0", "read": counts["read"], "errors": counts["errors"]}
+            tables.append(
+                {
+                    "feed_id": f"df-sandbox-{number}",
+                    "job_id": run["job_id"],
+                    "table_name": table,
+                    "state": run["state"],
+                    **counts,
+                    "started_at": run["created_at"],
+                    "ended_at": run["ended_at"],
+                    "files": [file],
+                }
+            )
+        return {"id": run["job_id"], "workflow_id": run["id"], "tables": tables}
+
+    def _now(self) -> str:
+        return iso_ms(datetime.fromtimestamp(self._config.now(), UTC))
+
+
 class AmperityService(Service):
     """Amperity's HTTP APIs, and what they were sent.
 
-    ``accepted_of`` counts accepted records by stream and restaurant; ``sent_again`` those that had been accepted
-    before: same stream, order and modified time. ``dropped`` are records lost without an error.
+    ``sent_again`` counts accepted records that had been accepted before: same stream, order and modified time.
+    ``dropped`` are records lost without an error.
     """
 
     def __init__(self, config: SandboxConfig, faults: Faults) -> None:
         super().__init__(config, faults)
         self.accepted: list[Record] = []
         self.dropped: list[Record] = []
-        self.accepted_of: Counter[tuple[str, str | None]] = Counter()
         self.sent_again = 0
         self.notices: list[Record] = []
-        self.control = ControlPlane(config, lambda: len(self.accepted))
+        self.control = ControlPlane(config, self.accepted)
         self.tokens[config.amperity_api_key] = float("inf")
         self._versions: set[tuple[str, str | None, str, str | None]] = set()
-        self._limit = Limit("stream", config.records_per_second, 1)
+        self._stream_limit = Limit("stream", config.records_per_second, 1)
+        self._control_limit = Limit("control", _CONTROL_REQUESTS_PER_SECOND, 1)
         self._issued = count(1)
         self._traces = count(1)
 
@@ -102,13 +202,12 @@ class AmperityService(Service):
 
     def routes(self) -> list[Route]:
         return [
-            self.route("POST", "/stream/v0/data/{stream_id:path}", "stream", self._echoing(self._stream)),
+            self.route("POST", "/stream/v0/data/{stream_id:path}", "stream", self._stream),
             self.route("POST", "/api/v0/oauth2/token", "token", self._token),
-            self.route("POST", "/api/v1/streaming", "notice", self._echoing(self._notice)),
-            *(
-                self.route(method, f"/api{path}", "control", self._controlled(answer))
-                for method, path, answer in self.control.paths()
-            ),
+            self.route("POST", "/api/v1/streaming", "notice", self._notice),
+            self._controlled("POST", "/workflow/runs", self.control.start),
+            self._controlled("GET", "/ingest/jobs", self.control.jobs),
+            self._controlled("GET", "/ingest/jobs/{id}", self.control.job),
         ]
 
     def target(self, request: Request) -> str | None:
@@ -122,23 +221,21 @@ class AmperityService(Service):
         return JSONResponse({"status": status, "message": message} | ids, status)
 
     def _stream(self, call: Call) -> Response:
-        config = self.config
+        _echo_request_id(call)
         if call.header("content-length") is None:
             raise Refusal(411, "Content-Length is required.")
-        if len(call.body) > config.largest_record:
-            raise Refusal(413, f"The record is larger than {config.largest_record} bytes.")
+        if len(call.body) > _LARGEST_RECORD:
+            raise Refusal(413, f"The record is larger than {_LARGEST_RECORD} bytes.")
         self._check_access(call, "x-amperity-tenant")
-        if config.rate_limits and not self._limit.take(config.tenant, config.now()).allowed:
-            raise Refusal(429, "Too many requests.")
+        self._check_rate(self._stream_limit)
         try:
             record = self._record(call)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Refusal(400, "The body must be exactly one JSON object.") from None
-        if record.stream_id not in config.streams:
+        if record.stream_id not in self.config.streams:
             self.dropped.append(record)
             return Response(status_code=202)
         self.accepted.append(record)
-        self.accepted_of[record.stream_id, record.restaurant] += 1
         if record.guid is not None:
             version = (record.stream_id, record.restaurant, record.guid, record.modified)
             self.sent_again += version in self._versions
@@ -168,6 +265,10 @@ class AmperityService(Service):
         if call.method == "POST" and call.media_type != "application/json":
             raise Refusal(400, "Content-Type must be application/json.")
 
+    def _check_rate(self, limit: Limit) -> None:
+        if self.config.rate_limits and limit.take(self.config.tenant, self.config.now()) < 0:
+            raise Refusal(429, "Too many requests.")
+
     def _token(self, call: Call) -> Response:
         """Client credentials against a bearer token [doc]; wrong ones are a 401, another form a 400 (judgement)."""
         config = self.config
@@ -182,12 +283,12 @@ class AmperityService(Service):
         if not all(hmac.compare_digest(given[name].encode(), value.encode()) for name, value in wanted.items()):
             raise Refusal(401, "Wrong client credentials.")
         token = f"sandbox-stream-token-{next(self._issued)}"
-        self.tokens[token] = config.now() + config.amperity_token_seconds
-        content = {"access_token": token, "expires_in": config.amperity_token_seconds, "token_type": "Bearer"}
-        return JSONResponse(content)
+        self.tokens[token] = config.now() + _TOKEN_SECONDS
+        return JSONResponse({"access_token": token, "expires_in": _TOKEN_SECONDS, "token_type": "Bearer"})
 
     def _notice(self, call: Call) -> Response:
         """The guide's notice: 200, or 400 with what is missing [doc for the statuses, judgement for the checks]."""
+        _echo_request_id(call)
         self._check_access(call, "amperity-tenant")
         try:
             record = self._record(call)
@@ -204,19 +305,24 @@ class AmperityService(Service):
         self.notices.append(record)
         return JSONResponse({"status": "accepted"})
 
-    def _controlled(self, answer: Answer) -> Answer:
+    def _controlled(self, method: str, path: str, answer: Answer) -> Route:
+        """A route of the control plane: ``answer`` comes after the checks that all its calls share."""
+
         def judged(call: Call) -> Response:
             self._check_access(call, "amperity-tenant")
-            self.control.admit(call)
+            if call.header("api-version") != _API_VERSION:
+                raise Refusal(400, f"The header api-version must be {_API_VERSION}.")
+            self._check_rate(self._control_limit)
             return answer(call)
 
-        return judged
+        return self.route(method, f"/api{path}", "control", judged)
 
-    def _echoing(self, answer: Callable[[Call], Response]) -> Answer:
-        def echoed(call: Call) -> Response:
-            response, request_id = self.answered(call, answer), call.header("x-request-id")
-            if request_id is not None:
-                response.headers["x-request-id"] = request_id
-            return response
 
-        return echoed
+def _echo_request_id(call: Call) -> None:
+    if (request_id := call.header("x-request-id")) is not None:
+        call.reply_headers["x-request-id"] = request_id
+
+
+def _timestamp(text: str) -> float:
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -15,7 +15,8 @@ _LOG_LENGTH = 200_000
 class Call:
     """One request: ``path`` is its kind (orders, login, …), ``target`` its restaurant GUID or stream id.
 
-    ``window`` ([start, end) in milliseconds since 1970) and ``orders`` are filled in while it is answered.
+    Filled in while it is answered: ``window`` ([start, end) in milliseconds since 1970), ``orders`` (the number
+    returned), ``reply_headers`` (of the reply, error or not).
     """
 
     path: str
@@ -25,6 +26,7 @@ class Call:
     body: bytes = field(default=b"", repr=False)
     window: tuple[int, int] | None = None
     orders: int = 0
+    reply_headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -44,13 +46,11 @@ class Call:
 
     def header(self, name: str) -> str | None:
         """The header's value, if any; several values are joined by a comma."""
-        values = self.request.headers.getlist(name)
-        return ", ".join(values) if values else None
+        return ", ".join(values) if (values := self.request.headers.getlist(name)) else None
 
 
 class LoggedRequest(NamedTuple):
-    """One request: when (Unix seconds), its kind and target, the answer's status, and of orders the window, page and
-    number returned. ``status`` is 0 if there was no answer; ``window`` is [start, end) in milliseconds since 1970."""
+    """One request: when (Unix seconds), what of ``Call``, its page, and the answer's status (0: no answer)."""
 
     at: float
     path: str

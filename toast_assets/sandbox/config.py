@@ -7,38 +7,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
+from typing import Literal
 
 
 class Sort(StrEnum):
     """The order in which ``ordersBulk`` returns a window. Toast documents none [forum], so any may be met."""
 
-    SHUFFLED = "shuffled"
-    """Neither by time nor by GUID, but the same on every request for the same window: the default."""
+    SHUFFLED = "shuffled"  # Neither by time nor by GUID, but the same on every request for the same window.
     MODIFIED = "modified"
     MODIFIED_DESC = "modified_desc"
     CREATED = "created"
-    RANDOM = "random"
-    """Another order on every request: a walk over several pages then loses and repeats orders."""
+    RANDOM = "random"  # Another order on every request: a walk over several pages then loses and repeats orders.
 
 
 @dataclass(frozen=True)
 class Restaurant:
-    """One location. ``closeout_hour`` is local; ``forbidden`` ones answer 403 to these credentials."""
+    """One location. ``closeout_hour`` is local; ``state`` says why it has no orders, empty if it has."""
 
     guid: str
     name: str
     timezone: str = "America/New_York"
     closeout_hour: int = 4
     orders_per_week: int = 300
-    archived: bool = False
-    deleted: bool = False
-    forbidden: bool = False
-
-    @property
-    def state(self) -> str:
-        """Why it has no orders; empty if it trades and these credentials may read it."""
-        states = {"deleted": self.deleted, "archived": self.archived, "forbidden": self.forbidden}
-        return next((name for name, applies in states.items() if applies), "")
+    state: Literal["", "deleted", "archived", "forbidden"] = ""
 
     @property
     def live(self) -> bool:
@@ -49,15 +40,9 @@ class Restaurant:
 DEFAULT_RESTAURANTS = (
     Restaurant("0b1f6a52-7c3d-4e8f-9a10-4d2c6b7e8f01", "Harbor & Thistle, Pier 9", orders_per_week=320),
     Restaurant("1c2e7b63-8d4e-4f90-8b21-5e3d7c8f9012", "Harbor & Thistle, Old Mill", orders_per_week=240),
-    Restaurant(
-        "2d3f8c74-9e5f-4a01-9c32-6f4e8d90a123",
-        "Café Ciénaga",
-        timezone="America/Los_Angeles",
-        closeout_hour=3,
-        orders_per_week=36,
-    ),
-    Restaurant("3e409d85-af60-4b12-8d43-705f9ea1b234", "Harbor & Thistle, Test Kitchen", deleted=True),
-    Restaurant("4f51ae96-b071-4c23-9e54-8160afb2c345", "Harbor & Thistle, Winter Garden", archived=True),
+    Restaurant("2d3f8c74-9e5f-4a01-9c32-6f4e8d90a123", "Café Ciénaga", "America/Los_Angeles", 3, orders_per_week=36),
+    Restaurant("3e409d85-af60-4b12-8d43-705f9ea1b234", "Harbor & Thistle, Test Kitchen", state="deleted"),
+    Restaurant("4f51ae96-b071-4c23-9e54-8160afb2c345", "Harbor & Thistle, Winter Garden", state="archived"),
 )
 
 
@@ -103,23 +88,15 @@ class SandboxConfig:
     guide_orders: bool = False
     sort: Sort = Sort.SHUFFLED
     page_cap: int = 100
-    longest_window_days: int = 31
-    orders_per_second: int = 5
-    requests_per_second: int = 20
     requests_per_quarter_hour: int = 10_000
 
     tenant: str = "sandbox"
     amperity_api_key: str = "sandbox-api-key"
     amperity_client_id: str = "sandbox-amperity-client"
     amperity_client_secret: str = "sandbox-amperity-secret"  # noqa: S105 - opens nothing but this sandbox
-    amperity_token_seconds: int = 3600
     streams: tuple[str, ...] = ("is-toast-orders", "is-toast-order-items", "is-toast-customers")
     records_per_second: int = 1000
-    largest_record: int = 1_000_000
-    control_requests_per_second: int = 10
     polls_until_done: int = 2
-    ingest_tables: tuple[str, ...] = ("orders", "order_items", "customers")
 
-    bucket: str | None = None
-    """The bucket's name; None picks one that no other sandbox of this process uses."""
+    bucket: str | None = None  # None picks a name that no other sandbox of this process uses.
     prefix: str = "toast-orders/"

@@ -18,48 +18,34 @@ from toast_assets.sandbox.calls import Call
 PATHS = ("login", "orders", "order_guids", "restaurants", "stream", "token", "notice", "control")
 
 
+# When in a call a fault acts: before or instead of any check of the service, inside ``ordersBulk`` on a request that
+# passed every check, or on a reply of success.
 Phase = Literal["before", "data", "after"]
-"""When in a call a fault acts: before or instead of any check of the service, inside ``ordersBulk`` on a request that
-passed every check, or on a reply of success."""
 
 
 class Kind(StrEnum):
     """What goes wrong."""
 
-    STATUS = "status"
-    """An error ``status``, with ``retry_after`` seconds, the reset header of now, or bare; ``html``: a gateway's."""
-    REVOKE = "revoke"
-    """Every token issued so far is worthless from this call on: it ends in a 401."""
-    RESET = "reset"
-    """The connection is reset before the request is looked at."""
-    NEVER = "never"
-    """No answer until the client goes away."""
-    HTML = "html"
-    """A gateway answers 200 with a page of HTML; the service never sees the request."""
-    EMPTY_BODY = "empty_body"
-    """A gateway answers 200 with nothing; the service never sees the request."""
-    OBJECT = "object"
-    """A gateway answers 200 with a JSON object of its own; the service never sees the request."""
-    SLOW = "slow"
-    """The answer takes ``seconds`` longer."""
-    HOOK = "hook"
-    """``action`` is called before the service answers: edits of the data while a pull runs."""
-    EMPTY_PAGE = "empty_page"
-    """``[]`` without a next link, although there are orders."""
-    SHORT_PAGE = "short_page"
-    """``keep`` orders (default: half a page) and a next link; the following pages continue where it stopped."""
-    REPEATED_PAGE = "repeated_page"
-    """The previous page of the same restaurant once more."""
-    STRAY_ORDER = "stray_order"
-    """The page's first order was edited just now: its modified time is the window's end, outside of the window."""
-    RESET_AFTER = "reset_after"
-    """The connection is reset after the service did what was asked (Amperity: after the record was accepted)."""
-    CUT_TRANSFER = "cut_transfer"
-    """Half of the body arrives, then the connection ends: Content-Length promised more."""
-    CUT_JSON = "cut_json"
-    """Half of the body, with a Content-Length that fits."""
-    HOOK_AFTER = "hook_after"
-    """``action`` is called after the service answered, before the reply leaves."""
+    # Instead of an answer, or before it.
+    STATUS = "status"  # An error ``status``: bare, with ``retry_after`` or the reset header, or a gateway's ``html``.
+    REVOKE = "revoke"  # Every token issued so far is worthless from this call on: it ends in a 401.
+    RESET = "reset"  # The connection is reset before the request is looked at.
+    NEVER = "never"  # No answer until the client goes away.
+    HTML = "html"  # A gateway answers 200 with a page of HTML; the service never sees the request.
+    EMPTY_BODY = "empty_body"  # The same with nothing.
+    OBJECT = "object"  # The same with a JSON object of the gateway's own.
+    SLOW = "slow"  # The answer takes ``seconds`` longer.
+    HOOK = "hook"  # ``action`` is called before the service answers: edits of the data while a pull runs.
+    # Pages of ordersBulk.
+    EMPTY_PAGE = "empty_page"  # ``[]`` without a next link, although there are orders.
+    SHORT_PAGE = "short_page"  # ``keep`` orders (default: half a page) and a next link; the next page continues there.
+    REPEATED_PAGE = "repeated_page"  # The previous page of the same restaurant once more.
+    STRAY_ORDER = "stray_order"  # The page's first order was modified at the window's end: outside of the window.
+    # What happens to a reply of success.
+    RESET_AFTER = "reset_after"  # The connection is reset after the service did what was asked.
+    CUT_TRANSFER = "cut_transfer"  # Half of the body arrives, then the connection ends: Content-Length promised more.
+    CUT_JSON = "cut_json"  # Half of the body, with a Content-Length that fits.
+    HOOK_AFTER = "hook_after"  # ``action`` is called after the service answered, before the reply leaves.
 
 
 _PHASES: dict[Kind, Phase] = {
@@ -69,23 +55,12 @@ _PHASES: dict[Kind, Phase] = {
 
 
 class FaultSettings(msgspec.Struct, forbid_unknown_fields=True):
-    """What of a fault can be given as JSON.
-
-    Args:
-        kind: what goes wrong.
-        path: which calls: login, orders, order_guids, restaurants, stream, token, notice, control.
-        target: only for this restaurant GUID (Toast) or stream id (Amperity).
-        page: only for this page of ``ordersBulk``.
-        first, last, every: on which of the matching calls; ``last=None`` is for ever.
-        status, retry_after, reset_header, html: the answer of ``Kind.STATUS``.
-        seconds: of ``Kind.SLOW``.
-        keep: orders on a ``Kind.SHORT_PAGE``.
-    """
+    """What of a fault can be given as JSON."""
 
     kind: Kind
-    path: str
-    target: str | None = None
-    page: int | None = None
+    path: str  # Which calls: one of ``PATHS``.
+    target: str | None = None  # Only for this restaurant GUID (Toast) or stream id (Amperity).
+    page: int | None = None  # Only for this page of ``ordersBulk``.
     first: Annotated[int, msgspec.Meta(ge=1)] = 1
     last: int | None = 1
     every: Annotated[int, msgspec.Meta(ge=1)] = 1
@@ -98,41 +73,28 @@ class FaultSettings(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Fault(FaultSettings):
-    """One armed fault. ``matched`` and ``fired`` count its calls.
+    """One armed fault. ``matched`` and ``fired`` count its calls."""
 
-    Args:
-        containing: only for requests whose body contains these bytes: one record, for instance.
-        action: what ``Kind.HOOK`` calls, with the call, in the server's thread.
-    """
-
-    containing: bytes | None = None
-    action: Callable[[Call], object] | None = None
+    containing: bytes | None = None  # Only for requests whose body contains these bytes: one record, for instance.
+    action: Callable[[Call], object] | None = None  # Called in the server's thread.
     matched: int = 0
     fired: int = 0
 
-    @property
-    def phase(self) -> Phase:
-        """When in a call this fault acts."""
-        return _PHASES.get(self.kind, "before")
-
-    def concerns(self, call: Call) -> bool:
-        """Whether ``call`` is one of those that are counted."""
-        return (
-            self.path == call.path
-            and (self.target is None or self.target == call.target)
-            and (self.page is None or str(self.page) == call.request.query_params.get("page", "1"))
-            and (self.containing is None or self.containing in call.body)
-        )
-
-    def count(self) -> bool:
-        """Counts a matching call; whether the fault fires on it."""
+    def fires(self, call: Call, phase: Phase) -> bool:
+        """Counts ``call`` if this fault concerns it; whether the fault fires on it."""
+        if (
+            self.path != call.path
+            or _PHASES.get(self.kind, "before") != phase
+            or self.target not in (None, call.target)
+            or (self.page is not None and str(self.page) != call.request.query_params.get("page", "1"))
+            or (self.containing is not None and self.containing not in call.body)
+        ):
+            return False
         self.matched += 1
-        if self.matched < self.first or (self.last is not None and self.matched > self.last):
-            return False
-        if (self.matched - self.first) % self.every:
-            return False
-        self.fired += 1
-        return True
+        beyond = self.last is not None and self.matched > self.last
+        fired = self.matched >= self.first and not beyond and (self.matched - self.first) % self.every == 0
+        self.fired += fired
+        return fired
 
     def described(self) -> dict[str, Any]:
         """What it is and how often it fired, for the status page and its JSON."""
@@ -177,7 +139,7 @@ class Faults:
     def take(self, call: Call, phase: Phase) -> list[Fault]:
         """Counts ``call`` with every fault of this phase that it concerns; those that fire, first armed first."""
         with self._lock:
-            return [fault for fault in self._faults if fault.phase is phase and fault.concerns(call) and fault.count()]
+            return [fault for fault in self._faults if fault.fires(call, phase)]
 
     def described(self) -> list[dict[str, Any]]:
         """All armed faults, spent ones included."""

@@ -6,11 +6,10 @@ nothing invented can reach a person.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Modifier:
+class Modifier(NamedTuple):
     """A choice on a dish: its name, its price in cents, and choices of its own (to depth three)."""
 
     name: str
@@ -18,8 +17,7 @@ class Modifier:
     modifiers: tuple[Modifier, ...] = ()
 
 
-@dataclass(frozen=True)
-class Dish:
+class Dish(NamedTuple):
     """One line of the menu: its name, its price in cents, its group and sales category, and its choices."""
 
     name: str

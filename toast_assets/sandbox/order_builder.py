@@ -8,13 +8,11 @@ missing, null or only a GUID, and so on (``SHAPES``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,7 +22,6 @@ from toast_assets.week import from_epoch_ms
 Json = dict[str, Any]
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-TAX_PERCENT = 7
 
 # One order in forty is made for each odd shape; more happen by chance.
 SHAPES = (
@@ -37,30 +34,19 @@ SHAPES = (
 )
 _CYCLE = 40
 _MINUTE_MS = 60_000
+_GIFT_CARDS = (("gift_card_sold", 0.005, "TOAST_CARD_SELL"), ("gift_card_reload", 0.003, "TOAST_CARD_RELOAD"))
+_TAKEN_OUT = ("takeout", "split_checks", "customer_null", "customer_guid_only", "customer_without_guid")
 _DINING_OF_SHAPE = {
-    "delivery": "Delivery",
-    "takeout": "Take Out",
-    "curbside": "Curbside",
-    "split_checks": "Take Out",
-    "customer_null": "Take Out",
-    "customer_guid_only": "Take Out",
-    "customer_without_guid": "Take Out",
-    "gratuity": "Dine In",
+    **{"delivery": "Delivery", "curbside": "Curbside", "gratuity": "Dine In"},
+    **dict.fromkeys(_TAKEN_OUT, "Take Out"),
 }
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
-_DECODER = msgspec.json.Decoder(Json, float_hook=Decimal)
+
+# An order as JSON and back: decimals keep their digits (``12.10``), whole amounts are given as integers.
+encode = msgspec.json.Encoder(decimal_format="number").encode
+decode = msgspec.json.Decoder(Json, float_hook=Decimal).decode
+
 # Toast's objects with all their fields in Toast's order, each with its usual value.
-BLANKS: dict[str, Json] = _DECODER.decode(Path(__file__).with_name("blanks.json").read_bytes())
-
-
-def encode(order: Json) -> bytes:
-    """An order as JSON; decimals keep their digits (``12.10``), whole amounts are given as integers."""
-    return _ENCODER.encode(order)
-
-
-def decode(order: bytes) -> Json:
-    """The inverse of ``encode``: numbers with a point become decimals that keep their digits."""
-    return _DECODER.decode(order)
+BLANKS: dict[str, Json] = decode(Path(__file__).with_name("blanks.json").read_bytes())
 
 
 def money(cents: int) -> int | Decimal:
@@ -68,33 +54,32 @@ def money(cents: int) -> int | Decimal:
     return cents // 100 if cents % 100 == 0 else Decimal(cents).scaleb(-2)
 
 
-@lru_cache(maxsize=1024)
 def toast_time(epoch_ms: int, suffix: str = "+0000") -> str:
     """Milliseconds since 1970 (UTC) as Toast writes times: ``2025-09-19T14:30:00.000+0000``."""
     return f"{from_epoch_ms(epoch_ms):%Y-%m-%dT%H:%M:%S}.{epoch_ms % 1000:03d}{suffix}"
 
 
-@dataclass(frozen=True)
-class Placement:
-    """Which order of which restaurant is built: ids of twelve hexadecimal digits, its last modification in
+class Placement(NamedTuple):
+    """Which order of which restaurant is built: its id of twelve hexadecimal digits, its last modification in
     milliseconds since 1970 (UTC), and the restaurant's offset from UTC in hours."""
 
     order_id: str
-    restaurant_id: str
+    restaurant_guid: str
     modified_ms: int
     utc_offset: int
 
 
 class OrderBuilder:
-    """Builds the ``number``-th kind of order of a seed: the number decides the shape, the rest is the seed's chance.
+    """The ``number``-th kind of order of a seed: equal seeds and numbers give equal orders but for the placement.
 
-    Equal seeds and numbers give equal orders but for what ``Placement`` says. Offsets count from the order's last
-    modification, in milliseconds.
+    The number decides the shape, the rest is the seed's chance. Offsets count from the order's last modification, in
+    milliseconds.
     """
 
     def __init__(self, seed: int, number: int, placement: Placement) -> None:
         self.rng = rng = Random(f"{seed}:{number}")
         self.placement = placement
+        self._restaurant_id = _digest(placement.restaurant_guid, 6)
         position = number % _CYCLE
         self.shape = SHAPES[position] if position < len(SHAPES) else "plain"
         # A few orders have times that end in Z [seen].
@@ -109,7 +94,6 @@ class OrderBuilder:
         self.dining = _DINING_OF_SHAPE.get(self.shape, by_chance)
 
     def _chance(self, shape: str, probability: float) -> bool:
-        """Whether this order has ``shape``: always when it was made for it, else with the probability."""
         # The dice are rolled in both cases, so that the rest of the order does not depend on the answer.
         return self.rng.random() < probability or self.shape == shape
 
@@ -140,11 +124,8 @@ class OrderBuilder:
             order |= {"source": rng.choice(("Online", "API", "Kiosk", "Caller Id")), "requiredPrepTime": "PT20M"}
         order["displayNumber"] = str(rng.randrange(1, 400))
         if dine_in:
-            order |= {
-                "numberOfGuests": rng.randrange(1, 7),
-                "table": self._reference("Table", str(rng.randrange(30))),
-                "serviceArea": self._reference("ServiceArea", "Main Room"),
-            }
+            order |= {"numberOfGuests": rng.randrange(1, 7), "table": self._reference("Table", str(rng.randrange(30)))}
+            order["serviceArea"] = self._reference("ServiceArea", "Main Room")
         order |= {
             # Nearly every reference can be null [seen].
             "diningOption": self._reference("DiningOption", self.dining),
@@ -155,28 +136,27 @@ class OrderBuilder:
             "excessFood": self._chance("excess_food", 0.003),
             **self._devices(),
             "deliveryInfo": self._delivery() if self.dining == "Delivery" else None,
-            "curbsidePickupInfo": self._curbside() if self.dining == "Curbside" else None,
             "checks": checks,
         }
+        if self.dining == "Curbside":
+            car = {"transportColor": "green", "transportDescription": "hatchback", "notes": None}
+            order["curbsidePickupInfo"] = car | {"guid": self._guid()}
         if self._chance("unknown_fields", 0.01):
             order["kitchenPacing"] = {"lane": "grill", "score": 0.5, "notes": ["fülle", None]}
         return order
 
-    # Ids, references and times
-
     def _guid(self) -> str:
-        """A new GUID that no other order has."""
         return f"{_guid_head(f'{self.rng.getrandbits(72):018x}')}{self.placement.order_id}"
 
     def _reference(self, kind: str, name: str) -> Json:
-        """A reference to something the restaurant owns (an employee, a table): a GUID, never a name [doc]."""
-        head = _guid_head(blake2b(f"{kind}:{name}".encode(), digest_size=9).hexdigest())
-        return {"guid": f"{head}{self.placement.restaurant_id}", "entityType": kind}
+        # What the restaurant owns (an employee, a table) is a GUID, never a name [doc].
+        head = _guid_head(_digest(f"{kind}:{name}", 9))
+        return {"guid": f"{head}{self._restaurant_id}", "entityType": kind}
 
     def _item(self, kind: str, name: str) -> Json:
-        """A reference to a part of the menu, which has an id across locations."""
-        digest = blake2b(name.encode(), digest_size=6).hexdigest()
-        return {**self._reference(kind, name), "multiLocationId": str(700_000_000_000_000_000 + int(digest, 16))}
+        # A part of the menu has an id across locations.
+        number = 700_000_000_000_000_000 + int(_digest(name, 6), 16)
+        return {**self._reference(kind, name), "multiLocationId": str(number)}
 
     def _employee(self) -> Json:
         return self._reference("RestaurantUser", str(self.rng.randrange(12)))
@@ -185,11 +165,10 @@ class OrderBuilder:
         return {name: {"id": f"terminal-{self.rng.randrange(4)}"} for name in ("createdDevice", "lastModifiedDevice")}
 
     def _time(self, offset_ms: int) -> str:
-        """A time in the order's own notation."""
         return toast_time(self.placement.modified_ms + offset_ms, self.suffix)
 
     def _business_date(self, offset_ms: int) -> int:
-        """The restaurant's business day as Toast writes it, ``20250919``: it ends at 4:00 local time."""
+        # The restaurant's business day ends at 4:00 local time.
         local_ms = self.placement.modified_ms + offset_ms + (self.placement.utc_offset - 4) * HOUR_MS
         return int(f"{from_epoch_ms(local_ms):%Y%m%d}")
 
@@ -200,15 +179,12 @@ class OrderBuilder:
             "voidBusinessDate": self._business_date(0) if voided else None,
         }
 
-    # Checks
-
     def _check(self, number: int, order_voided: bool) -> Json:
         rng, opened, dine_in = self.rng, self._time(self.opened_ms), self.dining == "Dine In"
         voided = order_voided or self._chance("void_check", 0.01)
         lines = self._lines(voided)
         subtotal = sum(cents for _, cents in lines)
-        name, percent = rng.choice(menu.DISCOUNTS)
-        discounts = [self._discount(subtotal, percent, name)] if self._chance("check_discount", 0.05) else []
+        discounts, discounted = self._discounts("check_discount", subtotal)
         charges, fees, gratuities = [], 0, 0
         if self.dining == "Delivery" or self.shape == "service_charge":
             fees = 399
@@ -216,8 +192,8 @@ class OrderBuilder:
         if dine_in and self._chance("gratuity", 0.06):
             gratuities = subtotal * 18 // 100
             charges.append(self._service_charge(gratuities, gratuity=True))
-        amount = subtotal + fees - (subtotal * percent // 100 if discounts else 0)
-        tax = subtotal * TAX_PERCENT // 100
+        amount = subtotal + fees - discounted
+        tax = _tax(subtotal)
         unpaid = self._chance("open_check", 0.01) or not lines
         total = amount + tax + gratuities
         check = BLANKS["check"] | {
@@ -243,17 +219,22 @@ class OrderBuilder:
             check |= {"closedDate": paid, "paidDate": paid, "payments": [self._payment(total, amount // 5)]}
         return check | self._customer_field()
 
-    def _discount(self, cents: int, percent: int, name: str) -> Json:
-        amount = money(cents * percent // 100)
-        return BLANKS["discount"] | {
+    def _discounts(self, shape: str, cents: int) -> tuple[list[Json], int]:
+        """The discount on ``cents``, if any, and what it takes off."""
+        name, percent = self.rng.choice(menu.DISCOUNTS)
+        if not self._chance(shape, 0.05):
+            return [], 0
+        discounted = cents * percent // 100
+        discount = BLANKS["discount"] | {
             "guid": self._guid(),
             "name": name,
-            "discountAmount": amount,
-            "nonTaxDiscountAmount": amount,
+            "discountAmount": money(discounted),
+            "nonTaxDiscountAmount": money(discounted),
             "discount": self._reference("Discount", name),
             "discountPercent": percent,
             "approver": self._employee() if percent == 50 else None,
         }
+        return [discount], discounted
 
     def _service_charge(self, cents: int, *, gratuity: bool) -> Json:
         name = "Auto Gratuity" if gratuity else "Delivery Fee"
@@ -269,19 +250,19 @@ class OrderBuilder:
             "dineIn": gratuity,
         }
 
-    # Selections, each with what it adds to the check in cents
-
     def _lines(self, voided: bool) -> list[tuple[Json, int]]:
-        """A check's selections; a voided one adds nothing to the check."""
+        """A check's selections, each with what it adds to the check in cents."""
         if self.shape == "no_selections":
             return []
         lines = [self._selection(voided) for _ in range(self.rng.choice((1, 1, 1, 2)))]
         if self._chance("void_selection", 0.03):
             lines.append(self._selection(voided=True))
-        if self._chance("gift_card_sold", 0.005):
-            lines.append(self._gift_card("TOAST_CARD_SELL"))
-        if self._chance("gift_card_reload", 0.003):
-            lines.append(self._gift_card("TOAST_CARD_RELOAD"))
+        for shape, probability, kind in _GIFT_CARDS:
+            if self._chance(shape, probability):
+                # Deferred, without item and group, untaxed [doc].
+                cents = self.rng.choice((2500, 5000, 11100))
+                card = self._line("eGift Card", 1, cents, cents)
+                lines.append((card | {"selectionType": kind, "deferred": True}, cents))
         if self._chance("special_request", 0.03):
             # A request typed by hand: a line without an item [doc], free of charge.
             request = self._line(self.rng.choice(menu.REQUESTS), 1, 0, 0)
@@ -301,34 +282,34 @@ class OrderBuilder:
             wanted = len(dish.modifiers)
         chosen = [self._modifier(choice, 1) for choice in rng.sample(dish.modifiers, wanted)]
         gross = int((dish.cents + sum(cents for _, cents in chosen)) * quantity)
-        name, percent = rng.choice(menu.DISCOUNTS)
-        discounts = [self._discount(gross, percent, name)] if self._chance("item_discount", 0.05) else []
-        net = gross - (gross * percent // 100 if discounts else 0)
+        discounts, discounted = self._discounts("item_discount", gross)
+        net = gross - discounted
         line = self._line(dish.name, quantity, gross, net) | self._void_fields(voided)
+        tax = BLANKS["tax"] | {"guid": self._guid(), "taxRate": self._reference("TaxRate", "state")}
+        tax["taxAmount"] = money(_tax(net))
+        if self._chance("tax_without_guid", 0.02):
+            # Seen in real responses.
+            del tax["guid"]
         line |= {
             "item": self._item("MenuItem", dish.name),
             "itemGroup": self._item("MenuGroup", dish.group),
             "salesCategory": self._reference("SalesCategory", dish.category),
             "unitOfMeasure": "LB" if dish.by_weight else "NONE",
-            "tax": money(net * TAX_PERCENT // 100),
+            "tax": money(_tax(net)),
             "createdDate": opened,
             "modifiedDate": opened,
             "voidReason": self._reference("VoidReason", menu.VOID_REASONS[0]) if voided else None,
             "appliedDiscounts": discounts,
-            "appliedTaxes": [self._tax(net)],
+            "appliedTaxes": [tax],
             "modifiers": [choice for choice, _ in chosen],
         }
         if self._chance("refund_selection", 0.01):
             # The second of the two places for refunds [doc].
-            line["refundDetails"] = {
-                "refundAmount": money(net),
-                "taxRefundAmount": money(net * TAX_PERCENT // 100),
-                "refundTransaction": {"guid": self._guid(), "entityType": "RefundTransaction"},
-            }
+            amounts = {"refundAmount": money(net), "taxRefundAmount": money(_tax(net))}
+            line["refundDetails"] = amounts | self._refund_transaction()
         return line, 0 if voided else net
 
     def _modifier(self, choice: menu.Modifier, depth: int) -> tuple[Json, int]:
-        """A choice on a dish, with a choice below it now and then."""
         nested: list[Json] = []
         cents = choice.cents
         if choice.modifiers and depth < 3 and (self.shape == "deep_modifiers" or self.rng.random() < 0.4):
@@ -358,27 +339,7 @@ class OrderBuilder:
             "receiptLinePrice": money(gross),
         }
 
-    def _gift_card(self, kind: str) -> tuple[Json, int]:
-        """A gift card sold or reloaded: deferred, without item and group, untaxed [doc]."""
-        cents = self.rng.choice((2500, 5000, 11100))
-        line = self._line("eGift Card", 1, cents, cents)
-        return line | {"selectionType": kind, "deferred": True}, cents
-
-    def _tax(self, cents: int) -> Json:
-        """The tax on ``cents``; now and then it has no GUID [seen]."""
-        tax = BLANKS["tax"] | {
-            "guid": self._guid(),
-            "taxRate": self._reference("TaxRate", "state"),
-            "taxAmount": money(cents * TAX_PERCENT // 100),
-        }
-        if self._chance("tax_without_guid", 0.02):
-            del tax["guid"]
-        return tax
-
-    # Payments
-
     def _payment(self, cents: int, tip: int) -> Json:
-        """A payment of ``cents`` and a tip: by card, cash or gift card; now and then voided or refunded."""
         rng = self.rng
         kind = rng.choices(("CREDIT", "CASH", "OTHER"), (80, 17, 3))[0]
         kind = "GIFTCARD" if self._chance("gift_card_used", 0.02) else kind
@@ -394,10 +355,25 @@ class OrderBuilder:
             "paidDate": self._time(self.paid_ms),
             "paidBusinessDate": self._business_date(self.paid_ms),
             "paymentStatus": "VOIDED" if voided else ("CAPTURED" if card else None),
-            "voidInfo": self._void_info() if voided else None,
             "refundStatus": "FULL" if full else "PARTIAL" if partial else "NONE",
-            "refund": self._refund(refund) if refund else None,
         }
+        if voided:
+            payment["voidInfo"] = {
+                "voidUser": self._employee(),
+                "voidApprover": self._employee(),
+                "voidDate": self._time(0),
+                "voidBusinessDate": self._business_date(0),
+                "voidReason": self._reference("VoidReason", rng.choice(menu.VOID_REASONS)),
+            }
+        if refund:
+            # The first of the two places for refunds [doc].
+            payment["refund"] = {
+                "refundAmount": money(refund),
+                "tipRefundAmount": 0,
+                "refundDate": self._time(0),
+                "refundBusinessDate": self._business_date(0),
+                **self._refund_transaction(),
+            }
         if card:
             payment |= {
                 "tipAmount": money(tip),
@@ -416,28 +392,6 @@ class OrderBuilder:
             payment["otherPayment"] = self._reference("AlternatePaymentType", "House")
         return payment | self._devices() | {"server": self._employee()}
 
-    def _void_info(self) -> Json:
-        """Who voided a payment, who approved it, when and why: employees by GUID only."""
-        return {
-            "voidUser": self._employee(),
-            "voidApprover": self._employee(),
-            "voidDate": self._time(0),
-            "voidBusinessDate": self._business_date(0),
-            "voidReason": self._reference("VoidReason", self.rng.choice(menu.VOID_REASONS)),
-        }
-
-    def _refund(self, cents: int) -> Json:
-        """A refund of a payment: the first of the two places for refunds [doc]."""
-        return {
-            "refundAmount": money(cents),
-            "tipRefundAmount": 0,
-            "refundDate": self._time(0),
-            "refundBusinessDate": self._business_date(0),
-            "refundTransaction": {"guid": self._guid(), "entityType": "RefundTransaction"},
-        }
-
-    # Guests: invented names, e-mail addresses that cannot be delivered, 555 numbers
-
     def _customer_field(self) -> Json:
         """Guests are known mainly on takeout and delivery; else the field is absent or null [doc][seen]."""
         first, last = self.rng.choice(menu.FIRST_NAMES), self.rng.choice(menu.LAST_NAMES)
@@ -449,18 +403,18 @@ class OrderBuilder:
             "phone": f"555555{number:04d}",
             "email": f"guest{number}@example.com",
         }
-        match self.shape:
-            case "customer_null":
-                return {"customer": None}
-            case "customer_guid_only":
-                return {"customer": {"guid": customer["guid"]}}
-            case "customer_without_guid":
-                del customer["guid"]
-                return {"customer": customer}
-            case _ if self.dining != "Dine In" or self.rng.random() < 0.1:
-                return {"customer": customer}
-            case _:
-                return {"customer": None} if self.rng.random() < 0.5 else {}
+        if self.shape == "customer_null":
+            return {"customer": None}
+        if self.shape == "customer_guid_only":
+            return {"customer": {"guid": customer["guid"]}}
+        if self.shape == "customer_without_guid":
+            del customer["guid"]
+        elif self.dining == "Dine In" and self.rng.random() >= 0.1:
+            return {"customer": None} if self.rng.random() < 0.5 else {}
+        return {"customer": customer}
+
+    def _refund_transaction(self) -> Json:
+        return {"refundTransaction": {"guid": self._guid(), "entityType": "RefundTransaction"}}
 
     def _delivery(self) -> Json:
         rng = self.rng
@@ -476,10 +430,14 @@ class OrderBuilder:
             "deliveryEmployee": self._employee(),
         }
 
-    def _curbside(self) -> Json:
-        car = {"transportColor": "green", "transportDescription": "hatchback", "notes": None}
-        return car | {"guid": self._guid()}
-
 
 def _guid_head(digits: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-"
+
+
+def _tax(cents: int) -> int:
+    return cents * 7 // 100
+
+
+def _digest(text: str, size: int) -> str:
+    return blake2b(text.encode(), digest_size=size).hexdigest()

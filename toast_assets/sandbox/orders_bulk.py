@@ -1,26 +1,17 @@
 """``ordersBulk``: queries judged as strictly as Toast does, and pages of orders.
 
-Queries:
-
 - ``startDate`` and ``endDate`` together, or ``businessDate=yyyymmdd``, plus ``page`` and ``pageSize`` [doc]. Any other
   parameter, and one given twice, is a 400 (judgement: nothing else exists, and silence would hide a mistake).
-- Dates have exactly three fraction digits and an offset ``+0000`` or ``Z`` [doc]; a bare ``+`` arrives as a
-  space and is a 400 [doc]. An offset with a colon is a 400 (judgement: no example of Toast's has one).
-- An empty or reversed window is a 400, and so is one longer than a month [doc for the month; the forum knows no
-  maximum, so it is a setting].
+- Dates have exactly three fraction digits and an offset ``+0000`` or ``Z``; a bare ``+`` is a space, so a 400 [doc].
+  An offset with a colon is a 400 (judgement: no example of Toast's has one).
+- An empty or reversed window is a 400, and so is one longer than a month [doc; the forum knows no maximum].
 - ``page`` counts from 1, ``pageSize`` is 1 to 100 [doc]; the default of 100 is a judgement.
-
-Pages:
-
-- A bare JSON array; ``Link`` headers first, self, prev and next as header lines of their own, never last [doc].
-- Membership follows the latest modified time, start inclusive, end exclusive [doc]; the sort order is a
-  setting, because none is documented [forum].
-- Every page is cut from what the window holds at that moment: an edit between two pages moves later orders up
-  [inferred].
-- Without the scope ``guest.pi:read`` checks have no ``customer`` [doc]; without
-  ``delivery_info.address:read`` deliveries have no address (judgement: the same silence). With
-  ``orders.channel:read`` alone there are no orders, because the sandbox's orders were not submitted by its
-  client [doc].
+- The reply is a bare JSON array; ``Link`` headers first, self, prev and next are lines of their own, never last [doc].
+- Membership follows the latest modified time, start inclusive, end exclusive [doc]. No sort order is known [forum].
+- A page is cut from what the window holds at that moment: an edit between two pages moves later orders up [inferred].
+- Without ``guest.pi:read`` checks have no ``customer`` [doc], without ``delivery_info.address:read`` deliveries have no
+  address (judgement: the same silence). With ``orders.channel:read`` alone there are no orders: the client submitted
+  none [doc].
 - The guide's dialect is ``{"orders": [...], "nextPageToken": ...}`` without Link headers [conflict].
 """
 
@@ -29,8 +20,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 from starlette.responses import Response
@@ -38,85 +29,74 @@ from starlette.responses import Response
 from toast_assets.sandbox.calls import Call
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults, Kind
-from toast_assets.sandbox.order_builder import DAY_MS, decode, encode, toast_time
-from toast_assets.sandbox.orders import StoredOrder
-from toast_assets.sandbox.restaurant_orders import RestaurantOrders
+from toast_assets.sandbox.order_builder import DAY_MS, HOUR_MS, decode, encode, toast_time
+from toast_assets.sandbox.orders import RestaurantOrders, StoredOrder
 from toast_assets.sandbox.service import Refusal
 from toast_assets.week import epoch_ms
 
-LARGEST_PAGE = 100
-_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d{4})")
+_LARGEST_PAGE = 100
+_LONGEST_HOURS = 31 * 24
 _TOKEN = re.compile(r"page-(\d+)")
-_WINDOW = {"startDate", "endDate"}
+_WINDOW = ("startDate", "endDate")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d{4})")
+# What each date must look like, and an example.
+_FORMS = dict.fromkeys(_WINDOW, (_TIME, "2025-09-15T04:00:00.000+0000 (URL-encoded)"))
+_FORMS["businessDate"] = (re.compile(r"\d{8}"), "20250915")
 _ADDRESS = ("address1", "address2", "city", "state", "administrativeArea", "zipCode", "latitude", "longitude")
 
 
-@dataclass(frozen=True)
-class PageQuery:
+class PageQuery(NamedTuple):
     """A valid query: the window [start, end) in milliseconds, the business date if that was asked, page and size."""
 
-    start_ms: int
-    end_ms: int
+    window: tuple[int, int]
     business_date: int | None
     page: int
     size: int
 
 
-def read_query(call: Call, *, longest_days: float, guide: bool = False) -> PageQuery:
-    """The query of an ``ordersBulk`` call; ``guide`` also takes ``pageToken``, as Amperity's example sends it.
-
-    Raises:
-        Refusal: Toast would answer 400.
-    """
-    given = _parameters(call, {*_WINDOW, "page", "pageSize", "businessDate"} | ({"pageToken"} if guide else set()))
+def read_query(call: Call, *, guide: bool = False) -> PageQuery:
+    """The query of an ``ordersBulk`` call, or ``Refusal``; ``guide``: with ``pageToken``, as in Amperity's example."""
+    given = _parameters(call, *_WINDOW, "page", "pageSize", "businessDate", *(["pageToken"] if guide else []))
     page = _number(given, "page", 1, 10**9)
     if "pageToken" in given:
         token = _TOKEN.fullmatch(given["pageToken"])
         if token is None:
-            raise _wrong("pageToken", "unknown page token")
+            raise Refusal(400, "unknown page token", "pageToken")
         page = int(token[1])
-    size = _number(given, "pageSize", LARGEST_PAGE, LARGEST_PAGE)
+    size = _number(given, "pageSize", _LARGEST_PAGE, _LARGEST_PAGE)
     if "businessDate" not in given:
-        return PageQuery(*_window(given, longest_days), None, page, size)
-    if _WINDOW & given.keys():
-        raise _wrong("businessDate", "businessDate and startDate/endDate exclude each other")
-    day_ms = _business_day(given["businessDate"])
+        return PageQuery(_window(given, _LONGEST_HOURS), None, page, size)
+    if given.keys() & _WINDOW:
+        raise Refusal(400, "businessDate and startDate/endDate exclude each other", "businessDate")
+    day_ms = _moment(given, "businessDate")
     # An order of a day can be modified long after it: tips, refunds.
-    return PageQuery(day_ms - DAY_MS, day_ms + 9 * DAY_MS, int(given["businessDate"]), page, size)
+    return PageQuery((day_ms - DAY_MS, day_ms + 9 * DAY_MS), int(given["businessDate"]), page, size)
 
 
 def read_hour(call: Call) -> tuple[int, int]:
-    """The window of the deprecated ``/orders/v2/orders``: at most one hour [doc].
-
-    Raises:
-        Refusal: Toast would answer 400.
-    """
-    return _window(_parameters(call, _WINDOW), 1 / 24)
+    """The window of the deprecated ``/orders/v2/orders``, at most one hour [doc], or ``Refusal``."""
+    return _window(_parameters(call, *_WINDOW), 1)
 
 
-def _wrong(field: str, message: str) -> Refusal:
-    return Refusal(400, message, field)
-
-
-def _window(given: dict[str, str], longest_days: float) -> tuple[int, int]:
-    for name in ("startDate", "endDate"):
+def _window(given: dict[str, str], longest_hours: int) -> tuple[int, int]:
+    for name in _WINDOW:
         if name not in given:
-            raise _wrong(name, f"{name} is required: startDate and endDate go together")
-    start_ms, end_ms = (_moment(name, given[name]) for name in ("startDate", "endDate"))
+            raise Refusal(400, f"{name} is required: startDate and endDate go together", name)
+    start_ms, end_ms = (_moment(given, name) for name in _WINDOW)
     if start_ms >= end_ms:
-        raise _wrong("endDate", "endDate must be after startDate")
-    if end_ms - start_ms > longest_days * DAY_MS:
-        raise _wrong("endDate", f"the window is longer than {longest_days * 24:.0f} hours")
+        raise Refusal(400, "endDate must be after startDate", "endDate")
+    if end_ms - start_ms > longest_hours * HOUR_MS:
+        raise Refusal(400, f"the window is longer than {longest_hours} hours", "endDate")
     return start_ms, end_ms
 
 
-def _parameters(call: Call, known: set[str]) -> dict[str, str]:
+def _parameters(call: Call, *known: str) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in call.request.query_params.multi_items():
         if name not in known:
-            raise _wrong(name, f"unknown parameter {name}")
+            raise Refusal(400, f"unknown parameter {name}", name)
         if name in given:
-            raise _wrong(name, f"{name} is given twice")
+            raise Refusal(400, f"{name} is given twice", name)
         given[name] = value
     return given
 
@@ -124,26 +104,19 @@ def _parameters(call: Call, known: set[str]) -> dict[str, str]:
 def _number(given: dict[str, str], name: str, default: int, most: int) -> int:
     text = given.get(name, str(default))
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= most:
-        raise _wrong(name, f"{name} must be a whole number from 1 to {most}")
+        raise Refusal(400, f"{name} must be a whole number from 1 to {most}", name)
     return int(text)
 
 
-def _moment(name: str, text: str) -> int:
-    if _DATE.fullmatch(text) is None:
-        raise _wrong(name, f"{name} must look like 2025-09-15T04:00:00.000+0000 (URL-encoded)")
+def _moment(given: dict[str, str], name: str) -> int:
+    form, example = _FORMS[name]
+    if form.fullmatch(given[name]) is None:
+        raise Refusal(400, f"{name} must look like {example}", name)
     try:
-        return epoch_ms(datetime.fromisoformat(text))
+        moment = datetime.fromisoformat(given[name])
     except ValueError:
-        raise _wrong(name, f"{name} is not a date") from None
-
-
-def _business_day(text: str) -> int:
-    if re.fullmatch(r"\d{8}", text) is None:
-        raise _wrong("businessDate", "businessDate must look like 20250915")
-    try:
-        return epoch_ms(datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC))
-    except ValueError:
-        raise _wrong("businessDate", "businessDate is not a date") from None
+        raise Refusal(400, f"{name} is not a date", name) from None
+    return epoch_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 class OrdersBulk:
@@ -154,25 +127,23 @@ class OrdersBulk:
         self._orders = orders
         self._faults = faults
         # Sizes of short pages by window and page size, and by page number.
-        self._short: dict[tuple[str, int, int, int], dict[int, int]] = {}
+        self._short: dict[tuple[str, tuple[int, int], int], dict[int, int]] = {}
         self._previous: dict[str, tuple[bytes, int]] = {}
         self._scopes = frozenset(config.scopes.split())
 
     def answer(self, call: Call) -> Response:
-        """The page that ``call`` asks for.
-
-        Raises:
-            Refusal: Toast would answer 400.
-        """
+        """The page that ``call`` asks for, or ``Refusal``."""
         guide = self._config.guide_orders
-        query = read_query(call, longest_days=self._config.longest_window_days, guide=guide)
-        call.window = (query.start_ms, query.end_ms)
+        query = read_query(call, guide=guide)
+        call.window = query.window
         restaurant = call.target or ""
         fault = next(iter(self._faults.take(call, "data")), None)
         kind = fault.kind if fault else None
-        orders = self._visible(restaurant, query)
+        orders = self._orders[restaurant].view(*query.window) if "orders:read" in self._scopes else []
+        if query.business_date is not None:
+            orders = [order for order in orders if json.loads(order.json).get("businessDate") == query.business_date]
         size = min(query.size, self._config.page_cap)
-        short = self._short.setdefault((restaurant, query.start_ms, query.end_ms, size), {})
+        short = self._short.setdefault((restaurant, query.window, size), {})
         if fault is not None and kind is Kind.SHORT_PAGE:
             short[query.page] = size // 2 if fault.keep is None else min(fault.keep, size)
         # Pages after a short one continue where it stopped.
@@ -184,7 +155,7 @@ class OrdersBulk:
         if kind is Kind.EMPTY_PAGE:
             page, more = [], False
         if kind is Kind.STRAY_ORDER and page:
-            page[0] = encode(decode(page[0]) | {"modifiedDate": toast_time(query.end_ms)})
+            page[0] = encode(decode(page[0]) | {"modifiedDate": toast_time(query.window[1])})
         body, call.orders = b"[" + b",".join(page) + b"]", len(page)
         if kind is Kind.REPEATED_PAGE:
             body, call.orders = self._previous.get(restaurant, (body, call.orders))
@@ -199,14 +170,6 @@ class OrdersBulk:
                 url = call.request.url.include_query_params(page=number)
                 response.headers.append("link", f'<{url}>; rel="{relation}"')
         return response
-
-    def _visible(self, restaurant: str, query: PageQuery) -> list[StoredOrder]:
-        if "orders:read" not in self._scopes:
-            return []
-        orders = self._orders[restaurant].view(query.start_ms, query.end_ms)
-        if query.business_date is None:
-            return orders
-        return [order for order in orders if json.loads(order.json).get("businessDate") == query.business_date]
 
     def _body(self, order: StoredOrder) -> bytes:
         customers, addresses = (scope in self._scopes for scope in ("guest.pi:read", "delivery_info.address:read"))

@@ -14,6 +14,8 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Self, cast
 
 import uvicorn
@@ -24,9 +26,9 @@ from toast_assets.sandbox.amperity import AmperityService
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults
 from toast_assets.sandbox.s3 import REGION, S3
+from toast_assets.sandbox.service import with_transport
 from toast_assets.sandbox.status import StatusPages
 from toast_assets.sandbox.toast import ToastService
-from toast_assets.sandbox.wire import with_transport
 
 # Long and random, so that a test can look for it where no secret may be.
 _AWS_SECRET = secrets.token_hex(20)
@@ -58,17 +60,15 @@ class Sandbox:
         """
         config = self.config
         with self._running:
-            sockets = _listen(config.host, (config.toast_port, config.amperity_port, config.s3_port))
+            sockets = [self._listen(port) for port in (config.toast_port, config.amperity_port, config.s3_port)]
             # Moto's own server would wait for ever for a port that is taken; it opens the port itself.
             sockets.pop().close()
             self.toast_url, self.amperity_url = (f"http://{config.host}:{_port(each)}" for each in sockets)
-            server = _LoopbackServer(sockets)
-            self._running.callback(server.stop)
-            self._s3 = s3 = S3(config.host, config.s3_port, config.bucket)
-            self._running.callback(s3.close)
-            self.s3_url, self.bucket = s3.url, s3.bucket
-            pages = StatusPages(self.toast, self.amperity, s3, self.toast_url, self.amperity_url, self.page_token)
-            server.start([self.toast.app(also=pages.routes()), self.amperity.app()])
+            apps = (self.toast.app(also=StatusPages(self).routes()), self.amperity.app())
+            self._running.enter_context(_served(dict(zip(sockets, apps, strict=True))))
+            self._s3 = S3(config.host, config.s3_port, config.bucket)
+            self._running.callback(self._s3.close)
+            self.s3_url, self.bucket = self._s3.url, self._s3.bucket
             # Nothing failed: the servers run until the sandbox is closed.
             self._running = self._running.pop_all()
         return self
@@ -80,6 +80,16 @@ class Sandbox:
     def close(self) -> None:
         """Ends every connection and stops the servers; data and logs stay readable."""
         self._running.close()
+
+    def _listen(self, port: int) -> socket.socket:
+        address = (self.config.host, port)
+        try:
+            return self._running.enter_context(socket.create_server(address, backlog=1024))
+        except OSError as problem:
+            raise ToastAssetsError(
+                f"The sandbox cannot listen on {self.config.host}:{port}: {os.strerror(problem.errno or 0)}.",
+                hint="Choose another port, or 0 for a free one.",
+            ) from problem
 
     @property
     def restaurant_guids(self) -> tuple[str, ...]:
@@ -115,61 +125,56 @@ class Sandbox:
         }
 
 
-class _LoopbackServer(uvicorn.Server):
-    """One uvicorn in one thread that serves a different application on each of several sockets.
+@contextlib.contextmanager
+def _served(apps: dict[socket.socket, ASGIApp]) -> Iterator[None]:
+    """Serves one application on each socket, all in one thread, until the block ends.
 
-    It ends at once when asked: it neither polls for its end nor waits for calls in progress.
+    Raises:
+        ToastAssetsError: the server did not start.
+    """
+    by_port = {_port(each): app for each, app in apps.items()}
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        # A call is only cancelled when the sandbox ends: not an error.
+        with contextlib.suppress(asyncio.CancelledError):
+            await by_port[scope["server"][1]](with_transport(scope, send), receive, send)
+
+    settings: dict[str, Any] = {"ws": "none", "lifespan": "off", "log_config": None, "log_level": "error"}
+    settings |= {"proxy_headers": False, "server_header": False, "access_log": False, "timeout_keep_alive": 60}
+    server = _Server(uvicorn.Config(cast(Any, route), interface="asgi3", **settings))
+    thread = threading.Thread(target=server.run, args=(list(apps),), name="toast-sandbox", daemon=True)
+    thread.start()
+    if not server.running.wait(_START_SECONDS):
+        raise ToastAssetsError("The sandbox did not start.", hint="Look for an error above.")
+    try:
+        yield
+    finally:
+        # A server that ended by itself has no loop any more.
+        with contextlib.suppress(RuntimeError):
+            server.end()
+        thread.join(_START_SECONDS)
+
+
+class _Server(uvicorn.Server):
+    """A server that ends at once: it neither polls for its end nor waits for calls in progress.
+
+    ``running`` is set when it serves; then ``end`` may be called, from any thread.
     """
 
-    def __init__(self, sockets: list[socket.socket]) -> None:
-        super().__init__(
-            uvicorn.Config(
-                cast(Any, self._route),
-                interface="asgi3",
-                proxy_headers=False,
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_config=None,
-                log_level="error",
-                server_header=False,
-                timeout_keep_alive=60,
-            )
-        )
-        self._sockets = sockets
-        self._apps: dict[int, ASGIApp] = {}
-        self._running = threading.Event()
-        self._end = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self.run, args=(sockets,), name="toast-sandbox", daemon=True)
-
-    def start(self, apps: list[ASGIApp]) -> None:
-        """Serves one application per socket.
-
-        Raises:
-            ToastAssetsError: the server did not start.
-        """
-        self._apps = dict(zip(map(_port, self._sockets), apps, strict=True))
-        self._thread.start()
-        if not self._running.wait(_START_SECONDS):
-            raise ToastAssetsError("The sandbox did not start.", hint="Look for an error above.")
-
-    def stop(self) -> None:
-        """Ends every connection at once, waiting calls included, and the thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._end.set)
-            self._thread.join(_START_SECONDS)
-        for each in self._sockets:
-            each.close()
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.running = threading.Event()
+        self.end: Callable[[], object] = lambda: None
 
     async def main_loop(self) -> None:
-        """Serves until ``stop``; once a second the Date header is renewed."""
-        self._loop = asyncio.get_running_loop()
-        self._running.set()
-        while not self._end.is_set():
+        """Serves until ``end``; once a second the Date header is renewed."""
+        ended = asyncio.Event()
+        self.end = partial(asyncio.get_running_loop().call_soon_threadsafe, ended.set)
+        self.running.set()
+        while not ended.is_set():
             await self.on_tick(0)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._end.wait(), 1)
+                await asyncio.wait_for(ended.wait(), 1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Hangs up on every client and drops the calls in progress."""
@@ -184,26 +189,6 @@ class _LoopbackServer(uvicorn.Server):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A call is only cancelled when the sandbox ends: not an error.
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._apps[scope["server"][1]](with_transport(scope, send), receive, send)
-
 
 def _port(listener: socket.socket) -> int:
     return int(listener.getsockname()[1])
-
-
-def _listen(host: str, ports: tuple[int, ...]) -> list[socket.socket]:
-    with contextlib.ExitStack() as opened:
-        sockets = []
-        for port in ports:
-            try:
-                sockets.append(opened.enter_context(socket.create_server((host, port), backlog=1024)))
-            except OSError as problem:
-                raise ToastAssetsError(
-                    f"The sandbox cannot listen on {host}:{port}: {os.strerror(problem.errno or 0)}.",
-                    hint="Choose another port, or 0 for a free one.",
-                ) from problem
-        opened.pop_all()
-    return sockets

@@ -1,8 +1,8 @@
 """The sandbox's status page, its numbers as JSON, and a way to arm faults by hand, all on Toast's port.
 
-``GET /`` is the page, ``GET /_sandbox/books.json`` its numbers, ``POST /_sandbox/faults`` arms a fault given
-as JSON (``{"kind": "status", "path": "orders", "status": 503, "last": 3}``), ``DELETE /_sandbox/faults``
-disarms all. None of this exists at Toast.
+``GET /`` is the page, ``GET /_sandbox/books.json`` its numbers, ``POST /_sandbox/faults`` arms a fault given as JSON
+(``{"kind": "status", "path": "orders", "status": 503, "last": 3}``), ``DELETE /_sandbox/faults`` disarms all. None of
+this exists at Toast.
 
 A page of another site that is open in the same browser can send requests to a loopback port. These pages therefore
 answer only under a loopback name (a foreign name that was made to point here is refused), and faults are armed and
@@ -16,8 +16,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from itertools import islice, takewhile
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -26,12 +27,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from toast_assets.sandbox.amperity import AmperityService, Record
+from toast_assets.sandbox.amperity import Record
 from toast_assets.sandbox.calls import LoggedRequest, RequestLog
 from toast_assets.sandbox.faults import PATHS, FaultSettings
-from toast_assets.sandbox.s3 import S3
-from toast_assets.sandbox.toast import ToastService
 from toast_assets.week import from_epoch_ms
+
+if TYPE_CHECKING:
+    from toast_assets.sandbox.server import Sandbox
 
 TOKEN_HEADER = "X-Sandbox-Token"  # noqa: S105 - its name
 _TEMPLATES = Jinja2Templates(Path(__file__).parent)
@@ -41,29 +43,24 @@ _Handler = Callable[[Request], Awaitable[Response]]
 
 
 class StatusPages:
-    """The pages about one sandbox; ``token`` is what arming a fault takes."""
+    """The pages about one sandbox."""
 
-    def __init__(
-        self, toast: ToastService, amperity: AmperityService, s3: S3, toast_url: str, amperity_url: str, token: str
-    ) -> None:
-        self._toast = toast
-        self._amperity = amperity
-        self._s3 = s3
-        self._toast_url = toast_url
-        self._amperity_url = amperity_url
-        self._token = token
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
 
     def routes(self) -> list[Route]:
         """The pages' routes, to be served beside Toast's."""
+        faults = "/_sandbox/faults"
         return [
-            Route("/", self._on_loopback(self._show)),
-            Route("/_sandbox/books.json", self._on_loopback(self._numbers_as_json)),
-            Route("/_sandbox/faults", self._on_loopback(self._with_token(self._arm)), methods=["POST"]),
-            Route("/_sandbox/faults", self._on_loopback(self._with_token(self._disarm)), methods=["DELETE"]),
+            Route("/", self._guarded(self._show)),
+            Route("/_sandbox/books.json", self._guarded(self._numbers_as_json)),
+            Route(faults, self._guarded(self._arm, takes_token=True), methods=["POST"]),
+            Route(faults, self._guarded(self._disarm, takes_token=True), methods=["DELETE"]),
         ]
 
-    def _on_loopback(self, handler: _Handler) -> _Handler:
-        names = {"localhost", "127.0.0.1", "::1", self._toast.config.host}
+    def _guarded(self, handler: _Handler, *, takes_token: bool = False) -> _Handler:
+        sandbox = self._sandbox
+        names = {"localhost", "127.0.0.1", "::1", sandbox.config.host}
 
         async def guarded(request: Request) -> Response:
             try:
@@ -71,15 +68,11 @@ class StatusPages:
                 own = called.hostname in names and (called.port or 80) == request.scope["server"][1]
             except (KeyError, ValueError):
                 own = False
-            return await handler(request) if own else JSONResponse({"error": f"Use {self._toast_url}."}, 403)
-
-        return guarded
-
-    def _with_token(self, handler: _Handler) -> _Handler:
-        async def guarded(request: Request) -> Response:
+            if not own:
+                return JSONResponse({"error": f"Use {sandbox.toast_url}."}, 403)
             given = request.headers.get(TOKEN_HEADER, "")
-            if not secrets.compare_digest(given.encode(), self._token.encode()):
-                help_text = f"Send the header {TOKEN_HEADER} with the token that the page {self._toast_url} shows."
+            if takes_token and not secrets.compare_digest(given.encode(), sandbox.page_token.encode()):
+                help_text = f"Send the header {TOKEN_HEADER} with the token that the page {sandbox.toast_url} shows."
                 return JSONResponse({"error": "The token is missing or wrong.", "help": help_text}, 403)
             return await handler(request)
 
@@ -90,21 +83,20 @@ class StatusPages:
         try:
             # First any object, so that the error of one that is not is the same for all.
             given = msgspec.convert(msgspec.json.decode(await request.body(), type=dict[str, Any]), FaultSettings)
-            fault = self._toast.faults.arm(**msgspec.structs.asdict(given))
+            fault = self._sandbox.faults.arm(**msgspec.structs.asdict(given))
         except (msgspec.MsgspecError, ValueError) as problem:
             return JSONResponse({"error": str(problem), "help": help_text}, 400)
         return JSONResponse(fault.described(), 201)
 
     async def _disarm(self, _request: Request) -> Response:
-        self._toast.faults.clear()
+        self._sandbox.faults.clear()
         return JSONResponse({"armed": []})
 
     async def _numbers_as_json(self, _request: Request) -> Response:
         return JSONResponse(self._numbers())
 
     def _numbers(self) -> dict[str, Any]:
-        """Counts of requests, orders, records, logins, objects, faults."""
-        toast, amperity, objects = self._toast, self._amperity, self._s3.objects()
+        toast, amperity, objects = self._sandbox.toast, self._sandbox.amperity, self._sandbox.objects()
         return {
             "toast": {
                 "logins": toast.log.count("login"),
@@ -112,7 +104,7 @@ class StatusPages:
                 "too_many_requests": toast.log.count(status=429),
                 "orders_served": self._restaurants(),
             },
-            "s3": {"bucket": self._s3.bucket, "objects": len(objects), "bytes": sum(size for _, size in objects)},
+            "s3": {"bucket": self._sandbox.bucket, "objects": len(objects), "bytes": sum(size for _, size in objects)},
             "amperity": {
                 "requests": _requests(amperity.log),
                 "too_many_requests": amperity.log.count(status=429),
@@ -124,58 +116,61 @@ class StatusPages:
                 "workflow_runs": len(amperity.control.runs),
                 "tokens_issued": amperity.log.count("token", status=200),
             },
-            "faults": toast.faults.described(),
+            "faults": self._sandbox.faults.described(),
         }
 
     async def _show(self, request: Request) -> Response:
-        toast, amperity, now = self._toast, self._amperity, self._toast.config.now()
-        names = {each.guid: each.name for each in toast.config.restaurants}
+        sandbox, now = self._sandbox, self._sandbox.config.now()
+        toast, amperity = sandbox.toast.log, sandbox.amperity.log
+        names = {each.guid: each.name for each in sandbox.config.restaurants}
         context = {
             "numbers": self._numbers(),
-            "config": toast.config,
-            "urls": {"toast": self._toast_url, "s3": self._s3.url, "amperity": self._amperity_url},
-            "token": self._token,
-            "toast_activity": _per_second(toast.log, now),
-            "amperity_activity": _per_second(amperity.log, now),
-            "toast_requests": _by_kind(toast.log),
-            "amperity_requests": _by_kind(amperity.log),
+            "sandbox": sandbox,
+            "toast_activity": _per_second(toast, now),
+            "amperity_activity": _per_second(amperity, now),
+            "toast_requests": _by_kind(toast),
+            "amperity_requests": _by_kind(amperity),
             "folders": self._folders(),
-            "latest": [_shown(entry, names) for entry in islice(reversed(toast.log.entries), _LATEST)],
+            "latest": [_shown(entry, names) for entry in islice(reversed(toast.entries), _LATEST)],
         }
         return _TEMPLATES.TemplateResponse(request, "status.html", context)
 
     def _restaurants(self) -> list[dict[str, Any]]:
         """What was asked for each restaurant, how many orders were served, how many records Amperity accepted."""
-        requests, throttled, accepted = Counter[str | None](), Counter[str | None](), Counter[str | None]()
-        for (_, guid, status), count in self._toast.log.counts.copy().items():
-            requests[guid] += count
-            throttled[guid] += count if status == 429 else 0
-        for (_, guid), count in self._amperity.accepted_of.copy().items():
-            accepted[guid] += count
+        toast = self._sandbox.toast
+        requests, answers = _sums(toast.log, 1), _sums(toast.log, 1, 2)
+        accepted = Counter(record.restaurant for record in list(self._sandbox.amperity.accepted))
         return [
             {
                 "restaurant": each.guid,
                 "name": each.name,
                 "state": each.state,
                 "requests": requests[each.guid],
-                "too_many_requests": throttled[each.guid],
-                "orders": self._toast.log.orders[each.guid],
-                "distinct_orders": len(self._toast.orders[each.guid].served),
+                "too_many_requests": answers[each.guid, 429],
+                "orders": toast.log.orders[each.guid],
+                "distinct_orders": len(toast.orders[each.guid].served),
                 "records": accepted[each.guid],
             }
-            for each in self._toast.config.restaurants
+            for each in self._sandbox.config.restaurants
         ]
 
     def _folders(self) -> list[tuple[str, int, int]]:
         """Objects and bytes by folder below the prefix; objects of the prefix itself are the exports."""
-        counts, sizes = Counter[str](), Counter[str]()
-        prefix = self._toast.config.prefix
-        for key, size in self._s3.objects():
+        counts, sizes, prefix = Counter[str](), Counter[str](), self._sandbox.config.prefix
+        for key, size in self._sandbox.objects():
             top, slash, _ = key.removeprefix(prefix).partition("/")
             folder = f"{prefix}{top}/" if slash else prefix
             counts[folder] += 1
             sizes[folder] += size
         return [(folder, counts[folder], sizes[folder]) for folder in sorted(counts)]
+
+
+def _sums(log: RequestLog, *parts: int) -> Counter[Any]:
+    """The number of requests by these parts of kind, target and status."""
+    sums = Counter[Any]()
+    for of, number in log.counts.copy().items():
+        sums[itemgetter(*parts)(of)] += number
+    return sums
 
 
 def _requests(log: RequestLog) -> list[dict[str, Any]]:
@@ -192,10 +187,7 @@ def _by_stream(records: list[Record]) -> dict[str, int]:
 
 def _by_kind(log: RequestLog) -> list[tuple[str, int, int]]:
     """Kind, status and number of requests."""
-    counts = Counter[tuple[str, int]]()
-    for (kind, _, status), count in log.counts.copy().items():
-        counts[kind, status] += count
-    return [(kind, status, count) for (kind, status), count in sorted(counts.items())]
+    return [(kind, status, count) for (kind, status), count in sorted(_sums(log, 0, 2).items())]
 
 
 def _per_second(log: RequestLog, now: float) -> list[int]:

@@ -1,10 +1,7 @@
 """The stand-in for Toast: login, orders, locations.
 
-Login:
-
-- A token lives ``token_seconds``; another login returns the same one with the seconds that remain, a new one
-  only within the last sixty seconds [doc].
-- The token is a JWT whose ``scope`` claim lists the scopes, separated by spaces [doc]. Its signature is an invention.
+- A login returns the same token, with the seconds that remain, until its last sixty seconds [doc]. It is a JWT whose
+  ``scope`` claim lists the scopes, separated by spaces [doc]; its signature is an invention.
 - Wrong credentials and another ``userAccessType`` are a 401, a body that is not such an object a 400 (judgement).
 
 A data call is judged in this order (judgement): token (401), restaurant header (400, 404, 403), rate limits (429),
@@ -13,16 +10,17 @@ scope (403), parameters (400).
 - Missing, unknown, expired or revoked token: 401 [doc].
 - ``Toast-Restaurant-External-ID`` names exactly one restaurant [doc]: missing or several is a 400, an unknown one a
   404, one that these credentials may not read (or that is deleted) a 403 (judgements).
-- A method that a path does not have is a 405, another path a 404 (judgement).
-- Errors have Toast's body [doc]. Every reply to a data call carries the rate-limit headers, a 429 also
-  ``Retry-After`` [doc].
+- A method that a path does not have is a 405, another path a 404 (judgement). Errors have Toast's body [doc].
+- Every reply to a data call carries the rate-limit headers, a 429 also ``Retry-After`` [doc].
 """
 
 from __future__ import annotations
 
 import base64
 import hmac
+import math
 from itertools import count
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -30,15 +28,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from toast_assets.sandbox.calls import Call
-from toast_assets.sandbox.config import Restaurant, SandboxConfig
+from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults
-from toast_assets.sandbox.limits import Limit
-from toast_assets.sandbox.order_builder import BLANKS, Json
+from toast_assets.sandbox.order_builder import BLANKS
+from toast_assets.sandbox.orders import RestaurantOrders
 from toast_assets.sandbox.orders_bulk import OrdersBulk, read_hour
-from toast_assets.sandbox.restaurant_orders import RestaurantOrders
-from toast_assets.sandbox.service import Answer, Refusal, Service
+from toast_assets.sandbox.service import Answer, Limit, Refusal, Service
 
 _RENEWAL_SECONDS = 60
+_ORDERS_PER_SECOND = 5
+_REQUESTS_PER_SECOND = 20
 
 
 class ToastService(Service):
@@ -55,10 +54,10 @@ class ToastService(Service):
         self._request_ids = count(1)
         # The limits over all APIs are shared between the paths [doc].
         self._limits = (
-            Limit("GLOBAL", config.requests_per_second, 1),
+            Limit("GLOBAL", _REQUESTS_PER_SECOND, 1),
             Limit("ACCOUNT", config.requests_per_quarter_hour, 900),
         )
-        self._order_limits = (Limit("ENDPOINT", config.orders_per_second, 1), *self._limits)
+        self._order_limits = (Limit("ENDPOINT", _ORDERS_PER_SECOND, 1), *self._limits)
 
     def routes(self) -> list[Route]:
         return [
@@ -93,27 +92,22 @@ class ToastService(Service):
             raise Refusal(401, "Wrong credentials.")
         now = config.now()
         if self.tokens.get(self._token, 0.0) - now <= _RENEWAL_SECONDS:
-            self._token = self._issue(now)
+            expires = now + config.token_seconds
+            claims = {
+                "iss": "toast-sandbox",
+                "sub": config.toast_client_id,
+                "scope": config.scopes,
+                "iat": int(now),
+                "exp": int(expires),
+                "jti": f"token-{next(self._issued)}",
+            }
+            self._token = ".".join((_base64({"alg": "RS256", "typ": "JWT"}), _base64(claims), _base64("sandbox")))
+            self.tokens[self._token] = expires
         if config.guide_login:
             return JSONResponse({"sessionToken": self._token, "status": "SUCCESS"})
         login = BLANKS["login"]
         token = {"expiresIn": int(self.tokens[self._token] - now), "accessToken": self._token}
         return JSONResponse(login | {"token": login["token"] | token})
-
-    def _issue(self, now: float) -> str:
-        expires = now + self.config.token_seconds
-        claims = {
-            "iss": "toast-sandbox",
-            "sub": self.config.toast_client_id,
-            "scope": self.config.scopes,
-            "iat": int(now),
-            "exp": int(expires),
-            "jti": f"token-{next(self._issued)}",
-        }
-        header = {"alg": "RS256", "typ": "JWT"}
-        token = ".".join(map(_base64, (msgspec.json.encode(header), msgspec.json.encode(claims), b"sandbox")))
-        self.tokens[token] = expires
-        return token
 
     def _get(self, path: str, kind: str, answer: Answer, *, names_restaurant: bool = True) -> Route:
         """A data call's route: ``answer`` comes after the checks that all data calls share."""
@@ -123,7 +117,13 @@ class ToastService(Service):
                 raise Refusal(401, "The access token is missing, unknown or has expired.")
             if names_restaurant:
                 self._check_restaurant(call)
-            return self._limited(call, answer) if self.config.rate_limits else self._scoped(call, answer)
+            if self.config.rate_limits:
+                self._check_limits(call)
+            # A 403 without the scope is a judgement.
+            needed = ("restaurants:read",) if kind == "restaurants" else ("orders:read", "orders.channel:read")
+            if not any(scope in self.config.scopes.split() for scope in needed):
+                raise Refusal(403, f"The scope {needed[0]} is missing.")
+            return answer(call)
 
         return self.route("GET", path, kind, judged)
 
@@ -133,31 +133,23 @@ class ToastService(Service):
         restaurant = self._restaurants.get(call.target)
         if restaurant is None:
             raise Refusal(404, "No such restaurant.")
-        if restaurant.forbidden or restaurant.deleted:
+        if restaurant.state in ("forbidden", "deleted"):
             raise Refusal(403, "These credentials have no access to the restaurant.")
 
-    def _limited(self, call: Call, answer: Answer) -> Response:
+    def _check_limits(self, call: Call) -> None:
         """Counts the call; the limit that decides is one that refuses, else the tightest."""
         # Without a restaurant the caller's address counts; here there is only one [doc].
         key, now = call.target or "address", self.config.now()
         limits = self._order_limits if call.path == "orders" else self._limits
-        counts = [limit.take(key, now) for limit in limits]
-        decisive = min(counts, key=lambda each: (each.allowed, each.remaining))
-        response = self._scoped(call, answer) if decisive.allowed else self.error(429, "Too many requests.")
-        response.headers["x-toast-ratelimit-by"] = decisive.name
-        response.headers["x-toast-ratelimit-remaining"] = str(decisive.remaining)
-        response.headers["x-toast-ratelimit-reset"] = str(decisive.reset)
-        if not decisive.allowed:
-            response.headers["retry-after"] = str(decisive.retry_after)
-        return response
-
-    def _scoped(self, call: Call, answer: Answer) -> Response:
-        """Judges the scope: reading orders and restaurants each needs its own (a 403 without is a judgement)."""
-        scopes = self.config.scopes.split()
-        needed = ["restaurants:read"] if call.path == "restaurants" else ["orders:read", "orders.channel:read"]
-        if not any(scope in scopes for scope in needed):
-            return self.error(403, f"The scope {needed[0]} is missing.")
-        return self.answered(call, answer)
+        remaining, decisive = min(((limit.take(key, now), limit) for limit in limits), key=lambda each: each[0])
+        call.reply_headers = {
+            "x-toast-ratelimit-by": decisive.name,
+            "x-toast-ratelimit-remaining": str(max(0, remaining)),
+            "x-toast-ratelimit-reset": str(decisive.end(now)),
+        }
+        if remaining < 0:
+            call.reply_headers["retry-after"] = str(max(1, math.ceil(decisive.end(now) - now)))
+            raise Refusal(429, "Too many requests.")
 
     def _order_guids(self, call: Call) -> Response:
         if self.config.guide_orders:
@@ -166,23 +158,26 @@ class ToastService(Service):
         return JSONResponse([order.guid for order in self.orders[call.target or ""].view(*call.window)])
 
     def _partner_list(self, _call: Call) -> Response:
-        """All connected restaurants, deleted ones marked [doc]; a 403 for others than partners [conflict].
-
-        Partners list them without naming one [doc].
-        """
+        # All connected restaurants, deleted ones marked, without naming one [doc]; others than partners: [conflict].
         if not self.config.partner:
             raise Refusal(403, "Only partners may list restaurants.")
-        return JSONResponse([_partner_entry(each) for each in self.config.restaurants if not each.forbidden])
+        listed = []
+        for each in self.config.restaurants:
+            if each.state != "forbidden":
+                brand, _, location = each.name.partition(", ")
+                names = {"restaurantGuid": each.guid, "restaurantName": brand, "locationName": location}
+                listed.append(BLANKS["partner restaurant"] | names | {"deleted": each.state == "deleted"})
+        return JSONResponse(listed)
 
     def _group_members(self, call: Call) -> Response:
-        """GUIDs only [doc]; deleted members are not listed (judgement)."""
+        # GUIDs only [doc]; deleted members are not listed (judgement).
         if call.request.path_params["group"] != BLANKS["partner restaurant"]["managementGroupGuid"]:
             raise Refusal(404, "No such group.")
-        return JSONResponse([{"guid": each.guid} for each in self.config.restaurants if not each.deleted])
+        return JSONResponse([{"guid": each.guid} for each in self.config.restaurants if each.state != "deleted"])
 
     def _restaurant(self, call: Call) -> Response:
         restaurant = self._restaurants.get(call.request.path_params["guid"])
-        if restaurant is None or restaurant.deleted:
+        if restaurant is None or restaurant.state == "deleted":
             raise Refusal(404, "No such restaurant.")
         brand, _, location = restaurant.name.partition(", ")
         blank = BLANKS["restaurant"]
@@ -192,16 +187,10 @@ class ToastService(Service):
             "locationCode": restaurant.guid[:4],
             "timeZone": restaurant.timezone,
             "closeoutHour": restaurant.closeout_hour,
-            "archived": restaurant.archived,
+            "archived": restaurant.state == "archived",
         }
         return JSONResponse(blank | {"guid": restaurant.guid, "general": blank["general"] | general})
 
 
-def _partner_entry(restaurant: Restaurant) -> Json:
-    brand, _, location = restaurant.name.partition(", ")
-    names = {"restaurantGuid": restaurant.guid, "restaurantName": brand, "locationName": location}
-    return BLANKS["partner restaurant"] | names | {"deleted": restaurant.deleted}
-
-
-def _base64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+def _base64(content: Any) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(content)).rstrip(b"=").decode()

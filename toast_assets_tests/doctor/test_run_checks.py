@@ -89,13 +89,13 @@ FAULTS = {
     ),
     "no orders": Fault("scope orders:read", "no order can be read", config=without("orders:read"), also=(PLACE,)),
     "a restaurant is forbidden": Fault(
-        f"restaurant {PLACE}", "403", config={"restaurants": (Restaurant(PLACE, "A, B", forbidden=True),)}
+        f"restaurant {PLACE}", "403", config={"restaurants": (Restaurant(PLACE, "A, B", state="forbidden"),)}
     ),
     "a restaurant does not exist": Fault(
         f"restaurant {NOWHERE}", "404", environment={"TOAST_RESTAURANT_GUID": f"{PLACE},{NOWHERE}"}
     ),
     "a restaurant is archived": Fault(
-        f"restaurant {PLACE}", "is archived", config={"restaurants": (Restaurant(PLACE, "A, B", archived=True),)}
+        f"restaurant {PLACE}", "is archived", config={"restaurants": (Restaurant(PLACE, "A, B", state="archived"),)}
     ),
     "restaurants cannot be discovered": Fault(
         "restaurants", "cannot be discovered", config={"partner": False}, environment={"TOAST_RESTAURANT_GUID": "*"}

@@ -86,7 +86,9 @@ def edits(**when: Any) -> Arrange:
     def arrange(sandbox: Sandbox, week: Week) -> None:
         def edit(call: Call) -> None:
             assert call.target is not None
-            sandbox.toast.orders[call.target].edit_one_in(week.start, week.end)
+            orders = sandbox.toast.orders[call.target]
+            for order in orders.view(week.start_ms, week.end_ms)[:1]:
+                orders.edit(order.guid)
 
         sandbox.faults.arm(Kind.HOOK, "orders", action=edit, **when)
 

@@ -159,7 +159,7 @@ async def test_discovered_restaurants_are_stored_with_name_zone_and_closeout_hou
     start_sandbox: StartSandbox, store: OrderStore, week: Week
 ) -> None:
     live = Restaurant("live", "Harbor, Pier", "America/Denver", closeout_hour=3, orders_per_week=5)
-    gone = (Restaurant("old", "Old", archived=True), Restaurant("gone", "Gone", deleted=True))
+    gone = (Restaurant("old", "Old", state="archived"), Restaurant("gone", "Gone", state="deleted"))
     sandbox = start_sandbox(restaurants=(live, *gone))
     report = await pull(sandbox, week, TOAST_RESTAURANT_GUID="*")
     (record,) = report.manifest.restaurants.values()

@@ -209,9 +209,8 @@ def test_a_hook_edits_the_data_before_every_second_call(caller: Caller) -> None:
 
     def edit(call: Call) -> None:
         assert call.target is not None
-        order = orders[call.target].edit_one_in(START_MS, END_MS)
-        assert order is not None
-        edited.append(order.guid)
+        guid = orders[call.target].view(START_MS, END_MS)[0].guid
+        edited.append(orders[call.target].edit(guid).guid)
 
     caller.sandbox.faults.arm("hook", "orders", action=edit, first=2, last=None, every=2)
     sizes = [len(caller.week(SMALL).json()) for _ in range(4)]

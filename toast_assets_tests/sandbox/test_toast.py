@@ -114,7 +114,7 @@ def test_exactly_one_known_and_allowed_restaurant_must_be_named(caller: Caller, 
 
 
 def test_a_forbidden_restaurant_is_a_403_and_the_others_are_not(start: Start) -> None:
-    caller = start(restaurants=(Restaurant(ONE, "a", orders_per_week=5), Restaurant(OTHER, "b", forbidden=True)))
+    caller = start(restaurants=(Restaurant(ONE, "a", orders_per_week=5), Restaurant(OTHER, "b", state="forbidden")))
     assert caller.week(OTHER).status_code == 403
     assert caller.week(ONE).status_code == 200
 

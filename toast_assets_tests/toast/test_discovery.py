@@ -38,8 +38,8 @@ async def test_without_partner_access_a_member_names_its_group(start_sandbox: St
 
 async def test_with_partner_access_both_lists_are_taken_together(start_sandbox: StartSandbox) -> None:
     # The partner list hides restaurants of which the credentials may not read the orders; the group's does not.
-    hidden = Restaurant("hidden", "Hidden", forbidden=True)
-    sandbox = start_sandbox(restaurants=(Restaurant("a", "A"), Restaurant("b", "B", deleted=True), hidden))
+    hidden = Restaurant("hidden", "Hidden", state="forbidden")
+    sandbox = start_sandbox(restaurants=(Restaurant("a", "A"), Restaurant("b", "B", state="deleted"), hidden))
     assert await discover(sandbox) == ["a"]
     assert await discover(sandbox, "a") == ["a", "hidden"]
 
@@ -51,7 +51,7 @@ async def test_without_either_list_the_error_says_what_to_set(start_sandbox: Sta
 
 
 async def test_no_restaurant_at_all_is_an_error_and_no_empty_week(start_sandbox: StartSandbox) -> None:
-    sandbox = start_sandbox(restaurants=(Restaurant("gone", "Gone", deleted=True),))
+    sandbox = start_sandbox(restaurants=(Restaurant("gone", "Gone", state="deleted"),))
     with pytest.raises(ToastError, match="lists no restaurant"):
         await discover(sandbox)
 
