@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from functools import partial
+from typing import ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def in_thread(work: Callable[[], T], executor: Executor | None = None) -> T:
-    """What ``work`` returns, done by a thread of ``executor`` (None: asyncio's own).
+async def in_thread(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """What ``work`` returns, done by a thread of asyncio's own executor.
 
     It comes back only when the thread has ended, also where the caller is cancelled: a cancellation ends no thread, and
     the caller would close and remove what the thread is using.
     """
-    future = asyncio.get_running_loop().run_in_executor(executor, work)
+    future = asyncio.get_running_loop().run_in_executor(None, partial(work, *arguments, **options))
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:

@@ -9,14 +9,12 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from toast_assets.amperity.client import AmperityClient, Receipt
 from toast_assets.amperity.records import RecordKey, place_of
@@ -33,15 +31,12 @@ from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import RawFile, stored_restaurants
-from toast_assets.threads import in_thread
+from toast_assets.threads import in_thread, task_group
 from toast_assets.week import Week, epoch_ms
 
 # This many records in a row without an answer mean that Amperity is down, not that single records fail.
 _MOST_FAILURES_IN_A_ROW = 25
 _MOST_NAMED = 20
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass
@@ -98,19 +93,19 @@ class WeekDelivery:
             StoreError: the bucket is missing or refuses access.
         """
         began = time.monotonic()
-        with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="delivery") as threads:
-            run = await in_thread(partial(self._prepared, threads), threads)
-            with run.rejects:
-                try:
-                    await run.deliver_all()
-                finally:
-                    if not self.dry_run:
-                        await in_thread(run.rejects.save, threads)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE))
+        run = await in_thread(self._prepared)
+        with run.rejects:
+            try:
+                await run.deliver_all()
+            finally:
+                if not self.dry_run:
+                    await in_thread(run.rejects.save)
         run.report.problems = dict(sorted(run.report.problems.items()))
         run.report.seconds = time.monotonic() - began
         return run.report
 
-    def _prepared(self, threads: ThreadPoolExecutor) -> _Run:
+    def _prepared(self) -> _Run:
         self.store.bucket.check()
         restaurants = stored_restaurants(self.week, self.store)
         only = stored_rejects(self.store, self.week) if self.replay else None
@@ -123,7 +118,7 @@ class WeekDelivery:
         methods = {method: MethodCounts() for method in outgoing.methods}
         report = DeliveryReport(self.week, methods, self.amperity.stats, self.dry_run)
         rejects = Rejects(self.store, self.week, outgoing.methods, only, self.now)
-        return _Run(self, restaurants, outgoing, stored_segments(self.week, self.store), rejects, report, threads)
+        return _Run(self, restaurants, outgoing, stored_segments(self.week, self.store), rejects, report)
 
 
 @dataclass
@@ -136,14 +131,12 @@ class _Run:
     leftovers: Mapping[str, list[str]]
     rejects: Rejects
     report: DeliveryReport
-    threads: ThreadPoolExecutor
     slots: Slots = field(default_factory=Slots)
     readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READERS))
     orders_done: int = 0
     failures_in_a_row: int = 0
 
     async def deliver_all(self) -> None:
-        """Deliver all restaurants, as many at a time as may wait for S3."""
         at_once = asyncio.Semaphore(CALLS_AT_ONCE)
 
         async def deliver(guid: str, record: RestaurantRecord) -> None:
@@ -153,28 +146,16 @@ class _Run:
                 except (ExportError, StoreError) as problem:
                     if isinstance(problem, StoreError):
                         # Where the bucket as a whole is out of reach, no other restaurant needs to be tried.
-                        await self.thread(self.delivery.store.bucket.check)
+                        await in_thread(self.delivery.store.bucket.check)
                     self.report.problems[guid] = problem
                     self.delivery.log.error("%s is not delivered whole: %s", record.name or guid, problem)  # noqa: TRY400
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for guid, record in self.restaurants.items():
-                    group.create_task(deliver(guid, record))
-        except BaseExceptionGroup as errors:
-            # The first reason is the one to act on; what was cancelled because of it adds nothing.
-            raise errors.exceptions[0] from None
-
-    async def thread(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Call a function that may wait for S3."""
-        return await in_thread(partial(function, *arguments, **options), self.threads)
+        async with task_group() as group:
+            for guid, record in self.restaurants.items():
+                group.create_task(deliver(guid, record))
 
     def answered(self, receipt: Receipt) -> None:
-        """Stop the delivery where Amperity is down.
-
-        Raises:
-            AmperityError: many records in a row had no answer.
-        """
+        """Stop the delivery where Amperity is down: many records in a row had no answer."""
         if receipt.state != "pending":
             self.failures_in_a_row = 0
             return
@@ -196,26 +177,16 @@ class _Restaurant:
         self._delivery, self._amperity, self._rejects = delivery, delivery.amperity, run.rejects
         self._counts = {method: MethodCounts() for method in run.outgoing.methods}
         self._state = DeliveryState()
-        self._ledger = RestaurantLedger(
-            delivery.store, delivery.week, guid, run.slots, run.leftovers.get(guid, ()), run.threads
-        )
+        self._ledger = RestaurantLedger(delivery.store, delivery.week, guid, run.slots, run.leftovers.get(guid, ()))
 
     async def deliver(self) -> None:
-        """Send what is due and keep the receipts.
-
-        Raises:
-            ExportError: export or raw orders are missing, damaged or outdated.
-            StoreError: the bucket fails, or a ledger cannot be read.
-            AmperityError: no other record needs to be tried.
-        """
+        """Send what is due and keep the receipts."""
         digest = self._run.outgoing.digest(self._record)
         try:
             with scratch_folder() as folder:
-                await self._run.thread(self._ledger.fetch, folder)
+                await in_thread(self._ledger.fetch, folder)
                 settled = None if self._delivery.replay else self._ledger.settled(digest)
-                pull = await self._run.thread(
-                    self._exported, None if settled is not None else folder / "export.json.gz"
-                )
+                pull = await in_thread(self._exported, None if settled is not None else folder / "export.json.gz")
                 if settled is not None:
                     self._counts |= {name: MethodCounts(count, unchanged=count) for name, count in settled.items()}
                 else:
@@ -230,27 +201,26 @@ class _Restaurant:
 
     def _exported(self, path: Path | None) -> PullRecord:
         """What is stored and was exported. Where something may be sent, the export is read as well, at ``path``."""
-        store, pull = self._delivery.store, self._record.pull
+        store, pull, problem, when = self._delivery.store, self._record.pull, "", "first"
         key = store.layout.export(self._delivery.week, self._guid)
         export = store.bucket.fetch(key, path) if path else store.bucket.info(key)
-        if pull is None or export is None or export.metadata.get("sha256") != pull.orders_sha256:
-            state = "is missing" if export is None else "is older than the raw orders"
-            raise ExportError(
-                f"The export {store.bucket.uri(key)} {state}.",
-                hint="Materialize toast_orders_s3_export for this week first.",
-            )
-        if path:
-            problem, _ = export_problem(path, self._delivery.week, self._guid, pull)
-            if problem:
-                raise ExportError(
-                    f"The export {store.bucket.uri(key)} {problem}.",
-                    hint="Materialize toast_orders_s3_export for this week again.",
-                )
+        if export is None:
+            problem = "is missing"
+        elif pull is None or export.metadata.get("sha256") != pull.orders_sha256:
+            problem = "is older than the raw orders"
+        elif path:
+            problem = export_problem(path, self._delivery.week, self._guid, pull)[0] or ""
+            when = "again"
             path.unlink()
+        if pull is None or problem:
+            raise ExportError(
+                f"The export {store.bucket.uri(key)} {problem}.",
+                hint=f"Materialize toast_orders_s3_export for this week {when}.",
+            )
         return pull
 
     async def _deliver_due(self, raw: RawFile, digest: str) -> None:
-        self._state = await self._run.thread(self._ledger.state)
+        self._state = await in_thread(self._ledger.state)
         try:
             await self._send_due(raw)
             is_settled = not self._delivery.replay and all(counts.is_settled for counts in self._counts.values())
@@ -267,34 +237,31 @@ class _Restaurant:
 
     async def _send_due(self, raw: RawFile) -> None:
         run, problem = self._run, None
-        newer = await run.thread(run.outgoing.fetch, raw)
+        newer = await in_thread(run.outgoing.fetch, raw)
         records = run.outgoing.records(raw, newer, self._state, self._counts)
-        try:
-            async with asyncio.TaskGroup() as group, run.readers:
-                try:
-                    with closing(records):
-                        while (some := await run.thread(next, records, None)) is not None:
-                            await self._send(some, group)
-                except (ExportError, StoreError) as error:
-                    # What was sent already is answered before the group ends.
-                    problem = error
-                except Exception:
-                    await self._amperity.settle()
-                    raise
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        async with task_group() as group, run.readers:
+            try:
+                with closing(records):
+                    while (some := await in_thread(next, records, None)) is not None:
+                        for record in some:
+                            await self._send(record, group)
+            except (ExportError, StoreError) as error:
+                # What was sent already is answered before the group ends.
+                problem = error
+            except Exception:
+                await self._amperity.settle()
+                raise
         if problem is not None:
             raise problem
 
-    async def _send(self, records: Iterable[PendingRecord | InvalidRecord], group: asyncio.TaskGroup) -> None:
-        for record in records:
-            if isinstance(record, InvalidRecord):
-                self._refuse(record.key, Receipt("rejected", None, 0, record.reason), None)
-            elif self._delivery.dry_run:
-                await self._settle(record)
-            else:
-                await self._run.slots.acquire()
-                group.create_task(self._settled(record))
+    async def _send(self, record: PendingRecord | InvalidRecord, group: asyncio.TaskGroup) -> None:
+        if isinstance(record, InvalidRecord):
+            self._refuse(record.key, Receipt("rejected", None, 0, record.reason), None)
+        elif self._delivery.dry_run:
+            await self._settle(record)
+        else:
+            await self._run.slots.acquire()
+            group.create_task(self._settled(record))
 
     async def _settled(self, record: PendingRecord) -> None:
         """Settle one record. Whatever ends the delivery here, records that were sent are still answered and their
@@ -306,7 +273,6 @@ class _Restaurant:
             raise
 
     async def _settle(self, record: PendingRecord) -> None:
-        """Send one record, unless a newer version has arrived, and keep the receipt; in a dry run do all but that."""
         key, counts = record.key, self._counts[record.key.method]
         if record.newer_week is not None:
             counts.superseded += 1
@@ -349,7 +315,6 @@ class _Restaurant:
         return body, None
 
     def _refuse(self, key: RecordKey, receipt: Receipt, body: bytes | None) -> None:
-        """Count a refused record and keep it with its reason."""
         reason = receipt.reason or ""
         self._counts[key.method].rejected += 1
         self._run.report.reject_reasons[reason] += 1

@@ -13,7 +13,6 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -104,14 +103,11 @@ class RestaurantLedger:
     be among them: it folds the same receipts once more, which changes nothing.
     """
 
-    def __init__(
-        self, store: OrderStore, week: Week, guid: str, slots: Slots, leftovers: Sequence[str], threads: Executor
-    ) -> None:
+    def __init__(self, store: OrderStore, week: Week, guid: str, slots: Slots, leftovers: Sequence[str]) -> None:
         self._bucket = store.bucket
         self._key = store.layout.ledger(week, guid)
         self._segment_key = partial(store.layout.ledger_segment, week, guid)
         self._slots = slots
-        self._threads = threads
         self._segments = list(leftovers)
         self._version = ABSENT
         self._metadata: Mapping[str, str] = {}
@@ -167,8 +163,7 @@ class RestaurantLedger:
         self._segments.append(key)
         receipts = to_table(entries)
         try:
-            body = encode_ledger(receipts)
-            await in_thread(partial(self._bucket.write, key, body, ContentType=PARQUET), self._threads)
+            await in_thread(self._bucket.write, key, encode_ledger(receipts), ContentType=PARQUET)
         except BaseException as problem:
             self._waiting = entries + self._waiting
             if isinstance(problem, StoreError):
@@ -189,14 +184,13 @@ class RestaurantLedger:
         if waiting or self._receipts or not metadata.items() <= self._metadata.items():
             try:
                 # One call, so that a cancellation comes before or after it.
-                await in_thread(partial(self._write, metadata), self._threads)
+                await in_thread(self._write, metadata)
             except StoreError:
                 if self._waiting:
                     await self._store_segment()
                 raise
             self._slots.release(waiting)
-        deletions = (in_thread(partial(self._bucket.delete, key), self._threads) for key in self._segments)
-        await asyncio.gather(*deletions)
+        await asyncio.gather(*(in_thread(self._bucket.delete, key) for key in self._segments))
 
     def _write(self, metadata: Mapping[str, str]) -> None:
         receipts = [*self._receipts, to_table(self._waiting)]

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from toast_assets.errors import DamagedObjectError, StoreConflictError, ToastError, ToastLoginError
+from toast_assets.errors import DamagedObjectError, ToastError, ToastLoginError
 from toast_assets.http.service import CallStats
 from toast_assets.orders.raw import RawOrder
 from toast_assets.orders.raw_file import (
@@ -113,7 +112,7 @@ class RestaurantPull:
                 evidence, content = await self._read(folder, pulled)
                 # Before the orders are stored: between the raw file and the manifest lies as little as possible.
                 known = await self._described()
-                merged = await in_thread(partial(self._merge_and_store, pulled, content, evidence))
+                merged = await in_thread(self._merge_and_store, pulled, content, evidence)
             except ToastLoginError:
                 raise
             except (ToastError, DamagedObjectError) as error:
@@ -127,7 +126,7 @@ class RestaurantPull:
     async def resumed(self) -> RestaurantRecord | None:
         """The record of what a run stored that was killed before it wrote the manifest; None where there is nothing."""
         with scratch_folder() as folder:
-            pull = await in_thread(partial(self._stored_pull, folder / "stored.parquet"))
+            pull = await in_thread(self._stored_pull, folder / "stored.parquet")
         return msgspec.structs.replace(await self._described(), pull=pull) if pull else None
 
     @property
@@ -173,16 +172,25 @@ class RestaurantPull:
         outside: dict[str, RawOrder] = {}
         with RawFileWriter(path, self.guid) as writer:
             async for proved in read_week(fetch, week, Density(week, self.earlier)):
-                await in_thread(partial(writer.write, self._scrubbed(proved.orders)))
+                await in_thread(writer.write, self._scrubbed(proved.orders))
                 outside |= {order.guid: order for order in proved.outside}
-                slices.append(_slice_record(proved))
+                slices.append(
+                    SliceRecord(
+                        start=_iso(proved.window.start),
+                        end=_iso(proved.window.end),
+                        orders=len(proved.orders) + len(proved.outside),
+                        requests=proved.requests,
+                        evidence=proved.evidence.value,
+                    )
+                )
                 run.window_read(self.guid, proved)
             run.check_closed()
-            count = await in_thread(partial(self._store_unreadable, unreadable))
+            count = await in_thread(self._store_unreadable, unreadable)
+            calls = self._calls
             evidence = PullEvidence(
-                requests=self._calls.requests,
-                retries=self._calls.retries,
-                throttled=self._calls.throttled,
+                requests=calls.requests,
+                retries=calls.retries,
+                throttled=calls.throttled,
                 started_at=started_at,
                 finished_at=iso_ms(run.now()),
                 slices=tuple(slices),
@@ -192,8 +200,7 @@ class RestaurantPull:
             writer.pull_evidence = encode_evidence(evidence)
         content = Merged(writer.orders, writer.bytes, writer.sha256, new=writer.orders, changed=0)
         if outside:
-            add = partial(self._add_outside, folder, path, outside, encode_evidence(evidence))
-            content = await in_thread(add)
+            content = await in_thread(self._add_outside, folder, path, outside, encode_evidence(evidence))
         return evidence, content
 
     def _scrubbed(self, orders: Iterable[RawOrder]) -> Iterable[RawOrder]:
@@ -235,29 +242,28 @@ class RestaurantPull:
 
     def _merge_and_store(self, pulled: Path, content: Merged, evidence: PullEvidence) -> Merged:
         """Store what was ``pulled``, whose ``content`` is known, together with what is stored already."""
-        bucket, key = self.run.store.bucket, self.run.store.layout.raw(self.run.week, self.guid)
-        plain = not holds_duplicates(pulled)
-        if plain and not self.is_stored:
-            # Saves a request. A conflict: another run stored it since, or S3's answer to the first attempt was lost.
-            with suppress(StoreConflictError):
-                bucket.write(key, pulled, replaces=ABSENT, **_properties(content))
-                return content
-        merged = content
+        key = self.run.store.layout.raw(self.run.week, self.guid)
+        merged, plain = content, not holds_duplicates(pulled)
 
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
             nonlocal merged
             merged = content
-            if stored is None and plain:
-                return Replacement(pulled, _properties(merged))
             if stored is not None and filecmp.cmp(stored.path, pulled, shallow=False):
                 return None
-            try:
-                merged = merge(stored.path if stored else None, pulled, target, self.guid, encode_evidence(evidence))
-            except UnreadableFileError as error:
-                raise self._damaged(key, f"{error}") from error
-            return None if stored and not merged.differs else Replacement(target, _properties(merged))
+            if stored is None and plain:
+                target = pulled
+            else:
+                before = stored.path if stored else None
+                try:
+                    merged = merge(before, pulled, target, self.guid, encode_evidence(evidence))
+                except UnreadableFileError as error:
+                    raise self._damaged(key, f"{error}") from error
+                if stored and not merged.differs:
+                    return None
+            # The hash tells without reading the file which record of the manifest belongs to it.
+            return Replacement(target, {"ContentType": PARQUET, "Metadata": {"sha256": merged.sha256}})
 
-        bucket.update(key, change)
+        self.run.store.bucket.update(key, change, exists=self.is_stored)
         return merged
 
     def _damaged(self, key: str, reason: str) -> DamagedObjectError:
@@ -300,20 +306,5 @@ class RestaurantPull:
         return msgspec.structs.replace(known, outcome="complete", pull=None, failure=None)
 
 
-def _properties(content: Merged) -> dict[str, object]:
-    # The hash tells without reading the file which record of the manifest belongs to it.
-    return {"ContentType": PARQUET, "Metadata": {"sha256": content.sha256}}
-
-
 def _iso(milliseconds: int) -> str:
     return iso_ms(from_epoch_ms(milliseconds))
-
-
-def _slice_record(proved: ProvedWindow) -> SliceRecord:
-    return SliceRecord(
-        start=_iso(proved.window.start),
-        end=_iso(proved.window.end),
-        orders=len(proved.orders) + len(proved.outside),
-        requests=proved.requests,
-        evidence=proved.evidence.value,
-    )
