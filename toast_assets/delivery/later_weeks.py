@@ -3,6 +3,8 @@
 An order that was edited after its week belongs to two weeks, once in each version. If the earlier week is delivered
 after the later one – it had failed, or all is sent to another stream – its version is outdated and stays here. Amperity
 keeps the row with the latest modified time anyhow, so a record that slips through in two runs at once does no harm.
+
+Raises StoreError where the bucket is missing or refuses access, or a ledger cannot be read.
 """
 
 from __future__ import annotations
@@ -46,11 +48,7 @@ class LaterWeeks:
 
     @classmethod
     def after(cls, week: Week, store: OrderStore) -> Self:
-        """Those that are stored. Costs nothing while no later week has ended, as in the weekly run.
-
-        Raises:
-            StoreError: the bucket is missing or refuses access.
-        """
+        """Those that are stored. Costs nothing while no later week has ended, as in the weekly run."""
         ledgers: dict[str, list[tuple[str, str]]] = defaultdict(list)
         if week.end + _WEEK <= datetime.now(UTC):
             # One listing of all weeks: a listing of each would take longer for all but the largest brands.
@@ -62,11 +60,7 @@ class LaterWeeks:
 
     def newest(self, restaurant_guid: str, orders: pa.Array) -> NewerRecords:
         """What has arrived with later weeks of ``orders`` (GUIDs), and of guests, who belong to no single order. Few
-        orders are edited weeks later, so this is small.
-
-        Raises:
-            StoreError: the bucket is missing or refuses access, or a ledger cannot be read.
-        """
+        orders are edited weeks later, so this is small."""
         newest: dict[tuple[str, str, str], Newer] = {}
         for week_key, key in self.ledgers.get(restaurant_guid, ()):
             ledger = read_ledger(self.store.bucket, key)
@@ -74,9 +68,10 @@ class LaterWeeks:
                 continue
             chosen = pc.or_kleene(pc.is_null(ledger["order_guid"]), pc.is_in(ledger["order_guid"], orders))
             rows = ledger.filter(pc.and_(pc.is_in(ledger["state"], pa.array(ARRIVED)), chosen))
-            columns = [rows[name].to_pylist() for name in ("method", "destination", "record_id")]
-            modified_ms = rows["modified_at"].cast(pa.int64()).to_pylist()
-            for record, modified in zip(zip(*columns, strict=True), modified_ms, strict=True):
-                found = Newer(modified or 0, week_key)
+            columns = [rows[name] for name in ("method", "destination", "record_id")]
+            columns.append(rows["modified_at"].cast(pa.int64()))
+            for *names, modified_ms in zip(*(column.to_pylist() for column in columns), strict=True):
+                record = (names[0], names[1], names[2])
+                found = Newer(modified_ms or 0, week_key)
                 newest[record] = max(newest.get(record, found), found)
         return newest

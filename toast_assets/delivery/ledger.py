@@ -2,6 +2,8 @@
 
 A restaurant's week has one Parquet file with one row per record, method and destination; ``restaurant_ledger`` writes
 it. The workflow of ``s3_pull`` has one of the same form.
+
+What reads a stored ledger raises StoreError where it cannot be read, or the bucket is missing or refuses access.
 """
 
 from __future__ import annotations
@@ -99,18 +101,17 @@ def fold(older: pa.Table | None, newer: Iterable[pa.Table]) -> pa.Table:
     rows = rows.append_column("answered", pc.not_equal(rows["state"], "pending"))
     rows = rows.sort_by([(name, "ascending") for name in ("modified_at", "updated_at", "answered")])
     rows = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
-    newest = rows.take(_last(rows, _RECORD))
-    arrived = rows.take(_last(rows.filter(pc.is_in(rows["state"], pa.array(ARRIVED))), ["request_id"]))
+
+    def last(found: pa.Table, by: list[str]) -> pa.Table:
+        # Threads would gain nothing on so few rows, and each would keep memory of its own.
+        return rows.take(found.group_by(by, use_threads=False).aggregate([("row", "max")])["row_max"].combine_chunks())
+
+    newest = last(rows, _RECORD)
+    arrived = last(rows.filter(pc.is_in(rows["state"], pa.array(ARRIVED))), ["request_id"])
     chosen = pc.is_in(newest["request_id"], arrived["request_id"].combine_chunks())
     found = pc.is_in(arrived["request_id"], newest["request_id"].combine_chunks())
     kept = pa.concat_tables([newest.filter(pc.invert(chosen)), arrived.filter(found)]).select(LEDGER_SCHEMA.names)
     return kept.sort_by([(name, "ascending") for name in _RECORD])
-
-
-def _last(rows: pa.Table, by: list[str]) -> pa.Array:
-    """Of rows with the same values of ``by`` the last one's ``row``."""
-    # Threads would gain nothing on so few rows, and each would keep memory of its own.
-    return rows.group_by(by, use_threads=False).aggregate([("row", "max")])["row_max"].combine_chunks()
 
 
 @dataclass(frozen=True)
@@ -145,22 +146,14 @@ def decode_ledger(body: bytes) -> pa.Table:
 
 
 def decoded(bucket: Bucket, key: str, body: bytes) -> pa.Table:
-    """The rows of a ledger's ``body``, which was read from ``key``.
-
-    Raises:
-        StoreError: it cannot be read.
-    """
+    """The rows of a ledger's ``body``, which was read from ``key``."""
     hint = "Restore an earlier version of the object; without it everything that it records is sent again."
     with readable(bucket.uri(key), hint):
         return decode_ledger(body)
 
 
 def read_ledger(bucket: Bucket, key: str) -> pa.Table | None:
-    """The ledger's rows, or None where there is no such object.
-
-    Raises:
-        StoreError: it cannot be read, or the bucket is missing or refuses access.
-    """
+    """The ledger's rows, or None where there is no such object."""
     found = bucket.read(key)
     return None if found is None else decoded(bucket, key, found[0])
 
@@ -170,7 +163,6 @@ def fold_into(bucket: Bucket, key: str, receipts: Sequence[pa.Table]) -> None:
 
     Raises:
         StoreConflictError: other runs kept writing it.
-        StoreError: it cannot be read, or the bucket is missing or refuses access.
     """
 
     def change(stored: StoredObject | None, _target: Path) -> Replacement:

@@ -2,6 +2,9 @@
 
 ``stream`` sends each order as one record; feeds with a stream of their own send each row as one, made by the same rules
 as the files of ``amperity_feeds``; ``notify`` sends one notice per export. Knows nothing of sending.
+
+Raises ExportError where raw orders are missing or damaged, StoreError where the bucket fails or the ledger of a later
+week cannot be read.
 """
 
 from __future__ import annotations
@@ -32,7 +35,6 @@ from toast_assets.amperity.records import (
     row_version,
     stream_body,
 )
-from toast_assets.amperity.redaction import Redaction
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.delivery.later_weeks import LaterWeeks, NewerRecords
 from toast_assets.delivery.ledger import DeliveryState
@@ -130,21 +132,13 @@ class Outgoing:
         return tuple(name for method in self.settings.methods for name in sent.get(method, ()))
 
     @cached_property
-    def redaction(self) -> Redaction:
-        """What is left out of records, or hashed."""
-        return self.settings.redaction
-
-    @cached_property
     def _shape(self) -> bytes:
         settings = self.settings
-        shape = (
-            (self.methods, settings.tenant_id, settings.api_url, settings.stream_id),
-            [stream_id for _, stream_id in feed_streams(settings)],
-            (settings.purchase_brand, self.redaction.digest),
-            # Another release may make other rows of the same orders.
-            version("toast-assets"),
-        )
-        return msgspec.json.encode(shape)
+        where = (self.methods, settings.tenant_id, settings.api_url, settings.stream_id)
+        streams = [stream_id for _, stream_id in feed_streams(settings)]
+        shaped_by = (settings.purchase_brand, settings.redaction.digest)
+        # Another release may make other rows of the same orders.
+        return msgspec.json.encode((where, streams, shaped_by, version("toast-assets")))
 
     def digest(self, record: RestaurantRecord) -> str:
         """Changes with a restaurant's orders, and with whatever decides what is sent of them, and where to."""
@@ -153,12 +147,7 @@ class Outgoing:
         return hashlib.sha256(self._shape + of_restaurant).hexdigest()
 
     def fetch(self, raw: RawFile) -> NewerRecords:
-        """Fetch a restaurant's raw orders, where a method needs them; what later weeks have brought of them.
-
-        Raises:
-            ExportError: the raw orders are missing or damaged.
-            StoreError: the bucket fails, or the ledger of a later week cannot be read.
-        """
+        """Fetch a restaurant's raw orders, where a method needs them; what later weeks have brought of them."""
         if STREAM not in self.methods:
             return {}
         fetch_raw(self.week, raw.guid, raw.path, self.store)
@@ -171,11 +160,7 @@ class Outgoing:
     def records(
         self, raw: RawFile, newer: NewerRecords, state: DeliveryState, counts: Counts
     ) -> Generator[list[PendingRecord | InvalidRecord]]:
-        """What is due of a restaurant whose orders were fetched, some at a time; all records are counted.
-
-        Raises:
-            ExportError: the raw file is damaged.
-        """
+        """What is due of a restaurant whose orders were fetched, some at a time; all records are counted."""
         if NOTIFY in self.methods:
             key = notice_key(self.week, raw.guid, raw.pull, self.store, self.settings)
             if _is_due(key, state, counts, self.only):
@@ -227,7 +212,7 @@ class _RestaurantPass:
 
     def run(self) -> Iterator[list[PendingRecord | InvalidRecord]]:
         settings, record = self.outgoing.settings, self.raw.record
-        feeds, privacy = feed_streams(settings), FeedPrivacy(self.outgoing.redaction)
+        feeds, privacy = feed_streams(settings), FeedPrivacy(settings.redaction)
         chunks = self._orders(only_due=not feeds)
         orders = (RawOrders(self.raw.guid, bodies, record.time_zone, record.currency) for bodies in chunks)
         for batch in feed_batches(orders, settings.purchase_brand) if feeds else (FeedBatch() for _ in chunks):
@@ -238,11 +223,12 @@ class _RestaurantPass:
 
     def _orders(self, *, only_due: bool) -> Iterator[list[bytes]]:
         """The orders' JSON, some at a time, with ``only_due`` only where something is due; what is due is found."""
-        settings, redaction = self.outgoing.settings, self.outgoing.redaction
+        settings = self.outgoing.settings
+        redaction = settings.redaction
         refused = self.outgoing.only or frozenset()
         to = destination(settings.tenant_id, settings.stream_id or "")
         for group in range(self.file.num_row_groups):
-            orders = self._heads(group)
+            orders = self._without_bodies(group)
             keys = [order_key(order, self.raw.guid, to, redaction) for order in orders]
             due = [_is_due(key, self.state, self.counts, self.outgoing.only) for key in keys]
             self.any_guest_is_wanted |= any(RejectKey(_CUSTOMERS, self.raw.guid, one.guid) in refused for one in orders)
@@ -257,8 +243,7 @@ class _RestaurantPass:
                         self._add(keys[number], partial(stream_body, order, self.raw.guid, redaction))
                 yield some
 
-    def _heads(self, group: int) -> list[RawOrder]:
-        """The orders of a row group without their bodies."""
+    def _without_bodies(self, group: int) -> list[RawOrder]:
         table = self._read(group, "order_guid", "modified_at", "version")
         columns = (table["order_guid"], table["modified_at"].cast(pa.int64()), table["version"])
         return [

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Collection, Iterator, Set
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -24,7 +22,6 @@ from toast_assets.delivery.ledger import SETTLED, read_ledger
 from toast_assets.errors import StoreError
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Removal, Replacement, StoredObject
-from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import StoredWeek
 from toast_assets.store.s3_errors import readable
@@ -47,7 +44,7 @@ class RejectKey(NamedTuple):
 
     @classmethod
     def of(cls, key: RecordKey) -> RejectKey:
-        """That of a record."""
+        """The one of a record."""
         return cls(key.method, key.restaurant_guid, None if key.method == NOTIFY else key.record_id)
 
 
@@ -72,7 +69,7 @@ class RejectLine(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> RejectKey:
-        """Which record it is about."""
+        """The record that was refused."""
         record_id = self.order_guid
         if self.method.startswith(FEED_METHODS) and bytes(self.record) != b"null":
             row = msgspec.json.decode(self.record, type=_RowKeys)
@@ -126,9 +123,7 @@ class Rejects:
         self._spool = self._spooling.enter_context(gzipped(self._path))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def looked_at(self, restaurant_guid: str, orders_sha256: str) -> None:
@@ -211,22 +206,17 @@ class Rejects:
     def _ledger(self, restaurants: Collection[str]) -> dict[RejectKey, _LedgerRow]:
         """The newest that the ledgers know of each record, whatever its destination."""
         newest: dict[RejectKey, _LedgerRow] = {}
-
-        def rows(guid: str) -> list[dict[str, Any]]:
+        for guid in restaurants:
             try:
                 table = read_ledger(self._store.bucket, self._store.layout.ledger(self._week, guid))
             except StoreError:
                 # That of one restaurant cannot be read: its lines are carried over.
                 self._store.bucket.check()
-                return []
-            return table.select(["method", "record_id", "updated_at", "version", "state"]).to_pylist() if table else []
-
-        with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
-            for guid, found in zip(restaurants, threads.map(rows, restaurants), strict=True):
-                for row in found:
-                    key = RejectKey(row["method"], guid, None if row["method"] == NOTIFY else row["record_id"])
-                    last = _LedgerRow(row["updated_at"], row["version"], row["state"])
-                    newest[key] = max(newest.get(key, last), last)
+                continue
+            for row in table.to_pylist() if table else ():
+                key = RejectKey(row["method"], guid, None if row["method"] == NOTIFY else row["record_id"])
+                last = _LedgerRow(row["updated_at"], row["version"], row["state"])
+                newest[key] = max(newest.get(key, last), last)
         return newest
 
 

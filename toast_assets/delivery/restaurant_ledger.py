@@ -3,7 +3,9 @@
 Each record acquires a slot before it is sent, and the slot is free again once its receipt is in the bucket: so a crash
 costs the receipts of one batch at most. A quarter of a batch is stored as a segment beside the ledger; all receipts go
 into the ledger when the restaurant's records are answered. A ledger by which nothing is due says so in its metadata,
-and the next delivery reads neither its rows nor the orders.
+and the next delivery does not read the orders.
+
+What reads or writes raises StoreError where the bucket is missing or refuses access, or a ledger cannot be read.
 """
 
 from __future__ import annotations
@@ -51,11 +53,7 @@ _SEGMENT_NAME = re.compile(r"restaurant=([A-Za-z0-9_-]+)\.[0-9]+\.parquet")
 
 
 def stored_segments(week: Week, store: OrderStore) -> dict[str, list[str]]:
-    """The keys of the segments that are stored, by restaurant.
-
-    Raises:
-        StoreError: the bucket is missing or refuses access.
-    """
+    """The keys of the segments that are stored, by restaurant."""
     segments: dict[str, list[str]] = defaultdict(list)
     folder = store.layout.ledger_segments(week)
     for key in store.bucket.keys(folder):
@@ -86,7 +84,7 @@ class Slots:
             raise self._problem
 
     def release(self, count: int) -> None:
-        """The receipts of ``count`` records are stored."""
+        """Call when the receipts of ``count`` records are stored."""
         for _ in range(count):
             self._free.release()
 
@@ -111,23 +109,19 @@ class RestaurantLedger:
         self._segments = list(leftovers)
         self._version = ABSENT
         self._metadata: Mapping[str, str] = {}
-        self._body: bytes | None = None
         self._rows = LEDGER_SCHEMA.empty_table()
         self._receipts: list[pa.Table] = []
         self._waiting: list[LedgerEntry] = []
 
     def fetch(self, folder: Path) -> None:
-        """Read what is stored, the ledger by way of ``folder``.
-
-        Raises:
-            StoreError: the bucket is missing or refuses access, or a segment cannot be read.
-        """
+        """Read what is stored, the ledger by way of ``folder``."""
         # The ledger last: what a delivery that is still alive has removed by then is in it.
         receipts = (read_ledger(self._bucket, key) for key in self._segments)
         self._receipts = [table for table in receipts if table is not None]
         stored = self._bucket.fetch(self._key, folder / "ledger.parquet")
         if stored is not None:
-            self._version, self._metadata, self._body = stored.version, stored.metadata, stored.path.read_bytes()
+            self._version, self._metadata = stored.version, stored.metadata
+            self._rows = decoded(self._bucket, self._key, stored.path.read_bytes())
 
     def settled(self, digest: str) -> dict[str, int] | None:
         """The number of records by method where all that ``digest`` was made of are settled, else None."""
@@ -138,13 +132,7 @@ class RestaurantLedger:
         return None
 
     def state(self) -> DeliveryState:
-        """What the ledger and the leftovers say of the restaurant's records.
-
-        Raises:
-            StoreError: the ledger cannot be read.
-        """
-        if self._body is not None:
-            self._rows, self._body = decoded(self._bucket, self._key, self._body), None
+        """What the ledger and the leftovers say of the restaurant's records."""
         return DeliveryState.of(fold(self._rows, self._receipts) if self._receipts else self._rows)
 
     async def add(self, entry: LedgerEntry) -> None:

@@ -69,12 +69,8 @@ class PullPace:
     @classmethod
     def of(cls, settings: ToastLimits, spacing: float) -> PullPace:
         """The pace of the settings, with at least ``spacing`` seconds for one restaurant."""
-        total = settings.total_requests_per_second
-        return cls(
-            max(spacing, pace_spacing(settings.requests_per_second)),
-            settings.concurrent_restaurants,
-            pace_spacing(total) if total else 0.0,
-        )
+        spacing, total = max(spacing, pace_spacing(settings.requests_per_second)), settings.total_requests_per_second
+        return cls(spacing, settings.concurrent_restaurants, pace_spacing(total) if total else 0.0)
 
     def seconds(self, requests: Sequence[float]) -> float:
         """The time of a run that makes these ``requests``, one number per restaurant, in this order.

@@ -24,7 +24,7 @@ from toast_assets.pull.manifest import WeekManifest
 from toast_assets.pull.progress import PullProgress, announce
 from toast_assets.pull.restaurant import PulledRestaurant, PullRun, RestaurantPull
 from toast_assets.store.forgotten import load_forgotten
-from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, SliceRecord, to_ask
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, to_ask
 from toast_assets.store.order_store import OrderStore
 from toast_assets.threads import in_thread, task_group
 from toast_assets.toast.client import ToastClient
@@ -35,8 +35,6 @@ from toast_assets.week import Week
 
 # Most of an S3 call is waiting, and asyncio's own pool has hardly more threads than the machine has processors.
 _THREADS = 32
-# A raw file is stored right after its pull; clocks differ a little.
-_UPLOAD_MS = 60_000
 _WEEK_MS = 7 * 24 * 3_600_000
 
 
@@ -88,14 +86,13 @@ class WeekPull:
         await self.toast.login()
         self._check_closed()
         # A run that was killed may have stored restaurants that no manifest mentions.
-        raw_files = await asyncio.to_thread(self.store.raw_written, self.week)
+        raw_files = await asyncio.to_thread(self.store.raw_restaurants, self.week)
         wanted = await self._wanted(before, [*(manifest.restaurants if manifest else ()), *raw_files])
         missing = manifest.missing(wanted) if manifest else wanted
         if manifest is not None and (self.refresh is False or (self.refresh is None and missing)):
-            rest = raw_files.keys() & set(wanted) - set(missing)
-            missing += await self._differing(manifest, {guid: raw_files[guid] for guid in sorted(rest)})
+            missing += await self._differing(manifest, sorted(raw_files & set(wanted) - set(missing)))
         asked = to_ask(wanted, missing, self.refresh)
-        resumable = frozenset() if self.refresh else raw_files.keys() & {*missing}
+        resumable = frozenset() if self.refresh else raw_files & {*missing}
         this = manifest.stored if manifest else {}
         measures = {guid: Measure.of(pull) for guid, pull in {**before, **this}.items()}
         announce(self.week, asked, measures, PullPace.of(self.toast.settings, self.toast.spacing_seconds), self.log)
@@ -104,15 +101,8 @@ class WeekPull:
         records: dict[str, RestaurantRecord] = {}
         results: dict[str, PulledRestaurant] = {}
         slots = asyncio.Semaphore(self.toast.settings.concurrent_restaurants)
-        run = PullRun(
-            self.week,
-            self.toast,
-            self.store,
-            self.now,
-            Scrubber(forgotten) if forgotten else None,
-            window_read=progress.window_read,
-            check_closed=self._check_closed,
-        )
+        scrubber = Scrubber(forgotten) if forgotten else None
+        run = PullRun(self.week, self.toast, self.store, self.now, scrubber, progress.window_read, self._check_closed)
 
         async def pull(guid: str) -> None:
             one = RestaurantPull(
@@ -143,7 +133,12 @@ class WeekPull:
             raise
         pulled = [results[guid] for guid in asked if guid in results]
         if pulled and len(pulled) == len(wanted) and all(result.failure for result in pulled):
-            raise _nothing_pulled(self.week, pulled)
+            reasons = "".join(f"\n  - {result.guid}: {result.failure}" for result in pulled)
+            raise ToastIncompleteError(
+                f"Week {self.week.key}: none of {len(pulled)} restaurants could be pulled, and nothing was written."
+                f"{reasons}\n",
+                hint="Fix the causes above, then materialize the week again.",
+            )
         final = await asyncio.to_thread(after.save)
         return PullReport(self.week, final, pulled, self.toast.logins, time.monotonic() - began)
 
@@ -157,23 +152,12 @@ class WeekPull:
                 hint="Set the clock of this machine (NTP), then materialize the week again when it has closed.",
             )
 
-    async def _differing(self, manifest: Manifest, raw_files: Mapping[str, datetime | None]) -> tuple[str, ...]:
-        """The restaurants with another raw file than the manifest describes: a run was killed between the two. Only
-        files that were stored after the manifest, or long after their pull, are asked for their hash."""
-        key = self.store.layout.manifest(self.week)
-        noted = (await asyncio.to_thread(lambda: dict(self.store.bucket.written(key)))).get(key)
-        pulls = manifest.stored
-
-        def is_suspicious(guid: str) -> bool:
-            written = raw_files[guid]
-            if noted is None or written is None or written >= noted:
-                return True
-            return written.timestamp() * 1000 > parse_time_ms(pulls[guid].finished_at) + _UPLOAD_MS
-
-        odd = [guid for guid in raw_files if guid in pulls and is_suspicious(guid)]
-        hashes = await asyncio.gather(*(asyncio.to_thread(self.store.raw_sha256, self.week, guid) for guid in odd))
-        found = zip(odd, hashes, strict=True)
-        return tuple(guid for guid, sha256 in found if sha256 not in (None, pulls[guid].orders_sha256))
+    async def _differing(self, manifest: Manifest, guids: Sequence[str]) -> tuple[str, ...]:
+        """The restaurants with another raw file than the manifest describes: a run was killed between the two."""
+        pulls = {guid: manifest.stored[guid] for guid in guids if guid in manifest.stored}
+        hashes = await asyncio.gather(*(asyncio.to_thread(self.store.raw_sha256, self.week, guid) for guid in pulls))
+        found = zip(pulls.items(), hashes, strict=True)
+        return tuple(guid for (guid, pull), sha256 in found if sha256 not in (None, pull.orders_sha256))
 
     async def _wanted(self, before: Mapping[str, PullRecord], stored: Iterable[str]) -> tuple[str, ...]:
         """The restaurants to pull, each in the spelling in which it is ``stored`` or was the week ``before``."""
@@ -237,18 +221,8 @@ class WeekPull:
 
 def _earlier_windows(this: PullRecord | None, before: PullRecord | None) -> list[tuple[Window, int]]:
     """Windows and counts of this week's last pull, or else of the week before, moved into this week."""
-    shift = 0 if this else _WEEK_MS
-    pull = this or before
-    return [_moved(entry, shift) for entry in pull.slices] if pull else []
-
-
-def _moved(entry: SliceRecord, shift: int) -> tuple[Window, int]:
-    return Window(parse_time_ms(entry.start) + shift, parse_time_ms(entry.end) + shift), entry.orders
-
-
-def _nothing_pulled(week: Week, pulled: Sequence[PulledRestaurant]) -> ToastIncompleteError:
-    reasons = "".join(f"\n  - {result.guid}: {result.failure}" for result in pulled)
-    return ToastIncompleteError(
-        f"Week {week.key}: none of {len(pulled)} restaurants could be pulled, and nothing was written.{reasons}\n",
-        hint="Fix the causes above, then materialize the week again.",
-    )
+    pull, shift = this or before, 0 if this else _WEEK_MS
+    return [
+        (Window(parse_time_ms(entry.start) + shift, parse_time_ms(entry.end) + shift), entry.orders)
+        for entry in (pull.slices if pull else ())
+    ]
