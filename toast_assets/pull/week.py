@@ -87,10 +87,11 @@ class WeekPull:
         self._check_closed()
         # A run that was killed may have stored restaurants that no manifest mentions.
         raw_files = await asyncio.to_thread(self.store.raw_restaurants, self.week)
-        wanted = await self._wanted(before, [*(manifest.restaurants if manifest else ()), *raw_files])
+        wanted = await self._wanted(before, [*(manifest.restaurants if manifest else ()), *sorted(raw_files)])
         missing = manifest.missing(wanted) if manifest else wanted
         if manifest is not None and (self.refresh is False or (self.refresh is None and missing)):
-            missing += await self._differing(manifest, sorted(raw_files & set(wanted) - set(missing)))
+            rest = sorted((raw_files & manifest.stored.keys() & {*wanted}) - {*missing})
+            missing += await self._differing(manifest, rest)
         asked = to_ask(wanted, missing, self.refresh)
         resumable = frozenset() if self.refresh else raw_files & {*missing}
         this = manifest.stored if manifest else {}
@@ -154,10 +155,9 @@ class WeekPull:
 
     async def _differing(self, manifest: Manifest, guids: Sequence[str]) -> tuple[str, ...]:
         """The restaurants with another raw file than the manifest describes: a run was killed between the two."""
-        pulls = {guid: manifest.stored[guid] for guid in guids if guid in manifest.stored}
-        hashes = await asyncio.gather(*(asyncio.to_thread(self.store.raw_sha256, self.week, guid) for guid in pulls))
-        found = zip(pulls.items(), hashes, strict=True)
-        return tuple(guid for (guid, pull), sha256 in found if sha256 not in (None, pull.orders_sha256))
+        hashes = await asyncio.gather(*(asyncio.to_thread(self.store.raw_sha256, self.week, guid) for guid in guids))
+        found = zip(guids, hashes, strict=True)
+        return tuple(guid for guid, sha256 in found if sha256 not in (None, manifest.stored[guid].orders_sha256))
 
     async def _wanted(self, before: Mapping[str, PullRecord], stored: Iterable[str]) -> tuple[str, ...]:
         """The restaurants to pull, each in the spelling in which it is ``stored`` or was the week ``before``."""
@@ -187,11 +187,9 @@ class WeekPull:
             if guid.lower() in wanted:
                 self.log.warning("Restaurant %s is listed in several spellings and is pulled once.", guid)
                 continue
-            wanted[guid.lower()] = guid if guid in known else spelled.get(guid.lower(), guid)
-            if wanted[guid.lower()] != guid:
-                self.log.warning(
-                    "Restaurant %s keeps the spelling in which it is stored: %s.", guid, wanted[guid.lower()]
-                )
+            name = wanted[guid.lower()] = guid if guid in known else spelled.get(guid.lower(), guid)
+            if name != guid:
+                self.log.warning("Restaurant %s is stored as %s and keeps that spelling.", guid, name)
         return wanted
 
     def _previous_pulls(self) -> Mapping[str, PullRecord]:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -323,14 +322,9 @@ class Bucket:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that begin with ``prefix``, in S3's order."""
-        return (key for key, _ in self.written(prefix))
-
-    def written(self, prefix: str) -> Iterator[tuple[str, datetime | None]]:
-        """All keys that begin with ``prefix``, in S3's order, each with the moment (UTC) at which its object was stored
-        by S3's clock, None where this S3 does not say."""
         with self._errors("s3:ListBucket", prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
-                yield from ((entry["Key"], entry.get("LastModified")) for entry in page.get("Contents", ()))
+                yield from (entry["Key"] for entry in page.get("Contents", ()))
 
     @contextmanager
     def _errors(self, permission: str, key: str = "", *, conditional: bool = False) -> Iterator[None]:

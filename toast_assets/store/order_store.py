@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -85,13 +84,8 @@ class OrderStore:
 
     def raw_restaurants(self, week: Week) -> frozenset[str]:
         """The restaurants of which there is a raw file."""
-        return frozenset(self.raw_written(week))
-
-    def raw_written(self, week: Week) -> dict[str, datetime | None]:
-        """The restaurants of which there is a raw file, and when it was stored, as ``Bucket.written`` says it."""
         folder = self.layout.raw_folder(week)
-        found = ((restaurant_in(key, folder, ".parquet"), moment) for key, moment in self.bucket.written(folder))
-        return {guid: moment for guid, moment in sorted(found, key=lambda each: each[0] or "") if guid is not None}
+        return frozenset(_named(restaurant_in(key, folder, ".parquet") for key in self.bucket.keys(folder)))
 
     def download_raw(self, week: Week, restaurant_guid: str, path: Path) -> Version:
         """The raw file into ``path``; ``ABSENT``, and no file, where there is none."""

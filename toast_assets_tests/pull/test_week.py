@@ -272,7 +272,7 @@ async def test_a_second_look_reads_and_writes_only_the_raw_file_of_a_restaurant_
     assert [calls.of(guid) for guid in others] == [["GetObject"]] * 2
 
 
-async def test_a_run_for_what_is_missing_asks_s3_only_for_the_hash_of_what_is_stored(
+async def test_a_run_for_what_is_missing_looks_at_what_is_stored_by_its_hash_alone(
     sandbox: Sandbox, week: Week
 ) -> None:
     *known, missing = sandbox.restaurant_guids
