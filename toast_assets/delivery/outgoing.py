@@ -3,6 +3,10 @@
 ``stream`` sends each order as one record; feeds with a stream of their own send each row as one, made by the same rules
 as the files of ``amperity_feeds``; ``notify`` sends one notice per export. Knows nothing of sending.
 
+An order that was edited after its week belongs to two weeks, once in each version. If the earlier week is delivered
+after the later one – it had failed, or all is sent to another stream – its version is outdated and stays here. Amperity
+keeps the row with the latest modified time anyhow, so a record that slips through in two runs at once does no harm.
+
 Raises ExportError where raw orders are missing or damaged, StoreError where the bucket fails or the ledger of a later
 week cannot be read.
 """
@@ -10,15 +14,19 @@ week cannot be read.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Set
+import re
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from importlib.metadata import version
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from toast_assets.amperity.feeds.build import FeedBatch, feed_batches
@@ -36,8 +44,7 @@ from toast_assets.amperity.records import (
     stream_body,
 )
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.delivery.later_weeks import LaterWeeks, NewerRecords
-from toast_assets.delivery.ledger import DeliveryState
+from toast_assets.delivery.ledger import ARRIVED, DeliveryState, read_ledger
 from toast_assets.delivery.rejects import FEED_METHODS, NOTIFY, RejectKey
 from toast_assets.orders.raw import RawOrder
 from toast_assets.orders.raw_file import UnreadableFileError
@@ -50,6 +57,8 @@ from toast_assets.week import Week, epoch_ms, iso_ms
 STREAM = "stream"
 _CUSTOMERS = FEED_METHODS + CUSTOMERS.name
 _ORDERS_AT_ONCE = 200
+# Ledgers, and segments that a delivery that was cut off left behind.
+_LEDGER = re.compile(r"week=(?P<week>[0-9-]{10})/(open/)?restaurant=(?P<restaurant>[^/.]+)(\.[0-9]+)?\.parquet")
 
 
 @dataclass
@@ -101,6 +110,30 @@ Counts = Mapping[str, MethodCounts]
 """Counts by method."""
 
 
+class Newer(NamedTuple):
+    """The newest version of a record that has arrived: its modified time in milliseconds, and with which week."""
+
+    modified_ms: int
+    week_key: str
+
+
+NewerRecords = Mapping[tuple[str, str, str], Newer]
+"""By method, destination and record id."""
+
+
+def later_ledgers(week: Week, store: OrderStore) -> dict[str, list[tuple[str, str]]]:
+    """The stored ledgers of the weeks after ``week``: their weeks and keys, by restaurant. Costs nothing while no later
+    week has ended, as in the weekly run."""
+    ledgers: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    if week.end + timedelta(days=7) <= datetime.now(UTC):
+        # One listing of all weeks: a listing of each would take longer for all but the largest brands.
+        for key in store.bucket.keys(store.layout.all_deliveries):
+            found = _LEDGER.fullmatch(key.removeprefix(store.layout.all_deliveries))
+            if found and found["week"] > week.key:
+                ledgers[found["restaurant"]].append((found["week"], key))
+    return ledgers
+
+
 def notice_key(week: Week, guid: str, pull: PullRecord, store: OrderStore, settings: AmperitySettings) -> RecordKey:
     """The key of the notice of a restaurant's export."""
     url = notice_destination(settings.tenant_id, settings.api_url or "")
@@ -115,13 +148,13 @@ def feed_streams(settings: AmperitySettings) -> list[tuple[Feed, str]]:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """The records of a week, by the methods that are set (``s3_pull`` sends nothing itself). ``only`` limits them to
-    what was refused before."""
+    """The records of a week, by the methods that are set (``s3_pull`` sends nothing itself). ``later`` are the
+    ``later_ledgers``; ``only`` limits the records to what was refused before."""
 
     week: Week
     store: OrderStore
     settings: AmperitySettings
-    later: LaterWeeks
+    later: Mapping[str, Sequence[tuple[str, str]]]
     only: Set[RejectKey] | None = None
 
     @cached_property
@@ -151,11 +184,24 @@ class Outgoing:
         if STREAM not in self.methods:
             return {}
         fetch_raw(self.week, raw.guid, raw.path, self.store)
-        if raw.guid not in self.later.ledgers:
-            return {}
+        newest: dict[tuple[str, str, str], Newer] = {}
+        if raw.guid not in self.later:
+            return newest
         with _opened(raw) as file:
             orders = file.read(["order_guid"], use_threads=False)["order_guid"].combine_chunks()
-        return self.later.newest(raw.guid, orders)
+        for week_key, key in self.later[raw.guid]:
+            ledger = read_ledger(self.store.bucket, key)
+            if ledger is None:
+                continue
+            # Guests belong to no single order. Few orders are edited weeks later, so this is small.
+            chosen = pc.or_kleene(pc.is_null(ledger["order_guid"]), pc.is_in(ledger["order_guid"], orders))
+            rows = ledger.filter(pc.and_(pc.is_in(ledger["state"], pa.array(ARRIVED)), chosen))
+            columns = [rows[name] for name in ("method", "destination", "record_id")]
+            columns.append(rows["modified_at"].cast(pa.int64()))
+            for *names, modified_ms in zip(*(column.to_pylist() for column in columns), strict=True):
+                record, found = (names[0], names[1], names[2]), Newer(modified_ms or 0, week_key)
+                newest[record] = max(newest.get(record, found), found)
+        return newest
 
     def records(
         self, raw: RawFile, newer: NewerRecords, state: DeliveryState, counts: Counts

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Collection, Iterator, Set
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -94,28 +95,20 @@ class _LedgerRow(NamedTuple):
     state: str
 
 
+@dataclass
 class Rejects:
     """The rejects of one delivery by ``methods``; ``save`` makes them the week's, together with those of other records.
 
     ``only`` are the records that the delivery is limited to.
     """
 
-    def __init__(
-        self,
-        store: OrderStore,
-        week: Week,
-        methods: Collection[str],
-        only: Set[RejectKey] | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._store = store
-        self._week = week
-        self._key = store.layout.rejects(week)
-        self._methods = methods
-        self._only = only
-        self._now = now
-        self._stack = ExitStack()
-        self._looked_at: dict[str, str] = {}
+    store: OrderStore
+    week: Week
+    methods: Collection[str]
+    only: Set[RejectKey] | None = None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _looked_at: dict[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         self._path = self._stack.enter_context(scratch_folder()) / "new.ndjson.gz"
@@ -145,20 +138,20 @@ class Rejects:
         self._spool.write(line)
 
     def _line(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> bytes:
-        raw, at = msgspec.Raw(record), iso_ms(self._now())
+        raw, at = msgspec.Raw(record), iso_ms(self.now())
         line = RejectLine(key.order_guid, key.restaurant_guid, key.method, status, reason, raw, key.version, at)
         return msgspec.json.encode(line) + b"\n"
 
     def save(self) -> None:
         """Bring the stored file up to date; without rejects there is none."""
         self._spooling.close()
-        self._store.bucket.update(self._key, self._merged)
+        self.store.bucket.update(self.store.layout.rejects(self.week), self._merged)
 
     def _merged(self, stored: StoredObject | None, target: Path) -> Replacement | Removal | None:
         own, before = _positions(self._path), _Positions()
         if stored is not None:
             try:
-                with _reading(self._store, self._key):
+                with _reading(self.store, self.store.layout.rejects(self.week)):
                     before = _positions(stored.path)
             except StoreError:
                 # All that is refused was sent again, or will be by the next delivery.
@@ -189,7 +182,7 @@ class Rejects:
             # An order of which no rows can be made has no receipt: this run's word holds while the orders are the same.
             if key in own and (row is not None or guid in current or guid not in self._looked_at):
                 lines.append(own[key])
-            is_wanted = key.method in self._methods and (self._only is None or key in self._only)
+            is_wanted = key.method in self.methods and (self.only is None or key in self.only)
             is_pending = row is not None and row.state == "pending"
             if key in before and (is_pending or not (is_wanted and guid in current)):
                 lines.append(before[key])
@@ -199,7 +192,7 @@ class Rejects:
 
     def _current(self) -> frozenset[str]:
         """The restaurants that this run looked at, and whose stored orders are still the same."""
-        stored = StoredWeek(self._week, self._store).restaurants()
+        stored = StoredWeek(self.week, self.store).restaurants()
         hashes = {guid: record.pull.orders_sha256 for guid, record in stored.items() if record.pull is not None}
         return frozenset(guid for guid, sha256 in self._looked_at.items() if hashes.get(guid) == sha256)
 
@@ -208,10 +201,10 @@ class Rejects:
         newest: dict[RejectKey, _LedgerRow] = {}
         for guid in restaurants:
             try:
-                table = read_ledger(self._store.bucket, self._store.layout.ledger(self._week, guid))
+                table = read_ledger(self.store.bucket, self.store.layout.ledger(self.week, guid))
             except StoreError:
                 # That of one restaurant cannot be read: its lines are carried over.
-                self._store.bucket.check()
+                self.store.bucket.check()
                 continue
             for row in table.to_pylist() if table else ():
                 key = RejectKey(row["method"], guid, None if row["method"] == NOTIFY else row["record_id"])

@@ -123,24 +123,13 @@ class WeekEstimate:
 
 @dataclass(frozen=True)
 class BackfillEstimate:
-    """All runs of a backfill, oldest week first. ``orders`` include those that are pulled again."""
+    """All runs of a backfill, oldest week first: requests to Toast, orders, also those that are pulled again, and the
+    pulls one after the other."""
 
     weeks: tuple[WeekEstimate, ...]
-
-    @property
-    def requests(self) -> float:
-        """Requests to Toast."""
-        return sum(week.requests for week in self.weeks)
-
-    @property
-    def orders(self) -> float:
-        """Orders to pull."""
-        return sum(week.orders for week in self.weeks)
-
-    @property
-    def pull_seconds(self) -> float:
-        """All pulls, one after the other."""
-        return sum(week.pull_seconds for week in self.weeks)
+    requests: float
+    orders: float
+    pull_seconds: float
 
     @property
     def seconds(self) -> float:
@@ -199,7 +188,10 @@ def estimate_backfill(
         own = stored[week.key]
         asked = to_ask(wanted, own.missing, refresh)
         to_pull = [guid for guid in asked if refresh or guid not in own.resumable]
-        sources = _sources(week, to_pull, stored)
+        # The nearest week with a pull of a restaurant, the earlier one of two.
+        near = sorted(stored, key=lambda key: (abs(date.fromisoformat(key) - date.fromisoformat(week.key)), key))
+        nearest = {guid: next((key for key in near if guid in stored[key].measures), None) for guid in to_pull}
+        sources = {guid: key for guid, key in nearest.items() if key is not None}
         measures = measures_for(to_pull, {guid: stored[key].measures[guid] for guid, key in sources.items()})
         requests = [measure.requests for measure in measures.values()]
         described = 1 + len(wanted) if limits.discovers else sum(guid not in own.described for guid in asked)
@@ -222,7 +214,13 @@ def estimate_backfill(
             nearest=tuple(sorted(set(sources.values()) - {week.key})),
         )
 
-    return BackfillEstimate(tuple(map(estimate, weeks)))
+    found = tuple(map(estimate, weeks))
+    return BackfillEstimate(
+        found,
+        requests=sum(week.requests for week in found),
+        orders=sum(week.orders for week in found),
+        pull_seconds=sum(week.pull_seconds for week in found),
+    )
 
 
 @dataclass(frozen=True)
@@ -253,14 +251,6 @@ def _stored(store: OrderStore, week: Week, wanted: tuple[str, ...]) -> _StoredWe
         {guid: Measure.of(pull) for guid, pull in manifest.stored.items()},
         frozenset(guid for guid, record in manifest.restaurants.items() if record.time_zone),
     )
-
-
-def _sources(week: Week, guids: Sequence[str], stored: Mapping[str, _StoredWeek]) -> dict[str, str]:
-    """By restaurant, the nearest week with a pull of it, the earlier one of two."""
-    this = date.fromisoformat(week.key)
-    keys = sorted(stored, key=lambda key: (abs(date.fromisoformat(key) - this), key))
-    found = ((guid, next((key for key in keys if guid in stored[key].measures), None)) for guid in guids)
-    return {guid: key for guid, key in found if key is not None}
 
 
 def _restaurants_of_newest(store: OrderStore, calendar: WeekCalendar, pulled: Sequence[str]) -> tuple[str, ...]:

@@ -49,11 +49,8 @@ from toast_assets.week import Week, from_epoch_ms, iso_ms
 
 @dataclass(frozen=True)
 class PulledRestaurant:
-    """What one run did for one restaurant: counts of orders and calls, bytes from Toast, seconds.
-
-    ``orders`` are stored afterwards, ``new`` and ``changed`` were brought by this run. ``failure`` is the reason why
-    nothing was stored, or None.
-    """
+    """What one run did for one restaurant: ``orders`` are stored afterwards, ``new`` and ``changed`` were brought by
+    this run; ``failure`` is the reason why nothing was stored, or None."""
 
     guid: str
     calls: CallStats
@@ -116,9 +113,9 @@ class RestaurantPull:
             except ToastLoginError:
                 raise
             except (ToastError, DamagedObjectError) as error:
-                failed = self.before or RestaurantRecord(outcome="failed")
-                failed = msgspec.structs.replace(failed, outcome="failed", failure=str(error))
-                return failed, PulledRestaurant(self.guid, self._calls, time.monotonic() - began, failure=str(error))
+                record, reason = self.before or RestaurantRecord(outcome="failed"), str(error)
+                record = msgspec.structs.replace(record, outcome="failed", failure=reason)
+                return record, PulledRestaurant(self.guid, self._calls, time.monotonic() - began, failure=reason)
         record = msgspec.structs.replace(known, pull=self._completed(evidence, merged))
         seconds, counts = time.monotonic() - began, (merged.orders, merged.new, merged.changed)
         return record, PulledRestaurant(self.guid, self._calls, seconds, record.name, *counts)
@@ -146,14 +143,8 @@ class RestaurantPull:
         if evidence is None or (before is not None and content.sha256 == before.orders_sha256):
             return None
         new = max(0, content.orders - before.orders) if before else content.orders
-        return PullRecord.of(
-            evidence,
-            orders=content.orders,
-            size=content.bytes,
-            orders_sha256=content.sha256,
-            new=new,
-            changed=max(0, content.recent - new) if before else 0,
-        )
+        changed = max(0, content.recent - new) if before else 0
+        return _record(evidence, Merged(content.orders, content.bytes, content.sha256, new, changed))
 
     async def _read(self, folder: Path, path: Path) -> tuple[PullEvidence, Merged]:
         """Read the week into the raw file at ``path``; how it was read, and what the file holds."""
@@ -207,8 +198,7 @@ class RestaurantPull:
         return map(self.run.scrubber.raw, orders) if self.run.scrubber else orders
 
     def _names_forgotten(self, body: bytes) -> bool:
-        scrubber = self.run.scrubber
-        return scrubber is not None and scrubber.holds(body.decode(errors="replace"))
+        return self.run.scrubber is not None and self.run.scrubber.holds(body.decode(errors="replace"))
 
     def _add_outside(self, folder: Path, path: Path, outside: Mapping[str, RawOrder], note: bytes) -> Merged:
         """Add the orders that Toast returned although they lie outside their windows. The file is sorted by time, so
@@ -278,14 +268,7 @@ class RestaurantPull:
         if before is not None and same and not merged.differs:
             # The evidence of the pull that brought the orders stays; a second look that finds nothing changes nothing.
             return before
-        return PullRecord.of(
-            evidence,
-            orders=merged.orders,
-            size=merged.bytes,
-            orders_sha256=merged.sha256,
-            new=merged.new,
-            changed=merged.changed,
-        )
+        return _record(evidence, merged)
 
     async def _described(self) -> RestaurantRecord:
         """A complete record without its pull. Name and time zone are for display and local times, so a refusal here
@@ -304,6 +287,17 @@ class RestaurantPull:
                 currency=details.currency,
             )
         return msgspec.structs.replace(known, outcome="complete", pull=None, failure=None)
+
+
+def _record(evidence: PullEvidence, found: Merged) -> PullRecord:
+    return PullRecord.of(
+        evidence,
+        orders=found.orders,
+        size=found.bytes,
+        orders_sha256=found.sha256,
+        new=found.new,
+        changed=found.changed,
+    )
 
 
 def _iso(milliseconds: int) -> str:

@@ -13,8 +13,7 @@ import pytest
 
 from toast_assets.amperity.records import RecordKey
 from toast_assets.delivery.deliver import WeekDelivery
-from toast_assets.delivery.ledger import LedgerEntry
-from toast_assets.delivery.restaurant_ledger import BATCH, RestaurantLedger, Slots
+from toast_assets.delivery.ledger import BATCH, LedgerEntry, RestaurantLedger, Slots
 from toast_assets.errors import StoreError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.bucket import Bucket
@@ -92,7 +91,7 @@ async def die_at(sandbox: Sandbox, week: Week, number: int, *, before: bool) -> 
 async def test_a_death_at_any_write_loses_no_order_and_the_next_delivery_leaves_a_whole_ledger(
     before: bool, sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toast_assets.delivery.restaurant_ledger.SEGMENT", 2)
+    monkeypatch.setattr("toast_assets.delivery.ledger.SEGMENT", 2)
     number, died = 1, True
     while died:
         stored = {A: orders(4), B: orders(3)}
@@ -145,8 +144,8 @@ async def test_restaurants_at_once_never_wait_for_each_others_receipts(
     sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As many of each as a real batch would have, in small: four restaurants acquire slots at once.
-    monkeypatch.setattr("toast_assets.delivery.restaurant_ledger.BATCH", 8)
-    monkeypatch.setattr("toast_assets.delivery.restaurant_ledger.SEGMENT", 2)
+    monkeypatch.setattr("toast_assets.delivery.ledger.BATCH", 8)
+    monkeypatch.setattr("toast_assets.delivery.ledger.SEGMENT", 2)
     stored = prepare(sandbox, week, {f"place-{number:02}": orders(7) for number in range(12)})
     url = f"{sandbox.amperity_url}/api/v1/streaming"
     delivery = deliver(sandbox, week, AMPERITY_DELIVERY="notify,stream", AMPERITY_API_URL=url)
