@@ -47,11 +47,8 @@ _MOST_NAMED = 20
 
 @dataclass
 class DeliveryReport:
-    """One run's delivery of a week, counts by method; in a dry run nothing was sent.
-
-    ``problems`` says of which restaurants not everything could be delivered, and why; ``last_failure`` why the last
-    record that stayed pending had no answer.
-    """
+    """One run's delivery of a week, counts by method: ``problems`` of restaurants that are not delivered whole, and why
+    the last pending record had no answer (``last_failure``)."""
 
     week: Week
     methods: dict[str, MethodCounts]
@@ -75,11 +72,8 @@ class DeliveryReport:
 
 @dataclass
 class WeekDelivery:
-    """One run's delivery of a week.
-
-    ``dry_run`` does all but send and write. ``replay`` sends nothing but what was refused before. A restaurant whose
-    export, raw orders or ledger are missing, damaged or outdated keeps no other one from being delivered.
-    """
+    """One run's delivery of a week: ``dry_run`` does all but send and write, ``replay`` sends only what was refused. A
+    restaurant whose export, raw orders or ledger are missing, damaged or outdated stops no other."""
 
     week: Week
     amperity: AmperityClient
@@ -289,7 +283,13 @@ class _Restaurant:
             reason = f"a newer version has arrived with week {record.newer_week}"
             await self._keep(key, "superseded", 0, None, reason)
             return
-        body, problem = self._rendered(record)
+        most, body, problem = self.delivery.amperity.settings.max_record_bytes, None, None
+        try:
+            body = record.body()
+        except UnrepresentableError as error:
+            problem = error.message
+        if body is not None and key.method != NOTIFY and len(body) > most:
+            problem = f"the record is larger than the limit of {most} bytes (AMPERITY_MAX_RECORD_BYTES)"
         if body is None or problem is not None:
             receipt = Receipt("rejected", None, 0, problem)
         elif self.delivery.dry_run:
@@ -312,17 +312,6 @@ class _Restaurant:
         if not self.delivery.dry_run:
             attempts += self.state.attempts.get(key.request_id, 0)
             await self.ledger.add(LedgerEntry(key, state, attempts, status, reason, epoch_ms(self.delivery.now())))
-
-    def _rendered(self, record: PendingRecord) -> tuple[bytes | None, str | None]:
-        """The record's JSON, and why it cannot be sent, if that is so."""
-        try:
-            body = record.body()
-        except UnrepresentableError as error:
-            return None, error.message
-        most = self.delivery.amperity.settings.max_record_bytes
-        if record.key.method != NOTIFY and len(body) > most:
-            return body, f"the record is larger than the limit of {most} bytes (AMPERITY_MAX_RECORD_BYTES)"
-        return body, None
 
     def _refuse(self, key: RecordKey, receipt: Receipt, body: bytes | None) -> None:
         reason = receipt.reason or ""

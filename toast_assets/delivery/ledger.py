@@ -95,22 +95,9 @@ class LedgerEntry:
 def to_table(entries: Sequence[LedgerEntry]) -> pa.Table:
     """Entries as rows of the ledger."""
     rows = [
-        {
-            "restaurant_guid": entry.key.restaurant_guid,
-            "record_id": entry.key.record_id,
-            "order_guid": entry.key.order_guid,
-            "method": entry.key.method,
-            "destination": entry.key.destination,
-            "version": entry.key.version,
-            "order_version": entry.key.order_version,
-            "modified_at": entry.key.modified_ms,
-            "state": entry.state,
-            "request_id": entry.key.request_id,
-            "attempts": entry.attempts,
-            "status": entry.status,
-            "reason": entry.reason,
-            "updated_at": entry.updated_ms,
-        }
+        vars(entry)
+        | vars(entry.key)
+        | {"request_id": entry.key.request_id, "modified_at": entry.key.modified_ms, "updated_at": entry.updated_ms}
         for entry in entries
     ]
     return pa.Table.from_pylist(rows, LEDGER_SCHEMA)
@@ -185,11 +172,7 @@ def read_ledger(bucket: Bucket, key: str) -> pa.Table | None:
 
 
 def fold_into(bucket: Bucket, key: str, receipts: Sequence[pa.Table]) -> None:
-    """Fold ``receipts`` into the ledger that is stored under ``key`` by now.
-
-    Raises:
-        StoreConflictError: other runs kept writing it.
-    """
+    """Fold ``receipts`` into the ledger that is stored under ``key``; StoreConflictError: others kept writing it."""
 
     def change(stored: StoredObject | None, _target: Path) -> Replacement:
         known = decoded(bucket, key, stored.path.read_bytes()) if stored else None
@@ -218,11 +201,7 @@ class Slots:
         """Folding takes many times a ledger's memory, and restaurants of one size come to it at the same time."""
 
     async def acquire(self) -> None:
-        """Wait until one more record may be sent.
-
-        Raises:
-            StoreError: receipts cannot be stored any more.
-        """
+        """Wait until one more record may be sent; raises StoreError where receipts cannot be stored any more."""
         await self._free.acquire()
         if self._problem is not None:
             # Also fail the callers still waiting for a slot.

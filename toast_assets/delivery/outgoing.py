@@ -3,9 +3,8 @@
 ``stream`` sends each order as one record; feeds with a stream of their own send each row as one, made by the same rules
 as the files of ``amperity_feeds``; ``notify`` sends one notice per export. Knows nothing of sending.
 
-An order that was edited after its week belongs to two weeks, once in each version. If the earlier week is delivered
-after the later one – it had failed, or all is sent to another stream – its version is outdated and stays here. Amperity
-keeps the row with the latest modified time anyhow, so a record that slips through in two runs at once does no harm.
+An order that was edited after its week belongs to two weeks, once in each version. Where the earlier week is delivered
+after the later one, its outdated version is not sent. Amperity keeps the row with the latest modified time anyhow.
 
 Raises ExportError where raw orders are missing or damaged, StoreError where the bucket fails or the ledger of a later
 week cannot be read.
@@ -33,7 +32,7 @@ from toast_assets.amperity.feeds.build import FeedBatch, feed_batches
 from toast_assets.amperity.feeds.customers import CUSTOMERS
 from toast_assets.amperity.feeds.order_items import ORDER_ITEMS
 from toast_assets.amperity.feeds.privacy import FeedPrivacy
-from toast_assets.amperity.feeds.schema import Feed, encode
+from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed, encode
 from toast_assets.amperity.records import (
     RecordKey,
     destination,
@@ -63,11 +62,8 @@ _LEDGER = re.compile(r"week=(?P<week>[0-9-]{10})/(open/)?restaurant=(?P<restaura
 
 @dataclass
 class MethodCounts:
-    """What became of the records of one method.
-
-    ``unchanged`` had arrived before and were not sent, nor were ``superseded`` ones, of which a newer version had
-    arrived with a later week. In a dry run ``would_send`` would have been sent.
-    """
+    """What became of the records of one method. Not sent: ``unchanged`` ones, which had arrived before, and
+    ``superseded`` ones, of which a newer version had arrived with a later week."""
 
     records: int = 0
     unchanged: int = 0
@@ -90,8 +86,7 @@ class MethodCounts:
 
 @dataclass(frozen=True)
 class PendingRecord:
-    """One record that is due. ``body`` renders its JSON; ``newer_week`` is the week with which a newer version of it
-    arrived, None where there is none, and then the record has to be sent."""
+    """One record that is due. ``body`` renders its JSON; with ``newer_week`` a newer version has arrived, if any."""
 
     key: RecordKey
     body: Callable[[], bytes]
@@ -210,20 +205,19 @@ class Outgoing:
         if NOTIFY in self.methods:
             key = notice_key(self.week, raw.guid, raw.pull, self.store, self.settings)
             if _is_due(key, state, counts, self.only):
-                yield [PendingRecord(key, partial(self._notice, key.record_id, raw.pull))]
+                body = partial(
+                    notice_body,
+                    self.store.bucket.uri(key.record_id),
+                    tenant_id=self.settings.tenant_id,
+                    orders=raw.pull.orders,
+                    fetch_date=raw.pull.finished_at,
+                    start_date=iso_ms(self.week.start),
+                    end_date=iso_ms(self.week.end),
+                )
+                yield [PendingRecord(key, body)]
         if STREAM in self.methods:
             with _opened(raw) as file:
                 yield from _RestaurantPass(self, raw, newer, state, counts, file).run()
-
-    def _notice(self, export: str, pull: PullRecord) -> bytes:
-        return notice_body(
-            self.store.bucket.uri(export),
-            tenant_id=self.settings.tenant_id,
-            orders=pull.orders,
-            fetch_date=pull.finished_at,
-            start_date=iso_ms(self.week.start),
-            end_date=iso_ms(self.week.end),
-        )
 
 
 @contextmanager
@@ -268,7 +262,7 @@ class _RestaurantPass:
             yield found
 
     def _orders(self, *, only_due: bool) -> Iterator[list[bytes]]:
-        """The orders' JSON, some at a time, with ``only_due`` only where something is due; what is due is found."""
+        """The orders' JSON, some at a time, with ``only_due`` of row groups where something is due."""
         settings = self.outgoing.settings
         redaction = settings.redaction
         refused = self.outgoing.only or frozenset()
@@ -312,22 +306,14 @@ class _RestaurantPass:
         """A feed's rows that are due, and the orders of which no rows can be made."""
         method = FEED_METHODS + feed.name
         for rejection in batch.rejections:
-            order_guid = rejection.order_guid
-            key = RecordKey(method, to, self.raw.guid, order_guid or "", "", order_guid)
+            key = RecordKey(method, to, self.raw.guid, rejection.order_guid or "", "", rejection.order_guid)
             if self._is_wanted(key):
                 self.counts[method].records += 1
                 self.found.append(InvalidRecord(key, f"{rejection.reason}: {rejection.detail}"))
         for row in map(privacy.apply, batch.rows.get(feed.name, ())):
-            modified_at = datetime.fromisoformat(feed.version_of(row)).replace(tzinfo=UTC)
-            key = RecordKey(
-                method,
-                to,
-                self.raw.guid,
-                feed.key_of(row),
-                row_version(row),
-                getattr(row, "order_id", None),
-                modified_ms=epoch_ms(modified_at),
-            )
+            record_id, order_guid = getattr(row, feed.key), getattr(row, "order_id", None)
+            modified_ms = epoch_ms(datetime.fromisoformat(getattr(row, LAST_UPDATED)).replace(tzinfo=UTC))
+            key = RecordKey(method, to, self.raw.guid, record_id, row_version(row), order_guid, None, modified_ms)
             if self._is_wanted(key) and _is_due(key, self.state, self.counts):
                 self._add(key, partial(encode, row))
 

@@ -1,8 +1,7 @@
 """The week's rejects: what Amperity refused, with the reason, in one file that people read and replay.
 
 The ledger says what is still refused; the file has the records. Lines of restaurants that a delivery did not look at
-are carried over. Lines are spooled to disk, so that a delivery of which everything is refused takes little more memory
-than a good one.
+are carried over. Lines are spooled to disk, so that memory does not grow with the number of refused records.
 """
 
 from __future__ import annotations
@@ -55,9 +54,8 @@ class _RowKeys(msgspec.Struct):
 
 
 class RejectLine(msgspec.Struct, frozen=True):
-    """One line of the file. ``status`` is HTTP's, None where the record was not even sent; ``record`` is what was, or
-    would have been, sent; None where that cannot be separated from what must not be. ``version`` is the record's, as in
-    the ledger; ``updated_at`` is when it was refused (ISO-8601, UTC)."""
+    """One line of the file. ``status`` is HTTP's, None where the record was not sent; ``record`` is its JSON, null
+    where no decoder reads it. ``version`` is as in the ledger; refused at ``updated_at`` (ISO-8601, UTC)."""
 
     order_guid: str | None
     restaurant_guid: str
@@ -120,8 +118,7 @@ class Rejects:
         self._stack.close()
 
     def looked_at(self, restaurant_guid: str, orders_sha256: str) -> None:
-        """All of a restaurant's records had arrived, or were sent: what is still refused was added. They are made of
-        orders with this hash."""
+        """All records of a restaurant's orders with this hash had arrived, or were sent; refused ones were added."""
         self._looked_at[restaurant_guid] = orders_sha256
 
     def add(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> None:

@@ -120,14 +120,8 @@ class WeekLoad:
                 config_id,
                 self.week.key,
             )
-        run = WorkflowReport(
-            key.version,
-            "pending",
-            started=True,
-            starts=before.starts + 1,
-            asked_ms=epoch_ms(self.now()),
-            doubtful=doubtful,
-        )
+        starts, asked_ms = before.starts + 1, epoch_ms(self.now())
+        run = WorkflowReport(key.version, "pending", started=True, starts=starts, asked_ms=asked_ms, doubtful=doubtful)
         await self._note(key, run)
         day = self.week.end.date()
         try:
@@ -160,13 +154,9 @@ class WeekLoad:
             if row["request_id"] == key.request_id:
                 run_id = str(row["reason"] or "").removeprefix(_RUN).removeprefix(_ASKED) or None
                 gone = row["state"] == "pending" and run_id is not None and row["updated_at"] < oldest
-                return WorkflowReport(
-                    key.version,
-                    "rejected" if gone else row["state"],
-                    run_id,
-                    starts=row["attempts"],
-                    asked_ms=epoch_ms(row["updated_at"]),
-                )
+                state: State = "rejected" if gone else row["state"]
+                asked_ms = epoch_ms(row["updated_at"])
+                return WorkflowReport(key.version, state, run_id, starts=row["attempts"], asked_ms=asked_ms)
         return WorkflowReport(key.version, "rejected")
 
     async def _note(self, key: RecordKey, run: WorkflowReport) -> WorkflowReport:

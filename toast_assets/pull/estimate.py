@@ -1,12 +1,8 @@
 """Requests and time that a pull or a backfill takes, by the manifests of earlier pulls: requests x spacing.
 
-Two things decide: the spacing between two requests for one restaurant, and how many restaurants are asked at once.
-Toast's other limits do not bind: 20 requests a second and 10,000 in 15 minutes are counted for each restaurant (Toast:
-rate limiting), and the limit of ``ordersBulk`` keeps one below 4,500 in 15 minutes. A limit of the account is
-``TOAST_TOTAL_REQUESTS_PER_SECOND``. Replies slower than the spacing, and retries, are not foreseen.
-
-Runs of a backfill take turns in the pool ``toast``: one pull after the other, while the delivery of the week before
-goes on beside it.
+Toast's limits of 20 requests a second and 10,000 in 15 minutes count each restaurant (Toast: rate limiting), and the
+limit of ``ordersBulk`` keeps one below them. Slow replies and retries are not foreseen. Runs of a backfill take turns
+in the pool ``toast``: one pull after the other, while the delivery of the week before goes on beside it.
 """
 
 from __future__ import annotations
@@ -102,11 +98,8 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True)
 class WeekEstimate:
-    """One run: it asks for ``restaurants`` and pulls ``orders``, of which ``undelivered`` were not stored before.
-
-    ``requests`` are all to Toast, ``pull_seconds`` those for orders. ``basis`` counts restaurants, ``nearest`` are the
-    other weeks it uses.
-    """
+    """One run: ``requests`` are all to Toast, ``pull_seconds`` those for ``orders``, of which ``undelivered`` were not
+    stored before. ``basis`` counts restaurants, ``nearest`` are the other weeks it uses."""
 
     week: Week
     state: State
@@ -215,21 +208,14 @@ def estimate_backfill(
         )
 
     found = tuple(map(estimate, weeks))
-    return BackfillEstimate(
-        found,
-        requests=sum(week.requests for week in found),
-        orders=sum(week.orders for week in found),
-        pull_seconds=sum(week.pull_seconds for week in found),
-    )
+    requests, orders = sum(week.requests for week in found), sum(week.orders for week in found)
+    return BackfillEstimate(found, requests, orders, sum(week.pull_seconds for week in found))
 
 
 @dataclass(frozen=True)
 class _StoredWeek:
-    """What an estimate needs of a week's manifest, so that a year of them fits into memory.
-
-    ``missing``: restaurants that no run finished; ``resumable``: those of them that a run stored before it died;
-    ``described``: those whose name and time zone are known.
-    """
+    """What an estimate needs of a week's manifest, so that a year of them fits into memory. No run finished the
+    ``missing`` restaurants; a run that died stored the ``resumable`` ones; of ``described`` ones the name is known."""
 
     state: State
     missing: tuple[str, ...]

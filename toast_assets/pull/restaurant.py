@@ -64,11 +64,8 @@ class PulledRestaurant:
 
 @dataclass(frozen=True)
 class PullRun:
-    """What the restaurants of one run share.
-
-    ``scrubber`` takes forgotten guests out, None where nobody is forgotten. ``window_read`` is called with every
-    window. ``check_closed`` raises where the week must not be stored yet.
-    """
+    """What the restaurants of one run share. ``scrubber`` takes forgotten guests out, ``window_read`` is called with
+    every window, ``check_closed`` raises where the week must not be stored yet."""
 
     week: Week
     toast: ToastClient
@@ -81,12 +78,8 @@ class PullRun:
 
 @dataclass(frozen=True)
 class RestaurantPull:
-    """One restaurant in one run.
-
-    ``before`` is its record in the manifest, ``earlier`` are the windows of an earlier pull with their counts, moved
-    into this week, ``details`` what Toast says of it, if that was asked already. ``is_stored`` says whether it had a
-    raw file when the run began.
-    """
+    """One restaurant in one run: its record in the manifest ``before``, the windows of an ``earlier`` pull with their
+    counts, moved into this week, and Toast's ``details``, if that was asked. ``is_stored``: had a raw file before."""
 
     run: PullRun
     guid: str
@@ -201,8 +194,7 @@ class RestaurantPull:
         return self.run.scrubber is not None and self.run.scrubber.holds(body.decode(errors="replace"))
 
     def _add_outside(self, folder: Path, path: Path, outside: Mapping[str, RawOrder], note: bytes) -> Merged:
-        """Add the orders that Toast returned although they lie outside their windows. The file is sorted by time, so
-        they belong elsewhere in it."""
+        # The file is sorted by time, and these belong elsewhere in it.
         with RawFileWriter(folder / "outside.parquet", self.guid) as writer:
             writer.write(self._scrubbed(sorted(outside.values(), key=lambda order: order.sort_key)))
         both = folder / "both.parquet"
@@ -290,14 +282,8 @@ class RestaurantPull:
 
 
 def _record(evidence: PullEvidence, found: Merged) -> PullRecord:
-    return PullRecord.of(
-        evidence,
-        orders=found.orders,
-        size=found.bytes,
-        orders_sha256=found.sha256,
-        new=found.new,
-        changed=found.changed,
-    )
+    counts = {"orders": found.orders, "new": found.new, "changed": found.changed}
+    return PullRecord.of(evidence, size=found.bytes, orders_sha256=found.sha256, **counts)
 
 
 def _iso(milliseconds: int) -> str:

@@ -62,10 +62,8 @@ CUSTOMERS = Feed(
 
 
 def sightings(context: OrderContext) -> Iterator[CustomerRow]:
-    """What one order says of its guests: one row for each check that names one.
-
-    The delivery address is the order's one guest's.
-    """
+    """What one order says of its guests: one row for each check that names one. The delivery address is the order's
+    one guest's."""
     order = context.order
     for check in order.checks or ():
         guest = check.customer

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -127,8 +128,8 @@ def feeds_version(week: Week, store: OrderStore, redaction: Redaction) -> str:
 
 @dataclass(frozen=True)
 class StoredFeeds:
-    """The feed files of a week that are of the stored orders and made under the rules that hold: a hash of them, of how
-    many ``restaurants``, and what keeps those of others from being loaded (``problems``)."""
+    """The feed files of a week that may be loaded: a hash of them, the number of ``restaurants`` that have them, and
+    why others have none (``problems``)."""
 
     version: str
     restaurants: int
@@ -142,7 +143,7 @@ class StoredFeeds:
 
 
 def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> StoredFeeds:
-    """The feed files that are stored, restaurant by restaurant.
+    """The feed files that are of the stored orders and made under the rules that hold.
 
     Raises:
         ExportError: the week was never pulled.
@@ -150,16 +151,14 @@ def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> StoredF
     """
     digest = hashlib.sha256()
     problems: list[str] = []
-    restaurants = StoredWeek(week, store).restaurants()
-    keys = [store.layout.feed(week, guid, feed) for guid in sorted(restaurants) for feed in FEEDS]
+    restaurants = sorted(StoredWeek(week, store).restaurants().items())
+    keys = [store.layout.feed(week, guid, feed) for guid, _ in restaurants for feed in FEEDS]
     with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
-        infos = dict(zip(keys, threads.map(store.bucket.info, keys), strict=True))
-    for guid, record in sorted(restaurants.items()):
+        infos = zip(keys, list(threads.map(store.bucket.info, keys)), strict=True)
+    for _, record in restaurants:
         orders = record.pull.orders_sha256 if record.pull else ""
         hashes: list[str] = []
-        for feed in FEEDS:
-            key = store.layout.feed(week, guid, feed)
-            info = infos[key]
+        for key, info in list(islice(infos, len(FEEDS))):
             if info is None:
                 state = "is missing"
             elif info.metadata.get("orders") != orders:

@@ -63,14 +63,6 @@ class Feed:
         """The name of the key field."""
         return next(name for name, field in self.columns.items() if field.key)
 
-    def key_of(self, row: Row) -> str:
-        """The key of ``row``."""
-        return str(getattr(row, self.key))
-
-    def version_of(self, row: Row) -> str:
-        """When the order behind ``row`` was last modified, in UTC: key and version together name a record."""
-        return str(getattr(row, LAST_UPDATED))
-
 
 def encode(row: Row) -> bytes:
     """``row`` as one line of NDJSON, without the line feed: one JSON object, every key in fixed order."""
