@@ -78,7 +78,7 @@ def _parts() -> Iterator[str]:
 
 
 def _feed(feed: Feed) -> Iterator[str]:
-    personal = any(one.field.tag in {"email", "phone"} for one in feed.columns)
+    personal = any(one.tag in {"email", "phone"} for one in feed.columns.values())
     yield f"## `{feed.name}`\n"
     yield f"{feed.description}\n"
     settings = [
@@ -93,7 +93,7 @@ def _feed(feed: Feed) -> Iterator[str]:
     listing = msgspec.json.format(msgspec.json.encode(load_settings(feed.name)), indent=2).decode()
     yield f"```json\n{listing}\n```\n"
     yield "Feed, fields:\n"
-    rows = [(f"`{one.name}`", one.field.type, f"`{one.field.tag}`" if one.field.tag else "") for one in feed.columns]
+    rows = [(f"`{name}`", one.type, f"`{one.tag}`" if one.tag else "") for name, one in feed.columns.items()]
     yield markdown.table(("field", "type", "semantic tag"), rows)
 
 

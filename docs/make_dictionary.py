@@ -82,7 +82,7 @@ def _feed(feed: Feed) -> Iterator[str]:
     yield f"### `{feed.name}`\n"
     yield f"{feed.description} For {feed.purpose}\n"
     yield f"Key: `{feed.key}`. Last updated: `{LAST_UPDATED}`.\n"
-    rows = [(f"`{one.name}`", one.field.type, one.field.description, _toast(one.field.tag)) for one in feed.columns]
+    rows = [(f"`{name}`", one.type, one.description, _toast(one.tag)) for name, one in feed.columns.items()]
     yield markdown.table(("field", "type", "description", "Amperity's semantic tag"), rows)
 
 

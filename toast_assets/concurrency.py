@@ -7,10 +7,11 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import Executor
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -54,13 +55,13 @@ async def _cancelled_by_signals(main: Coroutine[Any, Any, T], received: list[sig
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-async def in_thread(work: Callable[[], T], executor: Executor | None = None) -> T:
-    """What ``work`` returns, done by a thread of ``executor`` (None: asyncio's own).
+async def in_thread(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """What ``work`` returns, done by a thread of asyncio's own executor.
 
     It comes back only when the thread has ended, also where the caller is cancelled: a cancellation ends no thread, and
     the caller would close and remove what the thread is using.
     """
-    future = asyncio.get_running_loop().run_in_executor(executor, work)
+    future = asyncio.get_running_loop().run_in_executor(None, partial(work, *arguments, **options))
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:

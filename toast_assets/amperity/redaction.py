@@ -183,7 +183,7 @@ def _known_names() -> frozenset[str]:
     from toast_assets.amperity.feeds.build import FEEDS
 
     paths = known_fields().fields
-    columns = {column.name for feed in FEEDS.values() for column in feed.columns}
+    columns = {name for feed in FEEDS.values() for name in feed.columns}
     return frozenset([*paths, *_ALSO_KNOWN, *columns, *(path.rpartition(".")[2] for path in paths)])
 
 

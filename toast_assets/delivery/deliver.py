@@ -8,24 +8,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from toast_assets.amperity.client import AmperityClient, Receipt
 from toast_assets.amperity.records import RecordKey, place_of
-from toast_assets.concurrency import in_thread
-from toast_assets.delivery.later_weeks import LaterWeeks
-from toast_assets.delivery.ledger import DeliveryState, LedgerEntry, State
-from toast_assets.delivery.outgoing import InvalidRecord, MethodCounts, Outgoing, PendingRecord
+from toast_assets.concurrency import in_thread, task_group
+from toast_assets.delivery.ledger import (
+    READERS,
+    DeliveryState,
+    LedgerEntry,
+    RestaurantLedger,
+    Slots,
+    State,
+    stored_segments,
+)
+from toast_assets.delivery.outgoing import InvalidRecord, MethodCounts, Outgoing, PendingRecord, later_ledgers
 from toast_assets.delivery.rejects import NOTIFY, Rejects, stored_rejects
-from toast_assets.delivery.restaurant_ledger import READERS, RestaurantLedger, Slots, stored_segments
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.export.read import export_problem
 from toast_assets.http.service import CallStats
@@ -40,17 +44,11 @@ from toast_assets.week import Week, epoch_ms
 _MOST_FAILURES_IN_A_ROW = 25
 _MOST_NAMED = 20
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 
 @dataclass
 class DeliveryReport:
-    """One run's delivery of a week, counts by method; in a dry run nothing was sent.
-
-    ``problems`` says of which restaurants not everything could be delivered, and why; ``last_failure`` why the last
-    record that stayed pending had no answer.
-    """
+    """One run's delivery of a week, counts by method: ``problems`` of restaurants that are not delivered whole, and why
+    the last pending record had no answer (``last_failure``)."""
 
     week: Week
     methods: dict[str, MethodCounts]
@@ -74,11 +72,8 @@ class DeliveryReport:
 
 @dataclass
 class WeekDelivery:
-    """One run's delivery of a week.
-
-    ``dry_run`` does all but send and write. ``replay`` sends nothing but what was refused before. A restaurant whose
-    export, raw orders or ledger are missing, damaged or outdated keeps no other one from being delivered.
-    """
+    """One run's delivery of a week: ``dry_run`` does all but send and write, ``replay`` sends only what was refused. A
+    restaurant whose export, raw orders or ledger are missing, damaged or outdated stops no other."""
 
     week: Week
     amperity: AmperityClient
@@ -98,32 +93,30 @@ class WeekDelivery:
             StoreError: the bucket is missing or refuses access.
         """
         began = time.monotonic()
-        with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="delivery") as threads:
-            run = await in_thread(partial(self._prepared, threads), threads)
-            with run.rejects:
-                try:
-                    await run.deliver_all()
-                finally:
-                    if not self.dry_run:
-                        await in_thread(run.rejects.save, threads)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE))
+        run = await in_thread(self._prepared)
+        with run.rejects:
+            try:
+                await run.deliver_all()
+            finally:
+                if not self.dry_run:
+                    await in_thread(run.rejects.save)
         run.report.problems = dict(sorted(run.report.problems.items()))
         run.report.seconds = time.monotonic() - began
         return run.report
 
-    def _prepared(self, threads: ThreadPoolExecutor) -> _Run:
+    def _prepared(self) -> _Run:
         self.store.bucket.check()
         restaurants = StoredWeek(self.week, self.store).restaurants()
         only = stored_rejects(self.store, self.week) if self.replay else None
         if only is not None:
             refused = {key.restaurant_guid for key in only}
             restaurants = {guid: record for guid, record in restaurants.items() if guid in refused}
-        outgoing = Outgoing(
-            self.week, self.store, self.amperity.settings, LaterWeeks.after(self.week, self.store), only
-        )
+        outgoing = Outgoing(self.week, self.store, self.amperity.settings, later_ledgers(self.week, self.store), only)
         methods = {method: MethodCounts() for method in outgoing.methods}
         report = DeliveryReport(self.week, methods, self.amperity.stats, self.dry_run)
         rejects = Rejects(self.store, self.week, outgoing.methods, only, self.now)
-        return _Run(self, restaurants, outgoing, stored_segments(self.week, self.store), rejects, report, threads)
+        return _Run(self, restaurants, outgoing, stored_segments(self.week, self.store), rejects, report)
 
 
 @dataclass
@@ -136,45 +129,33 @@ class _Run:
     leftovers: Mapping[str, list[str]]
     rejects: Rejects
     report: DeliveryReport
-    threads: ThreadPoolExecutor
     slots: Slots = field(default_factory=Slots)
     readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READERS))
     orders_done: int = 0
     failures_in_a_row: int = 0
 
     async def deliver_all(self) -> None:
-        """Deliver all restaurants, as many at a time as may wait for S3."""
-        at_once = asyncio.Semaphore(CALLS_AT_ONCE)
+        at_once, delivery = asyncio.Semaphore(CALLS_AT_ONCE), self.delivery
 
         async def deliver(guid: str, record: RestaurantRecord) -> None:
             async with at_once:
                 try:
-                    await _Restaurant(self, guid, record).deliver()
+                    leftovers = self.leftovers.get(guid, ())
+                    ledger = RestaurantLedger(delivery.store, delivery.week, guid, self.slots, leftovers)
+                    await _Restaurant(self, guid, record, ledger).deliver()
                 except (ExportError, StoreError) as problem:
                     if isinstance(problem, StoreError):
                         # Where the bucket as a whole is out of reach, no other restaurant needs to be tried.
-                        await self.thread(self.delivery.store.bucket.check)
+                        await in_thread(delivery.store.bucket.check)
                     self.report.problems[guid] = problem
-                    self.delivery.log.error("%s is not delivered whole: %s", record.name or guid, problem)  # noqa: TRY400
+                    delivery.log.error("%s is not delivered whole: %s", record.name or guid, problem)  # noqa: TRY400
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for guid, record in self.restaurants.items():
-                    group.create_task(deliver(guid, record))
-        except BaseExceptionGroup as errors:
-            # The first reason is the one to act on; what was cancelled because of it adds nothing.
-            raise errors.exceptions[0] from None
-
-    async def thread(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Call a function that may wait for S3."""
-        return await in_thread(partial(function, *arguments, **options), self.threads)
+        async with task_group() as group:
+            for guid, record in self.restaurants.items():
+                group.create_task(deliver(guid, record))
 
     def answered(self, receipt: Receipt) -> None:
-        """Stop the delivery where Amperity is down.
-
-        Raises:
-            AmperityError: many records in a row had no answer.
-        """
+        """Stop the delivery where Amperity is down: many records in a row had no answer."""
         if receipt.state != "pending":
             self.failures_in_a_row = 0
             return
@@ -187,73 +168,66 @@ class _Run:
             )
 
 
+@dataclass
 class _Restaurant:
     """The delivery of one restaurant's week."""
 
-    def __init__(self, run: _Run, guid: str, record: RestaurantRecord) -> None:
-        delivery = run.delivery
-        self._run, self._guid, self._record = run, guid, record
-        self._delivery, self._amperity, self._rejects = delivery, delivery.amperity, run.rejects
-        self._counts = {method: MethodCounts() for method in run.outgoing.methods}
-        self._state = DeliveryState()
-        self._ledger = RestaurantLedger(
-            delivery.store, delivery.week, guid, run.slots, run.leftovers.get(guid, ()), run.threads
-        )
+    run: _Run
+    guid: str
+    record: RestaurantRecord
+    ledger: RestaurantLedger
+    counts: defaultdict[str, MethodCounts] = field(default_factory=lambda: defaultdict(MethodCounts))
+    state: DeliveryState = field(default_factory=DeliveryState)
+
+    @property
+    def delivery(self) -> WeekDelivery:
+        return self.run.delivery
 
     async def deliver(self) -> None:
-        """Send what is due and keep the receipts.
-
-        Raises:
-            ExportError: export or raw orders are missing, damaged or outdated.
-            StoreError: the bucket fails, or a ledger cannot be read.
-            AmperityError: no other record needs to be tried.
-        """
-        digest = self._run.outgoing.digest(self._record)
+        """Send what is due and keep the receipts."""
+        digest = self.run.outgoing.digest(self.record)
         try:
             with scratch_folder() as folder:
-                await self._run.thread(self._ledger.fetch, folder)
-                settled = None if self._delivery.replay else self._ledger.settled(digest)
-                pull = await self._run.thread(
-                    self._exported, None if settled is not None else folder / "export.json.gz"
-                )
+                await in_thread(self.ledger.fetch, folder)
+                settled = None if self.delivery.replay else self.ledger.settled(digest)
+                pull = await in_thread(self._exported, None if settled is not None else folder / "export.json.gz")
                 if settled is not None:
-                    self._counts |= {name: MethodCounts(count, unchanged=count) for name, count in settled.items()}
+                    self.counts |= {name: MethodCounts(count, unchanged=count) for name, count in settled.items()}
                 else:
-                    week, store, path = self._delivery.week, self._delivery.store, folder / "raw.parquet"
-                    raw = RawFile(week, self._guid, self._record, pull, path, store)
+                    week, store, path = self.delivery.week, self.delivery.store, folder / "raw.parquet"
+                    raw = RawFile(week, self.guid, self.record, pull, path, store)
                     await self._deliver_due(raw, digest)
         finally:
-            for method, counts in self._counts.items():
-                self._run.report.methods[method].add(counts)
-        self._rejects.looked_at(self._guid, pull.orders_sha256)
+            for method, counts in self.counts.items():
+                self.run.report.methods[method].add(counts)
+        self.run.rejects.looked_at(self.guid, pull.orders_sha256)
         self._log_progress(pull)
 
     def _exported(self, path: Path | None) -> PullRecord:
         """What is stored and was exported. Where something may be sent, the export is read as well, at ``path``."""
-        store, pull = self._delivery.store, self._record.pull
-        key = store.layout.export(self._delivery.week, self._guid)
+        store, pull, problem, when = self.delivery.store, self.record.pull, "", "first"
+        key = store.layout.export(self.delivery.week, self.guid)
         export = store.bucket.fetch(key, path) if path else store.bucket.info(key)
-        if pull is None or export is None or export.metadata.get("sha256") != pull.orders_sha256:
-            state = "is missing" if export is None else "is older than the raw orders"
-            raise ExportError(
-                f"The export {store.bucket.uri(key)} {state}.",
-                hint="Materialize toast_orders_s3_export for this week first.",
-            )
-        if path:
-            problem, _ = export_problem(path, self._delivery.week, self._guid, pull)
-            if problem:
-                raise ExportError(
-                    f"The export {store.bucket.uri(key)} {problem}.",
-                    hint="Materialize toast_orders_s3_export for this week again.",
-                )
+        if export is None:
+            problem = "is missing"
+        elif pull is None or export.metadata.get("sha256") != pull.orders_sha256:
+            problem = "is older than the raw orders"
+        elif path:
+            problem = export_problem(path, self.delivery.week, self.guid, pull)[0] or ""
+            when = "again"
             path.unlink()
+        if pull is None or problem:
+            raise ExportError(
+                f"The export {store.bucket.uri(key)} {problem}.",
+                hint=f"Materialize toast_orders_s3_export for this week {when}.",
+            )
         return pull
 
     async def _deliver_due(self, raw: RawFile, digest: str) -> None:
-        self._state = await self._run.thread(self._ledger.state)
+        self.state = await in_thread(self.ledger.state)
         try:
             await self._send_due(raw)
-            is_settled = not self._delivery.replay and all(counts.is_settled for counts in self._counts.values())
+            is_settled = not self.delivery.replay and all(counts.is_settled for counts in self.counts.values())
             await self._save(digest if is_settled else "")
         except BaseException:
             # What ended the delivery is the reason to act on; all that was answered is kept.
@@ -262,39 +236,36 @@ class _Restaurant:
             raise
 
     async def _save(self, digest: str) -> None:
-        if not self._delivery.dry_run:
-            await self._ledger.save(digest, {method: counts.records for method, counts in self._counts.items()})
+        if not self.delivery.dry_run:
+            await self.ledger.save(digest, {method: counts.records for method, counts in self.counts.items()})
 
     async def _send_due(self, raw: RawFile) -> None:
-        run, problem = self._run, None
-        newer = await run.thread(run.outgoing.fetch, raw)
-        records = run.outgoing.records(raw, newer, self._state, self._counts)
-        try:
-            async with asyncio.TaskGroup() as group, run.readers:
-                try:
-                    with closing(records):
-                        while (some := await run.thread(next, records, None)) is not None:
-                            await self._send(some, group)
-                except (ExportError, StoreError) as error:
-                    # What was sent already is answered before the group ends.
-                    problem = error
-                except Exception:
-                    await self._amperity.settle()
-                    raise
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        run, problem = self.run, None
+        newer = await in_thread(run.outgoing.fetch, raw)
+        records = run.outgoing.records(raw, newer, self.state, self.counts)
+        async with task_group() as group, run.readers:
+            try:
+                with closing(records):
+                    while (some := await in_thread(next, records, None)) is not None:
+                        for record in some:
+                            await self._send(record, group)
+            except (ExportError, StoreError) as error:
+                # What was sent already is answered before the group ends.
+                problem = error
+            except Exception:
+                await self.delivery.amperity.settle()
+                raise
         if problem is not None:
             raise problem
 
-    async def _send(self, records: Iterable[PendingRecord | InvalidRecord], group: asyncio.TaskGroup) -> None:
-        for record in records:
-            if isinstance(record, InvalidRecord):
-                self._refuse(record.key, Receipt("rejected", None, 0, record.reason), None)
-            elif self._delivery.dry_run:
-                await self._settle(record)
-            else:
-                await self._run.slots.acquire()
-                group.create_task(self._settled(record))
+    async def _send(self, record: PendingRecord | InvalidRecord, group: asyncio.TaskGroup) -> None:
+        if isinstance(record, InvalidRecord):
+            self._refuse(record.key, Receipt("rejected", None, 0, record.reason), None)
+        elif self.delivery.dry_run:
+            await self._settle(record)
+        else:
+            await self.run.slots.acquire()
+            group.create_task(self._settled(record))
 
     async def _settled(self, record: PendingRecord) -> None:
         """Settle one record. Whatever ends the delivery here, records that were sent are still answered and their
@@ -302,27 +273,32 @@ class _Restaurant:
         try:
             await self._settle(record)
         except Exception:
-            await self._amperity.settle()
+            await self.delivery.amperity.settle()
             raise
 
     async def _settle(self, record: PendingRecord) -> None:
-        """Send one record, unless a newer version has arrived, and keep the receipt; in a dry run do all but that."""
-        key, counts = record.key, self._counts[record.key.method]
+        key, counts = record.key, self.counts[record.key.method]
         if record.newer_week is not None:
             counts.superseded += 1
             reason = f"a newer version has arrived with week {record.newer_week}"
             await self._keep(key, "superseded", 0, None, reason)
             return
-        body, problem = self._rendered(record)
+        most, body, problem = self.delivery.amperity.settings.max_record_bytes, None, None
+        try:
+            body = record.body()
+        except UnrepresentableError as error:
+            problem = error.message
+        if body is not None and key.method != NOTIFY and len(body) > most:
+            problem = f"the record is larger than the limit of {most} bytes (AMPERITY_MAX_RECORD_BYTES)"
         if body is None or problem is not None:
             receipt = Receipt("rejected", None, 0, problem)
-        elif self._delivery.dry_run:
+        elif self.delivery.dry_run:
             counts.would_send += 1
             return
         elif key.method == NOTIFY:
-            receipt = await self._amperity.send_notice(key.request_id, body)
+            receipt = await self.delivery.amperity.send_notice(key.request_id, body)
         else:
-            receipt = await self._amperity.send_record(place_of(key.destination), key.request_id, body)
+            receipt = await self.delivery.amperity.send_record(place_of(key.destination), key.request_id, body)
         if receipt.state == "accepted":
             counts.accepted += 1
         elif receipt.state == "pending":
@@ -330,43 +306,31 @@ class _Restaurant:
         else:
             self._refuse(key, receipt, body)
         await self._keep(key, receipt.state, receipt.attempts, receipt.status, receipt.reason)
-        self._run.answered(receipt)
+        self.run.answered(receipt)
 
     async def _keep(self, key: RecordKey, state: State, attempts: int, status: int | None, reason: str | None) -> None:
-        if not self._delivery.dry_run:
-            attempts += self._state.attempts.get(key.request_id, 0)
-            await self._ledger.add(LedgerEntry(key, state, attempts, status, reason, epoch_ms(self._delivery.now())))
-
-    def _rendered(self, record: PendingRecord) -> tuple[bytes | None, str | None]:
-        """The record's JSON, and why it cannot be sent, if that is so."""
-        try:
-            body = record.body()
-        except UnrepresentableError as error:
-            return None, error.message
-        most = self._amperity.settings.max_record_bytes
-        if record.key.method != NOTIFY and len(body) > most:
-            return body, f"the record is larger than the limit of {most} bytes (AMPERITY_MAX_RECORD_BYTES)"
-        return body, None
+        if not self.delivery.dry_run:
+            attempts += self.state.attempts.get(key.request_id, 0)
+            await self.ledger.add(LedgerEntry(key, state, attempts, status, reason, epoch_ms(self.delivery.now())))
 
     def _refuse(self, key: RecordKey, receipt: Receipt, body: bytes | None) -> None:
-        """Count a refused record and keep it with its reason."""
         reason = receipt.reason or ""
-        self._counts[key.method].rejected += 1
-        self._run.report.reject_reasons[reason] += 1
+        self.counts[key.method].rejected += 1
+        self.run.report.reject_reasons[reason] += 1
         explained = f"{reason}: {receipt.explanation}" if receipt.explanation else reason
-        self._rejects.add(key, receipt.status, explained, body if body is not None else b"null")
+        self.run.rejects.add(key, receipt.status, explained, body if body is not None else b"null")
 
     def _log_progress(self, pull: PullRecord) -> None:
-        self._run.orders_done += pull.orders
-        counts = self._counts.values()
+        self.run.orders_done += pull.orders
+        counts = self.counts.values()
         others = {"rejected": sum(one.rejected for one in counts), "pending": sum(one.pending for one in counts)}
-        self._delivery.log.info(
+        self.delivery.log.info(
             "%s: %d records sent%s (%d of %d orders in total).",
-            self._record.name or self._guid,
+            self.record.name or self.guid,
             sum(one.accepted for one in counts),
             "".join(f", {count} {name}" for name, count in others.items() if count),
-            self._run.orders_done,
-            sum(record.pull.orders for record in self._run.restaurants.values() if record.pull),
+            self.run.orders_done,
+            sum(record.pull.orders for record in self.run.restaurants.values() if record.pull),
         )
 
 

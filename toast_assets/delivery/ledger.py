@@ -1,24 +1,42 @@
 """The delivery ledger: for each record and method whether Amperity has it, in which version, and the receipt.
 
-A restaurant's week has one Parquet file with one row per record, method and destination; ``restaurant_ledger`` writes
-it. The workflow of ``s3_pull`` has one of the same form.
+A restaurant's week has one Parquet file with one row per record, method and destination. The workflow of ``s3_pull``
+has one of the same form.
+
+Each record acquires a slot before it is sent, and the slot is free again once its receipt is in the bucket: so a crash
+costs the receipts of one batch at most. A quarter of a batch is stored as a segment beside the ledger; all receipts go
+into the ledger when the restaurant's records are answered. A ledger by which nothing is due says so in its metadata,
+and the next delivery does not read the orders.
+
+What reads or writes raises StoreError where the bucket is missing or refuses access, or a ledger cannot be read.
 """
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from toast_assets.amperity.records import RecordKey
-from toast_assets.store.bucket import Bucket, Replacement, StoredObject
-from toast_assets.store.order_store import PARQUET
+from toast_assets.concurrency import in_thread
+from toast_assets.errors import StoreConflictError, StoreError
+from toast_assets.store.bucket import ABSENT, Bucket, Replacement, StoredObject
+from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.store.s3_errors import readable
+from toast_assets.week import Week
 
 State = Literal["pending", "accepted", "loaded", "rejected", "superseded"]
 """``pending``: no answer yet. ``accepted``: Amperity has it. ``loaded``: it is in a table there. ``rejected``: Amperity
@@ -47,6 +65,16 @@ LEDGER_SCHEMA = pa.schema(
     ]
 )
 
+BATCH = 500
+"""The most records whose receipts a crash can cost, so the most that are sent twice after one."""
+READERS = 4
+"""How many restaurants at most may acquire slots at one time."""
+# So all readers together never hold a whole batch of receipts that wait to be stored: some slot always comes free.
+SEGMENT = BATCH // READERS
+
+_SETTLED, _RECORDS = "settled", "records"
+# Whatever else lies in the folder of segments (a marker, a note) is none of ours.
+_SEGMENT_NAME = re.compile(r"restaurant=([A-Za-z0-9_-]+)\.[0-9]+\.parquet")
 _RECORD = ["restaurant_guid", "method", "destination", "record_id"]
 
 
@@ -67,22 +95,9 @@ class LedgerEntry:
 def to_table(entries: Sequence[LedgerEntry]) -> pa.Table:
     """Entries as rows of the ledger."""
     rows = [
-        {
-            "restaurant_guid": entry.key.restaurant_guid,
-            "record_id": entry.key.record_id,
-            "order_guid": entry.key.order_guid,
-            "method": entry.key.method,
-            "destination": entry.key.destination,
-            "version": entry.key.version,
-            "order_version": entry.key.order_version,
-            "modified_at": entry.key.modified_ms,
-            "state": entry.state,
-            "request_id": entry.key.request_id,
-            "attempts": entry.attempts,
-            "status": entry.status,
-            "reason": entry.reason,
-            "updated_at": entry.updated_ms,
-        }
+        vars(entry)
+        | vars(entry.key)
+        | {"request_id": entry.key.request_id, "modified_at": entry.key.modified_ms, "updated_at": entry.updated_ms}
         for entry in entries
     ]
     return pa.Table.from_pylist(rows, LEDGER_SCHEMA)
@@ -99,18 +114,17 @@ def fold(older: pa.Table | None, newer: Iterable[pa.Table]) -> pa.Table:
     rows = rows.append_column("answered", pc.not_equal(rows["state"], "pending"))
     rows = rows.sort_by([(name, "ascending") for name in ("modified_at", "updated_at", "answered")])
     rows = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
-    newest = rows.take(_last(rows, _RECORD))
-    arrived = rows.take(_last(rows.filter(pc.is_in(rows["state"], pa.array(ARRIVED))), ["request_id"]))
+
+    def last(found: pa.Table, by: list[str]) -> pa.Table:
+        # Threads would gain nothing on so few rows, and each would keep memory of its own.
+        return rows.take(found.group_by(by, use_threads=False).aggregate([("row", "max")])["row_max"].combine_chunks())
+
+    newest = last(rows, _RECORD)
+    arrived = last(rows.filter(pc.is_in(rows["state"], pa.array(ARRIVED))), ["request_id"])
     chosen = pc.is_in(newest["request_id"], arrived["request_id"].combine_chunks())
     found = pc.is_in(arrived["request_id"], newest["request_id"].combine_chunks())
     kept = pa.concat_tables([newest.filter(pc.invert(chosen)), arrived.filter(found)]).select(LEDGER_SCHEMA.names)
     return kept.sort_by([(name, "ascending") for name in _RECORD])
-
-
-def _last(rows: pa.Table, by: list[str]) -> pa.Array:
-    """Of rows with the same values of ``by`` the last one's ``row``."""
-    # Threads would gain nothing on so few rows, and each would keep memory of its own.
-    return rows.group_by(by, use_threads=False).aggregate([("row", "max")])["row_max"].combine_chunks()
 
 
 @dataclass(frozen=True)
@@ -145,36 +159,159 @@ def decode_ledger(body: bytes) -> pa.Table:
 
 
 def decoded(bucket: Bucket, key: str, body: bytes) -> pa.Table:
-    """The rows of a ledger's ``body``, which was read from ``key``.
-
-    Raises:
-        StoreError: it cannot be read.
-    """
+    """The rows of a ledger's ``body``, which was read from ``key``."""
     hint = "Restore an earlier version of the object; without it everything that it records is sent again."
     with readable(bucket.uri(key), hint):
         return decode_ledger(body)
 
 
 def read_ledger(bucket: Bucket, key: str) -> pa.Table | None:
-    """The ledger's rows, or None where there is no such object.
-
-    Raises:
-        StoreError: it cannot be read, or the bucket is missing or refuses access.
-    """
+    """The ledger's rows, or None where there is no such object."""
     found = bucket.read(key)
     return None if found is None else decoded(bucket, key, found[0])
 
 
 def fold_into(bucket: Bucket, key: str, receipts: Sequence[pa.Table]) -> None:
-    """Fold ``receipts`` into the ledger that is stored under ``key`` by now.
-
-    Raises:
-        StoreConflictError: other runs kept writing it.
-        StoreError: it cannot be read, or the bucket is missing or refuses access.
-    """
+    """Fold ``receipts`` into the ledger that is stored under ``key``; StoreConflictError: others kept writing it."""
 
     def change(stored: StoredObject | None, _target: Path) -> Replacement:
         known = decoded(bucket, key, stored.path.read_bytes()) if stored else None
         return Replacement(encode_ledger(fold(known, receipts)), {"ContentType": PARQUET})
 
     bucket.update(key, change)
+
+
+def stored_segments(week: Week, store: OrderStore) -> dict[str, list[str]]:
+    """The keys of the segments that are stored, by restaurant."""
+    segments: dict[str, list[str]] = defaultdict(list)
+    folder = store.layout.ledger_segments(week)
+    for key in store.bucket.keys(folder):
+        if found := _SEGMENT_NAME.fullmatch(key.removeprefix(folder)):
+            segments[found[1]].append(key)
+    return segments
+
+
+class Slots:
+    """The right to send: as many records as a batch may be without a stored receipt."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(BATCH)
+        self._problem: StoreError | None = None
+        self.folding = Lock()
+        """Folding takes many times a ledger's memory, and restaurants of one size come to it at the same time."""
+
+    async def acquire(self) -> None:
+        """Wait until one more record may be sent; raises StoreError where receipts cannot be stored any more."""
+        await self._free.acquire()
+        if self._problem is not None:
+            # Also fail the callers still waiting for a slot.
+            self._free.release()
+            raise self._problem
+
+    def release(self, count: int) -> None:
+        """Call when the receipts of ``count`` records are stored."""
+        for _ in range(count):
+            self._free.release()
+
+    def fail(self, problem: StoreError) -> None:
+        """Receipts cannot be stored: nothing more may be sent."""
+        self._problem = problem
+        self._free.release()
+
+
+class RestaurantLedger:
+    """The ledger of one restaurant's week during one delivery.
+
+    ``leftovers`` are the keys of segments that a delivery that died left behind. Those of one that is still alive may
+    be among them: it folds the same receipts once more, which changes nothing.
+    """
+
+    def __init__(self, store: OrderStore, week: Week, guid: str, slots: Slots, leftovers: Sequence[str]) -> None:
+        self._bucket = store.bucket
+        self._key = store.layout.ledger(week, guid)
+        self._segment_key = partial(store.layout.ledger_segment, week, guid)
+        self._slots = slots
+        self._segments = list(leftovers)
+        self._version = ABSENT
+        self._metadata: Mapping[str, str] = {}
+        self._rows = LEDGER_SCHEMA.empty_table()
+        self._receipts: list[pa.Table] = []
+        self._waiting: list[LedgerEntry] = []
+
+    def fetch(self, folder: Path) -> None:
+        """Read what is stored, the ledger by way of ``folder``."""
+        # The ledger last: what a delivery that is still alive has removed by then is in it.
+        receipts = (read_ledger(self._bucket, key) for key in self._segments)
+        self._receipts = [table for table in receipts if table is not None]
+        stored = self._bucket.fetch(self._key, folder / "ledger.parquet")
+        if stored is not None:
+            self._version, self._metadata = stored.version, stored.metadata
+            self._rows = decoded(self._bucket, self._key, stored.path.read_bytes())
+
+    def settled(self, digest: str) -> dict[str, int] | None:
+        """The number of records by method where all that ``digest`` was made of are settled, else None."""
+        if self._segments or self._metadata.get(_SETTLED) != digest:
+            return None
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(self._metadata.get(_RECORDS, ""), type=dict[str, int])
+        return None
+
+    def state(self) -> DeliveryState:
+        """What the ledger and the leftovers say of the restaurant's records."""
+        return DeliveryState.of(fold(self._rows, self._receipts) if self._receipts else self._rows)
+
+    async def add(self, entry: LedgerEntry) -> None:
+        """A record that had acquired a slot was answered."""
+        self._waiting.append(entry)
+        if len(self._waiting) >= SEGMENT:
+            # The next ``acquire`` and ``save`` raise it.
+            with suppress(StoreError):
+                await self._store_segment()
+
+    async def _store_segment(self) -> None:
+        entries, self._waiting = self._waiting, []
+        # Named by time, so that no other run has the same name. Kept before it is stored, as a cancellation may come
+        # between the two.
+        key = self._segment_key(time.time_ns())
+        self._segments.append(key)
+        receipts = to_table(entries)
+        try:
+            await in_thread(self._bucket.write, key, encode_ledger(receipts), ContentType=PARQUET)
+        except BaseException as problem:
+            self._waiting = entries + self._waiting
+            if isinstance(problem, StoreError):
+                self._slots.fail(problem)
+            raise
+        self._receipts.append(receipts)
+        self._slots.release(len(entries))
+
+    async def save(self, digest: str = "", records: Mapping[str, int] | None = None) -> None:
+        """Put all receipts into the ledger and remove the segments. A ``digest`` says that all ``records`` (counts by
+        method) of what it was made of are settled.
+
+        Raises:
+            StoreError: the ledger cannot be written; the receipts are in segments then, which the next delivery reads.
+        """
+        metadata = {_SETTLED: digest, _RECORDS: msgspec.json.encode(records).decode()} if digest else {}
+        waiting = len(self._waiting)
+        if waiting or self._receipts or not metadata.items() <= self._metadata.items():
+            try:
+                # One call, so that a cancellation comes before or after it.
+                await in_thread(self._write, metadata)
+            except StoreError:
+                if self._waiting:
+                    await self._store_segment()
+                raise
+            self._slots.release(waiting)
+        await asyncio.gather(*(in_thread(self._bucket.delete, key) for key in self._segments))
+
+    def _write(self, metadata: Mapping[str, str]) -> None:
+        receipts = [*self._receipts, to_table(self._waiting)]
+        with self._slots.folding:
+            body = encode_ledger(fold(self._rows, receipts))
+        try:
+            self._bucket.write(self._key, body, replaces=self._version, ContentType=PARQUET, Metadata=metadata)
+        except StoreConflictError:
+            # Another run has written its receipts. What is due by both together is for the next delivery to find out.
+            fold_into(self._bucket, self._key, receipts)
+        self._receipts, self._waiting, self._metadata = [], [], metadata

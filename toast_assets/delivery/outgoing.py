@@ -2,27 +2,37 @@
 
 ``stream`` sends each order as one record; feeds with a stream of their own send each row as one, made by the same rules
 as the files of ``amperity_feeds``; ``notify`` sends one notice per export. Knows nothing of sending.
+
+An order that was edited after its week belongs to two weeks, once in each version. Where the earlier week is delivered
+after the later one, its outdated version is not sent. Amperity keeps the row with the latest modified time anyhow.
+
+Raises ExportError where raw orders are missing or damaged, StoreError where the bucket fails or the ledger of a later
+week cannot be read.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Set
+import re
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from importlib.metadata import version
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from toast_assets.amperity.feeds.build import FeedBatch, feed_batches
 from toast_assets.amperity.feeds.customers import CUSTOMERS
 from toast_assets.amperity.feeds.order_items import ORDER_ITEMS
 from toast_assets.amperity.feeds.privacy import FeedPrivacy
-from toast_assets.amperity.feeds.schema import Feed, encode
+from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed, encode
 from toast_assets.amperity.records import (
     RecordKey,
     destination,
@@ -32,10 +42,8 @@ from toast_assets.amperity.records import (
     row_version,
     stream_body,
 )
-from toast_assets.amperity.redaction import Redaction
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.delivery.later_weeks import LaterWeeks, NewerRecords
-from toast_assets.delivery.ledger import DeliveryState
+from toast_assets.delivery.ledger import ARRIVED, DeliveryState, read_ledger
 from toast_assets.delivery.rejects import FEED_METHODS, NOTIFY, RejectKey
 from toast_assets.orders.raw import RawOrder
 from toast_assets.orders.raw_file import UnreadableFileError
@@ -48,15 +56,14 @@ from toast_assets.week import Week, epoch_ms, iso_ms
 STREAM = "stream"
 _CUSTOMERS = FEED_METHODS + CUSTOMERS.name
 _ORDERS_AT_ONCE = 200
+# Ledgers, and segments that a delivery that was cut off left behind.
+_LEDGER = re.compile(r"week=(?P<week>[0-9-]{10})/(open/)?restaurant=(?P<restaurant>[^/.]+)(\.[0-9]+)?\.parquet")
 
 
 @dataclass
 class MethodCounts:
-    """What became of the records of one method.
-
-    ``unchanged`` had arrived before and were not sent, nor were ``superseded`` ones, of which a newer version had
-    arrived with a later week. In a dry run ``would_send`` would have been sent.
-    """
+    """What became of the records of one method. Not sent: ``unchanged`` ones, which had arrived before, and
+    ``superseded`` ones, of which a newer version had arrived with a later week."""
 
     records: int = 0
     unchanged: int = 0
@@ -79,8 +86,7 @@ class MethodCounts:
 
 @dataclass(frozen=True)
 class PendingRecord:
-    """One record that is due. ``body`` renders its JSON; ``newer_week`` is the week with which a newer version of it
-    arrived, None where there is none, and then the record has to be sent."""
+    """One record that is due. ``body`` renders its JSON; with ``newer_week`` a newer version has arrived, if any."""
 
     key: RecordKey
     body: Callable[[], bytes]
@@ -99,6 +105,30 @@ Counts = Mapping[str, MethodCounts]
 """Counts by method."""
 
 
+class Newer(NamedTuple):
+    """The newest version of a record that has arrived: its modified time in milliseconds, and with which week."""
+
+    modified_ms: int
+    week_key: str
+
+
+NewerRecords = Mapping[tuple[str, str, str], Newer]
+"""By method, destination and record id."""
+
+
+def later_ledgers(week: Week, store: OrderStore) -> dict[str, list[tuple[str, str]]]:
+    """The stored ledgers of the weeks after ``week``: their weeks and keys, by restaurant. Costs nothing while no later
+    week has ended, as in the weekly run."""
+    ledgers: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    if week.end + timedelta(days=7) <= datetime.now(UTC):
+        # One listing of all weeks: a listing of each would take longer for all but the largest brands.
+        for key in store.bucket.keys(store.layout.all_deliveries):
+            found = _LEDGER.fullmatch(key.removeprefix(store.layout.all_deliveries))
+            if found and found["week"] > week.key:
+                ledgers[found["restaurant"]].append((found["week"], key))
+    return ledgers
+
+
 def notice_key(week: Week, guid: str, pull: PullRecord, store: OrderStore, settings: AmperitySettings) -> RecordKey:
     """The key of the notice of a restaurant's export."""
     url = notice_destination(settings.tenant_id, settings.api_url or "")
@@ -113,13 +143,13 @@ def feed_streams(settings: AmperitySettings) -> list[tuple[Feed, str]]:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """The records of a week, by the methods that are set (``s3_pull`` sends nothing itself). ``only`` limits them to
-    what was refused before."""
+    """The records of a week, by the methods that are set (``s3_pull`` sends nothing itself). ``later`` are the
+    ``later_ledgers``; ``only`` limits the records to what was refused before."""
 
     week: Week
     store: OrderStore
     settings: AmperitySettings
-    later: LaterWeeks
+    later: Mapping[str, Sequence[tuple[str, str]]]
     only: Set[RejectKey] | None = None
 
     @cached_property
@@ -130,21 +160,13 @@ class Outgoing:
         return tuple(name for method in self.settings.methods for name in sent.get(method, ()))
 
     @cached_property
-    def redaction(self) -> Redaction:
-        """What is left out of records, or hashed."""
-        return self.settings.redaction
-
-    @cached_property
     def _shape(self) -> bytes:
         settings = self.settings
-        shape = (
-            (self.methods, settings.tenant_id, settings.api_url, settings.stream_id),
-            [stream_id for _, stream_id in feed_streams(settings)],
-            (settings.purchase_brand, self.redaction.digest),
-            # Another release may make other rows of the same orders.
-            version("toast-assets"),
-        )
-        return msgspec.json.encode(shape)
+        where = (self.methods, settings.tenant_id, settings.api_url, settings.stream_id)
+        streams = [stream_id for _, stream_id in feed_streams(settings)]
+        shaped_by = (settings.purchase_brand, settings.redaction.digest)
+        # Another release may make other rows of the same orders.
+        return msgspec.json.encode((where, streams, shaped_by, version("toast-assets")))
 
     def digest(self, record: RestaurantRecord) -> str:
         """Changes with a restaurant's orders, and with whatever decides what is sent of them, and where to."""
@@ -153,46 +175,49 @@ class Outgoing:
         return hashlib.sha256(self._shape + of_restaurant).hexdigest()
 
     def fetch(self, raw: RawFile) -> NewerRecords:
-        """Fetch a restaurant's raw orders, where a method needs them; what later weeks have brought of them.
-
-        Raises:
-            ExportError: the raw orders are missing or damaged.
-            StoreError: the bucket fails, or the ledger of a later week cannot be read.
-        """
+        """Fetch a restaurant's raw orders, where a method needs them; what later weeks have brought of them."""
         if STREAM not in self.methods:
             return {}
         fetch_raw(self.week, raw.guid, raw.path, self.store)
-        if raw.guid not in self.later.ledgers:
-            return {}
+        newest: dict[tuple[str, str, str], Newer] = {}
+        if raw.guid not in self.later:
+            return newest
         with _opened(raw) as file:
             orders = file.read(["order_guid"], use_threads=False)["order_guid"].combine_chunks()
-        return self.later.newest(raw.guid, orders)
+        for week_key, key in self.later[raw.guid]:
+            ledger = read_ledger(self.store.bucket, key)
+            if ledger is None:
+                continue
+            # Guests belong to no single order. Few orders are edited weeks later, so this is small.
+            chosen = pc.or_kleene(pc.is_null(ledger["order_guid"]), pc.is_in(ledger["order_guid"], orders))
+            rows = ledger.filter(pc.and_(pc.is_in(ledger["state"], pa.array(ARRIVED)), chosen))
+            columns = [rows[name] for name in ("method", "destination", "record_id")]
+            columns.append(rows["modified_at"].cast(pa.int64()))
+            for *names, modified_ms in zip(*(column.to_pylist() for column in columns), strict=True):
+                record, found = (names[0], names[1], names[2]), Newer(modified_ms or 0, week_key)
+                newest[record] = max(newest.get(record, found), found)
+        return newest
 
     def records(
         self, raw: RawFile, newer: NewerRecords, state: DeliveryState, counts: Counts
     ) -> Generator[list[PendingRecord | InvalidRecord]]:
-        """What is due of a restaurant whose orders were fetched, some at a time; all records are counted.
-
-        Raises:
-            ExportError: the raw file is damaged.
-        """
+        """What is due of a restaurant whose orders were fetched, some at a time; all records are counted."""
         if NOTIFY in self.methods:
             key = notice_key(self.week, raw.guid, raw.pull, self.store, self.settings)
             if _is_due(key, state, counts, self.only):
-                yield [PendingRecord(key, partial(self._notice, key.record_id, raw.pull))]
+                body = partial(
+                    notice_body,
+                    self.store.bucket.uri(key.record_id),
+                    tenant_id=self.settings.tenant_id,
+                    orders=raw.pull.orders,
+                    fetch_date=raw.pull.finished_at,
+                    start_date=iso_ms(self.week.start),
+                    end_date=iso_ms(self.week.end),
+                )
+                yield [PendingRecord(key, body)]
         if STREAM in self.methods:
             with _opened(raw) as file:
                 yield from _RestaurantPass(self, raw, newer, state, counts, file).run()
-
-    def _notice(self, export: str, pull: PullRecord) -> bytes:
-        return notice_body(
-            self.store.bucket.uri(export),
-            tenant_id=self.settings.tenant_id,
-            orders=pull.orders,
-            fetch_date=pull.finished_at,
-            start_date=iso_ms(self.week.start),
-            end_date=iso_ms(self.week.end),
-        )
 
 
 @contextmanager
@@ -227,7 +252,7 @@ class _RestaurantPass:
 
     def run(self) -> Iterator[list[PendingRecord | InvalidRecord]]:
         settings, record = self.outgoing.settings, self.raw.record
-        feeds, privacy = feed_streams(settings), FeedPrivacy(self.outgoing.redaction)
+        feeds, privacy = feed_streams(settings), FeedPrivacy(settings.redaction)
         chunks = self._orders(only_due=not feeds)
         orders = (RawOrders(self.raw.guid, bodies, record.time_zone, record.currency) for bodies in chunks)
         for batch in feed_batches(orders, settings.purchase_brand) if feeds else (FeedBatch() for _ in chunks):
@@ -237,12 +262,13 @@ class _RestaurantPass:
             yield found
 
     def _orders(self, *, only_due: bool) -> Iterator[list[bytes]]:
-        """The orders' JSON, some at a time, with ``only_due`` only where something is due; what is due is found."""
-        settings, redaction = self.outgoing.settings, self.outgoing.redaction
+        """The orders' JSON, some at a time, with ``only_due`` of row groups where something is due."""
+        settings = self.outgoing.settings
+        redaction = settings.redaction
         refused = self.outgoing.only or frozenset()
         to = destination(settings.tenant_id, settings.stream_id or "")
         for group in range(self.file.num_row_groups):
-            orders = self._heads(group)
+            orders = self._without_bodies(group)
             keys = [order_key(order, self.raw.guid, to, redaction) for order in orders]
             due = [_is_due(key, self.state, self.counts, self.outgoing.only) for key in keys]
             self.any_guest_is_wanted |= any(RejectKey(_CUSTOMERS, self.raw.guid, one.guid) in refused for one in orders)
@@ -257,8 +283,7 @@ class _RestaurantPass:
                         self._add(keys[number], partial(stream_body, order, self.raw.guid, redaction))
                 yield some
 
-    def _heads(self, group: int) -> list[RawOrder]:
-        """The orders of a row group without their bodies."""
+    def _without_bodies(self, group: int) -> list[RawOrder]:
         table = self._read(group, "order_guid", "modified_at", "version")
         columns = (table["order_guid"], table["modified_at"].cast(pa.int64()), table["version"])
         return [
@@ -281,22 +306,14 @@ class _RestaurantPass:
         """A feed's rows that are due, and the orders of which no rows can be made."""
         method = FEED_METHODS + feed.name
         for rejection in batch.rejections:
-            order_guid = rejection.order_guid
-            key = RecordKey(method, to, self.raw.guid, order_guid or "", "", order_guid)
+            key = RecordKey(method, to, self.raw.guid, rejection.order_guid or "", "", rejection.order_guid)
             if self._is_wanted(key):
                 self.counts[method].records += 1
                 self.found.append(InvalidRecord(key, f"{rejection.reason}: {rejection.detail}"))
         for row in map(privacy.apply, batch.rows.get(feed.name, ())):
-            modified_at = datetime.fromisoformat(feed.version_of(row)).replace(tzinfo=UTC)
-            key = RecordKey(
-                method,
-                to,
-                self.raw.guid,
-                feed.key_of(row),
-                row_version(row),
-                getattr(row, "order_id", None),
-                modified_ms=epoch_ms(modified_at),
-            )
+            record_id, order_guid = getattr(row, feed.key), getattr(row, "order_id", None)
+            modified_ms = epoch_ms(datetime.fromisoformat(getattr(row, LAST_UPDATED)).replace(tzinfo=UTC))
+            key = RecordKey(method, to, self.raw.guid, record_id, row_version(row), order_guid, None, modified_ms)
             if self._is_wanted(key) and _is_due(key, self.state, self.counts):
                 self._add(key, partial(encode, row))
 

@@ -1,20 +1,18 @@
 """The week's rejects: what Amperity refused, with the reason, in one file that people read and replay.
 
 The ledger says what is still refused; the file has the records. Lines of restaurants that a delivery did not look at
-are carried over. Lines are spooled to disk, so that a delivery of which everything is refused takes little more memory
-than a good one.
+are carried over. Lines are spooled to disk, so that memory does not grow with the number of refused records.
 """
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Collection, Iterator, Set
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -24,7 +22,6 @@ from toast_assets.delivery.ledger import SETTLED, read_ledger
 from toast_assets.errors import StoreError
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Removal, Replacement, StoredObject
-from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import StoredWeek
 from toast_assets.store.s3_errors import readable
@@ -47,7 +44,7 @@ class RejectKey(NamedTuple):
 
     @classmethod
     def of(cls, key: RecordKey) -> RejectKey:
-        """That of a record."""
+        """The one of a record."""
         return cls(key.method, key.restaurant_guid, None if key.method == NOTIFY else key.record_id)
 
 
@@ -57,9 +54,8 @@ class _RowKeys(msgspec.Struct):
 
 
 class RejectLine(msgspec.Struct, frozen=True):
-    """One line of the file. ``status`` is HTTP's, None where the record was not even sent; ``record`` is what was, or
-    would have been, sent; None where that cannot be separated from what must not be. ``version`` is the record's, as in
-    the ledger; ``updated_at`` is when it was refused (ISO-8601, UTC)."""
+    """One line of the file. ``status`` is HTTP's, None where the record was not sent; ``record`` is its JSON, null
+    where no decoder reads it. ``version`` is as in the ledger; refused at ``updated_at`` (ISO-8601, UTC)."""
 
     order_guid: str | None
     restaurant_guid: str
@@ -72,7 +68,7 @@ class RejectLine(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> RejectKey:
-        """Which record it is about."""
+        """The record that was refused."""
         record_id = self.order_guid
         if self.method.startswith(FEED_METHODS) and bytes(self.record) != b"null":
             row = msgspec.json.decode(self.record, type=_RowKeys)
@@ -97,28 +93,20 @@ class _LedgerRow(NamedTuple):
     state: str
 
 
+@dataclass
 class Rejects:
     """The rejects of one delivery by ``methods``; ``save`` makes them the week's, together with those of other records.
 
     ``only`` are the records that the delivery is limited to.
     """
 
-    def __init__(
-        self,
-        store: OrderStore,
-        week: Week,
-        methods: Collection[str],
-        only: Set[RejectKey] | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._store = store
-        self._week = week
-        self._key = store.layout.rejects(week)
-        self._methods = methods
-        self._only = only
-        self._now = now
-        self._stack = ExitStack()
-        self._looked_at: dict[str, str] = {}
+    store: OrderStore
+    week: Week
+    methods: Collection[str]
+    only: Set[RejectKey] | None = None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _looked_at: dict[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         self._path = self._stack.enter_context(scratch_folder()) / "new.ndjson.gz"
@@ -126,14 +114,11 @@ class Rejects:
         self._spool = self._spooling.enter_context(gzipped(self._path))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def looked_at(self, restaurant_guid: str, orders_sha256: str) -> None:
-        """All of a restaurant's records had arrived, or were sent: what is still refused was added. They are made of
-        orders with this hash."""
+        """All records of a restaurant's orders with this hash had arrived, or were sent; refused ones were added."""
         self._looked_at[restaurant_guid] = orders_sha256
 
     def add(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> None:
@@ -150,20 +135,20 @@ class Rejects:
         self._spool.write(line)
 
     def _line(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> bytes:
-        raw, at = msgspec.Raw(record), iso_ms(self._now())
+        raw, at = msgspec.Raw(record), iso_ms(self.now())
         line = RejectLine(key.order_guid, key.restaurant_guid, key.method, status, reason, raw, key.version, at)
         return msgspec.json.encode(line) + b"\n"
 
     def save(self) -> None:
         """Bring the stored file up to date; without rejects there is none."""
         self._spooling.close()
-        self._store.bucket.update(self._key, self._merged)
+        self.store.bucket.update(self.store.layout.rejects(self.week), self._merged)
 
     def _merged(self, stored: StoredObject | None, target: Path) -> Replacement | Removal | None:
         own, before = _positions(self._path), _Positions()
         if stored is not None:
             try:
-                with _reading(self._store, self._key):
+                with _reading(self.store, self.store.layout.rejects(self.week)):
                     before = _positions(stored.path)
             except StoreError:
                 # All that is refused was sent again, or will be by the next delivery.
@@ -194,7 +179,7 @@ class Rejects:
             # An order of which no rows can be made has no receipt: this run's word holds while the orders are the same.
             if key in own and (row is not None or guid in current or guid not in self._looked_at):
                 lines.append(own[key])
-            is_wanted = key.method in self._methods and (self._only is None or key in self._only)
+            is_wanted = key.method in self.methods and (self.only is None or key in self.only)
             is_pending = row is not None and row.state == "pending"
             if key in before and (is_pending or not (is_wanted and guid in current)):
                 lines.append(before[key])
@@ -204,29 +189,24 @@ class Rejects:
 
     def _current(self) -> frozenset[str]:
         """The restaurants that this run looked at, and whose stored orders are still the same."""
-        stored = StoredWeek(self._week, self._store).restaurants()
+        stored = StoredWeek(self.week, self.store).restaurants()
         hashes = {guid: record.pull.orders_sha256 for guid, record in stored.items() if record.pull is not None}
         return frozenset(guid for guid, sha256 in self._looked_at.items() if hashes.get(guid) == sha256)
 
     def _ledger(self, restaurants: Collection[str]) -> dict[RejectKey, _LedgerRow]:
         """The newest that the ledgers know of each record, whatever its destination."""
         newest: dict[RejectKey, _LedgerRow] = {}
-
-        def rows(guid: str) -> list[dict[str, Any]]:
+        for guid in restaurants:
             try:
-                table = read_ledger(self._store.bucket, self._store.layout.ledger(self._week, guid))
+                table = read_ledger(self.store.bucket, self.store.layout.ledger(self.week, guid))
             except StoreError:
                 # That of one restaurant cannot be read: its lines are carried over.
-                self._store.bucket.check()
-                return []
-            return table.select(["method", "record_id", "updated_at", "version", "state"]).to_pylist() if table else []
-
-        with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
-            for guid, found in zip(restaurants, threads.map(rows, restaurants), strict=True):
-                for row in found:
-                    key = RejectKey(row["method"], guid, None if row["method"] == NOTIFY else row["record_id"])
-                    last = _LedgerRow(row["updated_at"], row["version"], row["state"])
-                    newest[key] = max(newest.get(key, last), last)
+                self.store.bucket.check()
+                continue
+            for row in table.to_pylist() if table else ():
+                key = RejectKey(row["method"], guid, None if row["method"] == NOTIFY else row["record_id"])
+                last = _LedgerRow(row["updated_at"], row["version"], row["state"])
+                newest[key] = max(newest.get(key, last), last)
         return newest
 
 

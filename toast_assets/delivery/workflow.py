@@ -34,8 +34,9 @@ _ASKED = "asked to start, no answer yet"
 
 @dataclass(frozen=True)
 class WorkflowReport:
-    """What became of a week's feed files: ``state`` is None where no workflow is configured. ``starts`` are the calls
-    that this version of the files took so far; ``doubtful`` says that one of them was never answered."""
+    """What became of a week's feed files: ``state`` is None where no workflow is configured, ``run_id`` where the start
+    was never answered. ``starts`` are the calls that this version of the files took so far, the last one at
+    ``asked_ms``; ``started`` says that this delivery made it, ``doubtful`` that the one before was never answered."""
 
     version: str
     state: State | None
@@ -43,17 +44,8 @@ class WorkflowReport:
     started: bool = False
     tables: tuple[TableLoad, ...] = ()
     starts: int = 0
-    doubtful: bool = False
-
-
-@dataclass(frozen=True)
-class RunState:
-    """What the ledger says of a version's load: ``run_id`` is None where the start was never answered."""
-
-    state: State = "rejected"
-    run_id: str | None = None
     asked_ms: int = 0
-    starts: int = 0
+    doubtful: bool = False
 
 
 def load_key(week: Week, tenant_id: str, config_id: str, version: str) -> RecordKey:
@@ -95,34 +87,32 @@ class WeekLoad:
         if config_id is None or self.dry_run:
             return WorkflowReport(version, None)
         key = load_key(self.week, settings.tenant_id, config_id, version)
-        known = await asyncio.to_thread(self._known, key)
-        if known.state == "loaded":
-            return WorkflowReport(version, known.state, known.run_id, starts=known.starts)
+        run = await asyncio.to_thread(self._known, key)
+        if run.state == "loaded":
+            return run
         control = ControlPlane(self.amperity)
-        pending, doubtful = known.state == "pending", known.state == "pending" and known.run_id is None
-        if doubtful or not pending:
-            known = await self._start(control, config_id, key, known.starts + 1, doubtful=doubtful)
-        load = await self._follow(control, known)
+        if run.state != "pending" or run.run_id is None:
+            run = await self._start(control, config_id, key, run)
+        load = await self._follow(control, run)
         if load.loaded:
-            await self._note(key, replace(known, state="loaded"))
-            started = doubtful or not pending
-            return WorkflowReport(version, "loaded", known.run_id, started, load.tables, known.starts, doubtful)
+            return await self._note(key, replace(run, state="loaded", tables=load.tables))
         if load.ended:
             # The next materialization starts it again.
-            await self._note(key, replace(known, state="rejected"))
+            await self._note(key, replace(run, state="rejected"))
             states = ", ".join(f"{table.table_name}: {table.state}" for table in load.tables)
             raise AmperityError(
-                f"Amperity's workflow run {known.run_id} did not load everything ({states}).",
+                f"Amperity's workflow run {run.run_id} did not load everything ({states}).",
                 hint="See the run in Amperity, fix the cause and materialize amperity_delivery again.",
             )
         raise AmperityError(
-            f"Amperity's workflow run {known.run_id} is still running after {settings.workflow_timeout_seconds:g} s.",
+            f"Amperity's workflow run {run.run_id} is still running after {settings.workflow_timeout_seconds:g} s.",
             hint="Materialize amperity_delivery again to follow it (AMPERITY_WORKFLOW_TIMEOUT_SECONDS).",
         )
 
     async def _start(
-        self, control: ControlPlane, config_id: str, key: RecordKey, starts: int, *, doubtful: bool
-    ) -> RunState:
+        self, control: ControlPlane, config_id: str, key: RecordKey, before: WorkflowReport
+    ) -> WorkflowReport:
+        doubtful = before.state == "pending"
         if doubtful:
             self.log.warning(
                 "An earlier delivery asked to start %s for week %s and never got an answer, so it may be running"
@@ -130,21 +120,20 @@ class WeekLoad:
                 config_id,
                 self.week.key,
             )
-        asking = RunState("pending", None, epoch_ms(self.now()), starts)
-        await self._note(key, asking)
+        starts, asked_ms = before.starts + 1, epoch_ms(self.now())
+        run = WorkflowReport(key.version, "pending", started=True, starts=starts, asked_ms=asked_ms, doubtful=doubtful)
+        await self._note(key, run)
         day = self.week.end.date()
         try:
             run_id = await control.start(config_id, day, day + timedelta(days=1))
         except AmperityRefusedError:
             # Refused for good: there is no run, and no doubt about it.
-            await self._note(key, replace(asking, state="rejected"))
+            await self._note(key, replace(run, state="rejected"))
             raise
-        started = replace(asking, run_id=run_id)
-        await self._note(key, started)
         self.log.info("Started %s for the feeds of week %s: run %s.", config_id, self.week.key, run_id)
-        return started
+        return await self._note(key, replace(run, run_id=run_id))
 
-    async def _follow(self, control: ControlPlane, run: RunState) -> Load:
+    async def _follow(self, control: ControlPlane, run: WorkflowReport) -> Load:
         """Ask until the jobs are over, or the time is up."""
         # The clocks of both sides differ a little.
         since = datetime.fromtimestamp(run.asked_ms / 1000, UTC) - timedelta(minutes=5)
@@ -156,8 +145,8 @@ class WeekLoad:
             await self.sleep(_POLL_SECONDS)
         return load
 
-    def _known(self, key: RecordKey) -> RunState:
-        """What the ledger has of this version."""
+    def _known(self, key: RecordKey) -> WorkflowReport:
+        """What the ledger has of this version; rejected where it has nothing."""
         ledger = read_ledger(self.store.bucket, self.store.layout.workflow_ledger(self.week))
         # Ingest jobs can be asked for seven days at most; what is older and still open is started again.
         oldest = self.now() - timedelta(days=6)
@@ -166,11 +155,13 @@ class WeekLoad:
                 run_id = str(row["reason"] or "").removeprefix(_RUN).removeprefix(_ASKED) or None
                 gone = row["state"] == "pending" and run_id is not None and row["updated_at"] < oldest
                 state: State = "rejected" if gone else row["state"]
-                return RunState(state, run_id, epoch_ms(row["updated_at"]), row["attempts"])
-        return RunState()
+                asked_ms = epoch_ms(row["updated_at"])
+                return WorkflowReport(key.version, state, run_id, starts=row["attempts"], asked_ms=asked_ms)
+        return WorkflowReport(key.version, "rejected")
 
-    async def _note(self, key: RecordKey, run: RunState) -> None:
+    async def _note(self, key: RecordKey, run: WorkflowReport) -> WorkflowReport:
         reason = _ASKED if run.run_id is None else _RUN + run.run_id
-        receipts = [to_table([LedgerEntry(key, run.state, run.starts, None, reason, run.asked_ms)])]
+        entry = LedgerEntry(key, run.state or "rejected", run.starts, None, reason, run.asked_ms)
         ledger = self.store.layout.workflow_ledger(self.week)
-        await asyncio.to_thread(fold_into, self.store.bucket, ledger, receipts)
+        await asyncio.to_thread(fold_into, self.store.bucket, ledger, [to_table([entry])])
+        return run

@@ -1,12 +1,8 @@
 """Requests and time that a pull or a backfill takes, by the manifests of earlier pulls: requests x spacing.
 
-Two things decide: the spacing between two requests for one restaurant, and how many restaurants are asked at once.
-Toast's other limits do not bind: 20 requests a second and 10,000 in 15 minutes are counted for each restaurant (Toast:
-rate limiting), and the limit of ``ordersBulk`` keeps one below 4,500 in 15 minutes. A limit of the account is
-``TOAST_TOTAL_REQUESTS_PER_SECOND``. Replies slower than the spacing, and retries, are not foreseen.
-
-Runs of a backfill take turns in the pool ``toast``: one pull after the other, while the delivery of the week before
-goes on beside it.
+Toast's limits of 20 requests a second and 10,000 in 15 minutes count each restaurant (Toast: rate limiting), and the
+limit of ``ordersBulk`` keeps one below them. Slow replies and retries are not foreseen. Runs of a backfill take turns
+in the pool ``toast``: one pull after the other, while the delivery of the week before goes on beside it.
 """
 
 from __future__ import annotations
@@ -69,12 +65,8 @@ class PullPace:
     @classmethod
     def of(cls, settings: ToastLimits, spacing: float) -> PullPace:
         """The pace of the settings, with at least ``spacing`` seconds for one restaurant."""
-        total = settings.total_requests_per_second
-        return cls(
-            max(spacing, pace_spacing(settings.requests_per_second)),
-            settings.concurrent_restaurants,
-            pace_spacing(total) if total else 0.0,
-        )
+        spacing, total = max(spacing, pace_spacing(settings.requests_per_second)), settings.total_requests_per_second
+        return cls(spacing, settings.concurrent_restaurants, pace_spacing(total) if total else 0.0)
 
     def seconds(self, requests: Sequence[float]) -> float:
         """The time of a run that makes these ``requests``, one number per restaurant, in this order.
@@ -106,11 +98,8 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True)
 class WeekEstimate:
-    """One run: it asks for ``restaurants`` and pulls ``orders``, of which ``undelivered`` were not stored before.
-
-    ``requests`` are all to Toast, ``pull_seconds`` those for orders. ``basis`` counts restaurants, ``nearest`` are the
-    other weeks it uses.
-    """
+    """One run: ``requests`` are all to Toast, ``pull_seconds`` those for ``orders``, of which ``undelivered`` were not
+    stored before. ``basis`` counts restaurants, ``nearest`` are the other weeks it uses."""
 
     week: Week
     state: State
@@ -127,24 +116,13 @@ class WeekEstimate:
 
 @dataclass(frozen=True)
 class BackfillEstimate:
-    """All runs of a backfill, oldest week first. ``orders`` include those that are pulled again."""
+    """All runs of a backfill, oldest week first: requests to Toast, orders, also those that are pulled again, and the
+    pulls one after the other."""
 
     weeks: tuple[WeekEstimate, ...]
-
-    @property
-    def requests(self) -> float:
-        """Requests to Toast."""
-        return sum(week.requests for week in self.weeks)
-
-    @property
-    def orders(self) -> float:
-        """Orders to pull."""
-        return sum(week.orders for week in self.weeks)
-
-    @property
-    def pull_seconds(self) -> float:
-        """All pulls, one after the other."""
-        return sum(week.pull_seconds for week in self.weeks)
+    requests: float
+    orders: float
+    pull_seconds: float
 
     @property
     def seconds(self) -> float:
@@ -203,7 +181,10 @@ def estimate_backfill(
         own = stored[week.key]
         asked = to_ask(wanted, own.missing, refresh)
         to_pull = [guid for guid in asked if refresh or guid not in own.resumable]
-        sources = _sources(week, to_pull, stored)
+        # The nearest week with a pull of a restaurant, the earlier one of two.
+        near = sorted(stored, key=lambda key: (abs(date.fromisoformat(key) - date.fromisoformat(week.key)), key))
+        nearest = {guid: next((key for key in near if guid in stored[key].measures), None) for guid in to_pull}
+        sources = {guid: key for guid, key in nearest.items() if key is not None}
         measures = measures_for(to_pull, {guid: stored[key].measures[guid] for guid, key in sources.items()})
         requests = [measure.requests for measure in measures.values()]
         described = 1 + len(wanted) if limits.discovers else sum(guid not in own.described for guid in asked)
@@ -226,16 +207,15 @@ def estimate_backfill(
             nearest=tuple(sorted(set(sources.values()) - {week.key})),
         )
 
-    return BackfillEstimate(tuple(map(estimate, weeks)))
+    found = tuple(map(estimate, weeks))
+    requests, orders = sum(week.requests for week in found), sum(week.orders for week in found)
+    return BackfillEstimate(found, requests, orders, sum(week.pull_seconds for week in found))
 
 
 @dataclass(frozen=True)
 class _StoredWeek:
-    """What an estimate needs of a week's manifest, so that a year of them fits into memory.
-
-    ``missing``: restaurants that no run finished; ``resumable``: those of them that a run stored before it died;
-    ``described``: those whose name and time zone are known.
-    """
+    """What an estimate needs of a week's manifest, so that a year of them fits into memory. No run finished the
+    ``missing`` restaurants; a run that died stored the ``resumable`` ones; of ``described`` ones the name is known."""
 
     state: State
     missing: tuple[str, ...]
@@ -257,14 +237,6 @@ def _stored(store: OrderStore, week: Week, wanted: tuple[str, ...]) -> _StoredWe
         {guid: Measure.of(pull) for guid, pull in manifest.stored.items()},
         frozenset(guid for guid, record in manifest.restaurants.items() if record.time_zone),
     )
-
-
-def _sources(week: Week, guids: Sequence[str], stored: Mapping[str, _StoredWeek]) -> dict[str, str]:
-    """By restaurant, the nearest week with a pull of it, the earlier one of two."""
-    this = date.fromisoformat(week.key)
-    keys = sorted(stored, key=lambda key: (abs(date.fromisoformat(key) - this), key))
-    found = ((guid, next((key for key in keys if guid in stored[key].measures), None)) for guid in guids)
-    return {guid: key for guid, key in found if key is not None}
 
 
 def _restaurants_of_newest(store: OrderStore, calendar: WeekCalendar, pulled: Sequence[str]) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
 """The week's manifest after a pull: what this run finished, beside what other runs stored in the meantime.
 
 It is written once, when the pull ends, with or without an error. A run that is killed leaves its evidence in the
-footers of the raw files, where the next run finds it. A run may have been stopped for hours, and then knows less than
-what is stored.
+footers of the raw files. A run that was paused for hours knows less than what is stored.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from toast_assets.week import Week, iso_ms
 
 @dataclass(frozen=True)
 class WeekManifest:
-    """One run's part of it: the manifest ``before`` the run, the restaurants that it ``asked`` Toast for, all that are
-    ``wanted``, and the records of those that it ``finished``, stored or failed."""
+    """One run's part: the manifest ``before``, the restaurants ``asked`` for, all that are ``wanted``, and the records
+    of those ``finished``, stored or failed."""
 
     store: OrderStore
     week: Week
@@ -32,8 +31,7 @@ class WeekManifest:
     finished: Mapping[str, RestaurantRecord]
 
     def save(self) -> Manifest:
-        """Store the manifest and return it. An unchanged week keeps the manifest that it had, and a week without a
-        stored restaurant has none.
+        """Store the manifest and return it; an unchanged week keeps its own, one without stored restaurants has none.
 
         Raises:
             StoreError: the bucket fails, or the stored manifest cannot be read.
@@ -52,7 +50,6 @@ class WeekManifest:
         return saved
 
     def _merged(self, theirs: Manifest | None) -> Manifest:
-        """The manifest, where ``theirs`` is stored now."""
         known = theirs.restaurants if theirs else {}
         # A failure of a restaurant that is no longer wanted keeps no week incomplete.
         records = {
@@ -82,8 +79,8 @@ class WeekManifest:
         return record is not None and record.outcome == "complete" and record != self._before(guid)
 
     def _newest(self, guid: str, ours: RestaurantRecord, theirs: RestaurantRecord | None) -> RestaurantRecord:
-        """This run's record, unless another run has finished the restaurant since this one began: then the one that
-        describes the raw file that is stored now, else the later one."""
+        # Where another run has finished the restaurant since this one began: the record of the raw file that is stored
+        # now, else the later one.
         if theirs is None or theirs in (self._before(guid), ours):
             return ours
         stored = self.store.raw_sha256(self.week, guid)

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from toast_assets.concurrency import in_thread
-from toast_assets.errors import DamagedObjectError, StoreConflictError, ToastError, ToastLoginError
+from toast_assets.errors import DamagedObjectError, ToastError, ToastLoginError
 from toast_assets.http.service import CallStats
 from toast_assets.orders.raw import RawOrder
 from toast_assets.orders.raw_file import (
@@ -50,11 +49,8 @@ from toast_assets.week import Week, from_epoch_ms, iso_ms
 
 @dataclass(frozen=True)
 class PulledRestaurant:
-    """What one run did for one restaurant: counts of orders and calls, bytes from Toast, seconds.
-
-    ``orders`` are stored afterwards, ``new`` and ``changed`` were brought by this run. ``failure`` is the reason why
-    nothing was stored, or None.
-    """
+    """What one run did for one restaurant: ``orders`` are stored afterwards, ``new`` and ``changed`` were brought by
+    this run; ``failure`` is the reason why nothing was stored, or None."""
 
     guid: str
     calls: CallStats
@@ -68,11 +64,8 @@ class PulledRestaurant:
 
 @dataclass(frozen=True)
 class PullRun:
-    """What the restaurants of one run share.
-
-    ``scrubber`` takes forgotten guests out, None where nobody is forgotten. ``window_read`` is called with every
-    window. ``check_closed`` raises where the week must not be stored yet.
-    """
+    """What the restaurants of one run share. ``scrubber`` takes forgotten guests out, ``window_read`` is called with
+    every window, ``check_closed`` raises where the week must not be stored yet."""
 
     week: Week
     toast: ToastClient
@@ -85,12 +78,8 @@ class PullRun:
 
 @dataclass(frozen=True)
 class RestaurantPull:
-    """One restaurant in one run.
-
-    ``before`` is its record in the manifest, ``earlier`` are the windows of an earlier pull with their counts, moved
-    into this week, ``details`` what Toast says of it, if that was asked already. ``is_stored`` says whether it had a
-    raw file when the run began.
-    """
+    """One restaurant in one run: its record in the manifest ``before``, the windows of an ``earlier`` pull with their
+    counts, moved into this week, and Toast's ``details``, if that was asked. ``is_stored``: had a raw file before."""
 
     run: PullRun
     guid: str
@@ -113,13 +102,13 @@ class RestaurantPull:
                 evidence, content = await self._read(folder, pulled)
                 # Before the orders are stored: between the raw file and the manifest lies as little as possible.
                 known = await self._described()
-                merged = await in_thread(partial(self._merge_and_store, pulled, content, evidence))
+                merged = await in_thread(self._merge_and_store, pulled, content, evidence)
             except ToastLoginError:
                 raise
             except (ToastError, DamagedObjectError) as error:
-                failed = self.before or RestaurantRecord(outcome="failed")
-                failed = msgspec.structs.replace(failed, outcome="failed", failure=str(error))
-                return failed, PulledRestaurant(self.guid, self._calls, time.monotonic() - began, failure=str(error))
+                record, reason = self.before or RestaurantRecord(outcome="failed"), str(error)
+                record = msgspec.structs.replace(record, outcome="failed", failure=reason)
+                return record, PulledRestaurant(self.guid, self._calls, time.monotonic() - began, failure=reason)
         record = msgspec.structs.replace(known, pull=self._completed(evidence, merged))
         seconds, counts = time.monotonic() - began, (merged.orders, merged.new, merged.changed)
         return record, PulledRestaurant(self.guid, self._calls, seconds, record.name, *counts)
@@ -127,7 +116,7 @@ class RestaurantPull:
     async def resumed(self) -> RestaurantRecord | None:
         """The record of what a run stored that was killed before it wrote the manifest; None where there is nothing."""
         with scratch_folder() as folder:
-            pull = await in_thread(partial(self._stored_pull, folder / "stored.parquet"))
+            pull = await in_thread(self._stored_pull, folder / "stored.parquet")
         return msgspec.structs.replace(await self._described(), pull=pull) if pull else None
 
     @property
@@ -147,14 +136,8 @@ class RestaurantPull:
         if evidence is None or (before is not None and content.sha256 == before.orders_sha256):
             return None
         new = max(0, content.orders - before.orders) if before else content.orders
-        return PullRecord.of(
-            evidence,
-            orders=content.orders,
-            size=content.bytes,
-            orders_sha256=content.sha256,
-            new=new,
-            changed=max(0, content.recent - new) if before else 0,
-        )
+        changed = max(0, content.recent - new) if before else 0
+        return _record(evidence, Content(content.orders, content.bytes, content.sha256, new, changed))
 
     async def _read(self, folder: Path, path: Path) -> tuple[PullEvidence, Content]:
         """Read the week into the raw file at ``path``; how it was read, and what the file holds."""
@@ -173,16 +156,25 @@ class RestaurantPull:
         outside: dict[str, RawOrder] = {}
         with RawFileWriter(path, self.guid) as writer:
             async for proved in read_week(fetch, week, Density(week, self.earlier)):
-                await in_thread(partial(writer.write, self._scrubbed(proved.orders)))
+                await in_thread(writer.write, self._scrubbed(proved.orders))
                 outside |= {order.guid: order for order in proved.outside}
-                slices.append(_slice_record(proved))
+                slices.append(
+                    SliceRecord(
+                        start=_iso(proved.window.start),
+                        end=_iso(proved.window.end),
+                        orders=len(proved.orders) + len(proved.outside),
+                        requests=proved.requests,
+                        evidence=proved.evidence.value,
+                    )
+                )
                 run.window_read(self.guid, proved)
             run.check_closed()
-            count = await in_thread(partial(self._store_unreadable, unreadable))
+            count = await in_thread(self._store_unreadable, unreadable)
+            calls = self._calls
             evidence = PullEvidence(
-                requests=self._calls.requests,
-                retries=self._calls.retries,
-                throttled=self._calls.throttled,
+                requests=calls.requests,
+                retries=calls.retries,
+                throttled=calls.throttled,
                 started_at=started_at,
                 finished_at=iso_ms(run.now()),
                 slices=tuple(slices),
@@ -192,20 +184,17 @@ class RestaurantPull:
             writer.pull_evidence = encode_evidence(evidence)
         content = Content(writer.orders, writer.bytes, writer.sha256, new=writer.orders)
         if outside:
-            add = partial(self._add_outside, folder, path, outside, encode_evidence(evidence))
-            content = await in_thread(add)
+            content = await in_thread(self._add_outside, folder, path, outside, encode_evidence(evidence))
         return evidence, content
 
     def _scrubbed(self, orders: Iterable[RawOrder]) -> Iterable[RawOrder]:
         return map(self.run.scrubber.raw, orders) if self.run.scrubber else orders
 
     def _names_forgotten(self, body: bytes) -> bool:
-        scrubber = self.run.scrubber
-        return scrubber is not None and scrubber.holds(body.decode(errors="replace"))
+        return self.run.scrubber is not None and self.run.scrubber.holds(body.decode(errors="replace"))
 
     def _add_outside(self, folder: Path, path: Path, outside: Mapping[str, RawOrder], note: bytes) -> Content:
-        """Add the orders that Toast returned although they lie outside their windows. The file is sorted by time, so
-        they belong elsewhere in it."""
+        # The file is sorted by time, and these belong elsewhere in it.
         with RawFileWriter(folder / "outside.parquet", self.guid) as writer:
             writer.write(self._scrubbed(sorted(outside.values(), key=lambda order: order.sort_key)))
         both = folder / "both.parquet"
@@ -235,29 +224,28 @@ class RestaurantPull:
 
     def _merge_and_store(self, pulled: Path, content: Content, evidence: PullEvidence) -> Content:
         """Store what was ``pulled``, whose ``content`` is known, together with what is stored already."""
-        bucket, key = self.run.store.bucket, self.run.store.layout.raw(self.run.week, self.guid)
-        plain = not repeated_guids(pulled)
-        if plain and not self.is_stored:
-            # Saves a request. A conflict: another run stored it since, or S3's answer to the first attempt was lost.
-            with suppress(StoreConflictError):
-                bucket.write(key, pulled, replaces=ABSENT, **_properties(content))
-                return content
-        merged = content
+        key = self.run.store.layout.raw(self.run.week, self.guid)
+        merged, plain = content, not repeated_guids(pulled)
 
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
             nonlocal merged
             merged = content
-            if stored is None and plain:
-                return Replacement(pulled, _properties(merged))
             if stored is not None and filecmp.cmp(stored.path, pulled, shallow=False):
                 return None
-            try:
-                merged = merge(stored.path if stored else None, pulled, target, self.guid, encode_evidence(evidence))
-            except UnreadableFileError as error:
-                raise self._damaged(key, f"{error}") from error
-            return None if stored and not merged.differs else Replacement(target, _properties(merged))
+            if stored is None and plain:
+                target = pulled
+            else:
+                before = stored.path if stored else None
+                try:
+                    merged = merge(before, pulled, target, self.guid, encode_evidence(evidence))
+                except UnreadableFileError as error:
+                    raise self._damaged(key, f"{error}") from error
+                if stored and not merged.differs:
+                    return None
+            # The hash tells without reading the file which record of the manifest belongs to it.
+            return Replacement(target, {"ContentType": PARQUET, "Metadata": {"sha256": merged.sha256}})
 
-        bucket.update(key, change)
+        self.run.store.bucket.update(key, change, exists=self.is_stored)
         return merged
 
     def _damaged(self, key: str, reason: str) -> DamagedObjectError:
@@ -272,14 +260,7 @@ class RestaurantPull:
         if before is not None and same and not merged.differs:
             # The evidence of the pull that brought the orders stays; a second look that finds nothing changes nothing.
             return before
-        return PullRecord.of(
-            evidence,
-            orders=merged.orders,
-            size=merged.bytes,
-            orders_sha256=merged.sha256,
-            new=merged.new,
-            changed=merged.changed,
-        )
+        return _record(evidence, merged)
 
     async def _described(self) -> RestaurantRecord:
         """A complete record without its pull. Name and time zone are for display and local times, so a refusal here
@@ -300,20 +281,10 @@ class RestaurantPull:
         return msgspec.structs.replace(known, outcome="complete", pull=None, failure=None)
 
 
-def _properties(content: Content) -> dict[str, object]:
-    # The hash tells without reading the file which record of the manifest belongs to it.
-    return {"ContentType": PARQUET, "Metadata": {"sha256": content.sha256}}
+def _record(evidence: PullEvidence, found: Content) -> PullRecord:
+    counts = {"orders": found.orders, "new": found.new, "changed": found.changed}
+    return PullRecord.of(evidence, size=found.bytes, orders_sha256=found.sha256, **counts)
 
 
 def _iso(milliseconds: int) -> str:
     return iso_ms(from_epoch_ms(milliseconds))
-
-
-def _slice_record(proved: ProvedWindow) -> SliceRecord:
-    return SliceRecord(
-        start=_iso(proved.window.start),
-        end=_iso(proved.window.end),
-        orders=len(proved.orders) + len(proved.outside),
-        requests=proved.requests,
-        evidence=proved.evidence.value,
-    )

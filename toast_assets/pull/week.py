@@ -8,34 +8,36 @@ restaurant that fails stops no other.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from logging import Logger, getLogger
 
 from toast_assets.concurrency import in_thread, task_group
 from toast_assets.errors import StoreError, ToastIncompleteError, WeekError
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
-from toast_assets.pull.estimate import Measure, PullPace
+from toast_assets.pull.estimate import ASSUMED, Measure, PullPace, in_words, measures_for
 from toast_assets.pull.manifest import WeekManifest
-from toast_assets.pull.progress import PullProgress, announce
 from toast_assets.pull.restaurant import PulledRestaurant, PullRun, RestaurantPull
 from toast_assets.store.forgotten import load_forgotten
-from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, SliceRecord, to_ask
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, to_ask
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.discovery import discover_restaurants
 from toast_assets.toast.page import Window
 from toast_assets.toast.restaurants import Restaurant
-from toast_assets.week import Week
+from toast_assets.toast.windows import ProvedWindow
+from toast_assets.week import Week, iso_ms
 
 # Most of an S3 call is waiting, and asyncio's own pool has hardly more threads than the machine has processors.
 _THREADS = 32
 _WEEK_MS = 7 * 24 * 3_600_000
+_EVERY_SECONDS = 10.0
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class WeekPull:
     store: OrderStore
     previous: Week | None = None
     refresh: bool | None = None
-    log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
+    log: Logger = field(default_factory=lambda: getLogger(__name__))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     clock: Callable[[], float] = time.monotonic
     _details: dict[str, Restaurant] = field(init=False, default_factory=dict)
@@ -102,15 +104,8 @@ class WeekPull:
         records: dict[str, RestaurantRecord] = {}
         results: dict[str, PulledRestaurant] = {}
         slots = asyncio.Semaphore(self.toast.settings.concurrent_restaurants)
-        run = PullRun(
-            self.week,
-            self.toast,
-            self.store,
-            self.now,
-            Scrubber(forgotten) if forgotten else None,
-            window_read=progress.window_read,
-            check_closed=self._check_closed,
-        )
+        scrubber = Scrubber(forgotten) if forgotten else None
+        run = PullRun(self.week, self.toast, self.store, self.now, scrubber, progress.window_read, self._check_closed)
 
         async def pull(guid: str) -> None:
             one = RestaurantPull(
@@ -141,7 +136,12 @@ class WeekPull:
             raise
         pulled = [results[guid] for guid in asked if guid in results]
         if pulled and len(pulled) == len(wanted) and all(result.failure for result in pulled):
-            raise _nothing_pulled(self.week, pulled)
+            reasons = "".join(f"\n  - {result.guid}: {result.failure}" for result in pulled)
+            raise ToastIncompleteError(
+                f"Week {self.week.key}: none of {len(pulled)} restaurants could be pulled, and nothing was written."
+                f"{reasons}\n",
+                hint="Fix the causes above, then materialize the week again.",
+            )
         final = await asyncio.to_thread(after.save)
         return PullReport(self.week, final, pulled, self.toast.logins, time.monotonic() - began)
 
@@ -221,18 +221,70 @@ class WeekPull:
 
 def _earlier_windows(this: PullRecord | None, before: PullRecord | None) -> list[tuple[Window, int]]:
     """Windows and counts of this week's last pull, or else of the week before, moved into this week."""
-    shift = 0 if this else _WEEK_MS
-    pull = this or before
-    return [_moved(entry, shift) for entry in pull.slices] if pull else []
+    pull, shift = this or before, 0 if this else _WEEK_MS
+    return [
+        (Window(parse_time_ms(entry.start) + shift, parse_time_ms(entry.end) + shift), entry.orders)
+        for entry in (pull.slices if pull else ())
+    ]
 
 
-def _moved(entry: SliceRecord, shift: int) -> tuple[Window, int]:
-    return Window(parse_time_ms(entry.start) + shift, parse_time_ms(entry.end) + shift), entry.orders
+@dataclass
+class PullProgress:
+    """The progress of one run's pull of ``restaurants`` (a count); ``clock`` gives monotonic seconds."""
+
+    week: Week
+    restaurants: int
+    log: Logger
+    clock: Callable[[], float]
+    _reached: dict[str, int] = field(default_factory=dict)
+    _windows: int = 0
+    _orders: int = 0
+    _done: int = 0
+    _last: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._last = self.clock()
+
+    def window_read(self, guid: str, proved: ProvedWindow) -> None:
+        """A restaurant's next window was read whole."""
+        self._reached[guid] = proved.window.end
+        self._windows += 1
+        self._orders += len(proved.orders)
+        if self.clock() - self._last < _EVERY_SECONDS:
+            return
+        self._last = self.clock()
+        length = self.week.end_ms - self.week.start_ms
+        shares = [f"{guid} {(end - self.week.start_ms) / length:.0%}" for guid, end in self._reached.items()]
+        more = f" and {len(shares) - _MOST_NAMED} more" if len(shares) > _MOST_NAMED else ""
+        self.log.info(
+            "Week %s: %d of %d restaurants done; %d orders in %d windows read; in progress: %s.",
+            *(self.week.key, self._done, self.restaurants, self._orders, self._windows),
+            ", ".join(shares[:_MOST_NAMED]) + more,
+        )
+
+    def finished(self, guid: str) -> str:
+        """A restaurant is done, stored or failed; "2 of 3" if it is the second of three."""
+        self._reached.pop(guid, None)
+        self._done += 1
+        return f"{self._done} of {self.restaurants}"
 
 
-def _nothing_pulled(week: Week, pulled: Sequence[PulledRestaurant]) -> ToastIncompleteError:
-    reasons = "".join(f"\n  - {result.guid}: {result.failure}" for result in pulled)
-    return ToastIncompleteError(
-        f"Week {week.key}: none of {len(pulled)} restaurants could be pulled, and nothing was written.{reasons}\n",
-        hint="Fix the causes above, then materialize the week again.",
+def announce(week: Week, asked: Sequence[str], earlier: Mapping[str, Measure], pace: PullPace, log: Logger) -> None:
+    """Log what a pull of the restaurants ``asked`` is about to do, and how long it may take."""
+    log.info(
+        "Week %s (%s to %s): asking Toast for %d restaurants.",
+        *(week.key, iso_ms(week.start), iso_ms(week.end), len(asked)),
     )
+    requests = [measure.requests for measure in measures_for(asked, earlier).values()]
+    seconds = in_words(pace.seconds(requests))
+    if measured := sum(guid in earlier for guid in asked):
+        log.info(
+            "About %.0f requests in %s, by the last pull of %d restaurants; %.1f s between two requests for one.",
+            *(sum(requests), seconds, measured, pace.spacing),
+        )
+    elif asked:
+        log.info(
+            "First pull of these restaurants; about %s if each has %.0f orders (%.1f s between two requests for one"
+            " restaurant, %d restaurants at once).",
+            *(seconds, ASSUMED.orders, pace.spacing, pace.at_once),
+        )

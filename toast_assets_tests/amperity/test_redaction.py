@@ -158,7 +158,7 @@ def test_a_rule_for_a_feeds_field_holds_for_the_stream_too() -> None:
 
 
 def test_the_fields_of_feeds_are_those_that_there_are_and_repeat_fields_of_toasts() -> None:
-    assert COLUMNS.keys() <= {column.name for feed in FEEDS.values() for column in feed.columns}
+    assert COLUMNS.keys() <= {name for feed in FEEDS.values() for name in feed.columns}
     nested_in_the_guides_example = ".address."
     paths = {path for paths in COLUMNS.values() for path in paths if nested_in_the_guides_example not in path}
     assert paths <= set(known_fields().fields)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,7 @@ import pytest
 
 from toast_assets.amperity.records import RecordKey
 from toast_assets.delivery.deliver import WeekDelivery
-from toast_assets.delivery.ledger import LedgerEntry
-from toast_assets.delivery.restaurant_ledger import BATCH, RestaurantLedger, Slots
+from toast_assets.delivery.ledger import BATCH, LedgerEntry, RestaurantLedger, Slots
 from toast_assets.errors import StoreError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.bucket import Bucket
@@ -94,7 +91,7 @@ async def die_at(sandbox: Sandbox, week: Week, number: int, *, before: bool) -> 
 async def test_a_death_at_any_write_loses_no_order_and_the_next_delivery_leaves_a_whole_ledger(
     before: bool, sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toast_assets.delivery.restaurant_ledger.SEGMENT", 2)
+    monkeypatch.setattr("toast_assets.delivery.ledger.SEGMENT", 2)
     number, died = 1, True
     while died:
         stored = {A: orders(4), B: orders(3)}
@@ -114,12 +111,6 @@ async def test_a_death_at_any_write_loses_no_order_and_the_next_delivery_leaves_
     assert number > 8
 
 
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as threads:
-        yield threads
-
-
 async def is_free(slots: Slots) -> bool:
     try:
         await asyncio.wait_for(slots.acquire(), 0.05)
@@ -130,10 +121,10 @@ async def is_free(slots: Slots) -> bool:
 
 
 async def test_no_more_than_a_batch_is_sent_without_a_stored_receipt(
-    sandbox: Sandbox, store: OrderStore, week: Week, threads: ThreadPoolExecutor
+    sandbox: Sandbox, store: OrderStore, week: Week
 ) -> None:
     slots = Slots()
-    book = RestaurantLedger(store, week, A, slots, [], threads)
+    book = RestaurantLedger(store, week, A, slots, [])
     for _ in range(BATCH):
         await slots.acquire()
     assert not await is_free(slots)
@@ -153,8 +144,8 @@ async def test_restaurants_at_once_never_wait_for_each_others_receipts(
     sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As many of each as a real batch would have, in small: four restaurants acquire slots at once.
-    monkeypatch.setattr("toast_assets.delivery.restaurant_ledger.BATCH", 8)
-    monkeypatch.setattr("toast_assets.delivery.restaurant_ledger.SEGMENT", 2)
+    monkeypatch.setattr("toast_assets.delivery.ledger.BATCH", 8)
+    monkeypatch.setattr("toast_assets.delivery.ledger.SEGMENT", 2)
     stored = prepare(sandbox, week, {f"place-{number:02}": orders(7) for number in range(12)})
     url = f"{sandbox.amperity_url}/api/v1/streaming"
     delivery = deliver(sandbox, week, AMPERITY_DELIVERY="notify,stream", AMPERITY_API_URL=url)
@@ -162,14 +153,12 @@ async def test_restaurants_at_once_never_wait_for_each_others_receipts(
     assert not open_segments(sandbox, week)
 
 
-async def test_whoever_sends_hears_that_receipts_cannot_be_stored(
-    sandbox: Sandbox, week: Week, threads: ThreadPoolExecutor
-) -> None:
+async def test_whoever_sends_hears_that_receipts_cannot_be_stored(sandbox: Sandbox, week: Week) -> None:
     client = s3_client(sandbox)
     s3_faults.refuse(client, "PutObject", 403, "AccessDenied")
     store = OrderStore(Bucket(client, sandbox.bucket), sandbox.config.prefix)
     slots = Slots()
-    book = RestaurantLedger(store, week, A, slots, [], threads)
+    book = RestaurantLedger(store, week, A, slots, [])
     for number in range(BATCH // 4):
         await slots.acquire()
         await book.add(entry(number))
@@ -222,46 +211,46 @@ async def test_what_a_delivery_that_died_left_behind_is_folded_by_the_next_and_s
 
 
 async def test_two_deliveries_at_once_both_keep_their_receipts_and_neither_says_that_nothing_is_due(
-    sandbox: Sandbox, store: OrderStore, week: Week, threads: ThreadPoolExecutor, tmp_path: Path
+    sandbox: Sandbox, store: OrderStore, week: Week, tmp_path: Path
 ) -> None:
-    books = [RestaurantLedger(store, week, A, Slots(), [], threads) for _ in range(2)]
+    books = [RestaurantLedger(store, week, A, Slots(), []) for _ in range(2)]
     for number, book in enumerate(books):
         book.fetch(tmp_path)
         await book.add(entry(number))
     await books[0].save("digest", {"stream": 1})
     await books[1].save("digest", {"stream": 1})
     assert set(ledger(sandbox, week)["record_id"]) == {"order-0", "order-1"}
-    after = RestaurantLedger(store, week, A, Slots(), [], threads)
+    after = RestaurantLedger(store, week, A, Slots(), [])
     after.fetch(tmp_path)
     assert after.settled("digest") is None
 
 
 async def test_a_ledger_that_says_that_nothing_is_due_says_so_of_one_digest_alone(
-    store: OrderStore, week: Week, threads: ThreadPoolExecutor, tmp_path: Path
+    store: OrderStore, week: Week, tmp_path: Path
 ) -> None:
-    book = RestaurantLedger(store, week, A, Slots(), [], threads)
+    book = RestaurantLedger(store, week, A, Slots(), [])
     book.fetch(tmp_path)
     await book.add(entry(0))
     await book.save("digest", {"stream": 1})
-    after = RestaurantLedger(store, week, A, Slots(), [], threads)
+    after = RestaurantLedger(store, week, A, Slots(), [])
     after.fetch(tmp_path)
     assert (after.settled("digest"), after.settled("another")) == ({"stream": 1}, None)
-    left = RestaurantLedger(store, week, A, Slots(), [store.layout.ledger_segment(week, A, 1)], threads)
+    left = RestaurantLedger(store, week, A, Slots(), [store.layout.ledger_segment(week, A, 1)])
     left.fetch(tmp_path)
     assert left.settled("digest") is None
     # Any other writing of the ledger takes it back.
     assert after.state().settled == {entry(0).key.request_id}
     await after.add(entry(1, state="rejected"))
     await after.save()
-    last = RestaurantLedger(store, week, A, Slots(), [], threads)
+    last = RestaurantLedger(store, week, A, Slots(), [])
     last.fetch(tmp_path)
     assert last.settled("digest") is None
 
 
 async def test_receipts_that_another_delivery_folds_meanwhile_are_known(
-    sandbox: Sandbox, store: OrderStore, week: Week, threads: ThreadPoolExecutor, tmp_path: Path
+    sandbox: Sandbox, store: OrderStore, week: Week, tmp_path: Path
 ) -> None:
-    living = RestaurantLedger(store, week, A, Slots(), [], threads)
+    living = RestaurantLedger(store, week, A, Slots(), [])
     for number in range(BATCH // 4):
         await living.add(entry(number))
     (segment,) = open_segments(sandbox, week)
@@ -269,6 +258,6 @@ async def test_receipts_that_another_delivery_folds_meanwhile_are_known(
     # The other delivery ends between this one's two reads.
     s3_faults.before(client, "GetObject", lambda number: number == 2 and asyncio.run(living.save()))
     late = OrderStore(Bucket(client, sandbox.bucket), sandbox.config.prefix)
-    book = RestaurantLedger(late, week, A, Slots(), [segment], threads)
+    book = RestaurantLedger(late, week, A, Slots(), [segment])
     await asyncio.to_thread(book.fetch, tmp_path)
     assert len(book.state().settled) == BATCH // 4

@@ -106,7 +106,7 @@ async def test_a_dry_run_writes_nothing_and_a_second_one_reads_the_orders_again(
 async def test_many_records_are_stored_in_segments_on_the_way(
     counted: CountedDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toast_assets.delivery.restaurant_ledger.SEGMENT", 4)
+    monkeypatch.setattr("toast_assets.delivery.ledger.SEGMENT", 4)
     prepare(counted.sandbox, counted.week, {PLACES[0]: orders(11)})
     await counted.run()
     calls = counted.calls[PLACES[0]]

@@ -52,13 +52,13 @@ def test_nothing_else_in_the_bucket_matches_a_pattern() -> None:
 
 @pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS)
 def test_every_feed_has_one_key_and_a_last_updated_moment(feed: Feed) -> None:
-    assert [column.name for column in feed.columns if column.field.key] == [feed.key]
-    assert {column.name: column.field.type for column in feed.columns}[LAST_UPDATED] == "datetime"
+    assert [name for name, field in feed.columns.items() if field.key] == [feed.key]
+    assert {name: field.type for name, field in feed.columns.items()}[LAST_UPDATED] == "datetime"
     assert load_settings(feed.name)[0]["object/land-as"]["file/content-type"] == "application/x-ndjson"
 
 
 def test_transactions_have_every_tag_that_amperity_requires_and_are_named_after_them() -> None:
-    tags = {column.field.tag: column.name for column in FEEDS["transactions"].columns if column.field.tag}
+    tags = {field.tag: name for name, field in FEEDS["transactions"].columns.items() if field.tag}
     assert {f"txn-item/{tag}" for tag in REQUIRED} | {"fk-customer"} <= set(tags)
     for tag, name in tags.items():
         assert name == tag.removeprefix("txn-item/").replace("-", "_")
@@ -67,10 +67,10 @@ def test_transactions_have_every_tag_that_amperity_requires_and_are_named_after_
 def test_personal_data_is_in_customers_alone() -> None:
     personal = {"given-name", "surname", "email", "phone", "address", "address2", "city", "state", "postal"}
     for name, feed in FEEDS.items():
-        tags = {column.field.tag for column in feed.columns}
+        tags = {field.tag for field in feed.columns.values()}
         assert (personal <= tags) if name == "customers" else not (personal & tags)
 
 
 @pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS)
 def test_every_field_is_described(feed: Feed) -> None:
-    assert all(column.field.description.endswith(".") for column in feed.columns)
+    assert all(field.description.endswith(".") for field in feed.columns.values())

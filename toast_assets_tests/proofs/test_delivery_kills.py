@@ -15,7 +15,7 @@ from threading import Lock
 
 import pytest
 
-from toast_assets.delivery.restaurant_ledger import BATCH
+from toast_assets.delivery.ledger import BATCH
 from toast_assets.sandbox import Call, Kind, Sandbox
 from toast_assets.week import Week
 from toast_assets_tests.support.data.invented import check, encode, order, selection

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from toast_assets.pull.estimate import Measure, PullPace
-from toast_assets.pull.progress import PullProgress, announce
+from toast_assets.pull.week import PullProgress, announce
 from toast_assets.toast.page import Window
 from toast_assets.toast.windows import Evidence, ProvedWindow
 from toast_assets.week import Week

@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from toast_assets.amperity.feeds.customers import CUSTOMERS, NewestGuests, sightings
-from toast_assets.amperity.feeds.order_context import is_guest_order, order_context
+from toast_assets.amperity.feeds.order_context import order_context
 from toast_assets.amperity.feeds.order_items import ORDER_ITEMS, order_items
 from toast_assets.amperity.feeds.schema import Feed, Row
 from toast_assets.amperity.feeds.transactions import TRANSACTIONS, transactions
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.model import Order
 from toast_assets.orders.read import RawOrders, Reason, Rejection
 from toast_assets.orders.times import zone
 from toast_assets.tables.columns import is_representable
@@ -26,6 +24,7 @@ from toast_assets.tables.flatten import convertible
 
 FEEDS: dict[str, Feed] = {feed.name: feed for feed in (ORDER_ITEMS, TRANSACTIONS, CUSTOMERS)}
 _GUESTS_AT_A_TIME = 1000
+_NO_AMOUNT = "an amount is too large, or is no number"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def _of_batch(batch: RawOrders, brand: str, guests: NewestGuests) -> FeedBatch:
     found = convertible(batch)
     rejections = found.rejections
     rows: dict[str, list[Row]] = {ORDER_ITEMS.name: [], TRANSACTIONS.name: []}
-    wanted = [order for order in found.orders if is_guest_order(order)]
+    wanted = [order for order in found.orders if not (order.created_in_test_mode or order.excess_food)]
     clock = zone(batch.timezone)
     for order in wanted:
         if clock is None:
@@ -66,29 +65,22 @@ def _of_batch(batch: RawOrders, brand: str, guests: NewestGuests) -> FeedBatch:
             rejections.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNKNOWN_TIME_ZONE, detail))
             continue
         try:
-            _add(rows, guests, batch, order, clock, brand)
+            context = order_context(batch, order, clock, brand)
+            items = list(map(_finite, order_items(context)))
+            itemized = list(map(_finite, transactions(context)))
+            guests.add(sightings(context))
         except UnrepresentableError as error:
             rejections.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, str(error)))
         except ArithmeticError:
-            detail = "an amount is too large, or is no number"
-            rejections.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, detail))
+            rejections.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, _NO_AMOUNT))
+        else:
+            rows[ORDER_ITEMS.name] += items
+            rows[TRANSACTIONS.name] += itemized
     return FeedBatch(rows, rejections, len(found.orders) - len(wanted), found.nulled)
-
-
-def _add(
-    rows: dict[str, list[Row]], guests: NewestGuests, batch: RawOrders, order: Order, clock: ZoneInfo, brand: str
-) -> None:
-    """All rows of an order or none."""
-    context = order_context(batch, order, clock, brand)
-    items = list(map(_finite, order_items(context)))
-    itemized = list(map(_finite, transactions(context)))
-    guests.add(sightings(context))
-    rows[ORDER_ITEMS.name] += items
-    rows[TRANSACTIONS.name] += itemized
 
 
 def _finite(row: Row) -> Row:
     values: tuple[Any, ...] = msgspec.structs.astuple(row)
     if any(isinstance(value, Decimal) and not is_representable(value) for value in values):
-        raise UnrepresentableError("an amount is too large, or is no number")
+        raise UnrepresentableError(_NO_AMOUNT)
     return row

@@ -62,10 +62,8 @@ CUSTOMERS = Feed(
 
 
 def sightings(context: OrderContext) -> Iterator[CustomerRow]:
-    """What one order says of its guests: one row for each check that names one.
-
-    The delivery address is the order's one guest's.
-    """
+    """What one order says of its guests: one row for each check that names one. The delivery address is the order's
+    one guest's."""
     order = context.order
     for check in order.checks or ():
         guest = check.customer
@@ -91,6 +89,21 @@ def sightings(context: OrderContext) -> Iterator[CustomerRow]:
         )
 
 
+_CREATE = """
+    PRAGMA journal_mode = OFF;
+    PRAGMA synchronous = OFF;
+    CREATE TABLE guests (id TEXT, part INTEGER, at TEXT, known BLOB, PRIMARY KEY (id, part)) WITHOUT ROWID;
+"""
+_UPSERT = """
+    INSERT INTO guests VALUES (?, ?, ?, ?)
+    ON CONFLICT (id, part) DO UPDATE SET at = excluded.at, known = excluded.known WHERE excluded.at > at
+"""
+_PARTS = (
+    ("given_name", "surname", "email", "phone"),
+    ("address", "address2", "city", "state", "postal", "country"),
+)
+
+
 class NewestGuests:
     """One row per guest out of any number of sightings, in any order.
 
@@ -104,58 +117,34 @@ class NewestGuests:
         self._database.executescript(_CREATE)
 
     def add(self, rows: Iterable[CustomerRow]) -> None:
-        """Takes in what orders say of guests."""
-        self._database.executemany(_UPSERT, map(_stored, rows))
+        """Take in what orders say of guests."""
+        for row in rows:
+            for part, names in enumerate(_PARTS):
+                known = {name: getattr(row, name) for name in names}
+                at = row.modified_at if any(known.values()) else NOTHING_KNOWN_AT
+                stored = msgspec.msgpack.encode((known, row.modified_at_local))
+                self._database.execute(_UPSERT, (row.customer_id, part, at, stored))
 
     def rows(self) -> Iterator[CustomerRow]:
         """Every guest once, by key."""
-        return map(_merged, self._database.execute("SELECT * FROM guests ORDER BY id"))
+        found = self._database.execute("SELECT id, at, known FROM guests ORDER BY id, part")
+        for (key, person_at, person_bytes), (_, address_at, address_bytes) in zip(found, found, strict=True):
+            person, person_local = msgspec.msgpack.decode(person_bytes)
+            address, address_local = msgspec.msgpack.decode(address_bytes)
+            modified_at = max(person_at, address_at)
+            local = person_local if person_at == modified_at else address_local
+            yield CustomerRow(
+                customer_id=key,
+                fk_customer=key,
+                **person,
+                **address,
+                modified_at=modified_at,
+                modified_at_local=NOTHING_KNOWN_AT if modified_at == NOTHING_KNOWN_AT else local,
+            )
 
     def close(self) -> None:
-        """Drops the temporary database."""
+        """Drop the temporary database."""
         self._database.close()
-
-
-_CREATE = """
-    PRAGMA journal_mode = OFF;
-    PRAGMA synchronous = OFF;
-    CREATE TABLE guests (id TEXT PRIMARY KEY, person_at TEXT, person BLOB, address_at TEXT, address BLOB) WITHOUT ROWID;
-"""
-_UPSERT = """
-    INSERT INTO guests VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
-        person = CASE WHEN excluded.person_at > person_at THEN excluded.person ELSE person END,
-        person_at = max(excluded.person_at, person_at),
-        address = CASE WHEN excluded.address_at > address_at THEN excluded.address ELSE address END,
-        address_at = max(excluded.address_at, address_at)
-"""
-
-
-_PERSON = ("given_name", "surname", "email", "phone")
-_ADDRESS = ("address", "address2", "city", "state", "postal", "country")
-
-
-def _stored(row: CustomerRow) -> list[str | bytes]:
-    stored: list[str | bytes] = [row.customer_id]
-    for names in (_PERSON, _ADDRESS):
-        values = [getattr(row, name) for name in names]
-        stored.append(row.modified_at if any(values) else NOTHING_KNOWN_AT)
-        stored.append(msgspec.msgpack.encode((values, row.modified_at_local)))
-    return stored
-
-
-def _merged(stored: tuple[str, str, bytes, str, bytes]) -> CustomerRow:
-    key, person_at, person_bytes, address_at, address_bytes = stored
-    person, person_local = msgspec.msgpack.decode(person_bytes)
-    address, address_local = msgspec.msgpack.decode(address_bytes)
-    modified_at = max(person_at, address_at)
-    local = person_local if person_at >= address_at else address_local
-    return CustomerRow(
-        customer_id=key,
-        fk_customer=key,
-        **dict(zip((*_PERSON, *_ADDRESS), person + address, strict=True)),
-        modified_at=modified_at,
-        modified_at_local=NOTHING_KNOWN_AT if modified_at == NOTHING_KNOWN_AT else local,
-    )
 
 
 def _filled(value: str | None) -> str | None:

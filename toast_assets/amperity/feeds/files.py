@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -67,7 +67,7 @@ class FeedsReport:
     problems: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def add(self, made: _RestaurantFeeds) -> None:
+    def add(self, made: FeedsReport) -> None:
         """Take in one restaurant."""
         self.files += made.files
         self.rejections += made.rejections
@@ -88,18 +88,20 @@ def write_feeds(week: Week, store: OrderStore, brand: str, privacy: FeedPrivacy,
     stored = StoredWeek(week, store)
     writer = _Writer(stored, brand, privacy)
 
-    def write(guid: str) -> list[_RestaurantFeeds]:
-        made = []
+    def write(guid: str) -> FeedsReport:
+        made = FeedsReport(week)
         with one_restaurant(guid, report.problems, store):
-            made.append(writer.write(guid))
+            made.add(writer.write(guid))
         return made
 
+    restaurants = stored.restaurants()
     with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="feeds") as threads:
         try:
-            for made in chain.from_iterable(threads.map(write, restaurants := stored.restaurants())):
+            for (guid, record), made in zip(restaurants.items(), threads.map(write, restaurants), strict=True):
                 report.add(made)
-                rows = ", ".join(f"{file.rows} {file.feed}" for file in made.files)
-                log.info("%s: %s; %d orders rejected.", made.record.name or made.guid, rows, len(made.rejections))
+                if guid not in report.problems:
+                    rows = ", ".join(f"{file.rows} {file.feed}" for file in made.files)
+                    log.info("%s: %s; %d orders rejected.", record.name or guid, rows, len(made.rejections))
         except BaseException:
             threads.shutdown(cancel_futures=True)
             raise
@@ -126,8 +128,8 @@ def feeds_version(week: Week, store: OrderStore, redaction: Redaction) -> str:
 
 @dataclass(frozen=True)
 class StoredFeeds:
-    """The feed files of a week that are of the stored orders and made under the rules that hold: a hash of them, of how
-    many ``restaurants``, and what keeps those of others from being loaded (``problems``)."""
+    """The feed files of a week that may be loaded: a hash of them, the number of ``restaurants`` that have them, and
+    why others have none (``problems``)."""
 
     version: str
     restaurants: int
@@ -141,7 +143,7 @@ class StoredFeeds:
 
 
 def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> StoredFeeds:
-    """The feed files that are stored, restaurant by restaurant.
+    """The feed files that are of the stored orders and made under the rules that hold.
 
     Raises:
         ExportError: the week was never pulled.
@@ -149,16 +151,14 @@ def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> StoredF
     """
     digest = hashlib.sha256()
     problems: list[str] = []
-    restaurants = StoredWeek(week, store).restaurants()
-    keys = [store.layout.feed(week, guid, feed) for guid in sorted(restaurants) for feed in FEEDS]
+    restaurants = sorted(StoredWeek(week, store).restaurants().items())
+    keys = [store.layout.feed(week, guid, feed) for guid, _ in restaurants for feed in FEEDS]
     with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
-        infos = dict(zip(keys, threads.map(store.bucket.info, keys), strict=True))
-    for guid, record in sorted(restaurants.items()):
+        infos = zip(keys, list(threads.map(store.bucket.info, keys)), strict=True)
+    for _, record in restaurants:
         orders = record.pull.orders_sha256 if record.pull else ""
         hashes: list[str] = []
-        for feed in FEEDS:
-            key = store.layout.feed(week, guid, feed)
-            info = infos[key]
+        for key, info in list(islice(infos, len(FEEDS))):
             if info is None:
                 state = "is missing"
             elif info.metadata.get("orders") != orders:
@@ -175,18 +175,6 @@ def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> StoredF
     return StoredFeeds(digest.hexdigest(), len(restaurants) - len(problems), problems)
 
 
-@dataclass
-class _RestaurantFeeds:
-    """A restaurant's files, made of the orders that ``record`` describes."""
-
-    guid: str
-    record: RestaurantRecord
-    files: list[FeedFile] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
-    left_out: int = 0
-    nulled: Counter[str] = field(default_factory=Counter)
-
-
 class _OutdatedError(Exception):
     """A pull has stored newer orders meanwhile."""
 
@@ -199,25 +187,25 @@ class _Writer:
     brand: str
     privacy: FeedPrivacy
 
-    def write(self, guid: str) -> _RestaurantFeeds:
+    def write(self, guid: str) -> FeedsReport:
         """Those of one restaurant, all of the same orders; again where newer ones come meanwhile."""
         while True:
             with scratch_folder() as folder, suppress(_OutdatedError):
-                made = self.stored.made_of(guid, partial(self._made, guid, folder))
+                made, record = self.stored.made_of(guid, partial(self._made, guid, folder))
                 for file in made.files:
-                    self.stored.store.bucket.update(file.key, partial(self._change, made, file, folder / file.feed))
+                    self.stored.store.bucket.update(file.key, partial(self._change, record, file, folder / file.feed))
                 return made
 
     def _change(
-        self, made: _RestaurantFeeds, file: FeedFile, path: Path, before: StoredObject | None, _target: Path
+        self, record: RestaurantRecord, file: FeedFile, path: Path, before: StoredObject | None, _target: Path
     ) -> Replacement | None:
-        if self.stored.restaurants().get(made.guid) != made.record:
+        if self.stored.restaurants().get(file.restaurant_guid) != record:
             raise _OutdatedError
         # No content encoding: couriers go by the key's ending. The hashes say what it holds, of which orders, and under
         # which privacy rules.
         metadata = {
             "sha256": file.sha256,
-            "orders": made.record.pull.orders_sha256 if made.record.pull else "",
+            "orders": record.pull.orders_sha256 if record.pull else "",
             "privacy": self.privacy.redaction.digest,
             "rows": str(file.rows),
         }
@@ -226,13 +214,15 @@ class _Writer:
             return None
         return Replacement(path, {"ContentType": CONTENT_TYPE, "Metadata": metadata})
 
-    def _made(self, guid: str, folder: Path, record: RestaurantRecord, pull: PullRecord) -> _RestaurantFeeds:
-        """The files in ``folder``, each with its feed's name."""
+    def _made(
+        self, guid: str, folder: Path, record: RestaurantRecord, pull: PullRecord
+    ) -> tuple[FeedsReport, RestaurantRecord]:
+        """The files in ``folder``, each with its feed's name, and the record of the orders that they are made of."""
         week, store = self.stored.week, self.stored.store
         raw = RawFile(week, guid, record, pull, folder / "raw.parquet", store)
         fetch_raw(week, guid, raw.path, store)
         orders = (RawOrders(guid, bodies, record.time_zone, record.currency) for bodies in raw.bodies(_ORDERS_AT_ONCE))
-        made = _RestaurantFeeds(guid, record)
+        made = FeedsReport(week)
         rows, digests = Counter(dict.fromkeys(FEEDS, 0)), {feed: hashlib.sha256() for feed in FEEDS}
         with ExitStack() as stack:
             files = {feed: stack.enter_context(gzipped(folder / feed)) for feed in FEEDS}
@@ -248,7 +238,7 @@ class _Writer:
         for feed in FEEDS:
             key, size = store.layout.feed(week, guid, feed), (folder / feed).stat().st_size
             made.files.append(FeedFile(feed, guid, key, rows[feed], size, digests[feed].hexdigest()))
-        return made
+        return made, record
 
 
 @contextmanager

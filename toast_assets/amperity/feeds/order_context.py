@@ -14,7 +14,6 @@ from toast_assets.orders.model import Order, Selection
 from toast_assets.orders.read import RawOrders
 from toast_assets.orders.times import business_day, instant, local
 
-UNKNOWN_CHANNEL = "Unknown"
 UNKNOWN_PRODUCT = "UNKNOWN_ITEM"
 
 
@@ -25,11 +24,6 @@ class OrderContext:
 
     order: Order
     columns: Mapping[str, Any]
-
-    @property
-    def order_id(self) -> str:
-        """Toast's GUID."""
-        return self.order.guid or ""
 
 
 def order_context(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -> OrderContext:
@@ -52,7 +46,7 @@ def order_context(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -
         "store_id": batch.restaurant_guid,
         "purchase_brand": brand,
         "currency": batch.currency,
-        "purchase_channel": order.source or UNKNOWN_CHANNEL,
+        "purchase_channel": order.source or "Unknown",
         "business_date": business_date.isoformat() if business_date is not None else None,
         "order_datetime": _clock_text(opened, clock),
         "order_datetime_utc": timestamp(opened),
@@ -61,11 +55,6 @@ def order_context(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -
         "fk_customer": guest_key(order_customer(order)),
     }
     return OrderContext(order, columns)
-
-
-def is_guest_order(order: Order) -> bool:
-    """Whether a guest ordered at all: orders of the test mode and records of wasted food are sent nowhere."""
-    return not (order.created_in_test_mode or order.excess_food)
 
 
 def product_id(selection: Selection) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import get_type_hints
 
 import msgspec
 
@@ -44,14 +44,6 @@ class Row(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class FeedColumn:
-    """One field of a feed, by name."""
-
-    name: str
-    field: Field
-
-
-@dataclass(frozen=True)
 class Feed:
     """A feed: what one row is, the struct of its rows, and the Amperity table that it is meant for."""
 
@@ -61,31 +53,17 @@ class Feed:
     purpose: str
 
     @cached_property
-    def columns(self) -> tuple[FeedColumn, ...]:
-        """The fields, in the order in which they are written."""
+    def columns(self) -> dict[str, Field]:
+        """The fields by name, in the order in which they are written."""
         hints = get_type_hints(self.row, include_extras=True)
-        return tuple(FeedColumn(one.name, _field(hints[one.name])) for one in msgspec.structs.fields(self.row))
+        return {one.name: hints[one.name].__metadata__[0] for one in msgspec.structs.fields(self.row)}
 
     @cached_property
     def key(self) -> str:
         """The name of the key field."""
-        return next(column.name for column in self.columns if column.field.key)
-
-    def key_of(self, row: Row) -> str:
-        """The key of ``row``."""
-        return str(getattr(row, self.key))
-
-    def version_of(self, row: Row) -> str:
-        """When the order behind ``row`` was last modified, in UTC: key and version together name a record."""
-        return str(getattr(row, LAST_UPDATED))
+        return next(name for name, field in self.columns.items() if field.key)
 
 
 def encode(row: Row) -> bytes:
     """``row`` as one line of NDJSON, without the line feed: one JSON object, every key in fixed order."""
     return _ENCODER.encode(row)
-
-
-def _field(hint: Any) -> Field:
-    if get_origin(hint) is Annotated:
-        return next(one for one in get_args(hint) if isinstance(one, Field))
-    raise TypeError("a field of a feed is declared as Annotated[type, text(...)] or the like")

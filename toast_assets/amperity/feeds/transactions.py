@@ -76,8 +76,7 @@ class TransactionRow(Row, frozen=True):
         ),
     ]
     item_list_price: Annotated[
-        Decimal,
-        decimal("Gross price of all units with their modifiers, without tax.", "txn-item/item-list-price"),
+        Decimal, decimal("Gross price of all units with their modifiers, without tax.", "txn-item/item-list-price")
     ]
     item_discount_amount: Annotated[
         Decimal,
@@ -152,7 +151,7 @@ class _Sum:
     category: str | None = None
 
     def add(self, other: _Sum, sign: int) -> None:
-        """Adds ``other`` (``sign`` 1) or takes it off (-1)."""
+        """Add ``other`` (``sign`` 1) or take it off (-1)."""
         self.units += sign * other.units
         self.list_price += sign * other.list_price
         self.discount += sign * other.discount
@@ -176,7 +175,8 @@ def transactions(context: OrderContext) -> list[TransactionRow]:
 
 def _add_check(sums: _Sums, check: Check, *, gone: bool) -> None:
     items = [selection for selection in check.selections or () if selection.is_revenue]
-    off_check = allocate(discount_sum(check.applied_discounts), [_weight(item) for item in items])
+    weights = [ZERO if item.is_gone else max(line_net_sales(item), ZERO) for item in items]
+    off_check = allocate(discount_sum(check.applied_discounts), weights)
     for item, share in zip(items, off_check, strict=True):
         product, line = product_id(item), _line(item, share)
         cancelled = gone or item.is_gone
@@ -225,10 +225,6 @@ def _add_unitemized_refund(sums: _Sums, check: Check) -> None:
         sums[UNITEMIZED_REFUND, Kind.RETURN].add(back, -1)
 
 
-def _weight(item: Selection) -> Decimal:
-    return ZERO if item.is_gone else max(line_net_sales(item), ZERO)
-
-
 def _units(item: Selection) -> Decimal:
     quantity = _ONE if item.quantity is None else abs(item.quantity)
     weighed = item.unit_of_measure not in {None, "", "NONE"}
@@ -241,8 +237,7 @@ def _whole(units: Decimal) -> int:
 
 
 def _payment_method(order: Order) -> str | None:
-    checks: Sequence[Check] = order.checks or ()
-    taken = [payment for check in checks for payment in check.payments or () if is_taken(payment)]
+    taken = [payment for check in order.checks or () for payment in check.payments or () if is_taken(payment)]
     largest = max(taken, key=lambda payment: payment.amount or ZERO, default=None)
     return largest.type if largest is not None else None
 
@@ -250,7 +245,7 @@ def _payment_method(order: Order) -> str | None:
 def _row(context: OrderContext, product: str, kind: Kind, amounts: _Sum, method: str | None) -> TransactionRow:
     return TransactionRow(
         **context.columns,
-        transaction_item_id=f"{context.order_id}|{product}|{kind}",
+        transaction_item_id=f"{context.order.guid}|{product}|{kind}",
         product_id=product,
         product_name=amounts.name,
         product_category=amounts.category,

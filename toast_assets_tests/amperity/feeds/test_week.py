@@ -116,9 +116,8 @@ def test_there_is_one_customer_per_order_and_a_row_for_every_customer() -> None:
 
 def test_names_are_snake_case_and_times_have_one_format() -> None:
     for name, feed in FEEDS.items():
-        for column in feed.columns:
-            assert re.fullmatch(r"[a-z][a-z0-9_]*", column.name)
-        moments = [column.name for column in feed.columns if column.field.type == "datetime"]
+        assert all(re.fullmatch(r"[a-z][a-z0-9_]*", column) for column in feed.columns)
+        moments = [name for name, field in feed.columns.items() if field.type == "datetime"]
         assert LAST_UPDATED in moments
         for row in rows(name)[:500]:
             assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", row[column]) for column in moments)
@@ -181,7 +180,7 @@ def duckdb_type(declared: str) -> str:
 
 
 def declared_types(feed: Feed) -> dict[str, str]:
-    return {column.name: duckdb_type(column.field.type) for column in feed.columns}
+    return {name: duckdb_type(field.type) for name, field in feed.columns.items()}
 
 
 @pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS)
@@ -204,7 +203,7 @@ def test_duckdb_finds_the_same_revenue_to_the_cent(files: Path) -> None:
 @pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS)
 def test_duckdb_guesses_no_other_columns(feed: Feed, files: Path) -> None:
     guessed = duckdb.read_json(str(files / f"{feed.name}_*.ndjson.gz"), format="newline_delimited")
-    assert guessed.columns == [column.name for column in feed.columns]
+    assert guessed.columns == list(feed.columns)
 
 
 def arrow_type(declared: str) -> pa.DataType:
@@ -215,17 +214,17 @@ def arrow_type(declared: str) -> pa.DataType:
 
 @pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS)
 def test_pandas_reads_a_file_with_the_documented_types_and_exact_decimals(feed: Feed, files: Path) -> None:
-    schema = pa.schema([(column.name, arrow_type(column.field.type)) for column in feed.columns])
+    schema = pa.schema([(name, arrow_type(field.type)) for name, field in feed.columns.items()])
     with gzip.open(files / f"{feed.name}_week.ndjson.gz") as file:
         table = pj.read_json(file, parse_options=pj.ParseOptions(explicit_schema=schema))
     frame = table.to_pandas(types_mapper=pd.ArrowDtype)
-    assert list(frame.columns) == [column.name for column in feed.columns]
+    assert list(frame.columns) == list(feed.columns)
     assert [dtype.pyarrow_dtype for dtype in frame.dtypes] == schema.types
-    for column in feed.columns:
-        if column.field.type.startswith("decimal"):
-            assert frame[column.name].sum() == sum(row[column.name] or 0 for row in rows(feed.name))
-        if column.field.type == "date":
-            assert pd.to_datetime(frame[column.name], format="%Y-%m-%d").notna().all()
+    for name, field in feed.columns.items():
+        if field.type.startswith("decimal"):
+            assert frame[name].sum() == sum(row[name] or 0 for row in rows(feed.name))
+        if field.type == "date":
+            assert pd.to_datetime(frame[name], format="%Y-%m-%d").notna().all()
 
 
 @pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS)
