@@ -174,6 +174,10 @@ class AmperityClient(ServiceClient):
         """Let no record leave any more, and wait for the answers to those on their way, each a time-out at most."""
         await self._limiter.drain()
 
+    def resume(self) -> None:
+        """Let records leave again after ``settle``."""
+        self._limiter.reopen()
+
     def _post(self, url: str, tenant_header: str, request_id: str, body: bytes) -> httpx.Request:
         headers = {tenant_header: self.settings.tenant_id, "X-Request-Id": request_id}
         return httpx.Request("POST", url, headers=headers | {"Content-Type": "application/json"}, content=body)

@@ -98,6 +98,7 @@ class WeekDelivery:
             StoreError: the bucket is missing or refuses access.
         """
         began = time.monotonic()
+        self.amperity.resume()
         with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="delivery") as threads:
             run = await in_thread(partial(self._prepared, threads), threads)
             with run.rejects:
