@@ -93,6 +93,7 @@ class WeekDelivery:
             StoreError: the bucket is missing or refuses access.
         """
         began = time.monotonic()
+        self.amperity.resume()
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE))
         run = await in_thread(self._prepared)
         with run.rejects:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from abc import abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -31,13 +30,12 @@ class Token:
     renew_at: float
 
 
-class Bearer(httpx.Auth):
-    """The token as httpx's authentication flow. A service says how a token is fetched, and when renewing one that was
-    rejected may help. ``clock`` counts seconds. ``fetched`` counts tokens."""
+class Bearer(ABC):
+    """A service says how a token is fetched, and when renewing one that was rejected may help. ``refused`` is its error
+    for a token that cannot be used. ``clock`` counts seconds, ``fetched`` tokens."""
 
     name: ClassVar[str]
     refused: ClassVar[type[ToastAssetsError]]
-    """The error for a token that cannot be used."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.fetched = 0
@@ -71,41 +69,31 @@ class Bearer(httpx.Auth):
         """
         async with self._lock:
             if self._clock() >= self._token.renew_at:
-                await self._fetch()
+                self._token = await self.fetch()
+                self.fetched += 1
             return self._token
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Send ``request`` with the token, and again after a 401 if there is a newer one."""
-        rejections = 0
-        while True:
-            token = await self.token()
-            request.headers["Authorization"] = f"Bearer {token.value}"
-            response = yield request
-            if response.is_success:
-                self.mark_valid(token)
-            if not self.is_rejection(response):
-                return
-            # A token that was replaced meanwhile was rejected for its age, which says nothing about the new one.
-            rejections += token is self._token
-            if rejections > 1:
-                self._useless += 1
-                return
-            if not await self._renew(token):
-                return
 
     async def send(
         self, request: httpx.Request, exchange: Callable[[httpx.Request], Awaitable[httpx.Response]]
     ) -> httpx.Response:
-        """The reply to ``request``, as from an ``httpx.AsyncClient``; each sending is an ``exchange``, so that the rate
-        limit counts it."""
-        async with aclosing(self.async_auth_flow(request)) as flow:
-            await anext(flow)
-            while True:
-                response = await exchange(request)
-                try:
-                    await flow.asend(response)
-                except StopAsyncIteration:
-                    return response
+        """The reply to ``request`` with the token; after a 401 it is sent again if there is a newer one. Each sending
+        is an ``exchange``, so that the rate limit counts it."""
+        rejections = 0
+        while True:
+            token = await self.token()
+            request.headers["Authorization"] = f"Bearer {token.value}"
+            response = await exchange(request)
+            if response.is_success:
+                self.mark_valid(token)
+            if not self.is_rejection(response):
+                return response
+            # A token that was replaced meanwhile was rejected for its age, which says nothing about the new one.
+            rejections += token is self._token
+            if rejections > 1:
+                self._useless += 1
+                return response
+            if not await self._renew(token):
+                return response
 
     def granted(self, value: str, seconds: float) -> Token:
         """A token that is valid for ``seconds`` from now.
@@ -127,14 +115,11 @@ class Bearer(httpx.Auth):
                 if not self.may_renew():
                     return False
                 try:
-                    await self._fetch()
+                    self._token = await self.fetch()
+                    self.fetched += 1
                 finally:
                     self._renewals += 1
             return True
-
-    async def _fetch(self) -> None:
-        self._token = await self.fetch()
-        self.fetched += 1
 
 
 def claims_of(token: str) -> dict[str, Any]:

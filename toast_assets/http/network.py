@@ -1,18 +1,11 @@
 """What the environment says about the way to a service: one reading for Toast, Amperity, alerts and S3.
 
-**Proxies**: ``HTTPS_PROXY`` or ``HTTP_PROXY`` by the address's scheme, else ``ALL_PROXY``; in lower case they count
-first, and an empty one counts as not set. ``NO_PROXY`` names hosts to reach directly, separated by commas or blanks:
-``*``, ``example.com`` and ``.example.com`` (each with all names below it), an address, a network such as
-``10.0.0.0/8``, any of them with a port.
+Which variables count, and in which order: docs/operate.md, "Proxies and certificates". Proxies are found as curl finds
+them; ``NO_PROXY`` takes networks and ports, too. boto3 replaces its built-in list by any file of certificates; httpx
+does so for ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` only.
 
-**Certificates**: ``SSL_CERT_FILE``, else ``SSL_CERT_DIR`` (a folder that ``openssl rehash`` prepared), replaces the
-built-in list (certifi's). Where neither is set, the first of ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``,
-``AWS_CA_BUNDLE`` is believed as well as the built-in list. S3 goes by ``AWS_CA_BUNDLE`` and ``REQUESTS_CA_BUNDLE``, as
-boto3 does, else by ``SSL_CERT_FILE``, ``CURL_CA_BUNDLE``; each of them replaces the built-in list there. boto3 takes no
-folder.
-
-**Plain HTTP** is allowed to this machine, and to hosts that are named on purpose: credentials and guests' data go over
-every one of these connections.
+Plain HTTP is allowed to this machine and to hosts that are named on purpose: credentials and guests' data go over every
+one of these connections.
 """
 
 from __future__ import annotations
@@ -87,8 +80,7 @@ def _variable(name: str) -> tuple[str, str]:
 
 
 def _is_excepted(target: SplitResult) -> bool:
-    host = (target.hostname or "").rstrip(".")
-    port = target.port or _DEFAULT_PORTS.get(target.scheme)
+    host, port = (target.hostname or "").rstrip("."), target.port or _DEFAULT_PORTS.get(target.scheme)
     entries = re.split(r"[\s,]+", _variable("no_proxy")[1].lower())
     return any(_excepts(entry.rpartition("://")[2].rstrip("/"), host, port) for entry in entries if entry)
 
@@ -96,8 +88,7 @@ def _is_excepted(target: SplitResult) -> bool:
 def _excepts(entry: str, host: str, port: int | None) -> bool:
     if entry == "*":
         return True
-    named = re.fullmatch(r"(\[[^]]*\]|[^:]*):([0-9]+)", entry)
-    if named:
+    if named := re.fullmatch(r"(\[[^]]*\]|[^:]*):([0-9]+)", entry):
         entry = named[1]
         if int(named[2]) != port:
             return False
@@ -124,24 +115,20 @@ def _parsed(variable: str, address: str) -> FoundProxy:
     if odd := re.search(r"[#?/\\\s]", credentials):
         code = f"%{ord(odd[0]):02X}"
         raise _malformed(variable, f"holds a {odd[0]!r} in its user name or password; write it as {code}")
-    netloc = _netloc(variable, location.rstrip("/"), _DEFAULT_PORTS[scheme])
+    host, port = location.rstrip("/"), ""
+    if ":" in host and not host.endswith("]"):
+        host, _, port = host.rpartition(":")
+    port = port or f"{_DEFAULT_PORTS[scheme]}"
+    if not _HOST.fullmatch(host):
+        raise _malformed(variable, "holds an address without a valid host name; write http://host:port")
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
+        raise _malformed(variable, "holds an address whose port is no number from 1 to 65535")
+    netloc = f"{host}:{int(port)}"
     if credentials:
         # What was written without its codes (p@ss) gets them here, so that all libraries read the same.
         halves = credentials.partition(":")
         netloc = f"{quote(unquote(halves[0]), safe='')}:{quote(unquote(halves[2]), safe='')}@{netloc}"
     return FoundProxy(variable, f"{scheme}://{netloc}")
-
-
-def _netloc(variable: str, location: str, default_port: int) -> str:
-    host, port = location, f"{default_port}"
-    if not location.endswith("]") and ":" in location:
-        host, _, given = location.rpartition(":")
-        port = given or port
-    if not _HOST.fullmatch(host):
-        raise _malformed(variable, "holds an address without a valid host name; write http://host:port")
-    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536):
-        raise _malformed(variable, "holds an address whose port is no number from 1 to 65535")
-    return f"{host}:{int(port)}"
 
 
 def _malformed(variable: str, problem: str) -> SettingsError:
@@ -162,14 +149,14 @@ def tls_context() -> ssl.SSLContext:
         if variable == "SSL_CERT_DIR":
             return ssl.create_default_context(capath=path)
         context = httpx.create_ssl_context(trust_env=False)
+        if variable:
+            context.load_verify_locations(cafile=path)
     except ssl.SSLError:
         raise _no_certificates(variable, path) from None
     except OSError as error:
         # The standard library logs TLS keys where this variable says, and what was read above can be read.
         reason = error.strerror or error
         raise SettingsError([f"SSLKEYLOGFILE names a file that cannot be written ({reason})"]) from None
-    if variable:
-        _load(context, variable, path)
     return context
 
 
@@ -189,8 +176,11 @@ def s3_ca_file() -> str | None:
     if not variable:
         return None
     path = _path(variable)
-    # botocore would say of an odd file only that TLS failed, and not before the first request.
-    _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), variable, path)
+    try:
+        # botocore would say of an odd file only that TLS failed, and not before the first request.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except OSError:
+        raise _no_certificates(variable, path) from None
     return path
 
 
@@ -199,27 +189,19 @@ def _first_set(*variables: str) -> str:
 
 
 def _path(variable: str) -> str:
-    path, problem = Path(os.environ[variable].strip()), ""
-    if variable == "SSL_CERT_DIR":
-        problem = "" if path.is_dir() else "is no folder"
-    elif path.is_dir():
-        problem = "is a folder; name a file of certificates (PEM)"
-    else:
-        try:
-            with path.open("rb") as file:
-                problem = "" if file.read(1) else "is empty"
-        except OSError as error:
-            problem = f"cannot be read ({error.strerror or error})"
+    path = Path(os.environ[variable].strip())
+    try:
+        if variable == "SSL_CERT_DIR":
+            problem = "" if path.is_dir() else "is no folder"
+        elif path.is_dir():
+            problem = "is a folder; name a file of certificates (PEM)"
+        else:
+            problem = "" if path.read_bytes() else "is empty"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or error})"
     if problem:
         raise SettingsError([f"{variable} names {path}, which {problem}"])
     return str(path)
-
-
-def _load(context: ssl.SSLContext, variable: str, path: str) -> None:
-    try:
-        context.load_verify_locations(cafile=path)
-    except (ssl.SSLError, OSError):
-        raise _no_certificates(variable, path) from None
 
 
 def _no_certificates(variable: str, path: str) -> SettingsError:

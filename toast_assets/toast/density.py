@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from toast_assets.toast.page import PAGE_SIZE, Window
 
@@ -29,16 +28,8 @@ _CLOSED, _EXPECTED, _EXPECTED_FOR_SURE = 0.25, 10.0, 30.0
 # A window with 25 orders is worth its request; after eight requests in a row without one, halving takes over. Most of
 # a week may lie within a few milliseconds (an import), which halving finds within thirty cuts.
 _WORTHWHILE, _PATIENCE = 25, 8
-# A millisecond with more than this share of a page (while halving: nearly all of it) gets a window of its own.
-_BURST, _HALVED_BURST = 0.5, 0.9
-
-
-@dataclass
-class _Overfull:
-    """A window that did not fit one reply, and the orders found in its parts so far."""
-
-    window: Window
-    found: int = 0
+# A millisecond with more than this share of a page gets a window of its own.
+_BURST = 0.5
 
 
 class Density:
@@ -49,30 +40,32 @@ class Density:
 
     def __init__(self, week: Window, earlier: Sequence[tuple[Window, int]] = ()) -> None:
         self._week = week
-        self._bins = -(-(week.end - week.start) // _BIN_MS)
-        self._earlier = _histogram(week, self._bins, earlier) if earlier else None
-        self._seen = [0] * self._bins
-        self._per_day = [0] * -(-self._bins // _BINS_PER_DAY)
+        bins = -(-(week.end - week.start) // _BIN_MS)
+        self._seen = [0] * bins
+        self._per_day = [0] * -(-bins // _BINS_PER_DAY)
+        self._earlier = [0.0] * bins
+        self._knows_earlier = bool(earlier)
+        for window, count in earlier:
+            inside = Window(max(window.start, week.start), min(window.end, week.end))
+            for number, at, end in self._pieces(inside):
+                self._earlier[number] += count * (end - at) / (window.end - window.start)
         self._rate: float | None = None
         self._found = self._guessed = 0.0
-        self._empty_in_a_row = 0
-        self._misses = 0
-        self._overfull: list[_Overfull] = []
-        self._halved: Window | None = None
+        self._empty_in_a_row = self._misses = 0
+        # What is left to read of the last overfull window, and the orders found in it so far.
+        self._overfull: Window | None = None
+        self._found_of_overfull = 0
 
     def next_window(self, start: int) -> Window:
         """The window from ``start`` on that should fill a good part of a reply; all the rest while nothing is known."""
         if self._knows_nothing:
             return Window(start, self._week.end)
         filled = self._filled(start)
-        if not self._overfull:
+        if self._overfull is None:
             return filled
-        overfull = self._overfull[-1]
-        rest = Window(start, overfull.window.end)
-        if overfull.found < _WORTHWHILE:
-            # What was read of it held next to nothing, so the rest is overfull as well: that needs no request.
-            return _first_half(rest) if self._halved else min(filled, _first_half(rest))
-        return rest if self._halved else filled
+        # What was read of it held next to nothing, so the rest is overfull as well: that needs no request.
+        half = _first_half(self._overfull)
+        return half if self._misses > _PATIENCE else min(filled, half)
 
     def expects_orders(self, window: Window) -> bool:
         """Whether it would be odd to find nothing at all in ``window``."""
@@ -88,9 +81,7 @@ class Density:
         The page may be any part of the window, for Toast's sort order is undocumented.
         """
         self._misses += 1
-        if self._misses > _PATIENCE and self._halved is None:
-            self._halved = window
-        self._overfull.append(_Overfull(window))
+        self._overfull, self._found_of_overfull = window, 0
         self._empty_in_a_row = 0
         if not self._knows_nothing:
             self._guessed += self._guess(window)
@@ -99,11 +90,11 @@ class Density:
         if not times:
             return half
         burst, size = Counter(times).most_common(1)[0]
-        if size > len(times) * (_HALVED_BURST if self._halved else _BURST):
+        if size > len(times) * _BURST:
             return Window(window.start, min(max(burst, window.start + 1), window.end - 1))
-        if self._halved:
+        if self._misses > _PATIENCE:
             return half
-        knows_a_day = self._earlier is not None or self._bin(window.start) >= _BINS_PER_DAY
+        knows_a_day = self._knows_earlier or self._bin(window.start) >= _BINS_PER_DAY
         longest = window.end - 1 if tries == 1 and knows_a_day else half.end
         by_page = times[int(0.85 / 1.6 ** (tries - 1) * len(times))]
         end = min(longest, by_page, self._filled(window.start).end)
@@ -121,23 +112,17 @@ class Density:
         # A quiet window says little about what comes after it, so the rate falls by steps only.
         rate = (found + 1) / (window.end - window.start)
         self._rate = rate if self._rate is None else max(rate, self._rate / 4)
-        while self._overfull and self._overfull[-1].window.end <= window.end:
-            self._overfull.pop()
-        for overfull in self._overfull:
-            overfull.found += found
-        worthwhile = found >= _WORTHWHILE
-        self._misses = 0 if worthwhile else self._misses + 1
-        # Within a bin only halving helps; wider windows are left to the histogram again.
-        halved = self._halved
-        if halved and (window.end >= halved.end or (worthwhile and halved.end - halved.start > _BIN_MS)):
-            self._halved = None
+        self._misses = 0 if found >= _WORTHWHILE else self._misses + 1
+        if self._overfull:
+            self._found_of_overfull += found
+            is_over = self._found_of_overfull >= _WORTHWHILE or window.end >= self._overfull.end
+            self._overfull = None if is_over else Window(window.end, self._overfull.end)
 
     @property
     def _knows_nothing(self) -> bool:
-        return self._rate is None and self._earlier is None
+        return self._rate is None and not self._knows_earlier
 
     def _filled(self, start: int) -> Window:
-        """The window from ``start`` on that should hold the wanted number of orders."""
         missing = _TARGET
         for at, end, rate in self._rates(Window(start, self._week.end)):
             if rate * (end - at) >= missing:
@@ -150,15 +135,21 @@ class Density:
         return sum(rate * (end - start) for start, end, rate in self._rates(window, ratio=1.0))
 
     def _rates(self, window: Window, ratio: float | None = None) -> Iterator[tuple[int, int, float]]:
-        """Start, end and orders per millisecond of each piece of ``window`` that lies in one bin."""
+        """Start, end and orders per millisecond of each piece of ``window``."""
         if ratio is None:
             ratio = (self._found + _PRIOR) / (self._guessed + _PRIOR)
             ratio = min(_HIGHEST_RATIO, max(_LOWEST_RATIO, ratio)) * _CLOSED**self._empty_in_a_row
-        read_until, at = self._bin(window.start), window.start
+        read_until = self._bin(window.start)
+        for number, at, end in self._pieces(window):
+            yield at, end, ratio * self._orders_per_bin(number, read_until) / _BIN_MS
+
+    def _pieces(self, window: Window) -> Iterator[tuple[int, int, int]]:
+        """Number of the bin, start and end of each piece of ``window`` that lies in one bin."""
+        at = window.start
         while at < window.end:
             number = self._bin(at)
             end = min(window.end, self._week.start + (number + 1) * _BIN_MS)
-            yield at, end, ratio * self._orders_per_bin(number, read_until) / _BIN_MS
+            yield number, at, end
             at = end
 
     def _orders_per_bin(self, number: int, read_until: int) -> float:
@@ -166,12 +157,11 @@ class Density:
         past = self._seen[number % _BINS_PER_DAY : min(number, read_until) : _BINS_PER_DAY]
         days = [count for count, day in zip(past, self._per_day, strict=False) if day][-_DAYS:]
         orders, weight = float(sum(days)), len(days)
-        if self._earlier is not None:
+        if self._knows_earlier:
             orders, weight = orders + self._earlier[number] * _DAYS, weight + _DAYS
         if not weight:
             return (self._rate or 0.0) * _BIN_MS
-        mean = orders / weight
-        return mean + _LEAST * _LEAST / (mean + _LEAST)
+        return max(_LEAST, orders / weight)
 
     def _bin(self, time: int) -> int:
         return (time - self._week.start) // _BIN_MS
@@ -179,16 +169,3 @@ class Density:
 
 def _first_half(window: Window) -> Window:
     return Window(window.start, window.start + max(1, (window.end - window.start) // 2))
-
-
-def _histogram(week: Window, bins: int, windows: Sequence[tuple[Window, int]]) -> list[float]:
-    """Orders in each bin of ``week``, each window's count spread evenly over its length."""
-    counts = [0.0] * bins
-    for window, count in windows:
-        at = max(window.start, week.start)
-        while at < min(window.end, week.end):
-            number = (at - week.start) // _BIN_MS
-            until = min(window.end, week.end, week.start + (number + 1) * _BIN_MS)
-            counts[number] += count * (until - at) / (window.end - window.start)
-            at = until
-    return counts
