@@ -54,10 +54,6 @@ class Cursor(msgspec.Struct, frozen=True):
         except msgspec.DecodeError:
             return cls()
 
-    def encode(self) -> str:
-        """The inverse of ``decode``."""
-        return msgspec.json.encode(self).decode()
-
 
 class Decision(NamedTuple):
     """What to start now, what to remember, and what to say."""

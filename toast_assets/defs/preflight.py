@@ -72,7 +72,7 @@ def prepared(
             raise SettingsError(problems)
         # Guests' orders that a killed process left on this machine.
         remove_leftovers()
-        store = order_store.store()
+        store = order_store.store
         check_boundaries(store, order_store.calendar())
         if writes:
             refuse_unconditional(store)
@@ -101,7 +101,7 @@ def _newest_week_bytes(order_store: OrderStoreResource | None) -> int | None:
     if order_store is None:
         return None
     try:
-        store = order_store.store()
+        store = order_store.store
         manifest, _ = store.load_manifest(order_store.calendar().week(store.pulled_weeks()[-1]))
     except (ToastAssetsError, IndexError):
         return None

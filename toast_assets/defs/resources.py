@@ -170,16 +170,12 @@ class OrderStoreResource(SettingsResource):
         return CalendarSettings.parse(self.values()).calendar()
 
     @cached_property
-    def _store(self) -> OrderStore:
-        # One client a run is enough, and threads may share it.
-        store = OrderStore.of(self.s3.get_client(), self.settings())
-        store.bucket.refuse_public()
-        return store
-
     def store(self) -> OrderStore:
-        """The order store of this run.
+        """The order store of this run, with one client, which threads may share.
 
         Raises:
             StoreError: the bucket is open to the public, or would be reached without encryption.
         """
-        return self._store
+        store = OrderStore.of(self.s3.get_client(), self.settings())
+        store.bucket.refuse_public()
+        return store

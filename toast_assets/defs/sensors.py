@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
+import msgspec
 
 from toast_assets.defs.assets import WEEKLY_JOB
 from toast_assets.defs.due_weeks import Cursor, Outcome, decide, recovered_cursor
@@ -51,7 +52,7 @@ def build_sensor(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dg.
         return dg.SensorResult(
             run_requests=decision.requests,
             skip_reason=None if decision.requests else message,
-            cursor=decision.cursor.encode(),
+            cursor=msgspec.json.encode(decision.cursor).decode(),
         )
 
     return weekly_toast_orders_sensor
@@ -88,7 +89,7 @@ def _outcomes(
         return "failed" if any(run.status is dg.DagsterRunStatus.FAILURE for run in newest) else "complete"
 
     try:
-        opened = order_store.store()
+        opened = order_store.store
         check_boundaries(opened, calendar)
         store = opened
     except CalendarError:

@@ -19,8 +19,6 @@ from toast_assets.store.settings import StoreSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-else:
-    S3Client = Any
 
 S3 = Area("S3")
 _POLICY = "Compare the role's policy with deploy/aws/pipeline-policy.json."

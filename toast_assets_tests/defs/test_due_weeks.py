@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 import dagster as dg
+import msgspec
 import pytest
 
 from toast_assets.defs.due_weeks import (
@@ -64,7 +65,7 @@ class Simulation:
         decision = decide(self.calendar, now, cursor, outcome)
         assert decision.message
         self.said.append(decision.message)
-        self.cursor = decision.cursor.encode()
+        self.cursor = msgspec.json.encode(decision.cursor).decode()
         for request in decision.requests:
             # Dagster ignores a run key that it has seen.
             if run_key_of(request) not in self.used:
