@@ -2,15 +2,14 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Self
 
 import dagster as dg
 
 from toast_assets.defs.alerts import build_alert_sensors
-from toast_assets.defs.assets import WEEKLY_JOB, weekly_assets, weekly_selection
+from toast_assets.defs.assets import GROUP, TABLES_GROUP, WEEKLY_JOB, weekly_assets
 from toast_assets.defs.checks import asset_checks
 from toast_assets.defs.partitions import weekly_partitions
+from toast_assets.defs.preflight import FEEDS
 from toast_assets.defs.resources import (
     AlertsResource,
     AmperityResource,
@@ -25,50 +24,39 @@ from toast_assets.settings import CalendarSettings
 from toast_assets.week import WeekCalendar
 
 
-@dataclass(frozen=True)
-class DefinitionSettings:
-    """What shapes the definitions. All other settings are read when a run starts.
-
-    ``loads_feeds`` is true where the delivery waits for the feeds; ``variables`` are the names that are set.
-    """
-
-    calendar: WeekCalendar
-    loads_feeds: bool
-    variables: frozenset[str]
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Never fails: where weeks begin is the default if it is malformed, which each run reports before it starts."""
-        try:
-            calendar = CalendarSettings.parse(environment).calendar()
-        except SettingsError:
-            calendar = WeekCalendar()
-        return cls(calendar, "s3_pull" in environment.get("AMPERITY_DELIVERY", ""), frozenset(environment))
+def calendar_of(environment: Mapping[str, str]) -> WeekCalendar:
+    """Where weeks begin; the default if it is malformed, which each run reports before it starts."""
+    try:
+        return CalendarSettings.parse(environment).calendar()
+    except SettingsError:
+        return WeekCalendar()
 
 
-def build_defs(settings: DefinitionSettings | None = None) -> dg.Definitions:
-    """All definitions; without ``settings`` those of the environment."""
-    settings = settings or DefinitionSettings.from_environment(os.environ)
-    names, s3 = settings.variables, LazyS3Resource()
-    weekly = weekly_partitions(settings.calendar)
+def build_defs() -> dg.Definitions:
+    """All definitions, by this process's environment. What does not shape them is read when a run starts."""
+    calendar = calendar_of(os.environ)
+    # Where the delivery waits for the feeds.
+    loads_feeds = "s3_pull" in os.environ.get("AMPERITY_DELIVERY", "")
+    selection = dg.AssetSelection.groups(GROUP, TABLES_GROUP)
+    weekly, s3 = weekly_partitions(calendar), LazyS3Resource()
     return dg.Definitions(
-        assets=[*weekly_assets(settings.calendar, weekly, [toast_tables], settings.loads_feeds), current_orders],
+        assets=[*weekly_assets(calendar, weekly, [toast_tables], loads_feeds), current_orders],
         asset_checks=asset_checks(weekly),
         jobs=[
             dg.define_asset_job(
                 WEEKLY_JOB,
-                weekly_selection(settings.loads_feeds),
+                selection if loads_feeds else selection - dg.AssetSelection.assets(FEEDS),
                 description="Pull a week's orders from Toast, export them to S3, deliver them to Amperity, make the"
                 " tables.",
             )
         ],
         sensors=[build_sensor(), *build_alert_sensors()],
         resources={
-            "toast": ToastResource.from_environment(names),
+            "toast": ToastResource.from_environment(),
             "s3": s3,
-            "order_store": OrderStoreResource.from_environment(names, s3=s3),
-            "amperity": AmperityResource.from_environment(names),
-            "alerts": AlertsResource.from_environment(names),
+            "order_store": OrderStoreResource.from_environment(s3=s3),
+            "amperity": AmperityResource.from_environment(),
+            "alerts": AlertsResource.from_environment(),
         },
         # The weekly run is one process by nature: a fresh Python per step would only add seconds.
         executor=dg.in_process_executor,

@@ -11,14 +11,12 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
+from pydantic_core import ErrorDetails
 
 from toast_assets.http.network import plain_http_problem
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 _LONGEST_SHOWN = 60
 _QUOTATION_MARKS = frozenset("\"'`“”„‘’«»")
@@ -66,7 +64,7 @@ def spoilt(value: str, *, is_list: bool) -> str | None:
     return None
 
 
-def problem(details: Mapping[str, Any] | ErrorDetails, value: str, rule: Mapping[str, Any]) -> str:
+def problem(details: ErrorDetails, value: str, rule: Mapping[str, Any]) -> str:
     """What pydantic found, by its type of error, the variable's ``value`` and the field's JSON schema."""
     if details["type"] == "missing":
         return "is not set"

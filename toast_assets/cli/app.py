@@ -13,12 +13,6 @@ from toast_assets.machine import machine_problem
 _SANDBOX_MODULES = ("moto", "flask", "flask_cors", "starlette", "uvicorn")
 
 
-class _WrongInputError(click.ClickException):
-    """An argument or a setting is wrong, and nothing was tried: the exit code is that of click's usage errors."""
-
-    exit_code = 2
-
-
 class _Group(click.Group):
     """Shows this package's errors, and those of the machine, as one sentence."""
 
@@ -27,7 +21,8 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except ToastAssetsError as error:
-            kind = _WrongInputError if isinstance(error, SettingsError | WeekError) else click.ClickException
+            # A wrong argument or setting, by which nothing was tried, has the exit code of click's usage errors.
+            kind = click.UsageError if isinstance(error, SettingsError | WeekError) else click.ClickException
             raise kind(str(error)) from error
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] not in _SANDBOX_MODULES:
@@ -35,10 +30,9 @@ class _Group(click.Group):
             hint = "Install it with: pip install 'toast-assets[sandbox]'"
             raise click.ClickException(f"The sandbox needs {error.name}, which is not installed. {hint}") from error
         except (OSError, MemoryError, RuntimeError, BaseExceptionGroup) as error:
-            problem = machine_problem(error)
-            if problem is None:
-                raise
-            raise click.ClickException(str(problem)) from error
+            if problem := machine_problem(error):
+                raise click.ClickException(str(problem)) from error
+            raise
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -77,9 +71,7 @@ def demo() -> None:
 )
 @click.option("--orders", type=click.IntRange(min=0), help="Orders per week and restaurant.  [default: 36 to 320]")
 @click.option("--latency", default=0.0, show_default=True, type=click.FloatRange(min=0), help="Seconds per answer.")
-def sandbox(
-    *, ui: bool, port: int, ui_port: int, seed: int, restaurants: int | None, orders: int | None, latency: float
-) -> None:
+def sandbox(*, ui: bool, ui_port: int, **options: Any) -> None:
     """Serve Toast, Amperity and S3 on loopback ports until Ctrl-C.
 
     Prints the variables that point the pipeline at it. Orders are invented, the same for equal seeds; its
@@ -88,8 +80,7 @@ def sandbox(
     from toast_assets.cli.environment import sandbox_config
     from toast_assets.cli.serve import serve
 
-    config = sandbox_config(port, seed=seed, restaurants=restaurants, orders=orders, latency=latency)
-    serve(config, ui_port if ui else None)
+    serve(sandbox_config(**options), ui_port if ui else None)
 
 
 @main.command("replay-rejects")
@@ -124,15 +115,7 @@ def replay_rejects(*, week: str | None) -> None:
     "--allow-unknown", is_flag=True, help="Record and certify the request even if nothing of the guest is stored."
 )
 def forget(
-    *,
-    guest: tuple[str, ...],
-    guid: tuple[str, ...],
-    email: tuple[str, ...],
-    phone: tuple[str, ...],
-    file: str | None,
-    dry_run: bool,
-    yes: bool,
-    allow_unknown: bool,
+    *, guest: tuple[str], guid: tuple[str], email: tuple[str], phone: tuple[str], file: str | None, **options: bool
 ) -> None:
     """Remove one guest from every object in the bucket.
 
@@ -147,9 +130,7 @@ def forget(
 
     from toast_assets.cli.forget import forget as forget_guest
 
-    given = (*guest, *guid, *email, *phone)
-    source = Path(file) if file else None
-    if not forget_guest(given, source, dry_run=dry_run, yes=yes, allow_unknown=allow_unknown):
+    if not forget_guest((*guest, *guid, *email, *phone), Path(file) if file else None, **options):
         raise SystemExit(1)
 
 
@@ -162,7 +143,7 @@ def forget(
     help="The run config refresh.  [default: complete weeks are pulled again, of others what is missing]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def estimate(*, first: str, last: str, refresh: bool | None, as_json: bool) -> None:
+def estimate(**options: Any) -> None:
     """Estimate how many requests a backfill makes, and how long it takes.
 
     Reads the variables of the pipeline and the manifests of the stored weeks. Credentials for Toast and Amperity are
@@ -170,13 +151,13 @@ def estimate(*, first: str, last: str, refresh: bool | None, as_json: bool) -> N
     """
     from toast_assets.cli.estimate import estimate as run_estimate
 
-    run_estimate(first, last, refresh=refresh, as_json=as_json)
+    run_estimate(**options)
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--canary", is_flag=True, help="Also write one record into Amperity's stream. It stays there.")
-def doctor(*, as_json: bool, canary: bool) -> None:
+def doctor(**options: bool) -> None:
     """Check every credential and permission, without moving data.
 
     Reads the variables of the pipeline. Logs in at Toast, asks for each restaurant, writes and removes one object in
@@ -185,13 +166,13 @@ def doctor(*, as_json: bool, canary: bool) -> None:
     """
     from toast_assets.cli.doctor import doctor as run_doctor
 
-    raise SystemExit(run_doctor(canary=canary, as_json=as_json))
+    raise SystemExit(run_doctor(**options))
 
 
 @main.command()
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask. Required without a terminal.")
-def retention(*, dry_run: bool, yes: bool) -> None:
+def retention(**options: bool) -> None:
     """Remove old weeks from the bucket: off until a RETENTION_… variable is set.
 
     Removes raw orders, exports and feeds, and receipts of weeks that ended longer ago than the variables say. A week
@@ -199,4 +180,4 @@ def retention(*, dry_run: bool, yes: bool) -> None:
     """
     from toast_assets.cli.retention import retention as retain
 
-    retain(dry_run=dry_run, yes=yes)
+    retain(**options)

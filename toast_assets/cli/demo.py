@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import dagster as dg
 from rich.console import Console
 from rich.table import Table
 
-from toast_assets.cli.display import Display, display_for
+from toast_assets.cli.display import Display
 from toast_assets.cli.environment import dagster_home, only, sandbox_config, sandbox_environment
 from toast_assets.cli.runs import in_process_instance, last_closed_week, materialize
 from toast_assets.errors import ToastAssetsError
@@ -22,11 +21,7 @@ from toast_assets.week import Week
 
 
 def run_demo() -> None:
-    """Materialize the last closed week twice, and report.
-
-    Raises:
-        ToastAssetsError: a run failed, an order did not arrive, or one was sent twice.
-    """
+    """Materialize the last closed week twice, and report; an error if an order did not arrive, or twice."""
     console = Console(highlight=False)
     home = dagster_home()
     with Sandbox(sandbox_config()) as sandbox, only(sandbox_environment(sandbox, home)):
@@ -34,11 +29,18 @@ def run_demo() -> None:
         restaurants = len(sandbox.restaurant_guids)
         console.print(f"Week {week.key} of {restaurants} restaurants, from Toast to S3 and Amperity, in a sandbox\n")
         with in_process_instance(home) as instance:
-            materialize(week, instance, display_for(console))
+            materialize(week, instance, Display(console))
             counts = reconcile(sandbox, week)
             show(counts, sandbox, console)
             check(counts, week)
-            _again(sandbox, week, instance, console)
+            # Nothing may be new, and nothing may be sent.
+            sent_before = len(sandbox.amperity.accepted)
+            with console.status("Materializing the same week again …"):
+                raw = materialize(week, instance, Display())["raw_toast_orders"]
+            new, sent = raw["new_orders"] + raw["changed_orders"], len(sandbox.amperity.accepted) - sent_before
+            if new or sent:
+                raise ToastAssetsError(f"The second materialization found {new} new orders and sent {sent} records.")
+            console.print("\n[green]✓[/] again: 0 new, nothing sent twice")
     console.print(
         "\nDagster's UI on the same data: [bold]toast-assets sandbox --ui[/]\n"
         "[dim]This sandbox and its bucket are gone now. The next one invents the same orders and materializes the same"
@@ -88,13 +90,8 @@ def reconcile(sandbox: Sandbox, week: Week) -> list[RestaurantWeek]:
 
 
 def check(restaurants: Sequence[RestaurantWeek], week: Week) -> None:
-    """Make sure that every order arrived, and once.
-
-    Raises:
-        ToastAssetsError: naming the restaurants whose counts do not agree.
-    """
-    differing = [each for each in restaurants if not each.agrees]
-    if differing:
+    """Raise an error that names the restaurants where an order did not arrive, or arrived twice."""
+    if differing := [each for each in restaurants if not each.agrees]:
         counts = ("{}: {} at Toast, {} in S3, {} at Amperity".format(each.name, *each.counts) for each in differing)
         raise ToastAssetsError(f"The counts of week {week.key} do not agree – {'; '.join(counts)}.")
 
@@ -120,19 +117,3 @@ def show(restaurants: Sequence[RestaurantWeek], sandbox: Sandbox, console: Conso
     console.print(f"\n[dim]Objects in[/] s3://{sandbox.bucket}", soft_wrap=True)
     for key, size in sandbox.objects():
         console.print(f"{size:>10,} B  {key}", soft_wrap=True, markup=False)
-
-
-def _again(sandbox: Sandbox, week: Week, instance: dg.DagsterInstance, console: Console) -> None:
-    """Materialize the week once more: nothing may be new, and nothing may be sent.
-
-    Raises:
-        ToastAssetsError: something was.
-    """
-    sent_before = len(sandbox.amperity.accepted)
-    with console.status("Materializing the same week again …"):
-        raw = materialize(week, instance, Display())["raw_toast_orders"]
-    new = raw["new_orders"] + raw["changed_orders"]
-    sent = len(sandbox.amperity.accepted) - sent_before
-    if new or sent:
-        raise ToastAssetsError(f"The second materialization found {new} new orders and sent {sent} records.")
-    console.print("\n[green]✓[/] again: 0 new, nothing sent twice")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import asdict
 from itertools import groupby, zip_longest
 
-import msgspec
+import click
 from rich.console import Console
 
 from toast_assets.doctor.checks import run_checks
@@ -20,7 +21,8 @@ def doctor(*, canary: bool, as_json: bool) -> int:
     """Run the checks, print what they found, and return the exit code."""
     findings = run_checks(os.environ, canary=canary)
     if as_json:
-        _print_json(findings)
+        content = {"exit_code": exit_code(findings), "findings": [asdict(finding) for finding in findings]}
+        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
     else:
         _print(findings)
     return exit_code(findings)
@@ -41,8 +43,3 @@ def _print(findings: list[Finding]) -> None:
     counts = {state: sum(finding.state is state for finding in findings) for state in State}
     totals = [f"{counts[State.OK]} fine", f"{counts[State.FAILED]} failed", f"{counts[State.WARNING]} to look at"]
     console.print(f"\n{', '.join(totals)}, {counts[State.UNKNOWN]} could not be checked.", markup=False)
-
-
-def _print_json(findings: list[Finding]) -> None:
-    content = {"exit_code": exit_code(findings), "findings": [asdict(finding) for finding in findings]}
-    print(msgspec.json.format(msgspec.json.encode(content), indent=1).decode())  # noqa: T201 - for machines

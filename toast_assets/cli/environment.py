@@ -1,5 +1,4 @@
-"""The sandbox that the commands start, and the environment they then work in: the sandbox's variables, and nothing of
-the caller's that could lead the pipeline to a real Toast, Amperity or bucket."""
+"""The sandbox of the commands, and their environment, which leads the pipeline to no real Toast, Amperity or bucket."""
 
 from __future__ import annotations
 
@@ -21,10 +20,8 @@ _FOREIGN = (*PREFIXES, "AWS_", "DAGSTER_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PRO
 def sandbox_config(
     port: int = 0, *, seed: int = 1, restaurants: int | None = None, orders: int | None = None, latency: float = 0.0
 ) -> SandboxConfig:
-    """A sandbox on three neighbouring ports (``port`` 0: any free ones), by default with three restaurants that trade.
-
-    ``orders`` are per week and restaurant, ``latency`` is in seconds.
-    """
+    """A sandbox on three neighbouring ports (``port`` 0: any free ones); ``orders`` are per week and restaurant,
+    ``latency`` is in seconds."""
     chosen = SandboxConfig().restaurants if restaurants is None else invent_restaurants(restaurants, seed=seed)
     if orders is not None:
         chosen = tuple(replace(each, orders_per_week=orders) for each in chosen)
@@ -51,12 +48,9 @@ def dagster_home() -> Path:
 def sandbox_environment(sandbox: Sandbox, dagster_home: Path) -> dict[str, str]:
     """The caller's environment without anything that concerns the pipeline, plus the sandbox's own variables."""
     ours = known_variables()
+    kept = {name for name in os.environ if not name.upper().startswith(_FOREIGN) and name.upper() not in ours}
     return {
-        **{
-            name: value
-            for name, value in os.environ.items()
-            if not name.upper().startswith(_FOREIGN) and name.upper() not in ours
-        },
+        **{name: os.environ[name] for name in kept},
         **sandbox.environment(),
         "DAGSTER_HOME": str(dagster_home),
         # The AWS SDK also reads files in the caller's home, which can name another endpoint.
@@ -68,15 +62,11 @@ def sandbox_environment(sandbox: Sandbox, dagster_home: Path) -> dict[str, str]:
 @contextmanager
 def only(environment: Mapping[str, str]) -> Iterator[None]:
     """Makes ``environment`` this process's environment for as long as the block lasts."""
-
-    def become(wanted: Mapping[str, str]) -> None:
-        for name in os.environ.keys() - wanted.keys():
-            del os.environ[name]
-        os.environ.update(wanted)
-
     before = dict(os.environ)
-    become(environment)
+    os.environ.clear()
+    os.environ.update(environment)
     try:
         yield
     finally:
-        become(before)
+        os.environ.clear()
+        os.environ.update(before)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
 import click
-import msgspec
 
 from toast_assets.amperity.settings import DeliverySpeed
 from toast_assets.cli.stores import check_environment, command_store
@@ -26,32 +26,29 @@ from toast_assets.settings import CalendarSettings
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.settings import ToastLimits
 
-_HEAD = ("weeks", "state", "restaurants", "requests", "orders", "time", "spacing (s)", "by")
-_TO_THE_RIGHT = {"restaurants", "requests", "orders", "spacing (s)"}
+# With the alignment of each.
+_COLUMNS = {
+    **{"weeks": "<", "state": "<", "restaurants": ">", "requests": ">"},
+    **{"orders": ">", "time": "<", "spacing (s)": ">", "by": "<"},
+}
 
 
 def estimate(first: str, last: str, *, refresh: bool | None, as_json: bool) -> None:
-    """Estimate a backfill from the week named ``first`` to the one named ``last``, and print it.
-
-    Raises:
-        SettingsError: naming every variable that is missing or malformed.
-        WeekError: the range is none.
-        StoreError, CalendarError: as ``estimate_backfill``.
-    """
+    """Estimate a backfill from the week named ``first`` to the one named ``last``, and print it."""
     check_environment(ToastLimits, StoreSettings, DeliverySpeed, CalendarSettings)
     calendar, now = CalendarSettings.from_environment().calendar(), datetime.now(UTC)
     weeks = weeks_between(calendar, first, last, now)
     limits, delivery = ToastLimits.from_environment(), DeliverySpeed.from_environment()
     found = estimate_backfill(command_store(writes=False), calendar, weeks, limits, delivery, now, refresh=refresh)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(_as_json(found)), indent=1).decode())
+        click.echo(json.dumps(_as_json(found), indent=1, ensure_ascii=False))
     else:
         click.echo("\n".join(_text(found)))
 
 
 def _text(found: BackfillEstimate) -> list[str]:
     groups = [list(group) for _, group in groupby(found.weeks, key=lambda week: (week.state, week.spacing, _by(week)))]
-    lines = [*_table([_HEAD, *map(_row, groups)]), ""]
+    lines = [*_table([tuple(_COLUMNS), *map(_row, groups)]), ""]
     weeks = "1 week" if len(found.weeks) == 1 else f"{len(found.weeks)} weeks"
     lines.append(f"{weeks}: about {found.requests:,.0f} requests for {found.orders:,.0f} orders.")
     lines.append(
@@ -98,13 +95,10 @@ def _by(week: WeekEstimate) -> str:
     return ", ".join(f"{name} ({count})" for name, count in parts) or "nothing to ask"
 
 
-def _table(rows: Iterable[Sequence[str]]) -> list[str]:
-    columns = list(zip(*rows, strict=True))
-    padded = []
-    for column in columns:
-        width = max(map(len, column))
-        padded.append([cell.rjust(width) if column[0] in _TO_THE_RIGHT else cell.ljust(width) for cell in column])
-    return ["  ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    forms = [f"{align}{width}" for align, width in zip(_COLUMNS.values(), widths, strict=True)]
+    return ["  ".join(map(format, row, forms)).rstrip() for row in rows]
 
 
 def _as_json(found: BackfillEstimate) -> dict[str, Any]:

@@ -36,27 +36,19 @@ _IN_PROCESS = {
 def in_process_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     """Dagster's history in ``home``, for runs that this process executes itself."""
     with dg.DagsterInstance.local_temp(str(home), overrides=_IN_PROCESS) as instance:
-        _end_lost_runs(instance)
+        # To Dagster, the runs of commands that were killed would run for ever, and their week wait for them.
+        for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+            # A process of another user may not be signalled, but is alive.
+            with suppress(PermissionError):
+                try:
+                    os.kill(int(run.tags.get(PID_TAG, os.getpid())), 0)
+                except ProcessLookupError:
+                    instance.report_run_failed(run, "The command that executed this run was killed.")
         yield instance
 
 
-def _end_lost_runs(instance: dg.DagsterInstance) -> None:
-    """End the runs of commands that were killed: to Dagster they would run for ever, and their week wait for them."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        # A process of another user may not be signalled, but is alive.
-        with suppress(PermissionError):
-            try:
-                os.kill(int(run.tags.get(PID_TAG, os.getpid())), 0)
-            except ProcessLookupError:
-                instance.report_run_failed(run, "The command that executed this run was killed.")
-
-
 def last_closed_week() -> Week:
-    """The week that the sensor would ask for now, by this process's environment.
-
-    Raises:
-        ToastAssetsError: not even the first week has closed.
-    """
+    """The week that the sensor would ask for now, by this process's environment."""
     week = CalendarSettings.from_environment().calendar().last_closed(datetime.now(UTC))
     if week is None:
         raise ToastAssetsError("The first week has not closed yet.", hint="Set TOAST_START_DATE to an earlier week.")
@@ -81,10 +73,8 @@ def materialize(week: Week, instance: dg.DagsterInstance, display: Display) -> d
 
     defs = build_defs()
     job = defs.resolve_job_def(WEEKLY_JOB)
-    selected = job.asset_layer.selected_asset_keys
-    ordered = [key for key in defs.resolve_asset_graph().toposorted_asset_keys if key in selected]
-    # One step can make several assets.
-    display.started(list(dict.fromkeys(defs.resolve_assets_def(key).node_def.name for key in ordered)))
+    # Not the steps of checks; one step can make several assets.
+    display.started({defs.resolve_assets_def(key).node_def.name for key in job.asset_layer.selected_asset_keys})
     try:
         # Under the name of Dagster's own logger, so that the UI can execute the run again with the same run config.
         result = job.with_logger_defs({"console": run_logger}).execute_in_process(

@@ -11,14 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 import httpx
 from rich.console import Console
 
-from toast_assets.cli.display import display_for
+from toast_assets.cli.display import Display
 from toast_assets.cli.environment import dagster_home, only, sandbox_environment
 from toast_assets.cli.runs import in_process_instance, last_closed_week, materialize
 from toast_assets.errors import ToastAssetsError
@@ -32,11 +32,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def serve(config: SandboxConfig, ui_port: int | None) -> None:
-    """Serve until Ctrl-C, a termination signal or a lost terminal; with a ``ui_port``, Dagster's UI too.
-
-    Raises:
-        ToastAssetsError: a port is taken, the first run failed, or Dagster ended by itself.
-    """
+    """Serve until Ctrl-C, a termination signal or a lost terminal; with a ``ui_port``, Dagster's UI too."""
     console = Console(highlight=False)
     if ui_port is not None:
         _require_free(ui_port)
@@ -67,69 +63,35 @@ def _serve_ui(sandbox: Sandbox, port: int, console: Console) -> None:
         week = last_closed_week()
         console.print(f"\nThe bucket is empty: materializing week {week.key}, so that there is something to see.\n")
         with in_process_instance(home) as instance:
-            materialize(week, instance, display_for(console))
-    with dagster_dev(port, environment) as ui:
+            materialize(week, instance, Display(console))
+    log = home.parent / "dagster-dev.log"
+    with ExitStack() as stack:
         with console.status("Starting Dagster …"):
-            ui.wait_until_ready()
+            process = stack.enter_context(dagster_dev(port, environment, log))
         console.print(
-            f"\nDagster's UI           {ui.url}/asset-groups\n"
-            f"Its log                {ui.log}\n\n"
+            f"\nDagster's UI           http://{_HOST}:{port}/asset-groups\n"
+            f"Its log                {log}\n\n"
             "Pick an asset and another week, and materialize it. Runs that start by themselves are the sensor's.\n"
             "Ctrl-C ends everything.",
             soft_wrap=True,
         )
-        ui.wait()
-
-
-class DagsterDev:
-    """Dagster's UI and daemon as a child process; its output goes to ``log``."""
-
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-        self.url, self.log = url, log
-        self._process = process
-
-    def wait_until_ready(self) -> None:
-        """Return when the UI answers.
-
-        Raises:
-            ToastAssetsError: it ended, or does not answer in time.
-        """
-        deadline = time.monotonic() + _START_SECONDS
-        with httpx.Client(trust_env=False, timeout=5) as client:
-            while time.monotonic() < deadline:
-                if self._process.poll() is not None:
-                    self.wait()
-                with suppress(httpx.TransportError):
-                    if client.get(f"{self.url}/server_info").is_success:
-                        return
-                time.sleep(0.25)
-        raise ToastAssetsError(f"Dagster's UI did not answer within {_START_SECONDS:.0f} s.", hint=f"See {self.log}.")
-
-    def wait(self) -> None:
-        """Wait until it ends by itself.
-
-        Raises:
-            ToastAssetsError: it did.
-        """
-        status = self._process.wait()
-        raise ToastAssetsError(f"dagster dev ended with status {status}.", hint=f"See {self.log}.")
+        status = process.wait()
+        raise ToastAssetsError(f"dagster dev ended with status {status}.", hint=f"See {log}.")
 
 
 @contextmanager
-def dagster_dev(port: int, environment: Mapping[str, str]) -> Iterator[DagsterDev]:
-    """``dagster dev`` on the definitions of this package, for as long as the block lasts.
+def dagster_dev(port: int, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """``dagster dev`` on the definitions of this package, as a child process whose UI answers.
 
-    ``environment`` is all that it sees; ``DAGSTER_HOME`` in it is the folder of its history and ``dagster.yaml``.
+    ``environment`` is all that it sees; ``log`` takes its output.
     """
-    home = Path(environment["DAGSTER_HOME"])
-    log = home.parent / "dagster-dev.log"
     command = [sys.executable, "-m", "dagster", "dev", "-m", "toast_assets.definitions"]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - this interpreter, fixed arguments
             [*command, "--host", _HOST, "--port", str(port)],
             env=dict(environment),
             # Away from any dagster.yaml, workspace.yaml or pyproject.toml of the caller's.
-            cwd=home,
+            cwd=environment["DAGSTER_HOME"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -137,9 +99,23 @@ def dagster_dev(port: int, environment: Mapping[str, str]) -> Iterator[DagsterDe
             start_new_session=True,
         )
     try:
-        yield DagsterDev(process, f"http://{_HOST}:{port}", log)
+        _wait_for_ui(process, port, log)
+        yield process
     finally:
         _end(process)
+
+
+def _wait_for_ui(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    with httpx.Client(trust_env=False, timeout=5) as client:
+        while time.monotonic() < deadline:
+            if (status := process.poll()) is not None:
+                raise ToastAssetsError(f"dagster dev ended with status {status}.", hint=f"See {log}.")
+            with suppress(httpx.TransportError):
+                if client.get(f"http://{_HOST}:{port}/server_info").is_success:
+                    return
+            time.sleep(0.25)
+    raise ToastAssetsError(f"Dagster's UI did not answer within {_START_SECONDS:.0f} s.", hint=f"See {log}.")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -23,9 +23,7 @@ def command_store(*, writes: bool = True) -> OrderStore:
     """The store that the environment names, for a command that ``writes`` or only reads.
 
     Raises:
-        SettingsError: a variable is missing or malformed.
-        StoreError: the bucket is missing, refuses access, is public, would be reached without encryption, or ignores
-            the conditions that writes depend on.
+        SettingsError, StoreError: the bucket cannot be used as in a run.
     """
     remove_leftovers()
     store = OrderStore.from_environment()

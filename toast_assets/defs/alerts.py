@@ -1,7 +1,6 @@
 """Alerts: a failed run or a failed check is posted to webhooks (Slack-compatible), where there are any.
 
-A message names the asset, the week, the cause and the link. It holds no guest's data: causes are this package's own
-sentences, and of any other error only its type.
+It holds no guest's data: causes are this package's own sentences, and of any other error only its type.
 
 Dagster's own run status sensors move on when their function fails, and the alert is lost. These keep a position for
 each address, which moves only past what that address took.
@@ -9,14 +8,13 @@ each address, which moves only past what that address took.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import dagster as dg
 
 from toast_assets.defs.resources import AlertsResource
 from toast_assets.errors import AlertError
-from toast_assets.http.webhooks import Webhook
 
 _PARTITION_TAG = "dagster/partition"
 # A thousand restaurants with a reason each are for the check's page, not for a chat.
@@ -39,38 +37,16 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
             "failed_run_alert_sensor",
             "Posts the asset, the week, the cause and the link of a failed run to ALERT_WEBHOOK_URL.",
             dg.DagsterEventType.RUN_FAILURE,
-            "failed",
-            lambda instance, run, event: _failed_steps(instance, run, event) + _failed_checks(instance, run, event),
         ),
         _alert_sensor(
             "failed_check_alert_sensor",
             "Posts failed checks of runs that succeeded to ALERT_WEBHOOK_URL.",
             dg.DagsterEventType.RUN_SUCCESS,
-            "succeeded, but checks failed",
-            _failed_checks,
         ),
     ]
 
 
-def _alert_sensor(
-    name: str,
-    description: str,
-    kind: RunEnd,
-    what: str,
-    causes_of: Callable[[dg.DagsterInstance, dg.DagsterRun, dg.DagsterEvent], Causes],
-) -> dg.SensorDefinition:
-    def alert_of(
-        context: dg.SensorEvaluationContext, record: dg.EventLogRecord, run: dg.DagsterRun | None, ui_url: str | None
-    ) -> str | None:
-        event = record.event_log_entry.dagster_event
-        if run is None or event is None or not _is_of_this_location(context, run):
-            return None
-        causes = causes_of(context.instance, run, event)
-        if causes and time.time() - record.timestamp > _OLDEST_SECONDS:
-            context.log.error(f"An alert was not posted for three days, and is given up: run {run.run_id}.")
-            return None
-        return _message(run, what, causes, ui_url) if causes else None
-
+def _alert_sensor(name: str, description: str, kind: RunEnd) -> dg.SensorDefinition:
     @dg.sensor(
         name=name, description=description, default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=60
     )
@@ -82,7 +58,10 @@ def _alert_sensor(
             begins = "Begins with the runs that end from now on."
             yield dg.SkipReason(begins if webhooks else "ALERT_WEBHOOK_URL is not set.")
             return
-        positions = _positions(context.cursor, webhooks)
+        # By address, the last event that needs no alert any more. Earlier releases left "record_id" alone.
+        stored: dict[str, Any] = json.loads(context.cursor)
+        known = stored.get("addresses", {})
+        positions = {each.digest: int(known.get(each.digest, stored["record_id"])) for each in webhooks}
         posted: list[tuple[dg.DagsterRun, str | None]] = []
         for webhook in webhooks:
             end = time.monotonic() + _TICK_SECONDS / len(webhooks)
@@ -90,8 +69,8 @@ def _alert_sensor(
                 if (left := end - time.monotonic()) <= 0:
                     break
                 run = context.instance.get_run_by_id(record.run_id)
-                text = alert_of(context, record, run, ui_url)
-                if run is not None and text is not None:
+                text = run and _alert(context, record, run, ui_url)
+                if run and text:
                     try:
                         webhook.post(text, left)
                     except AlertError as error:
@@ -117,22 +96,14 @@ def _ended(
     return context.instance.fetch_run_status_changes(events, limit=most, ascending=after is not None).records
 
 
-def _positions(cursor: str, webhooks: Sequence[Webhook]) -> dict[str, int]:
-    """By address, the storage id of the last event that needs no alert any more."""
-    # Dagster's own run status sensors keep "record_id", which earlier releases left here.
-    stored: dict[str, Any] = json.loads(cursor)
-    known = stored.get("addresses", {})
-    return {webhook.digest: int(known.get(webhook.digest, stored["record_id"])) for webhook in webhooks}
-
-
 def _cursor(positions: Mapping[str, int], newest: int) -> str:
     # A new address begins with what the slowest one has missed: it may have replaced one that failed.
     return json.dumps({"record_id": min(positions.values(), default=newest), "addresses": positions})
 
 
 def _reaction(run: dg.DagsterRun, problem: str | None) -> Any:
-    """What reports to Dagster that an alert was posted of ``run``, or could not be: the tick then fails, and keeps its
-    cursor. Dagster exports no class for it, but reads it in its stored form."""
+    """Reports to Dagster that an alert was posted, or could not be: the tick then fails, and keeps its cursor. Dagster
+    exports no class for it, but reads it in its stored form."""
     stored = {
         "__class__": "PipelineRunReaction",
         "pipeline_run": json.loads(dg.serialize_value(run)),
@@ -152,35 +123,49 @@ def _is_of_this_location(context: dg.SensorEvaluationContext, run: dg.DagsterRun
     return ours == theirs
 
 
-def _failed_steps(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent) -> Causes:
-    causes = []
-    for record in instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records:
-        if (failure := record.event_log_entry.dagster_event) is None:
-            continue
-        data = failure.step_failure_data
-        cause = f"{data.error.cls_name} (see the run's log)" if data.error else "failed (see the run's log)"
-        if data.user_failure_data and data.user_failure_data.description:
-            cause = str(data.user_failure_data.description)
-        causes.append((failure.step_key or "a step", cause))
-    return causes or [("the run", event.message or "failed")]
-
-
-def _failed_checks(instance: dg.DagsterInstance, run: dg.DagsterRun, _event: dg.DagsterEvent) -> Causes:
-    causes = []
-    kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION
-    for record in instance.get_records_for_run(run.run_id, of_type=kind).records:
-        event = record.event_log_entry.dagster_event
-        check = event.asset_check_evaluation_data if event else None
-        # A warning is for the check's page: a field that Toast has added would else be news every week.
-        if check is not None and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
-            causes.append((f"{check.asset_key.to_user_string()} / {check.check_name}", check.description or "failed"))
-    return causes
-
-
-def _message(run: dg.DagsterRun, what: str, causes: Causes, ui_url: str | None) -> str:
+def _alert(
+    context: dg.SensorEvaluationContext, record: dg.EventLogRecord, run: dg.DagsterRun, ui_url: str | None
+) -> str | None:
+    """What to post of a run that ended; None where nothing is."""
+    event = record.event_log_entry.dagster_event
+    if event is None or not _is_of_this_location(context, run):
+        return None
+    failed = event.event_type is dg.DagsterEventType.RUN_FAILURE
+    causes = _failed_checks(context.instance, run)
+    if failed:
+        causes = (_failed_steps(context.instance, run) or [("the run", event.message or "failed")]) + causes
+    if not causes:
+        return None
+    if time.time() - record.timestamp > _OLDEST_SECONDS:
+        context.log.error(f"An alert was not posted for three days, and is given up: run {run.run_id}.")
+        return None
     week = run.tags.get(_PARTITION_TAG, "without a partition")
+    what = "failed" if failed else "succeeded, but checks failed"
     lines = [f"toast-assets: week {week} {what} – {f'{ui_url}/runs/{run.run_id}' if ui_url else f'run {run.run_id}'}"]
     for name, cause in causes:
         text = " ".join(cause.split())
         lines.append(f"• {name}: {text if len(text) <= _LONGEST_CAUSE else f'{text[:_LONGEST_CAUSE]} …'}")
     return "\n".join(lines)
+
+
+def _failed_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Causes:
+    causes = []
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+        if (failure := entry.dagster_event) is None:
+            continue
+        data = failure.step_failure_data
+        cause = f"{data.error.cls_name if data.error else 'failed'} (see the run's log)"
+        if data.user_failure_data and data.user_failure_data.description:
+            cause = str(data.user_failure_data.description)
+        causes.append((failure.step_key or "a step", cause))
+    return causes
+
+
+def _failed_checks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Causes:
+    causes = []
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        check = entry.dagster_event.asset_check_evaluation_data if entry.dagster_event else None
+        # A warning is for the check's page: a field that Toast has added would else be news every week.
+        if check is not None and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
+            causes.append((f"{check.asset_key.to_user_string()} / {check.check_name}", check.description or "failed"))
+    return causes

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import dagster as dg
 
+from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.feeds.files import write_feeds
 from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.concurrency import run
@@ -17,11 +18,11 @@ from toast_assets.defs.metadata import (
     raw_metadata,
 )
 from toast_assets.defs.partitions import overdue_policy
-from toast_assets.defs.preflight import DELIVERY, FEEDS, check_settings, closed_week, failures
+from toast_assets.defs.preflight import DELIVERY, FEEDS, closed_week, prepared
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.delivery.workflow import WeekLoad, WorkflowReport
-from toast_assets.export.write import ExportReport, export_week
+from toast_assets.export.write import export_week
 from toast_assets.pull.week import PullReport, WeekPull
 from toast_assets.store.calendar import keep_boundaries
 from toast_assets.week import WeekCalendar
@@ -61,10 +62,8 @@ def raw_toast_orders(
     order_store: OrderStoreResource,
     amperity: AmperityResource,
 ) -> dg.MaterializeResult[None]:
-    with failures(order_store):
-        check_settings(context, order_store, toast, amperity)
-        week, store = closed_week(context, order_store), order_store.store()
-        weeks = order_store.calendar()
+    with prepared(context, order_store, toast, amperity) as store:
+        week, weeks = closed_week(context, order_store), order_store.calendar()
         previous = weeks.last_closed(week.end - timedelta(days=7) + weeks.settling)
 
         async def pull() -> PullReport:
@@ -87,10 +86,8 @@ def raw_toast_orders(
 def toast_orders_s3_export(
     context: dg.AssetExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
 ) -> dg.MaterializeResult[None]:
-    with failures(order_store):
-        check_settings(context, order_store, amperity=amperity)
-        store = order_store.store()
-        report: ExportReport = export_week(closed_week(context, order_store), store, context.log)
+    with prepared(context, order_store, amperity=amperity) as store:
+        report = export_week(closed_week(context, order_store), store, context.log)
     return dg.MaterializeResult(metadata=export_metadata(report, store))
 
 
@@ -104,11 +101,9 @@ def toast_orders_s3_export(
 def amperity_feeds(
     context: dg.AssetExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
 ) -> dg.MaterializeResult[None]:
-    with failures(order_store):
-        check_settings(context, order_store, amperity=amperity)
-        settings, store = amperity.feed_settings(), order_store.store()
-        privacy = FeedPrivacy(settings.redaction)
-        report = write_feeds(closed_week(context, order_store), store, settings.purchase_brand, privacy, context.log)
+    with prepared(context, order_store, amperity=amperity) as store:
+        settings, week = amperity.feed_settings(), closed_week(context, order_store)
+        report = write_feeds(week, store, settings.purchase_brand, FeedPrivacy(settings.redaction), context.log)
     return dg.MaterializeResult(metadata=feeds_metadata(report, store))
 
 
@@ -126,12 +121,11 @@ def amperity_delivery(
     order_store: OrderStoreResource,
     amperity: AmperityResource,
 ) -> dg.MaterializeResult[None]:
-    with failures(order_store):
-        check_settings(context, order_store, amperity=amperity, writes=not config.dry_run)
-        week, store = closed_week(context, order_store), order_store.store()
+    with prepared(context, order_store, amperity=amperity, writes=not config.dry_run) as store:
+        week = closed_week(context, order_store)
 
         async def deliver() -> tuple[DeliveryReport, WorkflowReport | None]:
-            async with amperity.client(context.log) as client:
+            async with AmperityClient(amperity.settings(), log=context.log) as client:
                 report = await WeekDelivery(week, client, store, config.dry_run, log=context.log).run()
                 if "s3_pull" not in client.settings.methods:
                     return report, None
@@ -166,9 +160,3 @@ def weekly_assets(
     return dg.map_asset_specs(
         by_week, [raw_toast_orders, toast_orders_s3_export, amperity_feeds, amperity_delivery, *tables]
     )
-
-
-def weekly_selection(loads_feeds: bool) -> dg.AssetSelection:
-    """What the weekly job materializes."""
-    selection = dg.AssetSelection.groups(GROUP, TABLES_GROUP)
-    return selection if loads_feeds else selection - dg.AssetSelection.assets(FEEDS)

@@ -41,7 +41,7 @@ def _asset_check(check: Check, weekly: dg.PartitionsDefinition) -> dg.AssetCheck
         with failures():
             weeks = order_store.calendar()
             week = weeks.closed_week(context.partition_key, datetime.now(UTC))
-            store = order_store.store()
+            store = order_store.store
             manifest, _ = store.load_manifest(week)
             if manifest is None or not manifest.stored:
                 result = CheckResult([f"Week {week.key} was never pulled."])

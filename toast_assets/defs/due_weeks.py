@@ -8,16 +8,16 @@ offline (Toast: staff in the forum).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal, NamedTuple
 
+import dagster as dg
 import msgspec
 
 from toast_assets.week import KEY_FORMAT, Week, WeekCalendar
 
+REASON_TAG = "toast/reason"
 SECOND_LOOK_AFTER = timedelta(hours=72)
 # A fault that outlasts the retries of a run is given hours, then more than a day, then it is left to people.
 MOST_ATTEMPTS = 6
@@ -25,16 +25,10 @@ _FIRST_PAUSE = timedelta(hours=1)
 # Weeks that a tick asks for after a down-time; the next tick goes on.
 MOST_WEEKS_PER_TICK = 4
 _SECOND_LOOK = "second-look"
+_REFRESH = {"ops": {"raw_toast_orders": {"config": {"refresh": True}}}}
 
-
-class Outcome(StrEnum):
-    """What is known of a week: the outcome of its last pull, and of its last run where the pull is whole."""
-
-    COMPLETE = "complete"
-    INCOMPLETE = "incomplete"
-    FAILED = "failed"
-    RUNNING = "running"
-    UNKNOWN = "unknown"
+Outcome = Literal["complete", "incomplete", "failed", "running", "unknown"]
+"""What is known of a week: the outcome of its last pull, and of its last run where the pull is whole."""
 
 
 class Tracked(msgspec.Struct, frozen=True):
@@ -60,63 +54,46 @@ class Cursor(msgspec.Struct, frozen=True):
         except msgspec.DecodeError:
             return cls()
 
-    def encode(self) -> str:
-        """The inverse of ``decode``."""
-        return msgspec.json.encode(self).decode()
 
-
-@dataclass(frozen=True)
-class WeekRequest:
-    """One run to start. ``reason`` is for people; ``refresh`` asks Toast again for what is complete."""
-
-    week: Week
-    run_key: str
-    reason: str
-    refresh: bool = False
-
-
-@dataclass(frozen=True)
-class EarlierRequest:
-    """A run that was asked for, in the history of runs: its partition, its run key, and when (aware)."""
-
-    key: str
-    run_key: str
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What to start now, what to remember, and what to say."""
 
-    requests: tuple[WeekRequest, ...]
+    requests: Sequence[dg.RunRequest]
     cursor: Cursor
     message: str
 
 
-def recovered_cursor(calendar: WeekCalendar, earlier: Iterable[EarlierRequest]) -> Cursor:
-    """The cursor that led to the requests in the history of runs, for one that was lost.
-
-    Run keys alone would only keep a week from being asked for twice; weeks that a down-time has left behind, attempts
-    and second looks would be forgotten.
-    """
-    weeks: dict[str, list[EarlierRequest]] = defaultdict(list)
-    for request in earlier:
-        if calendar.is_week(request.key):
-            weeks[request.key].append(request)
+def recovered_cursor(calendar: WeekCalendar, earlier: Iterable[tuple[str, str, datetime]]) -> Cursor:
+    """The cursor that led to the runs in the history, each with its partition key, its run key, and when it was asked
+    for (aware). Without it, weeks that a down-time has left behind, attempts and second looks would be forgotten."""
+    weeks: dict[str, list[tuple[str, datetime]]] = defaultdict(list)
+    for key, run_key, at in earlier:
+        if calendar.is_week(key):
+            weeks[key].append((run_key, at))
     tracked = {}
     for key, requests in weeks.items():
-        second = [request for request in requests if _SECOND_LOOK in request.run_key]
-        late = min(request.at for request in requests) >= calendar.week(key).end + SECOND_LOOK_AFTER
-        attempts = len({request.run_key for request in second or requests})
-        tracked[key] = Tracked(attempts, max(request.at for request in requests), bool(second) or late)
+        run_keys, times = {run_key for run_key, _ in requests}, [at for _, at in requests]
+        second = {run_key for run_key in run_keys if _SECOND_LOOK in run_key}
+        late = min(times) >= calendar.week(key).end + SECOND_LOOK_AFTER
+        tracked[key] = Tracked(len(second or run_keys), max(times), bool(second) or late)
     return Cursor(max(weeks, default=None), tracked)
+
+
+def _request(key: str, look: str, reason: str, *, refresh: bool = False) -> dg.RunRequest:
+    """A run of the week ``key``; with ``refresh`` it asks Toast again for what is complete."""
+    return dg.RunRequest(
+        run_key=f"week-{key}{look}",
+        partition_key=key,
+        run_config=_REFRESH if refresh else {},
+        tags={REASON_TAG: f"week {key}: {reason}"},
+    )
 
 
 def decide(calendar: WeekCalendar, now: datetime, cursor: Cursor, outcome_of: Callable[[Week], Outcome]) -> Decision:
     """The runs to start at ``now`` (aware). ``outcome_of`` is asked only for weeks that may be due again."""
     last = calendar.last_closed(now)
     if last is None:
-        return Decision((), cursor, f"The first week, {calendar.first}, has not closed yet.")
+        return Decision([], cursor, f"The first week, {calendar.first}, has not closed yet.")
     # Weeks before a later TOAST_START_DATE are no partitions any more.
     tracked = {key: state for key, state in cursor.tracked.items() if calendar.is_week(key)}
     notes: list[str] = []
@@ -125,18 +102,18 @@ def decide(calendar: WeekCalendar, now: datetime, cursor: Cursor, outcome_of: Ca
     for week in _newly_closed(calendar, last, newest):
         # A week that is caught up on late needs no second look: the first one is late enough.
         tracked[week.key] = Tracked(1, now, second_look=now >= week.end + SECOND_LOOK_AFTER)
-        requests.append(WeekRequest(week, f"week-{week.key}", f"week {week.key}: closed"))
+        requests.append(_request(week.key, "", "closed"))
         newest = week.key
     if newest is not None and newest < last.key:
         notes.append("more weeks follow at the next tick")
-    said = [*(request.reason for request in requests), *notes]
+    said = [*(request.tags[REASON_TAG] for request in requests), *notes]
     if not said:
         said = [f"Nothing to do: week {last.key} was asked for"]
         for key, state in sorted(tracked.items()):
             if not state.second_look:
                 begins = calendar.week(key).end + SECOND_LOOK_AFTER
                 said.append(f"second look at week {key} from {begins:%Y-%m-%d %H:%M} UTC on")
-    return Decision(tuple(requests), Cursor(newest, tracked), "; ".join(said))
+    return Decision(requests, Cursor(newest, tracked), "; ".join(said))
 
 
 def _newly_closed(calendar: WeekCalendar, last: Week, newest: str | None) -> Iterator[Week]:
@@ -159,7 +136,7 @@ def _due_again(
     tracked: dict[str, Tracked],
     outcome_of: Callable[[Week], Outcome],
     notes: list[str],
-) -> Iterator[WeekRequest]:
+) -> Iterator[dg.RunRequest]:
     """Second looks and further attempts; ``tracked`` is brought up to date, ``notes`` say what was given up."""
     for key, state in sorted(tracked.items()):
         week = calendar.week(key)
@@ -167,22 +144,23 @@ def _due_again(
         if not second_look and now < state.asked_at + _FIRST_PAUSE * 2 ** (state.attempts - 1):
             continue
         outcome = outcome_of(week)
-        if outcome is Outcome.RUNNING:
+        if outcome == "running":
             # A pause begins when the run has ended, however long it took.
             tracked[key] = msgspec.structs.replace(state, asked_at=now)
-        elif outcome is Outcome.UNKNOWN:
+        elif outcome == "unknown":
             continue
         elif second_look:
             tracked[key] = Tracked(1, now, second_look=True)
-            yield WeekRequest(week, f"week-{key}-{_SECOND_LOOK}", f"week {key}: second look", refresh=True)
-        elif outcome is not Outcome.COMPLETE and state.attempts < MOST_ATTEMPTS:
+            yield _request(key, f"-{_SECOND_LOOK}", "second look", refresh=True)
+        elif outcome != "complete" and state.attempts < MOST_ATTEMPTS:
             attempt = state.attempts + 1
             tracked[key] = Tracked(attempt, now, state.second_look)
             look = _SECOND_LOOK if state.second_look else "first-look"
-            how = "was incomplete" if outcome is Outcome.INCOMPLETE else "failed"
-            reason = f"week {key}: attempt {attempt} of {MOST_ATTEMPTS}, the last one {how}"
-            yield WeekRequest(week, f"week-{key}-{look}-attempt-{attempt}", reason)
+            how = "was incomplete" if outcome == "incomplete" else "failed"
+            yield _request(
+                key, f"-{look}-attempt-{attempt}", f"attempt {attempt} of {MOST_ATTEMPTS}, the last one {how}"
+            )
         elif state.second_look:
             del tracked[key]
-            if outcome is not Outcome.COMPLETE:
+            if outcome != "complete":
                 notes.append(f"week {key}: given up after {state.attempts} attempts, materialize it by hand")

@@ -16,6 +16,7 @@ from toast_assets.delivery.deliver import DeliveryReport
 from toast_assets.delivery.workflow import WorkflowReport
 from toast_assets.export.write import ExportReport
 from toast_assets.orders.raw_file import RAW_SCHEMA
+from toast_assets.orders.read import Rejection
 from toast_assets.pull.week import PullReport
 from toast_assets.store.order_store import OrderStore
 
@@ -89,10 +90,16 @@ def export_metadata(report: ExportReport, store: OrderStore) -> Metadata:
     }
 
 
-def failed_restaurants(problems: Mapping[str, str]) -> dict[str, Any]:
+def failed_restaurants(problems: Mapping[str, str]) -> Metadata:
     """Restaurants that failed, each with its reason."""
     failures = {"failures": markdown_table(("restaurant", "reason"), list(problems.items()))} if problems else {}
     return {"failed_restaurants": len(problems), **failures}
+
+
+def rejected_orders(rejections: Sequence[Rejection]) -> Metadata:
+    """Orders that were left out, each with its reason; empty without any."""
+    rows = [(one.order_guid, one.restaurant_guid, one.reason.value, one.detail) for one in rejections]
+    return {"rejections": markdown_table(("order", "restaurant", "reason", "detail"), rows)} if rows else {}
 
 
 def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, Any]:
@@ -117,13 +124,13 @@ def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, An
     return metadata
 
 
-def feeds_metadata(report: FeedsReport, store: OrderStore) -> dict[str, Any]:
+def feeds_metadata(report: FeedsReport, store: OrderStore) -> Metadata:
     """Metadata of ``amperity_feeds``."""
     rows = [(file.feed, file.restaurant_guid, file.rows, file.bytes, markdown.code(file.key)) for file in report.files]
     counts = Counter(dict.fromkeys(FEEDS, 0))
     for file in report.files:
         counts[file.feed] += file.rows
-    metadata: dict[str, Any] = {
+    return {
         "dagster/row_count": counts.total(),
         "dagster/uri": store.bucket.uri(f"{store.layout.prefix}amperity/"),
         **{f"{feed}_rows": count for feed, count in counts.items()},
@@ -133,11 +140,8 @@ def feeds_metadata(report: FeedsReport, store: OrderStore) -> dict[str, Any]:
         "seconds": round(report.seconds, 2),
         "files": markdown_table(("feed", "restaurant", "rows", "bytes", "object"), rows),
         **nulled_metadata(report.nulled),
+        **rejected_orders(report.rejections),
     }
-    if report.rejections:
-        first = [(one.order_guid, one.restaurant_guid, one.reason, one.detail) for one in report.rejections]
-        metadata["rejections"] = markdown_table(("order", "restaurant", "reason", "detail"), first)
-    return metadata
 
 
 def load_metadata(report: WorkflowReport | None) -> dict[str, Any]:

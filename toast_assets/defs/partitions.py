@@ -16,11 +16,6 @@ def weekly_partitions(weeks: WeekCalendar) -> dg.TimeWindowPartitionsDefinition:
     # Dagster stores partitions definitions by their class's name, so other processes read it as Dagster's own.
     class TimeWindowPartitionsDefinition(dg.TimeWindowPartitionsDefinition):
         def validate_partition_key(self, partition_key: str, context: Any) -> None:
-            """Accept a closed week's key.
-
-            Raises:
-                WeekError: the key names no week, or its week has not closed yet.
-            """
             if not self.has_partition_key(partition_key):
                 weeks.closed_week(partition_key, datetime.now(UTC))
             super().validate_partition_key(partition_key, context)

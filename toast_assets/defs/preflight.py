@@ -14,6 +14,7 @@ from toast_assets.scratch import remove_leftovers
 from toast_assets.settings import AlertSettings, NetworkSettings, RetentionSettings, problems_of
 from toast_assets.store.calendar import check_boundaries
 from toast_assets.store.guards import refuse_unconditional
+from toast_assets.store.order_store import OrderStore
 from toast_assets.variables import misspelt_variables
 from toast_assets.week import Week
 
@@ -38,62 +39,58 @@ def closed_week(context: dg.AssetExecutionContext, order_store: OrderStoreResour
     return order_store.calendar().closed_week(context.partition_key, datetime.now(UTC))
 
 
-def check_settings(
+@contextmanager
+def prepared(
     context: dg.AssetExecutionContext,
     order_store: OrderStoreResource,
     toast: ToastResource | None = None,
     amperity: AmperityResource | None = None,
     *,
     writes: bool = True,
-) -> None:
-    """Check what the run's selected assets need, not just this one, so that a delivery that cannot work fails at once.
-    Only for an asset that ``writes`` is the bucket tried by writing.
-
-    Raises:
-        SettingsError: naming every variable that is missing or malformed.
-        CalendarError: they would move the boundaries of stored weeks.
-        StoreError: the bucket is missing, refuses access, or ignores the conditions that writes depend on.
-    """
-    assets = context.job_def.asset_layer
-    selected = assets.selected_asset_keys
-    first = next(key for key in assets.asset_graph.toposorted_asset_keys if key in selected)
-    if first in context.selected_asset_keys:
-        # Once a run: what is wrong with variables that it works without.
-        harmless = problems_of(AlertSettings.from_environment, RetentionSettings.from_environment)
-        for line in (*misspelt_variables(os.environ), *harmless):
-            context.log.warning("%s.", line)
-    needed: list[Callable[[], object]] = [order_store.calendar]
-    if toast is not None and RAW in selected:
-        needed.append(toast.settings)
-    needed += [NetworkSettings.from_environment, order_store.settings]
-    if amperity is not None and FEEDS in selected:
-        needed.append(amperity.feed_settings)
-    if amperity is not None and DELIVERY in selected:
-        needed.append(amperity.settings)
-    if problems := problems_of(*needed):
-        raise SettingsError(problems)
-    # Guests' orders that a killed process left on this machine.
-    remove_leftovers()
-    store = order_store.store()
-    check_boundaries(store, order_store.calendar())
-    if writes:
-        refuse_unconditional(store)
+) -> Iterator[OrderStore]:
+    """The store for an asset's work, once settings and bucket are checked: the settings of all selected assets, so that
+    a delivery that cannot work fails at once; the bucket by writing only where the asset ``writes``. Errors end the
+    block as in ``failures``."""
+    with failures(order_store):
+        assets = context.job_def.asset_layer
+        selected = assets.selected_asset_keys
+        first = next(key for key in assets.asset_graph.toposorted_asset_keys if key in selected)
+        if first in context.selected_asset_keys:
+            # Once a run: what is wrong with variables that it works without.
+            harmless = problems_of(AlertSettings.from_environment, RetentionSettings.from_environment)
+            for line in (*misspelt_variables(os.environ), *harmless):
+                context.log.warning("%s.", line)
+        needed: list[Callable[[], object]] = [order_store.calendar]
+        if toast is not None and RAW in selected:
+            needed.append(toast.settings)
+        needed += [NetworkSettings.from_environment, order_store.settings]
+        if amperity is not None and FEEDS in selected:
+            needed.append(amperity.feed_settings)
+        if amperity is not None and DELIVERY in selected:
+            needed.append(amperity.settings)
+        if problems := problems_of(*needed):
+            raise SettingsError(problems)
+        # Guests' orders that a killed process left on this machine.
+        remove_leftovers()
+        store = order_store.store
+        check_boundaries(store, order_store.calendar())
+        if writes:
+            refuse_unconditional(store)
+        yield store
 
 
 @contextmanager
 def failures(order_store: OrderStoreResource | None = None) -> Iterator[None]:
     """Turn this package's errors, and a machine that runs out of something, into failures that Dagster shows as one
-    sentence and does not retry in vain. With an ``order_store`` a full disk is compared with the newest stored week.
-    """
+    sentence and does not retry. With an ``order_store`` a full disk is compared with the newest stored week."""
     try:
         yield
     except ToastAssetsError as error:
         raise _failure(error) from error
     except Exception as error:
-        problem = machine_problem(error, lambda: _newest_week_bytes(order_store))
-        if problem is None:
-            raise
-        raise _failure(problem) from error
+        if problem := machine_problem(error, lambda: _newest_week_bytes(order_store)):
+            raise _failure(problem) from error
+        raise
 
 
 def _failure(error: ToastAssetsError) -> dg.Failure:
@@ -101,11 +98,10 @@ def _failure(error: ToastAssetsError) -> dg.Failure:
 
 
 def _newest_week_bytes(order_store: OrderStoreResource | None) -> int | None:
-    """How many bytes of orders the newest stored week has; None where that cannot be known."""
     if order_store is None:
         return None
     try:
-        store = order_store.store()
+        store = order_store.store
         manifest, _ = store.load_manifest(order_store.calendar().week(store.pulled_weeks()[-1]))
     except (ToastAssetsError, IndexError):
         return None

@@ -1,13 +1,13 @@
 """The resources: settings as Dagster sees them, and the plain clients that they make.
 
-The fields of a resource are generated from its settings classes: one text per environment variable, which the settings
-check all together when a run needs them. The UI shows the variables' names and descriptions, never a value.
+A resource has a text field for each environment variable of its settings, which check them all when a run needs them.
+The UI shows the variables' names and descriptions, never a value.
 """
 
 import logging
 import os
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -18,7 +18,6 @@ from pydantic import Field, create_model
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
-from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings, FeedSettings
 from toast_assets.http.webhooks import Webhook
 from toast_assets.settings import AlertSettings, CalendarSettings, Settings
@@ -32,7 +31,6 @@ from toast_assets.toast.settings import ToastSettings
 from toast_assets.week import Week, WeekCalendar
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mypy_boto3_s3 import S3Client
 
 _SERVICE = re.compile("^(TOAST|S3|AMPERITY|ALERT|DAGSTER)_")
@@ -49,21 +47,16 @@ _CLIENT_OPTIONS = (
 
 
 class SettingsResource(dg.ConfigurableResource[Any]):
-    """A resource with a field for each environment variable of its settings.
-
-    What gives settings, or something made of them, raises a ``SettingsError`` that names every variable that is missing
-    or malformed.
-    """
+    """A resource with a field for each environment variable of its settings. What gives settings, or something made of
+    them, raises a ``SettingsError`` that names every variable that is missing or malformed."""
 
     variables: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
-    def from_environment(cls, names: Container[str] | None = None, **values: Any) -> Self:
-        """A resource that reads its variables when the run starts: those among ``names``, by default those that are
-        set. ``values`` are those of its other fields."""
-        names = os.environ if names is None else names
-        present = {field: dg.EnvVar(variable) for field, variable in cls.variables.items() if variable in names}
-        return cls(**present, **values)
+    def from_environment(cls, **values: Any) -> Self:
+        """A resource that reads the variables that are set now when the run starts; ``values`` are of other fields."""
+        present = {field: dg.EnvVar(variable) for field, variable in cls.variables.items() if variable in os.environ}
+        return cls(**{**present, **values})
 
     def values(self) -> dict[str, str | None]:
         """The variables' values, as ``Settings.parse`` takes them."""
@@ -127,10 +120,6 @@ class AmperityResource(SettingsResource):
         """The checked settings of the flat feeds."""
         return FeedSettings.parse(self.values())
 
-    def client(self, log: logging.Logger) -> AmperityClient:
-        """A client for one delivery."""
-        return AmperityClient(self.settings(), log=log)
-
 
 @_with_fields_of(AlertSettings)
 class AlertsResource(SettingsResource):
@@ -146,11 +135,8 @@ class AlertsResource(SettingsResource):
 
 
 class LazyS3Resource(S3Resource):
-    """dagster-aws's resource, except that no client is made before it is needed.
-
-    The original makes one as soon as anything is run or evaluated, where a fault of AWS's configuration is a stack
-    trace, and ends a sensor's tick.
-    """
+    """dagster-aws's resource, except that no client is made before it is needed: there, a fault of AWS's configuration
+    is a stack trace, and ends a sensor's tick."""
 
     def get_client(self) -> "S3Client":
         """The client that ``OrderStoreResource`` uses, too.
@@ -158,27 +144,23 @@ class LazyS3Resource(S3Resource):
         Raises:
             StoreError: a setting of the AWS SDK is wrong, or no credentials can be had.
         """
-        return _client_of(self)
+        return s3_client(
+            profile=self.profile_name,
+            attempts=self.max_attempts if "max_attempts" in self.model_fields_set else None,
+            unsigned=self.use_unsigned_session,
+            **{name: getattr(self, name) for name in _CLIENT_OPTIONS},
+        )
 
     def get_object_to_set_on_execution_context(self) -> Self:
         """Itself: ``context.resources.s3.get_client()`` is the client."""
         return self
 
 
-def _client_of(resource: S3Resource) -> "S3Client":
-    return s3_client(
-        profile=resource.profile_name,
-        attempts=resource.max_attempts if "max_attempts" in resource.model_fields_set else None,
-        unsigned=resource.use_unsigned_session,
-        **{name: getattr(resource, name) for name in _CLIENT_OPTIONS},
-    )
-
-
 @_with_fields_of(StoreSettings, CalendarSettings)
 class OrderStoreResource(SettingsResource):
     """The bucket's layout on top of the ``s3`` resource: raw orders, exports, manifests, ledgers, by week."""
 
-    s3: dg.ResourceDependency[S3Resource]
+    s3: dg.ResourceDependency[LazyS3Resource]
 
     def settings(self) -> StoreSettings:
         """The checked settings of the bucket."""
@@ -189,24 +171,12 @@ class OrderStoreResource(SettingsResource):
         return CalendarSettings.parse(self.values()).calendar()
 
     @cached_property
-    def _store(self) -> OrderStore:
-        # One client a run is enough, and threads may share it.
-        store = OrderStore.of(_client_of(self.s3), self.settings())
-        refuse_public(store.bucket)
-        return store
-
     def store(self) -> OrderStore:
-        """The order store of this run.
+        """The order store of this run, with one client, which threads may share.
 
         Raises:
             StoreError: the bucket is open to the public, or would be reached without encryption.
         """
-        return self._store
-
-    def load_table(self, table: str, week_key: str | None = None) -> "pd.DataFrame":
-        """``OrderStore.load_table`` of this run's store.
-
-        Raises:
-            StoreError: there is no such table, or it was not made for that week.
-        """
-        return self.store().load_table(table, week_key)
+        store = OrderStore.of(self.s3.get_client(), self.settings())
+        refuse_public(store.bucket)
+        return store

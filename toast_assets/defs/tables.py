@@ -8,9 +8,9 @@ import dagster as dg
 
 from toast_assets import markdown
 from toast_assets.defs.assets import OWNERS, TABLES_GROUP, raw_toast_orders
-from toast_assets.defs.metadata import failed_restaurants, markdown_table, nulled_metadata
+from toast_assets.defs.metadata import failed_restaurants, markdown_table, nulled_metadata, rejected_orders
 from toast_assets.defs.pictures import heat_map, volume
-from toast_assets.defs.preflight import check_settings, closed_week, failures
+from toast_assets.defs.preflight import closed_week, prepared
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import earlier_manifests
@@ -59,9 +59,8 @@ def _column_schema(table: Table) -> dg.TableSchema:
 def toast_tables(
     context: dg.AssetExecutionContext, order_store: OrderStoreResource
 ) -> Iterator[dg.MaterializeResult[None]]:
-    with failures(order_store):
-        check_settings(context, order_store)
-        week, store = closed_week(context, order_store), order_store.store()
+    with prepared(context, order_store) as store:
+        week = closed_week(context, order_store)
         report = build_tables(week, store, context.log)
         earlier = [
             (before.key, sum(pull.orders for pull in manifest.stored.values()))
@@ -87,9 +86,7 @@ def toast_tables(
     description="One row per order over all weeks, its newest version: sales after late tips, voids and refunds.",
 )
 def current_orders(context: dg.AssetExecutionContext, order_store: OrderStoreResource) -> dg.MaterializeResult[None]:
-    with failures(order_store):
-        check_settings(context, order_store)
-        store = order_store.store()
+    with prepared(context, order_store) as store:
         report = refresh_current_orders(store, context.log)
     state = report.state
     orders = dg.AssetKey("orders")
@@ -141,7 +138,7 @@ def _orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tu
         for one in report.restaurants
         for key in (store.layout.raw, store.layout.export)
     ]
-    metadata = {
+    return {
         "orders": orders,
         # Dagster plots numbers, and it knows no decimals.
         "net_sales": float(report.net_sales),
@@ -159,8 +156,5 @@ def _orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tu
         **nulled_metadata(report.nulled),
         "manifest": dg.MetadataValue.url(store.bucket.uri(store.layout.manifest(report.week))),
         **failed_restaurants(report.problems),
+        **rejected_orders(report.rejections),
     }
-    if report.rejections:
-        first = [(one.order_guid, one.restaurant_guid, one.reason.value, one.detail) for one in report.rejections]
-        metadata["rejections"] = markdown_table(("order", "restaurant", "reason", "detail"), first)
-    return metadata

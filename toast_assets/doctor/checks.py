@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,14 +20,14 @@ from toast_assets.errors import SettingsError, ToastAssetsError
 from toast_assets.http.network import is_loopback
 from toast_assets.http.service import Route
 from toast_assets.setting_values import host_of
-from toast_assets.settings import AlertSettings, Settings
+from toast_assets.settings import AlertSettings, Settings, problems_of
 from toast_assets.store.client import s3_client
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.settings import ToastSettings
 from toast_assets.variables import KINDS, known_variables, misspelt_variables
 
 SETTINGS, DAGSTER = Area("settings"), Area("Dagster")
-POOLS = ("toast", "amperity")
+_POOLS = ("toast", "amperity")
 _MOST_SHOWN = 5
 _NOT_SET = "is not set"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -38,22 +37,15 @@ Setup = dict[type[Settings], Any]
 Lines = Iterator[Finding] | AsyncIterator[Finding]
 
 
-def run_checks(
-    environment: Mapping[str, str],
-    *,
-    canary: bool = False,
-    client: Callable[[], Any] | None = None,
-    now: Callable[[], float] = time.time,
-) -> list[Finding]:
-    """Every line. ``client`` makes the S3 client, by default as runs do; ``now`` gives Unix seconds. An area whose
-    settings are wrong is not checked, and an error ends its own area only."""
+def run_checks(environment: Mapping[str, str], *, canary: bool = False) -> list[Finding]:
+    """Every line. An area whose settings are wrong is not checked, and an error ends its own area only."""
     setup, findings = read_setup(environment)
     # On a sandbox nothing is lost with the history.
     is_sandbox = is_loopback(host_of(environment.get("TOAST_API_URL")))
     checks: list[tuple[str, Any, Callable[[Any], Lines]]] = [
-        ("Toast", setup.get(ToastSettings), partial(check_toast, now=now)),
-        ("S3", setup.get(StoreSettings), lambda settings: check_s3((client or s3_client)(), settings, now)),
-        ("Amperity", setup.get(AmperitySettings), partial(check_amperity, canary=canary, now=now)),
+        ("Toast", setup.get(ToastSettings), check_toast),
+        ("S3", setup.get(StoreSettings), lambda settings: check_s3(s3_client(), settings)),
+        ("Amperity", setup.get(AmperitySettings), partial(check_amperity, canary=canary)),
         ("alerts", setup.get(AlertSettings), check_webhooks),
         ("Dagster", environment.get("DAGSTER_HOME", ""), partial(check_instance, is_sandbox=is_sandbox)),
     ]
@@ -81,21 +73,19 @@ async def _collect(lines: AsyncIterator[Finding], findings: list[Finding]) -> No
 
 
 def read_setup(environment: Mapping[str, str]) -> tuple[Setup, list[Finding]]:
-    """The settings that can be used: well formed, and with usable proxies and certificates on the way to their service.
-    With them a line for each problem; one tick where there is none."""
+    """The settings that can be used, also by their proxies and certificates, and a line for each problem."""
     setup: Setup = {}
     problems: dict[str, None] = {}
     for kind in KINDS:
         try:
-            setup[kind] = kind.parse(environment)
+            settings = kind.parse(environment)
         except SettingsError as error:
             problems |= dict.fromkeys(error.problems)
-    for kind, url, variable in list(_addresses(setup)):
-        try:
-            Route.to(url, variable)
-        except SettingsError as error:
-            problems |= dict.fromkeys(error.problems)
-            setup.pop(kind, None)
+            continue
+        unreachable = problems_of(*(partial(Route.to, url, variable) for url, variable in _addresses(settings)))
+        problems |= dict.fromkeys(unreachable)
+        if not unreachable:
+            setup[kind] = settings
     findings = []
     for problem in sorted(problems, key=lambda problem: _NOT_SET in problem):
         named = re.fullmatch(r"([A-Z][A-Z0-9_]*) (.*)", problem)
@@ -108,14 +98,16 @@ def read_setup(environment: Mapping[str, str]) -> tuple[Setup, list[Finding]]:
     return setup, findings or [SETTINGS.ok("variables", "everything is set and well formed")]
 
 
-def _addresses(setup: Setup) -> Iterator[tuple[type[Settings], str, str]]:
-    if toast := setup.get(ToastSettings):
-        yield ToastSettings, toast.api_url, "TOAST_API_URL"
-    if (amperity := setup.get(AmperitySettings)) and amperity.tenant_id:
-        yield AmperitySettings, amperity.origin, "AMPERITY_API_URL"
-    if alerts := setup.get(AlertSettings):
-        for url in alerts.webhook_urls:
-            yield AlertSettings, url.get_secret_value(), "ALERT_WEBHOOK_URL"
+def _addresses(settings: Settings) -> list[tuple[str, str]]:
+    match settings:
+        case ToastSettings():
+            return [(settings.api_url, "TOAST_API_URL")]
+        case AmperitySettings() if settings.tenant_id:
+            return [(settings.origin, "AMPERITY_API_URL")]
+        case AlertSettings():
+            return [(url.get_secret_value(), "ALERT_WEBHOOK_URL") for url in settings.webhook_urls]
+        case _:
+            return []
 
 
 def _questionable(environment: Mapping[str, str], toast: ToastSettings | None) -> Iterator[Finding]:
@@ -153,7 +145,7 @@ def check_instance(home: str, *, is_sandbox: bool = False) -> Iterator[Finding]:
         return
     try:
         with dg.DagsterInstance.from_config(home) as instance:
-            lines = [_storage(instance, is_sandbox=is_sandbox), *(_pool(instance, pool) for pool in POOLS)]
+            lines = [_storage(instance, is_sandbox=is_sandbox), *(_pool(instance, pool) for pool in _POOLS)]
     # Whatever a driver or Dagster's configuration raises: it is the finding.
     except Exception as error:  # noqa: BLE001
         reason = f"the instance cannot be opened ({type(error).__name__})"

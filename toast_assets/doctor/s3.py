@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,6 @@ from toast_assets.store.settings import StoreSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-else:
-    S3Client = Any
 
 S3 = Area("S3")
 _POLICY = "Compare the role's policy with deploy/aws/pipeline-policy.json."
@@ -28,8 +25,8 @@ _NO_DEFAULT = "ServerSideEncryptionConfigurationNotFoundError"
 _CONTENT = b"toast-assets doctor"
 
 
-def check_s3(client: S3Client, settings: StoreSettings, now: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """All lines about the bucket. ``now`` gives Unix seconds."""
+def check_s3(client: S3Client, settings: StoreSettings) -> Iterator[Finding]:
+    """All lines about the bucket."""
     try:
         store = OrderStore.of(client, settings)
         store.bucket.check()
@@ -57,14 +54,10 @@ def check_s3(client: S3Client, settings: StoreSettings, now: Callable[[], float]
             yield S3.failed(what, f"S3 could not be reached ({type(error).__name__})", "Check the network.")
         else:
             yield S3.ok(what)
-    yield _encryption(client, settings)
+    yield _setting("encryption", lambda: _encryption(client, settings))
     yield _public(client, name)
-    yield _setting("versioning", lambda: client.get_bucket_versioning(Bucket=name), _versions)
-    yield _setting(
-        "clock",
-        lambda: client.head_bucket(Bucket=name),
-        lambda reply: clock_skew(S3, reply["ResponseMetadata"]["HTTPHeaders"].get("date"), now()),
-    )
+    yield _setting("versioning", lambda: _versioning(client, name))
+    yield _setting("clock", lambda: _clock(client, name))
 
 
 def _multipart(client: S3Client, bucket: Bucket, key: str) -> None:
@@ -88,7 +81,6 @@ def _multipart(client: S3Client, bucket: Bucket, key: str) -> None:
 
 
 def _code(error: BaseException) -> str:
-    """What S3 answered, else what happened."""
     answered = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
     return answered or type(error).__name__
 
@@ -99,37 +91,30 @@ def _remove(bucket: Bucket, key: str) -> None:
         raise StoreError("The object is still there after its removal.")
 
 
-def _setting(name: str, ask: Callable[[], Any], read: Callable[[Any], Finding]) -> Finding:
-    """What ``read`` finds in a bucket's setting; unknown where these credentials may not ask, or S3 does not know."""
+def _setting(name: str, check: Callable[[], Finding]) -> Finding:
+    """A setting of the bucket; unknown where these credentials may not ask, or S3 does not know."""
     try:
-        return read(ask())
+        return check()
     except ClientError as error:
-        return S3.unknown(name, f"S3 answered {error.response.get('Error', {}).get('Code', '')}")
+        return S3.unknown(name, f"S3 answered {_code(error)}")
     except BotoCoreError as error:
-        return S3.unknown(name, type(error).__name__)
+        return S3.unknown(name, _code(error))
 
 
 def _encryption(client: S3Client, settings: StoreSettings) -> Finding:
     if settings.sse:
         key = f" with {settings.kms_key_id}" if settings.kms_key_id else ""
         return S3.ok("encryption", f"S3_SSE={settings.sse}{key} goes with every object; put shows that it is accepted")
-
-    def ask() -> Any:
-        try:
-            reply = client.get_bucket_encryption(Bucket=settings.bucket)
-        except ClientError as error:
-            if _code(error) == _NO_DEFAULT:
-                return []
+    try:
+        rules = client.get_bucket_encryption(Bucket=settings.bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    except ClientError as error:
+        if _code(error) != _NO_DEFAULT:
             raise
-        return reply["ServerSideEncryptionConfiguration"]["Rules"]
-
-    def read(rules: Any) -> Finding:
-        if not rules:
-            return S3.warning("encryption", "the bucket has no default encryption", "Set S3_SSE=AES256 or aws:kms.")
-        kinds = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm", "") for rule in rules]
-        return S3.ok("encryption", f"by default {', '.join(filter(None, kinds))}")
-
-    return _setting("encryption", ask, read)
+        rules = []
+    if not rules:
+        return S3.warning("encryption", "the bucket has no default encryption", "Set S3_SSE=AES256 or aws:kms.")
+    kinds = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm", "") for rule in rules]
+    return S3.ok("encryption", f"by default {', '.join(filter(None, kinds))}")
 
 
 def _public(client: S3Client, bucket: str) -> Finding:
@@ -142,7 +127,11 @@ def _public(client: S3Client, bucket: str) -> Finding:
     return S3.ok("public access", "not public (bucket policy and ACL checked)")
 
 
-def _versions(reply: Any) -> Finding:
-    if reply.get("Status") == "Enabled":
+def _versioning(client: S3Client, bucket: str) -> Finding:
+    if client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled":
         return S3.ok("versioning", "on: what is forgotten stays in old versions until a lifecycle rule ends them")
     return S3.ok("versioning", "off")
+
+
+def _clock(client: S3Client, bucket: str) -> Finding:
+    return clock_skew(S3, client.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"].get("date"))

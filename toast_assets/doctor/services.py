@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -54,9 +54,9 @@ _NEW_KEY = "Make a new API key with Streaming Ingest Write Access, or let AMPERI
 _NO_RECORD = b"[]"
 
 
-async def check_toast(settings: ToastSettings, now: Callable[[], float] = time.time) -> AsyncIterator[Finding]:
-    """All lines about Toast. ``now`` gives Unix seconds."""
-    clock = await asyncio.to_thread(clock_of, TOAST, settings.api_url, "TOAST_API_URL", settings.timeout_seconds, now)
+async def check_toast(settings: ToastSettings) -> AsyncIterator[Finding]:
+    """All lines about Toast."""
+    clock = clock_of(TOAST, settings.api_url, "TOAST_API_URL", settings.timeout_seconds)
     async with ToastClient(settings, retry=INTERACTIVE_RETRY) as toast:
         try:
             token = await toast.login()
@@ -116,27 +116,34 @@ async def _restaurants(toast: ToastClient) -> list[Finding]:
     return findings + list(await asyncio.gather(*map(check, guids)))
 
 
-async def check_amperity(
-    settings: AmperitySettings, *, canary: bool = False, now: Callable[[], float] = time.time
-) -> AsyncIterator[Finding]:
-    """All lines about Amperity. With ``canary`` one record is written into the stream. ``now`` gives Unix seconds."""
+async def check_amperity(settings: AmperitySettings, *, canary: bool = False) -> AsyncIterator[Finding]:
+    """All lines about Amperity. With ``canary`` one record is written into the stream."""
     streams, follows = "stream" in settings.methods, settings.workflow_config_id is not None
     if settings.tenant_id:
         yield AMPERITY.ok("tenant", settings.tenant_id)
     if streams or follows:
         given = "AMPERITY_API_URL" if settings.api_url else "AMPERITY_TENANT_ID"
-        yield await asyncio.to_thread(clock_of, AMPERITY, settings.origin, given, settings.timeout_seconds, now)
+        yield clock_of(AMPERITY, settings.origin, given, settings.timeout_seconds)
     if settings.api_key is not None:
-        yield _key_end(settings.api_key.get_secret_value(), settings.client_id is not None, now())
+        yield _key_end(settings.api_key.get_secret_value(), settings.client_id is not None)
     if settings.client_id is not None:
-        yield await _renewal(settings)
+        without_key = settings.model_copy(update={"api_key": None})
+        async with AmperityClient(without_key, retry=INTERACTIVE_RETRY) as amperity:
+            yield await _checked("client credentials", amperity.access_token(), "they bring a new token")
     async with AmperityClient(settings, retry=INTERACTIVE_RETRY) as amperity:
         if streams:
-            for finding in await _streams(amperity, canary=canary):
-                yield finding
+            for stream_id in (settings.stream_id, settings.order_items_stream_id, settings.customers_stream_id):
+                if stream_id:
+                    yield await _stream(amperity, stream_id)
+            if canary and settings.stream_id:
+                yield await _canary(amperity, settings.stream_id)
+            elif not canary:
+                detail = "Amperity accepts records for a stream that does not exist, and drops them"
+                hint = "--canary writes one record; look for it in Amperity."
+                yield AMPERITY.unknown("stream exists", f"{detail}; only a record shows it", hint)
         if follows:
-            moment = datetime.fromtimestamp(now(), UTC)
-            jobs = ControlPlane(amperity).load("doctor", moment - timedelta(minutes=5), moment)
+            now = datetime.now(UTC)
+            jobs = ControlPlane(amperity).load("doctor", now - timedelta(minutes=5), now)
             detail = "ingest jobs can be read; whether the workflow exists is known when it is started"
             yield await _checked("control plane", jobs, detail)
     if "notify" in settings.methods:
@@ -145,11 +152,11 @@ async def check_amperity(
         yield AMPERITY.ok("s3_pull", "the couriers come on their own schedule; nothing is called")
 
 
-def _key_end(key: str, renewable: bool, now: float) -> Finding:
+def _key_end(key: str, renewable: bool) -> Finding:
     end = claims_of(key).get("exp")
     if not isinstance(end, int | float):
         return AMPERITY.unknown("token expiry", "the key does not say when it ends")
-    left = timedelta(seconds=end - now)
+    left = timedelta(seconds=end - time.time())
     day = f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d %H:%M} UTC"
     if renewable:
         return AMPERITY.ok("token expiry", f"AMPERITY_API_KEY ends on {day} and is then renewed")
@@ -166,25 +173,6 @@ async def _checked(name: str, call: Awaitable[Any], detail: str) -> Finding:
     except AmperityError as error:
         return AMPERITY.failed(name, error)
     return AMPERITY.ok(name, detail)
-
-
-async def _renewal(settings: AmperitySettings) -> Finding:
-    without_key = settings.model_copy(update={"api_key": None})
-    async with AmperityClient(without_key, retry=INTERACTIVE_RETRY) as amperity:
-        return await _checked("client credentials", amperity.access_token(), "they bring a new token")
-
-
-async def _streams(amperity: AmperityClient, *, canary: bool) -> list[Finding]:
-    settings = amperity.settings
-    named = (settings.stream_id, settings.order_items_stream_id, settings.customers_stream_id)
-    findings = [await _stream(amperity, stream_id) for stream_id in named if stream_id]
-    if canary and settings.stream_id:
-        findings.append(await _canary(amperity, settings.stream_id))
-    elif not canary:
-        detail = "Amperity accepts records for a stream that does not exist, and drops them; only a record shows it"
-        hint = "--canary writes one record; look for it in Amperity."
-        findings.append(AMPERITY.unknown("stream exists", detail, hint))
-    return findings
 
 
 async def _stream(amperity: AmperityClient, stream_id: str) -> Finding:
@@ -218,8 +206,7 @@ async def _canary(amperity: AmperityClient, stream_id: str) -> Finding:
 
 
 def check_webhooks(settings: AlertSettings) -> Iterator[Finding]:
-    """A line for each webhook of the alerts, by its host alone: the rest of its address is a secret. Nothing is
-    posted."""
+    """A line for each webhook, by its host alone: the rest of its address is a secret. Nothing is posted."""
     for secret in settings.webhook_urls:
         url = secret.get_secret_value()
         name = f"webhook {host_of(url)}"
@@ -230,9 +217,8 @@ def check_webhooks(settings: AlertSettings) -> Iterator[Finding]:
             yield ALERTS.ok(name, "it is within reach; nothing was posted")
 
 
-def clock_of(area: Area, url: str, setting: str, timeout: float, now: Callable[[], float]) -> Finding:
-    """This machine's clock by the service at ``url``, the value of the variable ``setting``; ``now`` gives Unix
-    seconds.
+def clock_of(area: Area, url: str, setting: str, timeout: float) -> Finding:
+    """This machine's clock by the service at ``url``, the value of ``setting``.
 
     Raises:
         SettingsError: a proxy or certificates on the way cannot be used.
@@ -240,13 +226,13 @@ def clock_of(area: Area, url: str, setting: str, timeout: float, now: Callable[[
     answer = _first_answer(url, setting, timeout)
     if isinstance(answer, Cause):
         return area.unknown("clock", f"the service was not reached: {answer.text}", answer.hint)
-    return clock_skew(area, answer.get("Date"), now())
+    return clock_skew(area, answer.get("Date"))
 
 
-def clock_skew(area: Area, date: str | None, now: float) -> Finding:
-    """The service's ``date`` (of HTTP) against ``now`` (Unix seconds)."""
+def clock_skew(area: Area, date: str | None) -> Finding:
+    """This machine's clock by the service's ``date`` (of HTTP)."""
     try:
-        seconds = now - parsedate_to_datetime(date or "").timestamp()
+        seconds = time.time() - parsedate_to_datetime(date or "").timestamp()
     except ValueError:
         return area.unknown("clock", "the service sends no Date")
     if abs(seconds) > _MOST_SECONDS:
@@ -257,8 +243,6 @@ def clock_skew(area: Area, date: str | None, now: float) -> Finding:
 
 
 def _first_answer(url: str, setting: str, timeout: float) -> httpx.Headers | Cause:
-    """The headers of any answer of the service, to which nothing is sent but the request line; else why there is
-    none."""
     route = Route.to(url, setting)
     try:
         return route.ask("GET", url, timeout).headers

@@ -129,12 +129,12 @@ def ui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
             "TOAST_HISTORICAL_SPACING_SECONDS": "0",
         }
         _switch_off(environment)
-        dagster = stack.enter_context(dagster_dev(free_port(), environment))
+        port = free_port()
+        stack.enter_context(dagster_dev(port, environment, tmp_path / "dagster-dev.log"))
         page = stack.enter_context(open_browser(tmp_path / "profile"))
         page.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)
-        dagster.wait_until_ready()
-        yield Ui(dagster.url, page, weeks, Path(pictures).resolve() if pictures else None)
+        yield Ui(f"http://127.0.0.1:{port}", page, weeks, Path(pictures).resolve() if pictures else None)
 
 
 def test_a_person_materializes_backfills_looks_and_lets_the_sensor_run(ui: Ui) -> None:

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from rich.console import Console
 
-from toast_assets.cli.display import Display, LiveDisplay, Outcome
+from toast_assets.cli.display import Display, Outcome
 
 
 class Heard(Display):
@@ -109,7 +109,7 @@ def test_a_check_tells_its_result_and_how_much_it_matters(ends: dict[str, tuple[
 
 def test_on_a_terminal_passed_checks_share_a_line_and_others_have_their_own() -> None:
     file = StringIO()
-    display = LiveDisplay(Console(file=file, force_terminal=True, width=100, color_system=None))
+    display = Display(Console(file=file, force_terminal=True, width=100, color_system=None))
     display.started([])
     for check, outcome in (("a", Outcome.PASSED), ("b", Outcome.WARNED), ("c", Outcome.PASSED)):
         display.checked(check, f"text of {check}", outcome)

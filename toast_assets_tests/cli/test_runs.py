@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from toast_assets.cli.demo import check, reconcile
-from toast_assets.cli.display import Display, LiveDisplay, PlainDisplay, display_for
+from toast_assets.cli.display import Display, Outcome
 from toast_assets.cli.environment import dagster_home
 from toast_assets.cli.runs import in_process_instance, materialize
 from toast_assets.errors import ToastAssetsError
@@ -34,7 +34,7 @@ def terminal() -> tuple[Console, StringIO]:
 def test_a_terminal_sees_each_asset_come_to_its_end(tmp_path: Path) -> None:
     console, file = terminal()
     with entered_sandbox(tmp_path, restaurants=2, orders=3) as sandbox:
-        result = run_week(display_for(console))
+        result = run_week(Display(console))
         check(reconcile(sandbox, WEEK), WEEK)
     assert result["amperity_delivery"]["accepted"] == 6
     last = file.getvalue().rpartition("✓ raw_toast_orders")[2]
@@ -50,11 +50,13 @@ def refuse_login(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("live", [True, False])
 def test_a_failure_is_the_first_reason_and_is_shown_where_it_happened(tmp_path: Path, *, live: bool) -> None:
     console, file = terminal()
-    display = LiveDisplay(console) if live else PlainDisplay(console)
+    if not live:
+        file = StringIO()
+        console = Console(file=file, width=120)
     with entered_sandbox(tmp_path, restaurants=1, orders=1) as sandbox:
         refuse_login(sandbox)
         with pytest.raises(ToastAssetsError, match=r"raw_toast_orders failed: .*TOAST_CLIENT_ID"):
-            run_week(display)
+            run_week(Display(console))
     assert ("✗ raw_toast_orders" if live else "failed in") in file.getvalue()
 
 
@@ -64,4 +66,10 @@ def test_a_week_that_has_not_closed_is_refused_by_the_pipeline(tmp_path: Path) -
 
 
 def test_pipes_and_logs_get_plain_lines() -> None:
-    assert isinstance(display_for(Console(file=StringIO())), PlainDisplay)
+    file = StringIO()
+    display = Display(Console(file=file))
+    display.started(["step"])
+    display.checked("a", "text of a", Outcome.PASSED)
+    display.step_ended("step", "1 order", Outcome.PASSED)
+    display.ended()
+    assert file.getvalue() == "check a passed: text of a\n  done in 0.0 s: 1 order\n"

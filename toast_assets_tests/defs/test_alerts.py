@@ -93,7 +93,7 @@ class Ticks:
 
     def tick(self, *urls: str, **fields: str) -> list[str | None]:
         """One tick with webhooks; an item for each alert that was posted, its error if there was one."""
-        resource = AlertsResource.from_environment((), webhook_url=" ".join(urls) or None, **fields)
+        resource = AlertsResource.from_environment(webhook_url=" ".join(urls) or None, **fields)
         context = dg.build_sensor_context(
             instance=self.instance, cursor=self.cursor, sensor_name=self.sensor.name, resources={"alerts": resource}
         )
@@ -251,7 +251,7 @@ class TestTheAddressIsASecret:
             "is plain HTTP": "http://hooks.test/s3cret",
             "has an odd port": "https://hooks.test:s3cret/",
         }[broken]
-        resource = AlertsResource.from_environment((), webhook_url=url)
+        resource = AlertsResource.from_environment(webhook_url=url)
         with pytest.raises((AlertError, SettingsError), match="ALERT_WEBHOOK_URL") as caught:
             post(resource)
         assert "s3cret" not in str(caught.value)
@@ -260,12 +260,12 @@ class TestTheAddressIsASecret:
 
     def test_it_is_stripped_and_may_be_one_of_several(self, start_webhook: StartWebhook) -> None:
         one, other = start_webhook(), start_webhook()
-        post(AlertsResource.from_environment((), webhook_url=f"{one.url}\r\n {other.url}\n"))
+        post(AlertsResource.from_environment(webhook_url=f"{one.url}\r\n {other.url}\n"))
         assert one.messages == other.messages == ["text"]
 
     def test_no_log_holds_it_at_any_level(self, webhook: Webhook, caplog: pytest.LogCaptureFixture) -> None:
         webhook.statuses = [503, 200]
         for level in (logging.INFO, logging.DEBUG):
             caplog.set_level(level)
-            post(AlertsResource.from_environment((), webhook_url=webhook.url))
+            post(AlertsResource.from_environment(webhook_url=webhook.url))
         assert "s3cret" not in caplog.text

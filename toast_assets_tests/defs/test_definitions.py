@@ -14,7 +14,7 @@ import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.definitions import DefinitionSettings, build_defs
+from toast_assets.definitions import build_defs, calendar_of
 from toast_assets.defs.partitions import overdue_policy, weekly_partitions
 from toast_assets.defs.resources import (
     AlertsResource,
@@ -87,7 +87,7 @@ HOSTILE = (
 )
 @pytest.mark.parametrize("name", CalendarSettings.variables())
 def test_no_value_of_the_calendar_keeps_the_partitions_from_being_made(name: str, value: str) -> None:
-    weeks = DefinitionSettings.from_environment({name: value}).calendar
+    weeks = calendar_of({name: value})
     keys = weekly_partitions(weeks).get_partition_keys(current_time=datetime(2026, 11, 24, tzinfo=UTC))
     assert keys == [weeks.week(key).key for key in keys]
     assert overdue_policy(weeks)

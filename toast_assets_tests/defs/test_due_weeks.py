@@ -8,15 +8,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
+import dagster as dg
+import msgspec
 import pytest
 
 from toast_assets.defs.due_weeks import (
     MOST_ATTEMPTS,
+    REASON_TAG,
     SECOND_LOOK_AFTER,
     Cursor,
-    EarlierRequest,
     Outcome,
-    WeekRequest,
     decide,
     recovered_cursor,
 )
@@ -27,6 +28,16 @@ NEW_YORK = WeekCalendar(date(2025, 1, 6), "America/New_York", hour=4)
 MONDAY = datetime(2025, 9, 22, 4, 15, tzinfo=UTC)
 
 
+def week_of(request: dg.RunRequest) -> str:
+    assert request.partition_key is not None
+    return request.partition_key
+
+
+def run_key_of(request: dg.RunRequest) -> str:
+    assert request.run_key is not None
+    return request.run_key
+
+
 @dataclass
 class Simulation:
     """A year of ticks: runs take an hour; ``fails`` says how often a week's first pulls stay incomplete."""
@@ -35,7 +46,7 @@ class Simulation:
     fails: dict[str, int] = field(default_factory=dict)
     cursor: str | None = None
     used: dict[str, datetime] = field(default_factory=dict)
-    requests: list[tuple[datetime, WeekRequest]] = field(default_factory=list)
+    requests: list[tuple[datetime, dg.RunRequest]] = field(default_factory=list)
     runs: Counter[str] = field(default_factory=Counter)
     busy_until: dict[str, datetime] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
@@ -43,25 +54,25 @@ class Simulation:
     def tick(self, now: datetime) -> None:
         def outcome(week: Week) -> Outcome:
             if self.busy_until.get(week.key, now) > now:
-                return Outcome.RUNNING
+                return "running"
             done = self.runs[week.key] > self.fails.get(week.key, 0)
-            return Outcome.COMPLETE if done else Outcome.INCOMPLETE
+            return "complete" if done else "incomplete"
 
         cursor = Cursor.decode(self.cursor)
         if cursor.newest is None:
-            earlier = [EarlierRequest(request.week.key, request.run_key, at) for at, request in self.requests]
+            earlier = [(week_of(request), run_key_of(request), at) for at, request in self.requests]
             cursor = recovered_cursor(self.calendar, earlier)
         decision = decide(self.calendar, now, cursor, outcome)
         assert decision.message
         self.said.append(decision.message)
-        self.cursor = decision.cursor.encode()
+        self.cursor = msgspec.json.encode(decision.cursor).decode()
         for request in decision.requests:
             # Dagster ignores a run key that it has seen.
-            if request.run_key not in self.used:
-                self.used[request.run_key] = now
+            if run_key_of(request) not in self.used:
+                self.used[run_key_of(request)] = now
                 self.requests.append((now, request))
-                self.runs[request.week.key] += 1
-                self.busy_until[request.week.key] = now + timedelta(hours=1)
+                self.runs[week_of(request)] += 1
+                self.busy_until[week_of(request)] = now + timedelta(hours=1)
 
     def pass_time(self, begin: datetime, end: datetime, step: timedelta = timedelta(minutes=30)) -> None:
         while begin < end:
@@ -69,7 +80,7 @@ class Simulation:
             begin += step
 
     def asked(self, kind: str) -> list[str]:
-        return [request.week.key for _, request in self.requests if kind in request.reason]
+        return [week_of(request) for _, request in self.requests if kind in request.tags[REASON_TAG]]
 
 
 def weeks_between(first: str, last: str) -> list[str]:
@@ -81,8 +92,8 @@ def weeks_between(first: str, last: str) -> list[str]:
 
 
 def test_the_first_start_asks_for_the_last_closed_week_only() -> None:
-    decision = decide(CALENDAR, MONDAY, Cursor(), lambda _: Outcome.COMPLETE)
-    assert [(request.week.key, request.reason) for request in decision.requests] == [
+    decision = decide(CALENDAR, MONDAY, Cursor(), lambda _: "complete")
+    assert [(week_of(request), request.tags[REASON_TAG]) for request in decision.requests] == [
         ("2025-09-15", "week 2025-09-15: closed")
     ]
 
@@ -101,8 +112,8 @@ def test_a_second_look_comes_three_days_after_the_close_and_asks_toast_again() -
     simulation = Simulation()
     simulation.pass_time(MONDAY, MONDAY + timedelta(days=6))
     (when, request) = simulation.requests[1]
-    assert request.refresh
-    assert timedelta(hours=72) <= when - request.week.end <= timedelta(hours=73)
+    assert request.run_config == {"ops": {"raw_toast_orders": {"config": {"refresh": True}}}}
+    assert timedelta(hours=72) <= when - CALENDAR.week(week_of(request)).end <= timedelta(hours=73)
 
 
 def test_after_a_down_time_it_catches_up_oldest_first_within_a_bound_for_each_tick() -> None:
@@ -110,7 +121,9 @@ def test_after_a_down_time_it_catches_up_oldest_first_within_a_bound_for_each_ti
     simulation.tick(MONDAY)
     back = MONDAY + timedelta(weeks=10)
     simulation.tick(back)
-    caught_up = [request.week.key for now, request in simulation.requests if now == back and "closed" in request.reason]
+    caught_up = [
+        week_of(request) for now, request in simulation.requests if now == back and "closed" in request.tags[REASON_TAG]
+    ]
     assert caught_up == weeks_between("2025-09-22", "2025-10-13")
     simulation.pass_time(back + timedelta(minutes=5), back + timedelta(days=2))
     assert simulation.asked("closed") == weeks_between("2025-09-15", "2025-11-24")
@@ -140,9 +153,9 @@ def test_a_week_that_was_mended_is_not_asked_again_before_its_second_look() -> N
 
 
 def test_a_week_whose_run_is_under_way_is_left_alone() -> None:
-    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: Outcome.UNKNOWN).cursor
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown").cursor
     for hours in (2, 80):
-        decision = decide(CALENDAR, MONDAY + timedelta(hours=hours), cursor, lambda _: Outcome.RUNNING)
+        decision = decide(CALENDAR, MONDAY + timedelta(hours=hours), cursor, lambda _: "running")
         assert not decision.requests
 
 
@@ -168,7 +181,7 @@ def test_with_down_times_failures_and_cursor_resets_no_week_is_missed_and_none_a
     assert simulation.asked("closed") == weeks
     looks = Counter(simulation.asked("second look"))
     for key in weeks:
-        first = next(at for at, request in simulation.requests if request.week.key == key)
+        first = next(at for at, request in simulation.requests if week_of(request) == key)
         in_time = first < NEW_YORK.week(key).end + SECOND_LOOK_AFTER
         assert looks[key] == (1 if in_time else 0)
         # A second look that comes before the last attempt takes its place.
@@ -181,7 +194,7 @@ def test_a_reset_cursor_comes_back_from_the_runs_that_it_led_to() -> None:
     simulation.tick(MONDAY)
     for hours in range(24 * 25):
         now = MONDAY + timedelta(hours=hours)
-        earlier = [EarlierRequest(request.week.key, request.run_key, at) for at, request in simulation.requests]
+        earlier = [(week_of(request), run_key_of(request), at) for at, request in simulation.requests]
         recovered, kept = recovered_cursor(CALENDAR, earlier), Cursor.decode(simulation.cursor)
         assert recovered.newest == kept.newest
         for key, state in kept.tracked.items():
@@ -197,18 +210,18 @@ def test_a_history_without_the_sensors_runs_is_a_first_start() -> None:
 
 
 def test_a_run_that_failed_after_a_whole_pull_is_asked_for_again_without_asking_toast() -> None:
-    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: Outcome.UNKNOWN).cursor
-    (request,) = decide(CALENDAR, MONDAY + timedelta(hours=1), cursor, lambda _: Outcome.FAILED).requests
-    assert request.reason == "week 2025-09-15: attempt 2 of 6, the last one failed"
-    assert not request.refresh
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown").cursor
+    (request,) = decide(CALENDAR, MONDAY + timedelta(hours=1), cursor, lambda _: "failed").requests
+    assert request.tags[REASON_TAG] == "week 2025-09-15: attempt 2 of 6, the last one failed"
+    assert not request.run_config
 
 
 def test_a_pause_begins_when_the_run_has_ended() -> None:
-    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: Outcome.UNKNOWN).cursor
-    cursor = decide(CALENDAR, MONDAY + timedelta(hours=5), cursor, lambda _: Outcome.RUNNING).cursor
-    soon = decide(CALENDAR, MONDAY + timedelta(hours=5, minutes=5), cursor, lambda _: Outcome.INCOMPLETE)
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown").cursor
+    cursor = decide(CALENDAR, MONDAY + timedelta(hours=5), cursor, lambda _: "running").cursor
+    soon = decide(CALENDAR, MONDAY + timedelta(hours=5, minutes=5), cursor, lambda _: "incomplete")
     assert not soon.requests
-    later = decide(CALENDAR, MONDAY + timedelta(hours=6), soon.cursor, lambda _: Outcome.INCOMPLETE)
+    later = decide(CALENDAR, MONDAY + timedelta(hours=6), soon.cursor, lambda _: "incomplete")
     assert [request.run_key for request in later.requests] == ["week-2025-09-15-first-look-attempt-2"]
 
 
@@ -221,8 +234,8 @@ def test_a_week_that_is_given_up_is_named() -> None:
 
 
 def test_an_idle_tick_says_what_comes_next() -> None:
-    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: Outcome.UNKNOWN).cursor
-    assert decide(CALENDAR, MONDAY, cursor, lambda _: Outcome.COMPLETE).message == (
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown").cursor
+    assert decide(CALENDAR, MONDAY, cursor, lambda _: "complete").message == (
         "Nothing to do: week 2025-09-15 was asked for; second look at week 2025-09-15 from 2025-09-25 04:00 UTC on"
     )
 

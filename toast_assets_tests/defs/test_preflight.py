@@ -8,11 +8,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster_aws.s3 import S3Resource
 
 from toast_assets.defs import resources
 from toast_assets.defs.preflight import failures
-from toast_assets.defs.resources import OrderStoreResource
+from toast_assets.defs.resources import LazyS3Resource, OrderStoreResource
 from toast_assets.sandbox import Sandbox
 from toast_assets.scratch import PREFIX
 from toast_assets.store.order_store import OrderStore
@@ -70,7 +69,7 @@ def test_a_full_disk_is_compared_with_the_newest_stored_week(
     assert manifest is not None
     sandbox_environment.setattr(resources, "s3_client", lambda **_: s3_client(sandbox))
     resource = OrderStoreResource.from_environment(
-        (), s3=S3Resource(), bucket_name=sandbox.bucket, prefix=sandbox.config.prefix
+        s3=LazyS3Resource(), bucket_name=sandbox.bucket, prefix=sandbox.config.prefix
     )
     with pytest.raises(dg.Failure) as failed, failures(resource):
         raise OSError(errno.ENOSPC, "No space left on device")

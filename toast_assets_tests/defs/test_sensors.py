@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
-from dagster_aws.s3 import S3Resource
 
 from toast_assets.definitions import build_defs
 from toast_assets.defs import resources
-from toast_assets.defs.resources import OrderStoreResource
-from toast_assets.defs.sensors import REASON_TAG, SENSOR_NAME, build_sensor
+from toast_assets.defs.due_weeks import REASON_TAG
+from toast_assets.defs.resources import LazyS3Resource, OrderStoreResource
+from toast_assets.defs.sensors import SENSOR_NAME, build_sensor
 from toast_assets.errors import CalendarError, SettingsError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.manifest import Manifest
@@ -45,7 +44,7 @@ class Daemon:
     def tick(self, now: datetime) -> dg.SensorResult:
         """The sensor's answer at ``now``; its requests are queued."""
         self.now = now
-        resources = {"order_store": OrderStoreResource.from_environment(os.environ, s3=S3Resource())}
+        resources = {"order_store": OrderStoreResource.from_environment(s3=LazyS3Resource())}
         with dg.build_sensor_context(
             instance=self.instance, repository_def=self._repository, cursor=self.cursor, resources=resources
         ) as context:

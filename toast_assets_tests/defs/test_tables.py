@@ -8,10 +8,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster_aws.s3 import S3Resource
 
 from toast_assets.definitions import build_defs
-from toast_assets.defs.resources import OrderStoreResource
+from toast_assets.defs.resources import LazyS3Resource, OrderStoreResource
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.schema import TABLES
@@ -124,11 +123,11 @@ def test_a_table_before_its_pull_says_what_to_materialize(run_week: RunWeek) -> 
 
 
 @pytest.mark.usefixtures("sandbox_environment")
-def test_the_resource_loads_tables_too(run_week: RunWeek) -> None:
+def test_the_store_of_the_resource_loads_tables_too(run_week: RunWeek) -> None:
     run_week("raw_toast_orders", *TABLES)
-    resource = OrderStoreResource.from_environment(s3=S3Resource())
+    resource = OrderStoreResource.from_environment(s3=LazyS3Resource())
     with dg.build_resources({"order_store": resource}) as resources:
-        assert len(resources.order_store.load_table("orders", "2025-09-15")) > 0
+        assert len(resources.order_store.store.load_table("orders", "2025-09-15")) > 0
 
 
 def test_column_descriptions_name_the_fields_of_toast(bare_environment: pytest.MonkeyPatch) -> None:

@@ -82,13 +82,14 @@ def test_what_is_called_is_what_is_allowed(sandbox: Sandbox, week: Week, monkeyp
 
 
 @pytest.mark.usefixtures("environment")
-def test_the_doctor_needs_a_little_more(sandbox: Sandbox) -> None:
+def test_the_doctor_needs_a_little_more(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     from toast_assets.doctor.checks import run_checks
 
     client = s3_client(sandbox)
     refuse(client, "UploadPart", 500, "InternalError", times=None)
+    monkeypatch.setattr("toast_assets.doctor.checks.s3_client", lambda: client)
     with recorded() as calls:
-        run_checks(dict(os.environ), client=lambda: client)
+        run_checks(dict(os.environ))
     both = statements(PIPELINE, DOCTOR, bucket=sandbox.bucket)
     assert [call for call in calls if not allowed(both, call)] == []
     more = {call.action for call in calls} - actions_of(statements(PIPELINE, bucket=sandbox.bucket))

@@ -51,11 +51,12 @@ def written() -> set[Line]:
     return lines
 
 
-def printed(sandbox: Sandbox, home: Path) -> set[Line]:
+def printed(sandbox: Sandbox, home: Path, monkeypatch: pytest.MonkeyPatch) -> set[Line]:
     """Area and name of every line of examinations that take every way through the settings."""
     usual = {**sandbox.environment(), "DAGSTER_HOME": str(home), "TOAST_RESTAURANT_GUID": "*"}
     pulled = usual | {"AMPERITY_DELIVERY": "s3_pull,notify"}
     client = s3_client(sandbox)
+    monkeypatch.setattr(checks, "s3_client", lambda: client)
     environments = (
         (usual | {"ALERT_WEBHOOK_URL": f"{sandbox.toast_url}/a/s3cret"}, True),
         (pulled, False),
@@ -65,7 +66,7 @@ def printed(sandbox: Sandbox, home: Path) -> set[Line]:
     return {
         (finding.area, finding.name)
         for environment, canary in environments
-        for finding in checks.run_checks(environment, canary=canary, client=lambda: client)
+        for finding in checks.run_checks(environment, canary=canary)
     }
 
 
@@ -76,10 +77,10 @@ def matches(line: Line, pattern: Line) -> bool:
 
 
 @pytest.fixture
-def lines(start_sandbox: StartSandbox, tmp_path: Path) -> set[Line]:
+def lines(start_sandbox: StartSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[Line]:
     place = Restaurant("6513270e-2b0a-4c57-a1de-0c5a4f8c1d01", "Harbor & Thistle, Pier 9", orders_per_week=1)
     sandbox = start_sandbox(restaurants=(place,))
-    found = printed(sandbox, tmp_path) | written()
+    found = printed(sandbox, tmp_path, monkeypatch) | written()
     variables = {line for line in found if line[0] == "settings" and line[1].isupper()}
     assert variables >= {("settings", "S3_SSE"), ("settings", "TOAST_CLIENT_ID")}
     return found - variables

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from toast_assets.doctor import checks, services
 from toast_assets.doctor.checks import check_instance, read_setup, run_checks
 from toast_assets.doctor.findings import Finding, State, exit_code
 from toast_assets.doctor.s3 import check_s3
@@ -36,7 +38,7 @@ SCOPE = "guest.pi:read"
 
 
 # A function of each area that an error is put into.
-UNFORESEEN = ["services._restaurants", "s3._public", "services._streams"]
+UNFORESEEN = ["services._restaurants", "s3._public", "services._stream"]
 
 
 def jwt(**claims: Any) -> str:
@@ -164,7 +166,10 @@ def checked(sandbox: Sandbox, home: Path, fault: Fault, **options: Any) -> list[
     changed = {name: value for name, value in (environment | fault.environment).items() if value is not None}
     client = s3_client(sandbox)
     fault.break_s3(client)
-    return run_checks(changed, client=lambda: client, now=lambda: time.time() + fault.late, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "s3_client", lambda: client)
+        patch.setattr(services, "time", SimpleNamespace(time=lambda: time.time() + fault.late))
+        return run_checks(changed, **options)
 
 
 @pytest.fixture
@@ -370,11 +375,14 @@ def test_a_webhook_is_reached_without_its_secret_and_nothing_is_posted(sandbox: 
     assert "s3cret" not in str(findings)
 
 
-def test_an_s3_client_that_cannot_be_made_is_one_line(sandbox: Sandbox, home: Path) -> None:
+def test_an_s3_client_that_cannot_be_made_is_one_line(
+    sandbox: Sandbox, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def client() -> Any:
         raise StoreError("The profile nope is not configured.", hint="Check AWS_PROFILE.")
 
-    findings = run_checks({**sandbox.environment(), "DAGSTER_HOME": str(home)}, client=client)
+    monkeypatch.setattr(checks, "s3_client", client)
+    findings = run_checks({**sandbox.environment(), "DAGSTER_HOME": str(home)})
     (found,) = [one for one in findings if one.area == "S3"]
     assert (found.name, found.hint) == ("examination", "Check AWS_PROFILE.")
     assert {"Toast", "Amperity", "Dagster"} <= {one.area for one in findings}
