@@ -161,7 +161,7 @@ async def test_a_restaurant_in_another_spelling_continues_its_files(
     report = await pull_from(toast, store, week, guids="HERE,there,Here")
     assert set(bucket_content(sandbox)) == keys
     assert {guid: pull.orders for guid, pull in report.manifest.stored.items()} == {"here": 21, "there": 20}
-    assert "in which it is stored: here" in caplog.text
+    assert "stored as here" in caplog.text
 
 
 async def test_a_discovered_restaurant_in_two_spellings_is_one(
