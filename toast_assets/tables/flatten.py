@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime
 from decimal import Decimal
 from functools import reduce
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +17,7 @@ from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.guests import guest_key
 from toast_assets.orders.model import GIFT_CARD_TYPES, NO_REVENUE_TYPES, Order, ServiceCharge
 from toast_assets.orders.read import RawOrders, ReadOrders, Reason, Rejection, read
-from toast_assets.orders.times import zone
+from toast_assets.orders.times import local, zone
 from toast_assets.orders.totals import (
     ZERO,
     Totals,
@@ -32,12 +31,9 @@ from toast_assets.orders.totals import (
 from toast_assets.orders.walk import Walk
 from toast_assets.tables.columns import Kind
 from toast_assets.tables.schema import TABLES
-from toast_assets.week import from_epoch_ms
 
-_GIFT_CARDS = pa.array(sorted(GIFT_CARD_TYPES))
 _NO_REVENUE = pa.array(sorted(NO_REVENUE_TYPES))
 _INHERITED = ("restaurant_guid", "order_guid", "business_date", "order_modified_at", "check_guid", "counts")
-_QUARTER_MS = 15 * 60 * 1000
 _ZERO = pa.scalar(ZERO, Kind.MONEY.value)
 
 
@@ -152,7 +148,7 @@ def _items(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
         discount_sum(one.applied_discounts) if one.applied_discounts else ZERO for one in selections
     ]
     given["net_sales"] = _row_net_sales
-    given["is_gift_card"] = lambda arrays: pc.is_in(arrays["selection_type"], _GIFT_CARDS)
+    given["is_gift_card"] = [one.selection_type in GIFT_CARD_TYPES for one in selections]
     return TABLES["order_items"].batch(selections, given)
 
 
@@ -207,17 +203,7 @@ def _charge_refunds(charges: Sequence[ServiceCharge] | None) -> tuple[Decimal, D
     return amount, tax
 
 
-def _local_times(timezone: str | None, opened: pa.Array) -> pa.Array:
-    """The moments on the restaurant's clock. Offsets change on the quarter hour at most, so each is looked up once."""
+def _local_times(timezone: str | None, opened: pa.Array) -> Sequence[datetime | None]:
+    """The moments on the restaurant's clock."""
     clock = zone(timezone)
-    if clock is None:
-        return pa.nulls(len(opened), Kind.LOCAL.value)
-    moments = opened.cast(pa.int64())
-    quarters = pc.divide(moments, _QUARTER_MS).dictionary_encode()
-    offsets = pa.array([_offset_ms(quarter, clock) for quarter in quarters.dictionary.to_pylist()], pa.int64())
-    return pc.add(moments, offsets.take(quarters.indices)).cast(Kind.LOCAL.value)
-
-
-def _offset_ms(quarter: int, clock: ZoneInfo) -> int:
-    offset = from_epoch_ms(quarter * _QUARTER_MS).astimezone(clock).utcoffset() or timedelta()
-    return offset // timedelta(milliseconds=1)
+    return [local(moment, clock) if moment and clock else None for moment in opened.to_pylist()]
