@@ -1,9 +1,8 @@
 """Facts of a week's raw orders: what the asset checks need, out of one reading of every restaurant's file.
 
 They hold counts and sums, order GUIDs and field names, and nothing of any guest; their size has a bound per restaurant.
-They are kept beside the orders with the version of the data that they are made of, so that the first check that asks
-pays for them, and they are made again once an order changed. What can only warn never ends the reading of what can
-stop a delivery: an order whose fields cannot be looked at, or whose amounts cannot be added up, is left out there.
+They are stored with the version of their data, and made again once an order changed. What can only warn never ends the
+reading of what can stop a delivery.
 """
 
 from __future__ import annotations
@@ -76,9 +75,8 @@ class WeekFacts(msgspec.Struct, frozen=True, kw_only=True):
     """All facts of a week, by restaurant, and the drift over all of them.
 
     ``damaged`` are restaurants whose raw orders cannot be read, each with the reason: they have no facts.
-    ``reports_failure`` is the kind of error that ended the look at fields and guests: there is no ``drift`` then, and
-    not all ``channels``.
-    ``shared_orders`` counts the orders that several restaurants have, ``shared`` are the first of them.
+    ``reports_failure`` is the kind of error that ended the look at fields and guests; then there is no ``drift``, and
+    ``channels`` are not complete. ``shared_orders`` counts orders of several restaurants, ``shared`` has the first.
     """
 
     form: int

@@ -1,9 +1,7 @@
 """Keeps the newest version of every order over all weeks: one Parquet file per restaurant, and a state beside them.
 
-An order that is tipped, voided or refunded later is in several weeks' tables; its newest modified time is its
-current state. Only weeks whose table changed are read again. Rows are only ever added, or replaced by newer ones, so
-weeks can be merged in any order, twice, or by two runs at once, and the result is the same. Everything here can be made
-again out of the weeks' tables, and is, where it is damaged.
+Only weeks whose table changed are read again. Rows are only added, or replaced by newer ones, so weeks can be merged in
+any order, twice, or by two runs at once. What is damaged is made again out of the weeks' tables.
 """
 
 from __future__ import annotations
@@ -77,9 +75,8 @@ class CurrentState(msgspec.Struct, frozen=True):
 
 @dataclass
 class CurrentReport:
-    """One refresh: which weeks were read, how many orders are ``new`` and how many were ``replaced`` by a newer
-    version; ``state`` is the one after it. Of the weeks that are ``left_out`` the table is damaged, and cannot be made
-    again."""
+    """One refresh: the ``weeks`` that were read, those ``left_out`` because their table is damaged and cannot be made
+    again, the orders that are ``new`` or ``replaced`` by a newer version, and the ``state`` after it."""
 
     state: CurrentState
     weeks: tuple[str, ...] = ()
@@ -120,8 +117,7 @@ def refresh_current_orders(store: OrderStore, log: logging.Logger) -> CurrentRep
 
 
 def _decoded(body: bytes) -> CurrentState:
-    """The state; an empty one where it cannot be read, or is of another schema: it can be made again from the weeks'
-    tables, so it is no reason to stop."""
+    """The state; an empty one where it cannot be read, or is of another schema: then all weeks are merged again."""
     empty = CurrentState(hashlib.sha256(ORDERS.schema.serialize()).hexdigest())
     try:
         state = msgspec.json.decode(body, type=CurrentState)
