@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -88,9 +88,7 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     bad = [one for one in counts if not one.same]
     missing = sum(one.missing for one in bad)
     accepted = sum(one.accepted for one in counts)
-    states = Counter[str]()
-    for one in counts:
-        states.update(one.states)
+    states = {state: sum(one.states[state] for one in counts) for state in _OTHER_STATES}
     newer = f"; of {states['superseded']} more it had newer versions" if states["superseded"] else ""
     return CheckResult(
         [one.problem for one in bad],
@@ -122,8 +120,16 @@ def _of_restaurant(
         return [_Count(name, ", ".join(methods), pull.orders, unknown=str(error))]
     counts = []
     if "stream" in settings.methods:
-        counts.append(_orders(name, pull, ledger, settings, versions.get(guid)))
-        counts += _feed_rows(name, ledger, settings)
+        rows = _of(ledger, "stream", destination(settings.tenant_id, settings.stream_id or ""))
+        same = _settled_versions(rows, settings) == versions.get(guid)
+        counts.append(_Count(name, "stream", pull.orders, _states(rows), same))
+        # Of flat feeds the ledger has all rows that were due.
+        for feed, stream_id in feed_streams(settings):
+            rows = _of(ledger, FEED_METHODS + feed.name, destination(settings.tenant_id, stream_id))
+            if rows.num_rows:
+                states = _states(rows)
+                unsettled = states["pending"] or states["rejected"]
+                counts.append(_Count(name, FEED_METHODS + feed.name, rows.num_rows, states, same=not unsettled))
     if "notify" in settings.methods:
         counts.append(_one(name, notice_key(checked.week, guid, pull, store, settings), ledger))
     return counts
@@ -167,28 +173,16 @@ class _Count:
         return f"{self.restaurant}: {self.accepted} of {self.due} {self.method} records accepted{others}"
 
 
-def _orders(name: str, pull: PullRecord, ledger: pa.Table, settings: AmperitySettings, stored: str | None) -> _Count:
-    """Whole orders in their versions; ``stored`` is the digest of those that are stored."""
-    rows = _of(ledger, "stream", destination(settings.tenant_id, settings.stream_id or ""))
-    settled = rows.filter(pc.is_in(rows["state"], pa.array([*ARRIVED, "superseded"])))
-    redaction = settings.redaction
+def _settled_versions(orders: pa.Table, settings: AmperitySettings) -> str:
+    """The ``versions_digest`` of the orders that need no more sending under the rules that hold."""
+    settled = orders.filter(pc.is_in(orders["state"], pa.array([*ARRIVED, "superseded"])))
     columns = (settled[name].to_pylist() for name in ("record_id", "version", "order_version"))
     versions = {
         guid: of_order
         for guid, version, of_order in zip(*columns, strict=True)
-        if version == order_version(of_order or "", redaction)
+        if version == order_version(of_order or "", settings.redaction)
     }
-    return _Count(name, "stream", pull.orders, _states(rows), same=versions_digest(versions.items()) == stored)
-
-
-def _feed_rows(name: str, ledger: pa.Table, settings: AmperitySettings) -> Iterator[_Count]:
-    """Rows of flat feeds, where they are streamed: those that the ledger knows, which are all that were due."""
-    for feed, stream_id in feed_streams(settings):
-        rows = _of(ledger, FEED_METHODS + feed.name, destination(settings.tenant_id, stream_id))
-        if rows.num_rows:
-            states = _states(rows)
-            unsettled = states["pending"] or states["rejected"]
-            yield _Count(name, FEED_METHODS + feed.name, rows.num_rows, states, same=not unsettled)
+    return versions_digest(versions.items())
 
 
 def _of(ledger: pa.Table, method: str, destination: str) -> pa.Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import sqrt
@@ -235,16 +234,18 @@ def volume_as_usual(checked: CheckedWeek) -> CheckResult:
     problems: list[str] = []
     rows: list[tuple[str, int | str, str, int]] = []
     for guid, weeks in before.items():
-        usual = f"{median(weeks):.0f}"
         if len(weeks) < _FEWEST_WEEKS:
             continue
+        middle = median(weeks)
+        distance = median(abs(count - middle) for count in weeks)
+        usual = f"{middle:.0f}"
         if guid in manifest.stored:
             compared += 1
             orders, name = manifest.stored[guid].orders, checked.named(guid)
-            if _is_unusual(orders, weeks):
+            if abs(orders - middle) > max(0.4 * middle, 4 * distance, 3 * sqrt(middle)):
                 problems.append(f"{name}: {orders} orders, usually {usual}")
                 rows.append((name, orders, usual, len(weeks)))
-        elif guid not in manifest.restaurants and guid not in manifest.pending and median(weeks):
+        elif guid not in manifest.restaurants and guid not in manifest.pending and middle:
             problems.append(f"{names[guid]}: not asked for, usually {usual} orders")
             rows.append((names[guid], "not asked for", usual, len(weeks)))
     return CheckResult(
@@ -254,9 +255,3 @@ def volume_as_usual(checked: CheckedWeek) -> CheckResult:
         heads=("restaurant", "orders", "usual", "earlier weeks"),
         rows=rows,
     )
-
-
-def _is_unusual(orders: int, weeks: Sequence[int]) -> bool:
-    usual = median(weeks)
-    distance = median(abs(count - usual) for count in weeks)
-    return abs(orders - usual) > max(0.4 * usual, 4 * distance, 3 * sqrt(usual))
