@@ -140,11 +140,6 @@ def read_amounts(body: bytes) -> tuple[AmountsOrder, tuple[Decimal, ...]]:
 
 
 def _amounts(order: AmountsOrder) -> tuple[Decimal, ...]:
-    """The order's ``SUMS``, in that order, in currency units.
-
-    Raises:
-        ArithmeticError: an amount is no number, or too large.
-    """
     checks: list[Sequence[Decimal]] = []
     payments: list[Sequence[Decimal]] = []
     for check in order.checks or ():

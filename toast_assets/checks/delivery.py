@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from toast_assets.amperity.feeds.files import feeds_version
 from toast_assets.amperity.records import RecordKey, destination, order_version
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.checks.check import RESTAURANTS_AT_ONCE, CheckedWeek, CheckResult
+from toast_assets.checks.check import CheckedWeek, CheckResult
 from toast_assets.checks.facts import versions_digest
 from toast_assets.delivery.ledger import ARRIVED, LEDGER_SCHEMA, read_ledger
 from toast_assets.delivery.outgoing import feed_streams, notice_key
@@ -27,6 +27,8 @@ from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import PullRecord
 
 _OTHER_STATES = ("superseded", "rejected", "pending")
+# Each takes little memory, and mostly waits for S3.
+_RESTAURANTS_AT_ONCE = 32
 
 
 def export_equals_raw(checked: CheckedWeek) -> CheckResult:
@@ -40,7 +42,7 @@ def export_equals_raw(checked: CheckedWeek) -> CheckResult:
     """
     stored, store = checked.manifest.stored, checked.store
     orders, problems = 0, []
-    with ThreadPoolExecutor(RESTAURANTS_AT_ONCE, thread_name_prefix="exports") as threads:
+    with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="exports") as threads:
         found = threads.map(partial(_export_problem, checked), stored, stored.values())
         for guid, (problem, count) in zip(stored, found, strict=True):
             orders += count
@@ -78,7 +80,7 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     if set(settings.methods) & {"stream", "notify"}:
         facts = checked.facts.restaurants if "stream" in settings.methods else {}
         versions = {guid: of.versions for guid, of in facts.items()}
-        with ThreadPoolExecutor(RESTAURANTS_AT_ONCE, thread_name_prefix="ledgers") as threads:
+        with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="ledgers") as threads:
             of_restaurants = threads.map(partial(_of_restaurant, checked, settings, versions), stored, stored.values())
             counts += [one for of_restaurant in of_restaurants for one in of_restaurant]
     if S3_PULL in settings.methods and settings.workflow_config_id is not None:
@@ -111,7 +113,7 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
 def _of_restaurant(
     checked: CheckedWeek, settings: AmperitySettings, versions: Mapping[str, str], guid: str, pull: PullRecord
 ) -> list[_Count]:
-    """``versions`` has the ``versions_digest`` of what is stored, by restaurant."""
+    """``versions``: ``versions_digest`` of the stored orders by restaurant."""
     name, store = checked.named(guid), checked.store
     try:
         ledger = read_ledger(store.bucket, store.layout.ledger(checked.week, guid)) or LEDGER_SCHEMA.empty_table()
@@ -200,7 +202,6 @@ def _one(name: str, key: RecordKey, ledger: pa.Table) -> _Count:
 
 
 def _load(checked: CheckedWeek, settings: AmperitySettings, config_id: str) -> _Count:
-    """The workflow that loads the feeds, for the files that are stored now."""
     name, week, store = "all restaurants", checked.week, checked.store
     try:
         key = load_key(week, settings.tenant_id, config_id, feeds_version(week, store, settings.redaction))

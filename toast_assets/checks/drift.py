@@ -251,7 +251,6 @@ def _joined(parent: _Node, name: str) -> str:
 
 
 def _decoded(data: bytes) -> Any:
-    """The JSON in ``data``; None where it is not JSON."""
     try:
         return _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

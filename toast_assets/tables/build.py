@@ -165,7 +165,6 @@ class _WeekTables:
         return Replacement(path, {"ContentType": PARQUET, "Metadata": {"sha256": sha256}})
 
     def _made_now(self) -> TablesReport:
-        """The tables of the orders that are stored now."""
         while self._newest is None or self._records is not self._stored.restaurants():
             self._records = records = self._stored.restaurants()
             self._newest = self._made_of(records, {})
@@ -204,7 +203,6 @@ class _WeekTables:
 
 
 def _keep_rows(guid: str, before: Mapping[str, Path], writers: Mapping[str, TableWriter]) -> None:
-    """Write the rows that the stored tables have of a restaurant, as far as these can be read."""
     for name, path in before.items():
         try:
             fits = pq.read_schema(path).equals(TABLES[name].schema)

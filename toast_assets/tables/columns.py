@@ -1,7 +1,7 @@
 """How a table is declared, and how rows of decoded orders become an Arrow batch of it.
 
 Most columns name an attribute of the row's struct (``item.guid``), from which the Toast field in the documentation
-follows; the walk through the order hands over the others. Conversion is by column, a batch at a time, which is fast.
+follows; the walk through the order hands over the others.
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ def _instants(texts: Sequence[str | None]) -> pa.Array:
 class Column:
     """One column: its kind, its name, a sentence on what it holds, and where in Toast's order it comes from.
 
-    ``path`` is the attribute of the row's struct, by default the column's name; the value is null where any part of it
-    is. The walk hands over the value of a column with ``given``, which names the Toast fields behind it.
-    ``toast`` replaces the Toast field that follows from ``path``.
+    ``path`` is the attribute of the row's struct, by default the column's name. The walk hands over the value of a
+    column with ``given``, which names the Toast fields behind it. ``toast`` replaces the field that follows from
+    ``path``.
     """
 
     kind: Kind

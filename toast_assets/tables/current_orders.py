@@ -127,11 +127,7 @@ def _decoded(body: bytes) -> CurrentState:
 
 
 def _checked(store: OrderStore, state: CurrentState) -> CurrentState:
-    """The state with what the files really hold: those that another run has written since are read.
-
-    Raises:
-        _DamagedError: a file is missing, cannot be read, or holds less than it did.
-    """
+    """The state with what the files hold: those that another run has written since are read."""
 
     def check(guid: str, file: CurrentFile) -> CurrentFile:
         key = store.layout.current_orders(guid)
@@ -154,11 +150,7 @@ def _checked(store: OrderStore, state: CurrentState) -> CurrentState:
 
 
 def _fits(path: Path) -> bool:
-    """Whether a file has the columns of current orders, and each order once.
-
-    Raises:
-        pyarrow.ArrowException, OSError: it is damaged.
-    """
+    """Whether a file has the columns of current orders, and each order once; raises ``_DAMAGE``."""
     if not pq.read_schema(path).equals(ORDERS.schema, check_metadata=True):
         return False
     guids = pq.read_table(path, columns=["order_guid"])["order_guid"]
@@ -188,8 +180,6 @@ def _save_state(store: OrderStore, before: CurrentState, merged: CurrentState) -
 
 
 class _Refresh:
-    """Merges what changed since ``known``."""
-
     def __init__(self, store: OrderStore, known: CurrentState, log: logging.Logger) -> None:
         self._store = store
         self._known = known
@@ -229,7 +219,6 @@ class _Refresh:
         return self._store.bucket.fetch(key, path)
 
     def _merge(self, weeks: _Weeks) -> None:
-        """Merge several weeks' tables into the files of the restaurants that are in them."""
         rows_by_week = [restaurants_in(table.path) for table in weeks.values()]
         by_restaurant = groupby(heapq.merge(*rows_by_week, key=itemgetter(0)), key=itemgetter(0))
         found = ((guid, _newest(pa.concat_tables([part for _, part in parts]))) for guid, parts in by_restaurant)
@@ -289,7 +278,6 @@ class _Refresh:
         return writer.rows, writer.rows - versions.num_rows, newer
 
     def _are_current(self, weeks: _Weeks) -> bool:
-        """Whether these tables are still the stored ones."""
         infos = {key: self._store.bucket.info(self._store.layout.table("orders", key)) for key in weeks}
         return all(info is not None and info.version == weeks[key].version for key, info in infos.items())
 

@@ -137,7 +137,6 @@ def _checks(orders: pa.RecordBatch, walk: Walk, totals: Sequence[Totals]) -> pa.
 
 
 def _amounts(totals: Sequence[Totals]) -> dict[str, Any]:
-    """The columns of amounts."""
     return {name: [one[index] for one in totals] for index, name in enumerate(Totals._fields)}
 
 
