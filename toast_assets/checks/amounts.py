@@ -1,11 +1,8 @@
 """What raw orders add up to, read from their JSON without the tables' code: the other side of the reconciliation.
 
-Only the fields that the amounts need are read, into types of their own, and summed as exact decimals by Toast's recipe
-for net sales (Toast: "Calculating net sales using the orders API"). The amounts of each order, check and payment are
-rounded to four places, as the rows of the tables are, so that both sides agree to the last digit or not at all.
-
-What is optional, text and guests, may have any type here, as it may in the tables. Amounts, flags and what holds them
-may not: such an order is in neither.
+Amounts are exact decimals, summed by Toast's recipe for net sales (Toast: "Calculating net sales using the orders API")
+and rounded per order, check and payment to four places, as the rows of the tables are. As in the tables, texts and
+guests may have any type; an order with an amount or a flag of another type is in neither.
 """
 
 from __future__ import annotations
@@ -143,11 +140,6 @@ def read_amounts(body: bytes) -> tuple[AmountsOrder, tuple[Decimal, ...]]:
 
 
 def _amounts(order: AmountsOrder) -> tuple[Decimal, ...]:
-    """The order's ``SUMS``, in that order, in currency units.
-
-    Raises:
-        ArithmeticError: an amount is no number, or too large.
-    """
     checks: list[Sequence[Decimal]] = []
     payments: list[Sequence[Decimal]] = []
     for check in order.checks or ():

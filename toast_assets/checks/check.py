@@ -18,8 +18,6 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import earlier_manifests
 from toast_assets.week import Week, WeekCalendar
 
-# Restaurants whose objects are fetched at the same time: each takes little memory, and mostly waits for S3.
-RESTAURANTS_AT_ONCE = 32
 _MOST_REASONS = 10
 _LONGEST_REASON = 500
 _WEEKS_COMPARED = 6

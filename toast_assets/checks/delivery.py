@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from toast_assets.amperity.feeds.files import feeds_version
 from toast_assets.amperity.records import RecordKey, destination, order_version
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.checks.check import RESTAURANTS_AT_ONCE, CheckedWeek, CheckResult
+from toast_assets.checks.check import CheckedWeek, CheckResult
 from toast_assets.checks.facts import versions_digest
 from toast_assets.delivery.ledger import ARRIVED, LEDGER_SCHEMA, read_ledger
 from toast_assets.delivery.outgoing import feed_streams, notice_key
@@ -27,6 +27,8 @@ from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import PullRecord
 
 _OTHER_STATES = ("superseded", "rejected", "pending")
+# Each takes little memory, and mostly waits for S3.
+_RESTAURANTS_AT_ONCE = 32
 
 
 def export_equals_raw(checked: CheckedWeek) -> CheckResult:
@@ -40,7 +42,7 @@ def export_equals_raw(checked: CheckedWeek) -> CheckResult:
     """
     stored, store = checked.manifest.stored, checked.store
     orders, problems = 0, []
-    with ThreadPoolExecutor(RESTAURANTS_AT_ONCE, thread_name_prefix="exports") as threads:
+    with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="exports") as threads:
         found = threads.map(partial(_export_problem, checked), stored, stored.values())
         for guid, (problem, count) in zip(stored, found, strict=True):
             orders += count
@@ -78,7 +80,7 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     if set(settings.methods) & {"stream", "notify"}:
         facts = checked.facts.restaurants if "stream" in settings.methods else {}
         versions = {guid: of.versions for guid, of in facts.items()}
-        with ThreadPoolExecutor(RESTAURANTS_AT_ONCE, thread_name_prefix="ledgers") as threads:
+        with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="ledgers") as threads:
             of_restaurants = threads.map(partial(_of_restaurant, checked, settings, versions), stored, stored.values())
             counts += [one for of_restaurant in of_restaurants for one in of_restaurant]
     if S3_PULL in settings.methods and settings.workflow_config_id is not None:
@@ -88,9 +90,7 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     bad = [one for one in counts if not one.same]
     missing = sum(one.missing for one in bad)
     accepted = sum(one.accepted for one in counts)
-    states = Counter[str]()
-    for one in counts:
-        states.update(one.states)
+    states = {state: sum(one.states[state] for one in counts) for state in _OTHER_STATES}
     newer = f"; of {states['superseded']} more it had newer versions" if states["superseded"] else ""
     return CheckResult(
         [one.problem for one in bad],
@@ -113,7 +113,7 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
 def _of_restaurant(
     checked: CheckedWeek, settings: AmperitySettings, versions: Mapping[str, str], guid: str, pull: PullRecord
 ) -> list[_Count]:
-    """``versions`` has the ``versions_digest`` of what is stored, by restaurant."""
+    """``versions``: ``versions_digest`` of the stored orders by restaurant."""
     name, store = checked.named(guid), checked.store
     try:
         ledger = read_ledger(store.bucket, store.layout.ledger(checked.week, guid)) or LEDGER_SCHEMA.empty_table()
@@ -122,8 +122,16 @@ def _of_restaurant(
         return [_Count(name, ", ".join(methods), pull.orders, unknown=str(error))]
     counts = []
     if "stream" in settings.methods:
-        counts.append(_orders(name, pull, ledger, settings, versions.get(guid)))
-        counts += _feed_rows(name, ledger, settings)
+        rows = _of(ledger, "stream", destination(settings.tenant_id, settings.stream_id or ""))
+        same = _settled_versions(rows, settings) == versions.get(guid)
+        counts.append(_Count(name, "stream", pull.orders, _states(rows), same))
+        # Of flat feeds the ledger has all rows that were due.
+        for feed, stream_id in feed_streams(settings):
+            rows = _of(ledger, FEED_METHODS + feed.name, destination(settings.tenant_id, stream_id))
+            if rows.num_rows:
+                states = _states(rows)
+                unsettled = states["pending"] or states["rejected"]
+                counts.append(_Count(name, FEED_METHODS + feed.name, rows.num_rows, states, same=not unsettled))
     if "notify" in settings.methods:
         counts.append(_one(name, notice_key(checked.week, guid, pull, store, settings), ledger))
     return counts
@@ -167,28 +175,16 @@ class _Count:
         return f"{self.restaurant}: {self.accepted} of {self.due} {self.method} records accepted{others}"
 
 
-def _orders(name: str, pull: PullRecord, ledger: pa.Table, settings: AmperitySettings, stored: str | None) -> _Count:
-    """Whole orders in their versions; ``stored`` is the digest of those that are stored."""
-    rows = _of(ledger, "stream", destination(settings.tenant_id, settings.stream_id or ""))
-    settled = rows.filter(pc.is_in(rows["state"], pa.array([*ARRIVED, "superseded"])))
-    redaction = settings.redaction
+def _settled_versions(orders: pa.Table, settings: AmperitySettings) -> str:
+    """The ``versions_digest`` of the orders that need no more sending under the rules that hold."""
+    settled = orders.filter(pc.is_in(orders["state"], pa.array([*ARRIVED, "superseded"])))
     columns = (settled[name].to_pylist() for name in ("record_id", "version", "order_version"))
     versions = {
         guid: of_order
         for guid, version, of_order in zip(*columns, strict=True)
-        if version == order_version(of_order or "", redaction)
+        if version == order_version(of_order or "", settings.redaction)
     }
-    return _Count(name, "stream", pull.orders, _states(rows), same=versions_digest(versions.items()) == stored)
-
-
-def _feed_rows(name: str, ledger: pa.Table, settings: AmperitySettings) -> Iterator[_Count]:
-    """Rows of flat feeds, where they are streamed: those that the ledger knows, which are all that were due."""
-    for feed, stream_id in feed_streams(settings):
-        rows = _of(ledger, FEED_METHODS + feed.name, destination(settings.tenant_id, stream_id))
-        if rows.num_rows:
-            states = _states(rows)
-            unsettled = states["pending"] or states["rejected"]
-            yield _Count(name, FEED_METHODS + feed.name, rows.num_rows, states, same=not unsettled)
+    return versions_digest(versions.items())
 
 
 def _of(ledger: pa.Table, method: str, destination: str) -> pa.Table:
@@ -206,7 +202,6 @@ def _one(name: str, key: RecordKey, ledger: pa.Table) -> _Count:
 
 
 def _load(checked: CheckedWeek, settings: AmperitySettings, config_id: str) -> _Count:
-    """The workflow that loads the feeds, for the files that are stored now."""
     name, week, store = "all restaurants", checked.week, checked.store
     try:
         key = load_key(week, settings.tenant_id, config_id, feeds_version(week, store, settings.redaction))

@@ -1,9 +1,9 @@
-"""Schema drift: which fields, types and enum values orders really have, against those that are recorded.
+"""Schema drift: which fields, types and enum values orders have, against ``orders/known_fields.json`` and the types of
+``orders.model``.
 
-Unknown fields are never dropped silently: they stay in the raw orders, and here they are named, each with the first
-order it was seen in. A path leaves array indices out (``checks.selections.price``), and a modifier's modifiers count
-as modifiers, so that depth is no drift. The recorded schema is ``orders/known_fields.json``, the types are
-those of ``orders.model``.
+Unknown fields stay in the raw orders, and here they are named, each with the first order that has it. A path leaves
+array indices out (``checks.selections.price``), and a modifier's modifiers count as modifiers, so that depth is no
+drift.
 
 Names and values of orders can be data: a guest's e-mail, phone or name. So only those that have the form of a field's
 name or of an enum's value are shown; others are described, and the first order that has one leads there. A parent
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -102,18 +103,13 @@ def _types_of(struct: type, before: str) -> Iterator[tuple[str, frozenset[type]]
 
 
 @dataclass(slots=True)
-class _OtherType:
-    first: str | None
-    times: int = 0
-
-
-@dataclass(slots=True)
 class _Node:
     """A field in the tree of all fields seen; ``first`` is the first order that had it.
 
-    ``filled`` says that it held an object, in ``filled_first`` for the first time: only then can a field be missing.
-    ``known_values`` are those of an enum, ``values`` the others that it had. ``fields`` has what was met below by its
-    name, for a name that is not shown by its description.
+    ``filled`` has the first order in which it held an object: only then can a field be missing. ``known_values`` are
+    those of an enum, ``values`` the others that it had. ``others`` counts values of other types, ``others_first`` has
+    their first orders. ``fields`` has what was met below by its name, or by the description of a name that is not
+    shown.
     """
 
     path: str
@@ -123,11 +119,11 @@ class _Node:
     types: frozenset[type] = _ANY
     known_values: frozenset[str] | None = None
     values: dict[str, str | None] = field(default_factory=dict)
-    others: dict[str, _OtherType] = field(default_factory=dict)
+    others: Counter[str] = field(default_factory=Counter)
+    others_first: dict[str, str | None] = field(default_factory=dict)
     fields: dict[str, _Node] = field(default_factory=dict)
     unknown_below: int = 0
-    filled: bool = False
-    filled_first: str | None = None
+    filled: tuple[str | None, ...] = ()
 
     def nodes(self) -> Iterator[_Node]:
         """This one and all below it."""
@@ -148,14 +144,15 @@ class DriftDetector:
         self._known = known_fields()
         self._root = _Node("", 0, None, known=True)
         self._unknown = 0
-        self._guid: object = None
+        self._order: str | None = None
 
     def add(self, orders: Iterable[bytes]) -> DriftDetector:
         """Looks at each order's bytes; what is no JSON object is passed over."""
         for data in orders:
             order = _decoded(data)
             if type(order) is dict:
-                self._guid = order.get("guid")
+                guid = order.get("guid")
+                self._order = plain(guid) if isinstance(guid, str) else None
                 self._look(order)
         return self
 
@@ -164,20 +161,17 @@ class DriftDetector:
         can be many, last; each by path and value."""
         nodes = {node.path: node for node in self._root.nodes()}
         found = [
-            DriftFinding("vanished field", path, None, parent.filled_first)
+            DriftFinding("vanished field", path, None, parent.filled[0])
             for path in self._known.always
             if path not in nodes and (parent := nodes.get(path.rpartition(".")[0])) is not None and parent.filled
         ]
         for path, node in nodes.items():
-            found += [DriftFinding("other type", path, said, one.first, one.times) for said, one in node.others.items()]
+            others = node.others.items()
+            found += [DriftFinding("other type", path, one, node.others_first[one], times) for one, times in others]
             found += [DriftFinding("new value", path, value, first) for value, first in node.values.items()]
             if not node.known:
                 found.append(DriftFinding("new field", path, None, node.first))
         return tuple(sorted(found, key=lambda one: (_KINDS.index(one.kind), one.path, one.value or "")))
-
-    @property
-    def _order(self) -> str | None:
-        return plain(self._guid) if isinstance(self._guid, str) else None
 
     def _look(self, order: dict[str, Any]) -> None:
         # A list of what is left to look at instead of calls: an order may be nested deeper than calls may be.
@@ -192,13 +186,13 @@ class DriftDetector:
                         self._look_at_value(node, element)
                 continue
             if not node.filled:
-                node.filled, node.filled_first = True, self._order
-            fields = node.fields
+                node.filled = (self._order,)
             for name, value in item.items():
-                below = fields.get(name) or self._below(node, name)
+                below = node.fields.get(name) or self._below(node, name)
                 kind = type(value)
                 if kind not in below.types:
-                    below.others.setdefault(_SAID[kind], _OtherType(self._order)).times += 1
+                    below.others[_SAID[kind]] += 1
+                    below.others_first.setdefault(_SAID[kind], self._order)
                 if kind is dict or kind is list:
                     if below.level <= _MOST_LEVELS:
                         left.append((value, below))
@@ -240,19 +234,16 @@ class DriftDetector:
         label = _shown(name, _NAME, "name")
         if label in parent.fields or (parent.unknown_below < _MOST_BELOW and self._unknown < _MOST_UNKNOWN):
             return label
-        self._become_map(parent)
-        return _MAP
-
-    def _become_map(self, parent: _Node) -> None:
-        """One field instead of all unknown ones below ``parent``, and of what is below them."""
-        unknown = [(name, node) for name, node in parent.fields.items() if not node.known]
-        for name, node in unknown:
-            del parent.fields[name]
+        # One field instead of all unknown ones below, and of what is below them.
+        unknown = [(label, node) for label, node in parent.fields.items() if not node.known]
+        for label, node in unknown:
+            del parent.fields[label]
             self._unknown -= sum(not below.known for below in node.nodes())
         first = unknown[0][1].first if unknown else self._order
         parent.fields[_MAP] = _Node(_joined(parent, _MAP), _MOST_LEVELS + 1, first, known=False)
         parent.unknown_below = 1
         self._unknown += 1
+        return _MAP
 
 
 def _joined(parent: _Node, name: str) -> str:
@@ -260,7 +251,6 @@ def _joined(parent: _Node, name: str) -> str:
 
 
 def _decoded(data: bytes) -> Any:
-    """The JSON in ``data``; None where it is not JSON."""
     try:
         return _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,25 +1,21 @@
 """Facts of a week's raw orders: what the asset checks need, out of one reading of every restaurant's file.
 
 They hold counts and sums, order GUIDs and field names, and nothing of any guest; their size has a bound per restaurant.
-They are kept beside the orders with the version of the data that they are made of, so that the first check that asks
-pays for them, and they are made again once an order changed. What can only warn never ends the reading of what can
-stop a delivery: an order whose fields cannot be looked at, or whose amounts cannot be added up, is left out there.
+They are stored with the version of their data, and made again once an order changed. What can only warn never ends the
+reading of what can stop a delivery.
 """
 
 from __future__ import annotations
 
 import hashlib
-from array import array
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing, suppress
 from decimal import Decimal
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from toast_assets.checks.amounts import SUMS, AmountsOrder, UnreadableAmountsError, read_amounts
 from toast_assets.checks.drift import DriftDetector, DriftFinding, shown_value
@@ -40,6 +36,7 @@ _FORM = 4
 _MOST_CHANNELS = 30
 _OTHER_CHANNELS = "(other channels)"
 _MODULUS = 1 << 128
+_SHARED = "SELECT guid FROM orders GROUP BY guid HAVING count(DISTINCT restaurant) > 1 ORDER BY guid"
 
 
 class GuestCoverage(msgspec.Struct, frozen=True):
@@ -78,9 +75,8 @@ class WeekFacts(msgspec.Struct, frozen=True, kw_only=True):
     """All facts of a week, by restaurant, and the drift over all of them.
 
     ``damaged`` are restaurants whose raw orders cannot be read, each with the reason: they have no facts.
-    ``reports_failure`` is the kind of error that ended the look at fields and guests: there is no ``drift`` then, and
-    not all ``channels``.
-    ``shared_orders`` counts the orders that several restaurants have, ``shared`` are the first of them.
+    ``reports_failure`` is the kind of error that ended the look at fields and guests; then there is no ``drift``, and
+    ``channels`` are not complete. ``shared_orders`` counts orders of several restaurants, ``shared`` has the first.
     """
 
     form: int
@@ -113,7 +109,8 @@ def week_facts(week: Week, manifest: Manifest, store: OrderStore) -> WeekFacts:
     known = _decoded(found[0]) if found is not None else None
     if known is not None and (known.form, known.data_version) == (_FORM, manifest.data_version):
         return known
-    facts = _WeekReader(week, manifest, store).read()
+    with closing(sqlite3.connect("")) as orders:
+        facts = _WeekReader(week, manifest, store, orders).read()
     if not facts.damaged:
         body = msgspec.json.encode(facts)
         stored = msgspec.json.encode(_Stored(hashlib.sha256(body).hexdigest(), msgspec.Raw(body))) + b"\n"
@@ -146,17 +143,19 @@ def _versions_sum(versions: Iterable[tuple[str, str]]) -> int:
 
 
 class _WeekReader:
-    """Reads the orders of one restaurant after the other."""
+    """Reads the orders of one restaurant after the other. Which GUIDs are where is kept on disk, so that memory does
+    not grow with the week."""
 
-    def __init__(self, week: Week, manifest: Manifest, store: OrderStore) -> None:
+    def __init__(self, week: Week, manifest: Manifest, store: OrderStore, orders: sqlite3.Connection) -> None:
         self._week = week
         self._manifest = manifest
         self._store = store
+        self._orders = orders
         self._drift = DriftDetector()
         self._failure: str | None = None
-        self._hashes: dict[str, array[int]] = {}
 
     def read(self) -> WeekFacts:
+        self._orders.execute("CREATE TABLE orders (guid TEXT, restaurant TEXT)")
         restaurants: dict[str, RestaurantFacts] = {}
         damaged: dict[str, str] = {}
         for file in raw_files(self._week, self._manifest.restaurants, self._store, damaged):
@@ -164,7 +163,8 @@ class _WeekReader:
                 facts = self._restaurant(file.guid, file.path)
                 file.check_count(facts.orders)
                 restaurants[file.guid] = facts
-        shared, first, holders = self._shared_hashes()
+        self._orders.executemany("DELETE FROM orders WHERE restaurant = ?", ((guid,) for guid in damaged))
+        shared = self._orders.execute(_SHARED).fetchall()
         drift: list[DriftFinding] = []
         self._report(lambda: drift.extend(self._drift.findings()))
         return WeekFacts(
@@ -174,16 +174,20 @@ class _WeekReader:
             damaged=damaged,
             drift=tuple(drift),
             reports_failure=self._failure,
-            shared_orders=shared,
-            shared=tuple(self._named(first, holders)),
+            shared_orders=len(shared),
+            shared=tuple(map(self._shared_order, (guid for (guid,) in shared[:MOST_NAMED]))),
         )
+
+    def _shared_order(self, guid: str) -> SharedOrder:
+        query = "SELECT DISTINCT restaurant FROM orders WHERE guid = ? ORDER BY restaurant LIMIT ?"
+        found = self._orders.execute(query, (guid, MOST_NAMED))
+        return SharedOrder(plain(guid), tuple(restaurant for (restaurant,) in found))
 
     def _restaurant(self, restaurant_guid: str, path: Path) -> RestaurantFacts:
         repeated, outside = repeated_guids(path), list[str]()
         orders = outside_week = versions = 0
         sums = [Decimal(0)] * len(SUMS)
         channels: dict[str, list[int]] = {}
-        hashes = array("q")
         for rows in read_rows(path):
             orders += len(rows.guids)
             strangers = [
@@ -194,11 +198,16 @@ class _WeekReader:
             outside_week += len(strangers)
             outside += strangers[: MOST_NAMED - len(outside)]
             versions += _versions_sum(zip(rows.guids, rows.versions, strict=True))
-            hashes.extend(map(_hash, rows.guids))
-            readable, amounts = _amounts(rows)
-            sums = [sum(column, Decimal(0)) for column in zip(sums, *amounts, strict=True)]
+            # GUIDs compare without case.
+            holders = ((guid.lower(), restaurant_guid) for guid in rows.guids)
+            self._orders.executemany("INSERT INTO orders VALUES (?, ?)", holders)
+            readable: list[AmountsOrder] = []
+            for body in rows.bodies:
+                with suppress(UnreadableAmountsError):
+                    order, amounts = read_amounts(body)
+                    readable.append(order)
+                    sums = [total + amount for total, amount in zip(sums, amounts, strict=True)]
             self._report(partial(self._look, rows, readable, channels))
-        self._hashes[restaurant_guid] = hashes
         return RestaurantFacts(
             orders=orders,
             repeats=len(repeated),
@@ -226,54 +235,10 @@ class _WeekReader:
             counts[1] += bool(order.guests)
             counts[2] += any(guest.get("email") or guest.get("phone") for guest in order.guests)
 
-    def _shared_hashes(self) -> tuple[int, frozenset[int], list[str]]:
-        """How many orders several restaurants have, and of the first of them the hashes and the restaurants."""
-        arrays = {guid: pc.unique(pa.array(hashes, pa.int64())) for guid, hashes in self._hashes.items()}
-        counts = pa.concat_arrays([*arrays.values(), pa.array([], pa.int64())]).value_counts()
-        several = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-        first = several.slice(0, MOST_NAMED)
-        holders = [guid for guid, hashes in arrays.items() if pc.any(pc.is_in(first, hashes)).as_py()]
-        return len(several), frozenset(first.to_pylist()), holders
-
-    def _named(self, hashes: frozenset[int], holders: list[str]) -> Iterator[SharedOrder]:
-        """The orders behind the hashes, out of a second look at the restaurants that have them."""
-        found: dict[str, list[str]] = defaultdict(list)
-        records = {guid: self._manifest.restaurants[guid] for guid in holders}
-        unreadable: dict[str, str] = {}
-        for file in raw_files(self._week, records, self._store, unreadable):
-            with one_restaurant(file.guid, unreadable, self._store), reading_raw(self._week, file.guid, self._store):
-                for rows in read_rows(file.path):
-                    for order_guid in {guid.lower() for guid in rows.guids if _hash(guid) in hashes}:
-                        found[order_guid].append(file.guid)
-        for order_guid, restaurants in sorted(found.items()):
-            if len(restaurants) > 1:
-                yield SharedOrder(plain(order_guid), tuple(restaurants[:MOST_NAMED]))
-
-
-def _amounts(rows: OrderRows) -> tuple[list[AmountsOrder], list[tuple[Decimal, ...]]]:
-    """The orders whose amounts can be added up, and their amounts."""
-    orders, amounts = [], []
-    for body in rows.bodies:
-        with suppress(UnreadableAmountsError):
-            order, of_order = read_amounts(body)
-            orders.append(order)
-            amounts.append(of_order)
-    return orders, amounts
-
-
-def _hash(guid: str) -> int:
-    # Eight bytes an order, so that a week of millions fits; GUIDs compare without case.
-    return hash(guid.lower())
-
 
 def _channel(order: AmountsOrder, known: Mapping[str, object]) -> str:
     """The channel; one that Toast is not known for is shown only if it cannot be a guest's data."""
-    channel = order.channel
-    shown = channel if channel in _toasts_channels() else shown_value(channel)
+    channel, values = order.channel, known_fields().values
+    toasts = any(channel in values.get(field, ()) for field in ("source", "diningOption.behavior"))
+    shown = channel if toasts else shown_value(channel)
     return shown if shown in known or len(known) < _MOST_CHANNELS else _OTHER_CHANNELS
-
-
-@cache
-def _toasts_channels() -> frozenset[str]:
-    values = known_fields().values
-    return values.get("source", frozenset()) | values.get("diningOption.behavior", frozenset())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from math import sqrt
 from statistics import median
 
-from toast_assets.checks.check import RESTAURANTS_AT_ONCE, CheckedWeek, CheckResult, named
+import msgspec
+
+from toast_assets.checks.check import CheckedWeek, CheckResult, named
 from toast_assets.checks.drift import DriftFinding
 from toast_assets.checks.facts import WeekFacts
 from toast_assets.orders.unreadable import DamagedLinesError, read_lines
@@ -46,14 +45,12 @@ def every_order_readable(checked: CheckedWeek) -> CheckResult:
     """
     layout, bucket = checked.store.layout, checked.store.bucket
     folder = layout.unreadable_folder(checked.week)
-    objects = [(guid, key) for key in bucket.keys(folder) if (guid := restaurant_in(key, folder, ".ndjson.gz"))]
-    with ThreadPoolExecutor(RESTAURANTS_AT_ONCE, thread_name_prefix="unreadable") as threads:
-        found = threads.map(partial(_unreadable_orders, checked.store), (key for _, key in objects))
-        rows = [
-            (checked.named(guid), count, reason, window, bucket.uri(key))
-            for (guid, key), of_restaurant in zip(objects, found, strict=True)
-            for count, reason, window in of_restaurant
-        ]
+    rows = [
+        (checked.named(guid), count, reason, window, bucket.uri(key))
+        for key in bucket.keys(folder)
+        if (guid := restaurant_in(key, folder, ".ndjson.gz"))
+        for count, reason, window in _unreadable_orders(checked.store, key)
+    ]
     return CheckResult(
         [
             f"{name}: {count} orders cannot be read ({reason}; window {window}); they are kept in {uri}"
@@ -204,14 +201,7 @@ def guests_reachable(checked: CheckedWeek) -> CheckResult:
         figures={"orders": orders, "reachable_orders": reached, "reachable_share": round(share, 4)},
         heads=("restaurant", "channel", "orders", "with a guest", "with e-mail or phone", "share"),
         rows=[
-            (
-                names.get(guid, guid),
-                channel,
-                one.orders,
-                one.with_guest,
-                one.reachable,
-                f"{one.reachable / one.orders:.0%}",
-            )
+            (names.get(guid, guid), channel, *msgspec.structs.astuple(one), f"{one.reachable / one.orders:.0%}")
             for guid, channel, one in found
         ],
     )
@@ -235,16 +225,18 @@ def volume_as_usual(checked: CheckedWeek) -> CheckResult:
     problems: list[str] = []
     rows: list[tuple[str, int | str, str, int]] = []
     for guid, weeks in before.items():
-        usual = f"{median(weeks):.0f}"
         if len(weeks) < _FEWEST_WEEKS:
             continue
+        middle = median(weeks)
+        distance = median(abs(count - middle) for count in weeks)
+        usual = f"{middle:.0f}"
         if guid in manifest.stored:
             compared += 1
             orders, name = manifest.stored[guid].orders, checked.named(guid)
-            if _is_unusual(orders, weeks):
+            if abs(orders - middle) > max(0.4 * middle, 4 * distance, 3 * sqrt(middle)):
                 problems.append(f"{name}: {orders} orders, usually {usual}")
                 rows.append((name, orders, usual, len(weeks)))
-        elif guid not in manifest.restaurants and guid not in manifest.pending and median(weeks):
+        elif guid not in manifest.restaurants and guid not in manifest.pending and middle:
             problems.append(f"{names[guid]}: not asked for, usually {usual} orders")
             rows.append((names[guid], "not asked for", usual, len(weeks)))
     return CheckResult(
@@ -254,9 +246,3 @@ def volume_as_usual(checked: CheckedWeek) -> CheckResult:
         heads=("restaurant", "orders", "usual", "earlier weeks"),
         rows=rows,
     )
-
-
-def _is_unusual(orders: int, weeks: Sequence[int]) -> bool:
-    usual = median(weeks)
-    distance = median(abs(count - usual) for count in weeks)
-    return abs(orders - usual) > max(0.4 * usual, 4 * distance, 3 * sqrt(usual))

@@ -113,8 +113,7 @@ def _differences(
 
 @dataclass
 class _Rejected:
-    """Orders of one restaurant that the tables reject: how many, what they add up to in the raw orders by ``SUMS``
-    and ``orders``, and the first of them with the reasons."""
+    """Orders of one restaurant that the tables reject, and their raw amounts by ``SUMS`` and ``orders``."""
 
     orders: int = 0
     amounts: dict[str, Decimal] = field(default_factory=dict)
@@ -138,10 +137,8 @@ class _Rejected:
 
 
 def _rejected(checked: CheckedWeek, in_table: _Totals, problems: list[str]) -> dict[str, _Rejected]:
-    """The orders that the tables cannot hold, of restaurants that have fewer orders in the table than are stored.
-
-    Each is converted again. One that can be converted is not rejected: there the tables differ. To ``problems`` are
-    added restaurants whose raw orders can no longer be read.
+    """The orders that the tables cannot hold, of restaurants that have fewer orders in the table than are stored: an
+    order that can be converted now is a difference instead. Raw orders that cannot be read are added to ``problems``.
     """
     stored, facts = checked.manifest.restaurants, checked.facts.restaurants
     short = {guid: stored[guid] for guid, of in facts.items() if in_table.get(guid, {}).get("orders", 0) < of.orders}

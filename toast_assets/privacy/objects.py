@@ -33,19 +33,14 @@ from toast_assets.orders.scrub import Guest, Scrubber, guests_of, without
 from toast_assets.orders.unreadable import UnreadableLine, read_lines, write_lines
 from toast_assets.store.manifest import decode_manifest, encode_manifest
 from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.files import sha256_of
 from toast_assets.tables.schema import TABLES
 
 _CONTACTS = ("customer_guid", "email", "phone", "phone_country_code")
+_ADDRESS = re.compile(r"delivery_(?!status$|employee_guid$).*|curbside_.*")
 # Of each table: the id by which rows are the guest's, and their columns that are. Rows of ``customers`` go.
 _COLUMNS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "orders": (
-        "order_guid",
-        (
-            *("delivery_address1", "delivery_address2", "delivery_city", "delivery_state", "delivery_country"),
-            *("delivery_administrative_area", "delivery_postal_code", "delivery_latitude", "delivery_longitude"),
-            *("delivery_notes", "curbside_transport", "curbside_transport_color", "curbside_notes"),
-        ),
-    ),
+    "orders": ("order_guid", tuple(name for name in TABLES["orders"].schema.names if _ADDRESS.fullmatch(name))),
     "checks": ("check_guid", ("customer_guid", "tab_name", "loyalty_vendor", "loyalty_identifier")),
     "discounts": ("check_guid", ("loyalty_vendor", "loyalty_reference", "reason_comment")),
     "payments": ("check_guid", ("house_account_guid",)),
@@ -143,19 +138,25 @@ class Scrub:
         changes, (load_before, load_after) = self.changes.get(one.week, {}), self.loads.get(one.week, ("", ""))
 
         def scrubbed(row: dict[str, str]) -> dict[str, str] | None:
-            change, before = changes.get(row["restaurant_guid"]), row["order_version"]
-            if row["method"].endswith("customers") and self._knows_key(row["record_id"]):
+            method, record_id, version, order = (
+                row[name] for name in ("method", "record_id", "version", "order_version")
+            )
+            change = changes.get(row["restaurant_guid"])
+            if method.endswith("customers") and self._knows_key(record_id):
                 return None
-            if row["version"] == load_before:
-                return _reversioned(row, load_after)
-            if change is not None and row["method"] == "notify" and row["version"] == change.before:
-                return _reversioned(row, change.after)
-            if change is None or row["method"] != "stream" or (row["record_id"], before) not in change.versions:
+            if version == load_before:
+                version = load_after
+            elif change is not None and method == "notify" and version == change.before:
+                version = change.after
+            elif change is not None and method == "stream" and (record_id, order) in change.versions:
+                after = change.versions[record_id, order]
+                if version == order_version(order, self.redaction):
+                    version = order_version(after, self.redaction)
+                row = {**row, "order_version": after}
+            if version == row["version"]:
                 return row
-            after = change.versions[row["record_id"], before]
-            same_rules = row["version"] == order_version(before, self.redaction)
-            row = {**row, "order_version": after}
-            return _reversioned(row, order_version(after, self.redaction)) if same_rules else row
+            key = RecordKey(method, row["destination"], row["restaurant_guid"], record_id, version)
+            return {**row, "version": version, "request_id": key.request_id}
 
         table = decode_ledger(path.read_bytes())
         rows = [after for row in table.to_pylist() if (after := scrubbed(row)) is not None]
@@ -164,18 +165,11 @@ class Scrub:
         target.write_bytes(encode_ledger(pa.Table.from_pylist(rows, table.schema)))
         return {}
 
-    def export(self, _: Object, path: Path, target: Path) -> Metadata | None:
-        """An export."""
-        return _rewrite_lines(path, target, self.scrubber.order)
-
-    def feed(self, _: Object, path: Path, target: Path) -> Metadata | None:
-        """The file of a feed."""
-        return _rewrite_lines(path, target, self._row)
-
-    def rejects(self, _: Object, path: Path, target: Path) -> Metadata | None:
-        """Refused records, without those that say anything of the guest: the next delivery sends these again, and keeps
-        what is still refused."""
-        return _rewrite_lines(path, target, lambda line: line if self._is_clean(line) else None)
+    def lines(self, one: Object, path: Path, target: Path) -> Metadata | None:
+        """An export, the file of a feed, or refused records without those that say anything of the guest: the next
+        delivery sends these again, and keeps what is still refused."""
+        rewritten = {"export": self.scrubber.order, "feed": self._row, "rejects": self._reject}[str(one.kind)]
+        return _rewrite_lines(path, target, rewritten)
 
     def table(self, one: Object, path: Path, target: Path) -> Metadata | None:
         """A flat table, or the current orders, which have the columns of ``orders``."""
@@ -185,8 +179,7 @@ class Scrub:
         with pq.ParquetWriter(target, pq.read_schema(path), compression="zstd") as writer:
             for rows in row_groups(path):
                 writer.write_table(scrubbed(rows))
-        with target.open("rb") as written:
-            return {"sha256": hashlib.file_digest(written, "sha256").hexdigest()}
+        return {"sha256": sha256_of(target)}
 
     def unreadable(self, _: Object, path: Path, target: Path) -> Metadata | None:
         """Orders that cannot be read, without the bytes of those that name the guest."""
@@ -218,12 +211,13 @@ class Scrub:
             body = without(body, lambda path: path == ["fk_customer"])
         return self.scrubber.text(body)
 
-    def _is_clean(self, line: bytes) -> bool:
+    def _reject(self, line: bytes) -> bytes | None:
         reject = _decode_line(line)
         record = bytes(reject.record)
         if self.scrubber.text(line) is not line or self.scrubber.forgotten.knows(f"o:{reject.order_guid}"):
-            return False
-        return record[:1] != b"{" or (self._row(record) is record and self.scrubber.order(record) is record)
+            return None
+        clean = record[:1] != b"{" or (self._row(record) is record and self.scrubber.order(record) is record)
+        return line if clean else None
 
     def _rows(self, table: str, rows: pa.Table) -> pa.Table:
         by, columns = _COLUMNS.get(table, ("order_guid", ()))
@@ -261,8 +255,8 @@ KINDS = {
     "workflow": Kind(rf"deliveries/{_WEEK}/s3_pull\.parquet", Scrub.ledger, _RECEIPTS),
     "ledger": Kind(rf"deliveries/{_WEEK}/(open/)?[^/]+\.parquet", Scrub.ledger, _RECEIPTS),
     "manifest": Kind(rf"manifests/{_WEEK}\.json", Scrub.manifest, "counts and hashes"),
-    "export": Kind(rf"toast-orders_{_OF_END}\.json\.gz", Scrub.export, "orders without the guest"),
-    "feed": Kind(rf"amperity/[^/]+/{_DAY}/([^/]+_{_OF_END}|[^/]+)\.ndjson\.gz", Scrub.feed, _ROWS),
+    "export": Kind(rf"toast-orders_{_OF_END}\.json\.gz", Scrub.lines, "orders without the guest"),
+    "feed": Kind(rf"amperity/[^/]+/{_DAY}/([^/]+_{_OF_END}|[^/]+)\.ndjson\.gz", Scrub.lines, _ROWS),
     "table": Kind(rf"tables/(?P<table>{'|'.join(TABLES)})/{_WEEK}/[^/]+\.parquet", Scrub.table, _ROWS),
     "current": Kind(rf"tables/current_orders/{_RESTAURANT}\.parquet", Scrub.table, _ROWS),
     "state": Kind(r"tables/current_orders/state\.json", lambda *_: None, "knows the new tables"),
@@ -272,7 +266,7 @@ KINDS = {
     "unreadable": Kind(
         rf"unreadable/{_WEEK}/{_RESTAURANT}\.ndjson\.gz", Scrub.unreadable, "no bytes of orders that name the guest"
     ),
-    "rejects": Kind(rf"rejects/{_WEEK}/rejects\.ndjson\.gz", Scrub.rejects, "records without the guest"),
+    "rejects": Kind(rf"rejects/{_WEEK}/rejects\.ndjson\.gz", Scrub.lines, "records without the guest"),
 }
 
 
@@ -303,9 +297,9 @@ def guests_in(one: Object, path: Path) -> Iterator[Guest]:
                     yield Guest(row["order_guid"], row["check_guid"], found)
 
 
-def brand_in(feed: Path) -> str | None:
-    """The purchase brand in the rows of a feed, if they have one."""
-    return next((_decode_line(body).purchase_brand for body, _ in _json_objects(feed)), None)
+def brand_in(feed: Path) -> str:
+    """The purchase brand in the rows of a feed; ``""`` where they have none."""
+    return next((_decode_line(body).purchase_brand for body, _ in _json_objects(feed)), None) or ""
 
 
 def text_of(path: Path) -> str:
@@ -367,11 +361,6 @@ def _rewrite_lines(path: Path, target: Path, rewritten: Callable[[bytes], bytes 
                 digest.update(kept + b"\n")
                 rows += 1
     return {"sha256": digest.hexdigest(), "rows": str(rows)}
-
-
-def _reversioned(row: Mapping[str, str], version: str) -> dict[str, str]:
-    key = RecordKey(row["method"], row["destination"], row["restaurant_guid"], row["record_id"], version)
-    return {**row, "version": version, "request_id": key.request_id}
 
 
 def _is_any(column: pa.ChunkedArray, wanted: Callable[[str], bool]) -> pa.ChunkedArray:

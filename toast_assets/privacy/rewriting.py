@@ -155,7 +155,7 @@ class Rewriting:
             with _downloaded(self.store, key) as stored:
                 if stored.metadata.get("privacy") != self.scrub.redaction.digest:
                     return None
-                brand = brand or brand_in(stored.path) or ""
+                brand = brand or brand_in(stored.path)
         return brand
 
     def _feeds_version(self, week: Week | None) -> str | None:

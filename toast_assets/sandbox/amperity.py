@@ -15,8 +15,8 @@ Streaming, judged in this order (judgement): method (405), Content-Length (411),
 The control plane starts a workflow and says what was loaded:
 
 - ``api-version: 2024-04-01`` is required [doc], else 400; 10 requests a second [doc], else 429.
-- ``POST /workflow/runs`` answers 201 [doc]; without an idempotency key a repeated POST starts a second
-  run [doc]. ``config_id`` begins with ``cg-``; dates are ``YYYY-MM-DD``; wrong ones are a 400 (judgement).
+- ``POST /workflow/runs`` answers 201 [doc]; without an idempotency key a repeated POST starts a second run [doc].
+  ``config_id`` begins with ``cg-``; dates are ``YYYY-MM-DD``; wrong ones are a 400 (judgement).
 - ``GET /ingest/jobs`` takes at most seven days [doc] and answers ``{"data": [...], "next_token": ""}`` [doc].
 - A run has one ingest job with one entry per table: ``running`` until it was polled ``polls_until_done`` times, so that
   no test has to wait, then ``succeeded`` (judgement).
@@ -59,8 +59,7 @@ _NOTICE_METADATA = ("total_records", "fetch_date", "start_date", "end_date")
 class Record:
     """One record that was answered 202, or one notice; ``at`` in Unix seconds.
 
-    ``guid``, ``restaurant`` and ``modified`` are the body's ``guid``, ``restaurantGuid`` and
-    ``modifiedDate``; None if they are missing or not text.
+    ``guid``, ``restaurant`` and ``modified`` are in the body; None if they are missing or not text.
     """
 
     stream_id: str
@@ -216,8 +215,7 @@ class AmperityService(Service):
     def error(self, status: int, message: str, field: str | None = None) -> Response:
         """The control plane's error body [doc]."""
         del field
-        number = next(self._traces)
-        ids = {"request_id": f"request-{number}", "trace_id": f"trace-{number}"}
+        ids = {name: f"{name}-{next(self._traces)}" for name in ("request_id", "trace_id")}
         return JSONResponse({"status": status, "message": message} | ids, status)
 
     def _stream(self, call: Call) -> Response:
@@ -260,8 +258,7 @@ class AmperityService(Service):
     def _check_access(self, call: Call, header: str) -> None:
         """Judges tenant, token and content type."""
         self._check_tenant(call, header)
-        if not self.has_valid_token(call):
-            raise Refusal(401, "The token is missing, unknown or has expired.")
+        self.check_token(call)
         if call.method == "POST" and call.media_type != "application/json":
             raise Refusal(400, "Content-Type must be application/json.")
 

@@ -261,8 +261,8 @@ class OrderBuilder:
             if self._chance(shape, probability):
                 # Deferred, without item and group, untaxed [doc].
                 cents = self.rng.choice((2500, 5000, 11100))
-                card = self._line("eGift Card", 1, cents, cents)
-                lines.append((card | {"selectionType": kind, "deferred": True}, cents))
+                card = self._line("eGift Card", 1, cents, cents) | {"selectionType": kind, "deferred": True}
+                lines.append((card, cents))
         if self._chance("special_request", 0.03):
             # A request typed by hand: a line without an item [doc], free of charge.
             request = self._line(self.rng.choice(menu.REQUESTS), 1, 0, 0)
@@ -288,8 +288,7 @@ class OrderBuilder:
         tax = BLANKS["tax"] | {"guid": self._guid(), "taxRate": self._reference("TaxRate", "state")}
         tax["taxAmount"] = money(_tax(net))
         if self._chance("tax_without_guid", 0.02):
-            # Seen in real responses.
-            del tax["guid"]
+            del tax["guid"]  # [seen]
         line |= {
             "item": self._item("MenuItem", dish.name),
             "itemGroup": self._item("MenuGroup", dish.group),

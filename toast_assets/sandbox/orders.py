@@ -123,8 +123,7 @@ def invent_week(
 def invent_order(seed: int, restaurant_guid: str, modified_ms: int, number: int) -> StoredOrder:
     """One more order of a restaurant, modified at ``modified_ms``; ``number`` makes it differ from others of then."""
     rng = Random(f"{seed}:{restaurant_guid}:{modified_ms}:{number}")
-    kind = rng.choice(range(_KINDS))
-    return _invented(seed, kind, Placement(_order_id(rng), restaurant_guid, modified_ms, -5))
+    return _invented(seed, rng.choice(range(_KINDS)), Placement(_order_id(rng), restaurant_guid, modified_ms, -5))
 
 
 def _order_id(rng: Random) -> str:
@@ -156,12 +155,14 @@ class RestaurantOrders:
                 first, last = ((moment - _FIRST_WEEK_MS) // _WEEK_MS for moment in (start_ms, end_ms - 1))
                 for number in set(range(first, last + 1)) - self._weeks:
                     self._weeks.add(number)
-                    start, each = from_epoch_ms(_FIRST_WEEK_MS + number * _WEEK_MS), self._restaurant
-                    size, zone = each.orders_per_week, each.timezone
-                    invented = invent_week(self._config.seed, each.guid, start, start + timedelta(days=7), size, zone)
-                    self._orders |= {order.guid: order for order in invented}
+                    self._invent(from_epoch_ms(_FIRST_WEEK_MS + number * _WEEK_MS))
             found = [order for order in self._orders.values() if start_ms <= order.modified_ms < end_ms]
         return sorted(found, key=lambda order: (order.modified_ms, order.guid))
+
+    def _invent(self, monday: datetime) -> None:
+        each, end = self._restaurant, monday + timedelta(days=7)
+        week = invent_week(self._config.seed, each.guid, monday, end, each.orders_per_week, each.timezone)
+        self._orders |= {order.guid: order for order in week}
 
     def view(self, start_ms: int, end_ms: int) -> list[StoredOrder]:
         """A window as ``ordersBulk`` pages through it: what exists by now, in the configured sort order.

@@ -82,9 +82,8 @@ class Sandbox:
         self._running.close()
 
     def _listen(self, port: int) -> socket.socket:
-        address = (self.config.host, port)
         try:
-            return self._running.enter_context(socket.create_server(address, backlog=1024))
+            return self._running.enter_context(socket.create_server((self.config.host, port), backlog=1024))
         except OSError as problem:
             raise ToastAssetsError(
                 f"The sandbox cannot listen on {self.config.host}:{port}: {os.strerror(problem.errno or 0)}.",

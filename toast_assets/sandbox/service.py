@@ -157,9 +157,10 @@ class Service(ABC):
         self._kinds[endpoint] = kind
         return Route(path, endpoint, methods=[method])
 
-    def has_valid_token(self, call: Call) -> bool:
-        """Whether the call's token was issued here, has not expired and was not revoked."""
-        return self.tokens.get(call.bearer or "", 0.0) > self.config.now()
+    def check_token(self, call: Call) -> None:
+        """Refuses a call whose token was not issued here, has expired or was revoked."""
+        if self.tokens.get(call.bearer or "", 0.0) <= self.config.now():
+            raise Refusal(401, "The token is missing, unknown or has expired.")
 
     async def _serve(self, call: Call, answer: Answer) -> ASGIApp:
         fired = self.faults.take(call, "before")

@@ -84,8 +84,7 @@ class ToastService(Service):
             content = msgspec.json.decode(call.body, type=dict[str, str])
             given = [content[name].encode() for name in ("clientId", "clientSecret", "userAccessType")]
         except (msgspec.DecodeError, KeyError):
-            message = "The body must be a JSON object with clientId, clientSecret, userAccessType."
-            raise Refusal(400, message) from None
+            raise Refusal(400, "The body must be an object with clientId, clientSecret, userAccessType.") from None
         config = self.config
         wanted = (config.toast_client_id, config.toast_client_secret, "TOAST_MACHINE_CLIENT")
         if not all(hmac.compare_digest(one, other.encode()) for one, other in zip(given, wanted, strict=True)):
@@ -113,8 +112,7 @@ class ToastService(Service):
         """A data call's route: ``answer`` comes after the checks that all data calls share."""
 
         def judged(call: Call) -> Response:
-            if not self.has_valid_token(call):
-                raise Refusal(401, "The access token is missing, unknown or has expired.")
+            self.check_token(call)
             if names_restaurant:
                 self._check_restaurant(call)
             if self.config.rate_limits:

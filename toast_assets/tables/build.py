@@ -11,7 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -36,7 +36,7 @@ from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 
 # Two days after the beginning of its business date every restaurant of the world has closed that day.
-_LATE_AFTER = timedelta(days=2)
+_LATE_AFTER = pa.scalar(timedelta(days=2), pa.duration("ms"))
 _REJECTIONS_SHOWN = 20
 _VERSION = ["restaurant_guid", "order_guid", "modified_at"]
 Hour = tuple[int, int]
@@ -124,7 +124,7 @@ def build_tables(week: Week, store: OrderStore, log: logging.Logger) -> TablesRe
 
 
 class _WeekTables:
-    """The tables of what is stored of a week, in files below ``folder``; made again once newer orders are stored."""
+    """The tables of a week's stored orders, in files below ``folder``; made again once newer orders are stored."""
 
     def __init__(self, stored: StoredWeek, folder: Path) -> None:
         self._stored = stored
@@ -165,7 +165,6 @@ class _WeekTables:
         return Replacement(path, {"ContentType": PARQUET, "Metadata": {"sha256": sha256}})
 
     def _made_now(self) -> TablesReport:
-        """The tables of the orders that are stored now."""
         while self._newest is None or self._records is not self._stored.restaurants():
             self._records = records = self._stored.restaurants()
             self._newest = self._made_of(records, {})
@@ -177,7 +176,9 @@ class _WeekTables:
         """The tables with new rows of all restaurants but those with ``problems``."""
         report = TablesReport(self._stored.week, dict(problems))
         good = {guid: record for guid, record in records.items() if guid not in problems}
-        before = self._stored_before() if problems else {}
+        before = {name: self._folder / f"{name}.before.parquet" for name in TABLES} if problems else {}
+        fetch = self._stored.store.bucket.fetch
+        before = {name: path for name, path in before.items() if fetch(self._key(name), path)}
         with ExitStack() as stack:
             writers = {
                 name: stack.enter_context(TableWriter(self._path(name), table)) for name, table in TABLES.items()
@@ -200,25 +201,16 @@ class _WeekTables:
             report.files[name] = TableFile(self._key(name), writer.rows, size, sha256)
         return report
 
-    def _stored_before(self) -> dict[str, Path]:
-        """The stored tables that can be read, for the rows of restaurants whose orders cannot."""
-        found = {}
-        for name, table in TABLES.items():
-            path = self._folder / f"{name}.before.parquet"
-            if self._stored.store.bucket.fetch(self._key(name), path):
-                with suppress(pa.ArrowException, OSError):
-                    if pq.read_schema(path).equals(table.schema):
-                        found[name] = path
-        return found
-
 
 def _keep_rows(guid: str, before: Mapping[str, Path], writers: Mapping[str, TableWriter]) -> None:
     for name, path in before.items():
         try:
-            rows = pq.read_table(path, filters=[("restaurant_guid", "==", guid)])
+            fits = pq.read_schema(path).equals(TABLES[name].schema)
+            rows = pq.read_table(path, filters=[("restaurant_guid", "==", guid)]) if fits else None
         except (pa.ArrowException, OSError):
             continue
-        writers[name].write(rows)
+        if rows is not None:
+            writers[name].write(rows)
 
 
 def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport) -> RestaurantSummary:
@@ -231,27 +223,16 @@ def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport
         report.rejections += flat.rejections[: _REJECTIONS_SHOWN - len(report.rejections)]
         report.nulled.update(flat.nulled)
         rows = flat.tables["orders"]
-        report.opened.update(_opened_hours(rows))
+        report.opened.update((at.weekday(), at.hour) for at in rows["opened_at_local"].to_pylist() if at)
         orders += rows.num_rows
-        late += _late(rows)
+        over = pc.add(rows["business_date"].cast(pa.timestamp("ms")), _LATE_AFTER)
+        late += pc.sum(pc.greater_equal(rows["modified_at"].cast(pa.timestamp("ms")), over)).as_py() or 0
         net_sales += pc.sum(rows["net_sales"]).as_py() or 0
     pull = file.pull
     seconds = datetime.fromisoformat(pull.finished_at) - datetime.fromisoformat(pull.started_at)
     return RestaurantSummary(
         file.guid, file.record.name, orders, net_sales, late, pull.requests, seconds.total_seconds()
     )
-
-
-def _opened_hours(orders: pa.RecordBatch) -> dict[Hour, int]:
-    opened = orders["opened_at_local"].drop_null()
-    counts = pc.value_counts(pc.add(pc.multiply(pc.day_of_week(opened), 24), pc.hour(opened)))
-    numbers = zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
-    return {divmod(hour, 24): count for hour, count in numbers}
-
-
-def _late(orders: pa.RecordBatch) -> int:
-    over = pc.add(orders["business_date"].cast(pa.timestamp("ms")), pa.scalar(_LATE_AFTER, pa.duration("ms")))
-    return pc.sum(pc.greater_equal(orders["modified_at"].cast(pa.timestamp("ms")), over)).as_py() or 0
 
 
 def _changes(path: Path, before: Path | None) -> Changes:

@@ -1,18 +1,18 @@
 """How a table is declared, and how rows of decoded orders become an Arrow batch of it.
 
 Most columns name an attribute of the row's struct (``item.guid``), from which the Toast field in the documentation
-follows; the walk through the order hands over the others. Conversion is by column, a batch at a time, which is fast.
+follows; the walk through the order hands over the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import Enum
-from functools import cached_property, partial
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
@@ -23,9 +23,6 @@ import pyarrow.compute as pc
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.times import business_day, instant
 
-# Outside of these powers of ten Arrow reads beyond its tables. A decimal of 38 digits, which Arrow checks, then has
-# at most 42 places after the point, which it can move.
-_SMALLEST_FOR_ARROW, _LARGEST_FOR_ARROW = -5, 14
 # No amount of this world, nor the noise of one, has more places before or after the point.
 _MOST_PLACES = 40
 # Years 1 to 9999, in milliseconds since 1970: Arrow has moments outside of them, Python does not.
@@ -64,20 +61,22 @@ class Kind(Enum):
     COORDINATE = pa.float64()
 
 
-def to_array(kind: Kind, values: Sequence[Any]) -> pa.Array:
+def to_array(kind: Kind, values: Any) -> pa.Array:
     """The Arrow array of ``values``.
 
     Raises:
         ValueError, OverflowError, ArithmeticError, UnrepresentableError: a value does not fit ``kind``
             (``pa.ArrowInvalid`` is a ``ValueError``).
     """
+    if isinstance(values, pa.Array):
+        return values
     match kind:
         case Kind.MONEY | Kind.QUANTITY:
             return _decimals(kind, values)
         case Kind.INSTANT:
             return _instants(values)
         case Kind.DAY:
-            return pa.array(list(map(business_day, values)), kind.value)
+            values = list(map(business_day, values))
         case Kind.FLAG:
             return pa.array(values, kind.value).fill_null(False)
     return pa.array(values, kind.value)
@@ -88,12 +87,7 @@ def is_representable(amount: Decimal) -> bool:
     return amount.is_finite() and (not amount or abs(amount.adjusted()) <= _MOST_PLACES)
 
 
-def _decimals(kind: Kind, values: Sequence[Decimal | None]) -> pa.Array:
-    places = [value.adjusted() for value in values if value is not None]
-    if not places or (min(places) >= _SMALLEST_FOR_ARROW and max(places) <= _LARGEST_FOR_ARROW):
-        # Only noise such as 10.989999999999998 needs rounding, which would cost every other column.
-        with suppress(pa.ArrowInvalid):
-            return pa.array(values, kind.value)
+def _decimals(kind: Kind, values: Iterable[Decimal | None]) -> pa.Array:
     scale = Decimal(1).scaleb(-kind.value.scale)
 
     def rounded(value: Decimal) -> Decimal:
@@ -120,9 +114,9 @@ def _instants(texts: Sequence[str | None]) -> pa.Array:
 class Column:
     """One column: its kind, its name, a sentence on what it holds, and where in Toast's order it comes from.
 
-    ``path`` is the attribute of the row's struct, by default the column's name; the value is null where any part of it
-    is. The walk hands over the value of a column with ``given``, which names the Toast fields behind it.
-    ``toast`` replaces the Toast field that follows from ``path``.
+    ``path`` is the attribute of the row's struct, by default the column's name. The walk hands over the value of a
+    column with ``given``, which names the Toast fields behind it. ``toast`` replaces the field that follows from
+    ``path``.
     """
 
     kind: Kind
@@ -173,47 +167,24 @@ class Table:
         Raises:
             UnrepresentableError: a value does not fit its column's type.
         """
-        attributes: dict[str, Sequence[Any] | None] = {"": rows}
         arrays: dict[str, pa.Array] = {}
-        derived = {}
-        for column in self.columns:
-            by_path = column.given is None
-            values = _attribute(attributes, column.path or column.name) if by_path else given[column.name]
-            if callable(values):
-                derived[column] = values
-            else:
-                arrays[column.name] = self._guarded(column, partial(_array, column.kind, values, len(rows)))
-        for column, function in derived.items():
-            arrays[column.name] = self._guarded(column, partial(function, arrays))
-        return pa.RecordBatch.from_arrays([arrays[column.name] for column in self.columns], schema=self.schema)
-
-    def _guarded(self, column: Column, convert: Callable[[], pa.Array]) -> pa.Array:
-        try:
-            return convert()
-        except (ValueError, OverflowError, ArithmeticError, pa.ArrowException, UnrepresentableError):
-            # The error of pyarrow repeats the value, which may be a guest's.
-            raise UnrepresentableError(f"a value of {self.name}.{column.name} is no {column.kind.name}") from None
+        for column in sorted(self.columns, key=lambda column: callable(given.get(column.name))):
+            try:
+                by_path = column.given is None
+                values = _attribute(rows, column.path or column.name) if by_path else given[column.name]
+                arrays[column.name] = to_array(column.kind, values(arrays) if callable(values) else values)
+            except (ValueError, OverflowError, ArithmeticError, pa.ArrowException, UnrepresentableError):
+                # The error of pyarrow repeats the value, which may be a guest's.
+                raise UnrepresentableError(f"a value of {self.name}.{column.name} is no {column.kind.name}") from None
+        return pa.RecordBatch.from_arrays([arrays[name] for name in self.schema.names], schema=self.schema)
 
 
-def _attribute(known: dict[str, Sequence[Any] | None], path: str) -> Sequence[Any] | None:
-    """One value per row, None where any part of ``path`` is; None at all where every row's is.
-
-    ``known`` keeps the attributes by path, because several columns share one (``delivery_info``).
-    """
-    if path not in known:
-        parent, _, name = path.rpartition(".")
+def _attribute(rows: Sequence[Any], path: str) -> Sequence[Any]:
+    """One value per row, None where any part of ``path`` is."""
+    for name in path.split("."):
         get = attrgetter(name)
-        owners = _attribute(known, parent) or ()
-        values = [None if owner is None else get(owner) for owner in owners] if parent else list(map(get, owners))
-        known[path] = values if any(value is not None for value in values) else None
-    return known[path]
-
-
-def _array(kind: Kind, values: Any, rows: int) -> pa.Array:
-    if values is None:
-        # Toast said nothing: null, for a flag no.
-        return pa.repeat(pa.scalar(False), rows) if kind is Kind.FLAG else pa.nulls(rows, kind.value)
-    return values if isinstance(values, pa.Array) else to_array(kind, values)
+        rows = [None if row is None else get(row) for row in rows]
+    return rows
 
 
 def _camel(path: str) -> str:

@@ -1,9 +1,7 @@
 """Keeps the newest version of every order over all weeks: one Parquet file per restaurant, and a state beside them.
 
-An order that is tipped, voided or refunded later is in several weeks' tables; its newest modified time is its
-current state. Only weeks whose table changed are read again. Rows are only ever added, or replaced by newer ones, so
-weeks can be merged in any order, twice, or by two runs at once, and the result is the same. Everything here can be made
-again out of the weeks' tables, and is, where it is damaged.
+Only weeks whose table changed are read again. Rows are only added, or replaced by newer ones, so weeks can be merged in
+any order, twice, or by two runs at once. What is damaged is made again out of the weeks' tables.
 """
 
 from __future__ import annotations
@@ -13,13 +11,12 @@ import hashlib
 import heapq
 import logging
 import time
-from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from threading import Lock
@@ -78,9 +75,8 @@ class CurrentState(msgspec.Struct, frozen=True):
 
 @dataclass
 class CurrentReport:
-    """One refresh: which weeks were read, how many orders are ``new`` and how many were ``replaced`` by a newer
-    version; ``state`` is the one after it. Of the weeks that are ``left_out`` the table is damaged, and cannot be made
-    again."""
+    """One refresh: the ``weeks`` that were read, those ``left_out`` because their table is damaged and cannot be made
+    again, the orders that are ``new`` or ``replaced`` by a newer version, and the ``state`` after it."""
 
     state: CurrentState
     weeks: tuple[str, ...] = ()
@@ -121,8 +117,7 @@ def refresh_current_orders(store: OrderStore, log: logging.Logger) -> CurrentRep
 
 
 def _decoded(body: bytes) -> CurrentState:
-    """The state; an empty one where it cannot be read, or is of another schema: it can be made again from the weeks'
-    tables, so it is no reason to stop."""
+    """The state; an empty one where it cannot be read, or is of another schema: then all weeks are merged again."""
     empty = CurrentState(hashlib.sha256(ORDERS.schema.serialize()).hexdigest())
     try:
         state = msgspec.json.decode(body, type=CurrentState)
@@ -132,11 +127,7 @@ def _decoded(body: bytes) -> CurrentState:
 
 
 def _checked(store: OrderStore, state: CurrentState) -> CurrentState:
-    """The state with what the files really hold: those that another run has written since are read.
-
-    Raises:
-        _DamagedError: a file is missing, cannot be read, or holds less than it did.
-    """
+    """The state with what the files hold: those that another run has written since are read."""
 
     def check(guid: str, file: CurrentFile) -> CurrentFile:
         key = store.layout.current_orders(guid)
@@ -145,31 +136,21 @@ def _checked(store: OrderStore, state: CurrentState) -> CurrentState:
             return file
         with scratch_folder() as folder:
             stored = store.bucket.fetch(key, folder / "current.parquet")
-            rows = _rows(stored.path) if stored else None
-            if stored is None or rows is None or rows < file.rows:
-                raise _DamagedError
-            return CurrentFile(rows, stored.version.etag)
+            with suppress(*_DAMAGE):
+                if stored and _fits(stored.path):
+                    # All columns are read, because damage shows nowhere else.
+                    rows = sum(group.num_rows for group in row_groups(stored.path))
+                    if rows >= file.rows:
+                        return CurrentFile(rows, stored.version.etag)
+        raise _DamagedError
 
     with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="current") as threads:
         files = threads.map(check, state.restaurants.keys(), state.restaurants.values())
         return msgspec.structs.replace(state, restaurants=dict(zip(state.restaurants, files, strict=True)))
 
 
-def _rows(path: Path) -> int | None:
-    """The orders in a restaurant's file; None where that is damaged, or of an earlier schema."""
-    try:
-        # All columns, because damage shows nowhere else.
-        return sum(group.num_rows for group in row_groups(path)) if _fits(path) else None
-    except _DAMAGE:
-        return None
-
-
 def _fits(path: Path) -> bool:
-    """Whether a file has the columns of current orders, and each order once.
-
-    Raises:
-        pyarrow.ArrowException, OSError: it is damaged.
-    """
+    """Whether a file has the columns of current orders, and each order once; raises ``_DAMAGE``."""
     if not pq.read_schema(path).equals(ORDERS.schema, check_metadata=True):
         return False
     guids = pq.read_table(path, columns=["order_guid"])["order_guid"]
@@ -199,8 +180,6 @@ def _save_state(store: OrderStore, before: CurrentState, merged: CurrentState) -
 
 
 class _Refresh:
-    """Merges what changed since ``known``."""
-
     def __init__(self, store: OrderStore, known: CurrentState, log: logging.Logger) -> None:
         self._store = store
         self._known = known
@@ -228,7 +207,9 @@ class _Refresh:
         """A week's table, made again where damaged or of an earlier schema; None where its raw orders are gone."""
         key = self._store.layout.table("orders", week_key)
         stored = self._store.bucket.fetch(key, path)
-        if stored is None or _is_intact(stored):
+        if stored is None:
+            return None
+        if sha256_of(path) == stored.metadata.get("sha256") and pq.read_schema(path).equals(ORDERS.schema):
             return stored
         try:
             build_tables(week_of(week_key, self._store), self._store, self._log)
@@ -238,22 +219,16 @@ class _Refresh:
         return self._store.bucket.fetch(key, path)
 
     def _merge(self, weeks: _Weeks) -> None:
-        """Merge several weeks' tables into the files of the restaurants that are in them."""
         rows_by_week = [restaurants_in(table.path) for table in weeks.values()]
         by_restaurant = groupby(heapq.merge(*rows_by_week, key=itemgetter(0)), key=itemgetter(0))
-        waiting: deque[Future[None]] = deque()
+        found = ((guid, _newest(pa.concat_tables([part for _, part in parts]))) for guid, parts in by_restaurant)
         with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="current") as threads:
-            for guid, parts in by_restaurant:
-                rows = pa.concat_tables([part for _, part in parts])
-                waiting.append(threads.submit(self._merge_restaurant, guid, rows, weeks))
-                if len(waiting) > _RESTAURANTS_AT_ONCE:
-                    waiting.popleft().result()
-            for job in waiting:
-                job.result()
+            while some := list(islice(found, _RESTAURANTS_AT_ONCE)):
+                list(threads.map(partial(self._merge_restaurant, weeks), some))
 
-    def _merge_restaurant(self, guid: str, rows: pa.Table, weeks: _Weeks) -> None:
+    def _merge_restaurant(self, weeks: _Weeks, restaurant: tuple[str, pa.Table]) -> None:
         """Merge new rows into a restaurant's file; one that is known must be there."""
-        incoming = _newest(rows)
+        guid, incoming = restaurant
         counts: list[tuple[int, int, int]] = []
 
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
@@ -303,14 +278,8 @@ class _Refresh:
         return writer.rows, writer.rows - versions.num_rows, newer
 
     def _are_current(self, weeks: _Weeks) -> bool:
-        """Whether these tables are still the stored ones."""
         infos = {key: self._store.bucket.info(self._store.layout.table("orders", key)) for key in weeks}
         return all(info is not None and info.version == weeks[key].version for key, info in infos.items())
-
-
-def _is_intact(table: StoredObject) -> bool:
-    intact = sha256_of(table.path) == table.metadata.get("sha256")
-    return intact and bool(pq.read_schema(table.path).equals(ORDERS.schema))
 
 
 def _newest(rows: pa.Table) -> pa.Table:

@@ -72,14 +72,10 @@ def sha256_of(path: Path) -> str:
 
 def restaurants_in(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
     """The rows of a file that is sorted by restaurant, a restaurant at a time; ``columns`` has ``restaurant_guid``."""
-    for guid, parts in groupby(_runs(path, columns), key=itemgetter(0)):
-        yield guid, pa.concat_tables([rows for _, rows in parts])
-
-
-def _runs(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[str, pa.Table]]:
-    for group in row_groups(path, columns):
-        runs = pc.run_end_encode(group["restaurant_guid"].combine_chunks())
-        start = 0
-        for guid, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-            yield guid, group.slice(start, end - start)
-            start = end
+    parts = (
+        (guid, group.filter(pc.equal(group["restaurant_guid"], guid)))
+        for group in row_groups(path, columns)
+        for guid in group["restaurant_guid"].unique().to_pylist()
+    )
+    for guid, of_restaurant in groupby(parts, key=itemgetter(0)):
+        yield guid, pa.concat_tables([rows for _, rows in of_restaurant])

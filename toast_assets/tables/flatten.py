@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
-from decimal import Decimal
 from functools import reduce
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.guests import guest_key
-from toast_assets.orders.model import GIFT_CARD_TYPES, NO_REVENUE_TYPES, Order, ServiceCharge
+from toast_assets.orders.model import GIFT_CARD_TYPES, NO_REVENUE_TYPES, Order
 from toast_assets.orders.read import RawOrders, ReadOrders, Reason, Rejection, read
-from toast_assets.orders.times import zone
+from toast_assets.orders.times import local, zone
 from toast_assets.orders.totals import (
     ZERO,
     Totals,
@@ -32,12 +29,9 @@ from toast_assets.orders.totals import (
 from toast_assets.orders.walk import Walk
 from toast_assets.tables.columns import Kind
 from toast_assets.tables.schema import TABLES
-from toast_assets.week import from_epoch_ms
 
-_GIFT_CARDS = pa.array(sorted(GIFT_CARD_TYPES))
 _NO_REVENUE = pa.array(sorted(NO_REVENUE_TYPES))
 _INHERITED = ("restaurant_guid", "order_guid", "business_date", "order_modified_at", "check_guid", "counts")
-_QUARTER_MS = 15 * 60 * 1000
 _ZERO = pa.scalar(ZERO, Kind.MONEY.value)
 
 
@@ -102,19 +96,22 @@ def tables_of(batch: RawOrders, orders: Iterable[Order]) -> dict[str, pa.RecordB
         ]
         of_orders = _orders(batch, walk, totals)
         of_checks = _checks(of_orders, walk, totals)
+        of_payments = _origin(of_checks, walk.payment_check) | {"taken": list(map(is_taken, walk.payments))}
+        of_customers = _origin(of_checks, walk.customer_check) | {"customer_key": list(map(guest_key, walk.customers))}
         return {
             "orders": of_orders,
             "checks": of_checks,
             "order_items": _items(of_checks, walk),
-            "payments": _payments(of_checks, walk),
+            "payments": TABLES["payments"].batch(walk.payments, of_payments),
             "discounts": _discounts(of_orders, of_checks, walk),
-            "customers": _customers(of_checks, walk),
+            "customers": TABLES["customers"].batch(walk.customers, of_customers),
         }
     except (ValueError, ArithmeticError):
         raise UnrepresentableError("an amount is too large, or is no number") from None
 
 
 def _orders(batch: RawOrders, walk: Walk, totals: Sequence[Totals]) -> pa.RecordBatch:
+    clock = zone(batch.timezone)
     of_order: list[list[Totals]] = [[] for _ in walk.orders]
     for order, of_check in zip(walk.check_order, totals, strict=True):
         of_order[order].append(of_check)
@@ -122,7 +119,9 @@ def _orders(batch: RawOrders, walk: Walk, totals: Sequence[Totals]) -> pa.Record
     given["restaurant_guid"] = pa.repeat(pa.scalar(batch.restaurant_guid, pa.string()), len(walk.orders))
     given["order_guid"] = [order.guid for order in walk.orders]
     given["business_date"] = [order.business_date for order in walk.orders]
-    given["opened_at_local"] = lambda arrays: _local_times(batch.timezone, arrays["opened_at"])
+    given["opened_at_local"] = lambda arrays: [
+        local(moment, clock) if moment and clock else None for moment in arrays["opened_at"].to_pylist()
+    ]
     given["check_count"] = [len(order.checks or ()) for order in walk.orders]
     return TABLES["orders"].batch(walk.orders, given)
 
@@ -131,14 +130,13 @@ def _checks(orders: pa.RecordBatch, walk: Walk, totals: Sequence[Totals]) -> pa.
     given = _amounts(totals) | _origin(orders, walk.check_order)
     given["position"] = walk.check_position
     given["counts"] = walk.check_counts
-    refunds = [_charge_refunds(check.applied_service_charges) for check in walk.checks]
-    given["service_charge_refund_amount"] = [amount for amount, _ in refunds]
-    given["service_charge_tax_refund_amount"] = [tax for _, tax in refunds]
+    charges = [[refund_amounts(one.refund_details) for one in of.applied_service_charges or ()] for of in walk.checks]
+    given["service_charge_refund_amount"] = [sum((amount for amount, _ in some), ZERO) for some in charges]
+    given["service_charge_tax_refund_amount"] = [sum((tax for _, tax in some), ZERO) for some in charges]
     return TABLES["checks"].batch(walk.checks, given)
 
 
 def _amounts(totals: Sequence[Totals]) -> dict[str, Any]:
-    """The columns of amounts."""
     return {name: [one[index] for one in totals] for index, name in enumerate(Totals._fields)}
 
 
@@ -152,14 +150,8 @@ def _items(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
         discount_sum(one.applied_discounts) if one.applied_discounts else ZERO for one in selections
     ]
     given["net_sales"] = _row_net_sales
-    given["is_gift_card"] = lambda arrays: pc.is_in(arrays["selection_type"], _GIFT_CARDS)
+    given["is_gift_card"] = [one.selection_type in GIFT_CARD_TYPES for one in selections]
     return TABLES["order_items"].batch(selections, given)
-
-
-def _payments(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
-    given = _origin(checks, walk.payment_check)
-    given["taken"] = [is_taken(payment) for payment in walk.payments]
-    return TABLES["payments"].batch(walk.payments, given)
 
 
 def _discounts(orders: pa.RecordBatch, checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
@@ -176,12 +168,6 @@ def _discounts(orders: pa.RecordBatch, checks: pa.RecordBatch, walk: Walk) -> pa
     return TABLES["discounts"].batch(walk.discounts, given)
 
 
-def _customers(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
-    given = _origin(checks, walk.customer_check)
-    given["customer_key"] = list(map(guest_key, walk.customers))
-    return TABLES["customers"].batch(walk.customers, given)
-
-
 def _origin(parents: pa.RecordBatch, rows: Sequence[int]) -> dict[str, Any]:
     """What a row inherits, taken from its parent's row in one go: much cheaper than converting it again."""
     taken = pa.array(rows, pa.int32())
@@ -196,28 +182,3 @@ def _row_net_sales(arrays: Mapping[str, pa.Array]) -> pa.Array:
     no_sale += [pc.invert(arrays["counts"]), pc.is_in(arrays["selection_type"], _NO_REVENUE)]
     net = pc.subtract(pc.coalesce(arrays["pre_discount_price"], _ZERO), arrays["discount_amount"])
     return pc.if_else(reduce(pc.or_, no_sale), _ZERO, net.cast(Kind.MONEY.value))
-
-
-def _charge_refunds(charges: Sequence[ServiceCharge] | None) -> tuple[Decimal, Decimal]:
-    amount = tax = ZERO
-    for charge in charges or ():
-        more, more_tax = refund_amounts(charge.refund_details)
-        amount += more
-        tax += more_tax
-    return amount, tax
-
-
-def _local_times(timezone: str | None, opened: pa.Array) -> pa.Array:
-    """The moments on the restaurant's clock. Offsets change on the quarter hour at most, so each is looked up once."""
-    clock = zone(timezone)
-    if clock is None:
-        return pa.nulls(len(opened), Kind.LOCAL.value)
-    moments = opened.cast(pa.int64())
-    quarters = pc.divide(moments, _QUARTER_MS).dictionary_encode()
-    offsets = pa.array([_offset_ms(quarter, clock) for quarter in quarters.dictionary.to_pylist()], pa.int64())
-    return pc.add(moments, offsets.take(quarters.indices)).cast(Kind.LOCAL.value)
-
-
-def _offset_ms(quarter: int, clock: ZoneInfo) -> int:
-    offset = from_epoch_ms(quarter * _QUARTER_MS).astimezone(clock).utcoffset() or timedelta()
-    return offset // timedelta(milliseconds=1)

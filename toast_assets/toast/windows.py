@@ -29,8 +29,8 @@ _MOST_WALKS = 60
 # More replies that have to show no order where that is odd: in a whole week, or where orders were seen or expected.
 _ALIKE_WHERE_NONE_IS_ODD = 3
 _MOST_PAGES = 10_000
-# Unreadable orders of the same bytes on several pages cannot be told apart. If nothing moved in so many walks, each of
-# them is an order of its own: whatever left between two pages would be missing from the next walk.
+# Unreadable orders of the same bytes on several pages look alike. If nothing moved in this number of walks, each is
+# an order of its own: whatever left between two pages would be missing from the next walk.
 _ALIKE_WHERE_BYTES_REPEAT = 3
 
 
@@ -264,7 +264,7 @@ class _Mark:
     orders: dict[str, RawOrder] = field(default_factory=dict)
 
     def holds(self, rows: int) -> bool:
-        """Whether a later walk of so many ``rows`` fits: else one of the two was cut short, or orders arrived."""
+        """Whether a later walk with ``rows`` rows fits: else one of the two was cut short, or orders arrived."""
         together = len(self.shown | self.seen)
         return rows <= self.rows and len(self.seen) <= self.rows and together <= self.most
 

@@ -123,11 +123,11 @@ def test_a_table_before_its_pull_says_what_to_materialize(run_week: RunWeek) -> 
 
 
 @pytest.mark.usefixtures("sandbox_environment")
-def test_the_store_of_the_resource_loads_tables_too(run_week: RunWeek) -> None:
+def test_the_resource_loads_tables_too(run_week: RunWeek) -> None:
     run_week("raw_toast_orders", *TABLES)
     resource = OrderStoreResource.from_environment(s3=LazyS3Resource())
     with dg.build_resources({"order_store": resource}) as resources:
-        assert len(resources.order_store.store.load_table("orders", "2025-09-15")) > 0
+        assert len(resources.order_store.load_table("orders", "2025-09-15")) > 0
 
 
 def test_column_descriptions_name_the_fields_of_toast(bare_environment: pytest.MonkeyPatch) -> None:
