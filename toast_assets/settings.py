@@ -1,8 +1,7 @@
 """Settings of the three services: read once, checked all at once, handed to plain clients.
 
-Each field's alias is its environment variable, so that every problem names the variable to change.
-Values come as strings, as in an environment; an empty string counts as not set. Secrets are ``SecretStr``: neither
-``repr`` nor an error shows them.
+Each field's alias is its environment variable, so that every problem names the variable to change. Secrets are
+``SecretStr``: neither ``repr`` nor an error shows them.
 """
 
 from __future__ import annotations

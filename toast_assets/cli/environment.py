@@ -37,8 +37,7 @@ def sandbox_config(
 
 
 def dagster_home() -> Path:
-    """``.toast-assets/dagster_home`` in the working directory, with the ``dagster.yaml`` that this package ships: there
-    the commands keep Dagster's history, so that the UI shows it afterwards."""
+    """Where the commands keep Dagster's history, in the working directory, with this package's ``dagster.yaml``."""
     home = Path(".toast-assets").resolve() / "dagster_home"
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_bytes(files("toast_assets.cli").joinpath("dagster.yaml").read_bytes())

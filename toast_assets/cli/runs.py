@@ -56,8 +56,7 @@ def last_closed_week() -> Week:
 
 
 def materialize(week: Week, instance: dg.DagsterInstance, display: Display) -> dict[str, dict[str, Any]]:
-    """Run the weekly job for ``week`` with the environment's variables, as the daemon would: the metadata of each
-    asset, by its name.
+    """Run the weekly job for ``week``, as the daemon would: the metadata of each asset, by its name.
 
     Raises:
         ToastAssetsError: the run failed; the message is the first failure's reason.

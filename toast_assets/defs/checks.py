@@ -1,7 +1,4 @@
-"""Asset checks: what a person may trust about a week, each with its reasons, per partition.
-
-The checks themselves are the table in ``checks.table``; here Dagster's are made of them.
-"""
+"""Asset checks: those of ``checks.table`` as Dagster's, with a status and reasons per week."""
 
 import warnings
 from datetime import UTC, datetime

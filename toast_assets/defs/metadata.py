@@ -1,7 +1,5 @@
-"""What a person sees of each materialization: counts under stable names, addresses, and a table per restaurant.
-
-Numbers keep their names from run to run, so that Dagster plots them over partitions. Nothing here holds guest data.
-"""
+"""What a person sees of each materialization: addresses, tables, and counts under stable names, which Dagster plots.
+Nothing here holds guest data."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

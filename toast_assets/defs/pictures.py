@@ -1,7 +1,4 @@
-"""Pictures for the UI: small PNGs inside the Markdown of a materialization, so that they need no server and no link.
-
-matplotlib is imported when the first one is drawn: it takes a second that loading the definitions must not cost.
-"""
+"""Pictures for the UI: small PNGs inside the Markdown of a materialization, so that they need no server and no link."""
 
 import base64
 import io
@@ -49,7 +46,7 @@ def volume(weeks: Sequence[tuple[str, int]]) -> dg.MarkdownMetadataValue:
 
 
 def _picture(title: str, draw: "Callable[[Axes], None]") -> dg.MarkdownMetadataValue:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # takes a second that loading the definitions must not cost
 
     # A figure of its own, not pyplot's: no state is shared with other threads, and no display is looked for.
     figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, layout="constrained")

@@ -140,11 +140,7 @@ class LazyS3Resource(S3Resource):
     is a stack trace, and ends a sensor's tick."""
 
     def get_client(self) -> "S3Client":
-        """The client that ``OrderStoreResource`` uses, too.
-
-        Raises:
-            StoreError: a setting of the AWS SDK is wrong, or no credentials can be had.
-        """
+        """The client that ``OrderStoreResource`` uses, too; raises as ``store.client.s3_client``."""
         return s3_client(
             profile=self.profile_name,
             attempts=self.max_attempts if "max_attempts" in self.model_fields_set else None,

@@ -37,8 +37,7 @@ _LOG = logging.getLogger(__name__)
 _MOST_SECONDS = 60
 _WEBHOOK_SECONDS = 10.0
 _AT_ONCE = 10
-# One millisecond of 2 December 2015: it proves the permission and moves nothing. Earlier ones are no windows (Toast:
-# ordersBulk).
+# One millisecond of 2 December 2015: it proves the permission and moves nothing. Toast refuses earlier ones.
 _EMPTY = Window(1_449_014_400_000, 1_449_014_400_001)
 _ASK_TOAST = "Ask Toast to add the scope to the API client (Toast Web: Integrations, API access)."
 # What is missing without a scope, in plain words, and whether the pipeline is of use without it.
@@ -218,11 +217,7 @@ def check_webhooks(settings: AlertSettings) -> Iterator[Finding]:
 
 
 def clock_of(area: Area, url: str, setting: str, timeout: float) -> Finding:
-    """This machine's clock by the service at ``url``, the value of ``setting``.
-
-    Raises:
-        SettingsError: a proxy or certificates on the way cannot be used.
-    """
+    """This machine's clock by the service at ``url``, the value of ``setting``."""
     answer = _first_answer(url, setting, timeout)
     if isinstance(answer, Cause):
         return area.unknown("clock", f"the service was not reached: {answer.text}", answer.hint)

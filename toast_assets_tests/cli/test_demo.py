@@ -66,7 +66,7 @@ def test_progress_is_told_while_it_works(demo: subprocess.CompletedProcess[str])
     before_the_report = demo.stdout.partition("Orders of the week")[0]
     for expected in (
         "raw_toast_orders",
-        "(3 of 3)",
+        "(3 of 3 restaurants)",
         "toast_orders_s3_export",
         "amperity_delivery",
         "every_restaurant_complete passed",
