@@ -85,9 +85,9 @@ class Forgetting:
 
 @dataclass
 class ForgetGuest:
-    """One run for one guest. ``given`` are traits, each with its line (``identity.given_traits``). ``redaction`` is
-    what is done to records before they leave for Amperity: hashed keys of guests are found only with its salt.
-    ``allow_unknown`` remembers a guest of whom nothing is stored."""
+    """One run for one guest. ``given`` are traits, each with its line (``identity.given_traits``). Hashed keys of
+    guests are found only with the salt of ``redaction``. ``allow_unknown`` remembers a guest of whom nothing is
+    stored."""
 
     store: OrderStore
     given: Mapping[str, int]

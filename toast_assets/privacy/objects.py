@@ -30,7 +30,7 @@ from toast_assets.orders.identity import key_trait, traits
 from toast_assets.orders.raw import with_restaurant
 from toast_assets.orders.raw_file import RawFileWriter, read_pull_evidence, read_raw, row_groups
 from toast_assets.orders.scrub import Guest, Scrubber, guests_of, without
-from toast_assets.orders.unreadable import UnreadableLine, read_lines, write_lines
+from toast_assets.orders.unreadable import read_lines, write_lines
 from toast_assets.store.manifest import decode_manifest, encode_manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.files import sha256_of
@@ -64,9 +64,8 @@ class Object(NamedTuple):
 
 @dataclass(frozen=True)
 class RawChange:
-    """What becomes of a raw file: the hashes of its export before and after, its orders and the size of their JSON in
-    bytes, and the new versions of rewritten orders by their GUIDs and old versions. ``resumed`` says that a run which
-    was cut off may have rewritten it."""
+    """What becomes of a raw file: the hashes of its export before and after, its orders and their JSON in bytes, and
+    the new versions of orders by GUID and old version. ``resumed``: a run that was cut off may have rewritten it."""
 
     before: str
     after: str
@@ -84,10 +83,9 @@ class Scrub:
     """What objects become without forgotten guests. Each method writes ``target`` and returns the object's new
     metadata; None where the object stays as it is.
 
-    ``plain`` are the guest's GUIDs, e-mails and phones as far as they are known in clear; ``redaction`` is what is done
-    to records before they are sent; ``unfinished`` are the keys of objects that a run which was cut off had planned to
-    rewrite. ``changes`` are those of raw files by week and restaurant, ``loads`` the versions of feeds before and
-    after, by week.
+    ``plain`` are the guest's known traits; ``redaction`` is what is done to records before they are sent;
+    ``unfinished`` are the keys that a run which was cut off had planned to rewrite. ``changes`` are those of raw files
+    by week and restaurant, ``loads`` the versions of feeds before and after, by week.
     """
 
     scrubber: Scrubber
@@ -183,12 +181,9 @@ class Scrub:
 
     def unreadable(self, _: Object, path: Path, target: Path) -> Metadata | None:
         """Orders that cannot be read, without the bytes of those that name the guest."""
-
-        def scrubbed(line: UnreadableLine) -> UnreadableLine:
-            return line.without_body() if self.names_guest(line.body.decode(errors="replace")) else line
-
         before = list(read_lines(path))
-        after = list(map(scrubbed, before))
+        named = (self.names_guest(line.body.decode(errors="replace")) for line in before)
+        after = [line.without_body() if goes else line for line, goes in zip(before, named, strict=True)]
         write_lines(target, after)
         return None if after == before else {}
 
@@ -316,8 +311,6 @@ def text_of(path: Path) -> str:
 
 
 class _Line(msgspec.Struct):
-    """A row of a feed, or a refused record."""
-
     customer_id: Any = None
     fk_customer: Any = None
     purchase_brand: Any = None

@@ -1,11 +1,8 @@
 """Removes what has been kept long enough, week by week; never what Amperity does not have yet.
 
-Age counts from a week's end. Raw orders and exports (with the flat feeds) go only where the week was pulled whole and
-everything of it was delivered; receipts and rejects go after them. Tables, current orders, manifests and inspections
-stay: the first two are the brand's own books, the others hold no guest.
-
-A run may pull the week meanwhile. So each object is removed only in the version that was compared, and raw orders only
-if they are those that the manifest describes, which the ledger was compared with.
+Age counts from a week's end. Raw orders and exports (with the flat feeds) are removed once the week was pulled whole
+and delivered; receipts and rejects after them. Tables, current orders, manifests and inspections stay. Another run may
+pull the week meanwhile, so each object is removed only in the version that was compared.
 """
 
 from __future__ import annotations
@@ -123,11 +120,7 @@ class Retention:
         return reason
 
     def _raw(self, week: Week, guid: str) -> tuple[StoredObject, str] | None:
-        """A restaurant's raw file, and the hash of its orders.
-
-        Raises:
-            ExportError: it cannot be read.
-        """
+        """A restaurant's raw file, and the hash of its orders."""
         with scratch_folder() as folder, reading_raw(week, guid, self.store):
             stored = self.store.bucket.fetch(self.store.layout.raw(week, guid), folder / "raw.parquet")
             return (stored, content_of(stored.path).sha256) if stored else None

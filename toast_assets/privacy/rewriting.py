@@ -109,16 +109,20 @@ class Rewriting:
             *(one for one in self.objects if one.kind in _DERIVED and self._week_key(one) in weeks),
             *(one for one in self.objects if one.kind in ("workflow", "current", "state") and weeks),
         ]
-        with self._noting(touched):
-            made_again = {key for week_key in sorted(weeks) for key in self._rewrite_week(week_key)}
-            left = [one for one in planned if one.key not in made_again and one.kind not in ("raw", "manifest")]
-            self._replace(one for one in left if one.kind != "current")
-            if weeks and self.store.layout.current_orders_state() in {one.key for one in touched}:
-                refresh_current_orders(self.store, self.log)
-            self._replace(one for one in left if one.kind == "current")
+        before = {one: self.store.bucket.info(one.key) for one in touched}
+        made_again = {key for week_key in sorted(weeks) for key in self._rewrite_week(week_key)}
+        left = [one for one in planned if one.key not in made_again and one.kind not in ("raw", "manifest")]
+        self._replace(one for one in left if one.kind != "current")
+        if weeks and self.store.layout.current_orders_state() in {one.key for one in touched}:
+            refresh_current_orders(self.store, self.log)
+        self._replace(one for one in left if one.kind == "current")
+        for one, info in before.items():
+            if one.kind and self.store.bucket.info(one.key) != info:
+                self.rewritten[one.key] = KINDS[one.kind].what
+                self.log.info("%s: %s.", one.key, self.rewritten[one.key])
 
     def _rewrite_week(self, week_key: str) -> Sequence[str]:
-        """Rewrite a week's ledgers, raw orders and manifest; the keys of what was made again of them."""
+        """Rewrite a week's ledgers, raw orders and manifest; the keys of what was rebuilt of them."""
         mine = [one for one in self.objects if self._week_key(one) == week_key]
         week = self._weeks.get(week_key)
         before = self._feeds_version(week)
@@ -132,8 +136,7 @@ class Rewriting:
         return made_again
 
     def _made_again(self, week: Week, mine: Sequence[Object]) -> Iterator[str]:
-        """Let the pipeline make again what is stored of a week's exports, feeds and tables; the keys of what it made.
-        A week without some of its raw orders is left as it is."""
+        """Rebuild a week's stored exports, feeds and tables, if all its raw orders are stored; the keys of these."""
         store, log = self.store, self.log
         exports, feeds, tables = ([one.key for one in mine if one.kind == kind] for kind in _DERIVED)
         with suppress(ExportError):
@@ -148,8 +151,8 @@ class Rewriting:
                 yield from tables
 
     def _brand(self, feeds: Sequence[str]) -> str | None:
-        """The brand in feed files; None where some were made under other privacy rules than those of this run: made
-        again, they would hold what Amperity must not get."""
+        """The brand in feed files; None where some were made under other privacy rules: made again under those of this
+        run, they would hold what Amperity must not get."""
         brand = ""
         for key in feeds:
             with _downloaded(self.store, key) as stored:
@@ -176,22 +179,8 @@ class Rewriting:
 
             self.store.bucket.update(one.key, change)
 
-    @contextmanager
-    def _noting(self, objects: Sequence[Object]) -> Iterator[None]:
-        """Note which of the ``objects`` are rewritten meanwhile."""
-        before = {one: self.store.bucket.info(one.key) for one in objects}
-        yield
-        for one, info in before.items():
-            if one.kind and self.store.bucket.info(one.key) != info:
-                self.rewritten[one.key] = KINDS[one.kind].what
-                self.log.info("%s: %s.", one.key, self.rewritten[one.key])
-
     def _scrubbed(self, one: Object, stored: StoredObject, target: Path) -> Replacement | Removal | None:
-        """What becomes of an object; None where it stays as it is.
-
-        Raises:
-            StoreError: it cannot be read.
-        """
+        """What becomes of an object; None where it stays as it is."""
         with readable(self.store.bucket.uri(one.key), _HINT):
             metadata = KINDS[one.kind].scrub(self.scrub, one, stored.path, target) if one.kind else None
         if metadata is None:
