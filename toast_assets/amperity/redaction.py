@@ -10,10 +10,10 @@ import difflib
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import combinations
 from typing import Literal
 
@@ -55,6 +55,9 @@ _ALSO_KNOWN = (
     *("address", "calculatedGuestCount", "createdByClientName", "deliveryInstructions", "excessFoodInfo"),
     *("guestOrderStatus", "thirdPartyProviderInfo"),
 )
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,16 @@ class Redaction:
         """What replaces ``text``: HMAC-SHA-256 keyed by the salt, hexadecimal."""
         return hmac.new(self.salt, text.encode(), hashlib.sha256).hexdigest()
 
-    def _rule(self, name: str, path: str) -> Rule | None:
-        if _NEVER_SENT.fullmatch(name):
-            return "drop"
-        return _strictest({self._by_name.get(name), self._by_path.get(path)})
+    @cached_property
+    def _rule(self) -> Callable[[str, str], Rule | None]:
+        """The rule for a field by its name and path. Names can be data, so not all of them are kept."""
+
+        def rule(name: str, path: str) -> Rule | None:
+            if _NEVER_SENT.fullmatch(name):
+                return "drop"
+            return _strictest({self._by_name.get(name), self._by_path.get(path)})
+
+        return lru_cache(maxsize=4096)(rule)
 
     def _redacted(self, value: bytes, path: str, beside: Mapping[str, msgspec.Raw], *, hashing: bool) -> bytes:
         """With ``hashing`` strings and numbers become their hash, in objects and arrays each by itself; null, true and
@@ -135,10 +144,10 @@ class Redaction:
         if not hashing and not self._mentions.search(value):
             return value
         if value[:1] == b"[":
-            items = msgspec.json.decode(value, type=list[msgspec.Raw])
-            return b"[" + b",".join(self._redacted(bytes(one), path, beside, hashing=hashing) for one in items) + b"]"
+            items = (self._redacted(bytes(item), path, beside, hashing=hashing) for item in _decode_array(value))
+            return b"[" + b",".join(items) + b"]"
         parts = []
-        fields = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+        fields = _decode_object(value)
         for name, raw in fields.items():
             below = _below(path, name)
             rule = self._rule(name, below)
@@ -155,13 +164,8 @@ def name_problem(name: str) -> str | None:
     """
     if name in _known_names() or _NEVER_SENT.fullmatch(name):
         return None
-    known: dict[str, str] = {}
-    for one in sorted(_known_names(), key=lambda one: (one.count("."), one)):
-        known.setdefault(_plain(one), one)
-    spelled = _plain(name)
-    same = [plain for plain in known if f".{plain}".endswith(f".{spelled}")]
-    nearest = same or difflib.get_close_matches(spelled, known, n=1, cutoff=0.7)
-    way_out = f"did you mean {known[nearest[0]]}?" if nearest else "write a name such as email or checks.customer.email"
+    nearest = " or ".join(_nearest(name))
+    way_out = f"did you mean {nearest}?" if nearest else "write a name such as email or checks.customer.email"
     return f"holds {name!r}, which is no field of Toast's order (names are exact, case included); {way_out}"
 
 
@@ -181,6 +185,17 @@ def _known_names() -> frozenset[str]:
     paths = known_fields().fields
     columns = {name for feed in FEEDS.values() for name in feed.columns}
     return frozenset([*paths, *_ALSO_KNOWN, *columns, *(path.rpartition(".")[2] for path in paths)])
+
+
+def _nearest(name: str) -> list[str]:
+    """The known names that are most like ``name``: the same but for case, signs and what comes before, else alike."""
+    spelled = _plain(re.sub(r"\[[^\]]*\]", "", name))
+    known = sorted(_known_names(), key=lambda one: (one.count("."), one))
+    same = [one for one in known if _plain(one) == spelled]
+    ends = [one for one in known if "." in spelled and _plain(one).endswith(f".{spelled}")]
+    of_kind = [_plain(one) for one in known if ("." in one) == ("." in spelled)]
+    alike = difflib.get_close_matches(spelled, of_kind, n=3, cutoff=0.7)
+    return (same or ends or [one for text in dict.fromkeys(alike) for one in known if _plain(one) == text])[:3]
 
 
 def _plain(name: str) -> str:
