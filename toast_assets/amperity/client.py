@@ -9,7 +9,6 @@ A plain asynchronous client, usable alone:
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +19,13 @@ import msgspec
 
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.amperity.token import AmperityToken
-from toast_assets.errors import AmperityError, AmperityRefusedError, AmperityTransientError, AmperityUnreachableError
+from toast_assets.errors import (
+    AmperityError,
+    AmperityRefusedError,
+    AmperityTransientError,
+    AmperityUnreachableError,
+    TransientError,
+)
 from toast_assets.http.bodies import UnreadableBodyError, decode
 from toast_assets.http.causes import AiohttpTransport
 from toast_assets.http.own_secrets import without_secrets
@@ -80,7 +85,7 @@ class Receipt:
 
 @dataclass
 class _Call:
-    """One record or notice on its way. ``where`` names its target in messages."""
+    """One record or notice under way. ``where`` names its target in messages."""
 
     request: httpx.Request
     where: str
@@ -103,7 +108,6 @@ class AmperityClient(ServiceClient):
     timeout_setting = "AMPERITY_TIMEOUT_SECONDS"
     transient, unusable, unreachable = AmperityTransientError, AmperityTransientError, AmperityUnreachableError
     # Answers have no bodies to speak of, the control plane's lists some megabytes at most.
-    retry_level = logging.DEBUG
     most_bytes = 64 * 1024 * 1024
     oversized_attempts = None
 
@@ -113,20 +117,16 @@ class AmperityClient(ServiceClient):
         self._origin = settings.origin
         self.stats = CallStats()
         rate = settings.requests_per_second
+        # Whole calls: 1.5 a second is 1 a second, 0.5 is 1 in two seconds.
+        calls, seconds = max(1, int(rate)), max(1.0, 1.0 / rate) * _DRIFT
         self._limiter = RateLimiter(
-            # Whole calls: 1.5 a second is 1 a second, 0.5 is 1 in two seconds.
-            max(1, int(rate)),
-            max(1.0, 1.0 / rate) * _DRIFT,
-            until_answered=True,
-            catch_up=_CATCH_UP,
-            sleep=self._sleep,
-            clock=self._clock,
+            calls, seconds, until_answered=True, catch_up=_CATCH_UP, sleep=self._sleep, clock=self._clock
         )
         self._token = AmperityToken(settings, self._post_token, sleep=self._sleep, clock=self._clock, now=self._now)
         self._address = "AMPERITY_API_URL" if settings.api_url else "AMPERITY_TENANT_ID"
-        # The very first call goes alone: it is enough to learn that a setting is wrong.
-        self._connections = asyncio.Semaphore(1)
-        self._is_first_call = True
+        self._connections = asyncio.Semaphore(CONNECTIONS)
+        self._first = asyncio.Lock()
+        self._answered_once = False
 
     def open_transport(self, route: Route) -> httpx.AsyncBaseTransport:
         """httpx's own connections reach about 600 records a second on one core, aiohttp's several thousand."""
@@ -167,7 +167,8 @@ class AmperityClient(ServiceClient):
             hint = _HINTS[401] if response.status_code == 401 else _CONTROL_HINT
             raise AmperityRefusedError(f"Amperity answered {response.status_code} to {where}.", hint=hint)
 
-        return await self.repeat(attempt, policy=None if method == "GET" else replace(self._retry, attempts=1))
+        policy = self._retry if method == "GET" else replace(self._retry, attempts=1)
+        return await policy.call(attempt, sleep=self._sleep)
 
     async def settle(self) -> None:
         """Let no record leave any more, and wait for the answers to those on their way, each a time-out at most."""
@@ -182,21 +183,31 @@ class AmperityClient(ServiceClient):
         return httpx.Request("POST", url, headers=headers | {"Content-Type": "application/json"}, content=body)
 
     async def _deliver(self, call: _Call) -> Receipt:
+        def on_retry(error: TransientError, wait: float) -> None:
+            self.stats.retries += 1
+            self._log.debug("%s Trying again in %.1f s.", error.message, wait)
+
         try:
-            return await self.repeat(lambda: self._attempt(call), stats=self.stats)
+            return await self._retry.call(lambda: self._attempt(call), sleep=self._sleep, on_retry=on_retry)
         except AmperityTransientError as error:
             if error.attempts is not None:
                 raise AmperityUnreachableError(error.message, hint=error.hint) from None
             return Receipt("pending", call.status, call.attempts, error.message)
 
     async def _attempt(self, call: _Call) -> Receipt:
+        """One attempt. The very first one goes alone: it is enough to learn that a setting is wrong."""
+        if not self._answered_once:
+            async with self._first:
+                if not self._answered_once:
+                    try:
+                        return await self._attempt_now(call)
+                    finally:
+                        self._answered_once = True
+        return await self._attempt_now(call)
+
+    async def _attempt_now(self, call: _Call) -> Receipt:
         async with self._connections:
-            is_first, self._is_first_call = self._is_first_call, False
-            try:
-                response = await self._authorized(call.request, partial(self._send, call), call.where)
-            finally:
-                for _ in range(CONNECTIONS - 1 if is_first else 0):
-                    self._connections.release()
+            response = await self._authorized(call.request, partial(self._send, call), call.where)
         status = response.status_code
         if status == call.success:
             return Receipt("accepted", status, call.attempts)
@@ -216,6 +227,7 @@ class AmperityClient(ServiceClient):
         await self._limiter.acquire()
         call.attempts += 1
         self.stats.requests += 1
+        self.stats.bytes += len(request.content)
         try:
             response = await self.exchange(request, call.where, self._address)
         finally:
@@ -238,11 +250,12 @@ class AmperityClient(ServiceClient):
                 return response
             raise AmperityRefusedError(f"Amperity answered {response.status_code} to {path}.")
 
-        return await self.repeat(attempt)
+        return await self._retry.call(attempt, sleep=self._sleep)
 
     async def _authorized(
         self, request: httpx.Request, exchange: Callable[[httpx.Request], Awaitable[httpx.Response]], where: str
     ) -> httpx.Response:
+        """The answer to a call with a token, unless another attempt may succeed."""
         response = await self._token.send(request, exchange)
         if response.status_code == 401 and self._token.may_renew():
             # Others were accepted lately.
@@ -252,6 +265,8 @@ class AmperityClient(ServiceClient):
         return response
 
     def _raise_if_transient(self, response: httpx.Response, where: str) -> None:
+        """Raise ``AmperityTransientError`` where another attempt may succeed, ``AmperityError`` where Amperity asks to
+        wait longer than any run should."""
         status, seconds = response.status_code, self._retry_after(response)
         if status not in _TRANSIENT and status <= 500:
             return

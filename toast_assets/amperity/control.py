@@ -103,8 +103,11 @@ class ControlPlane:
 
     async def _call(self, method: str, path: str, reply: type[T], **arguments: Any) -> T:
         settings = self._client.settings
-        headers = {NOTICE_TENANT_HEADER: settings.tenant_id, "api-version": API_VERSION}
-        headers["Content-Type"] = "application/json"
+        headers = {
+            NOTICE_TENANT_HEADER: settings.tenant_id,
+            "api-version": API_VERSION,
+            "Content-Type": "application/json",
+        }
         body = await self._client.control_call(method, settings.control_url + path, headers, **arguments)
         try:
             return decode(body, reply)

@@ -98,5 +98,12 @@ def notice_body(
 ) -> bytes:
     """The notice that Amperity's guide posts: it points to the export at ``s3_location``, it carries no orders."""
     metadata = {"total_records": orders, "fetch_date": fetch_date, "start_date": start_date, "end_date": end_date}
-    notice = {"source": "toast-orders", "data_type": "orders", "s3_location": s3_location}
-    return msgspec.json.encode(notice | {"metadata": metadata, "tenant_id": tenant_id})
+    return msgspec.json.encode(
+        {
+            "source": "toast-orders",
+            "data_type": "orders",
+            "s3_location": s3_location,
+            "metadata": metadata,
+            "tenant_id": tenant_id,
+        }
+    )

@@ -26,8 +26,8 @@ def _rules(value: object) -> object:
     if not isinstance(value, str):
         return value
     rules: dict[str, str] = {}
-    for part in value.split(","):
-        name, _, rule = part.strip().partition("=")
+    for part in (piece.strip() for piece in value.split(",")):
+        name, _, rule = part.partition("=")
         if name.rpartition(".")[2].strip() in _NEEDED:
             raise ValueError(f"holds {name.strip()!r}, by which Amperity tells records and their versions apart")
         if not name or rule not in ("drop", "hash"):
@@ -202,14 +202,13 @@ class AmperitySettings(DeliverySpeed, BrandSettings):
     def cross_check(cls, present: Mapping[str, str]) -> list[str]:
         """What the chosen delivery methods need, and what belongs together."""
         methods = present.get("AMPERITY_DELIVERY", "stream").replace(",", " ").split()
-        credentials = ("AMPERITY_CLIENT_ID", "AMPERITY_CLIENT_SECRET")
-        renewal = [name for name in credentials if name in present]
+        renewal = [name for name in ("AMPERITY_CLIENT_ID", "AMPERITY_CLIENT_SECRET") if name in present]
         problems = super().cross_check(present)
         calls = "stream" in methods or "notify" in methods or "AMPERITY_WORKFLOW_CONFIG_ID" in present
         if calls and not _names_tenant(present):
             problems.append(_NO_TENANT)
         if len(renewal) == 1:
-            (other,) = set(credentials).difference(renewal)
+            (other,) = {"AMPERITY_CLIENT_ID", "AMPERITY_CLIENT_SECRET"}.difference(renewal)
             problems.append(f"{other} is not set; only {renewal[0]} is set, and they belong together")
         if calls and not renewal and "AMPERITY_API_KEY" not in present:
             problems.append("AMPERITY_API_KEY is not set (nor AMPERITY_CLIENT_ID with AMPERITY_CLIENT_SECRET)")

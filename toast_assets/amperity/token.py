@@ -8,7 +8,12 @@ import httpx
 import msgspec
 
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.errors import AmperityError, AmperityRefusedError, AmperityTransientError, AmperityUnreachableError
+from toast_assets.errors import (
+    AmperityError,
+    AmperityRefusedError,
+    AmperityTransientError,
+    AmperityUnreachableError,
+)
 from toast_assets.http.bearer import NEVER, Bearer, Token, claims_of
 from toast_assets.http.bodies import UnreadableBodyError, decode
 from toast_assets.http.retry import Sleep
@@ -30,7 +35,12 @@ class _Reply(msgspec.Struct):
 
 class AmperityToken(Bearer):
     """The token of one tenant. ``post`` sends the token request with retries; ``sleep`` and ``clock`` count seconds,
-    ``now`` gives Unix seconds."""
+    ``now`` gives Unix seconds.
+
+    Raises:
+        AmperityRefusedError: Amperity refuses the client's credentials.
+        AmperityError: the token service stays down.
+    """
 
     name = "Amperity"
     refused = AmperityRefusedError
@@ -65,12 +75,7 @@ class AmperityToken(Bearer):
         self._renewals = 0
 
     async def fetch(self) -> Token:
-        """A token by client credentials.
-
-        Raises:
-            AmperityRefusedError: Amperity refuses the credentials.
-            AmperityError: the token service stays down.
-        """
+        """A token by client credentials."""
         if self._renewals:
             await self._sleep(_FIRST_PAUSE_SECONDS * 2 ** (self._renewals - 1))
         secret = self._settings.client_secret

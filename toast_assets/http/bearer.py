@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -30,12 +31,13 @@ class Token:
     renew_at: float
 
 
-class Bearer(ABC):
-    """A service says how a token is fetched, and when renewing one that was rejected may help. ``refused`` is its error
-    for a token that cannot be used. ``clock`` counts seconds, ``fetched`` tokens."""
+class Bearer(httpx.Auth):
+    """The token as httpx's authentication flow. A service says how a token is fetched, and when renewing one that was
+    rejected may help. ``clock`` counts seconds. ``fetched`` counts tokens."""
 
     name: ClassVar[str]
     refused: ClassVar[type[ToastAssetsError]]
+    """The error for a token that cannot be used."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.fetched = 0
@@ -69,31 +71,41 @@ class Bearer(ABC):
         """
         async with self._lock:
             if self._clock() >= self._token.renew_at:
-                self._token = await self.fetch()
-                self.fetched += 1
+                await self._fetch()
             return self._token
 
-    async def send(
-        self, request: httpx.Request, exchange: Callable[[httpx.Request], Awaitable[httpx.Response]]
-    ) -> httpx.Response:
-        """The reply to ``request`` with the token; after a 401 it is sent again if there is a newer one. Each sending
-        is an ``exchange``, so that the rate limit counts it."""
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Send ``request`` with the token, and again after a 401 if there is a newer one."""
         rejections = 0
         while True:
             token = await self.token()
             request.headers["Authorization"] = f"Bearer {token.value}"
-            response = await exchange(request)
+            response = yield request
             if response.is_success:
                 self.mark_valid(token)
             if not self.is_rejection(response):
-                return response
+                return
             # A token that was replaced meanwhile was rejected for its age, which says nothing about the new one.
             rejections += token is self._token
             if rejections > 1:
                 self._useless += 1
-                return response
+                return
             if not await self._renew(token):
-                return response
+                return
+
+    async def send(
+        self, request: httpx.Request, exchange: Callable[[httpx.Request], Awaitable[httpx.Response]]
+    ) -> httpx.Response:
+        """The reply to ``request``, as from an ``httpx.AsyncClient``; each sending is an ``exchange``, so that the rate
+        limit counts it."""
+        async with aclosing(self.async_auth_flow(request)) as flow:
+            await anext(flow)
+            while True:
+                response = await exchange(request)
+                try:
+                    await flow.asend(response)
+                except StopAsyncIteration:
+                    return response
 
     def granted(self, value: str, seconds: float) -> Token:
         """A token that is valid for ``seconds`` from now.
@@ -115,11 +127,14 @@ class Bearer(ABC):
                 if not self.may_renew():
                     return False
                 try:
-                    self._token = await self.fetch()
-                    self.fetched += 1
+                    await self._fetch()
                 finally:
                     self._renewals += 1
             return True
+
+    async def _fetch(self) -> None:
+        self._token = await self.fetch()
+        self.fetched += 1
 
 
 def claims_of(token: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ async def read_reply(response: httpx.Response, request: httpx.Request, most: int
     """
     try:
         # Transports in memory have read it already.
-        body = response.content if response.is_stream_consumed else await _unpacked(response, most)
+        body = response.content if response.is_stream_consumed else await _read(response, most)
     finally:
         # A body that breaks off would otherwise keep its connection.
         await response.aclose()
@@ -55,7 +55,7 @@ def decode(body: bytes, form: type[T], *, strict: bool = True) -> T:
         raise UnreadableBodyError("the body is not what it should be") from None
 
 
-async def _unpacked(response: httpx.Response, most: int) -> bytes:
+async def _read(response: httpx.Response, most: int) -> bytes:
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise UnreadableBodyError("its body is packed in a way that was not asked for")

@@ -35,24 +35,30 @@ _NO_TLS = frozenset(
 )
 _NO_COMMON_TLS = frozenset({"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE"})
 _UNKNOWN_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
-_CERTIFICATES = {9: "is not valid yet", 10: "has expired", 62: "is for another name", 64: "is for another address"}
-_CLOSED = ("the connection was closed from the other side", "network")
-_FORBIDDEN = ("this machine forbids the connection", "firewall")
+_CERTIFICATES = {
+    9: "is not valid yet",
+    10: "has expired",
+    62: "is for another name",
+    64: "is for another address",
+}
 _ERRNOS = {
     errno.ECONNREFUSED: ("nobody listens there (connection refused)", "port and network"),
     errno.ETIMEDOUT: ("the connection timed out", "network and firewall"),
     errno.EHOSTUNREACH: ("there is no way to it (host unreachable)", "network and firewall"),
     errno.ENETUNREACH: ("there is no way to it (network unreachable)", "network and firewall"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM), _FORBIDDEN),
+    errno.EACCES: ("this machine forbids the connection", "firewall"),
+    errno.EPERM: ("this machine forbids the connection", "firewall"),
     errno.EADDRNOTAVAIL: ("this machine has no free port left for the connection", "number of connections"),
-    **dict.fromkeys((errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE), _CLOSED),
+    errno.ECONNRESET: ("the connection was closed from the other side", "network"),
+    errno.ECONNABORTED: ("the connection was closed from the other side", "network"),
+    errno.EPIPE: ("the connection was closed from the other side", "network"),
 }
 
 
 @dataclass(frozen=True)
 class Cause:
-    """``text`` is the end of a sentence, ``hint`` the way out. ``attempts`` make sense in all: 1 for what does not pass
-    by itself, None for what may."""
+    """``text`` is the end of a sentence, ``hint`` the way out. ``attempts``: how often asking makes sense in all; 1 for
+    what does not pass by itself, None for what may."""
 
     text: str
     hint: str
@@ -70,7 +76,7 @@ def cause_of(error: BaseException, setting: str, proxy_variable: str | None = No
     chain = list(_chain(error))
     for one in chain:
         if (status := _proxys_answer(one)) is not None:
-            return proxy_refusal(status, proxy_variable)
+            return proxy_refusal(status, proxy_variable or "HTTPS_PROXY")
     variable = proxy_variable or setting
     kinds = ((_tls, variable), (_name, variable), (_system, variable), (_protocol, setting))
     causes = (kind(one, name) for kind, name in kinds for one in chain)
@@ -81,9 +87,8 @@ def cause_of(error: BaseException, setting: str, proxy_variable: str | None = No
     return cause
 
 
-def proxy_refusal(status: int, proxy_variable: str | None) -> Cause:
+def proxy_refusal(status: int, proxy_variable: str) -> Cause:
     """What a proxy's own answer means."""
-    proxy_variable = proxy_variable or "HTTPS_PROXY"
     if status == 407:
         hint = f"Check user name and password in {proxy_variable}, or name the host in NO_PROXY."
         return Cause("the proxy asks for a login (407)", hint, 1)
@@ -130,8 +135,9 @@ def _tls(error: BaseException, variable: str) -> Cause | None:
     if reason in _NO_TLS:
         return Cause("it does not speak TLS on this port", f"Check scheme and port of {variable}.", 1)
     if "ALERT" in reason or reason in _NO_COMMON_TLS:
-        hint = f"Check {variable} and what TLS the service asks for."
-        return Cause(f"it refuses the TLS handshake ({reason})", hint, 1)
+        return Cause(
+            f"it refuses the TLS handshake ({reason})", f"Check {variable} and what TLS the service asks for.", 1
+        )
     return Cause(f"the TLS connection broke ({reason})", f"Check {variable} and the network.")
 
 

@@ -7,19 +7,17 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, TypedDict, TypeVar, Unpack
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import httpx
 
 from toast_assets.errors import SettingsError, ToastAssetsError, TransientError
 from toast_assets.http.bodies import MOST_BYTES, TooLargeBodyError, UnreadableBodyError, read_reply
 from toast_assets.http.causes import Cause, aiohttp, cause_of, proxy_refusal
-from toast_assets.http.network import find_proxy, tls_context
+from toast_assets.http.network import FoundProxy, find_proxy, tls_context
 from toast_assets.http.retry import RetryPolicy, Sleep
-
-T = TypeVar("T")
 
 # Names with labels of the usual length, or an IPv6 address.
 _HOST = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9]+)?")
@@ -27,22 +25,25 @@ _HOST = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|[0-9A-Fa-f
 
 @dataclass
 class CallStats:
-    """Counts of calls; those ``throttled`` were answered 429."""
+    """Counts of calls (``throttled``: answered 429), and the bytes of bodies."""
 
     requests: int = 0
     retries: int = 0
     throttled: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
 class Route:
-    """The way to one host, with the proxy and the certificates on it; nothing else of the environment counts, such as
-    ``.netrc``. ``setting`` names the variable with the service's address, of which texts hold the ``host`` only."""
+    """The way to one host, with the proxy and the certificates on it. ``setting`` names the variable with the service's
+    address; texts hold no more of that than the ``host``.
+
+    What is made of it reads nothing else of the environment (``.netrc`` for one).
+    """
 
     setting: str
     host: str
-    proxy_variable: str | None
-    proxy: httpx.Proxy | None = field(repr=False)
+    found_proxy: FoundProxy | None
     tls: ssl.SSLContext = field(repr=False)
 
     @classmethod
@@ -59,17 +60,22 @@ class Route:
         # httpx takes hosts that no name server knows, such as one with a blank.
         if parsed.scheme not in ("http", "https") or not _HOST.fullmatch(parsed.raw_host.decode("ascii")):
             raise SettingsError([f"{setting} is no address that can be used; write https://host"])
-        found = find_proxy(f"{parsed.scheme}://{parsed.netloc.decode('ascii')}")
-        variable, proxy = (found.variable, found.for_httpx) if found else (None, None)
-        return cls(setting, parsed.host, variable, proxy, tls_context())
+        origin = f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
+        return cls(setting, parsed.host, find_proxy(origin), tls_context())
+
+    @property
+    def proxy(self) -> httpx.Proxy | None:
+        """The proxy as httpx takes it."""
+        return self.found_proxy.for_httpx if self.found_proxy else None
 
     def cause(self, error: Exception) -> Cause:
         """Why a request did not get its answer."""
-        return cause_of(error, self.setting, self.proxy_variable)
+        return cause_of(error, self.setting, self.found_proxy.variable if self.found_proxy else None)
 
     def proxy_refusal(self, status: int) -> Cause | None:
         """What a 407 means, the one status that only a proxy has; None for any other."""
-        return proxy_refusal(status, self.proxy_variable) if status == 407 else None
+        variable = self.found_proxy.variable if self.found_proxy else "HTTPS_PROXY"
+        return proxy_refusal(status, variable) if status == 407 else None
 
     def ask(self, method: str, url: str, timeout: float, **arguments: Any) -> httpx.Response:
         """Status and headers of the answer to a single request, without an event loop; ``timeout`` in seconds. The body
@@ -108,7 +114,6 @@ class ServiceClient:
     transient: ClassVar[type[TransientError]]
     unusable: ClassVar[type[TransientError]]
     unreachable: ClassVar[type[ToastAssetsError]]
-    retry_level: ClassVar[int] = logging.WARNING
     most_bytes: ClassVar[int] = MOST_BYTES
     # A body beyond the bound is not read seven times.
     oversized_attempts: ClassVar[int | None] = 2
@@ -146,22 +151,6 @@ class ServiceClient:
             self._ways[setting] = route, self._transport or self.open_transport(route)
         return self._ways[setting]
 
-    async def repeat(
-        self, attempt: Callable[[], Awaitable[T]], *, stats: CallStats | None = None, policy: RetryPolicy | None = None
-    ) -> T:
-        """The result of ``attempt``, repeated by the client's policy or another one; retries are logged and counted.
-
-        Raises:
-            TransientError: the last attempt's error, when the budget is used up.
-        """
-
-        def on_retry(error: TransientError, wait: float) -> None:
-            if stats is not None:
-                stats.retries += 1
-            self._log.log(self.retry_level, "%s Asking again in %.1f s.", error.message, wait)
-
-        return await (policy or self._retry).call(attempt, sleep=self._sleep, on_retry=on_retry)
-
     async def exchange(self, request: httpx.Request, where: str, setting: str) -> httpx.Response:
         """The reply to ``request``, with its body; ``where`` names the target in messages.
 
@@ -188,7 +177,8 @@ class ServiceClient:
             # Its cause is in the message; the error itself may quote the headers.
             cause = route.cause(error)
         else:
-            if (refusal := route.proxy_refusal(response.status_code)) is None:
+            refusal = route.proxy_refusal(response.status_code)
+            if refusal is None:
                 return response
             cause = refusal
         message = f"{self.name} ({route.host}) cannot be reached for {where}: {cause.text}."

@@ -13,9 +13,11 @@ from toast_assets.errors import AlertError, TransientError
 from toast_assets.http.retry import retry_after_seconds
 from toast_assets.http.service import Route
 
-_ATTEMPTS, _FIRST_WAIT, _TIMEOUT_SECONDS = 3, 1.0, 10.0
+_ATTEMPTS = 3
+_FIRST_WAIT = 1.0
 # A webhook that asks for more is asked again by a later tick.
 _LONGEST_WAIT = 10.0
+_TIMEOUT_SECONDS = 10.0
 _TRANSIENT = frozenset({408, 425, 429})
 
 

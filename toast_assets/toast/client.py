@@ -18,7 +18,13 @@ from typing import TypeVar, Unpack
 import httpx
 import msgspec
 
-from toast_assets.errors import ToastRefusedError, ToastReplyError, ToastTransientError, ToastUnreachableError
+from toast_assets.errors import (
+    ToastRefusedError,
+    ToastReplyError,
+    ToastTransientError,
+    ToastUnreachableError,
+    TransientError,
+)
 from toast_assets.http.bodies import ENCODINGS, UnreadableBodyError, decode
 from toast_assets.http.own_secrets import without_secrets
 from toast_assets.http.rate import RateLimiter, acquire_all
@@ -26,7 +32,7 @@ from toast_assets.http.retry import date_of
 from toast_assets.http.service import CallStats, ClientOptions, Route, ServiceClient
 from toast_assets.orders.times import format_time
 from toast_assets.toast import limits, restaurants
-from toast_assets.toast.login import LOGIN_PATH, OPTIONAL, Grant, ToastLogin
+from toast_assets.toast.login import OPTIONAL, Grant, ToastLogin
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, PageReader, Window
 from toast_assets.toast.settings import ToastSettings
 
@@ -52,7 +58,7 @@ class _ErrorBody(msgspec.Struct):
 
 class ToastClient(ServiceClient):
     """Asynchronous client of one Toast machine client; ``options`` are those of ``ServiceClient``. ``spacing_seconds``
-    lies between two calls for one restaurant's orders, where it is more than the limit asks for.
+    lies between two calls for the orders of one restaurant, where it is more than the limit asks for.
 
     Raises (a call):
         ToastRefusedError: 400, 401 after a new login, 403, 404, 422: repeating it does not help.
@@ -121,20 +127,22 @@ class ToastClient(ServiceClient):
         """Name, time zone and closeout hour of one restaurant (Toast: Restaurants API; needs restaurants:read). A call
         that is not ``essential`` is repeated only once and renews no login."""
         return await self._get(
-            restaurants.RESTAURANT_PATH.format(guid),
+            restaurants.restaurant_path(guid),
             lambda response: restaurants.read_restaurant(response.content, guid),
             restaurant_guid=guid,
             essential=essential,
         )
 
-    async def partner_restaurants(self) -> dict[str, bool]:
-        """All restaurants that the client may read, and whether each is deleted (Toast: Partners API)."""
-        return await self._get(restaurants.PARTNERS_PATH, lambda reply: restaurants.read_partner_list(reply.content))
+    async def partner_restaurants(self) -> list[restaurants.Listed]:
+        """All restaurants that the client may read, deleted ones marked (Toast: Partners API, for partners only)."""
+        return await self._get(
+            restaurants.PARTNERS_PATH, lambda response: restaurants.read_partner_list(response.content)
+        )
 
     async def group_members(self, group_guid: str, member_guid: str) -> list[str]:
         """The restaurants of a management group, asked for in the name of one of them (Toast: Restaurants API)."""
         return await self._get(
-            restaurants.GROUP_PATH.format(group_guid),
+            restaurants.group_path(group_guid),
             lambda response: restaurants.read_group_list(response.content),
             restaurant_guid=member_guid,
         )
@@ -164,13 +172,8 @@ class ToastClient(ServiceClient):
             await acquire_all(limiters)
             stats.requests += 1
             response = await self._send(request)
-            stats.throttled += response.status_code == 429
-            # A limit applies to the restaurant or to the account.
-            pause = limits.pause_seconds(response, self._now())
-            if limits.is_account_wide(response.headers):
-                self._everyone.pause(pause)
-            elif restaurant_guid is not None:
-                self._limiters[restaurant_guid].pause(pause)
+            stats.bytes += len(response.content)
+            self._obey(response, restaurant_guid)
             return response
 
         async def attempt() -> T:
@@ -178,24 +181,42 @@ class ToastClient(ServiceClient):
             self._raise_for_status(response)
             return read(response)
 
+        def on_retry(error: TransientError, wait: float) -> None:
+            stats.retries += 1
+            stats.throttled += error.throttled
+            self._log.warning("%s Asking again in %.1f s.", error.message, wait)
+
         # What is only for display may not hold up a pull for long.
         policy = self._retry if essential else replace(self._retry, attempts=2, throttled_for=60.0)
-        return await self.repeat(attempt, stats=stats, policy=policy)
+        return await policy.call(attempt, sleep=self._sleep, on_retry=on_retry)
 
-    async def _post_login(self, credentials: dict[str, str], read: Callable[[bytes], Grant]) -> Grant:
-        request = httpx.Request("POST", self.settings.api_url + LOGIN_PATH, headers=_HEADERS, json=credentials)
+    async def _post_login(self, path: str, credentials: dict[str, str], read: Callable[[bytes], Grant]) -> Grant:
+        request = httpx.Request("POST", self.settings.api_url + path, headers=_HEADERS, json=credentials)
 
         async def attempt() -> Grant:
             response = await self._send(request)
             self._raise_for_status(response)
             return read(response.content)
 
-        return await self.repeat(attempt)
+        def on_retry(error: TransientError, wait: float) -> None:
+            self._log.warning("Toast's login failed: %s Trying again in %.1f s.", error.message, wait)
+
+        return await self._retry.call(attempt, sleep=self._sleep, on_retry=on_retry)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         response = await self.exchange(request, _where(request), _ADDRESS)
         self.server_time = date_of(response.headers.get("Date")) or self.server_time
         return response
+
+    def _obey(self, response: httpx.Response, restaurant_guid: str | None) -> None:
+        """Pause what the reply's limit headers apply to: the restaurant or the account."""
+        seconds = limits.exhausted_for(response.headers, self._now())
+        if response.status_code == 429:
+            seconds = limits.retry_after(response.headers, self._now()) or 0.0
+        if limits.is_account_wide(response.headers):
+            self._everyone.pause(min(seconds, limits.LONGEST_WINDOW))
+        elif restaurant_guid is not None:
+            self._limiters[restaurant_guid].pause(min(seconds, limits.LONGEST_WINDOW))
 
     def _raise_for_status(self, response: httpx.Response) -> None:
         status = response.status_code

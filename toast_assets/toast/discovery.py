@@ -11,7 +11,7 @@ import logging
 
 from toast_assets.errors import ToastError, ToastLoginError, ToastRefusedError
 from toast_assets.toast.client import ToastClient
-from toast_assets.toast.restaurants import Restaurant
+from toast_assets.toast.restaurants import Listed, Restaurant
 
 # Each restaurant has limits of its own, so this only bounds the connections.
 _AT_ONCE = 10
@@ -25,12 +25,10 @@ async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[
     """
     member = toast.settings.member_restaurant_guid
     listed = await _partners(toast, required=member is None)
-    deleted = {guid for guid, is_deleted in listed.items() if is_deleted}
-    guids = set(listed)
+    guids = {entry.guid for entry in listed}
     if member is not None:
-        group = (await toast.restaurant(member, essential=True)).group_guid
-        guids |= {member, *(await toast.group_members(group, member) if group else ())}
-    guids -= deleted
+        guids |= await _group(toast, member)
+    guids -= {entry.guid for entry in listed if entry.deleted}
     if not guids:
         raise ToastError(
             "Toast lists no restaurant for these credentials.",
@@ -49,22 +47,30 @@ async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[
 
     found = await asyncio.gather(*map(describe, sorted(guids)))
     archived = [restaurant.guid for restaurant in found if restaurant.archived]
-    counts = (len(found) - len(archived), len(deleted), len(archived))
-    log.info("Toast lists %d restaurants; left out: %d deleted, %d archived.", *counts)
+    log.info(
+        "Toast lists %d restaurants; left out: %d deleted, %d archived.",
+        *(len(found) - len(archived), sum(entry.deleted for entry in listed), len(archived)),
+    )
     return [restaurant for restaurant in found if not restaurant.archived]
 
 
-async def _partners(toast: ToastClient, *, required: bool) -> dict[str, bool]:
+async def _partners(toast: ToastClient, *, required: bool) -> list[Listed]:
     try:
         listed = await toast.partner_restaurants()
         # One wrongly empty list must not end in a week without restaurants.
         return listed or await toast.partner_restaurants()
     except ToastRefusedError as error:
         if not required:
-            return {}
+            return []
         raise ToastRefusedError(
             f"The restaurants cannot be discovered: {error.message}",
             status=error.status,
             hint="Only partners may list them. Set TOAST_RESTAURANT_GUID to a list of GUIDs, or"
             " TOAST_MEMBER_RESTAURANT_GUID to one restaurant of the group.",
         ) from error
+
+
+async def _group(toast: ToastClient, member: str) -> set[str]:
+    """The members of the management group that ``member`` belongs to, itself included."""
+    group = (await toast.restaurant(member, essential=True)).group_guid
+    return {member} if group is None else {member, *await toast.group_members(group, member)}

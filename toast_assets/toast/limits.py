@@ -21,7 +21,7 @@ _SLACK = 1.025
 _MOST_TOGETHER = 50
 # Toast's longest documented window. A reset further away than this, and a little more for clocks that differ, is a
 # mistake, not a limit.
-_LONGEST_WINDOW = 15 * 60.0
+LONGEST_WINDOW = 15 * 60.0
 _CLOCKS_DIFFER = 60.0
 # The year 5138 in seconds; a larger number of the length of a time counts milliseconds, or what is smaller still.
 _MOST_SECONDS = 10**11
@@ -63,13 +63,6 @@ def exhausted_for(headers: httpx.Headers, now: float) -> float:
     return _seconds_to_reset(headers, now) or 0.0
 
 
-def pause_seconds(response: httpx.Response, now: float) -> float:
-    """Seconds until the next call may leave, by any reply."""
-    throttled = response.status_code == 429
-    seconds = retry_after(response.headers, now) if throttled else exhausted_for(response.headers, now)
-    return min(seconds or 0.0, _LONGEST_WINDOW)
-
-
 def is_account_wide(headers: httpx.Headers) -> bool:
     """Whether the limit is the account's; all other scopes are counted per restaurant when its header was sent."""
     scopes = headers.get("X-Toast-RateLimit-By", "").upper()
@@ -89,8 +82,8 @@ def _seconds_to_reset(headers: httpx.Headers, now: float) -> float | None:
         if part.isascii() and part.isdigit() and len(part) <= _LONGEST_NUMBER
     ]
     # Several scopes may be named at once: the last of them to open counts.
-    waits = [wait for wait in waits if wait <= _LONGEST_WINDOW + _CLOCKS_DIFFER]
-    return min(_LONGEST_WINDOW, max(0.0, *waits)) if waits else None
+    waits = [wait for wait in waits if wait <= LONGEST_WINDOW + _CLOCKS_DIFFER]
+    return min(LONGEST_WINDOW, max(0.0, *waits)) if waits else None
 
 
 def _in_seconds(time: float) -> float:

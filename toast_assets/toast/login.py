@@ -33,13 +33,17 @@ _SOON = 1800.0
 # Answers to a login that may be due to the credentials.
 _OF_CREDENTIALS = frozenset({400, 401, 403, 404, 422})
 
+# A token and the seconds of its life.
 Grant = tuple[str, float]
-"""A token and the seconds of its life."""
-PostLogin = Callable[[dict[str, str], Callable[[bytes], Grant]], Awaitable[Grant]]
+PostLogin = Callable[[str, dict[str, str], Callable[[bytes], Grant]], Awaitable[Grant]]
 
 
 class ToastLogin(Bearer):
-    """One machine client's token. ``post`` sends a login with retries, and reads a body that came with status 200."""
+    """One machine client's token. ``post`` sends a login with retries, and reads the body of a reply with status 200.
+
+    Raises:
+        ToastLoginError: Toast refuses the credentials, or the login service stays down.
+    """
 
     name = "Toast"
     refused = ToastLoginError
@@ -63,11 +67,7 @@ class ToastLogin(Bearer):
         return self._renewals == 0 or (self._renewals < _MOST_RENEWALS and helps)
 
     async def fetch(self) -> Token:
-        """Log in.
-
-        Raises:
-            ToastLoginError: Toast refuses the credentials, or the login service stays down.
-        """
+        """Log in."""
         settings = self._settings
         credentials = {
             "clientId": settings.client_id,
@@ -75,30 +75,38 @@ class ToastLogin(Bearer):
             "userAccessType": "TOAST_MACHINE_CLIENT",
         }
         try:
-            granted = await self._post(credentials, _read)
+            granted = await self._post(LOGIN_PATH, credentials, _read)
         except ToastReplyError as error:
             raise ToastLoginError(
                 f"Toast's login at {settings.api_url} {error.message}",
                 hint="Check that TOAST_API_URL is Toast's API and not a proxy's sign-in page.",
             ) from None
         except TransientError as error:
-            # What was not even tried seven times is no service that is down, but a name that is not known.
-            down = f"Toast's login at {settings.api_url} stayed down: " if error.attempts is None else ""
-            hint = error.hint or "Check TOAST_API_URL and Toast's status page, then repeat the run."
-            raise ToastLoginError(down + error.message, hint=hint) from None
+            down = f"Toast's login at {settings.api_url} stayed down: {error.message}"
+            raise ToastLoginError(
+                # What was not even tried seven times is no service that is down, but a name that is not known.
+                down if error.attempts is None else error.message,
+                hint=error.hint or "Check TOAST_API_URL and Toast's status page, then repeat the run.",
+            ) from None
         except ToastUnreachableError as error:
             raise ToastLoginError(error.message, hint=error.hint) from None
         except ToastRefusedError as error:
             hint = "Check TOAST_CLIENT_ID, TOAST_CLIENT_SECRET and TOAST_API_URL."
-            hint = hint if error.status in _OF_CREDENTIALS else error.hint
-            message = f"Toast refused the login at {settings.api_url}: {error.message}"
-            raise ToastLoginError(message, hint=hint) from None
+            raise ToastLoginError(
+                f"Toast refused the login at {settings.api_url}: {error.message}",
+                hint=hint if error.status in _OF_CREDENTIALS else error.hint,
+            ) from None
         self._logged_in_at = self._clock()
         self._is_valid = False
         return self.granted(*granted)
 
 
 def _read(body: bytes) -> Grant:
+    """The token in a reply with status 200.
+
+    Raises:
+        ToastReplyError: there is no token; a gateway may have answered instead of Toast.
+    """
     try:
         reply = decode(body, dict[str, Any])
     except UnreadableBodyError:
@@ -108,7 +116,6 @@ def _read(body: bytes) -> Grant:
     # The guide's example reads a top-level sessionToken; Toast documents token.accessToken.
     token = found.get("accessToken") or reply.get("sessionToken")
     if not isinstance(token, str) or not token:
-        # A gateway may have answered instead of Toast.
         raise ToastReplyError("answered 200 without a token.")
     try:
         seconds = float(str(found.get("expiresIn")))

@@ -1,10 +1,8 @@
-"""Toast's locations: which there are, what they are called, and where their day begins (Toast: Restaurants API).
-
-A body that is not what Toast documents is a ``ToastReplyError``.
-"""
+"""Toast's locations: which there are, what they are called, and where their day begins (Toast: Restaurants API)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,12 +11,10 @@ import msgspec
 
 from toast_assets.errors import ToastReplyError
 from toast_assets.http.bodies import UnreadableBodyError, decode
-from toast_assets.setting_values import is_identifier
 
 PARTNERS_PATH = "/partners/v1/restaurants"
-RESTAURANT_PATH = "/restaurants/v1/restaurants/{}"
-GROUP_PATH = "/restaurants/v1/groups/{}/restaurants"
 _UNREADABLE_LIST = "Toast's list of restaurants cannot be read."
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 T = TypeVar("T")
 
@@ -35,6 +31,14 @@ class Restaurant:
     currency: str | None = None
     group_guid: str | None = None
     archived: bool = False
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A restaurant in the list that partners get."""
+
+    guid: str
+    deleted: bool = False
 
 
 class _General(msgspec.Struct):
@@ -60,8 +64,22 @@ class _Member(msgspec.Struct):
     guid: str
 
 
+def restaurant_path(guid: str) -> str:
+    """The path of one restaurant's details."""
+    return f"/restaurants/v1/restaurants/{guid}"
+
+
+def group_path(guid: str) -> str:
+    """The path of a management group's restaurants."""
+    return f"/restaurants/v1/groups/{guid}/restaurants"
+
+
 def read_restaurant(body: bytes, guid: str) -> Restaurant:
-    """A restaurant's details."""
+    """A restaurant's details.
+
+    Raises:
+        ToastReplyError: the body is not what Toast documents.
+    """
     general = _decoded(body, _Details, f"Toast's details of restaurant {guid} cannot be read.").general or _General()
     return Restaurant(
         guid=guid,
@@ -74,15 +92,23 @@ def read_restaurant(body: bytes, guid: str) -> Restaurant:
     )
 
 
-def read_partner_list(body: bytes) -> dict[str, bool]:
-    """The restaurants that a partner client may read, by GUID, and whether each is deleted."""
+def read_partner_list(body: bytes) -> list[Listed]:
+    """The restaurants that a partner client may read, by GUID.
+
+    Raises:
+        ToastReplyError: the body is not what Toast documents.
+    """
     entries = _decoded(body, list[_Partner], _UNREADABLE_LIST)
     deleted = {entry.restaurantGuid for entry in entries if entry.deleted}
-    return {guid: guid in deleted for guid in _identifiers(entry.restaurantGuid for entry in entries)}
+    return [Listed(guid, guid in deleted) for guid in _identifiers(entry.restaurantGuid for entry in entries)]
 
 
 def read_group_list(body: bytes) -> list[str]:
-    """GUIDs of a management group's restaurants, sorted."""
+    """GUIDs of a management group's restaurants, sorted.
+
+    Raises:
+        ToastReplyError: the body is not what Toast documents.
+    """
     return _identifiers(entry.guid for entry in _decoded(body, list[_Member], _UNREADABLE_LIST))
 
 
@@ -96,6 +122,6 @@ def _decoded(body: bytes, form: type[T], problem: str) -> T:
 def _identifiers(guids: Iterable[str]) -> list[str]:
     found = sorted(set(guids))
     # They become parts of headers and of keys in the bucket.
-    if not all(map(is_identifier, found)):
+    if not all(_IDENTIFIER.fullmatch(guid) for guid in found):
         raise ToastReplyError("Toast's list of restaurants holds something that is not a GUID.")
     return found

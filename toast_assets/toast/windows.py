@@ -275,8 +275,13 @@ def _keys(page: OrdersPage) -> frozenset[_Key]:
 
 def _unreadable_keys(page: OrdersPage) -> frozenset[_Key]:
     """Of equal bytes on one page each counts, for a reply shows one moment; on several pages they may be the same."""
-    counts = Counter(order.sha256 for order in page.unreadable)
-    return frozenset((sha256, number) for sha256, count in counts.items() for number in range(count))
+    alike: Counter[str] = Counter()
+    keys = []
+    for order in page.unreadable:
+        sha256 = order.sha256
+        keys.append((sha256, alike[sha256]))
+        alike[sha256] += 1
+    return frozenset(keys)
 
 
 def _newest_sorted(orders: Sequence[RawOrder]) -> list[RawOrder]:

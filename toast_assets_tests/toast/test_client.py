@@ -318,6 +318,7 @@ async def test_requests_retries_and_bytes_are_counted_per_restaurant(
     other, small = (toast.stats[guid] for guid in sandbox.restaurant_guids[1:])
     assert (other.requests, other.retries) == (1, 0)
     assert (small.requests, small.retries, small.throttled) == (2, 1, 0)
+    assert small.bytes > 36 * 1000
 
 
 async def test_neither_secret_nor_token_reaches_the_log(
