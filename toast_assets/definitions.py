@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
 import dagster as dg
 
@@ -24,23 +26,35 @@ from toast_assets.settings import CalendarSettings
 from toast_assets.week import WeekCalendar
 
 
-def calendar_of(environment: Mapping[str, str]) -> WeekCalendar:
-    """Where weeks begin; the default if it is malformed, which each run reports before it starts."""
-    try:
-        return CalendarSettings.parse(environment).calendar()
-    except SettingsError:
-        return WeekCalendar()
+@dataclass(frozen=True)
+class DefinitionSettings:
+    """What shapes the definitions. All other settings are read when a run starts.
+
+    ``loads_feeds`` is true where the delivery waits for the feeds; ``variables`` are the names that are set.
+    """
+
+    calendar: WeekCalendar
+    loads_feeds: bool
+    variables: frozenset[str]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Never fails: where weeks begin is the default if it is malformed, which each run reports before it starts."""
+        try:
+            calendar = CalendarSettings.parse(environment).calendar()
+        except SettingsError:
+            calendar = WeekCalendar()
+        return cls(calendar, "s3_pull" in environment.get("AMPERITY_DELIVERY", ""), frozenset(environment))
 
 
-def build_defs() -> dg.Definitions:
-    """All definitions, by this process's environment. What does not shape them is read when a run starts."""
-    calendar = calendar_of(os.environ)
-    # Where the delivery waits for the feeds.
-    loads_feeds = "s3_pull" in os.environ.get("AMPERITY_DELIVERY", "")
+def build_defs(settings: DefinitionSettings | None = None) -> dg.Definitions:
+    """All definitions; without ``settings`` those of this process's environment."""
+    settings = settings or DefinitionSettings.from_environment(os.environ)
+    names, loads_feeds = settings.variables, settings.loads_feeds
     selection = dg.AssetSelection.groups(GROUP, TABLES_GROUP)
-    weekly, s3 = weekly_partitions(calendar), LazyS3Resource()
+    weekly, s3 = weekly_partitions(settings.calendar), LazyS3Resource()
     return dg.Definitions(
-        assets=[*weekly_assets(calendar, weekly, [toast_tables], loads_feeds), current_orders],
+        assets=[*weekly_assets(settings.calendar, weekly, [toast_tables], loads_feeds), current_orders],
         asset_checks=asset_checks(weekly),
         jobs=[
             dg.define_asset_job(
@@ -52,11 +66,11 @@ def build_defs() -> dg.Definitions:
         ],
         sensors=[build_sensor(), *build_alert_sensors()],
         resources={
-            "toast": ToastResource.from_environment(),
+            "toast": ToastResource.from_environment(names),
             "s3": s3,
-            "order_store": OrderStoreResource.from_environment(s3=s3),
-            "amperity": AmperityResource.from_environment(),
-            "alerts": AlertsResource.from_environment(),
+            "order_store": OrderStoreResource.from_environment(names, s3=s3),
+            "amperity": AmperityResource.from_environment(names),
+            "alerts": AlertsResource.from_environment(names),
         },
         # The weekly run is one process by nature: a fresh Python per step would only add seconds.
         executor=dg.in_process_executor,

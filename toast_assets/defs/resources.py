@@ -7,7 +7,7 @@ The UI shows the variables' names and descriptions, never a value.
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -54,9 +54,10 @@ class SettingsResource(dg.ConfigurableResource[Any]):
     variables: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
-    def from_environment(cls, **values: Any) -> Self:
-        """A resource that reads the variables that are set now when the run starts; ``values`` are of other fields."""
-        present = {field: dg.EnvVar(variable) for field, variable in cls.variables.items() if variable in os.environ}
+    def from_environment(cls, names: Container[str] = os.environ, **values: Any) -> Self:
+        """A resource that reads, when a run starts, those of its variables that are among ``names``; ``values`` are of
+        other fields."""
+        present = {field: dg.EnvVar(variable) for field, variable in cls.variables.items() if variable in names}
         return cls(**{**present, **values})
 
     def values(self) -> dict[str, str | None]:

@@ -14,7 +14,7 @@ import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.definitions import build_defs, calendar_of
+from toast_assets.definitions import DefinitionSettings, build_defs
 from toast_assets.defs.partitions import overdue_policy, weekly_partitions
 from toast_assets.defs.resources import (
     AlertsResource,
@@ -87,7 +87,7 @@ HOSTILE = (
 )
 @pytest.mark.parametrize("name", CalendarSettings.variables())
 def test_no_value_of_the_calendar_keeps_the_partitions_from_being_made(name: str, value: str) -> None:
-    weeks = calendar_of({name: value})
+    weeks = DefinitionSettings.from_environment({name: value}).calendar
     keys = weekly_partitions(weeks).get_partition_keys(current_time=datetime(2026, 11, 24, tzinfo=UTC))
     assert keys == [weeks.week(key).key for key in keys]
     assert overdue_policy(weeks)
@@ -105,6 +105,20 @@ def test_no_value_of_any_variable_keeps_the_definitions_from_loading() -> None:
         text=True,
     )
     assert (reply.stdout.strip(), reply.returncode) == ("3", 0), reply.stderr
+
+
+def test_one_object_shapes_the_definitions_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOAST_WEEK_HOUR", "9")
+    monkeypatch.setenv("TOAST_CLIENT_ID", "of another brand")
+    settings = DefinitionSettings(WeekCalendar(hour=2), loads_feeds=True, variables=frozenset({"TOAST_API_URL"}))
+    defs = build_defs(settings)
+    graph = defs.get_repository_def().asset_graph
+    weekly = graph.get(dg.AssetKey("raw_toast_orders")).partitions_def
+    assert isinstance(weekly, dg.TimeWindowPartitionsDefinition)
+    assert weekly.hour_offset == 2
+    assert dg.AssetKey("amperity_feeds") in graph.get(dg.AssetKey("amperity_delivery")).parent_keys
+    toast = (defs.resources or {})["toast"]
+    assert (toast.client_id, bool(toast.api_url)) == (None, True)
 
 
 def test_the_assets_form_one_line_and_say_what_they_are() -> None:
