@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import httpx
 import pytest
@@ -34,6 +34,7 @@ from toast_assets_tests.support.stores.deliveries import (
 )
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
+P = ParamSpec("P")
 T = TypeVar("T")
 PLACES = ("place-1", "place-2", "place-3")
 
@@ -185,8 +186,8 @@ async def test_a_bug_ends_the_delivery_and_no_receipt_of_what_was_on_its_way_is_
 def test_after_a_delivery_that_amperity_ended_the_same_client_delivers_the_next_one(
     sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def without_threads(function: Callable[[], T], _threads: object) -> T:
-        return function()
+    async def without_threads(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        return function(*arguments, **options)
 
     async def main() -> DeliveryReport:
         settings = amperity_settings(sandbox, AMPERITY_CLIENT_ID="", AMPERITY_CLIENT_SECRET="")
@@ -199,7 +200,7 @@ def test_after_a_delivery_that_amperity_ended_the_same_client_delivers_the_next_
             return await WeekDelivery(week, client, order_store(sandbox)).run()
 
     # In virtual time a delivery that waits for ever is an error at once.
-    for module in ("deliver", "restaurant_ledger"):
+    for module in ("deliver", "ledger"):
         monkeypatch.setattr(f"toast_assets.delivery.{module}.in_thread", without_threads)
     amperity = ScriptedAmperity(lambda number, _request: httpx.Response(403 if number == 1 else 202))
     stored = prepare(sandbox, week, {place: orders(3) for place in PLACES})
