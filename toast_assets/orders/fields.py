@@ -9,7 +9,7 @@ import msgspec
 
 # Fields that are never sent, at any depth, as regular expressions of whole names.
 # Who paid, and with what: PCI DSS counts the first six and last four digits (Toast: payments, gift cards,
-# pre-authorisations). A gift card's object goes as a whole: it names its buyer and whom it is for.
+# pre-authorisations). A gift card's object goes as a whole: it names its buyer and its recipient.
 PAYER_FIELDS = (
     *("first[0-9]+(Card)?Digits", "last[0-9]+(Card)?Digits", "cardPaymentId", "networkTransactionIdentifier"),
     *("[cC]ard[hH]older.*", "cardNumber", "giftCardInfo", "giftCardSelectionInfo", "purchaser.*", "appliedPreauthInfo"),
