@@ -65,12 +65,12 @@ class FolderBucket(Bucket):
         if not (self._folder / key).exists():
             return None
         copyfile(self._folder / key, path)
-        return StoredObject(path.stat().st_size, path=path)
+        return StoredObject(path.stat().st_size, version=Version("1"), path=path)
 
     def info(self, key: str) -> StoredObject | None:
         """The object's size; metadata is not kept."""
         path = self._folder / key
-        return StoredObject(path.stat().st_size) if path.exists() else None
+        return StoredObject(path.stat().st_size, version=Version("1")) if path.exists() else None
 
     def write(self, key: str, body: bytes | Path, *, replaces: Version | None = None, **properties: Any) -> Version:
         """Store the object; nobody else writes here."""
