@@ -86,7 +86,7 @@ class Forgetting:
 @dataclass
 class ForgetGuest:
     """One run for one guest. ``given`` are traits, each with its line (``identity.given_traits``). Hashed keys of
-    guests are found only with the salt of ``redaction``. ``allow_unknown`` remembers a guest of whom nothing is
+    guests are found only with the salt of ``redaction``. ``allow_unknown`` also remembers a guest who is not
     stored."""
 
     store: OrderStore
