@@ -31,9 +31,16 @@ from toast_assets.http.rate import RateLimiter, acquire_all
 from toast_assets.http.retry import date_of
 from toast_assets.http.service import CallStats, ClientOptions, Route, ServiceClient
 from toast_assets.orders.times import format_time
-from toast_assets.toast import limits, restaurants
+from toast_assets.toast import limits
 from toast_assets.toast.login import OPTIONAL, Grant, ToastLogin
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, PageReader, Window
+from toast_assets.toast.restaurants import (
+    PARTNERS_PATH,
+    Restaurant,
+    read_group_list,
+    read_partner_list,
+    read_restaurant,
+)
 from toast_assets.toast.settings import ToastSettings
 
 ORDERS_PATH = "/orders/v2/ordersBulk"
@@ -123,27 +130,25 @@ class ToastClient(ServiceClient):
             parameters=parameters,
         )
 
-    async def restaurant(self, guid: str, *, essential: bool = False) -> restaurants.Restaurant:
+    async def restaurant(self, guid: str, *, essential: bool = False) -> Restaurant:
         """Name, time zone and closeout hour of one restaurant (Toast: Restaurants API; needs restaurants:read). A call
         that is not ``essential`` is repeated only once and renews no login."""
         return await self._get(
-            restaurants.restaurant_path(guid),
-            lambda response: restaurants.read_restaurant(response.content, guid),
+            f"/restaurants/v1/restaurants/{guid}",
+            lambda response: read_restaurant(response.content, guid),
             restaurant_guid=guid,
             essential=essential,
         )
 
-    async def partner_restaurants(self) -> list[restaurants.Listed]:
-        """All restaurants that the client may read, deleted ones marked (Toast: Partners API, for partners only)."""
-        return await self._get(
-            restaurants.PARTNERS_PATH, lambda response: restaurants.read_partner_list(response.content)
-        )
+    async def partner_restaurants(self) -> dict[str, bool]:
+        """All restaurants that the client may read: by GUID, whether it is deleted (Toast: Partners API)."""
+        return await self._get(PARTNERS_PATH, lambda response: read_partner_list(response.content))
 
     async def group_members(self, group_guid: str, member_guid: str) -> list[str]:
         """The restaurants of a management group, asked for in the name of one of them (Toast: Restaurants API)."""
         return await self._get(
-            restaurants.group_path(group_guid),
-            lambda response: restaurants.read_group_list(response.content),
+            f"/restaurants/v1/groups/{group_guid}/restaurants",
+            lambda response: read_group_list(response.content),
             restaurant_guid=member_guid,
         )
 

@@ -11,7 +11,7 @@ import logging
 
 from toast_assets.errors import ToastError, ToastLoginError, ToastRefusedError
 from toast_assets.toast.client import ToastClient
-from toast_assets.toast.restaurants import Listed, Restaurant
+from toast_assets.toast.restaurants import Restaurant
 
 # Each restaurant has limits of its own, so this only bounds the connections.
 _AT_ONCE = 10
@@ -25,10 +25,9 @@ async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[
     """
     member = toast.settings.member_restaurant_guid
     listed = await _partners(toast, required=member is None)
-    guids = {entry.guid for entry in listed}
-    if member is not None:
-        guids |= await _group(toast, member)
-    guids -= {entry.guid for entry in listed if entry.deleted}
+    deleted = {guid for guid, is_deleted in listed.items() if is_deleted}
+    guids = listed.keys() | (await _group(toast, member) if member is not None else set())
+    guids -= deleted
     if not guids:
         raise ToastError(
             "Toast lists no restaurant for these credentials.",
@@ -46,22 +45,21 @@ async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[
                 return Restaurant(guid)
 
     found = await asyncio.gather(*map(describe, sorted(guids)))
-    archived = [restaurant.guid for restaurant in found if restaurant.archived]
+    open_ones = [restaurant for restaurant in found if not restaurant.archived]
     log.info(
         "Toast lists %d restaurants; left out: %d deleted, %d archived.",
-        *(len(found) - len(archived), sum(entry.deleted for entry in listed), len(archived)),
+        *(len(open_ones), len(deleted), len(found) - len(open_ones)),
     )
-    return [restaurant for restaurant in found if not restaurant.archived]
+    return open_ones
 
 
-async def _partners(toast: ToastClient, *, required: bool) -> list[Listed]:
+async def _partners(toast: ToastClient, *, required: bool) -> dict[str, bool]:
     try:
-        listed = await toast.partner_restaurants()
         # One wrongly empty list must not end in a week without restaurants.
-        return listed or await toast.partner_restaurants()
+        return await toast.partner_restaurants() or await toast.partner_restaurants()
     except ToastRefusedError as error:
         if not required:
-            return []
+            return {}
         raise ToastRefusedError(
             f"The restaurants cannot be discovered: {error.message}",
             status=error.status,
@@ -71,6 +69,5 @@ async def _partners(toast: ToastClient, *, required: bool) -> list[Listed]:
 
 
 async def _group(toast: ToastClient, member: str) -> set[str]:
-    """The members of the management group that ``member`` belongs to, itself included."""
     group = (await toast.restaurant(member, essential=True)).group_guid
     return {member} if group is None else {member, *await toast.group_members(group, member)}

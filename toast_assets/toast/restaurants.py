@@ -33,14 +33,6 @@ class Restaurant:
     archived: bool = False
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A restaurant in the list that partners get."""
-
-    guid: str
-    deleted: bool = False
-
-
 class _General(msgspec.Struct):
     name: str | None = None
     locationName: str | None = None
@@ -64,16 +56,6 @@ class _Member(msgspec.Struct):
     guid: str
 
 
-def restaurant_path(guid: str) -> str:
-    """The path of one restaurant's details."""
-    return f"/restaurants/v1/restaurants/{guid}"
-
-
-def group_path(guid: str) -> str:
-    """The path of a management group's restaurants."""
-    return f"/restaurants/v1/groups/{guid}/restaurants"
-
-
 def read_restaurant(body: bytes, guid: str) -> Restaurant:
     """A restaurant's details.
 
@@ -92,23 +74,15 @@ def read_restaurant(body: bytes, guid: str) -> Restaurant:
     )
 
 
-def read_partner_list(body: bytes) -> list[Listed]:
-    """The restaurants that a partner client may read, by GUID.
-
-    Raises:
-        ToastReplyError: the body is not what Toast documents.
-    """
+def read_partner_list(body: bytes) -> dict[str, bool]:
+    """The restaurants that a partner client may read: by GUID, whether it is deleted. Raises as ``read_restaurant``."""
     entries = _decoded(body, list[_Partner], _UNREADABLE_LIST)
     deleted = {entry.restaurantGuid for entry in entries if entry.deleted}
-    return [Listed(guid, guid in deleted) for guid in _identifiers(entry.restaurantGuid for entry in entries)]
+    return {guid: guid in deleted for guid in _identifiers(entry.restaurantGuid for entry in entries)}
 
 
 def read_group_list(body: bytes) -> list[str]:
-    """GUIDs of a management group's restaurants, sorted.
-
-    Raises:
-        ToastReplyError: the body is not what Toast documents.
-    """
+    """GUIDs of a management group's restaurants, sorted. Raises as ``read_restaurant``."""
     return _identifiers(entry.guid for entry in _decoded(body, list[_Member], _UNREADABLE_LIST))
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from toast_assets.errors import ToastReplyError
-from toast_assets.toast.restaurants import Listed, read_group_list, read_partner_list, read_restaurant
+from toast_assets.toast.restaurants import read_group_list, read_partner_list, read_restaurant
 
 
 def test_details_without_names_or_zone_are_details_all_the_same() -> None:
@@ -34,7 +34,7 @@ def test_the_partner_list_marks_deleted_restaurants_and_knows_each_once() -> Non
             {"restaurantGuid": "b"},
         ]
     )
-    assert read_partner_list(body) == [Listed("a", deleted=True), Listed("b")]
+    assert read_partner_list(body) == {"a": True, "b": False}
 
 
 def test_the_list_of_a_group_has_guids_only() -> None:
