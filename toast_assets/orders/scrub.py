@@ -94,7 +94,7 @@ class Scrubber:
 
     def raw(self, order: RawOrder) -> RawOrder:
         """The order without forgotten guests; the very same where there is none in it."""
-        body = self.order(order.body)
+        body = self.order(order.body) if self.forgotten else order.body
         if body is order.body:
             return order
         return msgspec.structs.replace(order, body=body, version=version_of(body))

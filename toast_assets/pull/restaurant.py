@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -71,7 +71,7 @@ class PullRun:
     toast: ToastClient
     store: OrderStore
     now: Callable[[], datetime]
-    scrubber: Scrubber | None
+    scrubber: Scrubber
     window_read: Callable[[str, ProvedWindow], None]
     check_closed: Callable[[], None]
 
@@ -156,7 +156,7 @@ class RestaurantPull:
         outside: dict[str, RawOrder] = {}
         with RawFileWriter(path, self.guid) as writer:
             async for proved in read_week(fetch, week, Density(week, self.earlier)):
-                await in_thread(writer.write, self._scrubbed(proved.orders))
+                await in_thread(writer.write, map(run.scrubber.raw, proved.orders))
                 outside |= {order.guid: order for order in proved.outside}
                 slices.append(
                     SliceRecord(
@@ -187,16 +187,14 @@ class RestaurantPull:
             content = await in_thread(self._add_outside, folder, path, outside, encode_evidence(evidence))
         return evidence, content
 
-    def _scrubbed(self, orders: Iterable[RawOrder]) -> Iterable[RawOrder]:
-        return map(self.run.scrubber.raw, orders) if self.run.scrubber else orders
-
     def _names_forgotten(self, body: bytes) -> bool:
-        return self.run.scrubber is not None and self.run.scrubber.holds(body.decode(errors="replace"))
+        return self.run.scrubber.holds(body.decode(errors="replace"))
 
     def _add_outside(self, folder: Path, path: Path, outside: Mapping[str, RawOrder], note: bytes) -> Content:
         # The file is sorted by time, and these belong elsewhere in it.
         with RawFileWriter(folder / "outside.parquet", self.guid) as writer:
-            writer.write(self._scrubbed(sorted(outside.values(), key=lambda order: order.sort_key)))
+            by_time = sorted(outside.values(), key=lambda order: order.sort_key)
+            writer.write(map(self.run.scrubber.raw, by_time))
         both = folder / "both.parquet"
         merged = merge(folder / "outside.parquet", path, both, self.guid, note)
         both.replace(path)

@@ -104,7 +104,7 @@ class WeekPull:
         records: dict[str, RestaurantRecord] = {}
         results: dict[str, PulledRestaurant] = {}
         slots = asyncio.Semaphore(self.toast.settings.concurrent_restaurants)
-        scrubber = Scrubber(forgotten) if forgotten else None
+        scrubber = Scrubber(forgotten)
         run = PullRun(self.week, self.toast, self.store, self.now, scrubber, progress.window_read, self._check_closed)
 
         async def pull(guid: str) -> None:
@@ -165,9 +165,7 @@ class WeekPull:
         """The restaurants to pull, each in the spelling in which it is ``stored`` or was the week ``before``."""
         known = [*before, *stored]
         if not self.toast.settings.discovers:
-            if doubled := self.toast.settings.doubled_restaurants:
-                self.log.warning("TOAST_RESTAURANT_GUID lists more than once, and is read once: %s", ", ".join(doubled))
-            return tuple(self._one_spelling(self.toast.settings.restaurant_guids, known).values())
+            return tuple(self._one_spelling(self.toast.settings.listed_restaurants, known).values())
         found = {one.guid: one for one in await discover_restaurants(self.toast, self.log)}
         spelled = self._one_spelling(found, known)
         self._details = {spelled[guid.lower()]: details for guid, details in found.items()}
@@ -187,7 +185,7 @@ class WeekPull:
         wanted: dict[str, str] = {}
         for guid in guids:
             if guid.lower() in wanted:
-                self.log.warning("Restaurant %s is listed in several spellings and is pulled once.", guid)
+                self.log.warning("Restaurant %s is listed more than once and is pulled once.", guid)
                 continue
             name = wanted[guid.lower()] = guid if guid in known else spelled.get(guid.lower(), guid)
             if name != guid:

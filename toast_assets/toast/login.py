@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import httpx
 
-from toast_assets.errors import (
-    ToastLoginError,
-    ToastRefusedError,
-    ToastReplyError,
-    ToastUnreachableError,
-    TransientError,
-)
+from toast_assets.errors import ToastError, ToastLoginError, ToastRefusedError, ToastReplyError, TransientError
 from toast_assets.http.bearer import Bearer, Token
 from toast_assets.http.bodies import UnreadableBodyError, decode
 from toast_assets.toast.restaurants import PARTNERS_PATH
@@ -76,29 +71,27 @@ class ToastLogin(Bearer):
         }
         try:
             granted = await self._post(LOGIN_PATH, credentials, _read)
-        except ToastReplyError as error:
-            raise ToastLoginError(
-                f"Toast's login at {settings.api_url} {error.message}",
-                hint="Check that TOAST_API_URL is Toast's API and not a proxy's sign-in page.",
-            ) from None
-        except TransientError as error:
-            down = f"Toast's login at {settings.api_url} stayed down: {error.message}"
-            raise ToastLoginError(
-                # What was not even tried seven times is no service that is down, but a name that is not known.
-                down if error.attempts is None else error.message,
-                hint=error.hint or "Check TOAST_API_URL and Toast's status page, then repeat the run.",
-            ) from None
-        except ToastUnreachableError as error:
-            raise ToastLoginError(error.message, hint=error.hint) from None
-        except ToastRefusedError as error:
-            hint = "Check TOAST_CLIENT_ID, TOAST_CLIENT_SECRET and TOAST_API_URL."
-            raise ToastLoginError(
-                f"Toast refused the login at {settings.api_url}: {error.message}",
-                hint=hint if error.status in _OF_CREDENTIALS else error.hint,
-            ) from None
+        except ToastError as error:
+            raise self._explained(error) from None
         self._logged_in_at = self._clock()
         self._is_valid = False
         return self.granted(*granted)
+
+    def _explained(self, error: ToastError) -> ToastLoginError:
+        login = f"login at {self._settings.api_url}"
+        message, hint = error.message, error.hint
+        if isinstance(error, ToastReplyError):
+            message = f"Toast's {login} {message}"
+            hint = "Check that TOAST_API_URL is Toast's API and not a proxy's sign-in page."
+        elif isinstance(error, TransientError):
+            # A bound on attempts belongs to a name that is not known, not to a service that is down.
+            message = f"Toast's {login} stayed down: {message}" if error.attempts is None else message
+            hint = hint or "Check TOAST_API_URL and Toast's status page, then repeat the run."
+        elif isinstance(error, ToastRefusedError):
+            message = f"Toast refused the {login}: {message}"
+            if error.status in _OF_CREDENTIALS:
+                hint = "Check TOAST_CLIENT_ID, TOAST_CLIENT_SECRET and TOAST_API_URL."
+        return ToastLoginError(message, hint=hint)
 
 
 def _read(body: bytes) -> Grant:
@@ -107,12 +100,11 @@ def _read(body: bytes) -> Grant:
     Raises:
         ToastReplyError: there is no token; a gateway may have answered instead of Toast.
     """
-    try:
+    reply: dict[str, Any] = {}
+    with suppress(UnreadableBodyError):
         reply = decode(body, dict[str, Any])
-    except UnreadableBodyError:
-        reply = {}
-    documented = reply.get("token")
-    found = documented if isinstance(documented, dict) else {}
+    found = reply.get("token")
+    found = found if isinstance(found, dict) else {}
     # The guide's example reads a top-level sessionToken; Toast documents token.accessToken.
     token = found.get("accessToken") or reply.get("sessionToken")
     if not isinstance(token, str) or not token:

@@ -71,14 +71,6 @@ class OrdersPage:
         return self.has_next or self.rows >= PAGE_SIZE
 
 
-class _GuideEnvelope(msgspec.Struct):
-    orders: msgspec.Raw
-    nextPageToken: str | int | None = None
-
-
-_decode_envelope = msgspec.json.Decoder(_GuideEnvelope).decode
-
-
 @dataclass
 class PageReader:
     """Reads the replies to one call for a page of ``window``, and to its repetitions."""
@@ -98,9 +90,7 @@ class PageReader:
         aside: list[UnreadableOrder] = []
         try:
             if array.lstrip()[:1] == b"{":
-                envelope = _envelope(array)
-                array = bytes(envelope.orders)
-                token = str(envelope.nextPageToken) if envelope.nextPageToken not in (None, "") else None
+                array, token = _opened(array)
                 has_next = token is not None
             else:
                 token, has_next = None, _names_next(response.headers)
@@ -123,15 +113,13 @@ class PageReader:
         )
 
 
-def _envelope(body: bytes) -> _GuideEnvelope:
+def _opened(envelope: bytes) -> tuple[bytes, str | None]:
+    """The orders and the next page's token in the object of Amperity's guide. It is cut, not decoded: one of the orders
+    may be what cannot be decoded."""
     try:
-        return _decode_envelope(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass  # one of the orders may be what cannot be decoded
-    try:
-        fields = {each.name: each.value for each in members(body)}
+        fields = {each.name: each.value for each in members(envelope)}
         token = msgspec.json.decode(fields.get("nextPageToken", b"null"), type=str | int | None)
-        return _GuideEnvelope(msgspec.Raw(fields["orders"]), token)
+        return fields["orders"], None if token is None else str(token) or None
     except (UncuttableError, KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedPageError("the body is an object without orders") from None
 
