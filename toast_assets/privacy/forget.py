@@ -31,11 +31,7 @@ _KINDS = ("guid", "email", "phone")
 # An e-mail or phone of more guests than this identifies nobody: a family's at most, else the staff's placeholder.
 _MOST_GUESTS = 4
 _CREATE = """
-    PRAGMA journal_mode = OFF;
-    PRAGMA synchronous = OFF;
     CREATE TABLE sightings (number INTEGER, trait TEXT, order_guid TEXT, check_guid TEXT, guest_key TEXT);
-"""
-_INDEX = """
     CREATE INDEX by_trait ON sightings (trait);
     CREATE INDEX by_number ON sightings (number);
 """
@@ -193,7 +189,6 @@ def find_guest(guests: Iterable[Guest], given: Iterable[str]) -> Found:
         for number, (order, check, traits) in enumerate(guests):
             rows = ((number, trait, f"o:{order}", f"c:{check}", _key(traits[0])) for trait in traits)
             database.executemany("INSERT INTO sightings VALUES (?, ?, ?, ?, ?)", rows)
-        database.executescript(_INDEX)
 
         def is_shared(trait: str) -> bool:
             return bool(database.execute(_GUESTS, (trait,)).fetchone()[0] > _MOST_GUESTS)

@@ -116,18 +116,13 @@ class ToastClient(ServiceClient):
         self, restaurant_guid: str, window: Window, *, page: int = 1, token: str | None = None
     ) -> OrdersPage:
         """One page of the orders last modified within ``window`` (Toast: Orders API, ordersBulk)."""
-        parameters: dict[str, str | int] = {
-            "startDate": format_time(window.start),
-            "endDate": format_time(window.end),
-            "pageSize": PAGE_SIZE,
-        }
-        parameters |= {"pageToken": token} if token else {"page": page}
+        dates = {"startDate": format_time(window.start), "endDate": format_time(window.end)}
         reader = PageReader(window, restaurant_guid)
         return await self._get(
             ORDERS_PATH,
             lambda response: reader.read(response, int(self._now() * 1000)),
             restaurant_guid=restaurant_guid,
-            parameters=parameters,
+            parameters={**dates, "pageSize": PAGE_SIZE, **({"pageToken": token} if token else {"page": page})},
         )
 
     async def restaurant(self, guid: str, *, essential: bool = False) -> Restaurant:

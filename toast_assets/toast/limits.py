@@ -6,6 +6,7 @@ begins, may have more calls than the limit; within it a call that was late may b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -23,9 +24,9 @@ _MOST_TOGETHER = 50
 # mistake, not a limit.
 LONGEST_WINDOW = 15 * 60.0
 _CLOCKS_DIFFER = 60.0
-# The year 5138 in seconds; a larger number of the length of a time counts milliseconds, or what is smaller still.
+_TIME = re.compile(r"[0-9]{1,19}")
+# The year 5138 in seconds; a larger time counts milliseconds, or what is smaller still.
 _MOST_SECONDS = 10**11
-_LONGEST_NUMBER = 19
 # Toast asks to space calls for historical pulls; what closed longer ago than this counts as historical.
 _HISTORICAL_AFTER = timedelta(days=31)
 
@@ -57,16 +58,17 @@ def retry_after(headers: httpx.Headers, now: float) -> float | None:
 
 def exhausted_for(headers: httpx.Headers, now: float) -> float:
     """Seconds until the next call may leave, by a good reply that says it was the last one of its window, else 0."""
-    remaining = headers.get("X-Toast-RateLimit-Remaining", "")
-    if "0" not in [part.strip() for part in remaining.split(",")]:
-        return 0.0
-    return _seconds_to_reset(headers, now) or 0.0
+    is_last = "0" in _parts(headers, "X-Toast-RateLimit-Remaining")
+    return _seconds_to_reset(headers, now) or 0.0 if is_last else 0.0
 
 
 def is_account_wide(headers: httpx.Headers) -> bool:
     """Whether the limit is the account's; all other scopes are counted per restaurant when its header was sent."""
-    scopes = headers.get("X-Toast-RateLimit-By", "").upper()
-    return "ACCOUNT" in [scope.strip() for scope in scopes.split(",")]
+    return "ACCOUNT" in _parts(headers, "X-Toast-RateLimit-By")
+
+
+def _parts(headers: httpx.Headers, name: str) -> list[str]:
+    return [part.strip().upper() for part in headers.get(name, "").split(",")]
 
 
 def _seconds_to_reset(headers: httpx.Headers, now: float) -> float | None:
@@ -75,12 +77,8 @@ def _seconds_to_reset(headers: httpx.Headers, now: float) -> float | None:
     date = date_of(headers.get("Date"))
     if date is not None and abs(date.timestamp() - now) > 3:
         now = date.timestamp()
-    parts = [part.strip() for part in headers.get("X-Toast-RateLimit-Reset", "").split(",")]
-    waits = [
-        _in_seconds(int(part)) - now
-        for part in parts
-        if part.isascii() and part.isdigit() and len(part) <= _LONGEST_NUMBER
-    ]
+    resets = [part for part in _parts(headers, "X-Toast-RateLimit-Reset") if _TIME.fullmatch(part)]
+    waits = [_in_seconds(int(reset)) - now for reset in resets]
     # Several scopes may be named at once: the last of them to open counts.
     waits = [wait for wait in waits if wait <= LONGEST_WINDOW + _CLOCKS_DIFFER]
     return min(LONGEST_WINDOW, max(0.0, *waits)) if waits else None
