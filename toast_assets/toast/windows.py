@@ -13,9 +13,10 @@ reply is expected to show it. A reply with nothing else is doubted like an empty
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from typing import Protocol
 
 from toast_assets.errors import ToastIncompleteError
@@ -212,7 +213,7 @@ class _Reader:
             pages.append(page)
             # An empty page is the end, unless it names another one that is not empty.
             if not page.may_have_more or not (page.rows or before.rows or number == 1):
-                return _Walk.of(pages)
+                return _Walk(pages)
         raise _contradiction(window, f"has no last page within {_MOST_PAGES}")
 
 
@@ -220,36 +221,19 @@ _Key = tuple[str, int]
 """What a row is known by: GUID and modified time, or the hash of its bytes and which of several alike on its page."""
 
 
-@dataclass(frozen=True)
 class _Walk:
-    """What a walk showed: the number of ``rows`` on all ``pages``, the ``orders`` by GUID, and what all rows are known
-    by, whatever their modified time (``keys``)."""
+    """What a walk of all ``pages`` showed. ``keys`` are what its rows are known by, whatever their modified time."""
 
-    rows: int
-    pages: list[frozenset[_Key]]
-    orders: Mapping[str, RawOrder]
-    keys: frozenset[_Key | str]
-    repeats_unreadable_only: bool
-    is_endless: bool
-
-    @classmethod
-    def of(cls, pages: Sequence[OrdersPage]) -> _Walk:
+    def __init__(self, pages: Sequence[OrdersPage]) -> None:
         readable = [order for page in pages for order in page.orders]
-        orders = {order.guid: order for order in readable}
         unreadable = frozenset().union(*map(_unreadable_keys, pages))
-        rows = sum(page.rows for page in pages)
-        return cls(
-            rows,
-            [_keys(page) for page in pages],
-            orders,
-            frozenset(orders.keys() | unreadable),
-            repeats_unreadable_only=len(orders) == len(readable) and len(orders) + len(unreadable) < rows,
-            is_endless=not rows and pages[-1].has_next,
-        )
-
-    @property
-    def unreadable(self) -> int:
-        return self.rows - len(self.orders)
+        self.rows = sum(page.rows for page in pages)
+        self.pages = [_keys(page) for page in pages]
+        self.orders = {order.guid: order for order in readable}
+        self.keys: frozenset[_Key | str] = frozenset(self.orders.keys() | unreadable)
+        self.unreadable = self.rows - len(self.orders)
+        self.repeats_unreadable_only = len(self.orders) == len(readable) and len(self.keys) < self.rows
+        self.is_endless = not self.rows and pages[-1].has_next
 
 
 @dataclass
@@ -259,7 +243,7 @@ class _Mark:
 
     rows: int
     most: int
-    shown: Set[_Key | str]
+    shown: frozenset[_Key | str]
     seen: set[_Key | str] = field(default_factory=set)
     orders: dict[str, RawOrder] = field(default_factory=dict)
 
@@ -275,21 +259,14 @@ def _keys(page: OrdersPage) -> frozenset[_Key]:
 
 def _unreadable_keys(page: OrdersPage) -> frozenset[_Key]:
     """Of equal bytes on one page each counts, for a reply shows one moment; on several pages they may be the same."""
-    alike: Counter[str] = Counter()
-    keys = []
-    for order in page.unreadable:
-        sha256 = order.sha256
-        keys.append((sha256, alike[sha256]))
-        alike[sha256] += 1
-    return frozenset(keys)
+    counts = Counter(order.sha256 for order in page.unreadable)
+    return frozenset((sha256, number) for sha256, count in counts.items() for number in range(count))
 
 
 def _newest_sorted(orders: Sequence[RawOrder]) -> list[RawOrder]:
-    newest: dict[str, RawOrder] = {}
-    for order in orders:
-        if order.guid not in newest or newest[order.guid].modified_ms <= order.modified_ms:
-            newest[order.guid] = order
-    return sorted(newest.values(), key=lambda order: order.sort_key)
+    by_time = attrgetter("sort_key")
+    newest = {order.guid: order for order in sorted(orders, key=by_time)}
+    return sorted(newest.values(), key=by_time)
 
 
 def _contradiction(window: Window, what: str) -> ToastIncompleteError:
