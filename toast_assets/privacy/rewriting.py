@@ -111,6 +111,7 @@ class Rewriting:
         ]
         before = {one: self.store.bucket.info(one.key) for one in touched}
         made_again = {key for week_key in sorted(weeks) for key in self._rewrite_week(week_key)}
+        # The rules for single objects know no dates: they would take a guest who came back out of what was made again.
         left = [one for one in planned if one.key not in made_again and one.kind not in ("raw", "manifest")]
         self._replace(one for one in left if one.kind != "current")
         if weeks and self.store.layout.current_orders_state() in {one.key for one in touched}:

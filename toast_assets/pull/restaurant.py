@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from toast_assets.concurrency import in_thread
-from toast_assets.errors import DamagedObjectError, ToastError, ToastLoginError
+from toast_assets.errors import DamagedObjectError, ToastError, ToastLoginError, WeekError
 from toast_assets.http.service import CallStats
 from toast_assets.orders.raw import RawOrder
 from toast_assets.orders.raw_file import (
@@ -65,7 +65,7 @@ class PulledRestaurant:
 @dataclass(frozen=True)
 class PullRun:
     """What the restaurants of one run share. ``scrubber`` takes forgotten guests out, ``window_read`` is called with
-    every window, ``check_closed`` raises where the week must not be stored yet."""
+    every window."""
 
     week: Week
     toast: ToastClient
@@ -73,7 +73,6 @@ class PullRun:
     now: Callable[[], datetime]
     scrubber: Scrubber
     window_read: Callable[[str, ProvedWindow], None]
-    check_closed: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ class RestaurantPull:
                     )
                 )
                 run.window_read(self.guid, proved)
-            run.check_closed()
+            check_closed(run.week, run.toast)
             count = await in_thread(self._store_unreadable, unreadable)
             calls = self._calls
             evidence = PullEvidence(
@@ -277,6 +276,21 @@ class RestaurantPull:
                 currency=details.currency,
             )
         return msgspec.structs.replace(known, outcome="complete", pull=None, failure=None)
+
+
+def check_closed(week: Week, toast: ToastClient) -> None:
+    """Make sure that the week has closed by Toast's clock, too: this machine's may be ahead by days.
+
+    Raises:
+        WeekError: it has not, so it must not be stored yet.
+    """
+    date = toast.server_time
+    if date is not None and date < week.end:
+        raise WeekError(
+            f"Week {week.key} has not closed yet by Toast's clock: it ends at {week.end:%Y-%m-%d %H:%M} UTC, and"
+            f" Toast's reply is of {date:%Y-%m-%d %H:%M} UTC.",
+            hint="Set the clock of this machine (NTP), then materialize the week again when it has closed.",
+        )
 
 
 def _record(evidence: PullEvidence, found: Content) -> PullRecord:

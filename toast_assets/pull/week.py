@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from logging import Logger, getLogger
 
 from toast_assets.concurrency import in_thread, task_group
-from toast_assets.errors import StoreError, ToastIncompleteError, WeekError
+from toast_assets.errors import StoreError, ToastIncompleteError
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
 from toast_assets.pull.estimate import ASSUMED, Measure, PullPace, in_words, measures_for
 from toast_assets.pull.manifest import WeekManifest
-from toast_assets.pull.restaurant import PulledRestaurant, PullRun, RestaurantPull
+from toast_assets.pull.restaurant import PulledRestaurant, PullRun, RestaurantPull, check_closed
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, to_ask
 from toast_assets.store.order_store import OrderStore
@@ -84,9 +84,9 @@ class WeekPull:
         await asyncio.to_thread(self.store.bucket.check)
         manifest, _ = await asyncio.to_thread(self.store.load_manifest, self.week)
         before = await asyncio.to_thread(self._previous_pulls)
-        forgotten = await asyncio.to_thread(load_forgotten, self.store)
+        scrubber = Scrubber(await asyncio.to_thread(load_forgotten, self.store))
         await self.toast.login()
-        self._check_closed()
+        check_closed(self.week, self.toast)
         # A run that was killed may have stored restaurants that no manifest mentions.
         raw_files = await asyncio.to_thread(self.store.raw_restaurants, self.week)
         wanted = await self._wanted(before, [*(manifest.restaurants if manifest else ()), *sorted(raw_files)])
@@ -104,8 +104,7 @@ class WeekPull:
         records: dict[str, RestaurantRecord] = {}
         results: dict[str, PulledRestaurant] = {}
         slots = asyncio.Semaphore(self.toast.settings.concurrent_restaurants)
-        scrubber = Scrubber(forgotten)
-        run = PullRun(self.week, self.toast, self.store, self.now, scrubber, progress.window_read, self._check_closed)
+        run = PullRun(self.week, self.toast, self.store, self.now, scrubber, progress.window_read)
 
         async def pull(guid: str) -> None:
             one = RestaurantPull(
@@ -144,16 +143,6 @@ class WeekPull:
             )
         final = await asyncio.to_thread(after.save)
         return PullReport(self.week, final, pulled, self.toast.logins, time.monotonic() - began)
-
-    def _check_closed(self) -> None:
-        """Make sure that the week has closed by Toast's clock, too: this machine's may be ahead by days."""
-        date = self.toast.server_time
-        if date is not None and date < self.week.end:
-            raise WeekError(
-                f"Week {self.week.key} has not closed yet by Toast's clock: it ends at"
-                f" {self.week.end:%Y-%m-%d %H:%M} UTC, and Toast's reply is of {date:%Y-%m-%d %H:%M} UTC.",
-                hint="Set the clock of this machine (NTP), then materialize the week again when it has closed.",
-            )
 
     async def _differing(self, manifest: Manifest, guids: Sequence[str]) -> tuple[str, ...]:
         """The restaurants with another raw file than the manifest describes: a run was killed between the two."""

@@ -71,8 +71,7 @@ class Density:
         """Whether it would be odd to find nothing at all in ``window``."""
         if self._knows_nothing:
             return window == self._week
-        expected = sum(rate * (end - start) for start, end, rate in self._rates(window))
-        return not self._empty_in_a_row and expected > _EXPECTED_FOR_SURE
+        return not self._empty_in_a_row and self._expected(window) > _EXPECTED_FOR_SURE
 
     def smaller_window(self, window: Window, times: Sequence[int], tries: int) -> Window:
         """A part of ``window``, from its start, that may fit one reply after ``tries`` overfull ones.
@@ -84,7 +83,7 @@ class Density:
         self._overfull, self._found_of_overfull = window, 0
         self._empty_in_a_row = 0
         if not self._knows_nothing:
-            self._guessed += self._guess(window)
+            self._guessed += self._expected(window, ratio=1.0)
             self._found += _OVERFULL
         half = _first_half(window)
         if not times:
@@ -102,7 +101,7 @@ class Density:
 
     def learn(self, window: Window, times: Sequence[int]) -> None:
         """``window`` was read whole; ``times`` are its orders' modified times, ascending."""
-        guessed, found = self._guess(window), len(times)
+        guessed, found = self._expected(window, ratio=1.0), len(times)
         self._guessed = _MEMORY * self._guessed + guessed
         self._found = _MEMORY * self._found + found
         self._empty_in_a_row = 0 if found or guessed < _EXPECTED else self._empty_in_a_row + 1
@@ -130,12 +129,11 @@ class Density:
             missing -= rate * (end - at)
         return Window(start, self._week.end)
 
-    def _guess(self, window: Window) -> float:
-        """Orders in ``window`` by the histogram alone."""
-        return sum(rate * (end - start) for start, end, rate in self._rates(window, ratio=1.0))
+    def _expected(self, window: Window, ratio: float | None = None) -> float:
+        return sum(rate * (end - start) for start, end, rate in self._rates(window, ratio))
 
     def _rates(self, window: Window, ratio: float | None = None) -> Iterator[tuple[int, int, float]]:
-        """Start, end and orders per millisecond of each piece of ``window``."""
+        """Start, end, orders per millisecond of each piece of ``window``; with a ``ratio`` of 1 by the histogram alone."""
         if ratio is None:
             ratio = (self._found + _PRIOR) / (self._guessed + _PRIOR)
             ratio = min(_HIGHEST_RATIO, max(_LOWEST_RATIO, ratio)) * _CLOSED**self._empty_in_a_row
