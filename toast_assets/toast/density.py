@@ -133,7 +133,7 @@ class Density:
         return sum(rate * (end - start) for start, end, rate in self._rates(window, ratio))
 
     def _rates(self, window: Window, ratio: float | None = None) -> Iterator[tuple[int, int, float]]:
-        """Start, end, orders per millisecond of each piece of ``window``; with a ``ratio`` of 1 by the histogram alone."""
+        """Start, end and orders per millisecond of each piece of ``window``; with a ``ratio`` of 1 by the histogram."""
         if ratio is None:
             ratio = (self._found + _PRIOR) / (self._guessed + _PRIOR)
             ratio = min(_HIGHEST_RATIO, max(_LOWEST_RATIO, ratio)) * _CLOSED**self._empty_in_a_row
