@@ -45,13 +45,13 @@ def forget(guests: Iterable[str], file: Path | None, *, dry_run: bool, yes: bool
             found = run(dry_run=True).run()
             _show(console, found, "would be rewritten")
             if dry_run:
-                return not found.not_rewritten
+                return not found.certificate.not_rewritten
             click.confirm("Take this guest out of these objects? It cannot be undone", abort=True)
         done = run().run()
     except NoGuestError as error:
         raise _RefusedError(str(error)) from None
     _show(console, done, "rewritten")
-    return not done.not_rewritten
+    return not done.certificate.not_rewritten
 
 
 def _lines(guests: Iterable[str], file: Path | None) -> list[str]:
@@ -72,14 +72,16 @@ def _lines(guests: Iterable[str], file: Path | None) -> list[str]:
 
 def _show(console: Console, result: Forgetting, what: str) -> None:
     kinds = ", ".join(f"{count} {kind}{'s' if count != 1 else ''}" for kind, count in result.traits.items())
-    console.print(f"The guest is known by {kinds}; {result.orders} orders name them.")
+    certificate = result.certificate
+    console.print(f"The guest is known by {kinds}; {certificate.orders} orders name them.")
     if result.shared:
         console.print(f"{result.shared} e-mails or phones are shared by more than four guests and were not followed.")
-    for key, why in result.objects.items():
+    for key, why in certificate.objects.items():
         console.print(f"  {key}  {why}", soft_wrap=True, markup=False)
-    console.print(f"{len(result.objects)} of {result.searched} objects {what}; the others do not hold the guest.")
-    for key in result.not_rewritten:
+    rewritten, searched = len(certificate.objects), certificate.objects_searched
+    console.print(f"{rewritten} of {searched} objects {what}; the others do not hold the guest.")
+    for key in certificate.not_rewritten:
         console.print(f"✗ {key} holds the guest and is no object of this package: look at it.", soft_wrap=True)
-    if result.certificate:
-        console.print(f"Certificate: {result.certificate}", soft_wrap=True)
+    if result.key:
+        console.print(f"Certificate: {result.key}", soft_wrap=True)
         console.print("Amperity keeps what it has: ask for the guest's deletion there, too.")

@@ -68,15 +68,13 @@ class Certificate(msgspec.Struct, kw_only=True):
 
 @dataclass(frozen=True)
 class Forgetting:
-    """What a run did, or in a dry run would do. ``certificate`` is its key, None in a dry run."""
+    """What a run did, or in a dry run would do: the guest's traits by kind, the contacts that were not followed because
+    they are ``shared``, and the certificate with its key, which is None in a dry run."""
 
     traits: dict[str, int]
     shared: int
-    orders: int
-    objects: dict[str, str]
-    searched: int
-    not_rewritten: tuple[str, ...]
-    certificate: str | None
+    certificate: Certificate
+    key: str | None
 
 
 @dataclass
@@ -148,10 +146,7 @@ class ForgetGuest:
         return Forgetting(
             {kind: sum(trait.startswith(f"{kind[0]}:") for trait in found.traits) for kind in _KINDS},
             found.shared,
-            certificate.orders,
-            certificate.objects,
-            certificate.objects_searched,
-            certificate.not_rewritten,
+            certificate,
             None if self.dry_run else self.store.layout.certificate(name),
         )
 

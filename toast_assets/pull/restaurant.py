@@ -136,7 +136,7 @@ class RestaurantPull:
             return None
         new = max(0, content.orders - before.orders) if before else content.orders
         changed = max(0, content.recent - new) if before else 0
-        return _record(evidence, Content(content.orders, content.bytes, content.sha256, new, changed))
+        return _record(evidence, replace(content, new=new, changed=changed))
 
     async def _read(self, folder: Path, path: Path) -> tuple[PullEvidence, Content]:
         """Read the week into the raw file at ``path``; how it was read, and what the file holds."""

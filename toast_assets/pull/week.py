@@ -57,7 +57,7 @@ class WeekPull:
 
     ``refresh`` true asks Toast for every restaurant, false only for those that an earlier run did not finish; None
     does the latter after a run that was incomplete, the former otherwise. ``previous`` is the week before, whose
-    manifest tells how busy the restaurants are. ``clock`` gives monotonic seconds.
+    manifest tells how busy the restaurants are.
     """
 
     week: Week
@@ -67,7 +67,6 @@ class WeekPull:
     refresh: bool | None = None
     log: Logger = field(default_factory=lambda: getLogger(__name__))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    clock: Callable[[], float] = time.monotonic
     _details: dict[str, Restaurant] = field(init=False, default_factory=dict)
 
     async def run(self) -> PullReport:
@@ -100,7 +99,7 @@ class WeekPull:
         measures = {guid: Measure.of(pull) for guid, pull in {**before, **this}.items()}
         announce(self.week, asked, measures, PullPace.of(self.toast.settings, self.toast.spacing_seconds), self.log)
 
-        progress = PullProgress(self.week, len(asked), self.log, self.clock)
+        progress = PullProgress(self.week, len(asked), self.log)
         records: dict[str, RestaurantRecord] = {}
         results: dict[str, PulledRestaurant] = {}
         slots = asyncio.Semaphore(self.toast.settings.concurrent_restaurants)
@@ -222,7 +221,7 @@ class PullProgress:
     week: Week
     restaurants: int
     log: Logger
-    clock: Callable[[], float]
+    clock: Callable[[], float] = time.monotonic
     _reached: dict[str, int] = field(default_factory=dict)
     _windows: int = 0
     _orders: int = 0

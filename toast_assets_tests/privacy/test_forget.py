@@ -84,16 +84,17 @@ def test_the_guest_is_in_none_of_many_weeks_and_everything_else_is_byte_identica
     result = forget(store, given)
     after = content(store)
     assert holding(store) == {}
-    untouched = objects.keys() - result.objects.keys()
+    rewritten = result.certificate.objects.keys()
+    untouched = objects.keys() - rewritten
     assert {key: objects[key] for key in untouched} == {key: after[key] for key in untouched}
-    certificate = after.pop(str(result.certificate))
+    certificate = after.pop(str(result.key))
     assert after.keys() - objects.keys() == {store.layout.forgotten}
-    assert held <= result.objects.keys()
+    assert held <= rewritten
     # What is rewritten without having held the guest speaks of objects that did.
-    assert {key.split("/")[1] for key in result.objects.keys() - held} <= {"manifests", "amperity", "tables"}
-    assert result.orders == 8 + 1 + 2 - 2
+    assert {key.split("/")[1] for key in rewritten - held} <= {"manifests", "amperity", "tables"}
+    assert result.certificate.orders == 8 + 1 + 2 - 2
     assert not [secret for secret in SECRETS if secret.encode() in certificate]
-    assert msgspec.json.decode(certificate)["objects"].keys() == result.objects.keys()
+    assert msgspec.json.decode(certificate)["objects"].keys() == rewritten
 
 
 async def test_checks_pass_nothing_is_sent_again_and_tables_stay_as_they_are(
@@ -131,7 +132,7 @@ def test_a_file_of_rejects_that_are_all_of_the_guest_is_removed(store: OrderStor
     line = {"order_guid": "o", "restaurant_guid": "place-1", "method": "stream", "reason": "bad", "record": record}
     key = store.layout.rejects(week)
     store.bucket.write(key, gzip.compress(msgspec.json.encode(line) + b"\n"))
-    assert key in forget(store, PHONE).objects
+    assert key in forget(store, PHONE).certificate.objects
     assert store.bucket.info(key) is None
 
 
@@ -144,7 +145,7 @@ def test_feeds_that_a_workflow_has_loaded_are_not_loaded_again(store: OrderStore
     loaded = key()
     ledger = store.layout.workflow_ledger(week)
     fold_into(store.bucket, ledger, [to_table([LedgerEntry(loaded, "loaded", 1, None, "workflow run 7", 0)])])
-    assert ledger in forget(store, EMAIL).objects
+    assert ledger in forget(store, EMAIL).certificate.objects
     table = read_ledger(store.bucket, ledger)
     assert table is not None
     assert table["request_id"].to_pylist() == [key().request_id] != [loaded.request_id]
@@ -174,9 +175,10 @@ def test_what_is_stored_of_a_guest_who_came_back_stays(store: OrderStore, week: 
     fill(store, week, [returned], derived=True)
     kept = content(store)
     result = forget(store, "stranger0@example.com")
-    assert result.orders == 2
+    assert result.certificate.orders == 2
     after = content(store)
-    assert {key for key in kept if kept[key] != after.get(key)} == set(result.objects) | {store.layout.forgotten}
+    changed = {key for key in kept if kept[key] != after.get(key)}
+    assert changed == {*result.certificate.objects, store.layout.forgotten}
     email = store.load_table("customers", week.key)["email"]
     assert EMAIL in {address.strip().lower() for address in email.dropna()}
 
@@ -223,7 +225,7 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next(week: Week) -
         result = forget(store, GUID)
         assert holding(store) == {}, keys[-1]
         assert load_forgotten(store).open is None
-        assert [key for key in content(store) if "/certificates/" in key] == [result.certificate]
+        assert [key for key in content(store) if "/certificates/" in key] == [result.key]
         assert evaluate("export_equals_raw", week, manifest_of(store, week), store).passed, keys[-1]
         assert feeds_version(week, store, Redaction()), keys[-1]
         after = without_inspections(content(store))
@@ -257,10 +259,10 @@ def test_a_dry_run_names_the_objects_and_changes_nothing(sandbox: Sandbox, store
     objects = content(store)
     planned = forget(store, GUID, dry_run=True)
     assert content(store) == objects
-    assert planned.certificate is None
-    done = forget(store, GUID)
-    assert planned.objects.keys() <= done.objects.keys()
-    assert {key.split("/")[1] for key in done.objects.keys() - planned.objects.keys()} <= {"tables"}
+    assert planned.key is None
+    named, done = planned.certificate.objects.keys(), forget(store, GUID).certificate.objects.keys()
+    assert named <= done
+    assert {key.split("/")[1] for key in done - named} <= {"tables"}
 
 
 async def test_a_list_of_forgotten_guests_that_is_gone_stops_the_pull_and_the_next_forget(
@@ -288,7 +290,7 @@ def test_a_phone_that_a_whole_town_shares_leads_to_nobody_else(store: OrderStore
     shared = [invented.order(invented.check(guest=invented.customer(f"n{n}@example.com"))) for n in range(6)]
     fill(store, week, shared, derived=False)
     result = forget(store, "n0@example.com", dry_run=True)
-    assert (result.orders, result.shared) == (1, 1)
+    assert (result.certificate.orders, result.shared) == (1, 1)
 
 
 def test_a_stranger_object_that_holds_the_guest_is_named_and_left_alone(store: OrderStore, week: Week) -> None:
@@ -298,7 +300,7 @@ def test_a_stranger_object_that_holds_the_guest_is_named_and_left_alone(store: O
     for name in ("rejects/week=odd/rejects.ndjson.gz", "tables/orders/week=zz/orders.parquet", "manifests/week=a.json"):
         store.bucket.write(store.layout.prefix + name, b"whatever")
     result = forget(store, GUID)
-    assert result.not_rewritten == (store.layout.prefix + "notes/list.csv",)
+    assert result.certificate.not_rewritten == (store.layout.prefix + "notes/list.csv",)
 
 
 @pytest.mark.parametrize("odd", [b"[" * 5_000 + b"]" * 5_000, rb'"Soup \ud83d"'], ids=["deep", "half an emoji"])
@@ -306,7 +308,7 @@ def test_a_guest_goes_from_orders_that_decoders_do_not_read(store: OrderStore, w
     orders = [body.replace(b"{", b'{"odd":' + odd + b",", 1) for body in invented.encode(*namings())]
     store_week(store, week, {"place-1": orders})
     export_week(week, store, LOG)
-    assert forget(store, GUID).orders > 0
+    assert forget(store, GUID).certificate.orders > 0
     assert holding(store) == {}
     assert evaluate("export_equals_raw", week, manifest_of(store, week), store).passed
 
@@ -352,16 +354,16 @@ def test_a_guest_of_whom_nothing_is_stored_changes_nothing_unless_that_is_allowe
             forget(store, "nobody@example.org", dry_run=dry_run)
     assert content(store) == objects
     result = forget(store, "nobody@example.org", allow_unknown=True)
-    assert (result.orders, dict(result.objects)) == (0, {})
+    assert (result.certificate.orders, dict(result.certificate.objects)) == (0, {})
     assert load_forgotten(store).knows("e:nobody@example.org")
-    assert result.certificate in content(store)
+    assert result.key in content(store)
 
 
 def test_a_guest_who_is_named_in_a_text_alone_is_somebody(store: OrderStore, week: Week) -> None:
     note = invented.order(invented.check(tabName="Janelle"), source="call jane.roe@example.org")
     fill(store, week, [note], derived=False)
     result = forget(store, EMAIL)
-    assert (result.orders, len(result.objects)) == (0, 3)
+    assert (result.certificate.orders, len(result.certificate.objects)) == (0, 3)
     assert EMAIL.encode() not in b"".join(decompressed(key, body) for key, body in content(store).items())
 
 
@@ -371,7 +373,7 @@ def test_a_guid_that_is_no_uuid_has_to_be_a_guests_and_is_compared_without_case(
     with pytest.raises(NoGuestError, match="Line 2 is no guest's"):
         forget(store, EMAIL, "not-an-email")
     assert content(store) == objects
-    assert forget(store, "jane-1").orders == 1
+    assert forget(store, "jane-1").certificate.orders == 1
     assert holding(store) == {}
 
 
@@ -390,7 +392,7 @@ def test_an_inspection_that_holds_the_guest_is_removed(store: OrderStore, week: 
     fill(store, week, namings(), derived=False)
     key = store.layout.inspection(week)
     store.bucket.write(key, f'{{"source":"{EMAIL}"}}'.encode())
-    assert key in forget(store, GUID).objects
+    assert key in forget(store, GUID).certificate.objects
     assert store.bucket.info(key) is None
 
 
@@ -422,7 +424,7 @@ async def test_the_bytes_of_orders_that_cannot_be_read_go_if_they_name_the_guest
     await pull_from(toast, store, week)
     fill(store, week, namings()[:1], derived=False)
     key = store.layout.unreadable(week, "here")
-    assert key in forget(store, EMAIL).objects
+    assert key in forget(store, EMAIL).certificate.objects
     forgotten = content(store)[key]
     assert EMAIL not in str(list(_bodies(forgotten)))
     assert sorted(_bodies(forgotten)) == [b"", b"null"]
