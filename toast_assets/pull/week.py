@@ -88,7 +88,8 @@ class WeekPull:
         check_closed(self.week, self.toast)
         # A run that was killed may have stored restaurants that no manifest mentions.
         raw_files = await asyncio.to_thread(self.store.raw_restaurants, self.week)
-        wanted = await self._wanted(before, [*(manifest.restaurants if manifest else ()), *sorted(raw_files)])
+        known = manifest.restaurants if manifest else {}
+        wanted = await self._wanted([*before, *known, *sorted(raw_files)], before)
         missing = manifest.missing(wanted) if manifest else wanted
         if manifest is not None and (self.refresh is False or (self.refresh is None and missing)):
             rest = sorted((raw_files & manifest.stored.keys() & {*wanted}) - {*missing})
@@ -109,7 +110,7 @@ class WeekPull:
             one = RestaurantPull(
                 run,
                 guid,
-                before=manifest.restaurants.get(guid) if manifest else None,
+                before=known.get(guid),
                 earlier=_earlier_windows(this.get(guid), before.get(guid)),
                 details=self._details.get(guid),
                 is_stored=guid in raw_files,
@@ -149,9 +150,8 @@ class WeekPull:
         found = zip(guids, hashes, strict=True)
         return tuple(guid for guid, sha256 in found if sha256 not in (None, manifest.stored[guid].orders_sha256))
 
-    async def _wanted(self, before: Mapping[str, PullRecord], stored: Iterable[str]) -> tuple[str, ...]:
-        """The restaurants to pull, each in the spelling in which it is ``stored`` or was the week ``before``."""
-        known = [*before, *stored]
+    async def _wanted(self, known: Sequence[str], before: Mapping[str, PullRecord]) -> tuple[str, ...]:
+        """The restaurants to pull, each in the spelling in which it is ``known``; ``before`` are those of last week."""
         if not self.toast.settings.discovers:
             return tuple(self._one_spelling(self.toast.settings.listed_restaurants, known).values())
         found = {one.guid: one for one in await discover_restaurants(self.toast, self.log)}
