@@ -153,7 +153,9 @@ class WeekPull:
     async def _wanted(self, known: Sequence[str], before: Mapping[str, PullRecord]) -> tuple[str, ...]:
         """The restaurants to pull, each in the spelling in which it is ``known``; ``before`` are those of last week."""
         if not self.toast.settings.discovers:
-            return tuple(self._one_spelling(self.toast.settings.listed_restaurants, known).values())
+            if doubled := self.toast.settings.doubled_restaurants:
+                self.log.warning("TOAST_RESTAURANT_GUID lists more than once, and is read once: %s", ", ".join(doubled))
+            return tuple(self._one_spelling(self.toast.settings.restaurant_guids, known).values())
         found = {one.guid: one for one in await discover_restaurants(self.toast, self.log)}
         spelled = self._one_spelling(found, known)
         self._details = {spelled[guid.lower()]: details for guid, details in found.items()}
@@ -173,7 +175,7 @@ class WeekPull:
         wanted: dict[str, str] = {}
         for guid in guids:
             if guid.lower() in wanted:
-                self.log.warning("Restaurant %s is listed more than once and is pulled once.", guid)
+                self.log.warning("Restaurant %s is listed in several spellings and is pulled once.", guid)
                 continue
             name = wanted[guid.lower()] = guid if guid in known else spelled.get(guid.lower(), guid)
             if name != guid:
