@@ -132,7 +132,7 @@ def read_amounts(body: bytes) -> tuple[AmountsOrder, tuple[Decimal, ...]]:
         except (msgspec.DecodeError, RecursionError):
             order = _decode(shallow(readable(body)))
         found = _amounts(order)
-        if any(abs(amount) >= _LIMIT for amount in found):
+        if max(map(abs, found)) >= _LIMIT:
             raise UnreadableAmountsError("an amount is too large")
     except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
         raise UnreadableAmountsError("no order, no flag or no amount") from None

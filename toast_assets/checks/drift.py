@@ -144,17 +144,21 @@ class DriftDetector:
         self._known = known_fields()
         self._root = _Node("", 0, None, known=True)
         self._unknown = 0
-        self._order: str | None = None
+        self._guid: object = None
 
     def add(self, orders: Iterable[bytes]) -> DriftDetector:
         """Looks at each order's bytes; what is no JSON object is passed over."""
         for data in orders:
             order = _decoded(data)
             if type(order) is dict:
-                guid = order.get("guid")
-                self._order = plain(guid) if isinstance(guid, str) else None
+                self._guid = order.get("guid")
                 self._look(order)
         return self
+
+    @property
+    def _order(self) -> str | None:
+        """The order that is looked at, as it is shown."""
+        return plain(self._guid) if isinstance(self._guid, str) else None
 
     def findings(self) -> tuple[DriftFinding, ...]:
         """What the orders had, against the recorded schema: what may cost an amount first, new fields, of which there
@@ -187,8 +191,12 @@ class DriftDetector:
                 continue
             if not node.filled:
                 node.filled = (self._order,)
+            fields = node.fields
             for name, value in item.items():
-                below = node.fields.get(name) or self._below(node, name)
+                below = fields[name] if name in fields else self._below(node, name)
+                if value is None:
+                    # Null has every type.
+                    continue
                 kind = type(value)
                 if kind not in below.types:
                     below.others[_SAID[kind]] += 1

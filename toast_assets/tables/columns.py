@@ -6,7 +6,7 @@ follows; the walk through the order hands over the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -87,15 +87,13 @@ def is_representable(amount: Decimal) -> bool:
     return amount.is_finite() and (not amount or abs(amount.adjusted()) <= _MOST_PLACES)
 
 
-def _decimals(kind: Kind, values: Iterable[Decimal | None]) -> pa.Array:
+def _decimals(kind: Kind, values: Sequence[Decimal | None]) -> pa.Array:
+    # Of the others Arrow crashes on some: 1e-9999999 ends the process.
+    if not all(map(is_representable, filter(None, values))):
+        raise UnrepresentableError("an amount is too large, too small, or no number")
     scale = Decimal(1).scaleb(-kind.value.scale)
-
-    def rounded(value: Decimal) -> Decimal:
-        if not is_representable(value):
-            raise UnrepresentableError("an amount is too large, too small, or no number")
-        return value.quantize(scale, ROUND_HALF_EVEN)
-
-    return pa.array([None if value is None else rounded(value) for value in values], kind.value)
+    rounded = [value if value is None else value.quantize(scale, ROUND_HALF_EVEN) for value in values]
+    return pa.array(rounded, kind.value)
 
 
 def _instants(texts: Sequence[str | None]) -> pa.Array:
@@ -168,10 +166,11 @@ class Table:
             UnrepresentableError: a value does not fit its column's type.
         """
         arrays: dict[str, pa.Array] = {}
+        known: dict[str, Sequence[Any]] = {}
         for column in sorted(self.columns, key=lambda column: callable(given.get(column.name))):
             try:
                 by_path = column.given is None
-                values = _attribute(rows, column.path or column.name) if by_path else given[column.name]
+                values = _attribute(rows, column.path or column.name, known) if by_path else given[column.name]
                 arrays[column.name] = to_array(column.kind, values(arrays) if callable(values) else values)
             except (ValueError, OverflowError, ArithmeticError, pa.ArrowException, UnrepresentableError):
                 # The error of pyarrow repeats the value, which may be a guest's.
@@ -179,12 +178,17 @@ class Table:
         return pa.RecordBatch.from_arrays([arrays[name] for name in self.schema.names], schema=self.schema)
 
 
-def _attribute(rows: Sequence[Any], path: str) -> Sequence[Any]:
-    """One value per row, None where any part of ``path`` is."""
-    for name in path.split("."):
+def _attribute(rows: Sequence[Any], path: str, known: dict[str, Sequence[Any]]) -> Sequence[Any]:
+    """One value per row, None where any part of ``path`` is; ``known`` has the parts that were looked up before."""
+    if path not in known:
+        parent, _, name = path.rpartition(".")
         get = attrgetter(name)
-        rows = [None if row is None else get(row) for row in rows]
-    return rows
+        if parent:
+            values = [None if row is None else get(row) for row in _attribute(rows, parent, known)]
+        else:
+            values = list(map(get, rows))
+        known[path] = values
+    return known[path]
 
 
 def _camel(path: str) -> str:
