@@ -41,16 +41,17 @@ _NAME = re.compile(r"[a-z_][A-Za-z0-9_]{0,59}", re.ASCII)
 _VALUE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}", re.ASCII)
 _LIKE_A_PHONE = re.compile(r"\d{7}", re.ASCII)
 _SIGNS = {"@": "@", "+": "+", "-": "-", ".": ".", " ": "blanks"}
-_ANY: frozenset[type] = frozenset((str, int, float, bool, NoneType, list, dict))
+# Null has every type.
+_ANY: frozenset[type] = frozenset((str, int, float, bool, list, dict))
 _TYPES: Mapping[type, frozenset[type]] = {
-    str: frozenset((str, NoneType)),
-    int: frozenset((int, NoneType)),
-    float: frozenset((int, float, NoneType)),
-    bool: frozenset((bool, NoneType)),
-    Decimal: frozenset((int, float, str, NoneType)),
+    str: frozenset((str,)),
+    int: frozenset((int,)),
+    float: frozenset((int, float)),
+    bool: frozenset((bool,)),
+    Decimal: frozenset((int, float, str)),
 }
-_OBJECT: frozenset[type] = frozenset((dict, NoneType))
-_ARRAY: frozenset[type] = frozenset((list, NoneType))
+_OBJECT: frozenset[type] = frozenset((dict,))
+_ARRAY: frozenset[type] = frozenset((list,))
 _KINDS = ("vanished field", "other type", "new value", "new field")
 _SAID = {str: "text", int: "a number", float: "a number", bool: "true or false", list: "an array", dict: "an object"}
 
@@ -84,7 +85,7 @@ def _shown(text: str, form: re.Pattern[str], what: str) -> str:
 
 @cache
 def known_types() -> Mapping[str, frozenset[type]]:
-    """The types that JSON values of a field may have, by path, for all fields that the tables and feeds read."""
+    """The types that a field of the tables and feeds may have in JSON besides null, by path."""
     return dict(_types_of(Order, ""))
 
 
@@ -195,7 +196,6 @@ class DriftDetector:
             for name, value in item.items():
                 below = fields[name] if name in fields else self._below(node, name)
                 if value is None:
-                    # Null has every type.
                     continue
                 kind = type(value)
                 if kind not in below.types:

@@ -141,12 +141,10 @@ def _orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tu
     return {
         "orders": orders,
         # Dagster plots numbers, and it knows no decimals.
-        "net_sales": float(report.net_sales),
+        "net_sales": float(sum(one.net_sales for one in report.restaurants)),
         "late_changes": sum(one.late for one in report.restaurants),
         "restaurants": len(report.restaurants),
-        "new_orders": report.changes.new,
-        "changed_orders": report.changes.changed,
-        "unchanged_orders": report.changes.unchanged,
+        **{f"{what}_orders": report.changes[what] for what in ("new", "changed", "unchanged")},
         "per_restaurant": markdown_table(
             ("restaurant", "orders", "net sales", "late changes", "requests", "seconds"), rows
         ),

@@ -70,18 +70,10 @@ class RestaurantSummary:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Changes:
-    """Orders by what became of them since the tables were last made; the modified time tells a change."""
-
-    new: int = 0
-    changed: int = 0
-    unchanged: int = 0
-
-
 @dataclass
 class TablesReport:
-    """The tables of a week. ``opened`` counts orders by the hour at which they were opened, on the restaurant's clock;
+    """The tables of a week. ``changes`` counts orders that are ``new``, ``changed`` (by their modified time) and
+    ``unchanged`` since the tables were last made, ``opened`` by the hour of opening on the restaurant's clock;
     ``rejections`` are the first of ``rejected`` orders that could not be converted; ``nulled`` counts optional fields
     that are null because they had an unexpected type, by path. ``problems`` say by restaurant why its stored orders
     could not be read; of these the tables keep the rows that they had."""
@@ -90,17 +82,12 @@ class TablesReport:
     problems: dict[str, str]
     files: dict[str, TableFile] = field(default_factory=dict)
     restaurants: list[RestaurantSummary] = field(default_factory=list)
-    changes: Changes = Changes()
+    changes: Counter[str] = field(default_factory=Counter)
     opened: Counter[Hour] = field(default_factory=Counter)
     rejected: int = 0
     rejections: list[Rejection] = field(default_factory=list)
     nulled: Counter[str] = field(default_factory=Counter)
     seconds: float = 0
-
-    @property
-    def net_sales(self) -> Decimal:
-        """Net sales of all restaurants, in currency units."""
-        return sum((one.net_sales for one in self.restaurants), Decimal(0))
 
 
 def build_tables(week: Week, store: OrderStore, log: logging.Logger) -> TablesReport:
@@ -235,7 +222,7 @@ def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport
     )
 
 
-def _changes(path: Path, before: Path | None) -> Changes:
+def _changes(path: Path, before: Path | None) -> Counter[str]:
     """The orders in the file at ``path`` against those that were stored ``before``; both sorted by restaurant."""
     counts = Counter[str]()
     stored = restaurants_in(before, _VERSION) if before is not None else iter(())
@@ -249,4 +236,4 @@ def _changes(path: Path, before: Path | None) -> Changes:
             both = rows.join(times, "order_guid", join_type="inner")
             unchanged = pc.sum(pc.equal(both["modified_at"], both["known"])).as_py() or 0
             counts.update(new=-both.num_rows, changed=both.num_rows - unchanged, unchanged=unchanged)
-    return Changes(**counts)
+    return counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +19,7 @@ from toast_assets.orders.raw import cut_orders
 from toast_assets.orders.raw_file import RAW_SCHEMA, RawFileWriter
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables import files as table_files
-from toast_assets.tables.build import Changes, TablesReport, build_tables
+from toast_assets.tables.build import TablesReport, build_tables
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 from toast_assets_tests.support.data.guide import guide_order
@@ -78,16 +79,16 @@ def test_equal_orders_give_equal_bytes_and_are_not_stored_again(store: OrderStor
     again = build()
     assert [file.sha256 for file in again.files.values()] == [file.sha256 for file in first.files.values()]
     assert [store.bucket.read(file.key) for file in again.files.values()] == versions
-    assert again.changes == Changes(unchanged=500)
+    assert again.changes == Counter(unchanged=500)
 
 
 def test_what_changed_since_the_last_time_is_counted(store: OrderStore, week: Week, build: Build) -> None:
     kept, edited = at("15T10:00:00"), at("16T10:00:00")
     store_week(store, week, {A: encode(kept, edited), B: encode(at("17T10:00:00"))})
-    assert build().changes == Changes(new=3)
+    assert build().changes == Counter(new=3)
     edited["modifiedDate"] = "2025-09-18T10:00:00.000+0000"
     store_week(store, week, {A: encode(kept, edited, at("19T10:00:00")), "c": encode(at("17T10:00:00"))})
-    assert build().changes == Changes(new=2, changed=1, unchanged=1)
+    assert build().changes == Counter(new=2, changed=1, unchanged=1)
 
 
 def test_an_order_that_cannot_be_converted_is_reported_and_stops_no_other(
@@ -129,7 +130,7 @@ def test_without_a_time_zone_no_hour_is_claimed(store: OrderStore, week: Week, b
 
 def test_an_empty_week_has_empty_tables(store: OrderStore, week: Week, build: Build) -> None:
     store_week(store, week, {A: []})
-    assert build().changes == Changes()
+    assert build().changes == Counter()
     assert {stored(store, name, week).num_rows for name in TABLES} == {0}
 
 
@@ -211,6 +212,6 @@ def test_a_damaged_table_is_made_again(store: OrderStore, week: Week, build: Bui
         assert found is not None
         assert info is not None
         store.bucket.write(file.key, found[0][: len(found[0]) // 2], Metadata=dict(info.metadata))
-    assert build().changes == Changes(new=2)
+    assert build().changes == Counter(new=2)
     assert stored(store, "orders", week).num_rows == 2
-    assert build().changes == Changes(unchanged=2)
+    assert build().changes == Counter(unchanged=2)
