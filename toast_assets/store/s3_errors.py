@@ -28,7 +28,7 @@ from toast_assets.machine import causes, machine_problem
 if TYPE_CHECKING:
     from toast_assets.http.causes import Cause
 
-MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _CONFLICT = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "OperationAborted"})
 _FILES = "AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE; by default ~/.aws/config and ~/.aws/credentials"
 
@@ -40,17 +40,17 @@ class MissingObjectError(StoreError):
 # What S3 answers.
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of refusal, known by S3's code, a part of it, a part of the sentence, or the status alone; ``text`` ends
+    """A kind of refusal, which S3's ``code``, else its ``sentence`` (patterns), else the status tells; ``text`` ends
     the sentence "S3 …"."""
 
     text: str
     hint: str
-    codes: str = ""
+    code: str = ""
     statuses: tuple[int, ...] = ()
-    part_of_code: str | None = None
-    part_of_sentence: str | None = None
+    sentence: str = ""
 
 
+_RENEW = "Renew the credentials (a new session token, aws sso login, or a role for the run)"
 _REFUSED = _Kind(
     "refused access to {where}",
     "Check the credentials and that their policy allows {permission} (README, Production set-up).",
@@ -59,92 +59,89 @@ _REFUSED = _Kind(
 _REFUSED_BECAUSE = _Kind("refused access to {where}", "Allow what S3 names (README, Production set-up).")
 _BARE_400 = _Kind(
     "answered without a reason; mostly it means that the session token is expired or invalid",
-    "Renew the credentials (a new session token, aws sso login, or a role for the run); else check AWS_DEFAULT_REGION"
-    " and AWS_ENDPOINT_URL_S3.",
+    f"{_RENEW}; else check AWS_DEFAULT_REGION and AWS_ENDPOINT_URL_S3.",
 )
 _OTHER = _Kind("answered an error for {where}", "Check AWS_ENDPOINT_URL_S3, the bucket, and what S3 says.")
+# The first that fits counts: the throttling of KMS is no fault of the key.
 _KINDS = (
     _REFUSED,
     _Kind(
         "does not accept the credentials any more: the session token is expired or invalid",
-        "Renew the credentials (a new session token, aws sso login, or a role for the run), then run again.",
-        "ExpiredToken ExpiredTokenException InvalidToken TokenRefreshRequired InvalidClientTokenId"
-        " UnrecognizedClientException",
+        f"{_RENEW}, then run again.",
+        "ExpiredToken|InvalidToken|TokenRefreshRequired|InvalidClientTokenId|UnrecognizedClient",
     ),
     _Kind(
         "does not know this access key, or the secret does not belong to it",
         "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the profile of AWS_PROFILE), and that"
         " AWS_ENDPOINT_URL_S3 and the region are those of the service that issued them.",
-        "InvalidAccessKeyId SignatureDoesNotMatch",
+        "InvalidAccessKeyId|SignatureDoesNotMatch",
     ),
     _Kind(
         "refuses the request because this machine's clock is wrong",
         "Set the clock (NTP): S3 accepts a difference of a quarter of an hour.",
-        "RequestTimeTooSkewed RequestExpired RequestInTheFuture",
+        "RequestTimeTooSkewed|RequestExpired|RequestInTheFuture",
     ),
     _Kind(
         "has moved {where} to an archive",
         "Restore the object, and exempt the prefix from the lifecycle rule that archives objects.",
-        "InvalidObjectState ObjectNotInActiveTierError",
+        "InvalidObjectState|ObjectNotInActiveTier",
     ),
     _Kind(
         "protects {where} by Object Lock: it may be neither overwritten nor removed before its retention ends",
         "Take the default retention off the bucket, or use a bucket without Object Lock: every run replaces objects.",
-        "ObjectLocked XMinioObjectLocked ObjectLockConfigurationNotAllowed",
-        part_of_sentence=r"object.?lock|\bWORM\b|legal.?hold",
+        "ObjectLock",
+        sentence=r"object.?lock|\bWORM\b|legal.?hold",
     ),
     _Kind(
         "is overloaded or down, several attempts in a row",
         "Run again later; nothing is lost. If it lasts, look at the service's status page.",
-        "SlowDown SlowDownRead SlowDownWrite ServiceUnavailable InternalError RequestTimeout RequestLimitExceeded"
-        " RequestThrottled TooManyRequests Throttling ThrottlingException BandwidthLimitExceeded Busy",
-        statuses=(408, 429, 500, 502, 503, 504),
-        part_of_code="throttl|slowdown",
+        "SlowDown|Throttl|ServiceUnavailable|InternalError|RequestTimeout|RequestLimitExceeded|TooManyRequests"
+        "|BandwidthLimitExceeded|Busy",
+        (408, 429, 500, 502, 503, 504),
     ),
     _Kind(
         "could not use the encryption key for {where}",
         "Check the key (S3_KMS_KEY_ID, else the bucket's default): it must be enabled and in the bucket's region, and"
         " the run's role must be allowed kms:GenerateDataKey and kms:Decrypt (deploy/aws/kms-policy.json).",
-        part_of_code="kms",
-        part_of_sentence=r"\bkms:",
+        "KMS",
+        sentence=r"\bkms:",
     ),
     _Kind(
         "has no room left for {where}",
         "Make room, or raise the quota of the bucket or of the service's disks.",
-        statuses=(507,),
-        part_of_code="quota|storagefull|insufficientstorage",
+        "Quota|StorageFull|InsufficientStorage",
+        (507,),
     ),
     _Kind(
         "says that the bucket {bucket} is in another region, or behind another address",
         "Set AWS_DEFAULT_REGION (or the profile's region) to the bucket's region, and check AWS_ENDPOINT_URL_S3 (https"
         " or http).",
-        "AuthorizationHeaderMalformed PermanentRedirect TemporaryRedirect IllegalLocationConstraintException"
-        " IncorrectEndpoint InvalidRegion",
-        statuses=(301, 302, 307, 308),
+        "AuthorizationHeaderMalformed|PermanentRedirect|TemporaryRedirect|IllegalLocationConstraint|IncorrectEndpoint"
+        "|InvalidRegion",
+        (301, 302, 307, 308),
     ),
     _Kind(
         "does not serve this AWS account",
         "Ask whoever administers the AWS account: S3 is suspended or not signed up for.",
-        "AllAccessDisabled AccountProblem NotSignedUp OptInRequired",
+        "AllAccessDisabled|AccountProblem|NotSignedUp|OptInRequired",
     ),
     _Kind(
         "does not accept an object as large as {where}",
         "One upload may have 5 GB on Amazon S3; elsewhere raise the limit of the service or of the proxy before it.",
-        "EntityTooLarge MaxMessageLengthExceeded",
-        statuses=(413,),
+        "EntityTooLarge|MaxMessageLengthExceeded",
+        (413,),
     ),
     _Kind(
         "received something else than what was sent to {where}",
         "Run again. If it lasts, look for a proxy that changes requests; an S3 that does not know today's checksums"
         " needs AWS_REQUEST_CHECKSUM_CALCULATION=when_required.",
-        "BadDigest InvalidDigest IncompleteBody MissingContentLength XAmzContentSHA256Mismatch BadChecksum"
-        " XAmzContentChecksumMismatch",
+        "BadDigest|InvalidDigest|IncompleteBody|MissingContentLength|SHA256Mismatch|ChecksumMismatch|BadChecksum",
     ),
     _Kind(
         "does not support this request",
         "Check AWS_ENDPOINT_URL_S3; use Amazon S3 or a current MinIO or Ceph.",
-        "MethodNotAllowed NotImplemented",
-        statuses=(405, 501),
+        "MethodNotAllowed|NotImplemented",
+        (405, 501),
     ),
     _Kind("does not accept the bucket's name {bucket}", "Check S3_BUCKET_NAME.", "InvalidBucketName"),
     _Kind(
@@ -158,8 +155,6 @@ _KINDS = (
         statuses=(409, 412),
     ),
 )
-_BY_CODE = {code: kind for kind in _KINDS for code in kind.codes.split()}
-_BY_STATUS = {status: kind for kind in _KINDS for status in kind.statuses}
 
 
 def is_bare(error: ClientError) -> bool:
@@ -174,7 +169,7 @@ def refusal(
     """The typed error for S3's answer to a request for ``where`` (a URI) that needs ``permission``; ``key`` is empty
     for the bucket itself, and only a ``conditional`` request can lose a race."""
     status, code, sentence = _facts(error)
-    missing = code in MISSING or (status == 404 and not code)
+    missing = code in _MISSING or (status == 404 and not code)
     if code == "NoSuchBucket" or (not key and missing):
         return StoreError(
             f"The bucket {bucket} does not exist.", hint="Check S3_BUCKET_NAME; the pipeline never creates a bucket."
@@ -200,20 +195,17 @@ def _facts(error: ClientError) -> tuple[int, str, str]:
 
 
 def _kind(status: int, code: str, sentence: str) -> _Kind:
-    if code in _BY_CODE:
-        return _BY_CODE[code]
-    for kind in _KINDS:
-        if kind.part_of_code and re.search(kind.part_of_code, code, re.IGNORECASE):
-            return kind
-    for kind in _KINDS if status in (400, 403) else ():
-        if kind.part_of_sentence and re.search(kind.part_of_sentence, sentence, re.IGNORECASE):
-            return kind
+    by_code = (kind for kind in _KINDS if kind.code and re.search(kind.code, code, re.IGNORECASE))
+    said = sentence if status in (400, 403) else ""
+    by_sentence = (kind for kind in _KINDS if kind.sentence and re.search(kind.sentence, said, re.IGNORECASE))
+    if kind := next(by_code, None) or next(by_sentence, None):
+        return kind
     if status == 400 and not code:
         return _BARE_400
     if status == 403 and len(sentence) > len("Access Denied"):
         # S3 names what is missing, and it need not be the permission that the request itself needs.
         return _REFUSED_BECAUSE
-    return _BY_STATUS.get(status, _OTHER)
+    return next((kind for kind in _KINDS if status in kind.statuses), _OTHER)
 
 
 # What the AWS SDK, the system and the network raise.
@@ -326,14 +318,14 @@ def connection_cause(error: sdk.ConnectionError | sdk.HTTPClientError) -> Cause:
     proxy = None
     with suppress(SettingsError):
         proxy = find_proxy(url) if url else None
+    variable = proxy.variable if proxy else None
     if isinstance(error, sdk.ProxyConnectionError):
-        variable = proxy.variable if proxy else "HTTPS_PROXY"
+        variable = variable or "HTTPS_PROXY"
         if refused := _PROXY_STATUS.search(str(inner)):
             return proxy_refusal(int(refused[1]), variable)
-        return cause_of(inner or error, setting, variable)
-    if isinstance(error, sdk.ConnectTimeoutError | sdk.ReadTimeoutError):
+    elif isinstance(error, sdk.ConnectTimeoutError | sdk.ReadTimeoutError):
         return Cause("it did not answer in time", f"Check {setting}, the network and the firewall.")
-    return cause_of(inner or error, setting, proxy.variable if proxy else None)
+    return cause_of(inner or error, setting, variable)
 
 
 # Credentials in texts and variables.
@@ -361,9 +353,11 @@ def malformed() -> list[str]:
     return [name for name, value in values.items() if value and not _SENDABLE.fullmatch(value)]
 
 
-# What msgspec, pyarrow, gzip and a cast raise for bytes that are not what they expect; ValueError includes
-# UnicodeDecodeError.
-_UNREADABLE = (msgspec.DecodeError, pa.ArrowException, ValueError, KeyError, TypeError, EOFError, RecursionError)
+# What msgspec, pyarrow, gzip and a cast raise for bytes that are not what they expect.
+_UNREADABLE = (
+    *(msgspec.DecodeError, pa.ArrowException, ValueError, KeyError, TypeError, RecursionError),
+    *(EOFError, OSError, zlib.error),
+)
 
 
 @contextmanager
@@ -372,7 +366,7 @@ def readable(uri: str, hint: str) -> Iterator[None]:
     the kind of the fault, and quotes nothing, because an object may hold guests' data."""
     try:
         yield
-    except (*_UNREADABLE, zlib.error, OSError) as error:
+    except _UNREADABLE as error:
         # pyarrow's lack of memory is also one of its own errors; an OSError with a number is the machine's.
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
             raise
