@@ -1,4 +1,4 @@
-"""The stand-in for S3: moto's server in a thread of this process, with one bucket per sandbox.
+"""The stand-in for S3: moto's application in a thread of this process, with one bucket per sandbox.
 
 Moto's buckets belong to the process, not to a server: every sandbox therefore has a bucket name of its own and removes
 only that bucket when it closes. A ``moto.mock_aws`` elsewhere in the process would still empty them all.
@@ -6,7 +6,6 @@ only that bucket when it closes. A ``moto.mock_aws`` elsewhere in the process wo
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
 import threading
@@ -16,24 +15,29 @@ from typing import Any
 REGION = "us-east-1"
 # The account that moto gives every unknown access key.
 _ACCOUNT = "123456789012"
+_POLL_SECONDS = 0.02
 _numbers = count(1)
 
 
 class S3:
-    """One moto server and one bucket; ``url`` is the endpoint."""
+    """Moto's application on a listening socket, and one bucket."""
 
-    def __init__(self, host: str, port: int, bucket: str | None) -> None:
+    def __init__(self, listener: socket.socket, bucket: str | None) -> None:
         # Importing moto takes most of a second: only those who start a sandbox pay for it.
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
         from moto.s3.models import s3_backends
-        from moto.server import ThreadedMotoServer
+        from werkzeug.serving import make_server
 
-        # Moto's server logs a line per request, which would drown the pipeline's own log.
+        # The server logs a line per request, which would drown the pipeline's own log.
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self._server = ThreadedMotoServer(ip_address=host, port=port, verbose=False)
-        self._server.start()
+        app: Any = DomainDispatcherApplication(create_backend_app)
+        host, port = listener.getsockname()[:2]
+        self._server = make_server(
+            host, port, app, threaded=True, request_handler=MotoRequestHandler, fd=listener.fileno()
+        )
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), daemon=True)
+        self._thread.start()
         self.bucket = bucket or f"toast-orders-{next(_numbers)}"
-        self._address = (host, self._server.get_host_and_port()[1])
-        self.url = f"http://{host}:{self._address[1]}"
         self._backend: Any = s3_backends[_ACCOUNT]["aws"]
         self._backend.create_bucket(self.bucket, REGION)
 
@@ -45,14 +49,9 @@ class S3:
         return sorted((key, versions[-1].size) for key, versions in held.items() if versions)
 
     def close(self) -> None:
-        """Stops the server and takes the bucket away."""
-        stopping = threading.Thread(target=self._server.stop)
-        stopping.start()
-        while stopping.is_alive():
-            # The server looks for its end only between two connections, or twice a second.
-            with contextlib.suppress(OSError):
-                socket.create_connection(self._address, timeout=1).close()
-            stopping.join(0.02)
+        """Stops the server and removes the bucket."""
+        self._server.shutdown()
+        self._thread.join()
         bucket = self._backend.buckets.get(self.bucket)
         if bucket is not None:
             # Moto keeps the objects in temporary files, which would leak.

@@ -14,8 +14,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any, Self, cast
 
 import uvicorn
@@ -32,7 +31,6 @@ from toast_assets.sandbox.toast import ToastService
 
 # Long and random, so that a test can look for it where no secret may be.
 _AWS_SECRET = secrets.token_hex(20)
-_START_SECONDS = 20.0
 
 
 class Sandbox:
@@ -56,19 +54,18 @@ class Sandbox:
         """Starts the servers.
 
         Raises:
-            ToastAssetsError: a port is taken, or the server did not start.
+            ToastAssetsError: a port is taken.
         """
         config = self.config
         with self._running:
             sockets = [self._listen(port) for port in (config.toast_port, config.amperity_port, config.s3_port)]
-            # Moto's own server would wait for ever for a port that is taken; it opens the port itself.
-            sockets.pop().close()
-            self.toast_url, self.amperity_url = (f"http://{config.host}:{_port(each)}" for each in sockets)
+            self.toast_url, self.amperity_url, self.s3_url = (f"http://{config.host}:{_port(each)}" for each in sockets)
+            listener = sockets.pop()
             apps = (self.toast.app(also=StatusPages(self).routes()), self.amperity.app())
             self._running.enter_context(_served(dict(zip(sockets, apps, strict=True))))
-            self._s3 = S3(config.host, config.s3_port, config.bucket)
+            self._s3 = S3(listener, config.bucket)
             self._running.callback(self._s3.close)
-            self.s3_url, self.bucket = self._s3.url, self._s3.bucket
+            self.bucket = self._s3.bucket
             # Nothing failed: the servers run until the sandbox is closed.
             self._running = self._running.pop_all()
         return self
@@ -126,11 +123,7 @@ class Sandbox:
 
 @contextlib.contextmanager
 def _served(apps: dict[socket.socket, ASGIApp]) -> Iterator[None]:
-    """Serves one application on each socket, all in one thread, until the block ends.
-
-    Raises:
-        ToastAssetsError: the server did not start.
-    """
+    """Serves one application on each listening socket, all in one thread, until the block ends."""
     by_port = {_port(each): app for each, app in apps.items()}
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,53 +133,30 @@ def _served(apps: dict[socket.socket, ASGIApp]) -> Iterator[None]:
 
     settings: dict[str, Any] = {"ws": "none", "lifespan": "off", "log_config": None, "log_level": "error"}
     settings |= {"proxy_headers": False, "server_header": False, "access_log": False, "timeout_keep_alive": 60}
-    server = _Server(uvicorn.Config(cast(Any, route), interface="asgi3", **settings))
-    thread = threading.Thread(target=server.run, args=(list(apps),), name="toast-sandbox", daemon=True)
+    server = uvicorn.Server(uvicorn.Config(cast(Any, route), interface="asgi3", **settings))
+
+    async def serve() -> None:
+        try:
+            await server.serve(list(apps))
+        finally:
+            # Uvicorn's own end would wait for the calls in progress.
+            for connection in list(server.server_state.connections):
+                connection.transport.abort()
+
+    loop = asyncio.new_event_loop()
+    serving = loop.create_task(serve())
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(asyncio.wait([serving]))
+
+    thread = threading.Thread(target=run, name="toast-sandbox", daemon=True)
     thread.start()
-    if not server.running.wait(_START_SECONDS):
-        raise ToastAssetsError("The sandbox did not start.", hint="Look for an error above.")
     try:
         yield
     finally:
-        # A server that ended by itself has no loop any more.
-        with contextlib.suppress(RuntimeError):
-            server.end()
-        thread.join(_START_SECONDS)
-
-
-class _Server(uvicorn.Server):
-    """A server that ends at once: it neither polls for its end nor waits for calls in progress.
-
-    ``running`` is set when it serves; then ``end`` may be called, from any thread.
-    """
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.running = threading.Event()
-        self.end: Callable[[], object] = lambda: None
-
-    async def main_loop(self) -> None:
-        """Serves until ``end``; once a second the Date header is renewed."""
-        ended = asyncio.Event()
-        self.end = partial(asyncio.get_running_loop().call_soon_threadsafe, ended.set)
-        self.running.set()
-        while not ended.is_set():
-            await self.on_tick(0)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), 1)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Hangs up on every client and drops the calls in progress."""
-        for server in self.servers:
-            server.close()
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        # One turn of the loop, in which the protocols learn that their clients are gone.
-        await asyncio.sleep(0)
-        tasks = list(self.server_state.tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        loop.call_soon_threadsafe(serving.cancel)
+        thread.join()
 
 
 def _port(listener: socket.socket) -> int:
