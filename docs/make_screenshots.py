@@ -28,6 +28,7 @@ from toast_assets.cli.runs import in_process_instance, last_closed_week, materia
 from toast_assets.sandbox import Sandbox
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.services.browser import CHROMIUM, HOW_TO_GET_IT, open_browser
+from toast_assets_tests.support.services.toast_orders import edit, late_arrivals
 
 IMAGES = Path(__file__).parent / "images"
 LARGEST_BYTES = 250_000
@@ -78,9 +79,9 @@ def _running_ui() -> Iterator[tuple[str, str]]:
 def _second_look(sandbox: Sandbox, environment: Mapping[str, str], home: Path) -> None:
     """Materialize the last week again, after tips came late and a device that was offline sent its orders."""
     last, guid = _last_weeks()[-1], sandbox.restaurant_guids[0]
-    sandbox.toast.orders[guid].late_arrivals(last.start, last.end, 3)
+    late_arrivals(sandbox.toast.orders[guid], last.start, last.end, 3)
     for order in sandbox.toast.orders[guid].between(last.start, last.end)[10:15]:
-        sandbox.toast.orders[guid].edit(order.guid, at=last.end - timedelta(hours=1))
+        edit(sandbox.toast.orders[guid], order.guid, at=last.end - timedelta(hours=1))
     with only(environment), in_process_instance(home) as instance:
         materialize(last, instance, Display())
 

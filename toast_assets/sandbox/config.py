@@ -5,19 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from random import Random
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-
-class Sort(StrEnum):
-    """The order in which ``ordersBulk`` returns a window. Toast documents none [forum], so any may be met."""
-
-    SHUFFLED = "shuffled"  # Neither by time nor by GUID, but the same on every request for the same window.
-    MODIFIED = "modified"
-    MODIFIED_DESC = "modified_desc"
-    CREATED = "created"
-    RANDOM = "random"  # Another order on every request: a walk over several pages then loses and repeats orders.
+if TYPE_CHECKING:
+    from toast_assets.sandbox.orders import StoredOrder
 
 
 @dataclass(frozen=True)
@@ -84,10 +76,8 @@ class SandboxConfig:
     token_seconds: int = 86_400
     scopes: str = ALL_SCOPES
     partner: bool = True
-    guide_login: bool = False
-    guide_orders: bool = False
-    sort: Sort = Sort.SHUFFLED
-    page_cap: int = 100
+    # Puts a window's orders, sorted by modified time, into the order of its pages. Toast documents none [forum].
+    sort: Callable[[list[StoredOrder]], list[StoredOrder]] | None = None
     requests_per_quarter_hour: int = 10_000
 
     tenant: str = "sandbox"

@@ -1,26 +1,25 @@
-"""A restaurant's orders at Toast: invented a week at a time when first asked for, edited while the sandbox runs.
+"""A restaurant's orders at Toast: invented a week at a time, when somebody first asks for the week.
 
 The same seed, restaurant, week and count give the same orders.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
-from itertools import accumulate, count
+from itertools import accumulate
 from random import Random
-from threading import RLock
+from threading import Lock
+from typing import NamedTuple
 from zlib import crc32
 from zoneinfo import ZoneInfo
 
-from toast_assets.sandbox.config import Restaurant, SandboxConfig, Sort
-from toast_assets.sandbox.order_builder import HOUR_MS, Json, OrderBuilder, Placement, decode, encode, money, toast_time
+from toast_assets.sandbox.config import Restaurant, SandboxConfig
+from toast_assets.sandbox.order_builder import HOUR_MS, OrderBuilder, Placement, encode
 from toast_assets.week import epoch_ms, from_epoch_ms
 
-_KINDS = 480
+KINDS = 480
 _WEEK_MS = 168 * HOUR_MS
 # 1970-01-05 was a Monday; weeks begin at 04:00 UTC.
 _FIRST_WEEK_MS = 100 * HOUR_MS
@@ -31,60 +30,31 @@ _DAYS = (0.8, 0.8, 0.9, 1.0, 1.4, 1.6, 1.2)
 Moment = datetime | int
 
 
-@dataclass(frozen=True, slots=True)
-class StoredOrder:
-    """One version of an order at Toast. Times are milliseconds since 1970 (UTC); ``json`` is built on demand."""
+class StoredOrder(NamedTuple):
+    """One version of an order at Toast, modified at ``modified_ms`` (milliseconds since 1970, UTC)."""
 
     guid: str
     modified_ms: int
-    created_ms: int
     build: Callable[[], bytes]
 
     @property
     def json(self) -> bytes:
-        """The order as Toast sends it, UTF-8."""
+        """The order as Toast sends it, UTF-8; built on demand, because a large brand's weeks exceed the memory."""
         return self.build()
 
-    @classmethod
-    def of(cls, raw: bytes) -> StoredOrder:
-        """An order given as JSON; ``guid`` and ``modifiedDate`` are required, ``openedDate`` is optional."""
-        # The standard library's decoder also reads half of an escaped pair, which orders at Toast can hold.
-        order = json.loads(raw)
-        modified = epoch_ms(datetime.fromisoformat(order["modifiedDate"]))
-        opened = order.get("openedDate")
-        created = epoch_ms(datetime.fromisoformat(opened)) if opened else modified
-        return cls(order["guid"], modified, created, lambda: raw)
 
-    def edited(self, modified_ms: int, change: Callable[[Json], None] | None = None) -> StoredOrder:
-        """A newer version: modified at ``modified_ms`` and, without a ``change`` of its own, tipped."""
-        order = decode(self.json)
-        order["modifiedDate"] = toast_time(modified_ms)
-        (change or _tip)(order)
-        raw = encode(order)
-        return StoredOrder(self.guid, modified_ms, self.created_ms, lambda: raw)
+def invented(seed: int, number: int, placement: Placement) -> StoredOrder:
+    """The order of this seed, kind (below ``KINDS``) and placement."""
+    builder = partial(OrderBuilder, seed, number, placement)
+    guid = _guid_head(seed, number) + placement.order_id
+    return StoredOrder(guid, placement.modified_ms, lambda: encode(builder().order()))
 
 
-def _invented(seed: int, number: int, placement: Placement) -> StoredOrder:
-    head, opened_ms = _identity(seed, number)
-    guid, created_ms = head + placement.order_id, placement.modified_ms + opened_ms
-    build = partial(OrderBuilder, seed, number, placement)
-    return StoredOrder(guid, placement.modified_ms, created_ms, lambda: encode(build().order()))
-
-
-@lru_cache(maxsize=8 * _KINDS)
-def _identity(seed: int, number: int) -> tuple[str, int]:
-    """What an order's position in the week needs before the order is built: its GUID without the id, and when it was
-    opened (relative to its modification)."""
-    builder = OrderBuilder(seed, number, Placement("", "", 0, 0))
-    return builder.order()["guid"], builder.opened_ms
-
-
-def _tip(order: Json) -> None:
-    for check in order.get("checks") or []:
-        check["modifiedDate"] = order["modifiedDate"]
-        for payment in check.get("payments") or []:
-            payment["tipAmount"] = money(int(payment["amount"] * 100) // 5)
-            return
+@lru_cache(maxsize=8 * KINDS)
+def _guid_head(seed: int, number: int) -> str:
+    """The GUID without the order's id, which the week needs before the order is built."""
+    guid: str = OrderBuilder(seed, number, Placement("", "", 0, 0)).order()["guid"]
+    return guid
 
 
 def invent_week(
@@ -99,10 +69,10 @@ def invent_week(
     offset = start.astimezone(ZoneInfo(timezone)).utcoffset()
     utc_offset = int(offset.total_seconds() // 3600) if offset else 0
     rng = Random(f"{seed}:{restaurant_guid}:{start_ms}")
-    kinds = rng.sample(range(_KINDS), _KINDS)
+    kinds = rng.sample(range(KINDS), KINDS)
     ids: dict[str, None] = {}
     while len(ids) < count:
-        ids[_order_id(rng)] = None
+        ids[invent_order_id(rng)] = None
     hours = range(start_ms, end_ms, HOUR_MS)
     local = [from_epoch_ms(hour_ms + utc_offset * HOUR_MS) for hour_ms in hours]
     weights = list(accumulate(_HOURS[hour.hour] * _DAYS[hour.weekday()] for hour in local))
@@ -115,124 +85,62 @@ def invent_week(
         together = rng.randrange(1, count - 4)
         times[together : together + 3] = [times[together]] * 3
     return [
-        _invented(seed, kinds[number % _KINDS], Placement(order_id, restaurant_guid, modified_ms, utc_offset))
+        invented(seed, kinds[number % KINDS], Placement(order_id, restaurant_guid, modified_ms, utc_offset))
         for number, (order_id, modified_ms) in enumerate(zip(ids, times, strict=True))
     ]
 
 
-def invent_order(seed: int, restaurant_guid: str, modified_ms: int, number: int) -> StoredOrder:
-    """One more order of a restaurant, modified at ``modified_ms``; ``number`` makes it differ from others of then."""
-    rng = Random(f"{seed}:{restaurant_guid}:{modified_ms}:{number}")
-    return _invented(seed, rng.choice(range(_KINDS)), Placement(_order_id(rng), restaurant_guid, modified_ms, -5))
-
-
-def _order_id(rng: Random) -> str:
+def invent_order_id(rng: Random) -> str:
+    """What tells an order from the others of its restaurant: twelve hexadecimal digits."""
     return f"{rng.getrandbits(48):012x}"
 
 
 class RestaurantOrders:
-    """The newest version of every order; any thread may call. ``served`` has the GUIDs of the orders on all pages.
+    """A restaurant's orders: ``newest`` is the newest version of each by GUID, without the weeks nobody asked for.
 
-    ``numbers`` is shared by all restaurants: each order that is added later takes one, and so differs from the others.
+    While ``inventing``, a week's orders are invented when they are first asked for; ``served`` are the GUIDs on all
+    pages. Any thread may call.
     """
 
-    def __init__(self, restaurant: Restaurant, config: SandboxConfig, numbers: count[int]) -> None:
+    def __init__(self, restaurant: Restaurant, config: SandboxConfig) -> None:
+        self.restaurant = restaurant
+        self.config = config
+        self.newest: dict[str, StoredOrder] = {}
+        self.inventing = restaurant.live
         self.served: set[str] = set()
-        self._restaurant = restaurant
-        self._config = config
-        self._numbers = numbers
-        self._orders: dict[str, StoredOrder] = {}
         self._weeks: set[int] = set()
-        self._inventing = restaurant.live
-        self._draw = Random(f"{config.seed}:{restaurant.guid}")
-        self._lock = RLock()
+        self._lock = Lock()
 
     def between(self, start: Moment, end: Moment) -> list[StoredOrder]:
         """The truth: what Toast holds now with a modified time in [start, end), by modified time."""
-        start_ms, end_ms = _ms(start), _ms(end)
-        with self._lock:
-            if self._inventing and start_ms < end_ms:
-                first, last = ((moment - _FIRST_WEEK_MS) // _WEEK_MS for moment in (start_ms, end_ms - 1))
+        start_ms, end_ms = to_ms(start), to_ms(end)
+        if self.inventing and start_ms < end_ms:
+            first, last = ((moment - _FIRST_WEEK_MS) // _WEEK_MS for moment in (start_ms, end_ms - 1))
+            with self._lock:
                 for number in set(range(first, last + 1)) - self._weeks:
-                    self._weeks.add(number)
                     self._invent(from_epoch_ms(_FIRST_WEEK_MS + number * _WEEK_MS))
-            found = [order for order in self._orders.values() if start_ms <= order.modified_ms < end_ms]
+                    self._weeks.add(number)
+        found = [order for order in list(self.newest.values()) if start_ms <= order.modified_ms < end_ms]
         return sorted(found, key=lambda order: (order.modified_ms, order.guid))
 
     def _invent(self, monday: datetime) -> None:
-        each, end = self._restaurant, monday + timedelta(days=7)
-        week = invent_week(self._config.seed, each.guid, monday, end, each.orders_per_week, each.timezone)
-        self._orders |= {order.guid: order for order in week}
+        each, end = self.restaurant, monday + timedelta(days=7)
+        week = invent_week(self.config.seed, each.guid, monday, end, each.orders_per_week, each.timezone)
+        self.newest.update((order.guid, order) for order in week)
 
     def view(self, start_ms: int, end_ms: int) -> list[StoredOrder]:
-        """A window as ``ordersBulk`` pages through it: what exists by now, in the configured sort order.
+        """A window as ``ordersBulk`` pages through it: what exists by now, in the configured order, else shuffled.
 
         Orders modified after ``now`` do not exist yet [inferred].
         """
-        orders = self.between(start_ms, min(end_ms, self._now_ms() + 1))
-        match self._config.sort:
-            case Sort.SHUFFLED:
-                # A key of each order's own, so that an edit moves one order and leaves the others as they were.
-                salt = crc32(str(start_ms).encode())
-                orders.sort(key=lambda order: crc32(order.guid.encode(), salt))
-            case Sort.MODIFIED_DESC:
-                orders.reverse()
-            case Sort.CREATED:
-                orders.sort(key=lambda order: (order.created_ms, order.guid))
-            case Sort.RANDOM:
-                self._draw.shuffle(orders)
-        return orders
-
-    def replace_all(self, orders: Iterable[bytes]) -> None:
-        """Only these orders (JSON objects) from now on: nothing is invented any more."""
-        stored = {order.guid: order for order in map(StoredOrder.of, orders)}
-        with self._lock:
-            self._inventing = False
-            self._orders = stored
-
-    def put(self, raw: bytes) -> None:
-        """Adds one order given as JSON, or replaces its older version."""
-        self._put(StoredOrder.of(raw))
-
-    def put_bytes(self, name: str, at: Moment, body: bytes) -> None:
-        """Adds bytes that Toast sends as an order modified ``at``; they need not be one. ``name`` identifies them."""
-        self._put(StoredOrder(name, _ms(at), _ms(at), lambda: body))
-
-    def add(self, at: Moment) -> StoredOrder:
-        """Invents one more order, modified at ``at``; in the past this is a late arrival: a device was offline."""
-        order = invent_order(self._config.seed, self._restaurant.guid, _ms(at), next(self._numbers))
-        self._put(order)
-        return order
-
-    def late_arrivals(self, start: Moment, end: Moment, number: int) -> list[StoredOrder]:
-        """``number`` orders that appear now with modified times spread evenly over the past window [start, end)."""
-        step = (_ms(end) - _ms(start)) // (number + 1)
-        return [self.add(_ms(start) + step * (each + 1)) for each in range(number)]
-
-    def edit(self, guid: str, at: Moment | None = None, change: Callable[[Json], None] | None = None) -> StoredOrder:
-        """Edits an order: its modified time moves to ``at`` (default: now) and, without ``change``, it is tipped.
-
-        Raises:
-            KeyError: no order of that GUID was served or put here before.
-        """
-        moment = self._now_ms() if at is None else _ms(at)
-        with self._lock:
-            order = self._orders[guid].edited(moment, change)
-            self._put(order)
-        return order
-
-    def remove(self, guid: str) -> None:
-        """Removes an order, if it is here, without a trace."""
-        with self._lock:
-            self._orders.pop(guid, None)
-
-    def _put(self, order: StoredOrder) -> None:
-        with self._lock:
-            self._orders[order.guid] = order
-
-    def _now_ms(self) -> int:
-        return int(self._config.now() * 1000)
+        orders = self.between(start_ms, min(end_ms, int(self.config.now() * 1000) + 1))
+        if self.config.sort is not None:
+            return self.config.sort(orders)
+        # By a key of each order's own: an edit moves one order, and the others stay as they were.
+        salt = crc32(str(start_ms).encode())
+        return sorted(orders, key=lambda order: crc32(order.guid.encode(), salt))
 
 
-def _ms(moment: Moment) -> int:
+def to_ms(moment: Moment) -> int:
+    """A moment in milliseconds since 1970 (UTC)."""
     return moment if isinstance(moment, int) else epoch_ms(moment)

@@ -12,7 +12,6 @@
 - Without ``guest.pi:read`` checks have no ``customer`` [doc], without ``delivery_info.address:read`` deliveries have no
   address (judgement: the same silence). With ``orders.channel:read`` alone there are no orders: the client submitted
   none [doc].
-- The guide's dialect is ``{"orders": [...], "nextPageToken": ...}`` without Link headers [conflict].
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-import msgspec
 from starlette.responses import Response
 
 from toast_assets.sandbox.calls import Call
@@ -36,7 +34,6 @@ from toast_assets.week import epoch_ms
 
 _LARGEST_PAGE = 100
 _LONGEST_HOURS = 31 * 24
-_TOKEN = re.compile(r"page-(\d+)")
 _WINDOW = ("startDate", "endDate")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d{4})")
 # What each date must look like, and an example.
@@ -54,15 +51,10 @@ class PageQuery(NamedTuple):
     size: int
 
 
-def read_query(call: Call, *, guide: bool = False) -> PageQuery:
-    """The query of an ``ordersBulk`` call, or ``Refusal``; ``guide``: with ``pageToken``, as in Amperity's example."""
-    given = _parameters(call, *_WINDOW, "page", "pageSize", "businessDate", *(["pageToken"] if guide else []))
+def read_query(call: Call) -> PageQuery:
+    """The query of an ``ordersBulk`` call, or ``Refusal``."""
+    given = _parameters(call, *_WINDOW, "page", "pageSize", "businessDate")
     page = _number(given, "page", 1, 10**9)
-    if "pageToken" in given:
-        token = _TOKEN.fullmatch(given["pageToken"])
-        if token is None:
-            raise Refusal(400, "unknown page token", "pageToken")
-        page = int(token[1])
     size = _number(given, "pageSize", _LARGEST_PAGE, _LARGEST_PAGE)
     if "businessDate" not in given:
         return PageQuery(_window(given, _LONGEST_HOURS), None, page, size)
@@ -133,8 +125,7 @@ class OrdersBulk:
 
     def answer(self, call: Call) -> Response:
         """The page that ``call`` asks for, or ``Refusal``."""
-        guide = self._config.guide_orders
-        query = read_query(call, guide=guide)
+        query = read_query(call)
         call.window = query.window
         restaurant = call.target or ""
         fault = next(iter(self._faults.take(call, "data")), None)
@@ -142,7 +133,7 @@ class OrdersBulk:
         orders = self._orders[restaurant].view(*query.window) if "orders:read" in self._scopes else []
         if query.business_date is not None:
             orders = [order for order in orders if json.loads(order.json).get("businessDate") == query.business_date]
-        size = min(query.size, self._config.page_cap)
+        size = query.size
         short = self._short.setdefault((restaurant, query.window, size), {})
         if fault is not None and kind is Kind.SHORT_PAGE:
             short[query.page] = size // 2 if fault.keep is None else min(fault.keep, size)
@@ -160,9 +151,6 @@ class OrdersBulk:
         if kind is Kind.REPEATED_PAGE:
             body, call.orders = self._previous.get(restaurant, (body, call.orders))
         self._previous[restaurant] = (body, call.orders)
-        if guide:
-            token = msgspec.json.encode(f"page-{query.page + 1}" if more else None)
-            return Response(b'{"orders":%s,"nextPageToken":%s}' % (body, token), media_type="application/json")
         response = Response(body, media_type="application/json")
         pages = {"first": 1, "self": query.page, "prev": query.page - 1, "next": query.page + 1 if more else 0}
         for relation, number in pages.items():

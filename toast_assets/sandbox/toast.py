@@ -45,8 +45,7 @@ class ToastService(Service):
 
     def __init__(self, config: SandboxConfig, faults: Faults) -> None:
         super().__init__(config, faults)
-        numbers = count(1)
-        self.orders = {each.guid: RestaurantOrders(each, config, numbers) for each in config.restaurants}
+        self.orders = {each.guid: RestaurantOrders(each, config) for each in config.restaurants}
         self._restaurants = {each.guid: each for each in config.restaurants}
         self._bulk = OrdersBulk(config, self.orders, faults)
         self._token = ""
@@ -102,8 +101,6 @@ class ToastService(Service):
             }
             self._token = ".".join((_base64({"alg": "RS256", "typ": "JWT"}), _base64(claims), _base64("sandbox")))
             self.tokens[self._token] = expires
-        if config.guide_login:
-            return JSONResponse({"sessionToken": self._token, "status": "SUCCESS"})
         login = BLANKS["login"]
         token = {"expiresIn": int(self.tokens[self._token] - now), "accessToken": self._token}
         return JSONResponse(login | {"token": login["token"] | token})
@@ -150,8 +147,6 @@ class ToastService(Service):
             raise Refusal(429, "Too many requests.")
 
     def _order_guids(self, call: Call) -> Response:
-        if self.config.guide_orders:
-            return self._bulk.answer(call)
         call.window = read_hour(call)
         return JSONResponse([order.guid for order in self.orders[call.target or ""].view(*call.window)])
 

@@ -15,6 +15,7 @@ from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 from toast_assets_tests.defs.conftest import RunWeek
+from toast_assets_tests.support.services.toast_orders import late_arrivals, replace_all
 
 
 def objects(store: OrderStore) -> dict[str, bytes]:
@@ -85,7 +86,7 @@ class TestAWeek:
         self, run_week: RunWeek, sandbox: Sandbox, week: Week
     ) -> None:
         versions = [self._version(run_week("raw_toast_orders")) for _ in range(2)]
-        sandbox.toast.orders[sandbox.restaurant_guids[0]].late_arrivals(week.start, week.end, 1)
+        late_arrivals(sandbox.toast.orders[sandbox.restaurant_guids[0]], week.start, week.end, 1)
         versions.append(self._version(run_week("raw_toast_orders")))
         assert versions[0] == versions[1] != versions[2]
 
@@ -97,7 +98,7 @@ class TestAWeek:
         self, run_week: RunWeek, sandbox: Sandbox, store: OrderStore, week: Week
     ) -> None:
         for guid in sandbox.restaurant_guids:
-            sandbox.toast.orders[guid].replace_all([])
+            replace_all(sandbox.toast.orders[guid], [])
         assert run_week().success
         for guid in sandbox.restaurant_guids:
             export = json.loads(gzip.decompress(objects(store)[store.layout.export(week, guid)]))

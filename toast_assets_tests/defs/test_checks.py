@@ -23,6 +23,7 @@ from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.conftest import StartSandbox
 from toast_assets_tests.defs.conftest import PARTITION, RunWeek
 from toast_assets_tests.support.data.invented import check, customer, encode, order
+from toast_assets_tests.support.services.toast_orders import edit
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
 ALL = {
@@ -107,7 +108,7 @@ class TestAWeeklyRun:
         run_week()
         guid = sandbox.restaurant_guids[0]
         edited = sandbox.toast.orders[guid].between(week.start, week.end)[5]
-        sandbox.toast.orders[guid].edit(edited.guid, at=week.end_ms - 10)
+        edit(sandbox.toast.orders[guid], edited.guid, at=week.end_ms - 10)
         run_week("raw_toast_orders", "toast_orders_s3_export")
         result = run_week("amperity_delivery", config={"amperity_delivery": {"dry_run": True}})
         delivered = evaluations(result)["delivered_equals_exported"]

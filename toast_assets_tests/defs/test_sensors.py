@@ -22,6 +22,7 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.week import WeekCalendar, iso_ms
 from toast_assets_tests.defs.conftest import RunWeek
 from toast_assets_tests.support.services.clients import s3_client
+from toast_assets_tests.support.services.toast_orders import late_arrivals
 from toast_assets_tests.support.stores.stored_weeks import save_manifest
 
 MONDAY = datetime(2025, 9, 22, 4, 15, tzinfo=UTC)
@@ -139,7 +140,7 @@ class TestOnABucket:
         run_week()
         sent = len(sandbox.amperity.accepted)
         week = WeekCalendar().week("2025-09-15")
-        late = sandbox.toast.orders[sandbox.restaurant_guids[0]].late_arrivals(week.start, week.end, 2)
+        late = late_arrivals(sandbox.toast.orders[sandbox.restaurant_guids[0]], week.start, week.end, 2)
         (request,) = daemon.tick(MONDAY + timedelta(hours=72)).run_requests or ()
         run_week(config={name: op["config"] for name, op in request.run_config["ops"].items()})
         arrived = {str(record.guid) for record in list(sandbox.amperity.accepted)[sent:]}

@@ -17,6 +17,7 @@ from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 from toast_assets_tests.defs.conftest import RunWeek
 from toast_assets_tests.support.data.invented import encode, order
+from toast_assets_tests.support.services.toast_orders import late_arrivals
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
 
@@ -78,7 +79,7 @@ def test_orders_show_restaurants_pictures_and_what_changed(run_week: RunWeek, sa
         assert len(first[name]) < 60_000
     assert "Pier 9 | 320 |" in first["per_restaurant"]
     assert f"raw/week=2025-09-15/restaurant={sandbox.restaurant_guids[0]}.parquet" in first["objects"]
-    sandbox.toast.orders[sandbox.restaurant_guids[0]].late_arrivals(week.start, week.end, 2)
+    late_arrivals(sandbox.toast.orders[sandbox.restaurant_guids[0]], week.start, week.end, 2)
     second = metadata_of(run_week(), "orders")
     assert (second["new_orders"], second["changed_orders"]) == (2, 0)
     assert second["unchanged_orders"] == first["orders"]

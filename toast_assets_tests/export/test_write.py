@@ -22,6 +22,7 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 from toast_assets_tests.support.faults import s3_faults
 from toast_assets_tests.support.services.clients import s3_client
+from toast_assets_tests.support.services.toast_orders import put, replace_all
 from toast_assets_tests.support.stores.pulls import (
     LOG,
     check_export,
@@ -109,7 +110,7 @@ async def test_a_restaurant_without_orders_has_an_export_without_orders(
     sandbox: Sandbox, store: OrderStore, week: Week
 ) -> None:
     guid = sandbox.restaurant_guids[0]
-    sandbox.toast.orders[guid].replace_all([])
+    replace_all(sandbox.toast.orders[guid], [])
     await pull(sandbox, week)
     export(sandbox, week)
     found = read_export(store, week, guid)
@@ -244,7 +245,7 @@ async def test_an_order_that_says_which_restaurant_it_is_of_is_exported_as_it_is
     guid = sandbox.restaurant_guids[0]
     await pull(sandbox, week)
     named = stored_rows(store, week, guid)[1]
-    sandbox.toast.orders[guid].put(named.body[:-1] + b',"restaurantGuid":"%s"}' % guid.encode())
+    put(sandbox.toast.orders[guid], named.body[:-1] + b',"restaurantGuid":"%s"}' % guid.encode())
     await pull(sandbox, week)
     export(sandbox, week)
     check_export(store, week, guid)

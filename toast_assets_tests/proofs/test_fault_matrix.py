@@ -14,16 +14,26 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import httpx
 import pytest
 
 from toast_assets.errors import ToastAssetsError
 from toast_assets.http.retry import RetryPolicy
 from toast_assets.pull.week import PullReport, WeekPull
-from toast_assets.sandbox import Call, Kind, Sandbox, Sort
+from toast_assets.sandbox import Call, Kind, Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 from toast_assets_tests.support.faults import fault_table
 from toast_assets_tests.support.services.clients import SkippedTime, order_store, toast_client
+from toast_assets_tests.support.services.guide_dialect import GuideDialect
+from toast_assets_tests.support.services.toast_orders import (
+    SORTS,
+    add,
+    descending,
+    edit,
+    in_random_order,
+    late_arrivals,
+)
 from toast_assets_tests.support.stores.pulls import (
     Versions,
     bucket_content,
@@ -52,6 +62,7 @@ class Scenario:
     environment: dict[str, str] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     second_run: bool = False
+    transport: Callable[[], httpx.AsyncBaseTransport] | None = None
 
 
 def armed(kind: Kind, path: str = "orders", *, number: int | None = None, **settings: Any) -> Arrange:
@@ -84,23 +95,23 @@ def edits(**when: Any) -> Arrange:
     """An order of the window that is asked for is tipped just before the reply: it leaves the week."""
 
     def arrange(sandbox: Sandbox, week: Week) -> None:
-        def edit(call: Call) -> None:
+        def leave(call: Call) -> None:
             assert call.target is not None
             orders = sandbox.toast.orders[call.target]
             for order in orders.view(week.start_ms, week.end_ms)[:1]:
-                orders.edit(order.guid)
+                edit(orders, order.guid)
 
-        sandbox.faults.arm(Kind.HOOK, "orders", action=edit, **when)
+        sandbox.faults.arm(Kind.HOOK, "orders", action=leave, **when)
 
     return arrange
 
 
-def late_arrivals(sandbox: Sandbox, week: Week) -> None:
-    """A device was offline: its orders of Monday appear when the week is nearly read."""
+def device_was_offline(sandbox: Sandbox, week: Week) -> None:
+    """Its orders of Monday appear when the week is nearly read."""
     guid = sandbox.restaurant_guids[0]
 
     def arrive(_call: Call) -> None:
-        sandbox.toast.orders[guid].late_arrivals(week.start, week.start_ms + 3_600_000, 12)
+        late_arrivals(sandbox.toast.orders[guid], week.start, week.start_ms + 3_600_000, 12)
 
     sandbox.faults.arm(Kind.HOOK, "orders", target=guid, first=6, last=6, action=arrive)
 
@@ -109,7 +120,7 @@ def crowd(sandbox: Sandbox, week: Week) -> None:
     """The point of sale adjusts the tips of 250 orders in one millisecond."""
     for guid in sandbox.restaurant_guids[:2]:
         for _ in range(250):
-            sandbox.toast.orders[guid].add(week.start_ms + 90_000_000)
+            add(sandbox.toast.orders[guid], week.start_ms + 90_000_000)
 
 
 def everything(sandbox: Sandbox, week: Week) -> None:
@@ -150,18 +161,18 @@ SCENARIOS = (
     Scenario("one wrongly empty page", on_call(3, Kind.EMPTY_PAGE)),
     Scenario("a wrongly empty first page of each restaurant", at_each(Kind.EMPTY_PAGE)),
     Scenario("a short page with next", on_call(1, Kind.SHORT_PAGE, keep=40)),
-    Scenario("every page short, with next", config={"page_cap": 30}),
+    Scenario("every page short, with next", armed(Kind.SHORT_PAGE, last=None, keep=30)),
     Scenario("a page that came before once more", on_call(5, Kind.REPEATED_PAGE)),
     Scenario("an order outside its window", on_call(3, Kind.STRAY_ORDER)),
     Scenario("an order edited while paging", edits(first=2, last=2), edits=True),
     Scenario("edits on every third call", edits(last=None, every=3), edits=True),
     Scenario("edits on every call", edits(last=None), edits=True),
-    Scenario("late arrivals in a past window", late_arrivals, second_run=True),
+    Scenario("late arrivals in a past window", device_was_offline, second_run=True),
     Scenario("250 orders in one millisecond", crowd),
-    Scenario("250 orders in one millisecond, in random order", crowd, config={"sort": Sort.RANDOM}),
-    Scenario("pages in a new random order on each request", config={"sort": Sort.RANDOM}),
-    Scenario("pages by descending time", config={"sort": Sort.MODIFIED_DESC}),
-    Scenario("the guide's dialect", config={"guide_orders": True, "guide_login": True}),
+    Scenario("250 orders in one millisecond, in random order", crowd, config={"sort": in_random_order()}),
+    Scenario("pages in a new random order on each request", config={"sort": in_random_order()}),
+    Scenario("pages by descending time", config={"sort": descending}),
+    Scenario("the guide's dialect", transport=GuideDialect),
     Scenario("a call that never answers", on_call(3, Kind.NEVER), environment={"TOAST_TIMEOUT_SECONDS": "1"}),
     Scenario("everything at once, over and over", everything, edits=True),
     Scenario("403 at one restaurant of three", armed(Kind.STATUS, number=1, status=403, last=None), {1: "403"}),
@@ -207,7 +218,11 @@ class Run:
     async def pull(self) -> None:
         """As a run pulls, with the real patience, of which only the waiting is skipped."""
         skipped = SkippedTime()
-        client = toast_client(self.sandbox, retry=RetryPolicy(), skipped=skipped, **self.scenario.environment)
+        scenario = self.scenario
+        transport = scenario.transport() if scenario.transport else None
+        client = toast_client(
+            self.sandbox, retry=RetryPolicy(), skipped=skipped, transport=transport, **scenario.environment
+        )
         async with client as toast:
             try:
                 self.report = await WeekPull(self.week, toast, order_store(self.sandbox)).run()
@@ -332,7 +347,7 @@ async def test_any_two_faults_at_any_calls_lose_nothing(
     seed: int, start_sandbox: Callable[..., Sandbox], week: Week
 ) -> None:
     rng = Random(seed)
-    sandbox = start_sandbox(sort=rng.choice(list(Sort)), seed=seed)
+    sandbox = start_sandbox(sort=SORTS[rng.choice(list(SORTS))](), seed=seed)
     crowd(sandbox, week)
     for guid in sandbox.restaurant_guids[:2]:
         kind, first, more = rng.choice(SINGLE), rng.randrange(1, 9), rng.randrange(3)

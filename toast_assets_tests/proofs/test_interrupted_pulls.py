@@ -19,6 +19,7 @@ import pytest
 from toast_assets.sandbox import Call, Sandbox
 from toast_assets.week import Week
 from toast_assets_tests.support.services.clients import UNLIMITED
+from toast_assets_tests.support.services.toast_orders import replace_all
 from toast_assets_tests.support.stores.pulls import check_complete
 
 PATIENCE_SECONDS = 600
@@ -54,7 +55,7 @@ def test_the_command_is_interrupted_and_the_next_one_is_complete(
     one, two, small = sandbox.restaurant_guids
     for guid in (one, two):
         bodies = [order.json for order in sandbox.toast.orders[guid].between(week.start, week.end)]
-        sandbox.toast.orders[guid].replace_all([_PADDING + body[1:] for body in bodies])
+        replace_all(sandbox.toast.orders[guid], [_PADDING + body[1:] for body in bodies])
     command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "toast_assets.definitions"]
     command += ["--select", "raw_toast_orders,toast_orders_s3_export", "--partition", week.key]
     environment = os.environ | sandbox.environment()

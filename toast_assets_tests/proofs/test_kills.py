@@ -28,6 +28,7 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.week import WeekCalendar
 from toast_assets_tests.support.faults.killed import KILLED, Moment, Side, exit_code, start_run
 from toast_assets_tests.support.services.clients import UNLIMITED, order_store
+from toast_assets_tests.support.services.toast_orders import edit, late_arrivals
 from toast_assets_tests.support.stores.pulls import stored_versions
 
 WEEK = WeekCalendar().week("2025-09-15")
@@ -155,8 +156,8 @@ def test_a_second_run_that_is_killed_takes_nothing_away_and_the_next_one_complet
         assert brand.run() == 0
     first = {guid: _rows(reference, guid) for guid in sandbox.restaurant_guids}
     for guid in sandbox.restaurant_guids:
-        late = sandbox.toast.orders[guid].late_arrivals(WEEK.start, WEEK.end, 3)
-        sandbox.toast.orders[guid].edit(late[0].guid, WEEK.end_ms - 1)
+        late = late_arrivals(sandbox.toast.orders[guid], WEEK.start, WEEK.end, 3)
+        edit(sandbox.toast.orders[guid], late[0].guid, WEEK.end_ms - 1)
     assert reference.run() == 0
     expected = _without_manifests(reference.content())
     for number, brand in zip(numbers, brands, strict=True):

@@ -32,6 +32,7 @@ from toast_assets_tests.support.data.invented import (
     selection,
     service_charge,
 )
+from toast_assets_tests.support.services.toast_orders import replace_all
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
@@ -87,9 +88,9 @@ def test_odd_orders_pass_through_raw_export_and_tables_without_a_lost_field(
     made = odd_orders()
     bodies = dict(zip(made, encode(*made.values()), strict=True))
     here, *others = sandbox.restaurant_guids
-    sandbox.toast.orders[here].replace_all(bodies.values())
+    replace_all(sandbox.toast.orders[here], bodies.values())
     for guid in others:
-        sandbox.toast.orders[guid].replace_all([])
+        replace_all(sandbox.toast.orders[guid], [])
     result = run_week()
     assert result.success
 
@@ -130,9 +131,9 @@ def test_an_order_with_impossible_values_is_stored_and_exported_and_named_where_
 ) -> None:
     huge = order(check(selection("1e30")))
     here, *others = sandbox.restaurant_guids
-    sandbox.toast.orders[here].replace_all(encode(huge, order(), nowhen := order(businessDate=20251399)))
+    replace_all(sandbox.toast.orders[here], encode(huge, order(), nowhen := order(businessDate=20251399)))
     for guid in others:
-        sandbox.toast.orders[guid].replace_all([])
+        replace_all(sandbox.toast.orders[guid], [])
     result = run_week()
     assert result.success
     found = store.bucket.read(store.layout.export(week, here))
@@ -152,9 +153,9 @@ def test_an_order_that_no_decoder_reads_is_stored_and_named_and_holds_up_no_othe
     good, spoilt = order(), order(check(selection("5.00", displayName="cut emoji")))
     bodies = [encode(good)[0], encode(spoilt)[0].replace(b"cut emoji", rb"cut \ud83d")]
     here, *others = sandbox.restaurant_guids
-    sandbox.toast.orders[here].replace_all(bodies)
+    replace_all(sandbox.toast.orders[here], bodies)
     for guid in others:
-        sandbox.toast.orders[guid].replace_all([])
+        replace_all(sandbox.toast.orders[guid], [])
     result = run_week()
     assert result.success
 

@@ -27,6 +27,7 @@ from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 from toast_assets_tests.support.data.odd_orders import CARD_DIGITS, GUEST, Fate, OddOrder, odd_orders
+from toast_assets_tests.support.services.toast_orders import put_bytes
 from toast_assets_tests.support.stores.deliveries import rejects
 from toast_assets_tests.support.stores.pulls import manifest_of, stored_rows
 
@@ -71,7 +72,7 @@ def odd(sandbox: Sandbox) -> dict[str, list[OddOrder]]:
     found = {guid: odd_orders(guid) for guid in sandbox.restaurant_guids}
     for guid, orders in found.items():
         for one in orders:
-            sandbox.toast.orders[guid].put_bytes(one.name, one.at, one.body)
+            put_bytes(sandbox.toast.orders[guid], one.name, one.at, one.body)
     return found
 
 

@@ -32,6 +32,7 @@ from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.faults.killed import exit_code, processes
 from toast_assets_tests.support.faults.s3_proxy import PATIENCE_SECONDS, Held, holding_s3
 from toast_assets_tests.support.services.clients import UNLIMITED, order_store
+from toast_assets_tests.support.services.toast_orders import edit, late_arrivals, put_bytes
 from toast_assets_tests.support.stores.deliveries import accepted, open_segments, rejects
 from toast_assets_tests.support.stores.pulls import LOG, check_complete, true_versions
 
@@ -56,8 +57,8 @@ def newer(sandbox: Sandbox, week: Week) -> None:
     """An order is edited, and one arrives late."""
     (guid,) = sandbox.restaurant_guids
     first = sandbox.toast.orders[guid].between(week.start, week.end)[0].guid
-    sandbox.toast.orders[guid].edit(first, week.end_ms - 5)
-    sandbox.toast.orders[guid].late_arrivals(week.start, week.end, 1)
+    edit(sandbox.toast.orders[guid], first, week.end_ms - 5)
+    late_arrivals(sandbox.toast.orders[guid], week.start, week.end, 1)
 
 
 def week_without_delivery(environment: dict[str, str]) -> None:
@@ -193,17 +194,17 @@ def test_a_run_that_was_stopped_before_any_write_leaves_the_newest_content_every
     refused = sandbox.toast.orders[guid].between(week.start, week.end)[3].guid
     sandbox.faults.arm(Kind.STATUS, "stream", status=400, containing=refused.encode(), last=None)
     if part == "/unreadable/":
-        sandbox.toast.orders[guid].put_bytes("odd", week.start_ms + 5, b'{"modifiedDate":"yesterday"}')
+        put_bytes(sandbox.toast.orders[guid], "odd", week.start_ms + 5, b'{"modifiedDate":"yesterday"}')
     with commands.stopped(part, commands.week):
         newer(sandbox, week)
         if part == "/unreadable/":
-            sandbox.toast.orders[guid].put_bytes("odder", week.start_ms + 6, b'{"guid":5}')
+            put_bytes(sandbox.toast.orders[guid], "odder", week.start_ms + 6, b'{"guid":5}')
         finish(commands.week())
     if part == "/unreadable/":
         found = store.bucket.read(f"{store.layout.prefix}unreadable/week={week.key}/restaurant={guid}.ndjson.gz")
         assert found is not None
-        sandbox.toast.orders[guid].remove("odd")
-        sandbox.toast.orders[guid].remove("odder")
+        sandbox.toast.orders[guid].newest.pop("odd", None)
+        sandbox.toast.orders[guid].newest.pop("odder", None)
     check_complete(sandbox, week)
     check_tables(sandbox, store, week)
     assert [reject["order_guid"] for reject in rejects(sandbox, week)] == [refused]

@@ -20,6 +20,7 @@ from toast_assets.store.bucket import Bucket, Replacement, StoredObject, Version
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.services.clients import s3_client, toast_client
+from toast_assets_tests.support.services.toast_orders import edit, late_arrivals, put
 from toast_assets_tests.support.stores.pulls import (
     LOG,
     bucket_content,
@@ -61,10 +62,10 @@ async def test_a_second_run_adds_and_renews_and_takes_nothing_away(
     guid = sandbox.restaurant_guids[0]
     await pull(sandbox, week)
     before = true_versions(sandbox, week, guid)
-    late = sandbox.toast.orders[guid].late_arrivals(week.start, week.end, 3)
+    late = late_arrivals(sandbox.toast.orders[guid], week.start, week.end, 3)
     renewed, left = sorted(before)[:2]
-    sandbox.toast.orders[guid].edit(renewed, week.end_ms - 1)
-    sandbox.toast.orders[guid].edit(left)
+    edit(sandbox.toast.orders[guid], renewed, week.end_ms - 1)
+    edit(sandbox.toast.orders[guid], left)
     report = await pull(sandbox, week)
     stored = stored_versions(store, week, guid)
     assert stored == {**true_versions(sandbox, week, guid), left: before[left]}
@@ -78,7 +79,7 @@ async def test_for_one_modified_time_the_newer_pull_wins_where_the_bytes_differ(
     guid = sandbox.restaurant_guids[0]
     await pull(sandbox, week)
     first, second = stored_rows(store, week, guid)[:2]
-    sandbox.toast.orders[guid].put(first.body[:-1] + b',"addedSilently":1}')
+    put(sandbox.toast.orders[guid], first.body[:-1] + b',"addedSilently":1}')
     await pull(sandbox, week)
     rows = {order.guid: order for order in stored_rows(store, week, guid)}
     assert rows[first.guid].body.endswith(b',"addedSilently":1}')
@@ -266,7 +267,7 @@ async def test_a_second_look_reads_and_writes_only_the_raw_file_of_a_restaurant_
 ) -> None:
     await pull(sandbox, week)
     first, *others = sandbox.restaurant_guids
-    sandbox.toast.orders[first].late_arrivals(week.start, week.end, 1)
+    late_arrivals(sandbox.toast.orders[first], week.start, week.end, 1)
     calls = await counted(sandbox, week)
     assert calls.of(first) == ["GetObject", "PutObject"]
     assert [calls.of(guid) for guid in others] == [["GetObject"]] * 2
@@ -292,7 +293,7 @@ async def test_a_raw_file_that_is_not_the_one_of_the_manifest_is_taken_from_its_
     await pull(sandbox, week)
     before = store.bucket.read(store.layout.manifest(week))
     assert before is not None
-    sandbox.toast.orders[guid].late_arrivals(week.start, week.end, 2)
+    late_arrivals(sandbox.toast.orders[guid], week.start, week.end, 2)
     await pull(sandbox, week)
     store.bucket.write(store.layout.manifest(week), before[0])
     requests = sandbox.toast.log.count("orders")
@@ -327,7 +328,7 @@ async def test_a_restaurant_that_another_run_stored_first_is_merged_with_it(
 
     def after_another_run(key: str, body: bytes | Path, **properties: Any) -> Version:
         if guid in key and not added:
-            late = sandbox.toast.orders[guid].late_arrivals(week.start, week.end, 2)
+            late = late_arrivals(sandbox.toast.orders[guid], week.start, week.end, 2)
             added.extend(order.guid for order in late)
             asyncio.run(pull(sandbox, week, TOAST_RESTAURANT_GUID=guid))
         return write(key, body, **properties)

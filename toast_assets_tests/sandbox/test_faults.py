@@ -9,6 +9,7 @@ import pytest
 
 from toast_assets.sandbox import Call, Kind
 from toast_assets_tests.sandbox.conftest import BULK, END_MS, ONE, SMALL, START_MS, Caller
+from toast_assets_tests.support.services.toast_orders import add, edit
 
 
 def statuses(caller: Caller, count: int, restaurant: str = SMALL) -> list[int]:
@@ -207,12 +208,12 @@ def test_a_hook_edits_the_data_before_every_second_call(caller: Caller) -> None:
     orders = caller.sandbox.toast.orders
     edited: list[str] = []
 
-    def edit(call: Call) -> None:
+    def leave(call: Call) -> None:
         assert call.target is not None
         guid = orders[call.target].view(START_MS, END_MS)[0].guid
-        edited.append(orders[call.target].edit(guid).guid)
+        edited.append(edit(orders[call.target], guid).guid)
 
-    caller.sandbox.faults.arm("hook", "orders", action=edit, first=2, last=None, every=2)
+    caller.sandbox.faults.arm("hook", "orders", action=leave, first=2, last=None, every=2)
     sizes = [len(caller.week(SMALL).json()) for _ in range(4)]
     assert sizes == [36, 35, 35, 34]
     assert len(set(edited)) == 2
@@ -220,14 +221,14 @@ def test_a_hook_edits_the_data_before_every_second_call(caller: Caller) -> None:
 
 def test_a_hook_afterwards_edits_the_data_when_the_page_is_cut(caller: Caller) -> None:
     orders = caller.sandbox.toast.orders
-    caller.sandbox.faults.arm(Kind.HOOK_AFTER, "orders", action=lambda _: orders[SMALL].add(START_MS))
+    caller.sandbox.faults.arm(Kind.HOOK_AFTER, "orders", action=lambda _: add(orders[SMALL], START_MS))
     assert [len(caller.week(SMALL).json()) for _ in range(2)] == [36, 37]
 
 
 def test_an_edited_order_is_found_in_its_new_window_with_its_new_content(caller: Caller) -> None:
     orders = caller.sandbox.toast.orders
     guid = caller.week(SMALL).json()[0]["guid"]
-    orders[SMALL].edit(guid, END_MS + 5, lambda order: order.update(displayNumber="edited"))
+    edit(orders[SMALL], guid, END_MS + 5, lambda order: order.update(displayNumber="edited"))
     after = {"startDate": "2025-09-22T04:00:00.005Z", "endDate": "2025-09-22T04:00:00.006Z"}
     (order,) = caller.toast(BULK, {"Toast-Restaurant-External-ID": SMALL}, **after).json()
     assert (order["guid"], order["displayNumber"]) == (guid, "edited")

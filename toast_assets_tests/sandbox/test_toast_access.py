@@ -1,4 +1,4 @@
-"""What credentials may see at the stand-in for Toast, in which dialect, and which restaurants there are."""
+"""What credentials may see at the stand-in for Toast, and which restaurants there are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def whole_week(caller: Caller) -> list[dict[str, Any]]:
     return [order for page in range(1, 5) for order in caller.week(page=page).json()]
 
 
-# Scopes and dialects
+# Scopes
 
 
 def test_without_the_guest_scope_customers_are_absent(start: Start) -> None:
@@ -38,18 +38,6 @@ def test_without_a_scope_for_orders_or_restaurants_there_is_a_403(start: Start) 
 
 def test_with_the_channel_scope_alone_a_client_sees_no_orders_of_others(start: Start) -> None:
     assert start(scopes="orders.channel:read").week().json() == []
-
-
-def test_the_guides_dialect_is_an_object_with_a_page_token(start: Start) -> None:
-    caller = start(guide_orders=True)
-    reply = caller.week(pageSize=100)
-    seen = reply.json()["orders"]
-    assert "link" not in reply.headers
-    while (token := reply.json()["nextPageToken"]) is not None:
-        reply = caller.week(pageSize=100, pageToken=token)
-        seen += reply.json()["orders"]
-    assert len({order["guid"] for order in seen}) == 320
-    assert caller.week(pageToken="nonsense").status_code == 400
 
 
 def test_the_deprecated_path_gives_guids_of_at_most_one_hour(caller: Caller) -> None:

@@ -28,7 +28,9 @@ from toast_assets.toast.login import LOGIN_PATH
 from toast_assets.toast.page import Window
 from toast_assets.week import Week
 from toast_assets_tests.support.services.clients import SkippedTime, toast_client, toast_settings
+from toast_assets_tests.support.services.guide_dialect import GuideDialect
 from toast_assets_tests.support.services.scripted import ScriptedToast, login_reply
+from toast_assets_tests.support.services.toast_orders import replace_all
 from toast_assets_tests.support.services.virtual_time import run_virtual
 
 MakeToast = Callable[..., ToastClient]
@@ -57,14 +59,11 @@ async def test_the_pages_of_a_window_follow_each_other(sandbox: Sandbox, make_to
     assert [(len(page.orders), page.has_next) for page in pages] == [(100, True), (100, True), (100, True), (20, False)]
 
 
-async def test_the_guides_dialect_is_followed_by_its_tokens(
-    start_sandbox: Callable[..., Sandbox], window: Window
-) -> None:
-    sandbox = start_sandbox(guide_orders=True, guide_login=True)
+async def test_the_guides_dialect_is_followed_by_its_tokens(sandbox: Sandbox, window: Window) -> None:
     guid = sandbox.restaurant_guids[1]
     seen: set[str] = set()
     token = None
-    async with toast_client(sandbox) as toast:
+    async with toast_client(sandbox, transport=GuideDialect()) as toast:
         while True:
             page = await toast.orders_page(guid, window, token=token)
             seen |= {order.guid for order in page.orders}
@@ -369,7 +368,7 @@ async def test_orders_of_a_page_survive_byte_for_byte(sandbox: Sandbox, make_toa
         b' "nested": {"x": [ 1.0 , 1e5 ] } }'
     )
     guid = sandbox.restaurant_guids[0]
-    sandbox.toast.orders[guid].replace_all([odd])
+    replace_all(sandbox.toast.orders[guid], [odd])
     async with make_toast() as toast:
         page = await toast.orders_page(guid, window)
     assert [order.body for order in page.orders] == [odd]

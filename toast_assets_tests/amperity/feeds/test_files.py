@@ -27,6 +27,7 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 from toast_assets_tests.support.faults import s3_faults
 from toast_assets_tests.support.services.clients import QUICK, s3_client, toast_client
+from toast_assets_tests.support.services.toast_orders import late_arrivals
 from toast_assets_tests.support.stores.stored_weeks import save_manifest
 
 LOG = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ class TestWorkflow:
     async def test_changed_files_are_loaded_again(self, sandbox: Sandbox, store: OrderStore, week: Week) -> None:
         feeds(week, store)
         await load(sandbox, week, store)
-        sandbox.toast.orders[sandbox.restaurant_guids[0]].late_arrivals(week.start, week.end, 1)
+        late_arrivals(sandbox.toast.orders[sandbox.restaurant_guids[0]], week.start, week.end, 1)
         async with toast_client(sandbox) as toast:
             await WeekPull(week, toast, store).run()
         with pytest.raises(ExportError, match="Materialize amperity_feeds"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import httpx
 
 from toast_assets.http.retry import RetryPolicy
 from toast_assets.sandbox import Sandbox
@@ -54,12 +55,22 @@ def toast_settings(sandbox: Sandbox, **changes: str) -> ToastSettings:
 
 
 def toast_client(
-    sandbox: Sandbox, *, retry: RetryPolicy = QUICK, skipped: SkippedTime | None = None, **changes: str
+    sandbox: Sandbox,
+    *,
+    retry: RetryPolicy = QUICK,
+    skipped: SkippedTime | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    **changes: str,
 ) -> ToastClient:
     """A client that neither paces itself nor waits between retries; ``changes`` are environment variables."""
     skipped = skipped or SkippedTime()
     return ToastClient(
-        toast_settings(sandbox, **changes), retry=retry, sleep=skipped.sleep, now=skipped.now, clock=skipped.clock
+        toast_settings(sandbox, **changes),
+        retry=retry,
+        transport=transport,
+        sleep=skipped.sleep,
+        now=skipped.now,
+        clock=skipped.clock,
     )
 
 
