@@ -24,35 +24,30 @@ The control plane starts a workflow and says what was loaded:
 
 from __future__ import annotations
 
-import hmac
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
-from typing import Any
-from urllib.parse import parse_qs
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from toast_assets.sandbox.calls import Call, LoggedRequest
+from toast_assets.sandbox.calls import Call, LoggedRequest, Refusal
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults
-from toast_assets.sandbox.service import Answer, Limit, Refusal, Service
+from toast_assets.sandbox.service import Answer, Limit, Service
 from toast_assets.week import iso_ms
 
 _API_VERSION = "2024-04-01"
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _TABLES = ("orders", "order_items", "customers")
 _WEEK_SECONDS = 7 * 86_400
 _LARGEST_RECORD = 1_000_000
 _TOKEN_SECONDS = 3600
 _CONTROL_REQUESTS_PER_SECOND = 10
-_NOTICE_TEXTS = ("source", "data_type", "s3_location", "tenant_id")
-_NOTICE_METADATA = ("total_records", "fetch_date", "start_date", "end_date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +78,31 @@ class _Heading(msgspec.Struct):
     modifiedDate: Any = None
 
 
+class _NoticeMetadata(msgspec.Struct):
+    total_records: Any
+    fetch_date: Any
+    start_date: Any
+    end_date: Any
+
+
+class _Notice(msgspec.Struct):
+    source: str
+    data_type: str
+    s3_location: Annotated[str, msgspec.Meta(pattern="^s3://")]
+    metadata: _NoticeMetadata
+    tenant_id: str
+
+
+_Day = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\d$")]
+
+
+class _Run(msgspec.Struct):
+    config_id: Annotated[str, msgspec.Meta(pattern="^cg-")]
+    range_from: _Day = ""
+    range_to: _Day = ""
+    run_mode: Literal["full", "refresh", "source"] = "full"
+
+
 class ControlPlane:
     """Workflow ``runs`` and their ingest jobs.
 
@@ -99,27 +119,19 @@ class ControlPlane:
 
     def start(self, call: Call) -> Response:
         """Starts a run."""
-        try:
-            content = msgspec.json.decode(call.body, type=dict[str, Any])
-        except msgspec.DecodeError:
-            raise Refusal(400, "The body must be one JSON object.") from None
-        if not str(content.get("config_id", "")).startswith("cg-"):
-            raise Refusal(400, "config_id must begin with cg-.")
-        for name in ("range_from", "range_to"):
-            if name in content and _DAY.fullmatch(str(content[name])) is None:
-                raise Refusal(400, f"{name} must be YYYY-MM-DD.")
-        if content.get("run_mode", "full") not in ("full", "refresh", "source"):
-            raise Refusal(400, "run_mode must be full, refresh or source.")
+        wanted = call.read(_Run)
         number = len(self.runs) + 1
         run = {
             "id": f"wf-sandbox-{number}",
             "state": "running",
             "type": "courier.group/run",
-            "name": content["config_id"],
+            "name": wanted.config_id,
             "tenant": self._config.tenant,
             "created_at": self._now(),
         }
-        self.runs.append(run | {"request": content, "job_id": f"isj-sandbox-{number}", "ended_at": None, "polls": 0})
+        self.runs.append(
+            run | {"request": msgspec.to_builtins(wanted), "job_id": f"isj-{number}", "ended_at": None, "polls": 0}
+        )
         return JSONResponse(run, 201)
 
     def jobs(self, call: Call) -> Response:
@@ -172,7 +184,6 @@ class ControlPlane:
 class AmperityService(Service):
     """Amperity's HTTP APIs, and what they were sent.
 
-    ``sent_again`` counts accepted records that had been accepted before: same stream, order and modified time.
     ``dropped`` are records lost without an error.
     """
 
@@ -180,11 +191,9 @@ class AmperityService(Service):
         super().__init__(config, faults)
         self.accepted: list[Record] = []
         self.dropped: list[Record] = []
-        self.sent_again = 0
         self.notices: list[Record] = []
         self.control = ControlPlane(config, self.accepted)
         self.tokens[config.amperity_api_key] = float("inf")
-        self._versions: set[tuple[str, str | None, str, str | None]] = set()
         self._stream_limit = Limit("stream", config.records_per_second, 1)
         self._control_limit = Limit("control", _CONTROL_REQUESTS_PER_SECOND, 1)
         self._issued = count(1)
@@ -194,6 +203,14 @@ class AmperityService(Service):
     def refused(self) -> list[LoggedRequest]:
         """The latest requests to streams that were not accepted, those without an answer included."""
         return [entry for entry in list(self.log.entries) if entry.path == "stream" and entry.status != 202]
+
+    @property
+    def sent_again(self) -> int:
+        """The accepted records that had been accepted before: same stream, order and modified time."""
+        versions = [
+            (each.stream_id, each.restaurant, each.guid, each.modified) for each in list(self.accepted) if each.guid
+        ]
+        return len(versions) - len(set(versions))
 
     def of_stream(self, stream_id: str) -> list[Record]:
         """The records that one stream accepted, in the order of their arrival."""
@@ -212,9 +229,8 @@ class AmperityService(Service):
     def target(self, request: Request) -> str | None:
         return request.path_params.get("stream_id")
 
-    def error(self, status: int, message: str, field: str | None = None) -> Response:
+    def error(self, status: int, message: str) -> Response:
         """The control plane's error body [doc]."""
-        del field
         ids = {name: f"{name}-{next(self._traces)}" for name in ("request_id", "trace_id")}
         return JSONResponse({"status": status, "message": message} | ids, status)
 
@@ -226,23 +242,15 @@ class AmperityService(Service):
             raise Refusal(413, f"The record is larger than {_LARGEST_RECORD} bytes.")
         self._check_access(call, "x-amperity-tenant")
         self._check_rate(self._stream_limit)
-        try:
-            record = self._record(call)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise Refusal(400, "The body must be exactly one JSON object.") from None
+        record = self._record(call)
         if record.stream_id not in self.config.streams:
             self.dropped.append(record)
             return Response(status_code=202)
         self.accepted.append(record)
-        if record.guid is not None:
-            version = (record.stream_id, record.restaurant, record.guid, record.modified)
-            self.sent_again += version in self._versions
-            self._versions.add(version)
         return Response(status_code=202)
 
     def _record(self, call: Call) -> Record:
-        call.body.decode()
-        heading = msgspec.json.decode(call.body, type=_Heading)
+        heading = call.read(_Heading)
         fields = (heading.guid, heading.restaurantGuid, heading.modifiedDate)
         guid, restaurant, modified = (value if isinstance(value, str) else None for value in fields)
         now, request_id = self.config.now(), call.header("x-request-id")
@@ -272,12 +280,11 @@ class AmperityService(Service):
         self._check_tenant(call, "x-amperity-tenant")
         if call.media_type != "application/x-www-form-urlencoded":
             raise Refusal(400, "Content-Type must be application/x-www-form-urlencoded.")
-        form = parse_qs(call.body.decode("latin-1"))
-        if form.get("grant_type") != ["client_credentials"]:
+        form = dict(parse_qsl(call.body.decode("latin-1")))
+        if form.get("grant_type") != "client_credentials":
             raise Refusal(400, "grant_type must be client_credentials.")
-        wanted = {"client_id": config.amperity_client_id, "client_secret": config.amperity_client_secret}
-        given = {name: form.get(name, [""])[0] for name in wanted}
-        if not all(hmac.compare_digest(given[name].encode(), value.encode()) for name, value in wanted.items()):
+        wanted = (config.amperity_client_id, config.amperity_client_secret)
+        if (form.get("client_id"), form.get("client_secret")) != wanted:
             raise Refusal(401, "Wrong client credentials.")
         token = f"sandbox-stream-token-{next(self._issued)}"
         self.tokens[token] = config.now() + _TOKEN_SECONDS
@@ -287,19 +294,9 @@ class AmperityService(Service):
         """The guide's notice: 200, or 400 with what is missing [doc for the statuses, judgement for the checks]."""
         _echo_request_id(call)
         self._check_access(call, "amperity-tenant")
-        try:
-            record = self._record(call)
-            content = record.content
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise Refusal(400, "The body must be one JSON object.") from None
-        metadata = content.get("metadata")
-        missing = [name for name in _NOTICE_TEXTS if not isinstance(content.get(name), str)]
-        missing += [name for name in _NOTICE_METADATA if not isinstance(metadata, dict) or name not in metadata]
-        if missing:
-            raise Refusal(400, f"Missing or malformed: {', '.join(missing)}.")
-        if content["tenant_id"] != self.config.tenant or not content["s3_location"].startswith("s3://"):
-            raise Refusal(400, "tenant_id or s3_location is wrong.")
-        self.notices.append(record)
+        if call.read(_Notice).tenant_id != self.config.tenant:
+            raise Refusal(400, "tenant_id is wrong.")
+        self.notices.append(self._record(call))
         return JSONResponse({"status": "accepted"})
 
     def _controlled(self, method: str, path: str, answer: Answer) -> Route:

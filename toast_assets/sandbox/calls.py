@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import msgspec
 from starlette.requests import Request
 
-_LOG_LENGTH = 200_000
+T = TypeVar("T")
+
+
+class Refusal(Exception):  # noqa: N818 - the service's answer, not a failure of the sandbox
+    """An error that the service answers with."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 @dataclass
@@ -48,6 +56,15 @@ class Call:
         """The header's value, if any; several values are joined by a comma."""
         return ", ".join(values) if (values := self.request.headers.getlist(name)) else None
 
+    def read(self, type_: type[T]) -> T:
+        """The body, which must be JSON of this type; else it is a 400."""
+        try:
+            # Fields that the type does not have must be UTF-8, too.
+            self.body.decode()
+            return msgspec.json.decode(self.body, type=type_)
+        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+            raise Refusal(400, f"The body is malformed: {problem}") from None
+
 
 class LoggedRequest(NamedTuple):
     """One request: when (Unix seconds), what of ``Call``, its page, and the answer's status (0: no answer)."""
@@ -62,28 +79,20 @@ class LoggedRequest(NamedTuple):
 
 
 class RequestLog:
-    """The requests to one service: ``entries`` are the latest, ``counts`` are all by kind, target and status.
-
-    May be read from any thread. ``orders`` counts the orders on all pages, by restaurant.
-    """
+    """The requests to one service, oldest first. May be read from any thread."""
 
     def __init__(self) -> None:
-        self.entries: deque[LoggedRequest] = deque(maxlen=_LOG_LENGTH)
-        self.counts: Counter[tuple[str, str | None, int]] = Counter()
-        self.orders: Counter[str | None] = Counter()
+        self.entries: list[LoggedRequest] = []
 
     def write(self, call: Call, status: int, at: float) -> None:
         """Adds a request."""
         page = call.request.query_params.get("page", "1")
         number = int(page) if page.isascii() and page.isdigit() else 0
         self.entries.append(LoggedRequest(at, call.path, call.target, status, call.window, number, call.orders))
-        self.counts[call.path, call.target, status] += 1
-        self.orders[call.target] += call.orders
 
     def count(self, path: str | None = None, target: str | None = None, status: int | None = None) -> int:
         """The number of requests that match what is given."""
         return sum(
-            number
-            for (of_path, of_target, of_status), number in self.counts.copy().items()
-            if path in (None, of_path) and target in (None, of_target) and status in (None, of_status)
+            path in (None, entry.path) and target in (None, entry.target) and status in (None, entry.status)
+            for entry in list(self.entries)
         )

@@ -15,7 +15,7 @@ import msgspec
 
 from toast_assets.sandbox.calls import Call
 
-PATHS = ("login", "orders", "order_guids", "restaurants", "stream", "token", "notice", "control")
+PATHS = ("login", "orders", "restaurants", "stream", "token", "notice", "control")
 
 
 # When in a call a fault acts: before or instead of any check of the service, inside ``ordersBulk`` on a request that

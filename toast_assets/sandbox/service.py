@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from toast_assets.sandbox.calls import Call, RequestLog
+from toast_assets.sandbox.calls import Call, Refusal, RequestLog
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Fault, Faults, Kind
 
@@ -80,15 +80,6 @@ _INSTEAD: dict[Kind, ASGIApp] = {
 Answer = Callable[[Call], Response]
 
 
-class Refusal(Exception):  # noqa: N818 - the service's answer, not a failure of the sandbox
-    """An error that the service answers with: its status, message and the field it is about."""
-
-    def __init__(self, status: int, message: str, field: str | None = None) -> None:
-        self.status = status
-        self.field = field
-        super().__init__(message)
-
-
 class Limit:
     """At most ``requests`` of a key in each time slice of ``seconds``, which begins at a whole multiple of its length
     [doc]; a refused request does not count (judgement). Moments are Unix seconds."""
@@ -132,7 +123,7 @@ class Service(ABC):
         """What a request is about: a restaurant's GUID, a stream's id."""
 
     @abstractmethod
-    def error(self, status: int, message: str, field: str | None = None) -> Response:
+    def error(self, status: int, message: str) -> Response:
         """An error in the service's own form."""
 
     def app(self, also: Sequence[BaseRoute] = ()) -> Starlette:
@@ -198,7 +189,7 @@ class Service(ABC):
         try:
             response = answer(call)
         except Refusal as refusal:
-            response = self.error(refusal.status, str(refusal), refusal.field)
+            response = self.error(refusal.status, str(refusal))
         response.headers.update(call.reply_headers)
         fired = self.faults.take(call, "after") if response.status_code < 300 else []
         for fault in fired:

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from itertools import islice, takewhile
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -138,7 +137,11 @@ class StatusPages:
     def _restaurants(self) -> list[dict[str, Any]]:
         """What was asked for each restaurant, how many orders were served, how many records Amperity accepted."""
         toast = self._sandbox.toast
-        requests, answers = _sums(toast.log, 1), _sums(toast.log, 1, 2)
+        requests, refused, orders = Counter[str | None](), Counter[str | None](), Counter[str | None]()
+        for entry in list(toast.log.entries):
+            requests[entry.target] += 1
+            refused[entry.target] += entry.status == 429
+            orders[entry.target] += entry.orders
         accepted = Counter(record.restaurant for record in list(self._sandbox.amperity.accepted))
         return [
             {
@@ -146,8 +149,8 @@ class StatusPages:
                 "name": each.name,
                 "state": each.state,
                 "requests": requests[each.guid],
-                "too_many_requests": answers[each.guid, 429],
-                "orders": toast.log.orders[each.guid],
+                "too_many_requests": refused[each.guid],
+                "orders": orders[each.guid],
                 "distinct_orders": len(toast.orders[each.guid].served),
                 "records": accepted[each.guid],
             }
@@ -165,19 +168,11 @@ class StatusPages:
         return [(folder, counts[folder], sizes[folder]) for folder in sorted(counts)]
 
 
-def _sums(log: RequestLog, *parts: int) -> Counter[Any]:
-    """The number of requests by these parts of kind, target and status."""
-    sums = Counter[Any]()
-    for of, number in log.counts.copy().items():
-        sums[itemgetter(*parts)(of)] += number
-    return sums
-
-
 def _requests(log: RequestLog) -> list[dict[str, Any]]:
-    counts = sorted(log.counts.copy().items(), key=lambda entry: (entry[0][0], entry[0][1] or "", entry[0][2]))
+    counts = Counter((entry.path, entry.target or "", entry.status) for entry in list(log.entries))
     return [
-        {"path": path, "target": target, "status": status or "no answer", "count": number}
-        for (path, target, status), number in counts
+        {"path": path, "target": target or None, "status": status or "no answer", "count": number}
+        for (path, target, status), number in sorted(counts.items())
     ]
 
 
@@ -187,7 +182,8 @@ def _by_stream(records: list[Record]) -> dict[str, int]:
 
 def _by_kind(log: RequestLog) -> list[tuple[str, int, int]]:
     """Kind, status and number of requests."""
-    return [(kind, status, count) for (kind, status), count in sorted(_sums(log, 0, 2).items())]
+    counts = Counter((entry.path, entry.status) for entry in list(log.entries))
+    return [(kind, status, count) for (kind, status), count in sorted(counts.items())]
 
 
 def _per_second(log: RequestLog, now: float) -> list[int]:

@@ -1,43 +1,56 @@
 """The stand-in for Toast: login, orders, locations.
 
-- A login returns the same token, with the seconds that remain, until its last sixty seconds [doc]. It is a JWT whose
-  ``scope`` claim lists the scopes, separated by spaces [doc]; its signature is an invention.
-- Wrong credentials and another ``userAccessType`` are a 401, a body that is not such an object a 400 (judgement).
-
 A data call is judged in this order (judgement): token (401), restaurant header (400, 404, 403), rate limits (429),
-scope (403), parameters (400).
-
-- Missing, unknown, expired or revoked token: 401 [doc].
-- ``Toast-Restaurant-External-ID`` names exactly one restaurant [doc]: missing or several is a 400, an unknown one a
-  404, one that these credentials may not read (or that is deleted) a 403 (judgements).
-- A method that a path does not have is a 405, another path a 404 (judgement). Errors have Toast's body [doc].
-- Every reply to a data call carries the rate-limit headers, a 429 also ``Retry-After`` [doc].
+scope (403), parameters (400). A method that a path does not have is a 405, another path a 404 (judgement).
 """
 
 from __future__ import annotations
 
 import base64
-import hmac
 import math
+from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from toast_assets.sandbox.calls import Call
+from toast_assets.sandbox.calls import Call, Refusal
 from toast_assets.sandbox.config import SandboxConfig
-from toast_assets.sandbox.faults import Faults
-from toast_assets.sandbox.order_builder import BLANKS
-from toast_assets.sandbox.orders import RestaurantOrders
-from toast_assets.sandbox.orders_bulk import OrdersBulk, read_hour
-from toast_assets.sandbox.service import Answer, Limit, Refusal, Service
+from toast_assets.sandbox.faults import Faults, Kind
+from toast_assets.sandbox.order_builder import BLANKS, DAY_MS, decode, encode, toast_time
+from toast_assets.sandbox.orders import RestaurantOrders, StoredOrder
+from toast_assets.sandbox.service import Answer, Limit, Service
+from toast_assets.week import epoch_ms
 
 _RENEWAL_SECONDS = 60
 _ORDERS_PER_SECOND = 5
 _REQUESTS_PER_SECOND = 20
+# [doc]; the forum knows no maximum.
+_LONGEST_MS = 31 * DAY_MS
+_ADDRESS = ("address1", "address2", "city", "state", "administrativeArea", "zipCode", "latitude", "longitude")
+# Exactly three fraction digits and an offset [doc], without a colon (judgement: no example of Toast's has one). A bare
+# plus is a space, and so refused [doc].
+_Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d{4})\Z")]
+
+
+class _Login(msgspec.Struct):
+    clientId: str
+    clientSecret: str
+    userAccessType: str
+
+
+class _PageQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """The parameters of ``ordersBulk`` [doc], except ``businessDate``, of which Toast's pages disagree what it means.
+    Any other is a 400 (judgement: nothing else exists, and silence would hide a mistake)."""
+
+    startDate: _Time
+    endDate: _Time
+    page: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,8}\Z")] = "1"
+    # The default is a judgement.
+    pageSize: Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]?|100)\Z")] = "100"
 
 
 class ToastService(Service):
@@ -47,7 +60,7 @@ class ToastService(Service):
         super().__init__(config, faults)
         self.orders = {each.guid: RestaurantOrders(each, config) for each in config.restaurants}
         self._restaurants = {each.guid: each for each in config.restaurants}
-        self._bulk = OrdersBulk(config, self.orders, faults)
+        self._scopes = frozenset(config.scopes.split())
         self._token = ""
         self._issued = count(1)
         self._request_ids = count(1)
@@ -57,11 +70,13 @@ class ToastService(Service):
             Limit("ACCOUNT", config.requests_per_quarter_hour, 900),
         )
         self._order_limits = (Limit("ENDPOINT", _ORDERS_PER_SECOND, 1), *self._limits)
+        # The sizes of short pages by page number, for each restaurant, window and page size.
+        self._short: dict[tuple[str, tuple[int, int], int], dict[int, int]] = {}
+        self._previous: dict[str, list[bytes]] = {}
 
     def routes(self) -> list[Route]:
         return [
-            self._get("/orders/v2/ordersBulk", "orders", self._bulk.answer),
-            self._get("/orders/v2/orders", "order_guids", self._order_guids),
+            self._get("/orders/v2/ordersBulk", "orders", self._orders_bulk),
             self._get("/partners/v1/restaurants", "restaurants", self._partner_list, names_restaurant=False),
             self._get("/restaurants/v1/groups/{group}/restaurants", "restaurants", self._group_members),
             self._get("/restaurants/v1/restaurants/{guid}", "restaurants", self._restaurant),
@@ -71,26 +86,22 @@ class ToastService(Service):
     def target(self, request: Request) -> str | None:
         return ", ".join(request.headers.getlist("toast-restaurant-external-id")) or None
 
-    def error(self, status: int, message: str, field: str | None = None) -> Response:
+    def error(self, status: int, message: str) -> Response:
         """Toast's error body. ``canRetry`` is there to be ignored [doc]."""
-        body = BLANKS["error"] | {"status": status, "code": 10_000 + status, "message": message, "fieldName": field}
+        body = BLANKS["error"] | {"status": status, "code": 10_000 + status, "message": message}
         return JSONResponse(body | {"requestId": f"sandbox-{next(self._request_ids):08d}"}, status)
 
     def _login(self, call: Call) -> Response:
+        """The same token, with the seconds that remain, until its last sixty seconds [doc]."""
         if call.media_type != "application/json":
             raise Refusal(415, "The body must be application/json.")
-        try:
-            content = msgspec.json.decode(call.body, type=dict[str, str])
-            given = [content[name].encode() for name in ("clientId", "clientSecret", "userAccessType")]
-        except (msgspec.DecodeError, KeyError):
-            raise Refusal(400, "The body must be an object with clientId, clientSecret, userAccessType.") from None
-        config = self.config
-        wanted = (config.toast_client_id, config.toast_client_secret, "TOAST_MACHINE_CLIENT")
-        if not all(hmac.compare_digest(one, other.encode()) for one, other in zip(given, wanted, strict=True)):
+        config, now = self.config, self.config.now()
+        # The statuses of a wrong login are judgements.
+        if call.read(_Login) != _Login(config.toast_client_id, config.toast_client_secret, "TOAST_MACHINE_CLIENT"):
             raise Refusal(401, "Wrong credentials.")
-        now = config.now()
         if self.tokens.get(self._token, 0.0) - now <= _RENEWAL_SECONDS:
             expires = now + config.token_seconds
+            # A JWT whose scopes are separated by spaces [doc]; its signature is an invention.
             claims = {
                 "iss": "toast-sandbox",
                 "sub": config.toast_client_id,
@@ -107,6 +118,8 @@ class ToastService(Service):
 
     def _get(self, path: str, kind: str, answer: Answer, *, names_restaurant: bool = True) -> Route:
         """A data call's route: ``answer`` comes after the checks that all data calls share."""
+        # A 403 without the scope is a judgement.
+        needed = ("restaurants:read",) if kind == "restaurants" else ("orders:read", "orders.channel:read")
 
         def judged(call: Call) -> Response:
             self.check_token(call)
@@ -114,17 +127,16 @@ class ToastService(Service):
                 self._check_restaurant(call)
             if self.config.rate_limits:
                 self._check_limits(call)
-            # A 403 without the scope is a judgement.
-            needed = ("restaurants:read",) if kind == "restaurants" else ("orders:read", "orders.channel:read")
-            if not any(scope in self.config.scopes.split() for scope in needed):
+            if self._scopes.isdisjoint(needed):
                 raise Refusal(403, f"The scope {needed[0]} is missing.")
             return answer(call)
 
         return self.route("GET", path, kind, judged)
 
     def _check_restaurant(self, call: Call) -> None:
+        # The header names exactly one restaurant [doc]; the statuses are judgements.
         if call.target is None or "," in call.target or not call.target.strip():
-            raise Refusal(400, "Toast-Restaurant-External-ID must name one restaurant.", "restaurant")
+            raise Refusal(400, "Toast-Restaurant-External-ID must name one restaurant.")
         restaurant = self._restaurants.get(call.target)
         if restaurant is None:
             raise Refusal(404, "No such restaurant.")
@@ -137,6 +149,7 @@ class ToastService(Service):
         key, now = call.target or "address", self.config.now()
         limits = self._order_limits if call.path == "orders" else self._limits
         remaining, decisive = min(((limit.take(key, now), limit) for limit in limits), key=lambda each: each[0])
+        # Every reply to a data call has these, a 429 also Retry-After [doc].
         call.reply_headers = {
             "x-toast-ratelimit-by": decisive.name,
             "x-toast-ratelimit-remaining": str(max(0, remaining)),
@@ -146,9 +159,56 @@ class ToastService(Service):
             call.reply_headers["retry-after"] = str(max(1, math.ceil(decisive.end(now) - now)))
             raise Refusal(429, "Too many requests.")
 
-    def _order_guids(self, call: Call) -> Response:
-        call.window = read_hour(call)
-        return JSONResponse([order.guid for order in self.orders[call.target or ""].view(*call.window)])
+    def _orders_bulk(self, call: Call) -> Response:
+        """A page, cut from what the window holds now: an edit between two pages moves later orders up [inferred].
+
+        A bare JSON array; the ``Link`` headers first, self, prev and next are lines of their own, never last [doc].
+        """
+        call.window, number, size = _read_query(call)
+        restaurant, (_, end_ms) = call.target or "", call.window
+        fault = next(iter(self.faults.take(call, "data")), None)
+        kind = fault.kind if fault else None
+        # With orders.channel:read alone a client sees the orders that it submitted: none [doc].
+        orders = self.orders[restaurant].view(*call.window) if "orders:read" in self._scopes else []
+        short = self._short.setdefault((restaurant, call.window, size), {})
+        if fault is not None and kind is Kind.SHORT_PAGE:
+            short[number] = size // 2 if fault.keep is None else min(fault.keep, size)
+        # Pages after a short one continue where it stopped.
+        begin = (number - 1) * size - sum(size - kept for page, kept in short.items() if page < number)
+        end = begin + short.get(number, size)
+        self.orders[restaurant].served.update(order.guid for order in orders[begin:end])
+        page = [self._visible(order) for order in orders[begin:end]]
+        more = end < len(orders)
+        match kind:
+            case Kind.EMPTY_PAGE:
+                page, more = [], False
+            case Kind.STRAY_ORDER if page:
+                page[0] = encode(decode(page[0]) | {"modifiedDate": toast_time(end_ms)})
+            case Kind.REPEATED_PAGE:
+                page = self._previous.get(restaurant, page)
+        self._previous[restaurant] = page
+        call.orders = len(page)
+        response = Response(b"[%s]" % b",".join(page), media_type="application/json")
+        links = {"first": 1, "self": number, "prev": number - 1, "next": number + 1 if more else 0}
+        for relation, linked in links.items():
+            if linked:
+                url = call.request.url.include_query_params(page=linked)
+                response.headers.append("link", f'<{url}>; rel="{relation}"')
+        return response
+
+    def _visible(self, order: StoredOrder) -> bytes:
+        """What the scopes show: guests [doc] and addresses (judgement: the same silence) are absent without theirs."""
+        customers, addresses = (scope in self._scopes for scope in ("guest.pi:read", "delivery_info.address:read"))
+        if customers and addresses:
+            return order.json
+        content = decode(order.json)
+        if not customers:
+            for check in content.get("checks") or []:
+                check.pop("customer", None)
+        delivery = content.get("deliveryInfo")
+        if not addresses and delivery:
+            content["deliveryInfo"] = {name: value for name, value in delivery.items() if name not in _ADDRESS}
+        return encode(content)
 
     def _partner_list(self, _call: Call) -> Response:
         # All connected restaurants, deleted ones marked, without naming one [doc]; others than partners: [conflict].
@@ -183,6 +243,21 @@ class ToastService(Service):
             "archived": restaurant.state == "archived",
         }
         return JSONResponse(blank | {"guid": restaurant.guid, "general": blank["general"] | general})
+
+
+def _read_query(call: Call) -> tuple[tuple[int, int], int, int]:
+    """The window [start, end) in milliseconds since 1970 (UTC), the page and its size."""
+    given = call.request.query_params.multi_items()
+    if len(given) != len(dict(given)):
+        raise Refusal(400, "A parameter is given twice.")
+    try:
+        query = msgspec.convert(dict(given), _PageQuery)
+        start_ms, end_ms = (epoch_ms(datetime.fromisoformat(time)) for time in (query.startDate, query.endDate))
+    except (msgspec.ValidationError, ValueError) as problem:
+        raise Refusal(400, f"The parameters are wrong: {problem}") from None
+    if not start_ms < end_ms <= start_ms + _LONGEST_MS:
+        raise Refusal(400, "endDate must be after startDate, by at most a month.")
+    return (start_ms, end_ms), int(query.page), int(query.pageSize)
 
 
 def _base64(content: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from toast_assets_tests.sandbox.conftest import ARCHIVED, DELETED, ONE, SMALL, WEEK, Caller, Start
+from toast_assets_tests.sandbox.conftest import ARCHIVED, DELETED, ONE, SMALL, Caller, Start
 
 OTHER = "5e5e5e5e-0000-4000-a000-000000000000"
 
@@ -38,14 +38,6 @@ def test_without_a_scope_for_orders_or_restaurants_there_is_a_403(start: Start) 
 
 def test_with_the_channel_scope_alone_a_client_sees_no_orders_of_others(start: Start) -> None:
     assert start(scopes="orders.channel:read").week().json() == []
-
-
-def test_the_deprecated_path_gives_guids_of_at_most_one_hour(caller: Caller) -> None:
-    hour = {"startDate": "2025-09-19T22:00:00.000Z", "endDate": "2025-09-19T23:00:00.000Z"}
-    guids = caller.toast("/orders/v2/orders", None, **hour).json()
-    assert guids
-    assert all(isinstance(guid, str) for guid in guids)
-    assert caller.toast("/orders/v2/orders", None, **WEEK).status_code == 400
 
 
 # Locations
