@@ -80,7 +80,7 @@ def _second_look(sandbox: Sandbox, environment: Mapping[str, str], home: Path) -
     """Materialize the last week again, after tips came late and a device that was offline sent its orders."""
     last, guid = _last_weeks()[-1], sandbox.restaurant_guids[0]
     late_arrivals(sandbox.toast.orders[guid], last.start, last.end, 3)
-    for order in sandbox.toast.orders[guid].between(last.start, last.end)[10:15]:
+    for order in sandbox.toast.orders[guid].between(last.start_ms, last.end_ms)[10:15]:
         edit(sandbox.toast.orders[guid], order.guid, at=last.end - timedelta(hours=1))
     with only(environment), in_process_instance(home) as instance:
         materialize(last, instance, Display())

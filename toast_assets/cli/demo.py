@@ -81,7 +81,7 @@ def reconcile(sandbox: Sandbox, week: Week) -> list[RestaurantWeek]:
         exported = json.loads(gzip.decompress(stored[0]))["orders"] if stored else []
         return RestaurantWeek(
             restaurant.name,
-            [order.guid for order in sandbox.toast.orders[guid].between(week.start, week.end)],
+            [order.guid for order in sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)],
             [order["guid"] for order in exported],
             [record.guid or "" for record in records if record.restaurant == guid],
         )

@@ -1,25 +1,7 @@
 """The stand-in for Amperity: the streaming API, tokens, the guide's notice, and the control plane on the same port.
 
-Streaming, judged in this order (judgement): method (405), Content-Length (411), size (413), tenant (400, 403), token
-(401), content type (400), rate (429), body (400).
-
-- ``X-Amperity-Tenant`` is required [doc]: missing is a 400, another tenant a 403 (judgements). An unknown or expired
-  token is a 401 [doc].
-- No ``Content-Length`` is a 411 [doc], more than 1,000,000 bytes a 413: the stricter of two pages [conflict].
-- The body is exactly one JSON object; arrays and NDJSON are a 400 [doc].
-- 1000 requests a second and tenant, counted in fixed slices (the number [doc], the slices a judgement), else 429.
-- 202 with an empty body is "accepted, not loaded", also for a stream that does not exist [doc], and here for an id that
-  does not begin with ``is-`` (judgement: a silent loss is the harder case): ``dropped`` keeps those records.
-- ``X-Request-Id`` is echoed [doc]. Error bodies are undocumented; here they have the control plane's form (judgement).
-
-The control plane starts a workflow and says what was loaded:
-
-- ``api-version: 2024-04-01`` is required [doc], else 400; 10 requests a second [doc], else 429.
-- ``POST /workflow/runs`` answers 201 [doc]; without an idempotency key a repeated POST starts a second run [doc].
-  ``config_id`` begins with ``cg-``; dates are ``YYYY-MM-DD``; wrong ones are a 400 (judgement).
-- ``GET /ingest/jobs`` takes at most seven days [doc] and answers ``{"data": [...], "next_token": ""}`` [doc].
-- A run has one ingest job with one entry per table: ``running`` until it was polled ``polls_until_done`` times, so that
-  no test has to wait, then ``succeeded`` (judgement).
+A record is judged in this order (judgement): method (405), Content-Length (411), size (413), tenant (400, 403), token
+(401), content type (400), rate (429), body (400). Statuses and limits are [doc] where nothing else is said.
 """
 
 from __future__ import annotations
@@ -45,6 +27,7 @@ from toast_assets.week import iso_ms
 _API_VERSION = "2024-04-01"
 _TABLES = ("orders", "order_items", "customers")
 _WEEK_SECONDS = 7 * 86_400
+# The stricter of two pages [conflict].
 _LARGEST_RECORD = 1_000_000
 _TOKEN_SECONDS = 3600
 _CONTROL_REQUESTS_PER_SECOND = 10
@@ -52,14 +35,11 @@ _CONTROL_REQUESTS_PER_SECOND = 10
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record that was answered 202, or one notice; ``at`` in Unix seconds.
-
-    ``guid``, ``restaurant`` and ``modified`` are in the body; None if they are missing or not text.
-    """
+    """One record that was answered 202, or one notice. ``guid``, ``restaurant`` and ``modified`` are its body's; None
+    if they are missing or not text."""
 
     stream_id: str
     request_id: str | None
-    at: float
     guid: str | None
     restaurant: str | None
     modified: str | None
@@ -93,10 +73,11 @@ class _Notice(msgspec.Struct):
     tenant_id: str
 
 
-_Day = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\d$")]
+_Day = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\d\Z")]
 
 
 class _Run(msgspec.Struct):
+    # Without an idempotency key: a repeated POST starts a second run [doc]. What is wrong is a 400 (judgement).
     config_id: Annotated[str, msgspec.Meta(pattern="^cg-")]
     range_from: _Day = ""
     range_to: _Day = ""
@@ -118,7 +99,6 @@ class ControlPlane:
         self._accepted = accepted
 
     def start(self, call: Call) -> Response:
-        """Starts a run."""
         wanted = call.read(_Run)
         number = len(self.runs) + 1
         run = {
@@ -143,17 +123,17 @@ class ControlPlane:
             raise Refusal(400, "created_from and created_to are required ISO-8601 timestamps.") from None
         if not 0 < end - begin <= _WEEK_SECONDS:
             raise Refusal(400, "created_from and created_to may be at most seven days apart.")
-        started = [run for run in self.runs if begin <= _timestamp(run["created_at"]) < end]
-        return JSONResponse({"data": list(map(self._poll, started)), "next_token": ""})
+        data = [self._poll(run) for run in self.runs if begin <= _timestamp(run["created_at"]) < end]
+        return JSONResponse({"data": data, "next_token": ""})
 
     def job(self, call: Call) -> Response:
-        """One ingest job."""
         for run in self.runs:
             if run["job_id"] == call.request.path_params["id"]:
                 return JSONResponse(self._poll(run))
         raise Refusal(404, "No such ingest job.")
 
     def _poll(self, run: dict[str, Any]) -> dict[str, Any]:
+        # A run has one job, which ends by being polled, so that no test has to wait (judgement).
         run["polls"] += 1
         if run["state"] == "running" and run["polls"] >= self._config.polls_until_done:
             run |= {"state": self.ingest_state, "ended_at": self._now()}
@@ -163,18 +143,9 @@ class ControlPlane:
             if run["state"] != "running":
                 counts |= self.ingest_counts.get(table) or dict.fromkeys(("read", "inserted"), len(self._accepted))
             file = {"file_id": f"{table}/part0", "name": "part0", "read": counts["read"], "errors": counts["errors"]}
-            tables.append(
-                {
-                    "feed_id": f"df-sandbox-{number}",
-                    "job_id": run["job_id"],
-                    "table_name": table,
-                    "state": run["state"],
-                    **counts,
-                    "started_at": run["created_at"],
-                    "ended_at": run["ended_at"],
-                    "files": [file],
-                }
-            )
+            names = {"feed_id": f"df-sandbox-{number}", "job_id": run["job_id"], "table_name": table}
+            times = {"started_at": run["created_at"], "ended_at": run["ended_at"]}
+            tables.append({**names, "state": run["state"], **counts, **times, "files": [file]})
         return {"id": run["job_id"], "workflow_id": run["id"], "tables": tables}
 
     def _now(self) -> str:
@@ -182,10 +153,7 @@ class ControlPlane:
 
 
 class AmperityService(Service):
-    """Amperity's HTTP APIs, and what they were sent.
-
-    ``dropped`` are records lost without an error.
-    """
+    """Amperity's HTTP APIs, and what they were sent; ``dropped`` are records lost without an error."""
 
     def __init__(self, config: SandboxConfig, faults: Faults) -> None:
         super().__init__(config, faults)
@@ -207,9 +175,8 @@ class AmperityService(Service):
     @property
     def sent_again(self) -> int:
         """The accepted records that had been accepted before: same stream, order and modified time."""
-        versions = [
-            (each.stream_id, each.restaurant, each.guid, each.modified) for each in list(self.accepted) if each.guid
-        ]
+        identified = [each for each in list(self.accepted) if each.guid is not None]
+        versions = [(each.stream_id, each.restaurant, each.guid, each.modified) for each in identified]
         return len(versions) - len(set(versions))
 
     def of_stream(self, stream_id: str) -> list[Record]:
@@ -230,7 +197,7 @@ class AmperityService(Service):
         return request.path_params.get("stream_id")
 
     def error(self, status: int, message: str) -> Response:
-        """The control plane's error body [doc]."""
+        """The control plane's error body [doc]; the streaming API's is undocumented."""
         ids = {name: f"{name}-{next(self._traces)}" for name in ("request_id", "trace_id")}
         return JSONResponse({"status": status, "message": message} | ids, status)
 
@@ -243,31 +210,30 @@ class AmperityService(Service):
         self._check_access(call, "x-amperity-tenant")
         self._check_rate(self._stream_limit)
         record = self._record(call)
-        if record.stream_id not in self.config.streams:
-            self.dropped.append(record)
-            return Response(status_code=202)
-        self.accepted.append(record)
+        # 202 is "accepted, not loaded", also for a stream that does not exist [doc]; here also for an id that does not
+        # begin with "is-" (judgement: a silent loss is the harder case).
+        kept = self.accepted if record.stream_id in self.config.streams else self.dropped
+        kept.append(record)
         return Response(status_code=202)
 
     def _record(self, call: Call) -> Record:
         heading = call.read(_Heading)
         fields = (heading.guid, heading.restaurantGuid, heading.modifiedDate)
         guid, restaurant, modified = (value if isinstance(value, str) else None for value in fields)
-        now, request_id = self.config.now(), call.header("x-request-id")
-        return Record(call.target or "", request_id, now, guid, restaurant, modified, call.body)
+        return Record(call.target or "", call.header("x-request-id"), guid, restaurant, modified, call.body)
 
     def _check_tenant(self, call: Call, header: str) -> None:
         tenant = call.header(header)
+        # The statuses are judgements.
         if tenant is None:
             raise Refusal(400, f"The header {header} is required.")
         if tenant != self.config.tenant:
             raise Refusal(403, "The credentials do not belong to this tenant.")
 
     def _check_access(self, call: Call, header: str) -> None:
-        """Judges tenant, token and content type."""
         self._check_tenant(call, header)
         self.check_token(call)
-        if call.method == "POST" and call.media_type != "application/json":
+        if call.request.method == "POST" and call.media_type != "application/json":
             raise Refusal(400, "Content-Type must be application/json.")
 
     def _check_rate(self, limit: Limit) -> None:

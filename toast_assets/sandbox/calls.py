@@ -37,17 +37,6 @@ class Call:
     reply_headers: dict[str, str] = field(default_factory=dict)
 
     @property
-    def method(self) -> str:
-        """The HTTP method."""
-        return self.request.method
-
-    @property
-    def bearer(self) -> str | None:
-        """The bearer token, if any."""
-        value = self.header("authorization")
-        return value[7:] if value and value.startswith("Bearer ") else None
-
-    @property
     def media_type(self) -> str:
         """The body's media type in lower case, without parameters; empty if it is missing."""
         return (self.header("content-type") or "").partition(";")[0].strip().lower()

@@ -12,11 +12,10 @@ from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from toast_assets.sandbox import menu
 from toast_assets.week import from_epoch_ms
 
 Json = dict[str, Any]
@@ -47,6 +46,10 @@ decode = msgspec.json.Decoder(Json, float_hook=Decimal).decode
 
 # Toast's objects with all their fields in Toast's order, each with its usual value.
 BLANKS: dict[str, Json] = decode(Path(__file__).with_name("blanks.json").read_bytes())
+# Names and prices in cents. Nothing invented can reach a person: e-mail addresses end in example.com, telephone numbers
+# begin with 555.
+MENU: Json = decode(Path(__file__).with_name("menu.json").read_bytes())
+_BY_WEIGHT = next(dish for dish in MENU["dishes"] if "by weight" in dish)
 
 
 def money(cents: int) -> int | Decimal:
@@ -90,7 +93,7 @@ class OrderBuilder:
         if self.shape in ("refund_full", "refund_partial"):
             self.opened_ms -= rng.randrange(1, 4) * DAY_MS
         self.paid_ms = self.opened_ms // 10
-        by_chance = rng.choices(menu.DINING_OPTIONS, (58, 24, 15, 3))[0]
+        by_chance = rng.choices(MENU["dining options"], (58, 24, 15, 3))[0]
         self.dining = _DINING_OF_SHAPE.get(self.shape, by_chance)
 
     def _chance(self, shape: str, probability: float) -> bool:
@@ -139,10 +142,9 @@ class OrderBuilder:
             "checks": checks,
         }
         if self.dining == "Curbside":
-            car = {"transportColor": "green", "transportDescription": "hatchback", "notes": None}
-            order["curbsidePickupInfo"] = car | {"guid": self._guid()}
+            order["curbsidePickupInfo"] = BLANKS["curbside"] | {"guid": self._guid()}
         if self._chance("unknown_fields", 0.01):
-            order["kitchenPacing"] = {"lane": "grill", "score": 0.5, "notes": ["fülle", None]}
+            order |= BLANKS["unknown fields"]
         return order
 
     def _guid(self) -> str:
@@ -188,10 +190,10 @@ class OrderBuilder:
         charges, fees, gratuities = [], 0, 0
         if self.dining == "Delivery" or self.shape == "service_charge":
             fees = 399
-            charges.append(self._service_charge(fees, gratuity=False))
+            charges.append(self._service_charge("delivery fee", fees))
         if dine_in and self._chance("gratuity", 0.06):
             gratuities = subtotal * 18 // 100
-            charges.append(self._service_charge(gratuities, gratuity=True))
+            charges.append(self._service_charge("gratuity", gratuities))
         amount = subtotal + fees - discounted
         tax = _tax(subtotal)
         unpaid = self._chance("open_check", 0.01) or not lines
@@ -204,7 +206,7 @@ class OrderBuilder:
             "modifiedDate": self._time(0),
             "openedBy": self._employee(),
             **self._void_fields(voided),
-            "tabName": rng.choice(menu.TAB_NAMES) if dine_in and rng.random() < 0.4 else None,
+            "tabName": rng.choice(MENU["tab names"]) if dine_in and rng.random() < 0.4 else None,
             "amount": money(amount),
             "taxAmount": money(tax),
             "totalAmount": money(total),
@@ -221,7 +223,7 @@ class OrderBuilder:
 
     def _discounts(self, shape: str, cents: int) -> tuple[list[Json], int]:
         """The discount on ``cents``, if any, and what it takes off."""
-        name, percent = self.rng.choice(menu.DISCOUNTS)
+        name, percent = self.rng.choice(MENU["discounts"])
         if not self._chance(shape, 0.05):
             return [], 0
         discounted = cents * percent // 100
@@ -236,19 +238,10 @@ class OrderBuilder:
         }
         return [discount], discounted
 
-    def _service_charge(self, cents: int, *, gratuity: bool) -> Json:
-        name = "Auto Gratuity" if gratuity else "Delivery Fee"
-        return BLANKS["service charge"] | {
-            "guid": self._guid(),
-            "name": name,
-            "chargeAmount": money(cents),
-            "chargeType": "PERCENT" if gratuity else "FIXED",
-            "serviceCharge": self._reference("ServiceCharge", name),
-            "percent": 18 if gratuity else None,
-            "gratuity": gratuity,
-            "delivery": not gratuity,
-            "dineIn": gratuity,
-        }
+    def _service_charge(self, kind: Literal["gratuity", "delivery fee"], cents: int) -> Json:
+        blank = BLANKS[kind]
+        reference = self._reference("ServiceCharge", blank["name"])
+        return blank | {"guid": self._guid(), "chargeAmount": money(cents), "serviceCharge": reference}
 
     def _lines(self, voided: bool) -> list[tuple[Json, int]]:
         """A check's selections, each with what it adds to the check in cents."""
@@ -265,39 +258,39 @@ class OrderBuilder:
                 lines.append((card, cents))
         if self._chance("special_request", 0.03):
             # A request typed by hand: a line without an item [doc], free of charge.
-            request = self._line(self.rng.choice(menu.REQUESTS), 1, 0, 0)
+            request = self._line(self.rng.choice(MENU["requests"]), 1, 0, 0)
             lines.append((request | {"selectionType": "SPECIAL_REQUEST"}, 0))
         return lines
 
     def _selection(self, voided: bool) -> tuple[Json, int]:
         rng, opened = self.rng, self._time(self.opened_ms)
-        dish = menu.DISHES[5] if self.shape == "fractional" else rng.choice(menu.DISHES)
+        dish = _BY_WEIGHT if self.shape == "fractional" else rng.choice(MENU["dishes"])
         if self.shape == "deep_modifiers":
-            dish = menu.DISHES[0]
+            dish = MENU["dishes"][0]
         quantity: int | Decimal = rng.choices((1, 2, 3), (8, 2, 1))[0]
-        if dish.by_weight:
+        if "by weight" in dish:
             quantity = Decimal(rng.randrange(25, 300)).scaleb(-2)
-        wanted = min(len(dish.modifiers), rng.choice((0, 0, 1, 1, 2)))
+        wanted = min(len(dish["modifiers"]), rng.choice((0, 0, 1, 1, 2)))
         if self.shape == "deep_modifiers":
-            wanted = len(dish.modifiers)
-        chosen = [self._modifier(choice, 1) for choice in rng.sample(dish.modifiers, wanted)]
-        gross = int((dish.cents + sum(cents for _, cents in chosen)) * quantity)
+            wanted = len(dish["modifiers"])
+        chosen = [self._modifier(choice, 1) for choice in rng.sample(dish["modifiers"], wanted)]
+        gross = int((dish["cents"] + sum(cents for _, cents in chosen)) * quantity)
         discounts, discounted = self._discounts("item_discount", gross)
         net = gross - discounted
-        line = self._line(dish.name, quantity, gross, net) | self._void_fields(voided)
+        line = self._line(dish["name"], quantity, gross, net) | self._void_fields(voided)
         tax = BLANKS["tax"] | {"guid": self._guid(), "taxRate": self._reference("TaxRate", "state")}
         tax["taxAmount"] = money(_tax(net))
         if self._chance("tax_without_guid", 0.02):
             del tax["guid"]  # [seen]
         line |= {
-            "item": self._item("MenuItem", dish.name),
-            "itemGroup": self._item("MenuGroup", dish.group),
-            "salesCategory": self._reference("SalesCategory", dish.category),
-            "unitOfMeasure": "LB" if dish.by_weight else "NONE",
+            "item": self._item("MenuItem", dish["name"]),
+            "itemGroup": self._item("MenuGroup", dish["group"]),
+            "salesCategory": self._reference("SalesCategory", dish["category"]),
+            "unitOfMeasure": "LB" if "by weight" in dish else "NONE",
             "tax": money(_tax(net)),
             "createdDate": opened,
             "modifiedDate": opened,
-            "voidReason": self._reference("VoidReason", menu.VOID_REASONS[0]) if voided else None,
+            "voidReason": self._reference("VoidReason", MENU["void reasons"][0]) if voided else None,
             "appliedDiscounts": discounts,
             "appliedTaxes": [tax],
             "modifiers": [choice for choice, _ in chosen],
@@ -308,19 +301,19 @@ class OrderBuilder:
             line["refundDetails"] = amounts | self._refund_transaction()
         return line, 0 if voided else net
 
-    def _modifier(self, choice: menu.Modifier, depth: int) -> tuple[Json, int]:
+    def _modifier(self, name: str, depth: int) -> tuple[Json, int]:
         nested: list[Json] = []
-        cents = choice.cents
-        if choice.modifiers and depth < 3 and (self.shape == "deep_modifiers" or self.rng.random() < 0.4):
+        cents, choices = MENU["modifiers"][name]["cents"], MENU["modifiers"][name]["modifiers"]
+        if choices and depth < 3 and (self.shape == "deep_modifiers" or self.rng.random() < 0.4):
             # The deepest branch first: a dish made for depth shows all of it.
-            below = max(choice.modifiers, key=lambda child: len(child.modifiers))
+            below = max(choices, key=lambda choice: len(MENU["modifiers"][choice]["modifiers"]))
             child, more = self._modifier(below, depth + 1)
             nested, cents = [child], cents + more
         line = BLANKS["modifier"] | {
             "guid": self._guid(),
-            "item": self._item("MenuItem", choice.name),
+            "item": self._item("MenuItem", name),
             "optionGroup": self._reference("OptionGroup", f"choices {depth}"),
-            "displayName": choice.name,
+            "displayName": name,
             "price": money(cents),
             "preDiscountPrice": money(cents),
             "modifiers": nested,
@@ -357,13 +350,10 @@ class OrderBuilder:
             "refundStatus": "FULL" if full else "PARTIAL" if partial else "NONE",
         }
         if voided:
-            payment["voidInfo"] = {
-                "voidUser": self._employee(),
-                "voidApprover": self._employee(),
-                "voidDate": self._time(0),
-                "voidBusinessDate": self._business_date(0),
-                "voidReason": self._reference("VoidReason", rng.choice(menu.VOID_REASONS)),
-            }
+            staff = {"voidUser": self._employee(), "voidApprover": self._employee()}
+            dates = {"voidDate": self._time(0), "voidBusinessDate": self._business_date(0)}
+            reason = self._reference("VoidReason", rng.choice(MENU["void reasons"]))
+            payment["voidInfo"] = staff | dates | {"voidReason": reason}
         if refund:
             # The first of the two places for refunds [doc].
             payment["refund"] = {
@@ -376,7 +366,7 @@ class OrderBuilder:
         if card:
             payment |= {
                 "tipAmount": money(tip),
-                "cardType": rng.choice(menu.CARD_TYPES),
+                "cardType": rng.choice(MENU["card types"]),
                 "cardEntryMode": rng.choice(("EMV_CHIP_SIGN", "ONLINE", "TOKENIZED")),
                 "last4Digits": f"{rng.randrange(10_000):04d}",
                 "first6Digits": f"99{rng.randrange(10_000):04d}",
@@ -393,7 +383,7 @@ class OrderBuilder:
 
     def _customer_field(self) -> Json:
         """Guests are known mainly on takeout and delivery; else the field is absent or null [doc][seen]."""
-        first, last = self.rng.choice(menu.FIRST_NAMES), self.rng.choice(menu.LAST_NAMES)
+        first, last = self.rng.choice(MENU["first names"]), self.rng.choice(MENU["last names"])
         number = self.rng.randrange(10_000)
         customer = BLANKS["customer"] | {
             "guid": self._guid(),
@@ -417,9 +407,10 @@ class OrderBuilder:
 
     def _delivery(self) -> Json:
         rng = self.rng
-        city, state, zip_code = rng.choice(menu.CITIES)
+        city, state, zip_code = rng.choice(MENU["cities"])
+        number, street = rng.randrange(1, 400), rng.choice(MENU["streets"])
         return BLANKS["delivery"] | {
-            "address1": f"{rng.randrange(1, 400)} {rng.choice(menu.STREETS)}",
+            "address1": f"{number} {street}",
             "address2": rng.choice((None, "Apt 4B")),
             "city": city,
             "state": state,

@@ -26,8 +26,6 @@ _FIRST_WEEK_MS = 100 * HOUR_MS
 # Orders per local hour of the day, from midnight: lunch and dinner peaks, next to nothing at night.
 _HOURS = (3, 1, 0.3, 0.2, 0.2, 0.3, 2, 6, 9, 8, 10, 34, 62, 48, 20, 14, 22, 52, 78, 70, 46, 26, 16, 8)
 _DAYS = (0.8, 0.8, 0.9, 1.0, 1.4, 1.6, 1.2)
-# An aware datetime, or milliseconds since 1970 (UTC).
-Moment = datetime | int
 
 
 class StoredOrder(NamedTuple):
@@ -111,9 +109,8 @@ class RestaurantOrders:
         self._weeks: set[int] = set()
         self._lock = Lock()
 
-    def between(self, start: Moment, end: Moment) -> list[StoredOrder]:
-        """The truth: what Toast holds now with a modified time in [start, end), by modified time."""
-        start_ms, end_ms = to_ms(start), to_ms(end)
+    def between(self, start_ms: int, end_ms: int) -> list[StoredOrder]:
+        """The truth: what Toast holds now with a modified time in [start, end) (milliseconds since 1970, UTC)."""
         if self.inventing and start_ms < end_ms:
             first, last = ((moment - _FIRST_WEEK_MS) // _WEEK_MS for moment in (start_ms, end_ms - 1))
             with self._lock:
@@ -139,8 +136,3 @@ class RestaurantOrders:
         # By a key of each order's own: an edit moves one order, and the others stay as they were.
         salt = crc32(str(start_ms).encode())
         return sorted(orders, key=lambda order: crc32(order.guid.encode(), salt))
-
-
-def to_ms(moment: Moment) -> int:
-    """A moment in milliseconds since 1970 (UTC)."""
-    return moment if isinstance(moment, int) else epoch_ms(moment)

@@ -71,7 +71,6 @@ class Sandbox:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Stops the servers."""
         self.close()
 
     def close(self) -> None:

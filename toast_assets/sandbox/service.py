@@ -150,7 +150,8 @@ class Service(ABC):
 
     def check_token(self, call: Call) -> None:
         """Refuses a call whose token was not issued here, has expired or was revoked."""
-        if self.tokens.get(call.bearer or "", 0.0) <= self.config.now():
+        scheme, _, token = (call.header("authorization") or "").partition(" ")
+        if scheme != "Bearer" or self.tokens.get(token, 0.0) <= self.config.now():
             raise Refusal(401, "The token is missing, unknown or has expired.")
 
     async def _serve(self, call: Call, answer: Answer) -> ASGIApp:

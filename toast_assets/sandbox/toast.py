@@ -59,7 +59,6 @@ class ToastService(Service):
     def __init__(self, config: SandboxConfig, faults: Faults) -> None:
         super().__init__(config, faults)
         self.orders = {each.guid: RestaurantOrders(each, config) for each in config.restaurants}
-        self._restaurants = {each.guid: each for each in config.restaurants}
         self._scopes = frozenset(config.scopes.split())
         self._token = ""
         self._issued = count(1)
@@ -102,14 +101,7 @@ class ToastService(Service):
         if self.tokens.get(self._token, 0.0) - now <= _RENEWAL_SECONDS:
             expires = now + config.token_seconds
             # A JWT whose scopes are separated by spaces [doc]; its signature is an invention.
-            claims = {
-                "iss": "toast-sandbox",
-                "sub": config.toast_client_id,
-                "scope": config.scopes,
-                "iat": int(now),
-                "exp": int(expires),
-                "jti": f"token-{next(self._issued)}",
-            }
+            claims = {"scope": config.scopes, "exp": int(expires), "jti": f"token-{next(self._issued)}"}
             self._token = ".".join((_base64({"alg": "RS256", "typ": "JWT"}), _base64(claims), _base64("sandbox")))
             self.tokens[self._token] = expires
         login = BLANKS["login"]
@@ -137,10 +129,9 @@ class ToastService(Service):
         # The header names exactly one restaurant [doc]; the statuses are judgements.
         if call.target is None or "," in call.target or not call.target.strip():
             raise Refusal(400, "Toast-Restaurant-External-ID must name one restaurant.")
-        restaurant = self._restaurants.get(call.target)
-        if restaurant is None:
+        if call.target not in self.orders:
             raise Refusal(404, "No such restaurant.")
-        if restaurant.state in ("forbidden", "deleted"):
+        if self.orders[call.target].restaurant.state in ("forbidden", "deleted"):
             raise Refusal(403, "These credentials have no access to the restaurant.")
 
     def _check_limits(self, call: Call) -> None:
@@ -229,9 +220,10 @@ class ToastService(Service):
         return JSONResponse([{"guid": each.guid} for each in self.config.restaurants if each.state != "deleted"])
 
     def _restaurant(self, call: Call) -> Response:
-        restaurant = self._restaurants.get(call.request.path_params["guid"])
-        if restaurant is None or restaurant.state == "deleted":
+        orders = self.orders.get(call.request.path_params["guid"])
+        if orders is None or orders.restaurant.state == "deleted":
             raise Refusal(404, "No such restaurant.")
+        restaurant = orders.restaurant
         brand, _, location = restaurant.name.partition(", ")
         blank = BLANKS["restaurant"]
         general = {

@@ -24,8 +24,9 @@ async def test_a_record_is_one_post_with_the_documented_headers_and_length(sandb
         receipt = await client.send_record(STREAM, "request-1", BODY)
     assert (receipt.state, receipt.status, receipt.attempts) == ("accepted", 202, 1)
     (call,) = calls
-    assert (call.method, call.body, call.bearer) == ("POST", BODY, sandbox.config.amperity_api_key)
+    assert (call.request.method, call.body) == ("POST", BODY)
     expected = {
+        "authorization": f"Bearer {sandbox.config.amperity_api_key}",
         "x-amperity-tenant": "sandbox",
         "x-request-id": "request-1",
         "content-type": "application/json",

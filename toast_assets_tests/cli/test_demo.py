@@ -45,7 +45,7 @@ def test_the_demo_succeeds_and_has_nothing_to_complain_of(demo: subprocess.Compl
 def test_the_report_counts_what_toast_the_bucket_and_amperity_hold(
     demo: subprocess.CompletedProcess[str], week: Week
 ) -> None:
-    truth = {each.name: len(RestaurantOrders(each, CONFIG).between(week.start, week.end)) for each in LIVE}
+    truth = {each.name: len(RestaurantOrders(each, CONFIG).between(week.start_ms, week.end_ms)) for each in LIVE}
     for name, number in (truth | {"all restaurants": sum(truth.values())}).items():
         assert re.search(rf"^{re.escape(name)}\s+{number}\s+{number}\s+{number}\b", demo.stdout, re.MULTILINE)
     assert f"{sum(truth.values())} records accepted, 0 refused, 0 lost" in demo.stdout

@@ -42,7 +42,7 @@ class TestAWeek:
     ) -> None:
         assert run_week().success
         for guid in sandbox.restaurant_guids:
-            truth = {order.guid for order in sandbox.toast.orders[guid].between(week.start, week.end)}
+            truth = {order.guid for order in sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)}
             export = json.loads(gzip.decompress(objects(store)[store.layout.export(week, guid)]))
             assert {order["guid"] for order in export["orders"]} == truth
             assert all(order["restaurantGuid"] == guid for order in export["orders"])
@@ -61,7 +61,9 @@ class TestAWeek:
 
     def test_metadata_counts_what_was_done(self, run_week: RunWeek, sandbox: Sandbox, week: Week) -> None:
         result = run_week()
-        orders = sum(len(sandbox.toast.orders[guid].between(week.start, week.end)) for guid in sandbox.restaurant_guids)
+        orders = sum(
+            len(sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)) for guid in sandbox.restaurant_guids
+        )
         raw = metadata_of(result, "raw_toast_orders")
         assert (raw["orders"], raw["new_orders"], raw["restaurants"]) == (orders, orders, 3)
         assert raw["requests"] == sum(sandbox.toast.log.count(path=path) for path in ("orders", "restaurants"))
@@ -76,7 +78,7 @@ class TestAWeek:
         environment = sandbox.environment()
         for name in ("TOAST_CLIENT_SECRET", "AMPERITY_API_KEY", "AWS_SECRET_ACCESS_KEY"):
             assert environment[name] not in text
-        orders = sandbox.toast.orders[sandbox.restaurant_guids[0]].between(week.start, week.end)
+        orders = sandbox.toast.orders[sandbox.restaurant_guids[0]].between(week.start_ms, week.end_ms)
         customers = [check.get("customer") or {} for order in orders for check in json.loads(order.json)["checks"]]
         guests = {customer["email"] for customer in customers if customer.get("email")}
         assert guests

@@ -83,7 +83,7 @@ class TestAWeeklyRun:
         text = str([(one.description, figures(one)) for one in found.values()])
         text += str(store.bucket.read(store.layout.inspection(week)))
         for guid in sandbox.restaurant_guids:
-            for stored_order in sandbox.toast.orders[guid].between(week.start, week.end):
+            for stored_order in sandbox.toast.orders[guid].between(week.start_ms, week.end_ms):
                 for bill in json.loads(stored_order.json)["checks"]:
                     guest: SandboxOrder = bill.get("customer") or {}
                     assert not [one for name in ("email", "phone") if (one := guest.get(name)) and one in text]
@@ -107,7 +107,7 @@ class TestAWeeklyRun:
     ) -> None:
         run_week()
         guid = sandbox.restaurant_guids[0]
-        edited = sandbox.toast.orders[guid].between(week.start, week.end)[5]
+        edited = sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)[5]
         edit(sandbox.toast.orders[guid], edited.guid, at=week.end_ms - 10)
         run_week("raw_toast_orders", "toast_orders_s3_export")
         result = run_week("amperity_delivery", config={"amperity_delivery": {"dry_run": True}})

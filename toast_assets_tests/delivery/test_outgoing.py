@@ -49,7 +49,7 @@ def orders(count: int) -> list[Json]:
 def small_place(sandbox: Sandbox, week: Week) -> dict[str, list[bytes]]:
     """Orders as the sandbox invents them."""
     guid = sandbox.restaurant_guids[2]
-    return {guid: [one.json for one in sandbox.toast.orders[guid].between(week.start, week.end)]}
+    return {guid: [one.json for one in sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)]}
 
 
 def contents(sandbox: Sandbox, stream: str) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ def test_the_command_is_interrupted_and_the_next_one_is_complete(
     sandbox = start_sandbox()
     one, two, small = sandbox.restaurant_guids
     for guid in (one, two):
-        bodies = [order.json for order in sandbox.toast.orders[guid].between(week.start, week.end)]
+        bodies = [order.json for order in sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)]
         replace_all(sandbox.toast.orders[guid], [_PADDING + body[1:] for body in bodies])
     command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "toast_assets.definitions"]
     command += ["--select", "raw_toast_orders,toast_orders_s3_export", "--partition", week.key]

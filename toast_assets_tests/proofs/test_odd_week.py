@@ -92,7 +92,7 @@ def check_stored(
 ) -> dict[Key, Fate]:
     """Each order of Toast's is stored once, byte for byte: as an order and in the export, or kept apart; the fates of
     the former."""
-    bodies = {one.json for one in sandbox.toast.orders[restaurant].between(week.start, week.end)}
+    bodies = {one.json for one in sandbox.toast.orders[restaurant].between(week.start_ms, week.end_ms)}
     rows = stored_rows(store, week, restaurant)
     apart = kept_apart(store, week, restaurant)
     assert Counter([row.body for row in rows] + apart) == Counter(bodies)

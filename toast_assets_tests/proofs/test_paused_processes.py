@@ -56,7 +56,7 @@ def sandbox(start_sandbox: Callable[..., Sandbox]) -> Sandbox:
 def newer(sandbox: Sandbox, week: Week) -> None:
     """An order is edited, and one arrives late."""
     (guid,) = sandbox.restaurant_guids
-    first = sandbox.toast.orders[guid].between(week.start, week.end)[0].guid
+    first = sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)[0].guid
     edit(sandbox.toast.orders[guid], first, week.end_ms - 5)
     late_arrivals(sandbox.toast.orders[guid], week.start, week.end, 1)
 
@@ -191,7 +191,7 @@ def test_a_run_that_was_stopped_before_any_write_leaves_the_newest_content_every
 ) -> None:
     (guid,) = sandbox.restaurant_guids
     commands = Commands(sandbox, tmp_path)
-    refused = sandbox.toast.orders[guid].between(week.start, week.end)[3].guid
+    refused = sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)[3].guid
     sandbox.faults.arm(Kind.STATUS, "stream", status=400, containing=refused.encode(), last=None)
     if part == "/unreadable/":
         put_bytes(sandbox.toast.orders[guid], "odd", week.start_ms + 5, b'{"modifiedDate":"yesterday"}')

@@ -90,7 +90,7 @@ class TestFeeds:
         known = {
             order.guid
             for guid in sandbox.restaurant_guids
-            for order in sandbox.toast.orders[guid].between(week.start, week.end)
+            for order in sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)
         }
         assert sold <= known
         assert len(sold) > 0.9 * (len(known) - report.left_out)

@@ -13,9 +13,10 @@ from typing import Any
 
 from toast_assets.sandbox import RestaurantOrders
 from toast_assets.sandbox.order_builder import Json, Placement, decode, encode, money, toast_time
-from toast_assets.sandbox.orders import KINDS, Moment, StoredOrder, invent_order_id, invented, to_ms
+from toast_assets.sandbox.orders import KINDS, StoredOrder, invent_order_id, invented
 from toast_assets.week import epoch_ms
 
+Moment = datetime | int
 Sort = Callable[[list[StoredOrder]], list[StoredOrder]]
 
 
@@ -60,7 +61,7 @@ def put(orders: RestaurantOrders, raw: bytes) -> None:
 
 def put_bytes(orders: RestaurantOrders, name: str, at: Moment, body: bytes) -> None:
     """Adds bytes that Toast sends as an order modified ``at``; they need not be one. ``name`` identifies them."""
-    orders.newest[name] = StoredOrder(name, to_ms(at), lambda: body)
+    orders.newest[name] = StoredOrder(name, _ms(at), lambda: body)
 
 
 def invent_order(seed: int, restaurant_guid: str, modified_ms: int, number: int) -> StoredOrder:
@@ -72,15 +73,15 @@ def invent_order(seed: int, restaurant_guid: str, modified_ms: int, number: int)
 
 def add(orders: RestaurantOrders, at: Moment) -> StoredOrder:
     """Invents one more order, modified at ``at``; in the past this is a late arrival: a device was offline."""
-    order = invent_order(orders.config.seed, orders.restaurant.guid, to_ms(at), len(orders.newest))
+    order = invent_order(orders.config.seed, orders.restaurant.guid, _ms(at), len(orders.newest))
     orders.newest[order.guid] = order
     return order
 
 
 def late_arrivals(orders: RestaurantOrders, start: Moment, end: Moment, number: int) -> list[StoredOrder]:
     """``number`` orders that appear now with modified times spread evenly over the past window [start, end)."""
-    step = (to_ms(end) - to_ms(start)) // (number + 1)
-    return [add(orders, to_ms(start) + step * (each + 1)) for each in range(number)]
+    step = (_ms(end) - _ms(start)) // (number + 1)
+    return [add(orders, _ms(start) + step * (each + 1)) for each in range(number)]
 
 
 def edited(order: StoredOrder, modified_ms: int, change: Callable[[Json], Any] | None = None) -> StoredOrder:
@@ -96,9 +97,13 @@ def edit(
     orders: RestaurantOrders, guid: str, at: Moment | None = None, change: Callable[[Json], Any] | None = None
 ) -> StoredOrder:
     """Edits an order that was served or put here: its modified time moves to ``at`` (default: now)."""
-    moment = int(orders.config.now() * 1000) if at is None else to_ms(at)
+    moment = int(orders.config.now() * 1000) if at is None else _ms(at)
     order = orders.newest[guid] = edited(orders.newest[guid], moment, change)
     return order
+
+
+def _ms(moment: Moment) -> int:
+    return moment if isinstance(moment, int) else epoch_ms(moment)
 
 
 def _tip(order: Json) -> None:

@@ -52,7 +52,7 @@ def prepare(sandbox: Sandbox, week: Week, orders: Orders | None = None) -> dict[
     store = order_store(sandbox)
     if orders is None:
         orders = {
-            guid: [order.json for order in sandbox.toast.orders[guid].between(week.start, week.end)]
+            guid: [order.json for order in sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)]
             for guid in sandbox.restaurant_guids
         }
     stored = {guid: list(bodies) for guid, bodies in orders.items()}

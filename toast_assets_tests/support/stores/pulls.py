@@ -67,7 +67,7 @@ def stored_versions(store: OrderStore, week: Week, guid: str) -> Versions:
 
 def true_versions(sandbox: Sandbox, week: Week, guid: str) -> Versions:
     """What the sandbox holds of a restaurant's week now."""
-    orders = sandbox.toast.orders[guid].between(week.start, week.end)
+    orders = sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)
     return {order.guid: (order.modified_ms, order.json) for order in orders}
 
 
