@@ -272,7 +272,7 @@ async def test_an_edit_of_what_was_just_seen_before_every_request_loses_nothing_
 
     def edit(number: int) -> None:
         if number > 1:
-            window, _ = toast.asked[-1]
+            window = toast.asked[-1]
             inside = toast.within(window)
             if inside:
                 edited.add(inside[0].guid)
@@ -373,7 +373,7 @@ async def test_orders_that_cannot_be_read_are_all_seen_and_hide_no_other(
     share: float, crowd: int, sorting: Sorting
 ) -> None:
     toast = SimulatedToast.of([*realistic_times(300), *[CROWDED] * crowd], sorting)
-    toast.unreadable = set(Random(7).sample(sorted(toast.orders), int(share * len(toast.orders))))
+    toast.spoil(Random(7).sample(sorted(toast.orders), int(share * len(toast.orders))))
     found = guids(await read(toast))
     assert sorted(found) == sorted(toast.orders.keys() - toast.unreadable)
     assert toast.shown == bodies(toast, toast.unreadable)
@@ -382,7 +382,7 @@ async def test_orders_that_cannot_be_read_are_all_seen_and_hide_no_other(
 
 async def test_a_full_page_of_orders_that_cannot_be_read_is_cut_like_any_other() -> None:
     toast = SimulatedToast.of(uniform_times(100))
-    toast.unreadable = set(toast.orders)
+    toast.spoil(toast.orders)
     proved = await read(toast)
     assert len(proved) > 1
     assert sum(each.unreadable for each in proved) == 100
@@ -391,7 +391,7 @@ async def test_a_full_page_of_orders_that_cannot_be_read_is_cut_like_any_other()
 
 async def test_a_window_in_which_nothing_can_be_read_is_doubted_like_an_empty_one() -> None:
     toast = SimulatedToast.of(uniform_times(30))
-    toast.unreadable = set(toast.orders)
+    toast.spoil(toast.orders)
     (proved,) = await read(toast)
     assert (proved.evidence, proved.requests, proved.unreadable) == (Evidence.ASKED_AGAIN, 4, 30)
 
@@ -431,7 +431,7 @@ def test_no_mix_of_edits_and_of_orders_that_cannot_be_read_loses_one_that_stays(
     """Few moments and small pages: crowds, walks of several pages, cuts and doubts come together."""
     week = Window(WEEK.start, WEEK.start + 41)
     toast = SimulatedToast.of([week.start + time for time in times], sorting, page_size)
-    toast.unreadable = {f"order-{number}" for number in odd}
+    toast.spoil(f"order-{number}" for number in odd)
     edited = {f"order-{number}" for _, number in edits}
 
     def edit(request: int) -> None:

@@ -100,7 +100,7 @@ class Brand:
         return httpx.Response(403, json={"message": "No access."}) if forbidden else None
 
     def _orders(self, restaurant: str, window: Window) -> list[bytes]:
-        return [order.body for order in self._toasts[restaurant].view(window)]
+        return self._toasts[restaurant].view(window)
 
     def _page(self, orders: Sequence[bytes], more: bool) -> httpx.Response:
         match self.faults.pop(self.calls, None):

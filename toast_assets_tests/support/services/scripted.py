@@ -99,14 +99,16 @@ class ScriptedToast:
 
 @dataclass
 class MemoryToast(httpx.AsyncBaseTransport):
-    """``orders`` are what the restaurants have, ``page`` makes a reply of some. ``answer`` may give another answer to a
-    request; None means the usual one. ``headers`` are in every reply, ``listed`` is the partners' list."""
+    """``orders`` are what the restaurants have, ``page`` makes a reply of at most ``page_size`` of them. ``answer`` may
+    give another answer to a request; None means the usual one. ``headers`` are in every reply, ``listed`` is the
+    partners' list."""
 
     orders: Orders
     page: Callable[[Sequence[bytes], bool], httpx.Response] = page_reply
     answer: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
     headers: Mapping[str, str] = field(default_factory=dict)
     listed: tuple[str, ...] = ()
+    page_size: int = _PAGE
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
@@ -127,8 +129,12 @@ class MemoryToast(httpx.AsyncBaseTransport):
         dates, page = (url.params["startDate"], url.params["endDate"]), int(url.params["page"])
         assert url.params["pageSize"] == str(_PAGE)
         assert all(_STRICT_TIME.fullmatch(date) for date in dates)
-        found = self.orders(guid, Window(*map(parse_time_ms, dates)))
-        return self.page(found[(page - 1) * _PAGE : page * _PAGE], len(found) > page * _PAGE)
+        return self.reply(guid, Window(*map(parse_time_ms, dates)), page)
+
+    def reply(self, guid: str, window: Window, page: int) -> httpx.Response:
+        """The reply that has one page of a window."""
+        found, end = self.orders(guid, window), page * self.page_size
+        return self.page(found[end - self.page_size : end], len(found) > end)
 
     def client(self, guids: Iterable[str], now: Callable[[], float] | None = None, /, **changes: str) -> ToastClient:
         """A client that waits for nothing; ``now`` gives Unix seconds, ``changes`` are environment variables."""

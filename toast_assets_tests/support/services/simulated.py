@@ -1,4 +1,4 @@
-"""A Toast in memory: orders with modified times, read through ``FetchPage``, with things that happen in between."""
+"""One restaurant of a Toast in memory, read through ``FetchPage``, with things that happen in between."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from random import Random
 from typing import Protocol
 from zlib import crc32
 
-from toast_assets.orders.raw import RawOrder, UnreadableOrder, version_of
+from toast_assets.orders.raw import RawOrder, version_of
 from toast_assets.orders.times import format_time
-from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
+from toast_assets.toast.page import PAGE_SIZE, OrdersPage, PageReader, Window
+from toast_assets_tests.support.services.scripted import MemoryToast
 
 WEEK = Window(1_757_908_800_000, 1_758_513_600_000)
 """The week of 2025-09-15."""
@@ -81,15 +82,15 @@ def realistic_times(count: int, seed: int = 1, week: Window = WEEK) -> list[int]
 
 @dataclass
 class SimulatedToast:
-    """``before`` is called ahead of every reply with the number of the request: edits, arrivals, anything.
-    ``unreadable`` are GUIDs of orders that cannot be read, ``shown`` the bytes of those that any reply had."""
+    """One restaurant of a ``MemoryToast``, whose orders move: ``before`` is called ahead of every reply with the number
+    of the request. ``unreadable`` are GUIDs of orders that cannot be read, ``shown`` the bytes of those in replies."""
 
     sorting: Sorting = by_guid
     page_size: int = PAGE_SIZE
     seed: int = 1
     before: Callable[[int], object] = lambda _: None
     orders: dict[str, RawOrder] = field(default_factory=dict)
-    asked: list[tuple[Window, int]] = field(default_factory=list)
+    asked: list[Window] = field(default_factory=list)
     unreadable: set[str] = field(default_factory=set)
     shown: set[bytes] = field(default_factory=set)
     _sorted: list[RawOrder] | None = None
@@ -104,8 +105,16 @@ class SimulatedToast:
 
     def put(self, guid: str, modified_ms: int, body: bytes | None = None) -> None:
         """Add an order, or replace its older version."""
+        if body is None and guid in self.unreadable:
+            body = b'{"nobody":"%s","modifiedDate":"%s"}' % (guid.encode(), format_time(modified_ms).encode())
         self.orders[guid] = raw_order(guid, modified_ms, body)
         self._sorted = None
+
+    def spoil(self, guids: Iterable[str]) -> None:
+        """These orders, now and after edits, lack what an order needs."""
+        self.unreadable = set(guids)
+        for guid in self.unreadable & self.orders.keys():
+            self.put(guid, self.orders[guid].modified_ms)
 
     def within(self, window: Window) -> list[RawOrder]:
         """The orders of a window by modified time: the truth."""
@@ -115,18 +124,17 @@ class SimulatedToast:
         low, high = (bisect_left(self._sorted, time, key=lambda order: order.modified_ms) for time in times)
         return self._sorted[low:high]
 
-    def view(self, window: Window, page: int = 1) -> list[RawOrder]:
+    def view(self, window: Window) -> list[bytes]:
         """The orders of a window, in the order in which they are paged."""
-        self.asked.append((window, page))
+        self.asked.append(window)
         self.before(len(self.asked))
-        return self.sorting(self.within(window), Random(f"{self.seed}:{len(self.asked)}"))
+        rng = Random(f"{self.seed}:{len(self.asked)}")
+        return [order.body for order in self.sorting(self.within(window), rng)]
 
     async def __call__(self, window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
-        """One page, as ``ordersBulk`` gives it."""
+        """One page, as it is read from the reply that has it."""
         del token
-        orders = self.view(window, page)
-        start, end = (page - 1) * self.page_size, page * self.page_size
-        readable = [order for order in orders[start:end] if order.guid not in self.unreadable]
-        others = [UnreadableOrder(order.body, "odd", None) for order in orders[start:end] if order not in readable]
-        self.shown |= {order.body for order in others}
-        return OrdersPage(readable, has_next=end < len(orders), unreadable=others)
+        toast = MemoryToast(lambda _guid, window: self.view(window), page_size=self.page_size)
+        read = PageReader(window, "").read(toast.reply("", window, page), 0)
+        self.shown |= {order.body for order in read.unreadable}
+        return read
