@@ -109,9 +109,8 @@ class ControlPlane:
             "tenant": self._config.tenant,
             "created_at": self._now(),
         }
-        self.runs.append(
-            run | {"request": msgspec.to_builtins(wanted), "job_id": f"isj-{number}", "ended_at": None, "polls": 0}
-        )
+        job = {"job_id": f"isj-sandbox-{number}", "ended_at": None, "polls": 0}
+        self.runs.append(run | job | {"request": msgspec.to_builtins(wanted)})
         return JSONResponse(run, 201)
 
     def jobs(self, call: Call) -> Response:
@@ -169,7 +168,7 @@ class AmperityService(Service):
 
     @property
     def refused(self) -> list[LoggedRequest]:
-        """The latest requests to streams that were not accepted, those without an answer included."""
+        """The requests to streams that were not accepted, those without an answer included."""
         return [entry for entry in list(self.log.entries) if entry.path == "stream" and entry.status != 202]
 
     @property
