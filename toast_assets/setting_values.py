@@ -17,6 +17,7 @@ import httpx
 from pydantic_core import ErrorDetails
 
 from toast_assets.http.network import plain_http_problem
+from toast_assets.http.own_secrets import fits_a_header
 
 _LONGEST_SHOWN = 60
 _QUOTATION_MARKS = frozenset("\"'`“”„‘’«»")
@@ -28,7 +29,6 @@ _CONTROLS = {"\0": "NUL", "\t": "a tab", "\n": "a line feed", "\r": "a carriage 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 _LONGEST_PREFIX = 700
 _AMPERITY = ".amperity.com"
 
@@ -191,7 +191,7 @@ def host_of(url: str | None) -> str:
 
 def header_safe(value: str) -> str:
     """A text that a header may hold. It can be a secret, so the problem does not repeat it."""
-    if not _HEADER_SAFE.fullmatch(value):
+    if not fits_a_header(value):
         raise ValueError("holds a space or another character that no header may hold")
     return value
 
