@@ -27,30 +27,20 @@ settings.load_profile("repeatable")
 
 StartSandbox = Callable[..., Sandbox]
 
-# Tests in which threads, tasks or processes of ours run beside each other, or which measure. No schedule may make them
-# fail: pytest -m concurrent runs them alone, to be repeated under load.
+# Tests in which threads, tasks or processes of ours race with each other: no schedule may make them fail. To repeat
+# them under load: pytest -m concurrent. Tests of whole commands, of the UI and of memory do one thing after the other.
 CONCURRENT = (
     "amperity/feeds/test_files.py",
     "amperity/test_client.py",
-    "browser/",
-    "cli/test_demo.py",
     "cli/test_replay_rejects.py",
     "cli/test_runs.py",
-    "cli/test_sandbox_command.py",
     "defs/test_alerts.py",
-    "defs/test_assets.py",
     "delivery/test_deliver.py",
     "delivery/test_notify.py",
     "delivery/test_receipts.py",
-    "integration/",
-    "performance/",
     "proofs/test_delivery_kills.py",
     "proofs/test_fault_matrix.py",
-    "proofs/test_flat_memory.py",
     "proofs/test_interrupted_pulls.py",
-    "proofs/test_kills.py",
-    "proofs/test_moving_orders.py",
-    "proofs/test_odd_week.py",
     "proofs/test_paused_processes.py",
     "proofs/test_paused_runs.py",
     "pull/test_week.py",
@@ -71,7 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Makes room for the rows of the fault matrix, and says what the marker means."""
-    config.addinivalue_line("markers", "concurrent: things run beside each other, or time and memory are measured")
+    config.addinivalue_line("markers", "concurrent: threads, tasks or processes of ours race with each other")
     config.addinivalue_line("markers", "full: takes minutes, and proves in more cases what another test proves in few")
     config.stash[fault_table.KEY] = fault_table.FaultTable()
 

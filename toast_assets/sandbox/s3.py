@@ -24,13 +24,13 @@ class S3:
 
     def __init__(self, listener: socket.socket, bucket: str | None) -> None:
         # Importing moto takes most of a second: only those who start a sandbox pay for it.
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+        from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
         from moto.s3.models import s3_backends
         from werkzeug.serving import make_server
 
         # The server logs a line per request, which would drown the pipeline's own log.
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        app: Any = DomainDispatcherApplication(create_backend_app)
+        app: Any = create_backend_app("s3")
         host, port = listener.getsockname()[:2]
         self._server = make_server(
             host, port, app, threaded=True, request_handler=MotoRequestHandler, fd=listener.fileno()
