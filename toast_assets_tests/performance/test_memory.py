@@ -1,17 +1,12 @@
-"""Processor time against reference loops in the same process, memory against less data, writes counted."""
+"""Memory against less data, and writes counted: what no load of the machine changes. Speed is for the benchmarks."""
 
 from __future__ import annotations
 
-import gzip
 import io
-import json
-import time
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
-import pytest
 
 from toast_assets.export.write import ExportMetadata, write_envelope
 from toast_assets.orders.raw import cut_orders
@@ -48,45 +43,6 @@ def through_the_package(replies: list[bytes], folder: Path) -> None:
         write_envelope(file, raw, METADATA)
 
 
-def by_the_guide(replies: list[bytes]) -> bytes:
-    """The same as Amperity's guide does it."""
-    orders = [order for reply in replies for order in json.loads(reply)]
-    return gzip.compress(json.dumps({"orders": orders}, indent=2).encode())
-
-
-def cpu_seconds(work: Callable[[], object], rounds: int) -> float:
-    """The least processor time of several rounds: what others do on the machine only ever adds to it."""
-    times = []
-    for _ in range(rounds):
-        began = time.process_time()
-        work()
-        times.append(time.process_time() - began)
-    return min(times)
-
-
-@pytest.fixture(scope="module")
-def small() -> list[bytes]:
-    return pages(800)
-
-
-def test_pull_and_export_take_a_small_part_of_the_guides_processor_time(small: list[bytes], tmp_path: Path) -> None:
-    through_the_package(small, tmp_path)  # imports on first use do not count
-
-    ours = cpu_seconds(lambda: through_the_package(small, tmp_path), rounds=5)
-    guides = cpu_seconds(lambda: by_the_guide(small), rounds=2)
-
-    # Measured: 10 to 11 times.
-    assert guides > 8 * ours
-
-
-def test_cutting_a_page_is_much_cheaper_than_decoding_it(small: list[bytes]) -> None:
-    cut = cpu_seconds(lambda: [cut_orders(page, restaurant_guid=GUID, pulled_ms=0) for page in small], rounds=5)
-    decode = cpu_seconds(lambda: [json.loads(page) for page in small], rounds=5)
-
-    # Measured: 0.21 to 0.33 of it.
-    assert cut < 0.5 * decode
-
-
 def test_raw_file_and_export_need_no_more_memory_for_four_times_the_orders(tmp_path: Path) -> None:
     def peak(replies: list[bytes]) -> int:
         pool = pa.proxy_memory_pool(pa.default_memory_pool())
@@ -106,7 +62,7 @@ def test_raw_file_and_export_need_no_more_memory_for_four_times_the_orders(tmp_p
     assert many < 1.15 * few
 
 
-def test_an_export_is_written_in_few_large_pieces(small: list[bytes], tmp_path: Path) -> None:
+def test_an_export_is_written_in_few_large_pieces(tmp_path: Path) -> None:
     class Counting(io.BytesIO):
         writes = 0
 
@@ -114,7 +70,7 @@ def test_an_export_is_written_in_few_large_pieces(small: list[bytes], tmp_path: 
             self.writes += 1
             return super().write(data)  # type: ignore[arg-type]
 
-    through_the_package(small, tmp_path)
+    through_the_package(pages(800), tmp_path)
     target = Counting()
     write_envelope(target, tmp_path / "raw.parquet", METADATA)
 
