@@ -145,11 +145,6 @@ _KINDS = (
     ),
     _Kind("does not accept the bucket's name {bucket}", "Check S3_BUCKET_NAME.", "InvalidBucketName"),
     _Kind(
-        "no longer has this upload in parts",
-        "Run again; a lifecycle rule, or another process, has ended the upload.",
-        "NoSuchUpload",
-    ),
-    _Kind(
         "answered a condition that was never sent for {where}",
         "Check AWS_ENDPOINT_URL_S3 and the proxies and gateways before it, then run again.",
         statuses=(409, 412),

@@ -48,7 +48,6 @@ def told(status: int, code: str, message: str = "m", *, key: str = "key", condit
         (400, "EntityTooLarge", "One upload may have 5 GB"),
         (413, "413", "One upload may have 5 GB"),
         (400, "BadDigest", "AWS_REQUEST_CHECKSUM_CALCULATION"),
-        (404, "NoSuchUpload", "a lifecycle rule, or another process"),
         (405, "MethodNotAllowed", "use Amazon S3 or a current MinIO or Ceph"),
         (501, "501", "use Amazon S3 or a current MinIO or Ceph"),
         (400, "InvalidBucketName", "S3_BUCKET_NAME"),
