@@ -11,7 +11,8 @@ import msgspec
 from toast_assets.checks.check import CheckedWeek, CheckResult, named
 from toast_assets.checks.drift import DriftFinding
 from toast_assets.checks.facts import WeekFacts
-from toast_assets.orders.unreadable import DamagedLinesError, read_lines
+from toast_assets.orders.raw_file import UnreadableFileError
+from toast_assets.orders.unreadable import read_lines
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.layout import restaurant_in
 from toast_assets.store.order_store import OrderStore
@@ -73,7 +74,7 @@ def _unreadable_orders(store: OrderStore, key: str) -> list[tuple[int, str, str]
                 for line in read_lines(folder / "lines"):
                     counts[line.reason] += 1
                     windows.setdefault(line.reason, f"{line.window_start} to {line.window_end}")
-            except DamagedLinesError as error:
+            except UnreadableFileError as error:
                 reason = f"the object itself cannot be read: {error}; restore an earlier version of it, or remove it"
                 counts[reason] += 1
                 windows[reason] = "unknown"

@@ -7,11 +7,11 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from toast_assets.orders.raw import UnreadableOrder
+from toast_assets.orders.raw_file import UnreadableFileError
 
 _COMPRESSION = 6
 
@@ -37,17 +37,6 @@ class UnreadableLine(msgspec.Struct, frozen=True):
         stays: by it the order is known when it comes again."""
         reason = self.reason if not self.body_base64 else f"{self.reason}; its bytes named a forgotten guest"
         return msgspec.structs.replace(self, reason=reason, body_base64="")
-
-
-class DamagedLinesError(ValueError):
-    """A file that does not hold such lines."""
-
-
-class MergedLines(NamedTuple):
-    """How many lines a merged file has, and how many of them are ``new``."""
-
-    lines: int
-    new: int
 
 
 class UnreadableFile:
@@ -76,9 +65,9 @@ class UnreadableFile:
                 file.write(_encoded(line.without_body() if self._names_forgotten(order.body) else line))
 
 
-def merge_lines(stored: Path | None, found: Path, target: Path) -> MergedLines:
-    """Write into ``target`` the lines that are ``stored`` (gzip), and those ``found`` (plain) with other bytes; a
-    DamagedLinesError where what is stored cannot be read."""
+def merge_lines(stored: Path | None, found: Path, target: Path) -> tuple[int, int]:
+    """Write into ``target`` the lines that are ``stored`` (gzip), and those ``found`` (plain) with other bytes; how
+    many lines it has, and how many of them are new. An UnreadableFileError where what is stored cannot be read."""
     known: set[str] = set()
     before = 0
 
@@ -95,7 +84,7 @@ def merge_lines(stored: Path | None, found: Path, target: Path) -> MergedLines:
                     yield line
 
     write_lines(target, both())
-    return MergedLines(len(known), len(known) - before)
+    return len(known), len(known) - before
 
 
 def write_lines(target: Path, lines: Iterable[UnreadableLine]) -> None:
@@ -105,12 +94,12 @@ def write_lines(target: Path, lines: Iterable[UnreadableLine]) -> None:
 
 
 def read_lines(path: Path) -> Iterator[UnreadableLine]:
-    """The lines of a stored file (gzip), or a DamagedLinesError."""
+    """The lines of a stored file (gzip), or an UnreadableFileError."""
     try:
         with gzip.open(path) as lines:
             yield from map(_decode, lines)
     except (gzip.BadGzipFile, zlib.error, EOFError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DamagedLinesError(f"it is damaged ({type(error).__name__})") from error
+        raise UnreadableFileError(f"it is damaged ({type(error).__name__})") from error
 
 
 _decode = msgspec.json.Decoder(UnreadableLine).decode

@@ -27,7 +27,7 @@ from toast_assets.orders.raw_file import (
 )
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
-from toast_assets.orders.unreadable import DamagedLinesError, UnreadableFile, merge_lines
+from toast_assets.orders.unreadable import UnreadableFile, merge_lines
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import ABSENT, Replacement, StoredObject
 from toast_assets.store.manifest import (
@@ -210,11 +210,10 @@ class RestaurantPull:
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
             nonlocal count
             try:
-                merged = merge_lines(stored.path if stored else None, found.path, target)
-            except DamagedLinesError as error:
+                count, new = merge_lines(stored.path if stored else None, found.path, target)
+            except UnreadableFileError as error:
                 raise self._damaged(key, f"{error}") from error
-            count = merged.lines
-            return Replacement(target, {"ContentType": "application/x-ndjson"}) if merged.new else None
+            return Replacement(target, {"ContentType": "application/x-ndjson"}) if new else None
 
         self.run.store.bucket.update(key, change)
         return count
