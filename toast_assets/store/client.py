@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TYPE_CHECKING, Any, cast
 from urllib.request import getproxies
 
@@ -9,7 +11,7 @@ from botocore.exceptions import EndpointConnectionError, SSLError
 
 from toast_assets.errors import StoreError
 from toast_assets.http.network import s3_ca_file, s3_proxies
-from toast_assets.store.s3_errors import SDK_FAULTS, connection_cause, malformed, sdk_problem
+from toast_assets.store.s3_errors import CREDENTIALS, SDK_FAULTS, connection_cause, sdk_problem
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -23,6 +25,8 @@ _ATTEMPTS = 5
 _CONNECT_SECONDS = 10
 # Without a single byte; what drips for ever is cut off by the bucket.
 _READ_SECONDS = 60
+# What a line feed, a blank or quotes that were copied along are not.
+_SENDABLE = re.compile(r"[!#-&(-~]*")
 
 
 def s3_client(
@@ -34,7 +38,7 @@ def s3_client(
         StoreError: a variable or a file of the AWS SDK is wrong, or no credentials can be had.
         SettingsError: a variable names a proxy, or a file of certificates, that cannot be used.
     """
-    if odd := malformed():
+    if odd := [name for name in CREDENTIALS if not _SENDABLE.fullmatch(os.environ.get(name, ""))]:
         raise StoreError(
             f"{' and '.join(odd)} cannot be sent: a blank, a line feed, a quote or another odd character is in it.",
             hint="Copy it again; a secret that is kept as a file may end in a line feed.",

@@ -329,8 +329,6 @@ _LONGEST_TEXT = 400
 _KEY_ID = re.compile(r"\b(A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{4,}")
 # A session token: no name, ARN or sentence is so long without a separator.
 _TOKEN = re.compile(r"[A-Za-z0-9+/=]{100,}")
-# What a line feed, a blank or quotes that were copied along are not.
-_SENDABLE = re.compile(r"[!#-&(-~]+")
 
 
 def without_credentials(text: str) -> str:
@@ -340,12 +338,6 @@ def without_credentials(text: str) -> str:
     text = _TOKEN.sub("…", _KEY_ID.sub(r"\1…", " ".join(text.split())))
     text = "".join(character for character in text if character.isprintable())
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
-
-
-def malformed() -> list[str]:
-    """The variables with credentials that no request can carry."""
-    values = {name: os.environ.get(name, "") for name in CREDENTIALS}
-    return [name for name, value in values.items() if value and not _SENDABLE.fullmatch(value)]
 
 
 # What msgspec, pyarrow, gzip and a cast raise for bytes that are not what they expect.
