@@ -82,7 +82,7 @@ def _unreadable_orders(store: OrderStore, key: str) -> list[tuple[int, str, str]
 
 
 def order_guids_unique(checked: CheckedWeek) -> CheckResult:
-    """Each order stands once in its restaurant's week. Blocks: a record that is sent twice is wrong twice. One GUID at
+    """Each order is once in its restaurant's week. Blocks: a record that is sent twice is wrong twice. One GUID at
     two restaurants only warns, and so does a restaurant whose raw orders cannot be read.
 
     An error, too, if no restaurant's raw orders can be read.
@@ -95,12 +95,13 @@ def order_guids_unique(checked: CheckedWeek) -> CheckResult:
     ]
     shared = [(", ".join(map(checked.named, one.restaurants)), one.order_guid) for one in facts.shared]
     problems = [
-        f"{name}: {count} orders stand more than once, such as {some.split(', ')[0]}" for name, count, some in repeated
+        f"{name}: {count} orders are in the week more than once, such as {some.split(', ')[0]}"
+        for name, count, some in repeated
     ]
-    problems += [f"{names}: the order {order} stands at each of them" for names, order in shared]
+    problems += [f"{names}: each of them has the order {order}" for names, order in shared]
     return CheckResult(
         [*problems, *checked.damaged],
-        "Every order stands once.",
+        "Every order is in its week once.",
         warns=not repeated and bool(facts.restaurants),
         figures={
             "repeated_orders": sum(count for _, count, _ in repeated),
@@ -108,8 +109,8 @@ def order_guids_unique(checked: CheckedWeek) -> CheckResult:
         },
         heads=("restaurant", "what", "orders"),
         rows=[
-            *((name, f"{count} stand more than once", some) for name, count, some in repeated),
-            *((names, "stands at each of them", order) for names, order in shared),
+            *((name, f"in the week more than once: {count}", some) for name, count, some in repeated),
+            *((names, "each of them has it", order) for names, order in shared),
         ],
     )
 

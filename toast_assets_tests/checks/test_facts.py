@@ -165,12 +165,12 @@ def test_an_order_of_two_restaurants_warns_with_both_and_one_that_stands_twice_i
     manifest = store_week(store, week, orders)
     unique = evaluate("order_guids_unique", week, manifest, store)
     assert (unique.passed, unique.warns) == (False, True)
-    assert unique.description == "Place a (a), Place c (c): the order order-1 stands at each of them"
+    assert unique.description == "Place a (a), Place c (c): each of them has the order order-1"
     assert unique.figures == {"repeated_orders": 0, "orders_at_several_restaurants": 1}
     manifest = store_week(store, week, orders | {"b": encode(other, other)})
     unique = evaluate("order_guids_unique", week, manifest, store)
     assert (unique.passed, unique.warns) == (False, False)
-    assert "Place b (b): 1 orders stand more than once, such as order-1" in unique.description
+    assert "Place b (b): 1 orders are in the week more than once, such as order-1" in unique.description
 
 
 @pytest.mark.parametrize("report", [(DriftDetector, "add"), (DriftDetector, "findings"), (AmountsOrder, "channel")])
