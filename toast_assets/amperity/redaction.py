@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache, cached_property, lru_cache
@@ -19,6 +19,7 @@ from typing import Literal
 
 import msgspec
 
+from toast_assets.amperity.feeds.schema import Row
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.fields import NEVER_SENT, known_fields
 from toast_assets.orders.guests import normal_email, normal_phone
@@ -50,6 +51,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 # Part of every record's version: a release that hashes the same text differently changes it, so that records go again.
 _NORMAL_FORMS = 1
 _LONGEST_PHONE = 15
+# The fields of rows that hold a guest's key, and the form of a key that was derived from an e-mail or a phone.
+_GUEST_KEYS = ("customer_id", "fk_customer")
+_DERIVED_KEY = re.compile(r"[0-9a-f]{64}")
 # Fields that Toast or Amperity's guide has and that the recorded description of an order does not name.
 _ALSO_KNOWN = (
     *("address", "calculatedGuestCount", "createdByClientName", "deliveryInstructions", "excessFoodInfo"),
@@ -119,20 +123,37 @@ class Redaction:
             # The cause may quote the record.
             raise UnrepresentableError("the record cannot be read, so it cannot be redacted") from None
 
+    @cached_property
+    def _row_rules(self) -> dict[str, Rule]:
+        """The rules by the fields of feeds' rows: their own, and those of the fields of Toast's order they repeat."""
+        repeated = {name: _strictest({self.rule_of(path) for path in paths}) for name, paths in COLUMNS.items()}
+        return {**self.rules, **{name: rule for name, rule in repeated.items() if rule}}
+
+    def apply_to_row(self, row: Row) -> Row:
+        """A feed's row with the rules applied: every key stays, what is left out is null.
+
+        A guest's key that is the plain hash of an e-mail or a phone could be found by trying, so where one of the two
+        is under a rule such keys are hashed once more, with the salt.
+        """
+        changes: dict[str, str | None] = {}
+        for name, rule in self._row_rules.items():
+            value = getattr(row, name, None)
+            if value is not None:
+                changes[name] = self.hashed(str(value)) if rule == "hash" else None
+        for name in _GUEST_KEYS if self._row_rules.keys() & {"email", "phone"} else ():
+            value = getattr(row, name, None)
+            if value is not None and _DERIVED_KEY.fullmatch(value):
+                changes[name] = self.hashed(value)
+        return msgspec.structs.replace(row, **changes) if changes else row
+
     def hashed(self, text: str) -> str:
         """What replaces ``text``: HMAC-SHA-256 keyed by the salt, hexadecimal."""
         return hmac.new(self.salt, text.encode(), hashlib.sha256).hexdigest()
 
-    @cached_property
-    def _rule(self) -> Callable[[str, str], Rule | None]:
-        """The rule for a field by its name and path. Names can be data, so not all of them are kept."""
-
-        def rule(name: str, path: str) -> Rule | None:
-            if _NEVER_SENT.fullmatch(name):
-                return "drop"
-            return _strictest({self._by_name.get(name), self._by_path.get(path)})
-
-        return lru_cache(maxsize=4096)(rule)
+    def _rule(self, name: str, path: str) -> Rule | None:
+        if _is_never_sent(name):
+            return "drop"
+        return _strictest({self._by_name.get(name), self._by_path.get(path)})
 
     def _redacted(self, value: bytes, path: str, beside: Mapping[str, msgspec.Raw], *, hashing: bool) -> bytes:
         """With ``hashing`` strings and numbers become their hash, in objects and arrays each by itself; null, true and
@@ -157,12 +178,18 @@ class Redaction:
         return b"{" + b",".join(parts) + b"}"
 
 
+# Names can be data, so not all of them are kept.
+@lru_cache(maxsize=4096)
+def _is_never_sent(name: str) -> bool:
+    return _NEVER_SENT.fullmatch(name) is not None
+
+
 def name_problem(name: str) -> str | None:
     """Why a rule's name is refused, in words that follow the variable's name; None where it names something.
 
     A rule that names nothing would let everything leave without a word, and what has left cannot be taken back.
     """
-    if name in _known_names() or _NEVER_SENT.fullmatch(name):
+    if name in _known_names() or _is_never_sent(name):
         return None
     nearest = " or ".join(_nearest(name))
     way_out = f"did you mean {nearest}?" if nearest else "write a name such as email or checks.customer.email"

@@ -7,7 +7,6 @@ import dagster as dg
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.feeds.files import write_feeds
-from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.concurrency import run
 from toast_assets.defs.metadata import (
     RAW_COLUMNS,
@@ -103,7 +102,7 @@ def amperity_feeds(
 ) -> dg.MaterializeResult[None]:
     with prepared(context, order_store, amperity=amperity) as store:
         settings, week = amperity.feed_settings(), closed_week(context, order_store)
-        report = write_feeds(week, store, settings.purchase_brand, FeedPrivacy(settings.redaction), context.log)
+        report = write_feeds(week, store, settings.purchase_brand, settings.redaction, context.log)
     return dg.MaterializeResult(metadata=feeds_metadata(report, store))
 
 

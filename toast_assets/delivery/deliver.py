@@ -28,7 +28,14 @@ from toast_assets.delivery.ledger import (
     State,
     stored_segments,
 )
-from toast_assets.delivery.outgoing import InvalidRecord, MethodCounts, Outgoing, PendingRecord, later_ledgers
+from toast_assets.delivery.outgoing import (
+    InvalidRecord,
+    MethodCounts,
+    Outgoing,
+    PendingRecord,
+    RestaurantRecords,
+    later_ledgers,
+)
 from toast_assets.delivery.rejects import NOTIFY, Rejects, stored_rejects
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.export.read import export_problem
@@ -241,13 +248,13 @@ class _Restaurant:
             await self.ledger.save(digest, {method: counts.records for method, counts in self.counts.items()})
 
     async def _send_due(self, raw: RawFile) -> None:
-        run, problem = self.run, None
-        newer = await in_thread(run.outgoing.fetch, raw)
-        records = run.outgoing.records(raw, newer, self.state, self.counts)
-        async with task_group() as group, run.readers:
+        problem = None
+        records = RestaurantRecords(self.run.outgoing, raw, self.state, self.counts)
+        await in_thread(records.fetch)
+        async with task_group() as group, self.run.readers:
             try:
-                with closing(records):
-                    while (some := await in_thread(next, records, None)) is not None:
+                with closing(records.batches()) as batches:
+                    while (some := await in_thread(next, batches, None)) is not None:
                         for record in some:
                             await self._send(record, group)
             except (ExportError, StoreError) as error:

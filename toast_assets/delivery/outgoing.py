@@ -16,7 +16,6 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
@@ -26,12 +25,10 @@ from typing import NamedTuple
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from toast_assets.amperity.feeds.build import FeedBatch, feed_batches
 from toast_assets.amperity.feeds.customers import CUSTOMERS
 from toast_assets.amperity.feeds.order_items import ORDER_ITEMS
-from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed, encode
 from toast_assets.amperity.records import (
     RecordKey,
@@ -46,7 +43,7 @@ from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.delivery.ledger import ARRIVED, DeliveryState, read_ledger
 from toast_assets.delivery.rejects import FEED_METHODS, NOTIFY, RejectKey
 from toast_assets.orders.raw import RawOrder
-from toast_assets.orders.raw_file import UnreadableFileError
+from toast_assets.orders.raw_file import read_rows, row_groups
 from toast_assets.orders.read import RawOrders
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
@@ -101,19 +98,11 @@ class InvalidRecord:
     reason: str
 
 
-Counts = Mapping[str, MethodCounts]
-"""Counts by method."""
-
-
 class Newer(NamedTuple):
     """The newest version of a record that has arrived: its modified time in milliseconds, and with which week."""
 
     modified_ms: int
     week_key: str
-
-
-NewerRecords = Mapping[tuple[str, str, str], Newer]
-"""By method, destination and record id."""
 
 
 def later_ledgers(week: Week, store: OrderStore) -> dict[str, list[tuple[str, str]]]:
@@ -159,33 +148,44 @@ class Outgoing:
         sent = {STREAM: streams, NOTIFY: [NOTIFY]}
         return tuple(name for method in self.settings.methods for name in sent.get(method, ()))
 
-    @cached_property
-    def _shape(self) -> bytes:
+    def digest(self, record: RestaurantRecord) -> str:
+        """Changes with a restaurant's orders, and with whatever decides what is sent of them, and where to."""
         settings = self.settings
         where = (self.methods, settings.tenant_id, settings.api_url, settings.stream_id)
         streams = [stream_id for _, stream_id in feed_streams(settings)]
-        shaped_by = (settings.purchase_brand, settings.redaction.digest)
         # Another release may make other rows of the same orders.
-        return msgspec.json.encode((where, streams, shaped_by, version("toast-assets")))
+        shaped_by = (settings.purchase_brand, settings.redaction.digest, version("toast-assets"))
+        orders = (record.pull and record.pull.orders_sha256, record.time_zone, record.currency)
+        return hashlib.sha256(msgspec.json.encode((where, streams, shaped_by, orders))).hexdigest()
 
-    def digest(self, record: RestaurantRecord) -> str:
-        """Changes with a restaurant's orders, and with whatever decides what is sent of them, and where to."""
-        orders_sha256 = record.pull.orders_sha256 if record.pull else ""
-        of_restaurant = msgspec.json.encode((orders_sha256, record.time_zone, record.currency))
-        return hashlib.sha256(self._shape + of_restaurant).hexdigest()
 
-    def fetch(self, raw: RawFile) -> NewerRecords:
-        """Fetch a restaurant's raw orders, where a method needs them; what later weeks have brought of them."""
-        if STREAM not in self.methods:
-            return {}
-        fetch_raw(self.week, raw.guid, raw.path, self.store)
-        newest: dict[tuple[str, str, str], Newer] = {}
-        if raw.guid not in self.later:
-            return newest
-        with _opened(raw) as file:
-            orders = file.read(["order_guid"], use_threads=False)["order_guid"].combine_chunks()
-        for week_key, key in self.later[raw.guid]:
-            ledger = read_ledger(self.store.bucket, key)
+@dataclass
+class RestaurantRecords:
+    """The records of one restaurant, in one pass over its raw orders; ``counts`` by method is filled on the way."""
+
+    outgoing: Outgoing
+    raw: RawFile
+    state: DeliveryState
+    counts: Mapping[str, MethodCounts]
+    newer: dict[tuple[str, str, str], Newer] = field(default_factory=dict)
+    """By method, destination and record id."""
+    found: list[PendingRecord | InvalidRecord] = field(default_factory=list)
+    any_guest_is_wanted: bool = False
+    """Once an order was refused as a whole, nothing says which of the guests are its own."""
+
+    def fetch(self) -> None:
+        """Fetch the raw orders, where a method needs them, and what later weeks have brought of them."""
+        outgoing, raw = self.outgoing, self.raw
+        if STREAM not in outgoing.methods:
+            return
+        fetch_raw(raw.week, raw.guid, raw.path, raw.store)
+        if raw.guid not in outgoing.later:
+            return
+        with reading_raw(raw.week, raw.guid, raw.store):
+            guids = [guid for rows in row_groups(raw.path, ["order_guid"]) for guid in rows["order_guid"].to_pylist()]
+        orders = pa.array(guids, pa.string())
+        for week_key, key in outgoing.later[raw.guid]:
+            ledger = read_ledger(raw.store.bucket, key)
             if ledger is None:
                 continue
             # Guests belong to no single order. Few orders are edited weeks later, so this is small.
@@ -195,130 +195,89 @@ class Outgoing:
             columns.append(rows["modified_at"].cast(pa.int64()))
             for *names, modified_ms in zip(*(column.to_pylist() for column in columns), strict=True):
                 record, found = (names[0], names[1], names[2]), Newer(modified_ms or 0, week_key)
-                newest[record] = max(newest.get(record, found), found)
-        return newest
+                self.newer[record] = max(self.newer.get(record, found), found)
 
-    def records(
-        self, raw: RawFile, newer: NewerRecords, state: DeliveryState, counts: Counts
-    ) -> Generator[list[PendingRecord | InvalidRecord]]:
-        """What is due of a restaurant whose orders were fetched, some at a time; all records are counted."""
-        if NOTIFY in self.methods:
-            key = notice_key(self.week, raw.guid, raw.pull, self.store, self.settings)
-            if _is_due(key, state, counts, self.only):
-                body = partial(
-                    notice_body,
-                    self.store.bucket.uri(key.record_id),
-                    tenant_id=self.settings.tenant_id,
-                    orders=raw.pull.orders,
-                    fetch_date=raw.pull.finished_at,
-                    start_date=iso_ms(self.week.start),
-                    end_date=iso_ms(self.week.end),
-                )
-                yield [PendingRecord(key, body)]
-        if STREAM in self.methods:
-            with _opened(raw) as file:
-                yield from _RestaurantPass(self, raw, newer, state, counts, file).run()
+    def batches(self) -> Generator[list[PendingRecord | InvalidRecord]]:
+        """What is due, some at a time; all records are counted."""
+        settings, methods = self.outgoing.settings, self.outgoing.methods
+        if NOTIFY in methods:
+            self._add_notice()
+            yield self._taken()
+        if STREAM not in methods:
+            return
+        guid, record, feeds = self.raw.guid, self.raw.record, feed_streams(settings)
+        with reading_raw(self.raw.week, guid, self.raw.store):
+            chunks = self._add_orders()
+            orders = (RawOrders(guid, bodies, record.time_zone, record.currency) for bodies in chunks)
+            for batch in feed_batches(orders, settings.purchase_brand) if feeds else (FeedBatch() for _ in chunks):
+                for feed, stream_id in feeds:
+                    self._add_rows(feed, destination(settings.tenant_id, stream_id), batch)
+                yield self._taken()
 
+    def _taken(self) -> list[PendingRecord | InvalidRecord]:
+        found, self.found = self.found, []
+        return found
 
-@contextmanager
-def _opened(raw: RawFile) -> Iterator[pq.ParquetFile]:
-    with reading_raw(raw.week, raw.guid, raw.store), pq.ParquetFile(raw.path, page_checksum_verification=True) as file:
-        yield file
+    def _add_notice(self) -> None:
+        week, store, settings = self.outgoing.week, self.outgoing.store, self.outgoing.settings
+        key = notice_key(week, self.raw.guid, self.raw.pull, store, settings)
+        body = partial(
+            notice_body,
+            store.bucket.uri(key.record_id),
+            tenant_id=settings.tenant_id,
+            orders=self.raw.pull.orders,
+            fetch_date=self.raw.pull.finished_at,
+            start_date=iso_ms(week.start),
+            end_date=iso_ms(week.end),
+        )
+        self._add(key, body)
 
-
-def _is_due(key: RecordKey, state: DeliveryState, counts: Counts, only: Set[RejectKey] | None = None) -> bool:
-    """Whether a record is wanted (``only`` limits them) and has not arrived; counts it."""
-    if only is not None and RejectKey.of(key) not in only:
-        return False
-    settled = key.request_id in state.settled
-    counts[key.method].records += 1
-    counts[key.method].unchanged += settled
-    return not settled
-
-
-@dataclass
-class _RestaurantPass:
-    """One pass over a restaurant's raw orders for all methods that need them."""
-
-    outgoing: Outgoing
-    raw: RawFile
-    newer: NewerRecords
-    state: DeliveryState
-    counts: Counts
-    file: pq.ParquetFile
-    found: list[PendingRecord | InvalidRecord] = field(default_factory=list)
-    any_guest_is_wanted: bool = False
-    """Once an order was refused as a whole, nothing says which of the guests are its own."""
-
-    def run(self) -> Iterator[list[PendingRecord | InvalidRecord]]:
-        settings, record = self.outgoing.settings, self.raw.record
-        feeds, privacy = feed_streams(settings), FeedPrivacy(settings.redaction)
-        chunks = self._orders(only_due=not feeds)
-        orders = (RawOrders(self.raw.guid, bodies, record.time_zone, record.currency) for bodies in chunks)
-        for batch in feed_batches(orders, settings.purchase_brand) if feeds else (FeedBatch() for _ in chunks):
-            for feed, stream_id in feeds:
-                self._add_rows(feed, destination(settings.tenant_id, stream_id), batch, privacy)
-            found, self.found = self.found, []
-            yield found
-
-    def _orders(self, *, only_due: bool) -> Iterator[list[bytes]]:
-        """The orders' JSON, some at a time, with ``only_due`` of row groups where something is due."""
-        settings = self.outgoing.settings
+    def _add_orders(self) -> Iterator[list[bytes]]:
+        """Add the orders that are due; the JSON of all orders, some at a time."""
+        guid, settings, only = self.raw.guid, self.outgoing.settings, self.outgoing.only or frozenset()
         redaction = settings.redaction
-        refused = self.outgoing.only or frozenset()
         to = destination(settings.tenant_id, settings.stream_id or "")
-        for group in range(self.file.num_row_groups):
-            orders = self._without_bodies(group)
-            keys = [order_key(order, self.raw.guid, to, redaction) for order in orders]
-            due = [_is_due(key, self.state, self.counts, self.outgoing.only) for key in keys]
-            self.any_guest_is_wanted |= any(RejectKey(_CUSTOMERS, self.raw.guid, one.guid) in refused for one in orders)
-            if only_due and not any(due):
-                continue
-            bodies = self._read(group, "order_json")["order_json"].cast(pa.binary())
+        for rows in read_rows(self.raw.path):
+            orders = [
+                RawOrder(one, modified_ms, None, deleted=False, voided=False, pulled_ms=0, body=body, version=of_order)
+                for one, modified_ms, body, of_order in zip(*rows, strict=True)
+            ]
             for start in range(0, len(orders), _ORDERS_AT_ONCE):
-                some = bodies.slice(start, _ORDERS_AT_ONCE).to_pylist()
-                for number, body in enumerate(some, start):
-                    if due[number]:
-                        order = msgspec.structs.replace(orders[number], body=body)
-                        self._add(keys[number], partial(stream_body, order, self.raw.guid, redaction))
-                yield some
+                some = orders[start : start + _ORDERS_AT_ONCE]
+                for order in some:
+                    self._add(order_key(order, guid, to, redaction), partial(stream_body, order, guid, redaction))
+                    self.any_guest_is_wanted |= RejectKey(_CUSTOMERS, guid, order.guid) in only
+                yield [order.body for order in some]
 
-    def _without_bodies(self, group: int) -> list[RawOrder]:
-        table = self._read(group, "order_guid", "modified_at", "version")
-        columns = (table["order_guid"], table["modified_at"].cast(pa.int64()), table["version"])
-        return [
-            RawOrder(guid, modified_ms, None, deleted=False, voided=False, pulled_ms=0, body=b"", version=version)
-            for guid, modified_ms, version in zip(*(column.to_pylist() for column in columns), strict=True)
-        ]
-
-    def _read(self, group: int, *columns: str) -> pa.Table:
-        table = self.file.read_row_group(group, columns, use_threads=False)
-        if len(table) != self.file.metadata.row_group(group).num_rows:
-            raise UnreadableFileError("it is damaged (it has lost rows)")
-        return table
-
-    def _add(self, key: RecordKey, body: Callable[[], bytes]) -> None:
-        later = self.newer.get((key.method, key.destination, key.record_id))
-        is_newer = later is not None and later.modified_ms > (key.modified_ms or 0)
-        self.found.append(PendingRecord(key, body, later.week_key if later is not None and is_newer else None))
-
-    def _add_rows(self, feed: Feed, to: str, batch: FeedBatch, privacy: FeedPrivacy) -> None:
-        """A feed's rows that are due, and the orders of which no rows can be made."""
-        method = FEED_METHODS + feed.name
+    def _add_rows(self, feed: Feed, to: str, batch: FeedBatch) -> None:
+        """Add a feed's rows that are due, and the orders of which no rows can be made."""
+        method, guid = FEED_METHODS + feed.name, self.raw.guid
         for rejection in batch.rejections:
-            key = RecordKey(method, to, self.raw.guid, rejection.order_guid or "", "", rejection.order_guid)
+            key = RecordKey(method, to, guid, rejection.order_guid or "", "", rejection.order_guid)
             if self._is_wanted(key):
                 self.counts[method].records += 1
                 self.found.append(InvalidRecord(key, f"{rejection.reason}: {rejection.detail}"))
-        for row in map(privacy.apply, batch.rows.get(feed.name, ())):
+        for row in map(self.outgoing.settings.redaction.apply_to_row, batch.rows.get(feed.name, ())):
             record_id, order_guid = getattr(row, feed.key), getattr(row, "order_id", None)
             modified_ms = epoch_ms(datetime.fromisoformat(getattr(row, LAST_UPDATED)).replace(tzinfo=UTC))
-            key = RecordKey(method, to, self.raw.guid, record_id, row_version(row), order_guid, None, modified_ms)
-            if self._is_wanted(key) and _is_due(key, self.state, self.counts):
-                self._add(key, partial(encode, row))
+            key = RecordKey(method, to, guid, record_id, row_version(row), order_guid, None, modified_ms)
+            self._add(key, partial(encode, row))
+
+    def _add(self, key: RecordKey, body: Callable[[], bytes]) -> None:
+        """Count a record that is wanted, and add it unless it has arrived."""
+        if not self._is_wanted(key):
+            return
+        counts, is_settled = self.counts[key.method], key.request_id in self.state.settled
+        counts.records += 1
+        counts.unchanged += is_settled
+        if not is_settled:
+            later = self.newer.get((key.method, key.destination, key.record_id))
+            is_newer = later is not None and later.modified_ms > (key.modified_ms or 0)
+            self.found.append(PendingRecord(key, body, later.week_key if later is not None and is_newer else None))
 
     def _is_wanted(self, key: RecordKey) -> bool:
-        """Whether a row was refused before, or the order that it belongs to, where the delivery is limited to such."""
+        """Whether the record was refused before, or the order that it belongs to, where the delivery is limited to
+        such."""
         only = self.outgoing.only
         if only is None or RejectKey.of(key) in only:
             return True

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toast_assets.amperity.feeds.files import feeds_version, write_feeds
-from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.feeds.schema import CONTENT_TYPE
 from toast_assets.errors import ExportError, StoreConflictError
 from toast_assets.export.write import export_week
@@ -146,8 +145,7 @@ class Rewriting:
             if exports:
                 yield from (export.key for export in export_week(week, store, log).exports)
             if feeds and (brand := self._brand(feeds)) is not None:
-                privacy = FeedPrivacy(self.scrub.redaction)
-                yield from (file.key for file in write_feeds(week, store, brand, privacy, log).files)
+                yield from (file.key for file in write_feeds(week, store, brand, self.scrub.redaction, log).files)
             if tables and not build_tables(week, store, log).problems:
                 yield from tables
 

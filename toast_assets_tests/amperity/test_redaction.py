@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.amperity.feeds.customers import CustomerRow
-from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.redaction import COLUMNS, Redaction, contradiction, name_problem
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.fields import known_fields
@@ -113,7 +112,7 @@ def test_a_contact_has_one_hash_however_it_is_spelled_and_the_same_in_streams_an
     bodies = (json.dumps({"checks": [{"customer": {name: spelling}}]}).encode() for spelling in spellings)
     streamed = {json.loads(redaction.apply(body))["checks"][0]["customer"][name] for body in bodies}
     row = msgspec.structs.replace(NOBODY, **{name: normal})
-    assert streamed == {expected_hash(normal)} == {getattr(FeedPrivacy(redaction).apply(row), name)}
+    assert streamed == {expected_hash(normal)} == {getattr(redaction.apply_to_row(row), name)}
 
 
 def test_a_phone_is_hashed_with_the_country_that_stands_beside_it() -> None:
@@ -147,7 +146,7 @@ SOMEBODY = CustomerRow(**{name: name for name in CustomerRow.__struct_fields__})
     ],
 )
 def test_a_rule_holds_for_the_rows_of_feeds_too(rule: str, gone: set[str]) -> None:
-    row = FeedPrivacy(Redaction({rule: "drop"})).apply(SOMEBODY)
+    row = Redaction({rule: "drop"}).apply_to_row(SOMEBODY)
     assert {name for name in row.__struct_fields__ if getattr(row, name) is None} == gone
 
 

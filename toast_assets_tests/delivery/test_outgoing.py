@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from toast_assets.amperity.feeds.files import write_feeds
-from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.delivery.deliver import check_delivery
 from toast_assets.errors import AmperityError
 from toast_assets.export.write import export_week
@@ -61,7 +60,7 @@ async def test_every_row_is_one_record_and_the_same_as_in_the_feeds_files(sandbo
     report = await deliver(sandbox, week, **ROW_STREAMS)
     store = order_store(sandbox)
     files = write_feeds(
-        week, store, amperity_settings(sandbox).purchase_brand, FeedPrivacy(amperity_settings(sandbox).redaction), LOG
+        week, store, amperity_settings(sandbox).purchase_brand, amperity_settings(sandbox).redaction, LOG
     ).files
     for feed, stream in (("order_items", ITEMS), ("customers", CUSTOMERS)):
         lines = []
@@ -231,6 +230,16 @@ class TestAfterALaterWeek:
         store.bucket.delete(key)
         prepare(sandbox, week, {PLACE: encode(*first)})
         assert (await deliver(sandbox, week)).methods["stream"].superseded == 1
+
+    async def test_a_restaurant_without_orders_in_the_earlier_week_is_delivered(
+        self, sandbox: Sandbox, week: Week
+    ) -> None:
+        prepare(sandbox, LATER, {PLACE: encode(*self.two_weeks()[1])})
+        await deliver(sandbox, LATER)
+        prepare(sandbox, week, {PLACE: []})
+        report = await deliver(sandbox, week)
+        check_delivery(report, 0.0)
+        assert report.methods["stream"].records == 0
 
     async def test_in_the_usual_order_both_versions_are_sent(self, sandbox: Sandbox, week: Week) -> None:
         first, second = self.two_weeks()

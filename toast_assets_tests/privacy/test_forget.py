@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from toast_assets.amperity.feeds.files import feeds_version, write_feeds
-from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.records import RecordKey
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.delivery.ledger import LedgerEntry, fold_into, read_ledger, to_table
@@ -162,7 +161,7 @@ def test_feeds_that_a_workflow_has_loaded_are_not_loaded_again(store: OrderStore
 def test_feeds_of_other_privacy_rules_are_scrubbed_and_not_made_again(store: OrderStore, week: Week) -> None:
     fill(store, week, namings(), derived=True)
     rules = Redaction({"phone": "drop"})
-    write_feeds(week, store, "brand", FeedPrivacy(rules), LOG)
+    write_feeds(week, store, "brand", rules, LOG)
     feed, other = (store.layout.feed(week, place, "customers") for place in ("place-1", "place-2"))
     before = content(store)[other]
     forget(store, GUID)

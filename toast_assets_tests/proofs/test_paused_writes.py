@@ -18,7 +18,6 @@ import pytest
 
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.amperity.feeds.files import write_feeds
-from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.privacy.retention import Retained, Retention
 from toast_assets.settings import RetentionSettings
@@ -91,7 +90,7 @@ def paused_everywhere(
 
 
 def feeds(world: World, hook: Hook | None = None) -> None:
-    write_feeds(world.week, world.store(hook), "brand", FeedPrivacy(Redaction()), LOG)
+    write_feeds(world.week, world.store(hook), "brand", Redaction(), LOG)
 
 
 def test_an_export_that_was_paused_anywhere_leaves_the_newest_orders(week: Week) -> None:

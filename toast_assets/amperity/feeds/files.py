@@ -23,7 +23,6 @@ from typing import BinaryIO, cast
 from isal import igzip
 
 from toast_assets.amperity.feeds.build import FEEDS, feed_batches
-from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.feeds.schema import CONTENT_TYPE, encode
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.errors import ExportError
@@ -75,7 +74,7 @@ class FeedsReport:
         self.nulled += made.nulled
 
 
-def write_feeds(week: Week, store: OrderStore, brand: str, privacy: FeedPrivacy, log: logging.Logger) -> FeedsReport:
+def write_feeds(week: Week, store: OrderStore, brand: str, redaction: Redaction, log: logging.Logger) -> FeedsReport:
     """Write a file per feed and restaurant; ``brand`` is the purchase brand in the rows. A restaurant that fails stops
     no other.
 
@@ -86,7 +85,7 @@ def write_feeds(week: Week, store: OrderStore, brand: str, privacy: FeedPrivacy,
     report = FeedsReport(week)
     began = time.monotonic()
     stored = StoredWeek(week, store)
-    writer = _Writer(stored, brand, privacy)
+    writer = _Writer(stored, brand, redaction)
 
     def write(guid: str) -> FeedsReport:
         made = FeedsReport(week)
@@ -185,7 +184,7 @@ class _Writer:
 
     stored: StoredWeek
     brand: str
-    privacy: FeedPrivacy
+    redaction: Redaction
 
     def write(self, guid: str) -> FeedsReport:
         """Those of one restaurant, all of the same orders; again where newer ones come meanwhile."""
@@ -206,7 +205,7 @@ class _Writer:
         metadata = {
             "sha256": file.sha256,
             "orders": record.pull.orders_sha256 if record.pull else "",
-            "privacy": self.privacy.redaction.digest,
+            "privacy": self.redaction.digest,
             "rows": str(file.rows),
         }
         same = before is not None and filecmp.cmp(before.path, path, shallow=False)
@@ -228,7 +227,7 @@ class _Writer:
             files = {feed: stack.enter_context(gzipped(folder / feed)) for feed in FEEDS}
             for batch in feed_batches(orders, self.brand):
                 for feed, some in batch.rows.items():
-                    lines = b"".join(encode(self.privacy.apply(row)) + b"\n" for row in some)
+                    lines = b"".join(encode(self.redaction.apply_to_row(row)) + b"\n" for row in some)
                     files[feed].write(lines)
                     digests[feed].update(lines)
                     rows[feed] += len(some)

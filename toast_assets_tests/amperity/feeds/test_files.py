@@ -13,7 +13,6 @@ import pytest
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.feeds.files import FeedsReport, feeds_version, write_feeds
-from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.defs.metadata import load_metadata
@@ -43,7 +42,7 @@ def amperity_settings(sandbox: Sandbox, **changes: str) -> AmperitySettings:
 
 
 def feeds(week: Week, store: OrderStore, redaction: Redaction | None = None) -> FeedsReport:
-    return write_feeds(week, store, "Harbor", FeedPrivacy(redaction or Redaction()), LOG)
+    return write_feeds(week, store, "Harbor", redaction or Redaction(), LOG)
 
 
 def rows(store: OrderStore, report: FeedsReport, feed: str) -> list[dict[str, Any]]:

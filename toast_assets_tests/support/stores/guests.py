@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toast_assets.amperity.feeds.files import write_feeds
-from toast_assets.amperity.feeds.privacy import FeedPrivacy
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.export.write import export_week
 from toast_assets.store.order_store import OrderStore
@@ -96,7 +95,7 @@ def fill(store: OrderStore, week: Week, named: list[invented.Json], *, derived: 
 def derive(store: OrderStore, week: Week) -> None:
     """The week's tables and feeds, and the current orders."""
     build_tables(week, store, LOG)
-    write_feeds(week, store, "brand", FeedPrivacy(Redaction()), LOG)
+    write_feeds(week, store, "brand", Redaction(), LOG)
     refresh_current_orders(store, LOG)
 
 
