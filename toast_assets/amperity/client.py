@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import date, datetime
 from functools import partial
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, TypeVar, Unpack
 
 import httpx
 import msgspec
@@ -32,9 +33,14 @@ from toast_assets.http.own_secrets import without_secrets
 from toast_assets.http.rate import RateLimiter
 from toast_assets.http.retry import retry_after_seconds
 from toast_assets.http.service import CallStats, ClientOptions, Route, ServiceClient
+from toast_assets.week import iso_ms
+
+T = TypeVar("T")
 
 TENANT_HEADER = "X-Amperity-Tenant"
-NOTICE_TENANT_HEADER = "Amperity-Tenant"
+# Of notices and of the control plane.
+_OTHER_TENANT_HEADER = "Amperity-Tenant"
+_API_VERSION = "2024-04-01"
 
 # Many requests over few connections: each carries one at a time, and only as many are opened as the rate and the time
 # of an answer ask for.
@@ -62,6 +68,9 @@ _HINTS = {
 _OTHER_HINT = "Check AMPERITY_API_URL: this is not how Amperity answers."
 _CONTROL_HINT = "Check AMPERITY_WORKFLOW_CONFIG_ID, AMPERITY_CONTROL_URL and the key's role (DataGrid Operator)."
 _LONGEST_EXPLANATION = 200
+# The documentation names no closed list of an ingest job's states; these are the ones that end it.
+_GOOD_ENDS = frozenset({"succeeded", "success", "completed", "complete", "done", "finished"})
+_BAD_ENDS = frozenset({"failed", "failure", "error", "errored", "cancelled", "canceled", "killed", "stopped"})
 
 
 class _Explanation(msgspec.Struct):
@@ -81,6 +90,52 @@ class Receipt:
     attempts: int
     reason: str | None = None
     explanation: str = ""
+
+
+class TableLoad(msgspec.Struct, frozen=True):
+    """What one table of an ingest job reports; counts of rows."""
+
+    table_name: str = ""
+    state: str = ""
+    read: int | None = None
+    inserted: int | None = None
+    updated: int | None = None
+    rejected: int | None = None
+    errors: Any = None
+
+
+@dataclass(frozen=True)
+class Load:
+    """All tables of a workflow run's ingest jobs, as far as they are known."""
+
+    tables: tuple[TableLoad, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is a job at all, and all of it is over."""
+        return self._all_in(_GOOD_ENDS | _BAD_ENDS)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether all tables ended well."""
+        return self._all_in(_GOOD_ENDS)
+
+    def _all_in(self, states: frozenset[str]) -> bool:
+        return bool(self.tables) and all(table.state.lower() in states for table in self.tables)
+
+
+class _Run(msgspec.Struct):
+    id: str
+
+
+class _Job(msgspec.Struct):
+    workflow_id: str | None = None
+    tables: tuple[TableLoad, ...] = ()
+
+
+class _Jobs(msgspec.Struct):
+    data: tuple[_Job, ...] = ()
+    next_token: str | None = None
 
 
 @dataclass
@@ -124,9 +179,8 @@ class AmperityClient(ServiceClient):
         )
         self._token = AmperityToken(settings, self._post_token, sleep=self._sleep, clock=self._clock, now=self._now)
         self._address = "AMPERITY_API_URL" if settings.api_url else "AMPERITY_TENANT_ID"
-        self._connections = asyncio.Semaphore(CONNECTIONS)
-        self._first = asyncio.Lock()
-        self._answered_once = False
+        # The very first attempt goes alone: it is enough to learn that a setting is wrong.
+        self._connections, self._more_connections = asyncio.Semaphore(1), CONNECTIONS - 1
 
     def open_transport(self, route: Route) -> httpx.AsyncBaseTransport:
         """httpx's own connections reach about 600 records a second on one core, aiohttp's several thousand."""
@@ -144,28 +198,54 @@ class AmperityClient(ServiceClient):
 
     async def send_notice(self, request_id: str, body: bytes) -> Receipt:
         """Post the guide's notice to exactly ``AMPERITY_API_URL``; 200 is success, 400 a validation error."""
-        request = self._post(self.settings.api_url or "", NOTICE_TENANT_HEADER, request_id, body)
+        request = self._post(self.settings.api_url or "", _OTHER_TENANT_HEADER, request_id, body)
         # The URL of a notice may be a secret, so it is named by its setting.
         return await self._deliver(_Call(request, "the URL for notices", _NOTICED))
 
-    async def control_call(self, method: str, url: str, headers: dict[str, str], **arguments: Any) -> bytes:
-        """One call of the control plane; the body of its good reply. Only reading is repeated after a fault, because a
-        repeated start is a second start.
+    async def start_workflow(self, config_id: str, first: date, end: date) -> str:
+        """Start the courier group ``config_id`` for the days from ``first`` until before ``end``; the run's id. The key
+        needs the role DataGrid Operator, as for ``load``.
+
+        Raises:
+            AmperityTransientError: no good answer to the one call: a repeated start is a second start.
+        """
+        body = {"config_id": config_id, "range_from": f"{first}", "range_to": f"{end}", "run_mode": "full"}
+        return (await self._control("POST", "/workflow/runs", _Run, content=msgspec.json.encode(body))).id
+
+    async def load(self, run_id: str, started: datetime, now: datetime) -> Load:
+        """What the ingest jobs of a run report that was started at ``started`` (aware, at most seven days ago).
 
         Raises:
             AmperityTransientError: the retry budget is used up (the last attempt's error).
         """
+        parameters = {"created_from": iso_ms(started), "created_to": iso_ms(now)}
+        tables: list[TableLoad] = []
+        while True:
+            jobs = await self._control("GET", "/ingest/jobs", _Jobs, params=parameters)
+            tables += [table for job in jobs.data if job.workflow_id == run_id for table in job.tables]
+            if not jobs.next_token:
+                return Load(tuple(tables))
+            parameters = parameters | {"next_token": jobs.next_token}
+
+    async def _control(self, method: str, path: str, form: type[T], **arguments: Any) -> T:
+        """The reply to a call of the control plane. Only reading is repeated after a fault."""
+        url = self.settings.control_url + path
         where = httpx.URL(url).path
+        headers = {_OTHER_TENANT_HEADER: self.settings.tenant_id, "api-version": _API_VERSION}
         exchange = partial(self.exchange, where=where, setting="AMPERITY_CONTROL_URL")
 
-        async def attempt() -> bytes:
-            request = httpx.Request(method, url, headers=headers, **arguments)
+        async def attempt() -> T:
+            request = httpx.Request(method, url, headers=headers | {"Content-Type": "application/json"}, **arguments)
             response = await self._authorized(request, exchange, where)
-            if response.is_success:
-                return response.content
-            # Only the key itself concerns both APIs alike; all other hints are about streams.
-            hint = _HINTS[401] if response.status_code == 401 else _CONTROL_HINT
-            raise AmperityRefusedError(f"Amperity answered {response.status_code} to {where}.", hint=hint)
+            if not response.is_success:
+                # Only the key itself concerns both APIs alike; all other hints are about streams.
+                hint = _HINTS[401] if response.status_code == 401 else _CONTROL_HINT
+                raise AmperityRefusedError(f"Amperity answered {response.status_code} to {where}.", hint=hint)
+            try:
+                return decode(response.content, form)
+            except UnreadableBodyError:
+                hint = "Check AMPERITY_CONTROL_URL."
+                raise AmperityError(f"Amperity's reply to {path} cannot be read.", hint=hint) from None
 
         policy = self._retry if method == "GET" else replace(self._retry, attempts=1)
         return await policy.call(attempt, sleep=self._sleep)
@@ -195,19 +275,13 @@ class AmperityClient(ServiceClient):
             return Receipt("pending", call.status, call.attempts, error.message)
 
     async def _attempt(self, call: _Call) -> Receipt:
-        """One attempt. The very first one goes alone: it is enough to learn that a setting is wrong."""
-        if not self._answered_once:
-            async with self._first:
-                if not self._answered_once:
-                    try:
-                        return await self._attempt_now(call)
-                    finally:
-                        self._answered_once = True
-        return await self._attempt_now(call)
-
-    async def _attempt_now(self, call: _Call) -> Receipt:
         async with self._connections:
-            response = await self._authorized(call.request, partial(self._send, call), call.where)
+            try:
+                response = await self._authorized(call.request, partial(self._send, call), call.where)
+            finally:
+                while self._more_connections:
+                    self._more_connections -= 1
+                    self._connections.release()
         status = response.status_code
         if status == call.success:
             return Receipt("accepted", status, call.attempts)

@@ -16,8 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from toast_assets.amperity.client import AmperityClient
-from toast_assets.amperity.control import ControlPlane, Load, TableLoad
+from toast_assets.amperity.client import AmperityClient, Load, TableLoad
 from toast_assets.amperity.feeds.files import stored_feeds
 from toast_assets.amperity.records import RecordKey, destination
 from toast_assets.delivery.ledger import LedgerEntry, State, fold_into, read_ledger, to_table
@@ -90,10 +89,9 @@ class WeekLoad:
         run = await asyncio.to_thread(self._known, key)
         if run.state == "loaded":
             return run
-        control = ControlPlane(self.amperity)
         if run.state != "pending" or run.run_id is None:
-            run = await self._start(control, config_id, key, run)
-        load = await self._follow(control, run)
+            run = await self._start(config_id, key, run)
+        load = await self._follow(run)
         if load.loaded:
             return await self._note(key, replace(run, state="loaded", tables=load.tables))
         if load.ended:
@@ -109,9 +107,7 @@ class WeekLoad:
             hint="Materialize amperity_delivery again to follow it (AMPERITY_WORKFLOW_TIMEOUT_SECONDS).",
         )
 
-    async def _start(
-        self, control: ControlPlane, config_id: str, key: RecordKey, before: WorkflowReport
-    ) -> WorkflowReport:
+    async def _start(self, config_id: str, key: RecordKey, before: WorkflowReport) -> WorkflowReport:
         doubtful = before.state == "pending"
         if doubtful:
             self.log.warning(
@@ -125,7 +121,7 @@ class WeekLoad:
         await self._note(key, run)
         day = self.week.end.date()
         try:
-            run_id = await control.start(config_id, day, day + timedelta(days=1))
+            run_id = await self.amperity.start_workflow(config_id, day, day + timedelta(days=1))
         except AmperityRefusedError:
             # Refused for good: there is no run, and no doubt about it.
             await self._note(key, replace(run, state="rejected"))
@@ -133,13 +129,13 @@ class WeekLoad:
         self.log.info("Started %s for the feeds of week %s: run %s.", config_id, self.week.key, run_id)
         return await self._note(key, replace(run, run_id=run_id))
 
-    async def _follow(self, control: ControlPlane, run: WorkflowReport) -> Load:
+    async def _follow(self, run: WorkflowReport) -> Load:
         """Ask until the jobs are over, or the time is up."""
         # The clocks of both sides differ a little.
         since = datetime.fromtimestamp(run.asked_ms / 1000, UTC) - timedelta(minutes=5)
         load = Load()
         for _ in range(max(1, int(self.amperity.settings.workflow_timeout_seconds / _POLL_SECONDS))):
-            load = await control.load(run.run_id or "", since, self.now() + timedelta(minutes=5))
+            load = await self.amperity.load(run.run_id or "", since, self.now() + timedelta(minutes=5))
             if load.ended:
                 break
             await self.sleep(_POLL_SECONDS)

@@ -15,7 +15,6 @@ import httpx
 import msgspec
 
 from toast_assets.amperity.client import AmperityClient
-from toast_assets.amperity.control import ControlPlane
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.doctor.findings import Area, Finding
 from toast_assets.errors import AmperityError, ToastError
@@ -142,7 +141,7 @@ async def check_amperity(settings: AmperitySettings, *, canary: bool = False) ->
                 yield AMPERITY.unknown("stream exists", f"{detail}; only a record shows it", hint)
         if follows:
             now = datetime.now(UTC)
-            jobs = ControlPlane(amperity).load("doctor", now - timedelta(minutes=5), now)
+            jobs = amperity.load("doctor", now - timedelta(minutes=5), now)
             detail = "ingest jobs can be read; whether the workflow exists is known when it is started"
             yield await _checked("control plane", jobs, detail)
     if "notify" in settings.methods:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from toast_assets.amperity.control import ControlPlane, Load
+from toast_assets.amperity.client import Load
 from toast_assets.errors import AmperityError, AmperityTransientError
 from toast_assets.http.retry import RetryPolicy
 from toast_assets_tests.support.services.scripted_amperity import ScriptedAmperity
@@ -24,7 +24,7 @@ def job(workflow: str, state: str = "succeeded", **counts: int) -> dict[str, Any
 def asked(amperity: ScriptedAmperity) -> Load:
     async def main() -> Load:
         async with amperity.client(retry=RetryPolicy(attempts=2)) as client:
-            return await ControlPlane(client).load("wf-1", STARTED, STARTED + timedelta(hours=1))
+            return await client.load("wf-1", STARTED, STARTED + timedelta(hours=1))
 
     return run_virtual(main())
 
@@ -84,7 +84,7 @@ def test_a_start_is_asked_for_once_whatever_happens() -> None:
 
     async def main() -> str:
         async with amperity.client() as client:
-            return await ControlPlane(client).start("cg-1", STARTED.date(), STARTED.date() + timedelta(days=1))
+            return await client.start_workflow("cg-1", STARTED.date(), STARTED.date() + timedelta(days=1))
 
     with pytest.raises(AmperityTransientError, match="503"):
         run_virtual(main())
