@@ -79,13 +79,14 @@ class _Explanation(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of one record: ``accepted`` is not yet loaded, ``pending`` had no answer in spite of all attempts.
+    """What became of one record: ``accepted`` is not yet loaded, ``pending`` had no answer in spite of all attempts. A
+    ``superseded`` one was not handed to the client.
 
     ``status`` is that of the last answer, None where there was none; ``attempts`` counts the calls. ``reason`` holds
     no guest's data; ``explanation`` is Amperity's own, and may.
     """
 
-    state: Literal["accepted", "rejected", "pending"]
+    state: Literal["accepted", "rejected", "pending", "superseded"]
     status: int | None
     attempts: int
     reason: str | None = None

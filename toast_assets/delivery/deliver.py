@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -25,7 +25,6 @@ from toast_assets.delivery.ledger import (
     LedgerEntry,
     RestaurantLedger,
     Slots,
-    State,
     stored_segments,
 )
 from toast_assets.delivery.outgoing import (
@@ -89,6 +88,15 @@ class WeekDelivery:
     replay: bool = False
     log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    # All below is made by ``run``.
+    report: DeliveryReport = field(init=False)
+    outgoing: Outgoing = field(init=False)
+    rejects: Rejects = field(init=False)
+    slots: Slots = field(init=False, default_factory=Slots)
+    readers: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(READERS))
+    orders: int = field(init=False, default=0)
+    orders_done: int = field(init=False, default=0)
+    failures_in_a_row: int = field(init=False, default=0)
 
     async def run(self) -> DeliveryReport:
         """Deliver, keep the receipts, report, also of what could not be delivered (``check_delivery``).
@@ -102,65 +110,50 @@ class WeekDelivery:
         began = time.monotonic()
         self.amperity.resume()
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE))
-        run = await in_thread(self._prepared)
-        with run.rejects:
+        restaurants = await in_thread(self._prepare)
+        with self.rejects:
             try:
-                await run.deliver_all()
+                at_once = asyncio.Semaphore(CALLS_AT_ONCE)
+                async with task_group() as group:
+                    for restaurant in restaurants:
+                        group.create_task(self._deliver(restaurant, at_once))
             finally:
                 if not self.dry_run:
-                    await in_thread(run.rejects.save)
-        run.report.problems = dict(sorted(run.report.problems.items()))
-        run.report.seconds = time.monotonic() - began
-        return run.report
+                    await in_thread(self.rejects.save)
+        self.report.problems = dict(sorted(self.report.problems.items()))
+        self.report.seconds = time.monotonic() - began
+        return self.report
 
-    def _prepared(self) -> _Run:
+    def _prepare(self) -> list[_Restaurant]:
         self.store.bucket.check()
-        restaurants = StoredWeek(self.week, self.store).restaurants()
+        records = StoredWeek(self.week, self.store).restaurants()
         only = stored_rejects(self.store, self.week) if self.replay else None
-        if only is not None:
-            refused = {key.restaurant_guid for key in only}
-            restaurants = {guid: record for guid, record in restaurants.items() if guid in refused}
-        outgoing = Outgoing(self.week, self.store, self.amperity.settings, later_ledgers(self.week, self.store), only)
-        methods = {method: MethodCounts() for method in outgoing.methods}
-        report = DeliveryReport(self.week, methods, self.amperity.stats, self.dry_run)
-        rejects = Rejects(self.store, self.week, outgoing.methods, only, self.now)
-        return _Run(self, restaurants, outgoing, stored_segments(self.week, self.store), rejects, report)
+        self.outgoing = Outgoing(
+            self.week, self.store, self.amperity.settings, later_ledgers(self.week, self.store), only
+        )
+        methods = {method: MethodCounts() for method in self.outgoing.methods}
+        self.report = DeliveryReport(self.week, methods, self.amperity.stats, self.dry_run)
+        self.rejects = Rejects(self.store, self.week, self.outgoing.methods, only, self.now)
+        leftovers = stored_segments(self.week, self.store)
+        wanted = records.keys() if only is None else {key.restaurant_guid for key in only}
+        restaurants = []
+        for guid, record in records.items():
+            if record.pull is not None and guid in wanted:
+                ledger = RestaurantLedger(self.store, self.week, guid, self.slots, leftovers.get(guid, ()))
+                restaurants.append(_Restaurant(self, guid, record, record.pull, ledger))
+        self.orders = sum(restaurant.pull.orders for restaurant in restaurants)
+        return restaurants
 
-
-@dataclass
-class _Run:
-    """A delivery under way, of ``restaurants``; ``leftovers`` are segments that one that died left behind."""
-
-    delivery: WeekDelivery
-    restaurants: Mapping[str, RestaurantRecord]
-    outgoing: Outgoing
-    leftovers: Mapping[str, list[str]]
-    rejects: Rejects
-    report: DeliveryReport
-    slots: Slots = field(default_factory=Slots)
-    readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READERS))
-    orders_done: int = 0
-    failures_in_a_row: int = 0
-
-    async def deliver_all(self) -> None:
-        at_once, delivery = asyncio.Semaphore(CALLS_AT_ONCE), self.delivery
-
-        async def deliver(guid: str, record: RestaurantRecord) -> None:
-            async with at_once:
-                try:
-                    leftovers = self.leftovers.get(guid, ())
-                    ledger = RestaurantLedger(delivery.store, delivery.week, guid, self.slots, leftovers)
-                    await _Restaurant(self, guid, record, ledger).deliver()
-                except (ExportError, StoreError) as problem:
-                    if isinstance(problem, StoreError):
-                        # Where the bucket as a whole is out of reach, no other restaurant needs to be tried.
-                        await in_thread(delivery.store.bucket.check)
-                    self.report.problems[guid] = problem
-                    delivery.log.error("%s is not delivered whole: %s", record.name or guid, problem)  # noqa: TRY400
-
-        async with task_group() as group:
-            for guid, record in self.restaurants.items():
-                group.create_task(deliver(guid, record))
+    async def _deliver(self, restaurant: _Restaurant, at_once: asyncio.Semaphore) -> None:
+        async with at_once:
+            try:
+                await restaurant.deliver()
+            except (ExportError, StoreError) as problem:
+                if isinstance(problem, StoreError):
+                    # Where the bucket as a whole is out of reach, no other restaurant needs to be tried.
+                    await in_thread(self.store.bucket.check)
+                self.report.problems[restaurant.guid] = problem
+                self.log.error("%s is not delivered whole: %s", restaurant.name, problem)  # noqa: TRY400
 
     def answered(self, receipt: Receipt) -> None:
         """Stop the delivery where Amperity is down: many records in a row had no answer."""
@@ -180,62 +173,68 @@ class _Run:
 class _Restaurant:
     """The delivery of one restaurant's week."""
 
-    run: _Run
+    run: WeekDelivery
     guid: str
     record: RestaurantRecord
+    pull: PullRecord
     ledger: RestaurantLedger
     counts: defaultdict[str, MethodCounts] = field(default_factory=lambda: defaultdict(MethodCounts))
     state: DeliveryState = field(default_factory=DeliveryState)
 
     @property
-    def delivery(self) -> WeekDelivery:
-        return self.run.delivery
+    def name(self) -> str:
+        return self.record.name or self.guid
 
     async def deliver(self) -> None:
         """Send what is due and keep the receipts."""
-        digest = self.run.outgoing.digest(self.record)
+        run, digest = self.run, self.run.outgoing.digest(self.record)
         try:
             with scratch_folder() as folder:
                 await in_thread(self.ledger.fetch, folder)
-                settled = None if self.delivery.replay else self.ledger.settled(digest)
-                pull = await in_thread(self._exported, None if settled is not None else folder / "export.json.gz")
+                settled = None if run.replay else self.ledger.settled(digest)
                 if settled is not None:
+                    await in_thread(self._check_export, None)
                     self.counts |= {name: MethodCounts(count, unchanged=count) for name, count in settled.items()}
                 else:
-                    week, store, path = self.delivery.week, self.delivery.store, folder / "raw.parquet"
-                    raw = RawFile(week, self.guid, self.record, pull, path, store)
+                    await in_thread(self._check_export, folder / "export.json.gz")
+                    raw = RawFile(run.week, self.guid, self.record, self.pull, folder / "raw.parquet", run.store)
                     await self._deliver_due(raw, digest)
         finally:
             for method, counts in self.counts.items():
-                self.run.report.methods[method].add(counts)
-        self.run.rejects.looked_at(self.guid, pull.orders_sha256)
-        self._log_progress(pull)
+                run.report.methods[method].add(counts)
+        run.rejects.looked_at(self.guid, self.pull.orders_sha256)
+        run.orders_done += self.pull.orders
+        sums = {name: sum(vars(one)[name] for one in self.counts.values()) for name in ("rejected", "pending")}
+        run.log.info(
+            "%s: %d records sent%s (%d of %d orders in total).",
+            self.name,
+            sum(one.accepted for one in self.counts.values()),
+            "".join(f", {count} {name}" for name, count in sums.items() if count),
+            run.orders_done,
+            run.orders,
+        )
 
-    def _exported(self, path: Path | None) -> PullRecord:
-        """What is stored and was exported. Where something may be sent, the export is read as well, at ``path``."""
-        store, pull, problem, when = self.delivery.store, self.record.pull, "", "first"
-        key = store.layout.export(self.delivery.week, self.guid)
-        export = store.bucket.fetch(key, path) if path else store.bucket.info(key)
+    def _check_export(self, path: Path | None) -> None:
+        """Raise an ExportError unless what is stored was exported. With ``path`` the export is read as well, there."""
+        bucket, problem, when = self.run.store.bucket, None, "first"
+        key = self.run.store.layout.export(self.run.week, self.guid)
+        export = bucket.fetch(key, path) if path else bucket.info(key)
         if export is None:
             problem = "is missing"
-        elif pull is None or export.metadata.get("sha256") != pull.orders_sha256:
+        elif export.metadata.get("sha256") != self.pull.orders_sha256:
             problem = "is older than the raw orders"
         elif path:
-            problem = export_problem(path, self.delivery.week, self.guid, pull)[0] or ""
-            when = "again"
+            problem, when = export_problem(path, self.run.week, self.guid, self.pull)[0], "again"
             path.unlink()
-        if pull is None or problem:
-            raise ExportError(
-                f"The export {store.bucket.uri(key)} {problem}.",
-                hint=f"Materialize toast_orders_s3_export for this week {when}.",
-            )
-        return pull
+        if problem:
+            hint = f"Materialize toast_orders_s3_export for this week {when}."
+            raise ExportError(f"The export {bucket.uri(key)} {problem}.", hint=hint)
 
     async def _deliver_due(self, raw: RawFile, digest: str) -> None:
         self.state = await in_thread(self.ledger.state)
         try:
             await self._send_due(raw)
-            is_settled = not self.delivery.replay and all(counts.is_settled for counts in self.counts.values())
+            is_settled = not self.run.replay and all(counts.is_settled for counts in self.counts.values())
             await self._save(digest if is_settled else "")
         except BaseException:
             # What ended the delivery is the reason to act on; all that was answered is kept.
@@ -244,102 +243,81 @@ class _Restaurant:
             raise
 
     async def _save(self, digest: str) -> None:
-        if not self.delivery.dry_run:
+        if not self.run.dry_run:
             await self.ledger.save(digest, {method: counts.records for method, counts in self.counts.items()})
 
     async def _send_due(self, raw: RawFile) -> None:
-        problem = None
-        records = RestaurantRecords(self.run.outgoing, raw, self.state, self.counts)
+        run, problem = self.run, None
+        records = RestaurantRecords(run.outgoing, raw, self.state, self.counts)
         await in_thread(records.fetch)
-        async with task_group() as group, self.run.readers:
+        async with task_group() as group, run.readers:
             try:
                 with closing(records.batches()) as batches:
                     while (some := await in_thread(next, batches, None)) is not None:
                         for record in some:
-                            await self._send(record, group)
+                            if isinstance(record, InvalidRecord):
+                                self._count(record.key, Receipt("rejected", None, 0, record.reason), b"null")
+                            elif run.dry_run:
+                                await self._settle(record)
+                            else:
+                                await run.slots.acquire()
+                                group.create_task(self._settle(record))
             except (ExportError, StoreError) as error:
                 # What was sent already is answered before the group ends.
                 problem = error
             except Exception:
-                await self.delivery.amperity.settle()
+                await run.amperity.settle()
                 raise
         if problem is not None:
             raise problem
 
-    async def _send(self, record: PendingRecord | InvalidRecord, group: asyncio.TaskGroup) -> None:
-        if isinstance(record, InvalidRecord):
-            self._refuse(record.key, Receipt("rejected", None, 0, record.reason), None)
-        elif self.delivery.dry_run:
-            await self._settle(record)
-        else:
-            await self.run.slots.acquire()
-            group.create_task(self._settled(record))
-
-    async def _settled(self, record: PendingRecord) -> None:
-        """Settle one record. Whatever ends the delivery here, records that were sent are still answered and their
-        receipts kept, before the group cancels all others."""
+    async def _settle(self, record: PendingRecord) -> None:
+        """Send a record and keep its receipt. Whatever ends the delivery here, records that were sent are still
+        answered and their receipts kept, before the group cancels all others."""
+        key, run = record.key, self.run
         try:
-            await self._settle(record)
+            receipt, body = await self._sent(record)
+            if receipt is None:
+                self.counts[key.method].would_send += 1
+                return
+            self._count(key, receipt, body)
+            if not run.dry_run:
+                attempts = receipt.attempts + self.state.attempts.get(key.request_id, 0)
+                at = epoch_ms(run.now())
+                await self.ledger.add(LedgerEntry(key, receipt.state, attempts, receipt.status, receipt.reason, at))
+            if receipt.state != "superseded":
+                run.answered(receipt)
         except Exception:
-            await self.delivery.amperity.settle()
+            await run.amperity.settle()
             raise
 
-    async def _settle(self, record: PendingRecord) -> None:
-        key, counts = record.key, self.counts[record.key.method]
+    async def _sent(self, record: PendingRecord) -> tuple[Receipt | None, bytes]:
+        """The receipt of a record, None where a dry run would have sent it; and its JSON."""
+        key, amperity = record.key, self.run.amperity
+        most = amperity.settings.max_record_bytes
         if record.newer_week is not None:
-            counts.superseded += 1
             reason = f"a newer version has arrived with week {record.newer_week}"
-            await self._keep(key, "superseded", 0, None, reason)
-            return
-        most, body, problem = self.delivery.amperity.settings.max_record_bytes, None, None
+            return Receipt("superseded", None, 0, reason), b""
         try:
             body = record.body()
         except UnrepresentableError as error:
-            problem = error.message
-        if body is not None and key.method != NOTIFY and len(body) > most:
-            problem = f"the record is larger than the limit of {most} bytes (AMPERITY_MAX_RECORD_BYTES)"
-        if body is None or problem is not None:
-            receipt = Receipt("rejected", None, 0, problem)
-        elif self.delivery.dry_run:
-            counts.would_send += 1
-            return
-        elif key.method == NOTIFY:
-            receipt = await self.delivery.amperity.send_notice(key.request_id, body)
-        else:
-            receipt = await self.delivery.amperity.send_record(place_of(key.destination), key.request_id, body)
-        if receipt.state == "accepted":
-            counts.accepted += 1
-        elif receipt.state == "pending":
-            counts.pending += 1
-        else:
-            self._refuse(key, receipt, body)
-        await self._keep(key, receipt.state, receipt.attempts, receipt.status, receipt.reason)
-        self.run.answered(receipt)
+            return Receipt("rejected", None, 0, error.message), b"null"
+        if key.method != NOTIFY and len(body) > most:
+            reason = f"the record is larger than the limit of {most} bytes (AMPERITY_MAX_RECORD_BYTES)"
+            return Receipt("rejected", None, 0, reason), body
+        if self.run.dry_run:
+            return None, body
+        if key.method == NOTIFY:
+            return await amperity.send_notice(key.request_id, body), body
+        return await amperity.send_record(place_of(key.destination), key.request_id, body), body
 
-    async def _keep(self, key: RecordKey, state: State, attempts: int, status: int | None, reason: str | None) -> None:
-        if not self.delivery.dry_run:
-            attempts += self.state.attempts.get(key.request_id, 0)
-            await self.ledger.add(LedgerEntry(key, state, attempts, status, reason, epoch_ms(self.delivery.now())))
-
-    def _refuse(self, key: RecordKey, receipt: Receipt, body: bytes | None) -> None:
-        reason = receipt.reason or ""
-        self.counts[key.method].rejected += 1
-        self.run.report.reject_reasons[reason] += 1
-        explained = f"{reason}: {receipt.explanation}" if receipt.explanation else reason
-        self.run.rejects.add(key, receipt.status, explained, body if body is not None else b"null")
-
-    def _log_progress(self, pull: PullRecord) -> None:
-        self.run.orders_done += pull.orders
-        counts = self.counts.values()
-        others = {"rejected": sum(one.rejected for one in counts), "pending": sum(one.pending for one in counts)}
-        self.delivery.log.info(
-            "%s: %d records sent%s (%d of %d orders in total).",
-            self.record.name or self.guid,
-            sum(one.accepted for one in counts),
-            "".join(f", {count} {name}" for name, count in others.items() if count),
-            self.run.orders_done,
-            sum(record.pull.orders for record in self.run.restaurants.values() if record.pull),
-        )
+    def _count(self, key: RecordKey, receipt: Receipt, body: bytes) -> None:
+        self.counts[key.method].add(MethodCounts(**{receipt.state: 1}))
+        if receipt.state == "rejected":
+            reason = receipt.reason or ""
+            self.run.report.reject_reasons[reason] += 1
+            explained = f"{reason}: {receipt.explanation}" if receipt.explanation else reason
+            self.run.rejects.add(key, receipt.status, explained, body)
 
 
 def check_delivery(report: DeliveryReport, max_reject_share: float) -> None:

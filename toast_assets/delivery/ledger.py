@@ -103,14 +103,13 @@ def to_table(entries: Sequence[LedgerEntry]) -> pa.Table:
     return pa.Table.from_pylist(rows, LEDGER_SCHEMA)
 
 
-def fold(older: pa.Table | None, newer: Iterable[pa.Table]) -> pa.Table:
+def fold(tables: Iterable[pa.Table]) -> pa.Table:
     """One row per record and method, sorted by record: the one of its newest version, whatever the order of the tables.
 
     That is the version modified last, because Amperity keeps it, whichever arrived last. Of versions of one modified
     time it is the one that was noted last. A version that has arrived stays so, whatever was noted of it later.
     """
-    tables = [table for table in (older, *newer) if table is not None]
-    rows = pa.concat_tables(tables) if tables else LEDGER_SCHEMA.empty_table()
+    rows = pa.concat_tables([LEDGER_SCHEMA.empty_table(), *tables])
     rows = rows.append_column("answered", pc.not_equal(rows["state"], "pending"))
     rows = rows.sort_by([(name, "ascending") for name in ("modified_at", "updated_at", "answered")])
     rows = rows.append_column("row", pa.array(range(len(rows)), pa.int64()))
@@ -175,8 +174,8 @@ def fold_into(bucket: Bucket, key: str, receipts: Sequence[pa.Table]) -> None:
     """Fold ``receipts`` into the ledger that is stored under ``key``; StoreConflictError: others kept writing it."""
 
     def change(stored: StoredObject | None, _target: Path) -> Replacement:
-        known = decoded(bucket, key, stored.path.read_bytes()) if stored else None
-        return Replacement(encode_ledger(fold(known, receipts)), {"ContentType": PARQUET})
+        known = [decoded(bucket, key, stored.path.read_bytes())] if stored else []
+        return Replacement(encode_ledger(fold([*known, *receipts])), {"ContentType": PARQUET})
 
     bucket.update(key, change)
 
@@ -258,7 +257,7 @@ class RestaurantLedger:
 
     def state(self) -> DeliveryState:
         """What the ledger and the leftovers say of the restaurant's records."""
-        return DeliveryState.of(fold(self._rows, self._receipts) if self._receipts else self._rows)
+        return DeliveryState.of(fold([self._rows, *self._receipts]) if self._receipts else self._rows)
 
     async def add(self, entry: LedgerEntry) -> None:
         """A record that had acquired a slot was answered."""
@@ -308,7 +307,7 @@ class RestaurantLedger:
     def _write(self, metadata: Mapping[str, str]) -> None:
         receipts = [*self._receipts, to_table(self._waiting)]
         with self._slots.folding:
-            body = encode_ledger(fold(self._rows, receipts))
+            body = encode_ledger(fold([self._rows, *receipts]))
         try:
             self._bucket.write(self._key, body, replaces=self._version, ContentType=PARQUET, Metadata=metadata)
         except StoreConflictError:

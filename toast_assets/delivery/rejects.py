@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Collection, Iterator, Set
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ from toast_assets.week import Week, iso_ms
 NOTIFY = "notify"
 FEED_METHODS = "stream_"
 """The beginning of the methods that stream the rows of a feed."""
+# The rows of each are in memory as a whole.
+_LEDGERS_AT_ONCE = 4
 
 
 class RejectKey(NamedTuple):
@@ -168,8 +171,8 @@ class Rejects:
 
     def _kept(self, before: _Positions, own: _Positions) -> _Positions:
         """The lines to keep, of those that are stored ``before`` and of this run's ``own``."""
-        keys = list(dict.fromkeys([*before, *own]))
-        ledger = self._ledger({key.restaurant_guid for key in keys})
+        keys = dict.fromkeys([*before, *own])
+        ledger = self._ledger(keys)
         current = self._current() if keys else frozenset()
         kept: _Positions = {}
         for key in keys:
@@ -193,21 +196,30 @@ class Rejects:
         hashes = {guid: record.pull.orders_sha256 for guid, record in stored.items() if record.pull is not None}
         return frozenset(guid for guid, sha256 in self._looked_at.items() if hashes.get(guid) == sha256)
 
-    def _ledger(self, restaurants: Collection[str]) -> dict[RejectKey, _LedgerRow]:
-        """The newest that the ledgers know of each record, whatever its destination."""
-        newest: dict[RejectKey, _LedgerRow] = {}
-        for guid in restaurants:
+    def _ledger(self, keys: Collection[RejectKey]) -> dict[RejectKey, _LedgerRow]:
+        """The newest that the ledgers know of these records, whatever their destination."""
+
+        def read(guid: str) -> dict[RejectKey, _LedgerRow]:
+            newest: dict[RejectKey, _LedgerRow] = {}
             try:
                 table = read_ledger(self.store.bucket, self.store.layout.ledger(self.week, guid))
             except StoreError:
                 # That of one restaurant cannot be read: its lines are carried over.
                 self.store.bucket.check()
-                continue
-            for row in table.to_pylist() if table else ():
+                return newest
+            columns = ["method", "record_id", *_LedgerRow._fields]
+            for row in table.select(columns).to_pylist() if table else ():
                 key = RejectKey(row["method"], guid, None if row["method"] == NOTIFY else row["record_id"])
-                last = _LedgerRow(row["updated_at"], row["version"], row["state"])
-                newest[key] = max(newest.get(key, last), last)
-        return newest
+                if key in keys:
+                    last = _LedgerRow(*(row[name] for name in _LedgerRow._fields))
+                    newest[key] = max(newest.get(key, last), last)
+            return newest
+
+        known: dict[RejectKey, _LedgerRow] = {}
+        with ThreadPoolExecutor(_LEDGERS_AT_ONCE) as threads:
+            for newest in threads.map(read, {key.restaurant_guid for key in keys}):
+                known |= newest
+        return known
 
 
 def stored_rejects(store: OrderStore, week: Week) -> frozenset[RejectKey]:

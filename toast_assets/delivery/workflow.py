@@ -74,10 +74,10 @@ class WeekLoad:
             AmperityError: it ended without loading everything, or it did not end in time and stays pending.
         """
         redaction = self.amperity.settings.redaction
-        found = await asyncio.to_thread(stored_feeds, self.week, self.store, redaction)
-        report = await self._load(found.version) if found.restaurants else None
-        if report is None or found.problems:
-            raise found.error()
+        version, problem = await asyncio.to_thread(stored_feeds, self.week, self.store, redaction)
+        report = await self._load(version) if version else WorkflowReport(version, None)
+        if problem is not None:
+            raise problem
         return report
 
     async def _load(self, version: str) -> WorkflowReport:

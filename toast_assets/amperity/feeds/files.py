@@ -11,12 +11,11 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -119,59 +118,48 @@ def feeds_version(week: Week, store: OrderStore, redaction: Redaction) -> str:
     Raises:
         ExportError: a file is missing, older than the raw orders, or made under other privacy rules.
     """
-    found = stored_feeds(week, store, redaction)
-    if found.problems:
-        raise found.error()
-    return found.version
+    version, problem = stored_feeds(week, store, redaction)
+    if problem is not None:
+        raise problem
+    return version
 
 
-@dataclass(frozen=True)
-class StoredFeeds:
-    """The feed files of a week that may be loaded: a hash of them, the number of ``restaurants`` that have them, and
-    why others have none (``problems``)."""
-
-    version: str
-    restaurants: int
-    problems: Sequence[str]
-
-    def error(self) -> ExportError:
-        """The error that names the ``problems``."""
-        others = len(self.problems) - 1
-        more = f" So it is at {others} more restaurants." if others else ""
-        return ExportError(f"{self.problems[0]}{more}", hint="Materialize amperity_feeds for this week first.")
-
-
-def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> StoredFeeds:
-    """The feed files that are of the stored orders and made under the rules that hold.
+def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> tuple[str, ExportError | None]:
+    """A hash of the feed files that are of the stored orders and made under the rules that hold, empty where no
+    restaurant has them; and the error that says why others have none.
 
     Raises:
         ExportError: the week was never pulled.
         StoreError: the bucket is missing or refuses access.
     """
-    digest = hashlib.sha256()
-    problems: list[str] = []
-    restaurants = sorted(StoredWeek(week, store).restaurants().items())
-    keys = [store.layout.feed(week, guid, feed) for guid, _ in restaurants for feed in FEEDS]
-    with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
-        infos = zip(keys, list(threads.map(store.bucket.info, keys)), strict=True)
-    for _, record in restaurants:
-        orders = record.pull.orders_sha256 if record.pull else ""
-        hashes: list[str] = []
-        for key, info in list(islice(infos, len(FEEDS))):
+
+    def look(guid: str, record: RestaurantRecord) -> tuple[str, str]:
+        """The hashes of a restaurant's files, or why they may not be loaded."""
+        hashes = ""
+        for feed in FEEDS:
+            key = store.layout.feed(week, guid, feed)
+            info = store.bucket.info(key)
             if info is None:
                 state = "is missing"
-            elif info.metadata.get("orders") != orders:
+            elif info.metadata.get("orders") != (record.pull.orders_sha256 if record.pull else ""):
                 state = "is older than the raw orders"
             elif info.metadata.get("privacy") != redaction.digest:
                 state = "was made under other privacy rules than AMPERITY_REDACT has now"
             else:
-                hashes.append(info.metadata["sha256"])
+                hashes += info.metadata["sha256"]
                 continue
-            problems.append(f"The feed file {store.bucket.uri(key)} {state}.")
-            break
-        else:
-            digest.update("".join(hashes).encode())
-    return StoredFeeds(digest.hexdigest(), len(restaurants) - len(problems), problems)
+            return "", f"The feed file {store.bucket.uri(key)} {state}."
+        return hashes, ""
+
+    restaurants = dict(sorted(StoredWeek(week, store).restaurants().items()))
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
+        hashes, reasons = zip(*threads.map(look, restaurants, restaurants.values()), strict=True)
+    version = hashlib.sha256("".join(hashes).encode()).hexdigest() if any(hashes) else ""
+    problems = list(filter(None, reasons))
+    if not problems:
+        return version, None
+    more = f" So it is at {len(problems) - 1} more restaurants." if len(problems) > 1 else ""
+    return version, ExportError(f"{problems[0]}{more}", hint="Materialize amperity_feeds for this week first.")
 
 
 class _OutdatedError(Exception):
