@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from toast_assets.amperity.feeds.schema import Row, encode
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.raw import RawOrder, with_restaurant
+from toast_assets.store.manifest import PullRecord
+from toast_assets.week import Week, iso_ms
 
 _NAMESPACE = uuid.UUID("7f6fd2a0-58a5-4d0e-9b5e-4a7c1d3e2b90")
 
@@ -48,11 +49,6 @@ def order_version(raw_version: str, redaction: Redaction) -> str:
     """The version of an order's record: by Toast's bytes and by all that shapes what is sent, so that another rule or
     salt sends it again."""
     return hashlib.sha256(f"{raw_version}\n{redaction.digest}".encode()).hexdigest()
-
-
-def row_version(row: Row) -> str:
-    """The version of a feed's row, by the row as it is sent."""
-    return hashlib.sha256(encode(row)).hexdigest()
 
 
 def order_key(order: RawOrder, restaurant_guid: str, destination: str, redaction: Redaction) -> RecordKey:
@@ -93,17 +89,18 @@ def notice_destination(tenant_id: str, url: str) -> str:
     return destination(tenant_id, f"{urlsplit(url).hostname}#{hashlib.sha256(url.encode()).hexdigest()[:12]}")
 
 
-def notice_body(
-    s3_location: str, *, tenant_id: str, orders: int, fetch_date: str, start_date: str, end_date: str
-) -> bytes:
+def notice_body(s3_location: str, tenant_id: str, week: Week, pull: PullRecord) -> bytes:
     """The notice that Amperity's guide posts: it points to the export at ``s3_location``, it carries no orders."""
-    metadata = {"total_records": orders, "fetch_date": fetch_date, "start_date": start_date, "end_date": end_date}
-    return msgspec.json.encode(
-        {
-            "source": "toast-orders",
-            "data_type": "orders",
-            "s3_location": s3_location,
-            "metadata": metadata,
-            "tenant_id": tenant_id,
-        }
-    )
+    notice = {
+        "source": "toast-orders",
+        "data_type": "orders",
+        "s3_location": s3_location,
+        "metadata": {
+            "total_records": pull.orders,
+            "fetch_date": pull.finished_at,
+            "start_date": iso_ms(week.start),
+            "end_date": iso_ms(week.end),
+        },
+        "tenant_id": tenant_id,
+    }
+    return msgspec.json.encode(notice)

@@ -36,7 +36,6 @@ from toast_assets.amperity.records import (
     notice_body,
     notice_destination,
     order_key,
-    row_version,
     stream_body,
 )
 from toast_assets.amperity.settings import AmperitySettings
@@ -48,7 +47,7 @@ from toast_assets.orders.read import RawOrders
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import RawFile, fetch_raw, reading_raw
-from toast_assets.week import Week, epoch_ms, iso_ms
+from toast_assets.week import Week, epoch_ms
 
 STREAM = "stream"
 _CUSTOMERS = FEED_METHODS + CUSTOMERS.name
@@ -201,7 +200,9 @@ class RestaurantRecords:
         """What is due, some at a time; all records are counted."""
         settings, methods = self.outgoing.settings, self.outgoing.methods
         if NOTIFY in methods:
-            self._add_notice()
+            week, pull, store = self.outgoing.week, self.raw.pull, self.raw.store
+            key = notice_key(week, self.raw.guid, pull, store, settings)
+            self._add(key, partial(notice_body, store.bucket.uri(key.record_id), settings.tenant_id, week, pull))
             yield self._taken()
         if STREAM not in methods:
             return
@@ -217,20 +218,6 @@ class RestaurantRecords:
     def _taken(self) -> list[PendingRecord | InvalidRecord]:
         found, self.found = self.found, []
         return found
-
-    def _add_notice(self) -> None:
-        week, store, settings = self.outgoing.week, self.outgoing.store, self.outgoing.settings
-        key = notice_key(week, self.raw.guid, self.raw.pull, store, settings)
-        body = partial(
-            notice_body,
-            store.bucket.uri(key.record_id),
-            tenant_id=settings.tenant_id,
-            orders=self.raw.pull.orders,
-            fetch_date=self.raw.pull.finished_at,
-            start_date=iso_ms(week.start),
-            end_date=iso_ms(week.end),
-        )
-        self._add(key, body)
 
     def _add_orders(self) -> Iterator[list[bytes]]:
         """Add the orders that are due; the JSON of all orders, some at a time."""
@@ -260,7 +247,8 @@ class RestaurantRecords:
         for row in map(self.outgoing.settings.redaction.apply_to_row, batch.rows.get(feed.name, ())):
             record_id, order_guid = getattr(row, feed.key), getattr(row, "order_id", None)
             modified_ms = epoch_ms(datetime.fromisoformat(getattr(row, LAST_UPDATED)).replace(tzinfo=UTC))
-            key = RecordKey(method, to, guid, record_id, row_version(row), order_guid, None, modified_ms)
+            of_row = hashlib.sha256(encode(row)).hexdigest()
+            key = RecordKey(method, to, guid, record_id, of_row, order_guid, None, modified_ms)
             self._add(key, partial(encode, row))
 
     def _add(self, key: RecordKey, body: Callable[[], bytes]) -> None:
