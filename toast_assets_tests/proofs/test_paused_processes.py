@@ -19,6 +19,7 @@ from pathlib import Path
 import boto3
 import pytest
 
+from toast_assets.delivery.ledger import SEGMENT
 from toast_assets.export.write import export_week
 from toast_assets.pull.week import WeekPull
 from toast_assets.sandbox import Kind, Sandbox, invent_restaurants
@@ -48,9 +49,9 @@ KINDS = (
 
 
 @pytest.fixture
-def sandbox(start_sandbox: Callable[..., Sandbox]) -> Sandbox:
-    """One small restaurant."""
-    return start_sandbox(restaurants=invent_restaurants(1, 30))
+def sandbox(start_sandbox: Callable[..., Sandbox], part: str) -> Sandbox:
+    """One restaurant: a small one, unless receipts have to be stored before the delivery ends."""
+    return start_sandbox(restaurants=invent_restaurants(1, 2 * SEGMENT if part == "/open/" else 30))
 
 
 def newer(sandbox: Sandbox, week: Week) -> None:
