@@ -252,12 +252,9 @@ class AmperityClient(ServiceClient):
         return await policy.call(attempt, sleep=self._sleep)
 
     async def settle(self) -> None:
-        """Let no record leave any more, and wait for the answers to those on their way, each a time-out at most."""
+        """Let no record leave any more, and wait for the answers to those on their way, each a time-out at most. The
+        client is at its end then."""
         await self._limiter.drain()
-
-    def resume(self) -> None:
-        """Let records leave again after ``settle``."""
-        self._limiter.reopen()
 
     def _post(self, url: str, tenant_header: str, request_id: str, body: bytes) -> httpx.Request:
         headers = {tenant_header: self.settings.tenant_id, "X-Request-Id": request_id}

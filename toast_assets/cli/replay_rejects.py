@@ -45,26 +45,27 @@ async def _replay(
     """Replay these weeks; one that cannot be read stops no other."""
     log = logging.getLogger("toast_assets.replay")
     done = True
-    async with AmperityClient(settings, log=log) as client:
-        for key in week_keys:
-            try:
-                week = calendar.week(key)
+    for key in week_keys:
+        try:
+            week = calendar.week(key)
+            # A client of its own: one whose delivery failed sends nothing any more.
+            async with AmperityClient(settings, log=log) as client:
                 report = await WeekDelivery(week, client, store, replay=True, log=log).run()
-                left = len(await asyncio.to_thread(stored_rejects, store, week))
-            except (ExportError, StoreError, WeekError) as error:
-                click.echo(f"Week {key}\n  {error}")
-                done = False
-                continue
-            problem = not_delivered(report)
-            lines = [f"Week {key}", *([f"  {problem}"] if problem else [])]
-            for method, counts in report.methods.items():
-                if counts.records:
-                    lines.append(
-                        f"  {method}: {counts.accepted} of {counts.records} accepted now, {counts.superseded}"
-                        f" superseded, {counts.rejected} refused again, {counts.pending} without an answer"
-                    )
-            lines += [f"    {count} × {reason}" for reason, count in report.reject_reasons.items()]
-            lines.append(f"  {left} left in {store.bucket.uri(store.layout.rejects(week))}" if left else "  none left")
-            click.echo("\n".join(lines))
-            done = done and not left and problem is None
+            left = len(await asyncio.to_thread(stored_rejects, store, week))
+        except (ExportError, StoreError, WeekError) as error:
+            click.echo(f"Week {key}\n  {error}")
+            done = False
+            continue
+        problem = not_delivered(report)
+        lines = [f"Week {key}", *([f"  {problem}"] if problem else [])]
+        for method, counts in report.methods.items():
+            if counts.records:
+                lines.append(
+                    f"  {method}: {counts.accepted} of {counts.records} accepted now, {counts.superseded}"
+                    f" superseded, {counts.rejected} refused again, {counts.pending} without an answer"
+                )
+        lines += [f"    {count} × {reason}" for reason, count in report.reject_reasons.items()]
+        lines.append(f"  {left} left in {store.bucket.uri(store.layout.rejects(week))}" if left else "  none left")
+        click.echo("\n".join(lines))
+        done = done and not left and problem is None
     return done

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -87,7 +86,6 @@ class WeekDelivery:
     dry_run: bool = False
     replay: bool = False
     log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     # All below is made by ``run``.
     report: DeliveryReport = field(init=False)
     outgoing: Outgoing = field(init=False)
@@ -108,10 +106,9 @@ class WeekDelivery:
             StoreError: the bucket is missing or refuses access.
         """
         began = time.monotonic()
-        self.amperity.resume()
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE))
-        restaurants = await in_thread(self._prepare)
-        with self.rejects:
+        with scratch_folder() as folder:
+            restaurants = await in_thread(self._prepare, folder / "rejects.ndjson.gz")
             try:
                 at_once = asyncio.Semaphore(CALLS_AT_ONCE)
                 async with task_group() as group:
@@ -124,7 +121,7 @@ class WeekDelivery:
         self.report.seconds = time.monotonic() - began
         return self.report
 
-    def _prepare(self) -> list[_Restaurant]:
+    def _prepare(self, rejects: Path) -> list[_Restaurant]:
         self.store.bucket.check()
         records = StoredWeek(self.week, self.store).restaurants()
         only = stored_rejects(self.store, self.week) if self.replay else None
@@ -133,7 +130,7 @@ class WeekDelivery:
         )
         methods = {method: MethodCounts() for method in self.outgoing.methods}
         self.report = DeliveryReport(self.week, methods, self.amperity.stats, self.dry_run)
-        self.rejects = Rejects(self.store, self.week, self.outgoing.methods, only, self.now)
+        self.rejects = Rejects(self.store, self.week, self.outgoing.methods, only, rejects)
         leftovers = stored_segments(self.week, self.store)
         wanted = records.keys() if only is None else {key.restaurant_guid for key in only}
         restaurants = []
@@ -202,9 +199,10 @@ class _Restaurant:
         finally:
             for method, counts in self.counts.items():
                 run.report.methods[method].add(counts)
-        run.rejects.looked_at(self.guid, self.pull.orders_sha256)
         run.orders_done += self.pull.orders
         sums = {name: sum(vars(one)[name] for one in self.counts.values()) for name in ("rejected", "pending")}
+        if not sums["pending"]:
+            run.rejects.answered[self.guid] = self.pull.orders_sha256
         run.log.info(
             "%s: %d records sent%s (%d of %d orders in total).",
             self.name,
@@ -283,7 +281,7 @@ class _Restaurant:
             self._count(key, receipt, body)
             if not run.dry_run:
                 attempts = receipt.attempts + self.state.attempts.get(key.request_id, 0)
-                at = epoch_ms(run.now())
+                at = epoch_ms(datetime.now(UTC))
                 await self.ledger.add(LedgerEntry(key, receipt.state, attempts, receipt.status, receipt.reason, at))
             if receipt.state != "superseded":
                 run.answered(receipt)

@@ -72,11 +72,6 @@ class RateLimiter:
             self._released.clear()
             await self._released.wait()
 
-    def reopen(self) -> None:
-        """Let calls leave again after ``drain``."""
-        self._is_closed = False
-        self._released.set()
-
     def release(self) -> None:
         """A call is over: answered, failed or given up."""
         self._open -= 1

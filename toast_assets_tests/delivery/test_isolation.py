@@ -12,14 +12,13 @@ import pytest
 
 from toast_assets.amperity.client import CONNECTIONS, AmperityClient
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
-from toast_assets.errors import AmperityRefusedError, ExportError, StoreError, ToastAssetsError
+from toast_assets.errors import ExportError, StoreError, ToastAssetsError
 from toast_assets.http.retry import RetryPolicy
 from toast_assets.sandbox import Kind, Sandbox
 from toast_assets.week import Week
 from toast_assets_tests.support.data.invented import check, customer, encode, order, selection
 from toast_assets_tests.support.services.clients import order_store
 from toast_assets_tests.support.services.scripted_amperity import ScriptedAmperity
-from toast_assets_tests.support.services.virtual_time import run_virtual, virtual_clock, virtual_now
 from toast_assets_tests.support.stores.deliveries import (
     CUSTOMERS,
     ROW_STREAMS,
@@ -181,32 +180,6 @@ async def test_a_bug_ends_the_delivery_and_no_receipt_of_what_was_on_its_way_is_
     table = ledger(sandbox, week)
     assert len(table) == len(arrived) - 1 >= 29
     assert set(table["record_id"]) < arrived
-
-
-def test_after_a_delivery_that_amperity_ended_the_same_client_delivers_the_next_one(
-    sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def without_threads(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        return function(*arguments, **options)
-
-    async def main() -> DeliveryReport:
-        settings = amperity_settings(sandbox, AMPERITY_CLIENT_ID="", AMPERITY_CLIENT_SECRET="")
-        retry = RetryPolicy(attempts=1)
-        async with AmperityClient(
-            settings, retry=retry, now=virtual_now, clock=virtual_clock, transport=amperity
-        ) as client:
-            with pytest.raises(AmperityRefusedError):
-                await WeekDelivery(week, client, order_store(sandbox)).run()
-            return await WeekDelivery(week, client, order_store(sandbox)).run()
-
-    # In virtual time a delivery that waits for ever is an error at once.
-    for module in ("deliver", "ledger"):
-        monkeypatch.setattr(f"toast_assets.delivery.{module}.in_thread", without_threads)
-    amperity = ScriptedAmperity(lambda number, _request: httpx.Response(403 if number == 1 else 202))
-    stored = prepare(sandbox, week, {place: orders(3) for place in PLACES})
-    assert run_virtual(main()).accepted == 9
-    arrived = sorted(json.loads(request.content)["guid"] for request in amperity.asked[1:])
-    assert arrived == guids(stored)
 
 
 async def test_a_cancelled_delivery_keeps_the_receipts_of_what_was_answered_and_the_next_sends_the_rest(

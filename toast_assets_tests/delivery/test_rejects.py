@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
@@ -27,14 +28,16 @@ def key(guid: str) -> RecordKey:
     ],
     ids=["deep", "deep in several lines", "half an emoji"],
 )
-def test_a_record_that_no_decoder_reads_is_named_without_it(store: OrderStore, week: Week, odd: bytes) -> None:
+def test_a_record_that_no_decoder_reads_is_named_without_it(
+    store: OrderStore, week: Week, odd: bytes, tmp_path: Path
+) -> None:
     stored = store_week(store, week, {"here": []}).stored["here"]
-    for _ in range(2):
-        with Rejects(store, week, ("stream",)) as rejects:
-            rejects.add(key("odd"), 400, "Amperity answered 400 to this record", odd)
-            rejects.add(key("usual"), 400, "Amperity answered 400 to this record", b'{"amount":1e999}')
-            rejects.looked_at("here", stored.orders_sha256)
-            rejects.save()
+    for number in range(2):
+        rejects = Rejects(store, week, ("stream",), None, tmp_path / str(number))
+        rejects.add(key("odd"), 400, "Amperity answered 400 to this record", odd)
+        rejects.add(key("usual"), 400, "Amperity answered 400 to this record", b'{"amount":1e999}')
+        rejects.answered["here"] = stored.orders_sha256
+        rejects.save()
     found = store.bucket.read(store.layout.rejects(week))
     assert found is not None
     first, second = gzip.decompress(found[0]).splitlines()
