@@ -107,22 +107,12 @@ class TableLoad(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Load:
-    """All tables of a workflow run's ingest jobs, as far as they are known."""
+    """All tables of a workflow run's ingest jobs, as far as they are known: whether there is one at all and all of them
+    have ``ended``, and whether all are ``loaded``, having ended well."""
 
     tables: tuple[TableLoad, ...] = ()
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is a job at all, and all of it is over."""
-        return self._all_in(_GOOD_ENDS | _BAD_ENDS)
-
-    @property
-    def loaded(self) -> bool:
-        """Whether all tables ended well."""
-        return self._all_in(_GOOD_ENDS)
-
-    def _all_in(self, states: frozenset[str]) -> bool:
-        return bool(self.tables) and all(table.state.lower() in states for table in self.tables)
+    ended: bool = False
+    loaded: bool = False
 
 
 class _Run(msgspec.Struct):
@@ -170,7 +160,6 @@ class AmperityClient(ServiceClient):
     def __init__(self, settings: AmperitySettings, **options: Unpack[ClientOptions]) -> None:
         super().__init__(settings.timeout_seconds, **options)
         self.settings = settings
-        self._origin = settings.origin
         self.stats = CallStats()
         rate = settings.requests_per_second
         # Whole calls: 1.5 a second is 1 a second, 0.5 is 1 in two seconds.
@@ -194,14 +183,12 @@ class AmperityClient(ServiceClient):
 
     async def send_record(self, stream_id: str, request_id: str, body: bytes) -> Receipt:
         """Send one record, ``body`` being one JSON object (Amperity: Streaming API; 202 is accepted)."""
-        request = self._post(f"{self._origin}/stream/v0/data/{stream_id}", TENANT_HEADER, request_id, body)
-        return await self._deliver(_Call(request, request.url.path, _ACCEPTED))
+        url = f"{self.settings.origin}/stream/v0/data/{stream_id}"
+        return await self._deliver(url, TENANT_HEADER, request_id, body, _ACCEPTED)
 
     async def send_notice(self, request_id: str, body: bytes) -> Receipt:
         """Post the guide's notice to exactly ``AMPERITY_API_URL``; 200 is success, 400 a validation error."""
-        request = self._post(self.settings.api_url or "", _OTHER_TENANT_HEADER, request_id, body)
-        # The URL of a notice may be a secret, so it is named by its setting.
-        return await self._deliver(_Call(request, "the URL for notices", _NOTICED))
+        return await self._deliver(self.settings.api_url or "", _OTHER_TENANT_HEADER, request_id, body, _NOTICED)
 
     async def start_workflow(self, config_id: str, first: date, end: date) -> str:
         """Start the courier group ``config_id`` for the days from ``first`` until before ``end``; the run's id. The key
@@ -225,7 +212,8 @@ class AmperityClient(ServiceClient):
             jobs = await self._control("GET", "/ingest/jobs", _Jobs, params=parameters)
             tables += [table for job in jobs.data if job.workflow_id == run_id for table in job.tables]
             if not jobs.next_token:
-                return Load(tuple(tables))
+                states = {table.state.lower() for table in tables} or {"unknown"}
+                return Load(tuple(tables), states <= _GOOD_ENDS | _BAD_ENDS, states <= _GOOD_ENDS)
             parameters = parameters | {"next_token": jobs.next_token}
 
     async def _control(self, method: str, path: str, form: type[T], **arguments: Any) -> T:
@@ -256,11 +244,12 @@ class AmperityClient(ServiceClient):
         client is at its end then."""
         await self._limiter.drain()
 
-    def _post(self, url: str, tenant_header: str, request_id: str, body: bytes) -> httpx.Request:
+    async def _deliver(self, url: str, tenant_header: str, request_id: str, body: bytes, success: int) -> Receipt:
         headers = {tenant_header: self.settings.tenant_id, "X-Request-Id": request_id}
-        return httpx.Request("POST", url, headers=headers | {"Content-Type": "application/json"}, content=body)
+        request = httpx.Request("POST", url, headers=headers | {"Content-Type": "application/json"}, content=body)
+        # The URL of a notice may be a secret.
+        call = _Call(request, request.url.path if success == _ACCEPTED else "the URL for notices", success)
 
-    async def _deliver(self, call: _Call) -> Receipt:
         def on_retry(error: TransientError, wait: float) -> None:
             self.stats.retries += 1
             self._log.debug("%s Trying again in %.1f s.", error.message, wait)
@@ -315,12 +304,10 @@ class AmperityClient(ServiceClient):
     async def _post_token(self, path: str, form: dict[str, str]) -> httpx.Response:
         async def attempt() -> httpx.Response:
             headers = {TENANT_HEADER: self.settings.tenant_id}
-            request = httpx.Request("POST", self._origin + path, headers=headers, data=form)
+            request = httpx.Request("POST", self.settings.origin + path, headers=headers, data=form)
             response = await self.exchange(request, path, self._address)
             self._raise_if_transient(response, path)
-            if response.status_code == 200:
-                return response
-            raise AmperityRefusedError(f"Amperity answered {response.status_code} to {path}.")
+            return response
 
         return await self._retry.call(attempt, sleep=self._sleep)
 

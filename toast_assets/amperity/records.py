@@ -13,7 +13,7 @@ import msgspec
 
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.raw import RawOrder, with_restaurant
+from toast_assets.orders.raw import with_restaurant
 from toast_assets.store.manifest import PullRecord
 from toast_assets.week import Week, iso_ms
 
@@ -51,22 +51,14 @@ def order_version(raw_version: str, redaction: Redaction) -> str:
     return hashlib.sha256(f"{raw_version}\n{redaction.digest}".encode()).hexdigest()
 
 
-def order_key(order: RawOrder, restaurant_guid: str, destination: str, redaction: Redaction) -> RecordKey:
-    """The key of an order that is streamed whole."""
-    version = order_version(order.version, redaction)
-    return RecordKey(
-        "stream", destination, restaurant_guid, order.guid, version, order.guid, order.version, order.modified_ms
-    )
-
-
-def stream_body(order: RawOrder, restaurant_guid: str, redaction: Redaction) -> bytes:
-    """The order's record: Toast's object plus ``restaurantGuid``, redacted.
+def stream_body(order: bytes, restaurant_guid: str, redaction: Redaction) -> bytes:
+    """The record of an order (JSON): Toast's object plus ``restaurantGuid``, redacted.
 
     Raises:
         UnrepresentableError: the order cannot be read or redacted, so it must not leave.
     """
     try:
-        record = with_restaurant(order.body, restaurant_guid)
+        record = with_restaurant(order, restaurant_guid)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # The cause may quote the order.
         raise UnrepresentableError("the order cannot be read") from None
@@ -77,11 +69,6 @@ def destination(tenant_id: str, target: str) -> str:
     """Where records go: a stream, a workflow or the URL of notices. The same stream id at another tenant is another
     destination, and receives everything."""
     return f"{tenant_id}/{target}"
-
-
-def place_of(destination: str) -> str:
-    """The stream, workflow or URL of a ``destination``."""
-    return destination.rpartition("/")[2]
 
 
 def notice_destination(tenant_id: str, url: str) -> str:

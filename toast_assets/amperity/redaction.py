@@ -84,32 +84,20 @@ class Redaction:
         return hmac.new(self.salt, shape, hashlib.sha256).hexdigest()
 
     @cached_property
-    def _by_name(self) -> dict[str, Rule]:
-        rules = {name: rule for name, rule in self.rules.items() if "." not in name}
+    def _fields(self) -> dict[str, Rule]:
+        """The rules by name, at any depth, and by path, which begins with a dot."""
         customer = self.rules.get("customer") or self.rules.get("checks.customer")
-        if customer and "checks.tabName" not in self.rules:
-            rules.setdefault("tabName", customer)
-        return rules
-
-    @cached_property
-    def _by_path(self) -> dict[str, Rule]:
-        rules = {path: rule for path, rule in self.rules.items() if "." in path}
+        rules = {"tabName": customer} if customer and "checks.tabName" not in self.rules else {}
         for name, rule in self.rules.items():
-            rules |= dict.fromkeys(_paths_of_column(name), rule)
+            rules |= dict.fromkeys(_meant(name), rule)
         return rules
 
     @cached_property
     def _mentions(self) -> re.Pattern[bytes]:
-        named = {name.rpartition(".")[2] for name in (*self._by_name, *self._by_path)}
+        named = {name.rpartition(".")[2] for name in self._fields}
         names = "|".join([*(name.replace(".*", '[^"]*') for name in NEVER_SENT), *map(re.escape, sorted(named))])
         # A backslash may hide a name behind an escape, so such a part is looked at in full.
         return re.compile(rb'"(?:%s)"|\\' % names.encode())
-
-    def rule_of(self, path: str) -> Rule | None:
-        """What becomes of the field at ``path``, by rules for it or for what it lies in; ``drop`` before ``hash``."""
-        parts = path.split(".")
-        found = {self._rule(part, ".".join(parts[: number + 1])) for number, part in enumerate(parts)}
-        return _strictest(found)
 
     def apply(self, body: bytes) -> bytes:
         """The JSON value with the rules applied.
@@ -126,8 +114,13 @@ class Redaction:
     @cached_property
     def _row_rules(self) -> dict[str, Rule]:
         """The rules by the fields of feeds' rows: their own, and those of the fields of Toast's order they repeat."""
-        repeated = {name: _strictest({self.rule_of(path) for path in paths}) for name, paths in COLUMNS.items()}
-        return {**self.rules, **{name: rule for name, rule in repeated.items() if rule}}
+        rules = dict(self.rules)
+        for name, paths in COLUMNS.items():
+            parts = [path.split(".") for path in paths]
+            below = [(part, "." + ".".join(of[: number + 1])) for of in parts for number, part in enumerate(of)]
+            if rule := _strictest({self._rule(part, path) for part, path in below}):
+                rules[name] = rule
+        return rules
 
     def apply_to_row(self, row: Row) -> Row:
         """A feed's row with the rules applied: every key stays, what is left out is null.
@@ -153,7 +146,7 @@ class Redaction:
     def _rule(self, name: str, path: str) -> Rule | None:
         if _is_never_sent(name):
             return "drop"
-        return _strictest({self._by_name.get(name), self._by_path.get(path)})
+        return _strictest({self._fields.get(name), self._fields.get(path)})
 
     def _redacted(self, value: bytes, path: str, beside: Mapping[str, msgspec.Raw], *, hashing: bool) -> bytes:
         """With ``hashing`` strings and numbers become their hash, in objects and arrays each by itself; null, true and
@@ -170,7 +163,8 @@ class Redaction:
         parts = []
         fields = _decode_object(value)
         for name, raw in fields.items():
-            below = _below(path, name)
+            # Modifiers of modifiers are as modifiers.
+            below = path if name == "modifiers" and path.endswith("modifiers") else f"{path}.{name}"
             rule = self._rule(name, below)
             if rule != "drop":
                 inner = self._redacted(bytes(raw), below, fields, hashing=hashing or rule == "hash")
@@ -191,7 +185,8 @@ def name_problem(name: str) -> str | None:
     """
     if name in _known_names() or _is_never_sent(name):
         return None
-    nearest = " or ".join(_nearest(name))
+    known = {_plain(one): one for one in sorted(_known_names())}
+    nearest = " or ".join(known[one] for one in difflib.get_close_matches(_plain(name), known, cutoff=0.7))
     way_out = f"did you mean {nearest}?" if nearest else "write a name such as email or checks.customer.email"
     return f"holds {name!r}, which is no field of Toast's order (names are exact, case included); {way_out}"
 
@@ -199,7 +194,7 @@ def name_problem(name: str) -> str | None:
 def contradiction(rules: Mapping[str, str]) -> str | None:
     """Two rules that say different things of one field, in words; None where there are none."""
     for (one, first), (other, second) in combinations(rules.items(), 2):
-        if first != second and not _own_paths(one).isdisjoint(_own_paths(other)):
+        if first != second and _meant(one, everywhere=True) & _meant(other, everywhere=True):
             return f"holds {one}={first} and {other}={second}, which contradict each other"
     return None
 
@@ -214,41 +209,19 @@ def _known_names() -> frozenset[str]:
     return frozenset([*paths, *_ALSO_KNOWN, *columns, *(path.rpartition(".")[2] for path in paths)])
 
 
-def _nearest(name: str) -> list[str]:
-    """The known names that are most like ``name``: the same but for case, signs and what comes before, else alike."""
-    spelled = _plain(re.sub(r"\[[^\]]*\]", "", name))
-    known = sorted(_known_names(), key=lambda one: (one.count("."), one))
-    same = [one for one in known if _plain(one) == spelled]
-    ends = [one for one in known if "." in spelled and _plain(one).endswith(f".{spelled}")]
-    of_kind = [_plain(one) for one in known if ("." in one) == ("." in spelled)]
-    alike = difflib.get_close_matches(spelled, of_kind, n=3, cutoff=0.7)
-    return (same or ends or [one for text in dict.fromkeys(alike) for one in known if _plain(one) == text])[:3]
-
-
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9.]", "", name.lower()).strip(".")
+    return re.sub(r"[^a-z0-9.]", "", name.lower())
 
 
-def _own_paths(name: str) -> frozenset[str]:
-    """The paths of the fields that a rule's name means."""
+def _meant(name: str, *, everywhere: bool = False) -> set[str]:
+    """What a rule's name means: itself, at any depth, and paths, which begin with a dot; ``everywhere`` with the paths
+    of all known fields of that name."""
     if "." in name:
-        return frozenset([name])
-    named = {path for path in known_fields().fields if path.rpartition(".")[2] == name}
-    return frozenset([name, *named, *_paths_of_column(name)])
-
-
-def _paths_of_column(name: str) -> tuple[str, ...]:
-    if name == "address":
-        # Not one of Toast's names: the street in the feed, the whole address in the guide's example of an order.
-        return ("deliveryInfo.address", *_ADDRESS)
-    return COLUMNS.get(name, ())
-
-
-def _below(path: str, name: str) -> str:
-    """The path of a field. Modifiers of modifiers are as modifiers."""
-    if name == "modifiers" and path.endswith("modifiers"):
-        return path
-    return f"{path}.{name}" if path else name
+        return {f".{name}"}
+    # "address" is none of Toast's names: the street in the feed, the whole address in the guide's example of an order.
+    paths = ("deliveryInfo.address", *_ADDRESS) if name == "address" else COLUMNS.get(name, ())
+    named = [path for path in known_fields().fields if path.rpartition(".")[2] == name] if everywhere else []
+    return {name, *(f".{path}" for path in (*paths, *named))}
 
 
 def _strictest(rules: set[Rule | None]) -> Rule | None:

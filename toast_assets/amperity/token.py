@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import httpx
 import msgspec
 
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.errors import (
-    AmperityError,
-    AmperityRefusedError,
-    AmperityTransientError,
-    AmperityUnreachableError,
-)
+from toast_assets.errors import AmperityError, AmperityRefusedError, AmperityTransientError
 from toast_assets.http.bearer import NEVER, Bearer, Token, claims_of
 from toast_assets.http.bodies import UnreadableBodyError, decode
 from toast_assets.http.retry import Sleep
@@ -84,22 +80,21 @@ class AmperityToken(Bearer):
             "client_id": self._settings.client_id or "",
             "client_secret": secret.get_secret_value() if secret else "",
         }
+        reply = None
         try:
             response = await self._post(TOKEN_PATH, form)
-            reply = decode(response.content, _Reply, strict=False)
         except AmperityTransientError as error:
             raise AmperityError(
                 f"Amperity gave no new token: {error.message}",
                 hint="The token service stays down: materialize amperity_delivery again later.",
             ) from None
-        except AmperityUnreachableError:
-            raise
-        except (AmperityError, UnreadableBodyError) as error:
-            what = error.message if isinstance(error, AmperityError) else "the reply holds no access_token."
+        with suppress(UnreadableBodyError):
+            reply = decode(response.content, _Reply, strict=False)
+        if response.status_code != 200 or reply is None:
             raise AmperityRefusedError(
-                f"Amperity gave no new token: {what}",
+                f"Amperity gave no new token: it answered {response.status_code} without an access_token.",
                 hint="Check AMPERITY_CLIENT_ID, AMPERITY_CLIENT_SECRET and AMPERITY_TENANT_ID.",
-            ) from None
+            )
         token = self._lasting(reply.access_token, reply.expires_in)
         # A new token that is over at once says nothing about its life: it is used until it is rejected.
         return token if token.renew_at > self._clock() else Token(token.value, NEVER)

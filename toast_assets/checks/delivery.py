@@ -11,7 +11,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toast_assets.amperity.feeds.files import feeds_version
+from toast_assets.amperity.feeds.files import stored_feeds
 from toast_assets.amperity.records import RecordKey, destination, order_version
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.checks.check import CheckedWeek, CheckResult
@@ -21,7 +21,7 @@ from toast_assets.delivery.outgoing import feed_streams, notice_key
 from toast_assets.delivery.rejects import FEED_METHODS
 from toast_assets.delivery.workflow import METHOD as S3_PULL
 from toast_assets.delivery.workflow import load_key
-from toast_assets.errors import ExportError, StoreError
+from toast_assets.errors import StoreError
 from toast_assets.export.read import export_problem
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import PullRecord
@@ -203,10 +203,10 @@ def _one(name: str, key: RecordKey, ledger: pa.Table) -> _Count:
 
 def _load(checked: CheckedWeek, settings: AmperitySettings, config_id: str) -> _Count:
     name, week, store = "all restaurants", checked.week, checked.store
-    try:
-        key = load_key(week, settings.tenant_id, config_id, feeds_version(week, store, settings.redaction))
-    except ExportError:
+    version, problem = stored_feeds(week, store, settings.redaction)
+    if problem is not None:
         # Feed files that are missing, or older than the raw orders, cannot have been loaded.
         return _Count(name, S3_PULL, due=1)
+    key = load_key(week, settings.tenant_id, config_id, version)
     ledger = read_ledger(store.bucket, store.layout.workflow_ledger(week)) or LEDGER_SCHEMA.empty_table()
     return _one(name, key, ledger)

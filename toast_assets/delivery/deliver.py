@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from toast_assets.amperity.client import AmperityClient, Receipt
-from toast_assets.amperity.records import RecordKey, place_of
+from toast_assets.amperity.records import RecordKey
 from toast_assets.concurrency import in_thread, task_group
 from toast_assets.delivery.ledger import (
     READERS,
@@ -24,16 +24,9 @@ from toast_assets.delivery.ledger import (
     LedgerEntry,
     RestaurantLedger,
     Slots,
-    stored_segments,
+    stored_ledgers,
 )
-from toast_assets.delivery.outgoing import (
-    InvalidRecord,
-    MethodCounts,
-    Outgoing,
-    PendingRecord,
-    RestaurantRecords,
-    later_ledgers,
-)
+from toast_assets.delivery.outgoing import DueRecord, MethodCounts, Outgoing, RestaurantRecords, later_ledgers
 from toast_assets.delivery.rejects import NOTIFY, Rejects, stored_rejects
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.export.read import export_problem
@@ -91,6 +84,7 @@ class WeekDelivery:
     outgoing: Outgoing = field(init=False)
     rejects: Rejects = field(init=False)
     slots: Slots = field(init=False, default_factory=Slots)
+    at_once: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(CALLS_AT_ONCE))
     readers: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(READERS))
     orders: int = field(init=False, default=0)
     orders_done: int = field(init=False, default=0)
@@ -110,10 +104,9 @@ class WeekDelivery:
         with scratch_folder() as folder:
             restaurants = await in_thread(self._prepare, folder / "rejects.ndjson.gz")
             try:
-                at_once = asyncio.Semaphore(CALLS_AT_ONCE)
                 async with task_group() as group:
                     for restaurant in restaurants:
-                        group.create_task(self._deliver(restaurant, at_once))
+                        group.create_task(self._deliver(restaurant))
             finally:
                 if not self.dry_run:
                     await in_thread(self.rejects.save)
@@ -125,40 +118,39 @@ class WeekDelivery:
         self.store.bucket.check()
         records = StoredWeek(self.week, self.store).restaurants()
         only = stored_rejects(self.store, self.week) if self.replay else None
-        self.outgoing = Outgoing(
-            self.week, self.store, self.amperity.settings, later_ledgers(self.week, self.store), only
-        )
+        self.outgoing = Outgoing(self.amperity.settings, later_ledgers(self.week, self.store), only)
         methods = {method: MethodCounts() for method in self.outgoing.methods}
         self.report = DeliveryReport(self.week, methods, self.amperity.stats, self.dry_run)
         self.rejects = Rejects(self.store, self.week, self.outgoing.methods, only, rejects)
-        leftovers = stored_segments(self.week, self.store)
-        wanted = records.keys() if only is None else {key.restaurant_guid for key in only}
+        leftovers: dict[str, list[str]] = defaultdict(list)
+        for _, guid, key in stored_ledgers(self.store.layout.ledger_segments(self.week), self.store):
+            leftovers[guid].append(key)
+        wanted = records.keys() if only is None else {reject.restaurant_guid for reject in only}
         restaurants = []
         for guid, record in records.items():
             if record.pull is not None and guid in wanted:
-                ledger = RestaurantLedger(self.store, self.week, guid, self.slots, leftovers.get(guid, ()))
+                ledger = RestaurantLedger(self.store, self.week, guid, self.slots, leftovers[guid])
                 restaurants.append(_Restaurant(self, guid, record, record.pull, ledger))
         self.orders = sum(restaurant.pull.orders for restaurant in restaurants)
         return restaurants
 
-    async def _deliver(self, restaurant: _Restaurant, at_once: asyncio.Semaphore) -> None:
-        async with at_once:
+    async def _deliver(self, restaurant: _Restaurant) -> None:
+        async with self.at_once:
             try:
                 await restaurant.deliver()
             except (ExportError, StoreError) as problem:
-                if isinstance(problem, StoreError):
-                    # Where the bucket as a whole is out of reach, no other restaurant needs to be tried.
-                    await in_thread(self.store.bucket.check)
+                # Where the bucket as a whole is out of reach, no other restaurant needs to be tried.
+                await in_thread(self.store.bucket.check)
                 self.report.problems[restaurant.guid] = problem
                 self.log.error("%s is not delivered whole: %s", restaurant.name, problem)  # noqa: TRY400
 
     def answered(self, receipt: Receipt) -> None:
         """Stop the delivery where Amperity is down: many records in a row had no answer."""
-        if receipt.state != "pending":
+        if receipt.state == "pending":
+            self.failures_in_a_row += 1
+            self.report.last_failure = receipt.reason or ""
+        elif receipt.attempts:
             self.failures_in_a_row = 0
-            return
-        self.failures_in_a_row += 1
-        self.report.last_failure = receipt.reason or ""
         if self.failures_in_a_row >= _MOST_FAILURES_IN_A_ROW:
             raise AmperityError(
                 f"Amperity gave no good answer to {_MOST_FAILURES_IN_A_ROW} records in a row, last: {receipt.reason}",
@@ -176,11 +168,10 @@ class _Restaurant:
     pull: PullRecord
     ledger: RestaurantLedger
     counts: defaultdict[str, MethodCounts] = field(default_factory=lambda: defaultdict(MethodCounts))
-    state: DeliveryState = field(default_factory=DeliveryState)
+    state: DeliveryState = field(init=False)
 
-    @property
-    def name(self) -> str:
-        return self.record.name or self.guid
+    def __post_init__(self) -> None:
+        self.name = self.record.name or self.guid
 
     async def deliver(self) -> None:
         """Send what is due and keep the receipts."""
@@ -200,17 +191,14 @@ class _Restaurant:
             for method, counts in self.counts.items():
                 run.report.methods[method].add(counts)
         run.orders_done += self.pull.orders
-        sums = {name: sum(vars(one)[name] for one in self.counts.values()) for name in ("rejected", "pending")}
-        if not sums["pending"]:
+        total = MethodCounts()
+        for counts in self.counts.values():
+            total.add(counts)
+        if not total.pending:
             run.rejects.answered[self.guid] = self.pull.orders_sha256
-        run.log.info(
-            "%s: %d records sent%s (%d of %d orders in total).",
-            self.name,
-            sum(one.accepted for one in self.counts.values()),
-            "".join(f", {count} {name}" for name, count in sums.items() if count),
-            run.orders_done,
-            run.orders,
-        )
+        text = "%s: %d records sent, %d rejected, %d pending (%d of %d orders in total)."
+        counted = (total.accepted, total.rejected, total.pending)
+        run.log.info(text, self.name, *counted, run.orders_done, run.orders)
 
     def _check_export(self, path: Path | None) -> None:
         """Raise an ExportError unless what is stored was exported. With ``path`` the export is read as well, there."""
@@ -232,8 +220,8 @@ class _Restaurant:
         self.state = await in_thread(self.ledger.state)
         try:
             await self._send_due(raw)
-            is_settled = not self.run.replay and all(counts.is_settled for counts in self.counts.values())
-            await self._save(digest if is_settled else "")
+            unsettled = sum(one.records - one.unchanged - one.superseded - one.accepted for one in self.counts.values())
+            await self._save("" if unsettled or self.run.replay else digest)
         except BaseException:
             # What ended the delivery is the reason to act on; all that was answered is kept.
             with suppress(StoreError):
@@ -253,10 +241,9 @@ class _Restaurant:
                 with closing(records.batches()) as batches:
                     while (some := await in_thread(next, batches, None)) is not None:
                         for record in some:
-                            if isinstance(record, InvalidRecord):
-                                self._count(record.key, Receipt("rejected", None, 0, record.reason), b"null")
-                            elif run.dry_run:
-                                await self._settle(record)
+                            # Where no rows can be made, a row in the ledger would stay once they can.
+                            if run.dry_run or (record.receipt is not None and record.receipt.state == "rejected"):
+                                self._count(record.key, *self._unsent(record))
                             else:
                                 await run.slots.acquire()
                                 group.create_task(self._settle(record))
@@ -269,49 +256,43 @@ class _Restaurant:
         if problem is not None:
             raise problem
 
-    async def _settle(self, record: PendingRecord) -> None:
+    async def _settle(self, record: DueRecord) -> None:
         """Send a record and keep its receipt. Whatever ends the delivery here, records that were sent are still
         answered and their receipts kept, before the group cancels all others."""
-        key, run = record.key, self.run
+        key, amperity = record.key, self.run.amperity
         try:
-            receipt, body = await self._sent(record)
-            if receipt is None:
-                self.counts[key.method].would_send += 1
-                return
+            receipt, body = self._unsent(record)
+            if receipt is None and key.method == NOTIFY:
+                receipt = await amperity.send_notice(key.request_id, body)
+            elif receipt is None:
+                receipt = await amperity.send_record(key.destination.rpartition("/")[2], key.request_id, body)
             self._count(key, receipt, body)
-            if not run.dry_run:
-                attempts = receipt.attempts + self.state.attempts.get(key.request_id, 0)
-                at = epoch_ms(datetime.now(UTC))
-                await self.ledger.add(LedgerEntry(key, receipt.state, attempts, receipt.status, receipt.reason, at))
-            if receipt.state != "superseded":
-                run.answered(receipt)
+            attempts = receipt.attempts + self.state.attempts.get(key.request_id, 0)
+            at = epoch_ms(datetime.now(UTC))
+            await self.ledger.add(LedgerEntry(key, receipt.state, attempts, receipt.status, receipt.reason, at))
+            self.run.answered(receipt)
         except Exception:
-            await run.amperity.settle()
+            await amperity.settle()
             raise
 
-    async def _sent(self, record: PendingRecord) -> tuple[Receipt | None, bytes]:
-        """The receipt of a record, None where a dry run would have sent it; and its JSON."""
-        key, amperity = record.key, self.run.amperity
-        most = amperity.settings.max_record_bytes
-        if record.newer_week is not None:
-            reason = f"a newer version has arrived with week {record.newer_week}"
-            return Receipt("superseded", None, 0, reason), b""
+    def _unsent(self, record: DueRecord) -> tuple[Receipt | None, bytes]:
+        """The receipt of a record that is not sent, None of one that is to be sent; and its JSON."""
+        most = self.run.amperity.settings.max_record_bytes
+        if record.receipt is not None:
+            return record.receipt, b"null"
         try:
             body = record.body()
         except UnrepresentableError as error:
             return Receipt("rejected", None, 0, error.message), b"null"
-        if key.method != NOTIFY and len(body) > most:
-            reason = f"the record is larger than the limit of {most} bytes (AMPERITY_MAX_RECORD_BYTES)"
-            return Receipt("rejected", None, 0, reason), body
-        if self.run.dry_run:
+        if record.key.method == NOTIFY or len(body) <= most:
             return None, body
-        if key.method == NOTIFY:
-            return await amperity.send_notice(key.request_id, body), body
-        return await amperity.send_record(place_of(key.destination), key.request_id, body), body
+        reason = f"the record is larger than the limit of {most} bytes (AMPERITY_MAX_RECORD_BYTES)"
+        return Receipt("rejected", None, 0, reason), body
 
-    def _count(self, key: RecordKey, receipt: Receipt, body: bytes) -> None:
-        self.counts[key.method].add(MethodCounts(**{receipt.state: 1}))
-        if receipt.state == "rejected":
+    def _count(self, key: RecordKey, receipt: Receipt | None, body: bytes) -> None:
+        """Count what became of a record; without a receipt it would be sent."""
+        self.counts[key.method].add(MethodCounts(**{receipt.state if receipt else "would_send": 1}))
+        if receipt is not None and receipt.state == "rejected":
             reason = receipt.reason or ""
             self.run.report.reject_reasons[reason] += 1
             explained = f"{reason}: {receipt.explanation}" if receipt.explanation else reason

@@ -16,10 +16,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -73,8 +72,8 @@ READERS = 4
 SEGMENT = BATCH // READERS
 
 _SETTLED, _RECORDS = "settled", "records"
-# Whatever else lies in the folder of segments (a marker, a note) is none of ours.
-_SEGMENT_NAME = re.compile(r"restaurant=([A-Za-z0-9_-]+)\.[0-9]+\.parquet")
+# Whatever else lies in the folders (a marker, a note) is none of ours.
+_NAME = re.compile(r"week=([0-9-]{10})/(?:open/)?restaurant=([^/.]+)(?:\.[0-9]+)?\.parquet")
 _RECORD = ["restaurant_guid", "method", "destination", "record_id"]
 
 
@@ -131,8 +130,8 @@ class DeliveryState:
     """What a ledger says of a restaurant's records, by their request ids, which stand for method, destination, record
     and version together: those that are ``settled``, and how many calls the others took so far."""
 
-    settled: frozenset[str] = frozenset()
-    attempts: Mapping[str, int] = field(default_factory=dict)
+    settled: frozenset[str]
+    attempts: Mapping[str, int]
 
     @classmethod
     def of(cls, table: pa.Table) -> DeliveryState:
@@ -180,14 +179,11 @@ def fold_into(bucket: Bucket, key: str, receipts: Sequence[pa.Table]) -> None:
     bucket.update(key, change)
 
 
-def stored_segments(week: Week, store: OrderStore) -> dict[str, list[str]]:
-    """The keys of the segments that are stored, by restaurant."""
-    segments: dict[str, list[str]] = defaultdict(list)
-    folder = store.layout.ledger_segments(week)
+def stored_ledgers(folder: str, store: OrderStore) -> Iterator[tuple[str, str, str]]:
+    """The ledgers of restaurants, and their segments, below a folder: week, restaurant and key of each."""
     for key in store.bucket.keys(folder):
-        if found := _SEGMENT_NAME.fullmatch(key.removeprefix(folder)):
-            segments[found[1]].append(key)
-    return segments
+        if found := _NAME.fullmatch(key.removeprefix(store.layout.all_deliveries)):
+            yield found[1], found[2], key
 
 
 class Slots:
@@ -251,9 +247,7 @@ class RestaurantLedger:
         """The number of records by method where all that ``digest`` was made of are settled, else None."""
         if self._segments or self._metadata.get(_SETTLED) != digest:
             return None
-        with suppress(msgspec.DecodeError):
-            return msgspec.json.decode(self._metadata.get(_RECORDS, ""), type=dict[str, int])
-        return None
+        return msgspec.json.decode(self._metadata[_RECORDS], type=dict[str, int])
 
     def state(self) -> DeliveryState:
         """What the ledger and the leftovers say of the restaurant's records."""

@@ -13,19 +13,18 @@ week cannot be read.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from importlib.metadata import version
-from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from toast_assets.amperity.client import Receipt
 from toast_assets.amperity.feeds.build import FeedBatch, feed_batches
 from toast_assets.amperity.feeds.customers import CUSTOMERS
 from toast_assets.amperity.feeds.order_items import ORDER_ITEMS
@@ -35,13 +34,12 @@ from toast_assets.amperity.records import (
     destination,
     notice_body,
     notice_destination,
-    order_key,
+    order_version,
     stream_body,
 )
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.delivery.ledger import ARRIVED, DeliveryState, read_ledger
+from toast_assets.delivery.ledger import ARRIVED, DeliveryState, read_ledger, stored_ledgers
 from toast_assets.delivery.rejects import FEED_METHODS, NOTIFY, RejectKey
-from toast_assets.orders.raw import RawOrder
 from toast_assets.orders.raw_file import read_rows, row_groups
 from toast_assets.orders.read import RawOrders
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
@@ -52,8 +50,6 @@ from toast_assets.week import Week, epoch_ms
 STREAM = "stream"
 _CUSTOMERS = FEED_METHODS + CUSTOMERS.name
 _ORDERS_AT_ONCE = 200
-# Ledgers, and segments that a delivery that was cut off left behind.
-_LEDGER = re.compile(r"week=(?P<week>[0-9-]{10})/(open/)?restaurant=(?P<restaurant>[^/.]+)(\.[0-9]+)?\.parquet")
 
 
 @dataclass
@@ -74,34 +70,15 @@ class MethodCounts:
         for name, count in vars(other).items():
             setattr(self, name, getattr(self, name) + count)
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing of it is due any more."""
-        return self.records == self.unchanged + self.superseded + self.accepted
-
 
 @dataclass(frozen=True)
-class PendingRecord:
-    """One record that is due. ``body`` renders its JSON; with ``newer_week`` a newer version has arrived, if any."""
+class DueRecord:
+    """One record that is due; ``body`` renders its JSON. One with a ``receipt`` is not sent: superseded, as a newer
+    version has arrived, or rejected, as no rows can be made of the order."""
 
     key: RecordKey
-    body: Callable[[], bytes]
-    newer_week: str | None = None
-
-
-@dataclass(frozen=True)
-class InvalidRecord:
-    """An order of which no rows can be made, so that there is nothing to send; ``reason`` holds no guest's data."""
-
-    key: RecordKey
-    reason: str
-
-
-class Newer(NamedTuple):
-    """The newest version of a record that has arrived: its modified time in milliseconds, and with which week."""
-
-    modified_ms: int
-    week_key: str
+    body: Callable[[], bytes] = lambda: b"null"
+    receipt: Receipt | None = None
 
 
 def later_ledgers(week: Week, store: OrderStore) -> dict[str, list[tuple[str, str]]]:
@@ -110,10 +87,9 @@ def later_ledgers(week: Week, store: OrderStore) -> dict[str, list[tuple[str, st
     ledgers: dict[str, list[tuple[str, str]]] = defaultdict(list)
     if week.end + timedelta(days=7) <= datetime.now(UTC):
         # One listing of all weeks: a listing of each would take longer for all but the largest brands.
-        for key in store.bucket.keys(store.layout.all_deliveries):
-            found = _LEDGER.fullmatch(key.removeprefix(store.layout.all_deliveries))
-            if found and found["week"] > week.key:
-                ledgers[found["restaurant"]].append((found["week"], key))
+        for week_key, guid, key in stored_ledgers(store.layout.all_deliveries, store):
+            if week_key > week.key:
+                ledgers[guid].append((week_key, key))
     return ledgers
 
 
@@ -134,8 +110,6 @@ class Outgoing:
     """The records of a week, by the methods that are set (``s3_pull`` sends nothing itself). ``later`` are the
     ``later_ledgers``; ``only`` limits the records to what was refused before."""
 
-    week: Week
-    store: OrderStore
     settings: AmperitySettings
     later: Mapping[str, Sequence[tuple[str, str]]]
     only: Set[RejectKey] | None = None
@@ -166,9 +140,10 @@ class RestaurantRecords:
     raw: RawFile
     state: DeliveryState
     counts: Mapping[str, MethodCounts]
-    newer: dict[tuple[str, str, str], Newer] = field(default_factory=dict)
-    """By method, destination and record id."""
-    found: list[PendingRecord | InvalidRecord] = field(default_factory=list)
+    newer: dict[tuple[str, str, str], tuple[int, str]] = field(default_factory=dict)
+    """The newest version that has arrived with a later week: its modified time in milliseconds, and the week, by
+    method, destination and record id."""
+    found: list[DueRecord] = field(default_factory=list)
     any_guest_is_wanted: bool = False
     """Once an order was refused as a whole, nothing says which of the guests are its own."""
 
@@ -190,17 +165,16 @@ class RestaurantRecords:
             # Guests belong to no single order. Few orders are edited weeks later, so this is small.
             chosen = pc.or_kleene(pc.is_null(ledger["order_guid"]), pc.is_in(ledger["order_guid"], orders))
             rows = ledger.filter(pc.and_(pc.is_in(ledger["state"], pa.array(ARRIVED)), chosen))
-            columns = [rows[name] for name in ("method", "destination", "record_id")]
-            columns.append(rows["modified_at"].cast(pa.int64()))
-            for *names, modified_ms in zip(*(column.to_pylist() for column in columns), strict=True):
-                record, found = (names[0], names[1], names[2]), Newer(modified_ms or 0, week_key)
-                self.newer[record] = max(self.newer.get(record, found), found)
+            columns = (rows[name].to_pylist() for name in ("method", "destination", "record_id", "modified_at"))
+            for method, to, record_id, modified_at in zip(*columns, strict=True):
+                found = epoch_ms(modified_at) if modified_at else 0, week_key
+                self.newer[method, to, record_id] = max(self.newer.get((method, to, record_id), found), found)
 
-    def batches(self) -> Generator[list[PendingRecord | InvalidRecord]]:
+    def batches(self) -> Generator[list[DueRecord]]:
         """What is due, some at a time; all records are counted."""
         settings, methods = self.outgoing.settings, self.outgoing.methods
         if NOTIFY in methods:
-            week, pull, store = self.outgoing.week, self.raw.pull, self.raw.store
+            week, pull, store = self.raw.week, self.raw.pull, self.raw.store
             key = notice_key(week, self.raw.guid, pull, store, settings)
             self._add(key, partial(notice_body, store.bucket.uri(key.record_id), settings.tenant_id, week, pull))
             yield self._taken()
@@ -215,7 +189,7 @@ class RestaurantRecords:
                     self._add_rows(feed, destination(settings.tenant_id, stream_id), batch)
                 yield self._taken()
 
-    def _taken(self) -> list[PendingRecord | InvalidRecord]:
+    def _taken(self) -> list[DueRecord]:
         found, self.found = self.found, []
         return found
 
@@ -225,16 +199,15 @@ class RestaurantRecords:
         redaction = settings.redaction
         to = destination(settings.tenant_id, settings.stream_id or "")
         for rows in read_rows(self.raw.path):
-            orders = [
-                RawOrder(one, modified_ms, None, deleted=False, voided=False, pulled_ms=0, body=body, version=of_order)
-                for one, modified_ms, body, of_order in zip(*rows, strict=True)
-            ]
+            orders = list(zip(*rows, strict=True))
             for start in range(0, len(orders), _ORDERS_AT_ONCE):
                 some = orders[start : start + _ORDERS_AT_ONCE]
-                for order in some:
-                    self._add(order_key(order, guid, to, redaction), partial(stream_body, order, guid, redaction))
-                    self.any_guest_is_wanted |= RejectKey(_CUSTOMERS, guid, order.guid) in only
-                yield [order.body for order in some]
+                for order, modified_ms, body, raw_version in some:
+                    of_record = order_version(raw_version, redaction)
+                    key = RecordKey(STREAM, to, guid, order, of_record, order, raw_version, modified_ms)
+                    self._add(key, partial(stream_body, body, guid, redaction))
+                    self.any_guest_is_wanted |= RejectKey(_CUSTOMERS, guid, order) in only
+                yield [body for _, _, body, _ in some]
 
     def _add_rows(self, feed: Feed, to: str, batch: FeedBatch) -> None:
         """Add a feed's rows that are due, and the orders of which no rows can be made."""
@@ -243,7 +216,8 @@ class RestaurantRecords:
             key = RecordKey(method, to, guid, rejection.order_guid or "", "", rejection.order_guid)
             if self._is_wanted(key):
                 self.counts[method].records += 1
-                self.found.append(InvalidRecord(key, f"{rejection.reason}: {rejection.detail}"))
+                receipt = Receipt("rejected", None, 0, f"{rejection.reason}: {rejection.detail}")
+                self.found.append(DueRecord(key, receipt=receipt))
         for row in map(self.outgoing.settings.redaction.apply_to_row, batch.rows.get(feed.name, ())):
             record_id, order_guid = getattr(row, feed.key), getattr(row, "order_id", None)
             modified_ms = epoch_ms(datetime.fromisoformat(getattr(row, LAST_UPDATED)).replace(tzinfo=UTC))
@@ -259,9 +233,11 @@ class RestaurantRecords:
         counts.records += 1
         counts.unchanged += is_settled
         if not is_settled:
-            later = self.newer.get((key.method, key.destination, key.record_id))
-            is_newer = later is not None and later.modified_ms > (key.modified_ms or 0)
-            self.found.append(PendingRecord(key, body, later.week_key if later is not None and is_newer else None))
+            modified_ms, week_key = self.newer.get((key.method, key.destination, key.record_id), (0, ""))
+            receipt = None
+            if modified_ms > (key.modified_ms or 0):
+                receipt = Receipt("superseded", None, 0, f"a newer version has arrived with week {week_key}")
+            self.found.append(DueRecord(key, body, receipt))
 
     def _is_wanted(self, key: RecordKey) -> bool:
         """Whether the record was refused before, or the order that it belongs to, where the delivery is limited to

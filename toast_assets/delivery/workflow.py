@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -62,7 +61,6 @@ class WeekLoad:
     dry_run: bool = False
     log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
     sleep: Sleep = asyncio.sleep
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def run(self) -> WorkflowReport:
         """Start what was not started, follow what was; report what is loaded. Restaurants whose feed files are missing
@@ -116,7 +114,7 @@ class WeekLoad:
                 config_id,
                 self.week.key,
             )
-        starts, asked_ms = before.starts + 1, epoch_ms(self.now())
+        starts, asked_ms = before.starts + 1, epoch_ms(datetime.now(UTC))
         run = WorkflowReport(key.version, "pending", started=True, starts=starts, asked_ms=asked_ms, doubtful=doubtful)
         await self._note(key, run)
         day = self.week.end.date()
@@ -135,7 +133,7 @@ class WeekLoad:
         since = datetime.fromtimestamp(run.asked_ms / 1000, UTC) - timedelta(minutes=5)
         load = Load()
         for _ in range(max(1, int(self.amperity.settings.workflow_timeout_seconds / _POLL_SECONDS))):
-            load = await self.amperity.load(run.run_id or "", since, self.now() + timedelta(minutes=5))
+            load = await self.amperity.load(run.run_id or "", since, datetime.now(UTC) + timedelta(minutes=5))
             if load.ended:
                 break
             await self.sleep(_POLL_SECONDS)
@@ -145,7 +143,7 @@ class WeekLoad:
         """What the ledger has of this version; rejected where it has nothing."""
         ledger = read_ledger(self.store.bucket, self.store.layout.workflow_ledger(self.week))
         # Ingest jobs can be asked for seven days at most; what is older and still open is started again.
-        oldest = self.now() - timedelta(days=6)
+        oldest = datetime.now(UTC) - timedelta(days=6)
         for row in ledger.to_pylist() if ledger is not None else ():
             if row["request_id"] == key.request_id:
                 run_id = str(row["reason"] or "").removeprefix(_RUN).removeprefix(_ASKED) or None

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toast_assets.amperity.feeds.files import feeds_version, write_feeds
+from toast_assets.amperity.feeds.files import stored_feeds, write_feeds
 from toast_assets.amperity.feeds.schema import CONTENT_TYPE
 from toast_assets.errors import ExportError, StoreConflictError
 from toast_assets.export.write import export_week
@@ -164,7 +164,8 @@ class Rewriting:
         """What a workflow loads of a week; None where files are missing, outdated or under other rules: then it loads
         the week once more, which changes no row."""
         with suppress(ExportError):
-            return feeds_version(week, self.store, self.scrub.redaction) if week is not None else None
+            version, problem = stored_feeds(week, self.store, self.scrub.redaction) if week is not None else ("", None)
+            return version if problem is None else None
         return None
 
     def _week_key(self, one: Object) -> str:

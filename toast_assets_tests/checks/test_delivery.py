@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from toast_assets.amperity.records import RecordKey, destination, notice_destination, order_key
+from toast_assets.amperity.records import RecordKey, destination, notice_destination, order_version
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.checks.check import CheckResult
@@ -34,7 +34,8 @@ def entry(key: RecordKey, state: State) -> LedgerEntry:
 
 
 def order_entry(one: RawOrder, state: State = "accepted") -> LedgerEntry:
-    return entry(order_key(one, "here", destination("here", STREAM), Redaction()), state)
+    version, to = order_version(one.version, Redaction()), destination("here", STREAM)
+    return entry(RecordKey("stream", to, "here", one.guid, version, one.guid, one.version, one.modified_ms), state)
 
 
 @pytest.fixture

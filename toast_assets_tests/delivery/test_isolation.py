@@ -190,7 +190,7 @@ async def test_a_cancelled_delivery_keeps_the_receipts_of_what_was_answered_and_
             task.cancel()
         return httpx.Response(202)
 
-    first, second = ScriptedAmperity(answer, back=lambda: 0.001), ScriptedAmperity()
+    first, second = ScriptedAmperity(answer, back=lambda: 0.02), ScriptedAmperity()
     stored = prepare(sandbox, week, {place: orders(60) for place in PLACES})
     task = asyncio.create_task(scripted(sandbox, week, first))
     with pytest.raises(asyncio.CancelledError):

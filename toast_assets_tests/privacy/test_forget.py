@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from toast_assets.amperity.feeds.files import feeds_version, write_feeds
+from toast_assets.amperity.feeds.files import stored_feeds, write_feeds
 from toast_assets.amperity.records import RecordKey
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.delivery.ledger import LedgerEntry, fold_into, read_ledger, to_table
@@ -147,7 +147,7 @@ def test_feeds_that_a_workflow_has_loaded_are_not_loaded_again(store: OrderStore
     fill(store, week, namings(), derived=True)
 
     def key() -> RecordKey:
-        return load_key(week, "acme", "cg-1", feeds_version(week, store, Redaction()))
+        return load_key(week, "acme", "cg-1", stored_feeds(week, store, Redaction())[0])
 
     loaded = key()
     ledger = store.layout.workflow_ledger(week)
@@ -234,7 +234,7 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next(week: Week) -
         assert load_forgotten(store).open is None
         assert [key for key in content(store) if "/certificates/" in key] == [result.key]
         assert evaluate("export_equals_raw", week, manifest_of(store, week), store).passed, keys[-1]
-        assert feeds_version(week, store, Redaction()), keys[-1]
+        assert stored_feeds(week, store, Redaction())[1] is None, keys[-1]
         after = without_inspections(content(store))
         derive(store, week)
         assert without_inspections(content(store)) == after, keys[-1]
@@ -255,7 +255,7 @@ def test_two_guests_that_are_forgotten_at_once_are_both_gone_and_all_agrees(week
     assert holding(store) == {}
     assert other.encode() not in b"".join(decompressed(key, body) for key, body in content(store).items())
     assert evaluate("export_equals_raw", week, manifest_of(store, week), store).passed
-    assert feeds_version(week, store, Redaction())
+    assert stored_feeds(week, store, Redaction())[1] is None
     sent = len(world.received)
     world.deliver()
     assert len(world.received) == sent

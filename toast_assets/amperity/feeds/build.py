@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
@@ -45,12 +44,12 @@ def feed_batches(batches: Iterable[RawOrders], brand: str) -> Iterator[FeedBatch
     the others go on; so is every order of a restaurant whose time zone is unknown. Orders of the test mode and records
     of wasted food are left out and counted.
     """
-    with closing(NewestGuests()) as guests:
-        for batch in batches:
-            yield _of_batch(batch, brand, guests)
-        remaining = guests.rows()
-        while chunk := list(islice(remaining, _GUESTS_AT_A_TIME)):
-            yield FeedBatch({CUSTOMERS.name: chunk})
+    guests = NewestGuests()
+    for batch in batches:
+        yield _of_batch(batch, brand, guests)
+    remaining = guests.rows()
+    while chunk := list(islice(remaining, _GUESTS_AT_A_TIME)):
+        yield FeedBatch({CUSTOMERS.name: chunk})
 
 
 def _of_batch(batch: RawOrders, brand: str, guests: NewestGuests) -> FeedBatch:

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import RawFile, StoredWeek, all_failed, fetch_raw, one_restaurant
+from toast_assets.store.raw_weeks import RawFile, StoredWeek, all_failed, fetch_raw, manifest_mismatch, one_restaurant
 from toast_assets.week import Week
 
 _COMPRESSION = 2
@@ -57,7 +57,6 @@ class FeedsReport:
     optional field is null because it had an unexpected type (``nulled``), and why some restaurants have no files of
     their stored orders (``problems``, by restaurant)."""
 
-    week: Week
     files: list[FeedFile] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     left_out: int = 0
@@ -81,15 +80,14 @@ def write_feeds(week: Week, store: OrderStore, brand: str, redaction: Redaction,
         ExportError: the week was never pulled, or files could be written of no restaurant.
         StoreError: the bucket is missing or refuses access.
     """
-    report = FeedsReport(week)
+    report = FeedsReport()
     began = time.monotonic()
     stored = StoredWeek(week, store)
-    writer = _Writer(stored, brand, redaction)
 
     def write(guid: str) -> FeedsReport:
-        made = FeedsReport(week)
+        made = FeedsReport()
         with one_restaurant(guid, report.problems, store):
-            made.add(writer.write(guid))
+            made.add(stored.made_of(guid, partial(_written, stored, guid, brand, redaction)))
         return made
 
     restaurants = stored.restaurants()
@@ -112,18 +110,6 @@ def write_feeds(week: Week, store: OrderStore, brand: str, redaction: Redaction,
     return report
 
 
-def feeds_version(week: Week, store: OrderStore, redaction: Redaction) -> str:
-    """A hash of all feed files of a week: what Amperity would load.
-
-    Raises:
-        ExportError: a file is missing, older than the raw orders, or made under other privacy rules.
-    """
-    version, problem = stored_feeds(week, store, redaction)
-    if problem is not None:
-        raise problem
-    return version
-
-
 def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> tuple[str, ExportError | None]:
     """A hash of the feed files that are of the stored orders and made under the rules that hold, empty where no
     restaurant has them; and the error that says why others have none.
@@ -141,7 +127,7 @@ def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> tuple[s
             info = store.bucket.info(key)
             if info is None:
                 state = "is missing"
-            elif info.metadata.get("orders") != (record.pull.orders_sha256 if record.pull else ""):
+            elif record.pull is None or info.metadata.get("orders") != record.pull.orders_sha256:
                 state = "is older than the raw orders"
             elif info.metadata.get("privacy") != redaction.digest:
                 state = "was made under other privacy rules than AMPERITY_REDACT has now"
@@ -158,64 +144,43 @@ def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> tuple[s
     problems = list(filter(None, reasons))
     if not problems:
         return version, None
-    more = f" So it is at {len(problems) - 1} more restaurants." if len(problems) > 1 else ""
-    return version, ExportError(f"{problems[0]}{more}", hint="Materialize amperity_feeds for this week first.")
+    text = f"{problems[0]} {len(problems)} of {len(restaurants)} restaurants have no feed files that can be loaded."
+    return version, ExportError(text, hint="Materialize amperity_feeds for this week first.")
 
 
-class _OutdatedError(Exception):
-    """A pull has stored newer orders meanwhile."""
+def _written(
+    stored: StoredWeek, guid: str, brand: str, redaction: Redaction, record: RestaurantRecord, pull: PullRecord
+) -> FeedsReport:
+    """Make and store the files of a restaurant, all of the same orders; an ExportError where a pull has stored newer
+    ones meanwhile."""
+    week, store, made = stored.week, stored.store, FeedsReport()
 
-
-@dataclass(frozen=True)
-class _Writer:
-    """Writes the files of a week's restaurants."""
-
-    stored: StoredWeek
-    brand: str
-    redaction: Redaction
-
-    def write(self, guid: str) -> FeedsReport:
-        """Those of one restaurant, all of the same orders; again where newer ones come meanwhile."""
-        while True:
-            with scratch_folder() as folder, suppress(_OutdatedError):
-                made, record = self.stored.made_of(guid, partial(self._made, guid, folder))
-                for file in made.files:
-                    self.stored.store.bucket.update(file.key, partial(self._change, record, file, folder / file.feed))
-                return made
-
-    def _change(
-        self, record: RestaurantRecord, file: FeedFile, path: Path, before: StoredObject | None, _target: Path
-    ) -> Replacement | None:
-        if self.stored.restaurants().get(file.restaurant_guid) != record:
-            raise _OutdatedError
+    def change(file: FeedFile, before: StoredObject | None, _target: Path) -> Replacement | None:
+        if stored.restaurants().get(guid) != record:
+            raise manifest_mismatch(week, guid, store)
         # No content encoding: couriers go by the key's ending. The hashes say what it holds, of which orders, and under
         # which privacy rules.
         metadata = {
             "sha256": file.sha256,
-            "orders": record.pull.orders_sha256 if record.pull else "",
-            "privacy": self.redaction.digest,
+            "orders": pull.orders_sha256,
+            "privacy": redaction.digest,
             "rows": str(file.rows),
         }
-        same = before is not None and filecmp.cmp(before.path, path, shallow=False)
+        same = before is not None and filecmp.cmp(before.path, folder / file.feed, shallow=False)
         if before is not None and same and before.metadata.items() >= metadata.items():
             return None
-        return Replacement(path, {"ContentType": CONTENT_TYPE, "Metadata": metadata})
+        return Replacement(folder / file.feed, {"ContentType": CONTENT_TYPE, "Metadata": metadata})
 
-    def _made(
-        self, guid: str, folder: Path, record: RestaurantRecord, pull: PullRecord
-    ) -> tuple[FeedsReport, RestaurantRecord]:
-        """The files in ``folder``, each with its feed's name, and the record of the orders that they are made of."""
-        week, store = self.stored.week, self.stored.store
+    with scratch_folder() as folder:
         raw = RawFile(week, guid, record, pull, folder / "raw.parquet", store)
         fetch_raw(week, guid, raw.path, store)
         orders = (RawOrders(guid, bodies, record.time_zone, record.currency) for bodies in raw.bodies(_ORDERS_AT_ONCE))
-        made = FeedsReport(week)
         rows, digests = Counter(dict.fromkeys(FEEDS, 0)), {feed: hashlib.sha256() for feed in FEEDS}
         with ExitStack() as stack:
             files = {feed: stack.enter_context(gzipped(folder / feed)) for feed in FEEDS}
-            for batch in feed_batches(orders, self.brand):
+            for batch in feed_batches(orders, brand):
                 for feed, some in batch.rows.items():
-                    lines = b"".join(encode(self.redaction.apply_to_row(row)) + b"\n" for row in some)
+                    lines = b"".join(encode(redaction.apply_to_row(row)) + b"\n" for row in some)
                     files[feed].write(lines)
                     digests[feed].update(lines)
                     rows[feed] += len(some)
@@ -225,7 +190,9 @@ class _Writer:
         for feed in FEEDS:
             key, size = store.layout.feed(week, guid, feed), (folder / feed).stat().st_size
             made.files.append(FeedFile(feed, guid, key, rows[feed], size, digests[feed].hexdigest()))
-        return made, record
+        for file in made.files:
+            store.bucket.update(file.key, partial(change, file))
+    return made
 
 
 @contextmanager

@@ -41,6 +41,10 @@ def order_context(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -
         business_date = business_day(order.business_date)
     except ValueError:
         raise UnrepresentableError("the business date is no date") from None
+    try:
+        opened_local, modified_local = (_text(local(moment, clock)) for moment in (opened, modified))
+    except OverflowError:
+        raise UnrepresentableError("a time is beyond the calendar") from None
     columns = {
         "order_id": order.guid,
         "store_id": batch.restaurant_guid,
@@ -48,10 +52,10 @@ def order_context(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -
         "currency": batch.currency,
         "purchase_channel": order.source or "Unknown",
         "business_date": business_date.isoformat() if business_date is not None else None,
-        "order_datetime": _clock_text(opened, clock),
-        "order_datetime_utc": timestamp(opened),
-        "modified_at": timestamp(modified),
-        "modified_at_local": _clock_text(modified, clock),
+        "order_datetime": opened_local,
+        "order_datetime_utc": _text(opened),
+        "modified_at": _text(modified),
+        "modified_at_local": modified_local,
         "fk_customer": guest_key(order_customer(order)),
     }
     return OrderContext(order, columns)
@@ -62,23 +66,14 @@ def product_id(selection: Selection) -> str:
 
     Toast: gift cards and special requests have no item.
     """
-    item = selection.item
-    if item is not None and (item.multi_location_id or item.guid):
-        return item.multi_location_id or item.guid or UNKNOWN_PRODUCT
-    kind = selection.selection_type
-    return kind if kind and kind != "NONE" else UNKNOWN_PRODUCT
+    item, kind = selection.item, selection.selection_type
+    known = item and (item.multi_location_id or item.guid)
+    return known or (kind if kind != "NONE" else None) or UNKNOWN_PRODUCT
 
 
-def timestamp(moment: datetime) -> str:
+def _text(moment: datetime) -> str:
     """``yyyy-MM-dd HH:mm:ss.SSS``, without an offset."""
     return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
-
-
-def _clock_text(moment: datetime, clock: ZoneInfo) -> str:
-    try:
-        return timestamp(local(moment, clock))
-    except OverflowError:
-        raise UnrepresentableError("a time is beyond the calendar") from None
 
 
 def _time(text: str | None) -> datetime | None:

@@ -9,9 +9,8 @@ from typing import Annotated
 from toast_assets.amperity.feeds.order_context import OrderContext, product_id
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, quantity, text
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.model import Check
 from toast_assets.orders.totals import discount_sum
-from toast_assets.orders.walk import Line, lines
+from toast_assets.orders.walk import lines
 
 
 class OrderItemRow(Row, frozen=True):
@@ -26,16 +25,10 @@ class OrderItemRow(Row, frozen=True):
     business_date: Annotated[str | None, day("The business date on the restaurant's calendar.")]
     order_datetime: Annotated[str, moment("When the order was opened, on the restaurant's clock.")]
     order_datetime_utc: Annotated[str, moment("When the order was opened, in UTC.")]
-    modified_at: Annotated[
-        str, moment("When the order was last modified, in UTC: the last-updated field, the latest row of a key wins.")
-    ]
+    modified_at: Annotated[str, moment("When the order was last modified, in UTC: the last-updated field.")]
     modified_at_local: Annotated[str, moment("When the order was last modified, on the restaurant's clock.")]
     product_id: Annotated[
-        str,
-        text(
-            "The item's key across restaurants (multiLocationId), else its GUID, else Toast's selection type, such as "
-            "TOAST_CARD_SELL, where there is no item."
-        ),
+        str, text("The item's multiLocationId, its key across restaurants, else its GUID, else Toast's selection type.")
     ]
     product_name: Annotated[str | None, text("What the guest read.")]
     menu_group_id: Annotated[str | None, text("The menu group it was ordered from: Toast's GUID.")]
@@ -46,15 +39,11 @@ class OrderItemRow(Row, frozen=True):
     ]
     unit_of_measure: Annotated[str | None, text("NONE, or the unit of a weighed quantity.")]
     list_price: Annotated[
-        Decimal | None,
-        decimal(
-            "Gross price for the whole quantity, without tax. An item's includes its modifiers': sum depth 0 only."
-        ),
+        Decimal | None, decimal("Gross price of the quantity with its modifiers, without tax: sum depth 0 only.")
     ]
     discount_amount: Annotated[Decimal, decimal("Non-tax discounts on this very row, without those on the check.")]
     net_price: Annotated[
-        Decimal | None,
-        decimal("Toast's price: for the whole quantity, with modifiers, after all discounts, without tax."),
+        Decimal | None, decimal("Toast's price of the quantity with modifiers, after all discounts, without tax.")
     ]
     tax_amount: Annotated[Decimal | None, decimal("Tax on this row.")]
     is_gift_card: Annotated[bool, flag("A gift card sold or topped up; not among the transactions.")]
@@ -92,35 +81,30 @@ def order_items(context: OrderContext) -> Iterator[OrderItemRow]:
             # A modifier goes with its item: the flags of what is above it, by depth.
             del gone_above[line.depth :]
             gone_above.append(line.selection.is_gone or any(gone_above))
-            cancelled = context.order.is_gone or check.is_gone or gone_above[-1]
-            yield _row(context, check, line, cancelled)
-
-
-def _row(context: OrderContext, check: Check, line: Line, cancelled: bool) -> OrderItemRow:
-    selection = line.selection
-    if not selection.guid:
-        raise UnrepresentableError("an item or modifier has no guid")
-    refund = selection.refund_details
-    return OrderItemRow(
-        **context.columns,
-        selection_id=selection.guid,
-        check_id=check.guid,
-        parent_selection_id=line.parent_guid,
-        depth=line.depth,
-        product_id=product_id(selection),
-        product_name=selection.name,
-        menu_group_id=selection.item_group.guid if selection.item_group else None,
-        sales_category_id=selection.sales_category.guid if selection.sales_category else None,
-        selection_type=selection.selection_type,
-        quantity=selection.quantity,
-        unit_of_measure=selection.unit_of_measure,
-        list_price=selection.pre_discount_price,
-        discount_amount=discount_sum(selection.applied_discounts),
-        net_price=selection.price,
-        tax_amount=selection.tax,
-        is_gift_card=selection.is_gift_card,
-        is_deferred=not selection.is_revenue,
-        is_cancelled=cancelled,
-        refund_amount=refund.refund_amount if refund else None,
-        tax_refund_amount=refund.tax_refund_amount if refund else None,
-    )
+            selection = line.selection
+            if not selection.guid:
+                raise UnrepresentableError("an item or modifier has no guid")
+            refund = selection.refund_details
+            yield OrderItemRow(
+                **context.columns,
+                selection_id=selection.guid,
+                check_id=check.guid,
+                parent_selection_id=line.parent_guid,
+                depth=line.depth,
+                product_id=product_id(selection),
+                product_name=selection.name,
+                menu_group_id=selection.item_group.guid if selection.item_group else None,
+                sales_category_id=selection.sales_category.guid if selection.sales_category else None,
+                selection_type=selection.selection_type,
+                quantity=selection.quantity,
+                unit_of_measure=selection.unit_of_measure,
+                list_price=selection.pre_discount_price,
+                discount_amount=discount_sum(selection.applied_discounts),
+                net_price=selection.price,
+                tax_amount=selection.tax,
+                is_gift_card=selection.is_gift_card,
+                is_deferred=not selection.is_revenue,
+                is_cancelled=context.order.is_gone or check.is_gone or gone_above[-1],
+                refund_amount=refund.refund_amount if refund else None,
+                tax_refund_amount=refund.tax_refund_amount if refund else None,
+            )

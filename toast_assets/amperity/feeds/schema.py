@@ -6,7 +6,8 @@ the schema. Field names are lower-case letters, digits and underscores.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import get_type_hints
 
@@ -24,12 +25,12 @@ class Field:
 
     type: str
     description: str
-    tag: str = ""
     key: bool = False
+    tag: str = ""
 
 
-# Each takes a description and Amperity's tag. Ids, postal codes and phones are strings, too; an amount is in currency
-# units; a time is written ``yyyy-MM-dd HH:mm:ss.SSS``, a date ``2025-09-19``.
+# Each takes a description. Ids, postal codes and phones are strings, too; an amount is in currency units; a time is
+# written ``yyyy-MM-dd HH:mm:ss.SSS``, a date ``2025-09-19``.
 text = partial(Field, "string")
 decimal = partial(Field, "decimal(18,4)")
 quantity = partial(Field, "decimal(18,6)")
@@ -45,23 +46,26 @@ class Row(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Feed:
-    """A feed: what one row is, the struct of its rows, and the Amperity table that it is meant for."""
+    """A feed: what one row is, the struct of its rows, the Amperity table that it is meant for, and Amperity's semantic
+    tags by field."""
 
     name: str
     description: str
     row: type[Row]
     purpose: str
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def columns(self) -> dict[str, Field]:
         """The fields by name, in the order in which they are written."""
         hints = get_type_hints(self.row, include_extras=True)
-        return {one.name: hints[one.name].__metadata__[0] for one in msgspec.structs.fields(self.row)}
+        names = self.row.__struct_fields__
+        return {name: replace(hints[name].__metadata__[0], tag=self.tags.get(name, "")) for name in names}
 
     @cached_property
     def key(self) -> str:
         """The name of the key field."""
-        return next(name for name, field in self.columns.items() if field.key)
+        return next(name for name, one in self.columns.items() if one.key)
 
 
 def encode(row: Row) -> bytes:

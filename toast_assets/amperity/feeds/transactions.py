@@ -16,7 +16,7 @@ from typing import Annotated
 
 from toast_assets.amperity.feeds.order_context import OrderContext, product_id
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, text
-from toast_assets.orders.model import Check, Order, Selection
+from toast_assets.orders.model import Check, Selection
 from toast_assets.orders.totals import (
     ZERO,
     check_totals,
@@ -44,97 +44,51 @@ class TransactionRow(Row, frozen=True):
     """What an order has of one product and kind."""
 
     transaction_item_id: Annotated[str, text("order_id|product_id|kind: the row's key.", key=True)]
-    order_id: Annotated[str, text("The order: Toast's GUID, which never changes.", "txn-item/order-id")]
-    order_datetime: Annotated[
-        str, moment("When the order was opened, on the restaurant's clock.", "txn-item/order-datetime")
-    ]
+    order_id: Annotated[str, text("The order: Toast's GUID, which never changes.")]
+    order_datetime: Annotated[str, moment("When the order was opened, on the restaurant's clock.")]
     order_datetime_utc: Annotated[str, moment("When the order was opened, in UTC.")]
     business_date: Annotated[str | None, day("The business date on the restaurant's calendar.")]
     product_id: Annotated[
-        str,
-        text(
-            "The item's key across restaurants (multiLocationId), else its GUID, else Toast's selection type where "
-            "there is no item. UNITEMIZED_REFUND for refunded money that Toast ties to no item.",
-            "txn-item/product-id",
-        ),
+        str, text("The item's multiLocationId, else its GUID, else Toast's selection type; or UNITEMIZED_REFUND.")
     ]
-    product_name: Annotated[str | None, text("What the guest read.", "txn-item/product-name")]
-    product_category: Annotated[
-        str | None,
-        text(
-            "The sales category's GUID, else the menu group's: Toast's orders have no names.",
-            "txn-item/product-category",
-        ),
-    ]
+    product_name: Annotated[str | None, text("What the guest read.")]
+    product_category: Annotated[str | None, text("The sales category's GUID, else the menu group's.")]
     item_quantity: Annotated[
-        int,
-        integer(
-            "Units, summed. Weighed items count 1 each; fractions of items split between checks are summed, then "
-            "rounded half up, to 1 at least. Negative in returns of whole items and in cancellations, 0 in partial "
-            "refunds.",
-            "txn-item/item-quantity",
-        ),
+        int, integer("Units; a weighed item counts 1. Negative in returns and cancellations, 0 in partial refunds.")
     ]
-    item_list_price: Annotated[
-        Decimal, decimal("Gross price of all units with their modifiers, without tax.", "txn-item/item-list-price")
-    ]
+    item_list_price: Annotated[Decimal, decimal("Gross price of all units with their modifiers, without tax.")]
     item_discount_amount: Annotated[
-        Decimal,
-        decimal(
-            "Non-tax discounts on the items, and their share of the discounts on their check.",
-            "txn-item/item-discount-amount",
-        ),
+        Decimal, decimal("Non-tax discounts on the items, and their share of the discounts on their check.")
     ]
     item_revenue: Annotated[
-        Decimal,
-        decimal(
-            "item_list_price - item_discount_amount: after all discounts, without tax, tips and service charges. In a "
-            "return the amount refunded.",
-            "txn-item/item-revenue",
-        ),
+        Decimal, decimal("item_list_price - item_discount_amount: without tax, tips and service charges.")
     ]
-    item_tax_amount: Annotated[
-        Decimal | None,
-        decimal("Tax on the items; null for UNITEMIZED_REFUND, of which it is not known.", "txn-item/item-tax-amount"),
-    ]
+    item_tax_amount: Annotated[Decimal | None, decimal("Tax on the items; null, not known, for UNITEMIZED_REFUND.")]
     order_discount_amount: Annotated[
-        Decimal,
-        decimal(
-            "The row's share of the discounts on the order's checks, which item_discount_amount contains already: sum "
-            "it over an order, never subtract it.",
-            "txn-item/order-discount-amount",
-        ),
+        Decimal, decimal("Share of the checks' discounts; item_discount_amount contains it, so never subtract it.")
     ]
-    is_return: Annotated[bool, flag("Refunded: values are 0 or below.", "txn-item/is-return")]
-    is_cancellation: Annotated[bool, flag("Voided or deleted: values are 0 or below.", "txn-item/is-cancellation")]
-    store_id: Annotated[str, text("The restaurant: Toast's GUID.", "txn-item/store-id")]
-    purchase_channel: Annotated[
-        str, text("How it was ordered: Toast's source, or Unknown.", "txn-item/purchase-channel")
-    ]
-    purchase_brand: Annotated[str, text("The brand, a setting.", "txn-item/purchase-brand")]
-    payment_method: Annotated[str | None, text("The type of the order's largest payment.", "txn-item/payment-method")]
-    currency: Annotated[
-        str | None, text("The restaurant's ISO currency code, null where it is not known.", "txn-item/currency")
-    ]
+    is_return: Annotated[bool, flag("Refunded: values are 0 or below.")]
+    is_cancellation: Annotated[bool, flag("Voided or deleted: values are 0 or below.")]
+    store_id: Annotated[str, text("The restaurant: Toast's GUID.")]
+    purchase_channel: Annotated[str, text("How it was ordered: Toast's source, or Unknown.")]
+    purchase_brand: Annotated[str, text("The brand, a setting.")]
+    payment_method: Annotated[str | None, text("The type of the order's largest payment.")]
+    currency: Annotated[str | None, text("The restaurant's ISO currency code, null where it is not known.")]
     fk_customer: Annotated[
-        str | None,
-        text(
-            "The order's one guest: of its first check that still stands and names one. Toast's GUID, else a SHA-256 "
-            "of e-mail or phone; null where nobody is named.",
-            "fk-customer",
-        ),
+        str | None, text("The order's one guest, as in customers: that of its first valid check that names one.")
     ]
-    modified_at: Annotated[
-        str, moment("When the order was last modified, in UTC: the last-updated field, the latest row of a key wins.")
-    ]
+    modified_at: Annotated[str, moment("When the order was last modified, in UTC: the last-updated field.")]
     modified_at_local: Annotated[str, moment("When the order was last modified, on the restaurant's clock.")]
 
 
+_UNTAGGED = {"transaction_item_id", "order_datetime_utc", "business_date", "modified_at", "modified_at_local"}
+_TAGGED = [name for name in TransactionRow.__struct_fields__ if name not in _UNTAGGED]
 TRANSACTIONS = Feed(
     "transactions",
     "One row per order, product and kind: purchase, return, cancellation.",
     TransactionRow,
     "Unified Itemized Transactions.",
+    {name: f"txn-item/{name.replace('_', '-')}" for name in _TAGGED} | {"fk_customer": "fk-customer"},
 )
 
 
@@ -166,11 +120,30 @@ _Sums = defaultdict[tuple[str, Kind], _Sum]
 
 def transactions(context: OrderContext) -> list[TransactionRow]:
     """The rows of one order, by product in the order's own sequence."""
-    sums: _Sums = defaultdict(_Sum)
-    for check in context.order.checks or ():
-        _add_check(sums, check, gone=context.order.is_gone or check.is_gone)
-    method = _payment_method(context.order)
-    return [_row(context, product, kind, amounts, method) for (product, kind), amounts in sums.items()]
+    order, sums = context.order, _Sums(_Sum)
+    for check in order.checks or ():
+        _add_check(sums, check, gone=order.is_gone or check.is_gone)
+    taken = [payment for check in order.checks or () for payment in check.payments or () if is_taken(payment)]
+    largest = max(taken, key=lambda payment: payment.amount or ZERO, default=None)
+    return [
+        TransactionRow(
+            **context.columns,
+            transaction_item_id=f"{order.guid}|{product}|{kind}",
+            product_id=product,
+            product_name=amounts.name,
+            product_category=amounts.category,
+            item_quantity=_whole(amounts.units),
+            item_list_price=amounts.list_price,
+            item_discount_amount=amounts.discount,
+            item_revenue=amounts.list_price - amounts.discount,
+            item_tax_amount=amounts.tax,
+            order_discount_amount=amounts.order_discount,
+            is_return=kind is Kind.RETURN,
+            is_cancellation=kind is Kind.CANCELLATION,
+            payment_method=largest.type if largest is not None else None,
+        )
+        for (product, kind), amounts in sums.items()
+    ]
 
 
 def _add_check(sums: _Sums, check: Check, *, gone: bool) -> None:
@@ -185,80 +158,39 @@ def _add_check(sums: _Sums, check: Check, *, gone: bool) -> None:
             sums[product, Kind.RETURN].add(_Sum() if cancelled else line, 1)
             continue
         sums[product, Kind.PURCHASE].add(line, 1)
+        amount, tax = refund_of(item)
         if cancelled:
             sums[product, Kind.CANCELLATION].add(line, -1)
-        else:
-            _add_refund(sums, item, product, line)
-    if not gone:
-        _add_unitemized_refund(sums, check)
+        elif amount or tax:
+            whole = amount >= line.list_price - line.discount > 0
+            back = _Sum(line.units if whole else ZERO, amount, ZERO, tax, ZERO, line.name, line.category)
+            sums[product, Kind.RETURN].add(back, -1)
+    refunded = ZERO if gone else check_totals(check).refund_amount
+    if refunded:
+        itemized = [refund_of(item) for item in check.selections or ()]
+        itemized += [refund_amounts(charge.refund_details) for charge in check.applied_service_charges or ()]
+        rest = refunded - sum((amount + tax for amount, tax in itemized), ZERO)
+        if rest > 0:
+            back = _Sum(list_price=rest, tax=None, name="Refund without items")
+            sums[UNITEMIZED_REFUND, Kind.RETURN].add(back, -1)
 
 
 def _line(item: Selection, share: Decimal) -> _Sum:
     category = item.sales_category or item.item_group
-    net = line_net_sales(item)
-    line = _Sum(_units(item), item.pre_discount_price or ZERO, ZERO, item.tax or ZERO, share, item.name)
-    line.category = category.guid if category is not None else None
-    if line.list_price < 0:
-        line.units, line.list_price, line.tax = -abs(line.units), net, -abs(line.tax or ZERO)
-    else:
-        line.discount = line.list_price - net + share
-    return line
-
-
-def _add_refund(sums: _Sums, item: Selection, product: str, line: _Sum) -> None:
-    amount, tax = refund_of(item)
-    if amount or tax:
-        whole = amount >= line.list_price - line.discount > 0
-        back = _Sum(line.units if whole else ZERO, amount, ZERO, tax, ZERO, line.name, line.category)
-        sums[product, Kind.RETURN].add(back, -1)
-
-
-def _add_unitemized_refund(sums: _Sums, check: Check) -> None:
-    refunded = check_totals(check).refund_amount
-    if not refunded:
-        return
-    itemized = [refund_of(item) for item in check.selections or ()]
-    itemized += [refund_amounts(charge.refund_details) for charge in check.applied_service_charges or ()]
-    rest = refunded - sum((amount + tax for amount, tax in itemized), ZERO)
-    if rest > 0:
-        back = _Sum(list_price=rest, tax=None, name="Refund without items")
-        sums[UNITEMIZED_REFUND, Kind.RETURN].add(back, -1)
-
-
-def _units(item: Selection) -> Decimal:
-    quantity = _ONE if item.quantity is None else abs(item.quantity)
-    weighed = item.unit_of_measure not in {None, "", "NONE"}
-    return _ONE if weighed and quantity > 0 else quantity
+    units = _ONE if item.quantity is None else abs(item.quantity)
+    if units and item.unit_of_measure not in {None, "", "NONE"}:
+        # Weighed.
+        units = _ONE
+    price, net, tax = item.pre_discount_price or ZERO, line_net_sales(item), item.tax or ZERO
+    names = (item.name, category.guid if category is not None else None)
+    if price < 0:
+        return _Sum(-units, net, ZERO, -abs(tax), share, *names)
+    return _Sum(units, price, price - net + share, tax, share, *names)
 
 
 def _whole(units: Decimal) -> int:
     rounded = int(abs(units).quantize(_ONE, ROUND_HALF_UP))
     return (-1 if units < 0 else 1) * max(rounded, 1 if units else 0)
-
-
-def _payment_method(order: Order) -> str | None:
-    taken = [payment for check in order.checks or () for payment in check.payments or () if is_taken(payment)]
-    largest = max(taken, key=lambda payment: payment.amount or ZERO, default=None)
-    return largest.type if largest is not None else None
-
-
-def _row(context: OrderContext, product: str, kind: Kind, amounts: _Sum, method: str | None) -> TransactionRow:
-    return TransactionRow(
-        **context.columns,
-        transaction_item_id=f"{context.order.guid}|{product}|{kind}",
-        product_id=product,
-        product_name=amounts.name,
-        product_category=amounts.category,
-        item_quantity=_whole(amounts.units),
-        item_list_price=amounts.list_price,
-        item_discount_amount=amounts.discount,
-        item_revenue=amounts.list_price - amounts.discount,
-        item_tax_amount=amounts.tax,
-        order_discount_amount=amounts.order_discount,
-        is_return=kind is Kind.RETURN,
-        is_cancellation=kind is Kind.CANCELLATION,
-        payment_method=method,
-    )
 
 
 def allocate(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
