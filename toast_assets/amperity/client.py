@@ -40,7 +40,6 @@ T = TypeVar("T")
 TENANT_HEADER = "X-Amperity-Tenant"
 # Of notices and of the control plane.
 _OTHER_TENANT_HEADER = "Amperity-Tenant"
-_API_VERSION = "2024-04-01"
 
 # Many requests over few connections: each carries one at a time, and only as many are opened as the rate and the time
 # of an answer ask for.
@@ -67,7 +66,6 @@ _HINTS = {
 }
 _OTHER_HINT = "Check AMPERITY_API_URL: this is not how Amperity answers."
 _CONTROL_HINT = "Check AMPERITY_WORKFLOW_CONFIG_ID, AMPERITY_CONTROL_URL and the key's role (DataGrid Operator)."
-_LONGEST_EXPLANATION = 200
 # The documentation names no closed list of an ingest job's states; these are the ones that end it.
 _GOOD_ENDS = frozenset({"succeeded", "success", "completed", "complete", "done", "finished"})
 _BAD_ENDS = frozenset({"failed", "failure", "error", "errored", "cancelled", "canceled", "killed", "stopped"})
@@ -220,7 +218,7 @@ class AmperityClient(ServiceClient):
         """The reply to a call of the control plane. Only reading is repeated after a fault."""
         url = self.settings.control_url + path
         where = httpx.URL(url).path
-        headers = {_OTHER_TENANT_HEADER: self.settings.tenant_id, "api-version": _API_VERSION}
+        headers = {_OTHER_TENANT_HEADER: self.settings.tenant_id, "api-version": "2024-04-01"}
         exchange = partial(self.exchange, where=where, setting="AMPERITY_CONTROL_URL")
 
         async def attempt() -> T:
@@ -353,4 +351,4 @@ class AmperityClient(ServiceClient):
         token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
         given = filter(None, (self.settings.api_key, self.settings.client_secret))
         secrets = [token, *(secret.get_secret_value() for secret in given)]
-        return without_secrets(" ".join(text.split()), secrets)[:_LONGEST_EXPLANATION]
+        return without_secrets(" ".join(text.split()), secrets)[:200]

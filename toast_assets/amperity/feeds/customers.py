@@ -19,25 +19,19 @@ NOTHING_KNOWN_AT = "1970-01-01 00:00:00.000"
 class CustomerRow(Row, frozen=True):
     """A guest."""
 
-    customer_id: Annotated[
-        str, text("Toast's GUID of the guest, else the SHA-256 (hex) of email, else of phone.", key=True)
-    ]
+    customer_id: Annotated[str, text("Toast's GUID, else the SHA-256 (hex) of email, else of phone.", key=True)]
     fk_customer: Annotated[str, text("The same, as in transactions and order_items.")]
     given_name: Annotated[str | None, text("First name.")]
     surname: Annotated[str | None, text("Last name.")]
     email: Annotated[str | None, text("E-mail, trimmed and in lower case; null when it is none.")]
-    phone: Annotated[
-        str | None, text("Ten digits for North America, + and all digits elsewhere; null when it is no number.")
-    ]
+    phone: Annotated[str | None, text("Ten digits for North America, else + and all digits; null when it is none.")]
     address: Annotated[str | None, text("Street of the newest delivery.")]
     address2: Annotated[str | None, text("Second line of that address.")]
     city: Annotated[str | None, text("City of that address.")]
     state: Annotated[str | None, text("State of that address, else its region.")]
     postal: Annotated[str | None, text("Postal code of that address, as text.")]
     country: Annotated[str | None, text("Country of that address.")]
-    modified_at: Annotated[
-        str, moment("When the newest order that says more of the guest than a GUID was modified, in UTC; else 1970.")
-    ]
+    modified_at: Annotated[str, moment("When the newest order with more than a GUID was modified, in UTC; else 1970.")]
     modified_at_local: Annotated[str, moment("The same on that restaurant's clock.")]
 
 

@@ -27,38 +27,26 @@ class OrderItemRow(Row, frozen=True):
     order_datetime_utc: Annotated[str, moment("When the order was opened, in UTC.")]
     modified_at: Annotated[str, moment("When the order was last modified, in UTC: the last-updated field.")]
     modified_at_local: Annotated[str, moment("When the order was last modified, on the restaurant's clock.")]
-    product_id: Annotated[
-        str, text("The item's multiLocationId, its key across restaurants, else its GUID, else Toast's selection type.")
-    ]
+    product_id: Annotated[str, text("The item's multiLocationId, else its GUID, else Toast's selection type.")]
     product_name: Annotated[str | None, text("What the guest read.")]
     menu_group_id: Annotated[str | None, text("The menu group it was ordered from: Toast's GUID.")]
     sales_category_id: Annotated[str | None, text("The sales category: Toast's GUID.")]
     selection_type: Annotated[str | None, text("Toast's selection type: NONE, OPEN_ITEM, SPECIAL_REQUEST, ….")]
-    quantity: Annotated[
-        Decimal | None, quantity("The quantity as Toast has it, fractional when weighed or split between checks.")
-    ]
+    quantity: Annotated[Decimal | None, quantity("As Toast has it, fractional when weighed or split between checks.")]
     unit_of_measure: Annotated[str | None, text("NONE, or the unit of a weighed quantity.")]
-    list_price: Annotated[
-        Decimal | None, decimal("Gross price of the quantity with its modifiers, without tax: sum depth 0 only.")
-    ]
+    list_price: Annotated[Decimal | None, decimal("Gross price with modifiers, without tax: sum depth 0 only.")]
     discount_amount: Annotated[Decimal, decimal("Non-tax discounts on this very row, without those on the check.")]
-    net_price: Annotated[
-        Decimal | None, decimal("Toast's price of the quantity with modifiers, after all discounts, without tax.")
-    ]
+    net_price: Annotated[Decimal | None, decimal("Toast's price: with modifiers, after all discounts, without tax.")]
     tax_amount: Annotated[Decimal | None, decimal("Tax on this row.")]
     is_gift_card: Annotated[bool, flag("A gift card sold or topped up; not among the transactions.")]
     is_deferred: Annotated[bool, flag("Deferred revenue; not among the transactions.")]
     is_cancelled: Annotated[bool, flag("The row, its item, check or order was voided or deleted.")]
-    refund_amount: Annotated[
-        Decimal | None, decimal("Refunded of this row, without tax, as a positive amount; with its modifiers.")
-    ]
+    refund_amount: Annotated[Decimal | None, decimal("Refunded of this row and its modifiers, without tax, positive.")]
     tax_refund_amount: Annotated[Decimal | None, decimal("Refunded tax, as a positive amount.")]
     purchase_channel: Annotated[str, text("How it was ordered: Toast's source, or Unknown.")]
     purchase_brand: Annotated[str, text("The brand, a setting.")]
     currency: Annotated[str | None, text("The restaurant's ISO currency code, null where it is not known.")]
-    fk_customer: Annotated[
-        str | None, text("The order's one guest, as in transactions and customers; null where there is none.")
-    ]
+    fk_customer: Annotated[str | None, text("The order's one guest, as in customers; null where there is none.")]
 
 
 ORDER_ITEMS = Feed(

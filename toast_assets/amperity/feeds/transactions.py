@@ -48,25 +48,15 @@ class TransactionRow(Row, frozen=True):
     order_datetime: Annotated[str, moment("When the order was opened, on the restaurant's clock.")]
     order_datetime_utc: Annotated[str, moment("When the order was opened, in UTC.")]
     business_date: Annotated[str | None, day("The business date on the restaurant's calendar.")]
-    product_id: Annotated[
-        str, text("The item's multiLocationId, else its GUID, else Toast's selection type; or UNITEMIZED_REFUND.")
-    ]
+    product_id: Annotated[str, text("The item's multiLocationId, else GUID, else its type; or UNITEMIZED_REFUND.")]
     product_name: Annotated[str | None, text("What the guest read.")]
     product_category: Annotated[str | None, text("The sales category's GUID, else the menu group's.")]
-    item_quantity: Annotated[
-        int, integer("Units; a weighed item counts 1. Negative in returns and cancellations, 0 in partial refunds.")
-    ]
+    item_quantity: Annotated[int, integer("Units; a weighed item is 1. Below 0 in returns of items and cancellations.")]
     item_list_price: Annotated[Decimal, decimal("Gross price of all units with their modifiers, without tax.")]
-    item_discount_amount: Annotated[
-        Decimal, decimal("Non-tax discounts on the items, and their share of the discounts on their check.")
-    ]
-    item_revenue: Annotated[
-        Decimal, decimal("item_list_price - item_discount_amount: without tax, tips and service charges.")
-    ]
+    item_discount_amount: Annotated[Decimal, decimal("Non-tax discounts on the items, and their share of the check's.")]
+    item_revenue: Annotated[Decimal, decimal("item_list_price - item_discount_amount: no tax, tip or service charge.")]
     item_tax_amount: Annotated[Decimal | None, decimal("Tax on the items; null, not known, for UNITEMIZED_REFUND.")]
-    order_discount_amount: Annotated[
-        Decimal, decimal("Share of the checks' discounts; item_discount_amount contains it, so never subtract it.")
-    ]
+    order_discount_amount: Annotated[Decimal, decimal("The check's part of item_discount_amount: never subtract it.")]
     is_return: Annotated[bool, flag("Refunded: values are 0 or below.")]
     is_cancellation: Annotated[bool, flag("Voided or deleted: values are 0 or below.")]
     store_id: Annotated[str, text("The restaurant: Toast's GUID.")]
@@ -74,9 +64,7 @@ class TransactionRow(Row, frozen=True):
     purchase_brand: Annotated[str, text("The brand, a setting.")]
     payment_method: Annotated[str | None, text("The type of the order's largest payment.")]
     currency: Annotated[str | None, text("The restaurant's ISO currency code, null where it is not known.")]
-    fk_customer: Annotated[
-        str | None, text("The order's one guest, as in customers: that of its first valid check that names one.")
-    ]
+    fk_customer: Annotated[str | None, text("The order's one guest, as in customers; null where there is none.")]
     modified_at: Annotated[str, moment("When the order was last modified, in UTC: the last-updated field.")]
     modified_at_local: Annotated[str, moment("When the order was last modified, on the restaurant's clock.")]
 
