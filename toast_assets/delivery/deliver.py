@@ -122,14 +122,13 @@ class WeekDelivery:
         methods = {method: MethodCounts() for method in self.outgoing.methods}
         self.report = DeliveryReport(self.week, methods, self.amperity.stats, self.dry_run)
         self.rejects = Rejects(self.store, self.week, self.outgoing.methods, only, rejects)
-        leftovers: dict[str, list[str]] = defaultdict(list)
-        for _, guid, key in stored_ledgers(self.store.layout.ledger_segments(self.week), self.store):
-            leftovers[guid].append(key)
+        segments = list(stored_ledgers(self.store.layout.ledger_segments(self.week), self.store))
         wanted = records.keys() if only is None else {reject.restaurant_guid for reject in only}
         restaurants = []
         for guid, record in records.items():
             if record.pull is not None and guid in wanted:
-                ledger = RestaurantLedger(self.store, self.week, guid, self.slots, leftovers[guid])
+                leftovers = [key for _, owner, key in segments if owner == guid]
+                ledger = RestaurantLedger(self.store, self.week, guid, self.slots, leftovers)
                 restaurants.append(_Restaurant(self, guid, record, record.pull, ledger))
         self.orders = sum(restaurant.pull.orders for restaurant in restaurants)
         return restaurants
@@ -180,29 +179,25 @@ class _Restaurant:
             with scratch_folder() as folder:
                 await in_thread(self.ledger.fetch, folder)
                 settled = None if run.replay else self.ledger.settled(digest)
+                await in_thread(self._check_export, None if settled is not None else folder / "export.json.gz")
                 if settled is not None:
-                    await in_thread(self._check_export, None)
                     self.counts |= {name: MethodCounts(count, unchanged=count) for name, count in settled.items()}
                 else:
-                    await in_thread(self._check_export, folder / "export.json.gz")
                     raw = RawFile(run.week, self.guid, self.record, self.pull, folder / "raw.parquet", run.store)
                     await self._deliver_due(raw, digest)
         finally:
             for method, counts in self.counts.items():
                 run.report.methods[method].add(counts)
         run.orders_done += self.pull.orders
-        total = MethodCounts()
-        for counts in self.counts.values():
-            total.add(counts)
-        if not total.pending:
+        sums = [sum(vars(one)[name] for one in self.counts.values()) for name in ("accepted", "rejected", "pending")]
+        if not sums[-1]:
             run.rejects.answered[self.guid] = self.pull.orders_sha256
         text = "%s: %d records sent, %d rejected, %d pending (%d of %d orders in total)."
-        counted = (total.accepted, total.rejected, total.pending)
-        run.log.info(text, self.name, *counted, run.orders_done, run.orders)
+        run.log.info(text, self.name, *sums, run.orders_done, run.orders)
 
     def _check_export(self, path: Path | None) -> None:
         """Raise an ExportError unless what is stored was exported. With ``path`` the export is read as well, there."""
-        bucket, problem, when = self.run.store.bucket, None, "first"
+        bucket, problem = self.run.store.bucket, None
         key = self.run.store.layout.export(self.run.week, self.guid)
         export = bucket.fetch(key, path) if path else bucket.info(key)
         if export is None:
@@ -210,10 +205,10 @@ class _Restaurant:
         elif export.metadata.get("sha256") != self.pull.orders_sha256:
             problem = "is older than the raw orders"
         elif path:
-            problem, when = export_problem(path, self.run.week, self.guid, self.pull)[0], "again"
+            problem, _ = export_problem(path, self.run.week, self.guid, self.pull)
             path.unlink()
         if problem:
-            hint = f"Materialize toast_orders_s3_export for this week {when}."
+            hint = "Materialize toast_orders_s3_export for this week."
             raise ExportError(f"The export {bucket.uri(key)} {problem}.", hint=hint)
 
     async def _deliver_due(self, raw: RawFile, digest: str) -> None:

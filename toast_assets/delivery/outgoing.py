@@ -1,10 +1,10 @@
 """What of a restaurant's week Amperity does not have yet, by all delivery methods, in one pass over its raw orders.
 
 ``stream`` sends each order as one record; feeds with a stream of their own send each row as one, made by the same rules
-as the files of ``amperity_feeds``; ``notify`` sends one notice per export. Knows nothing of sending.
+as the files of ``amperity_feeds``; ``notify`` sends one notice per export.
 
 An order that was edited after its week belongs to two weeks, once in each version. Where the earlier week is delivered
-after the later one, its outdated version is not sent. Amperity keeps the row with the latest modified time anyhow.
+after the later one, its outdated version is not sent.
 
 Raises ExportError where raw orders are missing or damaged, StoreError where the bucket fails or the ledger of a later
 week cannot be read.
@@ -177,7 +177,8 @@ class RestaurantRecords:
             week, pull, store = self.raw.week, self.raw.pull, self.raw.store
             key = notice_key(week, self.raw.guid, pull, store, settings)
             self._add(key, partial(notice_body, store.bucket.uri(key.record_id), settings.tenant_id, week, pull))
-            yield self._taken()
+            yield self.found
+            self.found = []
         if STREAM not in methods:
             return
         guid, record, feeds = self.raw.guid, self.raw.record, feed_streams(settings)
@@ -187,11 +188,8 @@ class RestaurantRecords:
             for batch in feed_batches(orders, settings.purchase_brand) if feeds else (FeedBatch() for _ in chunks):
                 for feed, stream_id in feeds:
                     self._add_rows(feed, destination(settings.tenant_id, stream_id), batch)
-                yield self._taken()
-
-    def _taken(self) -> list[DueRecord]:
-        found, self.found = self.found, []
-        return found
+                yield self.found
+                self.found = []
 
     def _add_orders(self) -> Iterator[list[bytes]]:
         """Add the orders that are due; the JSON of all orders, some at a time."""

@@ -105,18 +105,15 @@ class Rejects:
         """A record was refused; ``record`` is its JSON."""
         try:
             # In one line, also where Toast had indented it.
-            line = self._line(key, status, reason, msgspec.json.format(record, indent=-1))
-            msgspec.json.decode(line, type=RejectLine)
+            raw = msgspec.Raw(msgspec.json.format(record, indent=-1))
+            msgspec.json.decode(b"[%b]" % raw, type=list[msgspec.Raw])
         except (msgspec.DecodeError, RecursionError):
             # A line that no decoder reads would spoil the file for all the others; the raw orders have the bytes.
-            line = self._line(key, status, f"{reason}; its record is not kept here, as no decoder reads it", b"null")
-        with gzip.open(self.path, "ab", compresslevel=1) as spool:
-            spool.write(line)
-
-    def _line(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> bytes:
-        raw, at = msgspec.Raw(record), iso_ms(datetime.now(UTC))
+            raw, reason = msgspec.Raw(b"null"), f"{reason}; its record is not kept here, as no decoder reads it"
+        at = iso_ms(datetime.now(UTC))
         line = RejectLine(key.order_guid, key.restaurant_guid, key.method, status, reason, raw, key.version, at)
-        return msgspec.json.encode(line) + b"\n"
+        with gzip.open(self.path, "ab", compresslevel=1) as spool:
+            spool.write(msgspec.json.encode(line) + b"\n")
 
     def save(self) -> None:
         """Bring the stored file up to date; without rejects there is none."""

@@ -92,18 +92,15 @@ class WeekLoad:
         load = await self._follow(run)
         if load.loaded:
             return await self._note(key, replace(run, state="loaded", tables=load.tables))
-        if load.ended:
+        if not load.ended:
+            text = f"is still running after {settings.workflow_timeout_seconds:g} s"
+            hint = "Materialize amperity_delivery again to follow it (AMPERITY_WORKFLOW_TIMEOUT_SECONDS)."
+        else:
             # The next materialization starts it again.
             await self._note(key, replace(run, state="rejected"))
-            states = ", ".join(f"{table.table_name}: {table.state}" for table in load.tables)
-            raise AmperityError(
-                f"Amperity's workflow run {run.run_id} did not load everything ({states}).",
-                hint="See the run in Amperity, fix the cause and materialize amperity_delivery again.",
-            )
-        raise AmperityError(
-            f"Amperity's workflow run {run.run_id} is still running after {settings.workflow_timeout_seconds:g} s.",
-            hint="Materialize amperity_delivery again to follow it (AMPERITY_WORKFLOW_TIMEOUT_SECONDS).",
-        )
+            text = f"did not load everything ({', '.join(f'{one.table_name}: {one.state}' for one in load.tables)})"
+            hint = "See the run in Amperity, fix the cause and materialize amperity_delivery again."
+        raise AmperityError(f"Amperity's workflow run {run.run_id} {text}.", hint=hint)
 
     async def _start(self, config_id: str, key: RecordKey, before: WorkflowReport) -> WorkflowReport:
         doubtful = before.state == "pending"

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from toast_assets.amperity.feeds.customers import CUSTOMERS, NewestGuests, sightings
-from toast_assets.amperity.feeds.order_context import order_context
 from toast_assets.amperity.feeds.order_items import ORDER_ITEMS, order_items
 from toast_assets.amperity.feeds.schema import Feed, Row
+from toast_assets.amperity.feeds.shared_columns import shared_columns
 from toast_assets.amperity.feeds.transactions import TRANSACTIONS, transactions
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.read import RawOrders, Reason, Rejection
@@ -23,7 +23,6 @@ from toast_assets.tables.flatten import convertible
 
 FEEDS: dict[str, Feed] = {feed.name: feed for feed in (ORDER_ITEMS, TRANSACTIONS, CUSTOMERS)}
 _GUESTS_AT_A_TIME = 1000
-_NO_AMOUNT = "an amount is too large, or is no number"
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,14 @@ def _of_batch(batch: RawOrders, brand: str, guests: NewestGuests) -> FeedBatch:
             rejections.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNKNOWN_TIME_ZONE, detail))
             continue
         try:
-            context = order_context(batch, order, clock, brand)
-            items = list(map(_finite, order_items(context)))
-            itemized = list(map(_finite, transactions(context)))
-            guests.add(sightings(context))
-        except UnrepresentableError as error:
-            rejections.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, str(error)))
-        except ArithmeticError:
-            rejections.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, _NO_AMOUNT))
+            shared = shared_columns(batch, order, clock, brand)
+            items = list(map(_finite, order_items(order, shared)))
+            itemized = list(map(_finite, transactions(order, shared)))
+            guests.add(sightings(order, shared))
+        except (UnrepresentableError, ArithmeticError) as error:
+            is_named = isinstance(error, UnrepresentableError)
+            detail = str(error) if is_named else "an amount is too large, or is no number"
+            rejections.append(Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, detail))
         else:
             rows[ORDER_ITEMS.name] += items
             rows[TRANSACTIONS.name] += itemized
@@ -81,5 +80,5 @@ def _of_batch(batch: RawOrders, brand: str, guests: NewestGuests) -> FeedBatch:
 def _finite(row: Row) -> Row:
     values: tuple[Any, ...] = msgspec.structs.astuple(row)
     if any(isinstance(value, Decimal) and not is_representable(value) for value in values):
-        raise UnrepresentableError(_NO_AMOUNT)
+        raise ArithmeticError
     return row

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Annotated
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any
 
 import msgspec
 
-from toast_assets.amperity.feeds.order_context import OrderContext
 from toast_assets.amperity.feeds.schema import Feed, Row, moment, text
 from toast_assets.orders.guests import guest_key, normal_email, normal_phone, order_customer
-from toast_assets.orders.model import Address
+from toast_assets.orders.model import Address, Order
 
 # A row that knows a guest's GUID alone: older than any other, so that by upsert it never replaces what is known.
 NOTHING_KNOWN_AT = "1970-01-01 00:00:00.000"
@@ -46,10 +45,9 @@ CUSTOMERS = Feed(
 )
 
 
-def sightings(context: OrderContext) -> Iterator[CustomerRow]:
+def sightings(order: Order, shared: Mapping[str, Any]) -> Iterator[CustomerRow]:
     """What one order says of its guests: one row for each check that names one. The delivery address is the order's
     one guest's."""
-    order = context.order
     for check in order.checks or ():
         guest = check.customer
         if guest is None or (key := guest_key(guest)) is None:
@@ -69,8 +67,8 @@ def sightings(context: OrderContext) -> Iterator[CustomerRow]:
             state=_filled(address.state) or _filled(address.administrative_area),
             postal=_filled(address.zip_code),
             country=_filled(address.country),
-            modified_at=context.columns["modified_at"],
-            modified_at_local=context.columns["modified_at_local"],
+            modified_at=shared["modified_at"],
+            modified_at_local=shared["modified_at_local"],
         )
 
 

@@ -64,13 +64,6 @@ class FeedsReport:
     problems: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def add(self, made: FeedsReport) -> None:
-        """Take in one restaurant."""
-        self.files += made.files
-        self.rejections += made.rejections
-        self.left_out += made.left_out
-        self.nulled += made.nulled
-
 
 def write_feeds(week: Week, store: OrderStore, brand: str, redaction: Redaction, log: logging.Logger) -> FeedsReport:
     """Write a file per feed and restaurant; ``brand`` is the purchase brand in the rows. A restaurant that fails stops
@@ -83,25 +76,23 @@ def write_feeds(week: Week, store: OrderStore, brand: str, redaction: Redaction,
     report = FeedsReport()
     began = time.monotonic()
     stored = StoredWeek(week, store)
-
-    def write(guid: str) -> FeedsReport:
-        made = FeedsReport()
-        with one_restaurant(guid, report.problems, store):
-            made.add(stored.made_of(guid, partial(_written, stored, guid, brand, redaction)))
-        return made
-
     restaurants = stored.restaurants()
     with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="feeds") as threads:
+        makers = {guid: partial(_written, stored, guid, brand, redaction) for guid in restaurants}
+        jobs = {guid: threads.submit(stored.made_of, guid, make) for guid, make in makers.items()}
         try:
-            for (guid, record), made in zip(restaurants.items(), threads.map(write, restaurants), strict=True):
-                report.add(made)
-                if guid not in report.problems:
+            for guid, job in jobs.items():
+                with one_restaurant(guid, report.problems, store):
+                    made = job.result()
+                    report.files += made.files
+                    report.rejections += made.rejections
+                    report.left_out += made.left_out
+                    report.nulled += made.nulled
                     rows = ", ".join(f"{file.rows} {file.feed}" for file in made.files)
-                    log.info("%s: %s; %d orders rejected.", record.name or guid, rows, len(made.rejections))
-        except BaseException:
+                    log.info("%s: %s; %d orders rejected.", restaurants[guid].name or guid, rows, len(made.rejections))
+        finally:
+            # A run that ends here waits for the restaurants under way, and not for all that have not begun.
             threads.shutdown(cancel_futures=True)
-            raise
-    report.problems = dict(sorted(report.problems.items()))
     for guid, problem in report.problems.items():
         log.error("%s has no feed files of its stored orders: %s", restaurants[guid].name or guid, problem)
     if not report.files:

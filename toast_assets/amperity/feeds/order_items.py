@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
-from toast_assets.amperity.feeds.order_context import OrderContext, product_id
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, quantity, text
+from toast_assets.amperity.feeds.shared_columns import product_id
 from toast_assets.errors import UnrepresentableError
+from toast_assets.orders.model import Order
 from toast_assets.orders.totals import discount_sum
 from toast_assets.orders.walk import lines
 
@@ -57,13 +58,13 @@ ORDER_ITEMS = Feed(
 )
 
 
-def order_items(context: OrderContext) -> Iterator[OrderItemRow]:
-    """The rows of one order.
+def order_items(order: Order, shared: Mapping[str, Any]) -> Iterator[OrderItemRow]:
+    """The rows of one order; ``shared`` are its ``shared_columns``.
 
     Raises:
         UnrepresentableError: an item or modifier has no GUID, so that its row would have no key.
     """
-    for check in context.order.checks or ():
+    for check in order.checks or ():
         gone_above: list[bool] = []
         for line in lines(check.selections):
             # A modifier goes with its item: the flags of what is above it, by depth.
@@ -74,7 +75,7 @@ def order_items(context: OrderContext) -> Iterator[OrderItemRow]:
                 raise UnrepresentableError("an item or modifier has no guid")
             refund = selection.refund_details
             yield OrderItemRow(
-                **context.columns,
+                **shared,
                 selection_id=selection.guid,
                 check_id=check.guid,
                 parent_selection_id=line.parent_guid,
@@ -92,7 +93,7 @@ def order_items(context: OrderContext) -> Iterator[OrderItemRow]:
                 tax_amount=selection.tax,
                 is_gift_card=selection.is_gift_card,
                 is_deferred=not selection.is_revenue,
-                is_cancelled=context.order.is_gone or check.is_gone or gone_above[-1],
+                is_cancelled=order.is_gone or check.is_gone or gone_above[-1],
                 refund_amount=refund.refund_amount if refund else None,
                 tax_refund_amount=refund.tax_refund_amount if refund else None,
             )

@@ -8,15 +8,15 @@ of an order add up to what it came to, in whichever week Amperity first saw it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from toast_assets.amperity.feeds.order_context import OrderContext, product_id
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, text
-from toast_assets.orders.model import Check, Selection
+from toast_assets.amperity.feeds.shared_columns import product_id
+from toast_assets.orders.model import Check, Order, Selection
 from toast_assets.orders.totals import (
     ZERO,
     check_totals,
@@ -106,16 +106,16 @@ class _Sum:
 _Sums = defaultdict[tuple[str, Kind], _Sum]
 
 
-def transactions(context: OrderContext) -> list[TransactionRow]:
-    """The rows of one order, by product in the order's own sequence."""
-    order, sums = context.order, _Sums(_Sum)
+def transactions(order: Order, shared: Mapping[str, Any]) -> list[TransactionRow]:
+    """The rows of one order, by product in the order's own sequence; ``shared`` are its ``shared_columns``."""
+    sums = _Sums(_Sum)
     for check in order.checks or ():
         _add_check(sums, check, gone=order.is_gone or check.is_gone)
     taken = [payment for check in order.checks or () for payment in check.payments or () if is_taken(payment)]
     largest = max(taken, key=lambda payment: payment.amount or ZERO, default=None)
     return [
         TransactionRow(
-            **context.columns,
+            **shared,
             transaction_item_id=f"{order.guid}|{product}|{kind}",
             product_id=product,
             product_name=amounts.name,

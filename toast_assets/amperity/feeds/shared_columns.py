@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,17 +15,8 @@ from toast_assets.orders.times import business_day, instant, local
 UNKNOWN_PRODUCT = "UNKNOWN_ITEM"
 
 
-@dataclass(frozen=True)
-class OrderContext:
-    """An order with what Toast leaves out of it. ``columns`` are those that its rows repeat in every feed but
-    ``customers``, by name; times are text as Amperity reads it."""
-
-    order: Order
-    columns: Mapping[str, Any]
-
-
-def order_context(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -> OrderContext:
-    """The order in its context.
+def shared_columns(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -> dict[str, Any]:
+    """The columns that an order's rows repeat in every feed but ``customers``; times are text as Amperity reads it.
 
     Raises:
         UnrepresentableError: the order has no time, no modified time, or an invalid one.
@@ -45,7 +34,7 @@ def order_context(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -
         opened_local, modified_local = (_text(local(moment, clock)) for moment in (opened, modified))
     except OverflowError:
         raise UnrepresentableError("a time is beyond the calendar") from None
-    columns = {
+    return {
         "order_id": order.guid,
         "store_id": batch.restaurant_guid,
         "purchase_brand": brand,
@@ -58,7 +47,6 @@ def order_context(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -
         "modified_at_local": modified_local,
         "fk_customer": guest_key(order_customer(order)),
     }
-    return OrderContext(order, columns)
 
 
 def product_id(selection: Selection) -> str:
