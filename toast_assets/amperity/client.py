@@ -165,7 +165,7 @@ class AmperityClient(ServiceClient):
         self._limiter = RateLimiter(
             calls, seconds, until_answered=True, catch_up=_CATCH_UP, sleep=self._sleep, clock=self._clock
         )
-        self._token = AmperityToken(settings, self._post_token, sleep=self._sleep, clock=self._clock, now=self._now)
+        self.token = AmperityToken(settings, self._post_token, sleep=self._sleep, clock=self._clock, now=self._now)
         self._address = "AMPERITY_API_URL" if settings.api_url else "AMPERITY_TENANT_ID"
         # The very first attempt goes alone: it is enough to learn that a setting is wrong.
         self._connections, self._more_connections = asyncio.Semaphore(1), CONNECTIONS - 1
@@ -174,10 +174,6 @@ class AmperityClient(ServiceClient):
         """httpx's own connections reach about 600 records a second on one core, aiohttp's several thousand."""
         limits = httpx.Limits(max_connections=CONNECTIONS)
         return AiohttpTransport(limits=limits, verify=route.tls, proxy=route.proxy)
-
-    async def access_token(self) -> str:
-        """The token that calls are sent with."""
-        return (await self._token.token()).value
 
     async def send_record(self, stream_id: str, request_id: str, body: bytes) -> Receipt:
         """Send one record, ``body`` being one JSON object (Amperity: Streaming API; 202 is accepted)."""
@@ -313,8 +309,8 @@ class AmperityClient(ServiceClient):
         self, request: httpx.Request, exchange: Callable[[httpx.Request], Awaitable[httpx.Response]], where: str
     ) -> httpx.Response:
         """The answer to a call with a token, unless another attempt may succeed."""
-        response = await self._token.send(request, exchange)
-        if response.status_code == 401 and self._token.may_renew():
+        response = await self.token.send(request, exchange)
+        if response.status_code == 401 and self.token.may_renew():
             # Others were accepted lately.
             message = f"Amperity answered 401 to {where}, with a new token as well."
             raise AmperityTransientError(message, hint=_HINTS[401])

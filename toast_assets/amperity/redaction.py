@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache, cached_property, lru_cache
@@ -28,10 +28,6 @@ Rule = Literal["drop", "hash"]
 
 _NEVER_SENT = re.compile("|".join(NEVER_SENT))
 
-_ADDRESS = (
-    *("deliveryInfo.address1", "deliveryInfo.address2", "deliveryInfo.city", "deliveryInfo.state"),
-    *("deliveryInfo.administrativeArea", "deliveryInfo.zipCode", "deliveryInfo.country"),
-)
 # By the field of a feed's row: the fields of Toast's order whose text it repeats.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "given_name": ("checks.customer.firstName",),
@@ -50,7 +46,6 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 # Part of every record's version: a release that hashes the same text differently changes it, so that records go again.
 _NORMAL_FORMS = 1
-_LONGEST_PHONE = 15
 # The fields of rows that hold a guest's key, and the form of a key that was derived from an e-mail or a phone.
 _GUEST_KEYS = ("customer_id", "fk_customer")
 _DERIVED_KEY = re.compile(r"[0-9a-f]{64}")
@@ -218,8 +213,11 @@ def _meant(name: str, *, everywhere: bool = False) -> set[str]:
     of all known fields of that name."""
     if "." in name:
         return {f".{name}"}
-    # "address" is none of Toast's names: the street in the feed, the whole address in the guide's example of an order.
-    paths = ("deliveryInfo.address", *_ADDRESS) if name == "address" else COLUMNS.get(name, ())
+    paths: Iterable[str] = COLUMNS.get(name, ())
+    if name == "address":
+        # None of Toast's names: the street in the feed, the whole address in the guide's example of an order.
+        addresses = (path for paths in COLUMNS.values() for path in paths if path.startswith("deliveryInfo."))
+        paths = ("deliveryInfo.address", *addresses)
     named = [path for path in known_fields().fields if path.rpartition(".")[2] == name] if everywhere else []
     return {name, *(f".{path}" for path in (*paths, *named))}
 
@@ -248,4 +246,4 @@ def _digits(number: str) -> str:
         value = Decimal(number)
     except ArithmeticError:
         return number
-    return str(int(value)) if value.adjusted() < _LONGEST_PHONE and value == value.to_integral_value() else number
+    return str(int(value)) if value.adjusted() < 15 and value == value.to_integral_value() else number

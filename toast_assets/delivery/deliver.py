@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -20,7 +21,6 @@ from toast_assets.amperity.records import RecordKey
 from toast_assets.concurrency import in_thread, task_group
 from toast_assets.delivery.ledger import (
     READERS,
-    DeliveryState,
     LedgerEntry,
     RestaurantLedger,
     Slots,
@@ -167,7 +167,7 @@ class _Restaurant:
     pull: PullRecord
     ledger: RestaurantLedger
     counts: defaultdict[str, MethodCounts] = field(default_factory=lambda: defaultdict(MethodCounts))
-    state: DeliveryState = field(init=False)
+    calls_so_far: Mapping[str, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.name = self.record.name or self.guid
@@ -212,7 +212,7 @@ class _Restaurant:
             raise ExportError(f"The export {bucket.uri(key)} {problem}.", hint=hint)
 
     async def _deliver_due(self, raw: RawFile, digest: str) -> None:
-        self.state = await in_thread(self.ledger.state)
+        self.calls_so_far = await in_thread(self.ledger.calls_so_far)
         try:
             await self._send_due(raw)
             unsettled = sum(one.records - one.unchanged - one.superseded - one.accepted for one in self.counts.values())
@@ -229,7 +229,7 @@ class _Restaurant:
 
     async def _send_due(self, raw: RawFile) -> None:
         run, problem = self.run, None
-        records = RestaurantRecords(run.outgoing, raw, self.state, self.counts)
+        records = RestaurantRecords(run.outgoing, raw, self.calls_so_far, self.counts)
         await in_thread(records.fetch)
         async with task_group() as group, run.readers:
             try:
@@ -262,7 +262,7 @@ class _Restaurant:
             elif receipt is None:
                 receipt = await amperity.send_record(key.destination.rpartition("/")[2], key.request_id, body)
             self._count(key, receipt, body)
-            attempts = receipt.attempts + self.state.attempts.get(key.request_id, 0)
+            attempts = receipt.attempts + (self.calls_so_far.get(key.request_id) or 0)
             at = epoch_ms(datetime.now(UTC))
             await self.ledger.add(LedgerEntry(key, receipt.state, attempts, receipt.status, receipt.reason, at))
             self.run.answered(receipt)

@@ -125,21 +125,12 @@ def fold(tables: Iterable[pa.Table]) -> pa.Table:
     return kept.sort_by([(name, "ascending") for name in _RECORD])
 
 
-@dataclass(frozen=True)
-class DeliveryState:
-    """What a ledger says of a restaurant's records, by their request ids, which stand for method, destination, record
-    and version together: those that are ``settled``, and how many calls the others took so far."""
-
-    settled: frozenset[str]
-    attempts: Mapping[str, int]
-
-    @classmethod
-    def of(cls, table: pa.Table) -> DeliveryState:
-        """What ``table`` says."""
-        settled = pc.is_in(table["state"], pa.array(SETTLED))
-        others = table.filter(pc.invert(settled))
-        attempts = zip(others["request_id"].to_pylist(), others["attempts"].to_pylist(), strict=True)
-        return cls(frozenset(table.filter(settled)["request_id"].to_pylist()), dict(attempts))
+def calls_so_far(table: pa.Table) -> dict[str, int | None]:
+    """How many calls a ledger's records took, None where no more is due; by request id, which stands for method,
+    destination, record and version together."""
+    settled = pc.is_in(table["state"], pa.array(SETTLED))
+    calls = pc.if_else(settled, pa.scalar(None, pa.int32()), table["attempts"])
+    return dict(zip(table["request_id"].to_pylist(), calls.to_pylist(), strict=True))
 
 
 def encode_ledger(table: pa.Table) -> bytes:
@@ -249,9 +240,9 @@ class RestaurantLedger:
             return None
         return msgspec.json.decode(self._metadata[_RECORDS], type=dict[str, int])
 
-    def state(self) -> DeliveryState:
-        """What the ledger and the leftovers say of the restaurant's records."""
-        return DeliveryState.of(fold([self._rows, *self._receipts]) if self._receipts else self._rows)
+    def calls_so_far(self) -> dict[str, int | None]:
+        """Those of the ledger and the leftovers together."""
+        return calls_so_far(fold([self._rows, *self._receipts]) if self._receipts else self._rows)
 
     async def add(self, entry: LedgerEntry) -> None:
         """A record that had acquired a slot was answered."""

@@ -38,7 +38,7 @@ from toast_assets.amperity.records import (
     stream_body,
 )
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.delivery.ledger import ARRIVED, DeliveryState, read_ledger, stored_ledgers
+from toast_assets.delivery.ledger import ARRIVED, read_ledger, stored_ledgers
 from toast_assets.delivery.rejects import FEED_METHODS, NOTIFY, RejectKey
 from toast_assets.orders.raw_file import read_rows, row_groups
 from toast_assets.orders.read import RawOrders
@@ -138,7 +138,7 @@ class RestaurantRecords:
 
     outgoing: Outgoing
     raw: RawFile
-    state: DeliveryState
+    calls_so_far: Mapping[str, int | None]
     counts: Mapping[str, MethodCounts]
     newer: dict[tuple[str, str, str], tuple[int, str]] = field(default_factory=dict)
     """The newest version that has arrived with a later week: its modified time in milliseconds, and the week, by
@@ -227,7 +227,7 @@ class RestaurantRecords:
         """Count a record that is wanted, and add it unless it has arrived."""
         if not self._is_wanted(key):
             return
-        counts, is_settled = self.counts[key.method], key.request_id in self.state.settled
+        counts, is_settled = self.counts[key.method], self.calls_so_far.get(key.request_id, 0) is None
         counts.records += 1
         counts.unchanged += is_settled
         if not is_settled:

@@ -75,12 +75,8 @@ class RejectLine(msgspec.Struct, frozen=True):
         return RejectKey(self.method, self.restaurant_guid, record_id)
 
 
-class _Position(NamedTuple):
-    """Where a line is, and when it was written."""
-
-    path: Path
-    number: int
-    updated_at: str
+# By record: when its line was written, and the line's file and number.
+_Positions = dict[RejectKey, tuple[str, Path, int]]
 
 
 @dataclass
@@ -97,9 +93,6 @@ class Rejects:
     only: Set[RejectKey] | None
     path: Path
     answered: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.path.touch()
 
     def add(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> None:
         """A record was refused; ``record`` is its JSON."""
@@ -120,7 +113,7 @@ class Rejects:
         self.store.bucket.update(self.store.layout.rejects(self.week), self._merged)
 
     def _merged(self, stored: StoredObject | None, target: Path) -> Replacement | Removal | None:
-        before: dict[RejectKey, _Position] = {}
+        before: _Positions = {}
         # All that is in a file that cannot be read was sent again, or will be by the next delivery.
         with suppress(StoreError), _reading(self.store, self.week):
             before = _positions(stored.path) if stored else {}
@@ -135,16 +128,16 @@ class Rejects:
             return is_wanted and key.restaurant_guid in whole
 
         kept = {key: line for key, line in before.items() if not is_over(key)}
-        for key, line in _positions(self.path).items():
-            if key.restaurant_guid not in outdated and (key not in kept or kept[key].updated_at <= line.updated_at):
+        for key, line in (_positions(self.path) if self.path.exists() else {}).items():
+            if key.restaurant_guid not in outdated and (key not in kept or kept[key][0] <= line[0]):
                 kept[key] = line
         if not kept:
             return Removal()
         if kept == before:
             return None
-        wanted = {(line.path, line.number) for line in kept.values()}
+        wanted = {(path, number) for _, path, number in kept.values()}
         with gzipped(target) as file:
-            for path in sorted({line.path for line in kept.values()}):
+            for path in sorted({path for path, _ in wanted}):
                 file.writelines(text for number, text in enumerate(_lines(path)) if (path, number) in wanted)
         return Replacement(target, {"ContentType": "application/x-ndjson"})
 
@@ -166,10 +159,10 @@ def _reading(store: OrderStore, week: Week) -> AbstractContextManager[None]:
     return readable(store.bucket.uri(store.layout.rejects(week)), hint)
 
 
-def _positions(path: Path) -> dict[RejectKey, _Position]:
+def _positions(path: Path) -> _Positions:
     """Where each record's line is; the last one, where there are several."""
     lines = (msgspec.json.decode(text, type=RejectLine) for text in _lines(path))
-    return {line.key: _Position(path, number, line.updated_at) for number, line in enumerate(lines)}
+    return {line.key: (line.updated_at, path, number) for number, line in enumerate(lines)}
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -127,7 +127,7 @@ async def check_amperity(settings: AmperitySettings, *, canary: bool = False) ->
     if settings.client_id is not None:
         without_key = settings.model_copy(update={"api_key": None})
         async with AmperityClient(without_key, retry=INTERACTIVE_RETRY) as amperity:
-            yield await _checked("client credentials", amperity.access_token(), "they bring a new token")
+            yield await _checked("client credentials", amperity.token.token(), "they bring a new token")
     async with AmperityClient(settings, retry=INTERACTIVE_RETRY) as amperity:
         if streams:
             for stream_id in (settings.stream_id, settings.order_items_stream_id, settings.customers_stream_id):

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
-from enum import StrEnum
 from typing import Annotated, Any
 
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, text
@@ -30,14 +29,8 @@ from toast_assets.orders.totals import (
 UNITEMIZED_REFUND = "UNITEMIZED_REFUND"
 _ONE = Decimal(1)
 _CENT = Decimal("0.01")
-
-
-class Kind(StrEnum):
-    """What a row says of a product."""
-
-    PURCHASE = "purchase"
-    RETURN = "return"
-    CANCELLATION = "cancellation"
+# What a row says of a product.
+PURCHASE, RETURN, CANCELLATION = "purchase", "return", "cancellation"
 
 
 class TransactionRow(Row, frozen=True):
@@ -103,7 +96,7 @@ class _Sum:
         self.category = self.category or other.category
 
 
-_Sums = defaultdict[tuple[str, Kind], _Sum]
+_Sums = defaultdict[tuple[str, str], _Sum]
 
 
 def transactions(order: Order, shared: Mapping[str, Any]) -> list[TransactionRow]:
@@ -126,8 +119,8 @@ def transactions(order: Order, shared: Mapping[str, Any]) -> list[TransactionRow
             item_revenue=amounts.list_price - amounts.discount,
             item_tax_amount=amounts.tax,
             order_discount_amount=amounts.order_discount,
-            is_return=kind is Kind.RETURN,
-            is_cancellation=kind is Kind.CANCELLATION,
+            is_return=kind == RETURN,
+            is_cancellation=kind == CANCELLATION,
             payment_method=largest.type if largest is not None else None,
         )
         for (product, kind), amounts in sums.items()
@@ -143,16 +136,16 @@ def _add_check(sums: _Sums, check: Check, *, gone: bool) -> None:
         cancelled = gone or item.is_gone
         if line.list_price < 0:
             # Money given back over the counter. Voided it is a row of nothing: no cancellation can be positive.
-            sums[product, Kind.RETURN].add(_Sum() if cancelled else line, 1)
+            sums[product, RETURN].add(_Sum() if cancelled else line, 1)
             continue
-        sums[product, Kind.PURCHASE].add(line, 1)
+        sums[product, PURCHASE].add(line, 1)
         amount, tax = refund_of(item)
         if cancelled:
-            sums[product, Kind.CANCELLATION].add(line, -1)
+            sums[product, CANCELLATION].add(line, -1)
         elif amount or tax:
             whole = amount >= line.list_price - line.discount > 0
             back = _Sum(line.units if whole else ZERO, amount, ZERO, tax, ZERO, line.name, line.category)
-            sums[product, Kind.RETURN].add(back, -1)
+            sums[product, RETURN].add(back, -1)
     refunded = ZERO if gone else check_totals(check).refund_amount
     if refunded:
         itemized = [refund_of(item) for item in check.selections or ()]
@@ -160,7 +153,7 @@ def _add_check(sums: _Sums, check: Check, *, gone: bool) -> None:
         rest = refunded - sum((amount + tax for amount, tax in itemized), ZERO)
         if rest > 0:
             back = _Sum(list_price=rest, tax=None, name="Refund without items")
-            sums[UNITEMIZED_REFUND, Kind.RETURN].add(back, -1)
+            sums[UNITEMIZED_REFUND, RETURN].add(back, -1)
 
 
 def _line(item: Selection, share: Decimal) -> _Sum:
