@@ -236,9 +236,10 @@ class RestaurantLedger:
 
     def settled(self, digest: str) -> dict[str, int] | None:
         """The number of records by method where all that ``digest`` was made of are settled, else None."""
-        if self._segments or self._metadata.get(_SETTLED) != digest:
-            return None
-        return msgspec.json.decode(self._metadata[_RECORDS], type=dict[str, int])
+        if not self._segments and self._metadata.get(_SETTLED) == digest:
+            with suppress(msgspec.DecodeError):
+                return msgspec.json.decode(self._metadata.get(_RECORDS, ""), type=dict[str, int])
+        return None
 
     def calls_so_far(self) -> dict[str, int | None]:
         """Those of the ledger and the leftovers together."""
