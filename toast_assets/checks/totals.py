@@ -21,7 +21,7 @@ from toast_assets.scratch import scratch_folder
 from toast_assets.store.raw_weeks import one_restaurant, raw_files, reading_raw
 from toast_assets.store.s3_errors import readable
 from toast_assets.tables.files import restaurants_in
-from toast_assets.tables.flatten import convertible
+from toast_assets.tables.flatten import flatten
 
 _Totals = Mapping[str, Mapping[str, Decimal]]
 """Amounts by name, by restaurant."""
@@ -150,7 +150,7 @@ def _rejected(checked: CheckedWeek, in_table: _Totals, problems: list[str]) -> d
             for rows in read_rows(file.path):
                 bodies = dict(zip(rows.guids, rows.bodies, strict=True))
                 batch = RawOrders(file.guid, rows.bodies, file.record.time_zone, file.record.currency)
-                for one in convertible(batch).rejections:
+                for one in flatten(batch)[0].rejections:
                     if one.order_guid in bodies:
                         found.add(bodies[one.order_guid], one)
     problems += unreadable.values()

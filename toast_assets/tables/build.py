@@ -202,14 +202,16 @@ def _keep_rows(guid: str, before: Mapping[str, Path], writers: Mapping[str, Tabl
 
 def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport) -> RestaurantSummary:
     orders, late, net_sales = 0, 0, Decimal(0)
-    batches = (RawOrders(file.guid, some, file.record.time_zone, file.record.currency) for some in file.bodies())
-    for flat in flatten(batches):
-        for name, batch in flat.tables.items():
+    for bodies in file.bodies():
+        found, tables = flatten(RawOrders(file.guid, bodies, file.record.time_zone, file.record.currency))
+        # The next orders are decoded into the memory of these.
+        found.orders.clear()
+        for name, batch in tables.items():
             writers[name].write(batch)
-        report.rejected += len(flat.rejections)
-        report.rejections += flat.rejections[: _REJECTIONS_SHOWN - len(report.rejections)]
-        report.nulled.update(flat.nulled)
-        rows = flat.tables["orders"]
+        report.rejected += len(found.rejections)
+        report.rejections += found.rejections[: _REJECTIONS_SHOWN - len(report.rejections)]
+        report.nulled.update(found.nulled)
+        rows = tables["orders"]
         report.opened.update((at.weekday(), at.hour) for at in rows["opened_at_local"].to_pylist() if at)
         orders += rows.num_rows
         over = pc.add(rows["business_date"].cast(pa.timestamp("ms")), _LATE_AFTER)

@@ -1,10 +1,9 @@
-"""Raw orders to flat Arrow tables, batch by batch, in memory that does not grow."""
+"""A batch of raw orders to flat Arrow tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -35,58 +34,27 @@ _INHERITED = ("restaurant_guid", "order_guid", "business_date", "order_modified_
 _ZERO = pa.scalar(ZERO, Kind.MONEY.value)
 
 
-@dataclass(frozen=True)
-class FlatBatch:
-    """The rows of one batch of orders: an Arrow batch per table, the orders that could not be converted, and how often
-    which optional field is null because it had an unexpected type."""
-
-    tables: dict[str, pa.RecordBatch]
-    rejections: tuple[Rejection, ...] = ()
-    nulled: Mapping[str, int] = field(default_factory=dict)
-
-
-def flatten(batches: Iterable[RawOrders]) -> Iterator[FlatBatch]:
-    """The tables of each batch, in turn. Nothing is kept between batches.
-
-    An order that cannot be read or converted is a rejection, and the rest of its batch goes on.
-    """
-    # A function of its own frees a batch's orders before the next ones are decoded into the same memory.
-    return map(_flat, batches)
-
-
-def _flat(batch: RawOrders) -> FlatBatch:
-    found, tables = _converted(batch)
-    return FlatBatch(tables, tuple(found.rejections), found.nulled)
-
-
-def convertible(batch: RawOrders) -> ReadOrders:
-    """The orders of ``batch`` that the tables take, and the rejections that they name; Amperity's feeds take and
-    reject the same ones."""
-    return _converted(batch)[0]
-
-
-def _converted(batch: RawOrders) -> tuple[ReadOrders, dict[str, pa.RecordBatch]]:
+def flatten(batch: RawOrders) -> tuple[ReadOrders, dict[str, pa.RecordBatch]]:
+    """The orders of ``batch`` that all tables can hold, and the Arrow batch of each table. An order that cannot be read
+    or converted is a rejection, and the others go on; Amperity's feeds take and reject the same ones."""
     found = read(batch)
     with suppress(UnrepresentableError):
-        return found, tables_of(batch, found.orders)
-    fitting = ReadOrders([], [*found.rejections], found.nulled)
-    for order in found.orders:
+        return found, _tables_of(batch, found.orders)
+    orders = found.orders[:]
+    found.orders.clear()
+    for order in orders:
         try:
-            tables_of(batch, [order])
+            _tables_of(batch, [order])
         except UnrepresentableError as error:
             rejection = Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, str(error))
-            fitting.rejections.append(rejection)
+            found.rejections.append(rejection)
         else:
-            fitting.orders.append(order)
-    return fitting, tables_of(batch, fitting.orders)
+            found.orders.append(order)
+    return found, _tables_of(batch, found.orders)
 
 
-def tables_of(batch: RawOrders, orders: Iterable[Order]) -> dict[str, pa.RecordBatch]:
-    """The six tables of decoded orders; of ``batch`` only the restaurant and its time zone are used.
-
-    Raises:
-        UnrepresentableError: a value does not fit its column's type.
-    """
+def _tables_of(batch: RawOrders, orders: Iterable[Order]) -> dict[str, pa.RecordBatch]:
+    """The tables, or an UnrepresentableError; of ``batch`` only the restaurant and its time zone are used."""
     walk = Walk()
     for order in orders:
         walk.add(order)

@@ -31,9 +31,9 @@ def raw() -> list[bytes]:
 def tables() -> dict[str, pa.Table]:
     parts = defaultdict(list)
     for start in range(0, ORDERS, 500):
-        (batch,) = flatten([RawOrders(RESTAURANT, raw()[start : start + 500], "America/Chicago")])
-        assert batch.rejections == ()
-        for name, part in batch.tables.items():
+        found, batch = flatten(RawOrders(RESTAURANT, raw()[start : start + 500], "America/Chicago"))
+        assert found.rejections == []
+        for name, part in batch.items():
             parts[name].append(part)
     return {name: pa.Table.from_batches(batches) for name, batches in parts.items()}
 

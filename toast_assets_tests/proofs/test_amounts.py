@@ -478,8 +478,8 @@ def kind(row: Json) -> str:
 
 def wrong(case: Case) -> dict[str, tuple[object, object]]:
     """What is found and what is right, by what it is of."""
-    (batch,) = flatten([RawOrders(RESTAURANT, encode(case.order), ZONE, "USD")])
-    (found,) = batch.tables["orders"].to_pylist()
+    _, tables = flatten(RawOrders(RESTAURANT, encode(case.order), ZONE, "USD"))
+    (found,) = tables["orders"].to_pylist()
     compared: dict[str, tuple[object, object]] = {
         name: (found[name], Decimal(right) if isinstance(right, str) else right) for name, right in case.columns.items()
     }

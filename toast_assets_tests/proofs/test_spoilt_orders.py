@@ -111,12 +111,12 @@ def test_a_spoilt_order_is_rows_or_a_rejection(original: Json, data: st.DataObje
     for path, value in data.draw(st.lists(st.tuples(st.sampled_from(paths), st.sampled_from(VALUES)), max_size=4)):
         spoil(made, path, copy.deepcopy(value))
     raw = RawOrders(RESTAURANT, [encode(order())[0], encode(made)[0]], "Europe/Dublin")
-    (flat,) = flatten([raw])
-    assert flat.tables["orders"].num_rows + len(flat.rejections) == 2
-    for batch in flat.tables.values():
+    found, tables = flatten(raw)
+    assert tables["orders"].num_rows + len(found.rejections) == 2
+    for batch in tables.values():
         batch.validate(full=True)
-    if not flat.rejections:
-        assert_raw_amounts_are_those_of_the_tables(raw.orders[1], flat.tables)
+    if not found.rejections:
+        assert_raw_amounts_are_those_of_the_tables(raw.orders[1], tables)
     fed = list(feed_batches([raw], "Example Brand"))
     assert len(fed[0].rejections) <= 1
     assert all(encode_row(row) for part in fed for rows in part.rows.values() for row in rows)
@@ -128,7 +128,7 @@ def test_modifiers_nested_hundreds_deep_are_rows_or_a_rejection() -> None:
         line = b'{"guid":"s","preDiscountPrice":1,"refundDetails":null,"modifiers":['
         deep = b'{"guid":"o","modifiedDate":"2025-09-19T18:45:12.345Z","checks":[{"guid":"c","selections":['
         raw = RawOrders(RESTAURANT, [deep + line * depth + b"]}" * depth + b"]}]}"], "UTC")
-        (flat,) = flatten([raw])
-        assert flat.tables["orders"].num_rows + len(flat.rejections) == 1
+        found, tables = flatten(raw)
+        assert tables["orders"].num_rows + len(found.rejections) == 1
         fed = list(feed_batches([raw], "Example Brand"))
         assert bool(fed[0].rows["order_items"]) != bool(fed[0].rejections)

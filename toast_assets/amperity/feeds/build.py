@@ -19,7 +19,7 @@ from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.read import RawOrders, Reason, Rejection
 from toast_assets.orders.times import zone
 from toast_assets.tables.columns import is_representable
-from toast_assets.tables.flatten import convertible
+from toast_assets.tables.flatten import flatten
 
 FEEDS: dict[str, Feed] = {feed.name: feed for feed in (ORDER_ITEMS, TRANSACTIONS, CUSTOMERS)}
 _GUESTS_AT_A_TIME = 1000
@@ -52,7 +52,7 @@ def feed_batches(batches: Iterable[RawOrders], brand: str) -> Iterator[FeedBatch
 
 
 def _of_batch(batch: RawOrders, brand: str, guests: NewestGuests) -> FeedBatch:
-    found = convertible(batch)
+    found, _ = flatten(batch)
     rejections = found.rejections
     rows: dict[str, list[Row]] = {ORDER_ITEMS.name: [], TRANSACTIONS.name: []}
     wanted = [order for order in found.orders if not (order.created_in_test_mode or order.excess_food)]
