@@ -11,7 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -39,8 +39,6 @@ from toast_assets.week import Week
 _LATE_AFTER = pa.scalar(timedelta(days=2), pa.duration("ms"))
 _REJECTIONS_SHOWN = 20
 _VERSION = ["restaurant_guid", "order_guid", "modified_at"]
-Hour = tuple[int, int]
-"""Day of the week, Monday is 0, and hour of the day."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class RestaurantSummary:
 @dataclass
 class TablesReport:
     """The tables of a week. ``changes`` counts orders that are ``new``, ``changed`` (by their modified time) and
-    ``unchanged`` since the tables were last made, ``opened`` by the hour of opening on the restaurant's clock;
+    ``unchanged`` since the tables were last made, ``opened`` by day (0 is Monday) and hour on the restaurant's clock;
     ``rejections`` are the first of ``rejected`` orders that could not be converted; ``nulled`` counts optional fields
     that are null because they had an unexpected type, by path. ``problems`` say by restaurant why its stored orders
     could not be read; of these the tables keep the rows that they had."""
@@ -83,7 +81,7 @@ class TablesReport:
     files: dict[str, TableFile] = field(default_factory=dict)
     restaurants: list[RestaurantSummary] = field(default_factory=list)
     changes: Counter[str] = field(default_factory=Counter)
-    opened: Counter[Hour] = field(default_factory=Counter)
+    opened: Counter[tuple[int, int]] = field(default_factory=Counter)
     rejected: int = 0
     rejections: list[Rejection] = field(default_factory=list)
     nulled: Counter[str] = field(default_factory=Counter)
@@ -98,8 +96,10 @@ def build_tables(week: Week, store: OrderStore, log: logging.Logger) -> TablesRe
         StoreError: the bucket is missing or refuses access.
     """
     began = time.monotonic()
+    report = None
     with scratch_folder() as folder:
-        report = _WeekTables(StoredWeek(week, store), folder).store()
+        while report is None:
+            report = _stored_tables(StoredWeek(week, store), folder)
     report.seconds = time.monotonic() - began
     for guid, problem in report.problems.items():
         log.error("Restaurant %s: its orders could not be read, its rows stay as they are: %s", guid, problem)
@@ -110,94 +110,73 @@ def build_tables(week: Week, store: OrderStore, log: logging.Logger) -> TablesRe
     return report
 
 
-class _WeekTables:
-    """The tables of a week's stored orders, in files below ``folder``; made again once newer orders are stored."""
+def _stored_tables(stored: StoredWeek, folder: Path) -> TablesReport | None:
+    """Make them all in files below ``folder`` and store them, all of the same orders; None where newer ones came
+    meanwhile."""
+    records = stored.restaurants()
+    report = _made_of(stored, records, {}, folder)
+    if len(report.problems) == len(records) and stored.restaurants() is records:
+        raise all_failed(f"Week {stored.week.key}: tables", report.problems)
 
-    def __init__(self, stored: StoredWeek, folder: Path) -> None:
-        self._stored = stored
-        self._folder = folder
-        self._records: dict[str, RestaurantRecord] = {}
-        self._newest: TablesReport | None = None
-
-    def store(self) -> TablesReport:
-        """Store them all, of the same orders, also where newer ones come meanwhile.
-
-        Raises:
-            ExportError: the raw orders of no restaurant can be read.
-        """
-        report = None
-        while report is not (newest := self._made_now()):
-            report = newest
-            for table in TABLES:
-                self._stored.store.bucket.update(self._key(table), partial(self._replacement, table))
-        return report
-
-    def _key(self, table: str) -> str:
-        return self._stored.store.layout.table(table, self._stored.week.key)
-
-    def _path(self, table: str) -> Path:
-        return self._folder / f"{table}.parquet"
-
-    def _replacement(self, table: str, before: StoredObject | None, _: Path) -> Replacement | None:
-        """The table as what is stored now makes it; None where the object ``before`` has the same content."""
-        report = self._made_now()
-        path, sha256 = self._path(table), report.files[table].sha256
+    def replacement(name: str, before: StoredObject | None, _: Path) -> Replacement | None:
+        if stored.restaurants() is not records:
+            return None
+        path, sha256 = folder / f"{name}.parquet", report.files[name].sha256
         known = sha256_of(before.path) if before is not None else None
         # What is damaged is replaced, and nothing is read out of it.
         intact = before is not None and before.metadata.get("sha256") == known
-        if table == "orders":
+        if name == "orders":
             report.changes = _changes(path, before.path if before is not None and intact else None)
         if intact and known == sha256:
             return None
         return Replacement(path, {"ContentType": PARQUET, "Metadata": {"sha256": sha256}})
 
-    def _made_now(self) -> TablesReport:
-        while self._newest is None or self._records is not self._stored.restaurants():
-            self._records = records = self._stored.restaurants()
-            self._newest = self._made_of(records, {})
-            if len(self._newest.problems) == len(records) and records is self._stored.restaurants():
-                raise all_failed(f"Week {self._stored.week.key}: tables", self._newest.problems)
-        return self._newest
+    for name, file in report.files.items():
+        stored.store.bucket.update(file.key, partial(replacement, name))
+    return report if stored.restaurants() is records else None
 
-    def _made_of(self, records: Mapping[str, RestaurantRecord], problems: Mapping[str, str]) -> TablesReport:
-        """The tables with new rows of all restaurants but those with ``problems``."""
-        report = TablesReport(self._stored.week, dict(problems))
-        good = {guid: record for guid, record in records.items() if guid not in problems}
-        before = {name: self._folder / f"{name}.before.parquet" for name in TABLES} if problems else {}
-        fetch = self._stored.store.bucket.fetch
-        before = {name: path for name, path in before.items() if fetch(self._key(name), path)}
-        with ExitStack() as stack:
-            writers = {
-                name: stack.enter_context(TableWriter(self._path(name), table)) for name, table in TABLES.items()
-            }
-            files = stack.enter_context(closing(raw_files(report.week, good, self._stored.store, report.problems)))
-            kept = ((guid, None) for guid in sorted(problems))
-            for guid, file in heapq.merge(((file.guid, file) for file in files), kept, key=itemgetter(0)):
-                if file is None:
-                    _keep_rows(guid, before, writers)
-                    continue
-                try:
-                    report.restaurants.append(_add(file, writers, report))
-                except ExportError as error:
-                    report.problems[guid] = str(error)
-        if len(report.problems) > len(problems):
-            # Where a file broke half-way, its first rows are in the tables already.
-            return self._made_of(records, report.problems)
-        for name, writer in writers.items():
-            size, sha256 = writer.path.stat().st_size, sha256_of(writer.path)
-            report.files[name] = TableFile(self._key(name), writer.rows, size, sha256)
-        return report
+
+def _made_of(
+    stored: StoredWeek, records: Mapping[str, RestaurantRecord], problems: Mapping[str, str], folder: Path
+) -> TablesReport:
+    """The tables with new rows of all restaurants but those with ``problems``, whose rows stay."""
+    week, store = stored.week, stored.store
+    report = TablesReport(week, dict(problems))
+    good = {guid: record for guid, record in records.items() if guid not in problems}
+    keys = {name: store.layout.table(name, week.key) for name in TABLES}
+    before = {name: folder / f"{name}.before.parquet" for name in TABLES if problems}
+    before = {name: path for name, path in before.items() if store.bucket.fetch(keys[name], path)}
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(TableWriter(folder / f"{name}.parquet", table)) for name, table in TABLES.items()
+        }
+        files = stack.enter_context(closing(raw_files(week, good, store, report.problems)))
+        kept = ((guid, None) for guid in sorted(problems))
+        for guid, file in heapq.merge(((file.guid, file) for file in files), kept, key=itemgetter(0)):
+            if file is None:
+                _keep_rows(guid, before, writers)
+                continue
+            try:
+                report.restaurants.append(_add(file, writers, report))
+            except ExportError as error:
+                report.problems[guid] = str(error)
+    if len(report.problems) > len(problems):
+        # Where a file broke half-way, its first rows are in the tables already.
+        return _made_of(stored, records, report.problems, folder)
+    for name, writer in writers.items():
+        size, sha256 = writer.path.stat().st_size, sha256_of(writer.path)
+        report.files[name] = TableFile(keys[name], writer.rows, size, sha256)
+    return report
 
 
 def _keep_rows(guid: str, before: Mapping[str, Path], writers: Mapping[str, TableWriter]) -> None:
     for name, path in before.items():
-        try:
-            fits = pq.read_schema(path).equals(TABLES[name].schema)
-            rows = pq.read_table(path, filters=[("restaurant_guid", "==", guid)]) if fits else None
-        except (pa.ArrowException, OSError):
-            continue
-        if rows is not None:
-            writers[name].write(rows)
+        rows = TABLES[name].schema.empty_table()
+        # A file that is damaged, or of an earlier schema, has no rows to keep.
+        with suppress(pa.ArrowException, OSError):
+            if pq.read_schema(path).equals(rows.schema):
+                rows = pq.read_table(path, filters=[("restaurant_guid", "==", guid)])
+        writers[name].write(rows)
 
 
 def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport) -> RestaurantSummary:

@@ -6,6 +6,7 @@ follows; the walk through the order hands over the others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -61,18 +62,22 @@ class Kind(Enum):
     COORDINATE = pa.float64()
 
 
-def to_array(kind: Kind, values: Any) -> pa.Array:
-    """The Arrow array of ``values``.
+def is_representable(amount: Decimal) -> bool:
+    """Whether ``amount`` can be one of money: finite, and not beyond 40 places around the point."""
+    return amount.is_finite() and (not amount or abs(amount.adjusted()) <= _MOST_PLACES)
 
-    Raises:
-        ValueError, OverflowError, ArithmeticError, UnrepresentableError: a value does not fit ``kind``
-            (``pa.ArrowInvalid`` is a ``ValueError``).
-    """
+
+def _array(kind: Kind, values: Any) -> pa.Array:
+    """The Arrow array of ``values``; a ValueError, ArithmeticError or ArrowException where one does not fit ``kind``."""
     if isinstance(values, pa.Array):
         return values
     match kind:
         case Kind.MONEY | Kind.QUANTITY:
-            return _decimals(kind, values)
+            # Of the others Arrow crashes on some: 1e-9999999 ends the process.
+            if not all(map(is_representable, filter(None, values))):
+                raise ValueError("an amount is too large, too small, or no number")
+            scale = Decimal(1).scaleb(-kind.value.scale)
+            values = [value if value is None else value.quantize(scale, ROUND_HALF_EVEN) for value in values]
         case Kind.INSTANT:
             return _instants(values)
         case Kind.DAY:
@@ -80,20 +85,6 @@ def to_array(kind: Kind, values: Any) -> pa.Array:
         case Kind.FLAG:
             return pa.array(values, kind.value).fill_null(False)
     return pa.array(values, kind.value)
-
-
-def is_representable(amount: Decimal) -> bool:
-    """Whether ``amount`` can be one of money: finite, and not beyond 40 places around the point."""
-    return amount.is_finite() and (not amount or abs(amount.adjusted()) <= _MOST_PLACES)
-
-
-def _decimals(kind: Kind, values: Sequence[Decimal | None]) -> pa.Array:
-    # Of the others Arrow crashes on some: 1e-9999999 ends the process.
-    if not all(map(is_representable, filter(None, values))):
-        raise UnrepresentableError("an amount is too large, too small, or no number")
-    scale = Decimal(1).scaleb(-kind.value.scale)
-    rounded = [value if value is None else value.quantize(scale, ROUND_HALF_EVEN) for value in values]
-    return pa.array(rounded, kind.value)
 
 
 def _instants(texts: Sequence[str | None]) -> pa.Array:
@@ -153,7 +144,8 @@ class Table:
         """Where a column's value comes from, ``checks[].selections[].item.guid``; ``""`` where Toast has no field."""
         if column.given is not None:
             return column.given
-        below = _camel(column.path or column.name)
+        names = (_ALIASES.get(name, name) for name in (column.path or column.name).split("."))
+        below = ".".join(re.sub("_(.)", lambda match: match[1].upper(), name) for name in names if name)
         return column.toast or (f"{self.root}.{below}" if self.root else below)
 
     def batch(self, rows: Sequence[msgspec.Struct], given: Mapping[str, Any]) -> pa.RecordBatch:
@@ -166,35 +158,21 @@ class Table:
             UnrepresentableError: a value does not fit its column's type.
         """
         arrays: dict[str, pa.Array] = {}
-        known: dict[str, Sequence[Any]] = {}
         for column in sorted(self.columns, key=lambda column: callable(given.get(column.name))):
             try:
                 by_path = column.given is None
-                values = _attribute(rows, column.path or column.name, known) if by_path else given[column.name]
-                arrays[column.name] = to_array(column.kind, values(arrays) if callable(values) else values)
-            except (ValueError, OverflowError, ArithmeticError, pa.ArrowException, UnrepresentableError):
+                values = _attribute(rows, column.path or column.name) if by_path else given[column.name]
+                arrays[column.name] = _array(column.kind, values(arrays) if callable(values) else values)
+            except (ValueError, ArithmeticError, pa.ArrowException):
                 # The error of pyarrow repeats the value, which may be a guest's.
                 raise UnrepresentableError(f"a value of {self.name}.{column.name} is no {column.kind.name}") from None
         return pa.RecordBatch.from_arrays([arrays[name] for name in self.schema.names], schema=self.schema)
 
 
-def _attribute(rows: Sequence[Any], path: str, known: dict[str, Sequence[Any]]) -> Sequence[Any]:
-    """One value per row, None where any part of ``path`` is; ``known`` has the parts that were looked up before."""
-    if path not in known:
-        parent, _, name = path.rpartition(".")
-        get = attrgetter(name)
-        if parent:
-            values = [None if row is None else get(row) for row in _attribute(rows, parent, known)]
-        else:
-            values = list(map(get, rows))
-        known[path] = values
-    return known[path]
-
-
-def _camel(path: str) -> str:
-    """Toast's spelling of an attribute path: ``item.multi_location_id`` is ``item.multiLocationId``."""
-    parts = []
-    for name in path.split("."):
-        head, *tail = _ALIASES.get(name, name).split("_")
-        parts.append(head + "".join(part.title() for part in tail))
-    return ".".join(part for part in parts if part)
+def _attribute(rows: Sequence[Any], path: str) -> Sequence[Any]:
+    """One value per row, None where any part of ``path`` is."""
+    first, *others = path.split(".")
+    values = list(map(attrgetter(first), rows))
+    for name in others:
+        values = [None if value is None else getattr(value, name) for value in values]
+    return values
