@@ -7,7 +7,7 @@ guests may have any type; an order with an amount or a flag of another type is i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -30,8 +30,7 @@ _TAKEN_BACK = ("VOID", "PENDING_VOID")
 _PREPAID = ("TOAST_CARD_SELL", "TOAST_CARD_RELOAD", "HOUSE_ACCOUNT_PAY_BALANCE")
 
 
-class _Fields(msgspec.Struct, rename="camel", frozen=True, gc=False):
-    """Options of all structs here."""
+class _Fields(msgspec.Struct, rename="camel", frozen=True, gc=False): ...
 
 
 class _Discount(_Fields, frozen=True):
@@ -58,17 +57,12 @@ class _Refund(_Fields, frozen=True):
     refund_amount: Decimal | None = None
 
 
-class _Void(_Fields, frozen=True):
-    void_date: Any = None
-    void_business_date: Any = None
-
-
 class _Payment(_Fields, frozen=True):
     amount: Decimal | None = None
     tip_amount: Decimal | None = None
     payment_status: Any = None
     refund: _Refund | None = None
-    void_info: _Void | None = None
+    void_info: dict[str, Any] | None = None
 
 
 class _Check(_Fields, frozen=True):
@@ -143,7 +137,11 @@ def _amounts(order: AmountsOrder) -> tuple[Decimal, ...]:
     checks: list[Sequence[Decimal]] = []
     payments: list[Sequence[Decimal]] = []
     for check in order.checks or ():
-        own = [_of_payment(payment) for payment in check.payments or () if _brought_money(payment)]
+        own = [
+            (one.amount or _ZERO, one.tip_amount or _ZERO, (one.refund and one.refund.refund_amount) or _ZERO)
+            for one in check.payments or ()
+            if one.payment_status not in _NO_MONEY and not _has_date(one.void_info or {})
+        ]
         payments += own
         paid, tips, refunds = _added(own, len(OF_PAYMENTS))
         gone = order.voided or order.deleted or check.voided or check.deleted
@@ -154,9 +152,8 @@ def _amounts(order: AmountsOrder) -> tuple[Decimal, ...]:
     return (*_rounded(_added(checks, len(AMOUNTS))), net, tips, paid, refunds, *of_payments)
 
 
-def _of_payment(payment: _Payment) -> Sequence[Decimal]:
-    refunded = (payment.refund and payment.refund.refund_amount) or _ZERO
-    return payment.amount or _ZERO, payment.tip_amount or _ZERO, refunded
+def _has_date(void: Mapping[str, Any]) -> bool:
+    return (void.get("voidDate") or void.get("voidBusinessDate")) is not None
 
 
 def _added(rows: Iterable[Sequence[Decimal]], columns: int) -> Sequence[Decimal]:
@@ -185,9 +182,3 @@ def _taken_off(discounts: Iterable[_Discount] | None) -> Decimal:
             untaxed = discount.non_tax_discount_amount
             total += (discount.discount_amount if untaxed is None else untaxed) or 0
     return total
-
-
-def _brought_money(payment: _Payment) -> bool:
-    void = payment.void_info
-    voided = void is not None and (void.void_date or void.void_business_date) is not None
-    return not voided and payment.payment_status not in _NO_MONEY

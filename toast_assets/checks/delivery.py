@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from toast_assets.amperity.feeds.files import stored_feeds
 from toast_assets.amperity.records import RecordKey, destination, order_version
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.checks.check import CheckedWeek, CheckResult
-from toast_assets.checks.facts import versions_digest
+from toast_assets.checks.facts import RestaurantFacts, versions_digest
 from toast_assets.delivery.ledger import ARRIVED, LEDGER_SCHEMA, read_ledger
 from toast_assets.delivery.outgoing import feed_streams, notice_key
 from toast_assets.delivery.rejects import FEED_METHODS
@@ -77,31 +77,26 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     """
     settings, stored = checked.amperity(), checked.manifest.stored
     counts: list[_Count] = []
-    if set(settings.methods) & {"stream", "notify"}:
-        facts = checked.facts.restaurants if "stream" in settings.methods else {}
-        versions = {guid: of.versions for guid, of in facts.items()}
+    if methods := sorted({"notify", "stream"} & set(settings.methods)):
+        facts = checked.facts.restaurants if "stream" in methods else {}
         with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="ledgers") as threads:
-            of_restaurants = threads.map(partial(_of_restaurant, checked, settings, versions), stored, stored.values())
-            counts += [one for of_restaurant in of_restaurants for one in of_restaurant]
+            for found in threads.map(partial(_of_restaurant, checked, settings, methods, facts), stored):
+                counts += found
     if S3_PULL in settings.methods and settings.workflow_config_id is not None:
         counts.append(_load(checked, settings, settings.workflow_config_id))
     if not counts:
         return CheckResult(fine="Amperity's couriers load the feeds on their own: there are no receipts to compare.")
     bad = [one for one in counts if not one.same]
     missing = sum(one.missing for one in bad)
-    accepted = sum(one.accepted for one in counts)
-    states = {state: sum(one.states[state] for one in counts) for state in _OTHER_STATES}
-    newer = f"; of {states['superseded']} more it had newer versions" if states["superseded"] else ""
+    accepted, superseded, rejected = (
+        sum(one.states[state] for one in counts for state in states)
+        for states in (ARRIVED, ("superseded",), ("rejected",))
+    )
     return CheckResult(
         [one.problem for one in bad],
-        f"Amperity has accepted all {accepted} records{newer}.",
+        f"Amperity has accepted all {accepted} records.",
         warns=not missing,
-        figures={
-            "accepted": accepted,
-            "superseded": states["superseded"],
-            "rejected": states["rejected"],
-            "missing": missing,
-        },
+        figures={"accepted": accepted, "superseded": superseded, "rejected": rejected, "missing": missing},
         heads=("restaurant", "method", "records", "accepted", *_OTHER_STATES),
         rows=[
             (one.restaurant, one.method, one.due, one.accepted, *(one.states[state] for state in _OTHER_STATES))
@@ -111,19 +106,21 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
 
 
 def _of_restaurant(
-    checked: CheckedWeek, settings: AmperitySettings, versions: Mapping[str, str], guid: str, pull: PullRecord
+    checked: CheckedWeek,
+    settings: AmperitySettings,
+    methods: Sequence[str],
+    facts: Mapping[str, RestaurantFacts],
+    guid: str,
 ) -> list[_Count]:
-    """``versions``: ``versions_digest`` of the stored orders by restaurant."""
-    name, store = checked.named(guid), checked.store
+    name, week, store, pull = checked.named(guid), checked.week, checked.store, checked.manifest.stored[guid]
     try:
-        ledger = read_ledger(store.bucket, store.layout.ledger(checked.week, guid)) or LEDGER_SCHEMA.empty_table()
+        ledger = read_ledger(store.bucket, store.layout.ledger(week, guid)) or LEDGER_SCHEMA.empty_table()
     except StoreError as error:
-        methods = sorted(set(settings.methods) & {"stream", "notify"})
         return [_Count(name, ", ".join(methods), pull.orders, unknown=str(error))]
     counts = []
-    if "stream" in settings.methods:
+    if "stream" in methods:
         rows = _of(ledger, "stream", destination(settings.tenant_id, settings.stream_id or ""))
-        same = _settled_versions(rows, settings) == versions.get(guid)
+        same = guid in facts and _settled_versions(rows, settings) == facts[guid].versions
         counts.append(_Count(name, "stream", pull.orders, _states(rows), same))
         # Of flat feeds the ledger has all rows that were due.
         for feed, stream_id in feed_streams(settings):
@@ -132,8 +129,8 @@ def _of_restaurant(
                 states = _states(rows)
                 unsettled = states["pending"] or states["rejected"]
                 counts.append(_Count(name, FEED_METHODS + feed.name, rows.num_rows, states, same=not unsettled))
-    if "notify" in settings.methods:
-        counts.append(_one(name, notice_key(checked.week, guid, pull, store, settings), ledger))
+    if "notify" in methods:
+        counts.append(_one(name, notice_key(week, guid, pull, store, settings), ledger))
     return counts
 
 
@@ -179,12 +176,13 @@ def _settled_versions(orders: pa.Table, settings: AmperitySettings) -> str:
     """The ``versions_digest`` of the orders that need no more sending under the rules that hold."""
     settled = orders.filter(pc.is_in(orders["state"], pa.array([*ARRIVED, "superseded"])))
     columns = (settled[name].to_pylist() for name in ("record_id", "version", "order_version"))
-    versions = {
-        guid: of_order
-        for guid, version, of_order in zip(*columns, strict=True)
-        if version == order_version(of_order or "", settings.redaction)
-    }
-    return versions_digest(versions.items())
+    return versions_digest(
+        {
+            guid: of_order
+            for guid, version, of_order in zip(*columns, strict=True)
+            if version == order_version(of_order or "", settings.redaction)
+        }.items()
+    )
 
 
 def _of(ledger: pa.Table, method: str, destination: str) -> pa.Table:

@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import msgspec
 
 from toast_assets.markdown import plain
 from toast_assets.orders.fields import known_fields
 from toast_assets.orders.model import Order
+from toast_assets.orders.read import members
 from toast_assets.orders.scanner import readable, shallow
 
 # More unknown fields below one parent are a map's keys.
@@ -78,29 +77,23 @@ def shown_value(value: str) -> str:
 def _shown(text: str, form: re.Pattern[str], what: str) -> str:
     if form.fullmatch(text) is not None and _LIKE_A_PHONE.search(text) is None:
         return text
-    signs = [said for sign, said in _SIGNS.items() if sign in text]
-    size = f"{len(text)} character{'' if len(text) == 1 else 's'}"
-    return f"(a {what} of {size}{' with ' if signs else ''}{', '.join(signs)})"
+    signs = ", ".join(said for sign, said in _SIGNS.items() if sign in text)
+    return f"(a {what} of {len(text)} characters{f' with {signs}' if signs else ''})"
 
 
 @cache
-def known_types() -> Mapping[str, frozenset[type]]:
+def _known_types() -> Mapping[str, frozenset[type]]:
     """The types that a field of the tables and feeds may have in JSON besides null, by path."""
     return dict(_types_of(Order, ""))
 
 
 def _types_of(struct: type, before: str) -> Iterator[tuple[str, frozenset[type]]]:
-    hints = get_type_hints(struct)
-    for one in msgspec.structs.fields(struct):
-        (holds,) = (each for each in get_args(hints[one.name]) if each is not NoneType)
-        many = bool(get_args(holds))
-        holds = get_args(holds)[0] if many else holds
-        path = f"{before}{one.encode_name}"
-        below = issubclass(holds, msgspec.Struct)
-        yield path, _ARRAY if many else _OBJECT if below else _TYPES[holds]
+    for name, member in members(struct).items():
+        below = issubclass(member.holds, msgspec.Struct)
+        yield f"{before}{name}", _ARRAY if member.many else _OBJECT if below else _TYPES[member.holds]
         # Modifiers of modifiers have the path of modifiers.
-        if below and not before.endswith(f"{one.encode_name}."):
-            yield from _types_of(holds, f"{path}.")
+        if below and not before.endswith(f"{name}."):
+            yield from _types_of(member.holds, f"{before}{name}.")
 
 
 @dataclass(slots=True)
@@ -108,9 +101,9 @@ class _Node:
     """A field in the tree of all fields seen; ``first`` is the first order that had it.
 
     ``filled`` has the first order in which it held an object: only then can a field be missing. ``known_values`` are
-    those of an enum, ``values`` the others that it had. ``others`` counts values of other types, ``others_first`` has
-    their first orders. ``fields`` has what was met below by its name, or by the description of a name that is not
-    shown.
+    those of an enum, ``values`` the others that it had. ``others`` has what it held instead of its own type, with the
+    first order and the number. ``fields`` has what was met below by its name, or by the description of a name that is
+    not shown.
     """
 
     path: str
@@ -120,10 +113,8 @@ class _Node:
     types: frozenset[type] = _ANY
     known_values: frozenset[str] | None = None
     values: dict[str, str | None] = field(default_factory=dict)
-    others: Counter[str] = field(default_factory=Counter)
-    others_first: dict[str, str | None] = field(default_factory=dict)
+    others: dict[str, tuple[str | None, int]] = field(default_factory=dict)
     fields: dict[str, _Node] = field(default_factory=dict)
-    unknown_below: int = 0
     filled: tuple[str | None, ...] = ()
 
     def nodes(self) -> Iterator[_Node]:
@@ -144,7 +135,6 @@ class DriftDetector:
     def __init__(self) -> None:
         self._known = known_fields()
         self._root = _Node("", 0, None, known=True)
-        self._unknown = 0
         self._guid: object = None
 
     def add(self, orders: Iterable[bytes]) -> DriftDetector:
@@ -171,8 +161,7 @@ class DriftDetector:
             if path not in nodes and (parent := nodes.get(path.rpartition(".")[0])) is not None and parent.filled
         ]
         for path, node in nodes.items():
-            others = node.others.items()
-            found += [DriftFinding("other type", path, one, node.others_first[one], times) for one, times in others]
+            found += [DriftFinding("other type", path, one, *seen) for one, seen in node.others.items()]
             found += [DriftFinding("new value", path, value, first) for value, first in node.values.items()]
             if not node.known:
                 found.append(DriftFinding("new field", path, None, node.first))
@@ -199,8 +188,8 @@ class DriftDetector:
                     continue
                 kind = type(value)
                 if kind not in below.types:
-                    below.others[_SAID[kind]] += 1
-                    below.others_first.setdefault(_SAID[kind], self._order)
+                    first, times = below.others.get(_SAID[kind]) or (self._order, 0)
+                    below.others[_SAID[kind]] = (first, times + 1)
                 if kind is dict or kind is list:
                     if below.level <= _MOST_LEVELS:
                         left.append((value, below))
@@ -217,16 +206,13 @@ class DriftDetector:
 
     def _below(self, parent: _Node, name: str) -> _Node:
         """The field below ``parent`` that ``name`` is, made where it is met for the first time."""
-        path = _joined(parent, name)
-        known = path in self._known.fields
+        known = _path(parent, name) in self._known.fields
         if not known:
             name = self._label(parent, name)
             if name in parent.fields:
                 return parent.fields[name]
-            path = _joined(parent, name)
-            parent.unknown_below += 1
-            self._unknown += 1
-        node = _Node(path, parent.level + 1, self._order, known, known_types().get(path, _ANY))
+        path = _path(parent, name)
+        node = _Node(path, parent.level + 1, self._order, known, _known_types().get(path, _ANY))
         if known:
             node.known_values = self._known.values.get(path)
             if name == "modifiers":
@@ -240,22 +226,21 @@ class DriftDetector:
         if parent.level >= _MOST_LEVELS:
             return _DEEPER
         label = _shown(name, _NAME, "name")
-        if label in parent.fields or (parent.unknown_below < _MOST_BELOW and self._unknown < _MOST_UNKNOWN):
+        if label in parent.fields:
+            return label
+        unknown = [label for label, node in parent.fields.items() if not node.known]
+        if len(unknown) < _MOST_BELOW and sum(not node.known for node in self._root.nodes()) < _MOST_UNKNOWN:
             return label
         # One field instead of all unknown ones below, and of what is below them.
-        unknown = [(label, node) for label, node in parent.fields.items() if not node.known]
-        for label, node in unknown:
+        first = parent.fields[unknown[0]].first if unknown else self._order
+        for label in unknown:
             del parent.fields[label]
-            self._unknown -= sum(not below.known for below in node.nodes())
-        first = unknown[0][1].first if unknown else self._order
-        parent.fields[_MAP] = _Node(_joined(parent, _MAP), _MOST_LEVELS + 1, first, known=False)
-        parent.unknown_below = 1
-        self._unknown += 1
+        parent.fields[_MAP] = _Node(_path(parent, _MAP), _MOST_LEVELS + 1, first, known=False)
         return _MAP
 
 
-def _joined(parent: _Node, name: str) -> str:
-    return f"{parent.path}.{name}" if parent.path else name
+def _path(parent: _Node, name: str) -> str:
+    return f"{parent.path}.{name}".removeprefix(".")
 
 
 def _decoded(data: bytes) -> Any:

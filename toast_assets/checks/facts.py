@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,7 @@ from toast_assets.checks.drift import DriftDetector, DriftFinding, shown_value
 from toast_assets.errors import StoreConflictError
 from toast_assets.markdown import plain
 from toast_assets.orders.fields import known_fields
-from toast_assets.orders.raw_file import OrderRows, read_rows, repeated_guids
+from toast_assets.orders.raw_file import read_rows, repeated_guids
 from toast_assets.store.bucket import ABSENT
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
@@ -35,8 +35,10 @@ _FORM = 4
 # An open list of Toast's: what comes after that many is one channel.
 _MOST_CHANNELS = 30
 _OTHER_CHANNELS = "(other channels)"
-_MODULUS = 1 << 128
-_SHARED = "SELECT guid FROM orders GROUP BY guid HAVING count(DISTINCT restaurant) > 1 ORDER BY guid"
+_SHARED = """
+SELECT guid, group_concat(DISTINCT restaurant) FROM orders GROUP BY guid
+HAVING count(DISTINCT restaurant) > 1 ORDER BY guid
+"""
 
 
 class GuestCoverage(msgspec.Struct, frozen=True):
@@ -132,60 +134,65 @@ def _decoded(body: bytes) -> WeekFacts | None:
         return None
 
 
-def versions_digest(versions: Iterable[tuple[str, str]]) -> str:
-    """Stands for order GUIDs in Toast's versions of them (``version_of``), whatever their sequence."""
-    return f"{_versions_sum(versions):032x}"
-
-
-def _versions_sum(versions: Iterable[tuple[str, str]]) -> int:
+def versions_digest(versions: Iterable[tuple[str, str]], others: str = "0") -> str:
+    """Stands for order GUIDs in Toast's versions of them (``version_of``), whatever their sequence; with ``others``
+    for those of that digest, too."""
     digests = (hashlib.sha256(f"{guid}\n{version}".encode()).digest() for guid, version in versions)
-    return sum(int.from_bytes(digest[:16]) for digest in digests) % _MODULUS
+    total = sum((int.from_bytes(digest[:16]) for digest in digests), int(others, 16))
+    return f"{total % (1 << 128):032x}"
 
 
+@dataclass
 class _WeekReader:
     """Reads the orders of one restaurant after the other. Which GUIDs are where is kept on disk, so that memory does
     not grow with the week."""
 
-    def __init__(self, week: Week, manifest: Manifest, store: OrderStore, orders: sqlite3.Connection) -> None:
-        self._week = week
-        self._manifest = manifest
-        self._store = store
-        self._orders = orders
-        self._drift = DriftDetector()
-        self._failure: str | None = None
+    week: Week
+    manifest: Manifest
+    store: OrderStore
+    orders: sqlite3.Connection
+    drift: DriftDetector = field(default_factory=DriftDetector)
+    failure: str | None = None
 
     def read(self) -> WeekFacts:
-        self._orders.execute("CREATE TABLE orders (guid TEXT, restaurant TEXT)")
+        self.orders.execute("CREATE TABLE orders (guid TEXT, restaurant TEXT)")
         restaurants: dict[str, RestaurantFacts] = {}
         damaged: dict[str, str] = {}
-        for file in raw_files(self._week, self._manifest.restaurants, self._store, damaged):
-            with one_restaurant(file.guid, damaged, self._store), reading_raw(self._week, file.guid, self._store):
+        for file in raw_files(self.week, self.manifest.restaurants, self.store, damaged):
+            with one_restaurant(file.guid, damaged, self.store), reading_raw(self.week, file.guid, self.store):
                 facts = self._restaurant(file.guid, file.path)
                 file.check_count(facts.orders)
                 restaurants[file.guid] = facts
-        self._orders.executemany("DELETE FROM orders WHERE restaurant = ?", ((guid,) for guid in damaged))
-        shared = self._orders.execute(_SHARED).fetchall()
-        drift: list[DriftFinding] = []
-        self._report(lambda: drift.extend(self._drift.findings()))
+        self.orders.executemany("DELETE FROM orders WHERE restaurant = ?", ((guid,) for guid in damaged))
+        shared = self.orders.execute(_SHARED).fetchall()
+        drift: tuple[DriftFinding, ...] = ()
+        with self._only_reported():
+            drift = self.drift.findings()
         return WeekFacts(
             form=_FORM,
-            data_version=self._manifest.data_version,
+            data_version=self.manifest.data_version,
             restaurants=restaurants,
             damaged=damaged,
-            drift=tuple(drift),
-            reports_failure=self._failure,
+            drift=() if self.failure else drift,
+            reports_failure=self.failure,
             shared_orders=len(shared),
-            shared=tuple(map(self._shared_order, (guid for (guid,) in shared[:MOST_NAMED]))),
+            shared=tuple(
+                SharedOrder(plain(guid), tuple(sorted(holders.split(","))[:MOST_NAMED]))
+                for guid, holders in shared[:MOST_NAMED]
+            ),
         )
 
-    def _shared_order(self, guid: str) -> SharedOrder:
-        query = "SELECT DISTINCT restaurant FROM orders WHERE guid = ? ORDER BY restaurant LIMIT ?"
-        found = self._orders.execute(query, (guid, MOST_NAMED))
-        return SharedOrder(plain(guid), tuple(restaurant for (restaurant,) in found))
+    @contextmanager
+    def _only_reported(self) -> Iterator[None]:
+        """What is raised by that which no delivery depends on is for the checks that can only warn."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - their checks say so
+            self.failure = type(error).__name__
 
     def _restaurant(self, restaurant_guid: str, path: Path) -> RestaurantFacts:
         repeated, outside = repeated_guids(path), list[str]()
-        orders = outside_week = versions = 0
+        orders, outside_week, versions = 0, 0, versions_digest(())
         sums = [Decimal(0)] * len(SUMS)
         channels: dict[str, list[int]] = {}
         for rows in read_rows(path):
@@ -193,21 +200,27 @@ class _WeekReader:
             strangers = [
                 guid
                 for guid, modified_ms in zip(rows.guids, rows.modified_ms, strict=True)
-                if not self._week.start_ms <= modified_ms < self._week.end_ms
+                if not self.week.start_ms <= modified_ms < self.week.end_ms
             ]
             outside_week += len(strangers)
             outside += strangers[: MOST_NAMED - len(outside)]
-            versions += _versions_sum(zip(rows.guids, rows.versions, strict=True))
+            versions = versions_digest(zip(rows.guids, rows.versions, strict=True), versions)
             # GUIDs compare without case.
             holders = ((guid.lower(), restaurant_guid) for guid in rows.guids)
-            self._orders.executemany("INSERT INTO orders VALUES (?, ?)", holders)
+            self.orders.executemany("INSERT INTO orders VALUES (?, ?)", holders)
             readable: list[AmountsOrder] = []
             for body in rows.bodies:
                 with suppress(UnreadableAmountsError):
                     order, amounts = read_amounts(body)
                     readable.append(order)
                     sums = [total + amount for total, amount in zip(sums, amounts, strict=True)]
-            self._report(partial(self._look, rows, readable, channels))
+            with self._only_reported():
+                self.drift.add(rows.bodies)
+                for order in readable:
+                    counts = channels.setdefault(_channel(order, channels), [0, 0, 0])
+                    counts[0] += 1
+                    counts[1] += bool(order.guests)
+                    counts[2] += any(guest.get("email") or guest.get("phone") for guest in order.guests)
         return RestaurantFacts(
             orders=orders,
             repeats=len(repeated),
@@ -215,30 +228,14 @@ class _WeekReader:
             outside_week=outside_week,
             first_outside=tuple(map(plain, outside)),
             amounts={name: str(amount) for name, amount in zip(SUMS, sums, strict=True)},
-            versions=f"{versions % _MODULUS:032x}",
+            versions=versions,
             channels={channel: GuestCoverage(*counts) for channel, counts in sorted(channels.items())},
         )
-
-    def _report(self, work: Callable[[], None]) -> None:
-        """Do what no delivery depends on. What it raises ends only this: it is for the checks that can only warn."""
-        try:
-            if self._failure is None:
-                work()
-        except Exception as error:  # noqa: BLE001 - their checks say so
-            self._failure = type(error).__name__
-
-    def _look(self, rows: OrderRows, orders: Iterable[AmountsOrder], channels: dict[str, list[int]]) -> None:
-        self._drift.add(rows.bodies)
-        for order in orders:
-            counts = channels.setdefault(_channel(order, channels), [0, 0, 0])
-            counts[0] += 1
-            counts[1] += bool(order.guests)
-            counts[2] += any(guest.get("email") or guest.get("phone") for guest in order.guests)
 
 
 def _channel(order: AmountsOrder, known: Mapping[str, object]) -> str:
     """The channel; one that Toast is not known for is shown only if it cannot be a guest's data."""
     channel, values = order.channel, known_fields().values
-    toasts = any(channel in values.get(field, ()) for field in ("source", "diningOption.behavior"))
+    toasts = channel in values["source"] or channel in values["diningOption.behavior"]
     shown = channel if toasts else shown_value(channel)
     return shown if shown in known or len(known) < _MOST_CHANNELS else _OTHER_CHANNELS

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from toast_assets.checks.amounts import AMOUNTS, OF_CHECKS, OF_PAYMENTS, SUMS, UnreadableAmountsError, read_amounts
 from toast_assets.checks.check import CheckedWeek, CheckResult
-from toast_assets.checks.facts import MOST_NAMED, RestaurantFacts
+from toast_assets.checks.facts import MOST_NAMED
 from toast_assets.errors import StoreError
 from toast_assets.markdown import plain
 from toast_assets.orders.raw_file import read_rows
@@ -23,15 +24,12 @@ from toast_assets.store.s3_errors import readable
 from toast_assets.tables.files import restaurants_in
 from toast_assets.tables.flatten import flatten
 
-_Totals = Mapping[str, Mapping[str, Decimal]]
-"""Amounts by name, by restaurant."""
-# Which column of a table holds which amount; where the flag is false, no money was taken.
+# By table, which column holds which of the raw orders' SUMS.
 _COLUMNS: Mapping[str, Mapping[str, str]] = {
     "orders": {name: name for name in AMOUNTS},
-    "checks": {name: name for name in OF_CHECKS},
-    "payments": {name: "amount" if name == "payment_amount" else name for name in OF_PAYMENTS},
+    "checks": {f"checks.{name}": name for name in OF_CHECKS},
+    "payments": {f"payments.{name}": "amount" if name == "payment_amount" else name for name in OF_PAYMENTS},
 }
-_FLAGS = {"payments": "taken"}
 
 
 def totals_reconcile(checked: CheckedWeek) -> CheckResult:
@@ -46,7 +44,8 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
     """
     facts, store = checked.facts, checked.store
     problems: list[str] = []
-    totals: dict[str, _Totals] = {}
+    compared: list[str] = []
+    in_tables: defaultdict[str, dict[str, Decimal]] = defaultdict(dict)
     with scratch_folder() as folder:
         path = folder / "table.parquet"
         for table in _COLUMNS:
@@ -56,18 +55,29 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
                 continue
             try:
                 with readable(store.bucket.uri(key), "Materialize the tables for the week again."):
-                    totals[table] = dict(_table_totals(table, path))
+                    for guid, amounts in _table_totals(table, path):
+                        in_tables[guid] |= amounts
             except StoreError as error:
                 problems.append(str(error))
-    rejected = _rejected(checked, totals["orders"], problems) if "orders" in totals else {}
-    wanted = {guid: _wanted(of, rejected.get(guid)) for guid, of in facts.restaurants.items()}
+            else:
+                compared += [*_COLUMNS[table], *(["orders"] if table == "orders" else [])]
+    rejected: defaultdict[str, _Rejected] = defaultdict(_Rejected)
+    if "orders" in compared:
+        # Only where orders are missing: one that can be converted by now is a difference instead.
+        of_restaurants = facts.restaurants.items()
+        short = [guid for guid, of in of_restaurants if in_tables[guid].get("orders", 0) < of.orders]
+        _reject(checked, short, rejected, problems)
+    wanted = {}
+    for guid, of in facts.restaurants.items():
+        raw = {"orders": Decimal(of.orders)} | {name: Decimal(amount) for name, amount in of.amounts.items()}
+        wanted[guid] = {name: amount - rejected[guid].amounts[name] for name, amount in raw.items()}
     rows = [
-        (checked.named(guid), *difference)
-        for table, of_table in totals.items()
+        (checked.named(guid), name if "." in name else f"orders.{name}", amounts[name], found)
         for guid, amounts in wanted.items()
-        for difference in _differences(table, amounts, of_table.get(guid, {}))
+        for name in compared
+        if amounts[name] != (found := in_tables[guid].get(name, Decimal(0)))
     ]
-    problems += [f"{restaurant}: {name} is {of_table}, raw {raw}" for restaurant, name, raw, of_table in rows]
+    problems += [f"{restaurant}: {name} is {found}, raw {raw}" for restaurant, name, raw, found in rows]
     problems += checked.damaged
     left_out = [(checked.named(guid), *row) for guid, one in rejected.items() for row in one.rows()]
     sums = {name: sum((amounts[name] for amounts in wanted.values()), Decimal(0)) for name in AMOUNTS}
@@ -85,49 +95,32 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
     )
 
 
-def _table_totals(table: str, path: Path) -> Iterator[tuple[str, Mapping[str, Decimal]]]:
-    columns, flag = _COLUMNS[table], _FLAGS.get(table)
-    for guid, rows in restaurants_in(path, ["restaurant_guid", *columns.values(), *([flag] if flag else [])]):
-        counting = rows.filter(rows[flag]) if flag else rows
+def _table_totals(table: str, path: Path) -> Iterator[tuple[str, dict[str, Decimal]]]:
+    """What a table adds up to, by restaurant."""
+    columns, flags = _COLUMNS[table], ["taken"] if table == "payments" else []
+    for guid, rows in restaurants_in(path, ["restaurant_guid", *columns.values(), *flags]):
+        counting = rows.filter(rows["taken"]) if flags else rows
         totals = {name: pc.sum(counting[column]).as_py() or Decimal(0) for name, column in columns.items()}
-        yield guid, totals | {"orders": Decimal(rows.num_rows)}
-
-
-def _wanted(facts: RestaurantFacts, rejected: _Rejected | None) -> Mapping[str, Decimal]:
-    """What the tables should add up to: the raw orders without those that the tables reject."""
-    wanted = {name: Decimal(amount) for name, amount in facts.amounts.items()} | {"orders": Decimal(facts.orders)}
-    if rejected is not None:
-        wanted = {name: amount - rejected.amounts.get(name, 0) for name, amount in wanted.items()}
-    return wanted
-
-
-def _differences(
-    table: str, wanted: Mapping[str, Decimal], of_table: Mapping[str, Decimal]
-) -> Iterator[tuple[str, Decimal, Decimal]]:
-    names = (*_COLUMNS[table], *(("orders",) if table == "orders" else ()))
-    for name in names:
-        raw, found = wanted[name if table == "orders" else f"{table}.{name}"], of_table.get(name, Decimal(0))
-        if raw != found:
-            yield f"{table}.{name}", raw, found
+        yield guid, totals | ({"orders": Decimal(rows.num_rows)} if table == "orders" else {})
 
 
 @dataclass
 class _Rejected:
-    """Orders of one restaurant that the tables reject, and their raw amounts by ``SUMS`` and ``orders``."""
+    """Orders of one restaurant that the tables reject: how many, their raw amounts by name, and the first of them."""
 
     orders: int = 0
-    amounts: dict[str, Decimal] = field(default_factory=dict)
+    amounts: defaultdict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     first: list[Rejection] = field(default_factory=list)
 
     def add(self, body: bytes, rejection: Rejection) -> None:
         """Count the order in ``body``."""
         self.orders += 1
+        self.amounts["orders"] += 1
         self.first += [rejection][: MOST_NAMED - len(self.first)]
-        added = {"orders": Decimal(1)}
         with suppress(UnreadableAmountsError):
             # What cannot be added up is not in the sums of the raw orders either.
-            added |= zip(SUMS, read_amounts(body)[1], strict=True)
-        self.amounts |= {name: self.amounts.get(name, Decimal(0)) + amount for name, amount in added.items()}
+            for name, amount in zip(SUMS, read_amounts(body)[1], strict=True):
+                self.amounts[name] += amount
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         for one in self.first:
@@ -136,22 +129,16 @@ class _Rejected:
             yield f"{more} more orders", "rejected as well", "rejected"
 
 
-def _rejected(checked: CheckedWeek, in_table: _Totals, problems: list[str]) -> dict[str, _Rejected]:
-    """The orders that the tables cannot hold, of restaurants that have fewer orders in the table than are stored: an
-    order that can be converted now is a difference instead. Raw orders that cannot be read are added to ``problems``.
-    """
-    stored, facts = checked.manifest.restaurants, checked.facts.restaurants
-    short = {guid: stored[guid] for guid, of in facts.items() if in_table.get(guid, {}).get("orders", 0) < of.orders}
-    rejected: dict[str, _Rejected] = {}
+def _reject(checked: CheckedWeek, guids: Iterable[str], rejected: Mapping[str, _Rejected], problems: list[str]) -> None:
+    """Add the orders that the tables cannot hold to ``rejected``, and raw files that cannot be read to ``problems``."""
+    records = {guid: checked.manifest.restaurants[guid] for guid in guids}
     unreadable: dict[str, str] = {}
-    for file in raw_files(checked.week, short, checked.store, unreadable):
+    for file in raw_files(checked.week, records, checked.store, unreadable):
         with one_restaurant(file.guid, unreadable, checked.store), reading_raw(checked.week, file.guid, checked.store):
-            found = rejected[file.guid] = _Rejected()
             for rows in read_rows(file.path):
                 bodies = dict(zip(rows.guids, rows.bodies, strict=True))
                 batch = RawOrders(file.guid, rows.bodies, file.record.time_zone, file.record.currency)
                 for one in flatten(batch)[0].rejections:
                     if one.order_guid in bodies:
-                        found.add(bodies[one.order_guid], one)
+                        rejected[file.guid].add(bodies[one.order_guid], one)
     problems += unreadable.values()
-    return rejected

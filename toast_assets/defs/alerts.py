@@ -8,7 +8,7 @@ each address, which moves only past what that address took.
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import dagster as dg
@@ -52,20 +52,23 @@ def _alert_sensor(name: str, description: str, kind: RunEnd) -> dg.SensorDefinit
     )
     def alert_sensor(context: dg.SensorEvaluationContext, alerts: AlertsResource) -> Iterator[Any]:
         webhooks, ui_url = alerts.webhooks(), alerts.settings().ui_url
-        newest = max((record.storage_id for record in _ended(context, kind, 1)), default=-1)
+        fetch = context.instance.fetch_run_status_changes
         if not webhooks or context.cursor is None:
-            context.update_cursor(_cursor({}, newest))
+            newest = max((record.storage_id for record in fetch(kind, limit=1).records), default=-1)
+            context.update_cursor(json.dumps({"record_id": newest}))
             begins = "Begins with the runs that end from now on."
             yield dg.SkipReason(begins if webhooks else "ALERT_WEBHOOK_URL is not set.")
             return
-        # By address, the last event that needs no alert any more. Earlier releases left "record_id" alone.
+        # By address, the last event that needs no alert any more. A new address begins with what the slowest one has
+        # missed: it may have replaced one that failed.
         stored: dict[str, Any] = json.loads(context.cursor)
         known = stored.get("addresses", {})
         positions = {each.digest: int(known.get(each.digest, stored["record_id"])) for each in webhooks}
         posted: list[tuple[dg.DagsterRun, str | None]] = []
         for webhook in webhooks:
             end = time.monotonic() + _TICK_SECONDS / len(webhooks)
-            for record in _ended(context, kind, _MOST_AT_ONCE, after=positions[webhook.digest]):
+            events = dg.RunStatusChangeRecordsFilter(kind, after_storage_id=positions[webhook.digest])
+            for record in fetch(events, limit=_MOST_AT_ONCE, ascending=True).records:
                 if (left := end - time.monotonic()) <= 0:
                     break
                 run = context.instance.get_run_by_id(record.run_id)
@@ -78,7 +81,7 @@ def _alert_sensor(name: str, description: str, kind: RunEnd) -> dg.SensorDefinit
                         break
                     posted.append((run, None))
                 positions[webhook.digest] = record.storage_id
-        context.update_cursor(_cursor(positions, newest))
+        context.update_cursor(json.dumps({"record_id": min(positions.values()), "addresses": positions}))
         if not posted:
             yield dg.SkipReason("No run ended that calls for an alert.")
         # A failure comes last, so that it is the tick's result.
@@ -86,19 +89,6 @@ def _alert_sensor(name: str, description: str, kind: RunEnd) -> dg.SensorDefinit
             yield _reaction(run, problem)
 
     return alert_sensor
-
-
-def _ended(
-    context: dg.SensorEvaluationContext, kind: RunEnd, most: int, after: int | None = None
-) -> Sequence[dg.EventLogRecord]:
-    """The events of runs that ended in this way: the first ones ``after`` a storage id, else the newest ones."""
-    events = dg.RunStatusChangeRecordsFilter(kind, after_storage_id=after)
-    return context.instance.fetch_run_status_changes(events, limit=most, ascending=after is not None).records
-
-
-def _cursor(positions: Mapping[str, int], newest: int) -> str:
-    # A new address begins with what the slowest one has missed: it may have replaced one that failed.
-    return json.dumps({"record_id": min(positions.values(), default=newest), "addresses": positions})
 
 
 def _reaction(run: dg.DagsterRun, problem: str | None) -> Any:

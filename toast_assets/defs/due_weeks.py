@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal, NamedTuple
 
 import dagster as dg
 import msgspec
 
-from toast_assets.week import KEY_FORMAT, Week, WeekCalendar
+from toast_assets.week import Week, WeekCalendar
 
 REASON_TAG = "toast/reason"
 SECOND_LOOK_AFTER = timedelta(hours=72)
@@ -99,7 +99,7 @@ def decide(calendar: WeekCalendar, now: datetime, cursor: Cursor, outcome_of: Ca
     notes: list[str] = []
     requests = list(_due_again(calendar, now, tracked, outcome_of, notes))
     newest = cursor.newest
-    for week in _newly_closed(calendar, last, newest):
+    for week in _newly_closed(calendar, last, newest)[:MOST_WEEKS_PER_TICK]:
         # A week that is caught up on late needs no second look: the first one is late enough.
         tracked[week.key] = Tracked(1, now, second_look=now >= week.end + SECOND_LOOK_AFTER)
         requests.append(_request(week.key, "", "closed"))
@@ -116,18 +116,16 @@ def decide(calendar: WeekCalendar, now: datetime, cursor: Cursor, outcome_of: Ca
     return Decision(requests, Cursor(newest, tracked), "; ".join(said))
 
 
-def _newly_closed(calendar: WeekCalendar, last: Week, newest: str | None) -> Iterator[Week]:
+def _newly_closed(calendar: WeekCalendar, last: Week, newest: str | None) -> list[Week]:
     """Weeks after the newest one that was asked for, oldest first; at the very start the last one only."""
     if newest is None:
-        yield last
-        return
-    after = max(date.fromisoformat(newest) + timedelta(days=1), calendar.first)
-    day = after + timedelta(days=(calendar.weekday - after.weekday()) % 7)
-    for _ in range(MOST_WEEKS_PER_TICK):
-        if f"{day:{KEY_FORMAT}}" > last.key:
-            return
-        yield calendar.week(f"{day:{KEY_FORMAT}}")
-        day += timedelta(days=7)
+        return [last]
+    weeks: list[Week] = []
+    week: Week | None = last
+    while week is not None and week.key > newest:
+        weeks.append(week)
+        week = calendar.last_closed(week.start + calendar.settling)
+    return weeks[::-1]
 
 
 def _due_again(

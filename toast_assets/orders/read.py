@@ -163,7 +163,7 @@ class _Number(str):
     __slots__ = ()
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
     """A member of a struct: what it holds (of an array, each of its elements), and whether it is needed."""
 
     holds: type
@@ -188,22 +188,23 @@ def _read_leniently(text: str, noted: list[str]) -> Order:
 
 
 @cache
-def _members(struct: type) -> dict[str, _Member]:
-    hints, members = get_type_hints(struct), {}
+def members(struct: type) -> dict[str, Member]:
+    """The members of a struct of an order, by Toast's name."""
+    hints, found = get_type_hints(struct), {}
     for field in msgspec.structs.fields(struct):
         name = field.encode_name
         (holds,) = (one for one in get_args(hints[field.name]) if one is not NoneType)
         many = bool(get_args(holds))
         holds = get_args(holds)[0] if many else holds
         needed = holds in (Decimal, bool) or name in _HOLDERS | _IDENTIFIERS or name.endswith("Date")
-        members[name] = _Member(holds, many, needed)
-    return members
+        found[name] = Member(holds, many, needed)
+    return found
 
 
 def _fitted(item: dict[str, Any], struct: type, path: str, noted: list[str]) -> dict[str, Any]:
     """The members of ``struct`` that ``item`` has, with values that can be converted."""
     found: dict[str, Any] = {}
-    for name, member in _members(struct).items():
+    for name, member in members(struct).items():
         value = item.get(name)
         if value is None:
             continue
@@ -218,7 +219,7 @@ def _fitted(item: dict[str, Any], struct: type, path: str, noted: list[str]) -> 
     return found
 
 
-def _fitting(value: object, member: _Member, path: str, noted: list[str]) -> Any:
+def _fitting(value: object, member: Member, path: str, noted: list[str]) -> Any:
     """``value`` as it can be converted; None where it cannot."""
     if member.many:
         if not isinstance(value, list) or not all(isinstance(element, dict) for element in value):

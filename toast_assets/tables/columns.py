@@ -68,7 +68,7 @@ def is_representable(amount: Decimal) -> bool:
 
 
 def _array(kind: Kind, values: Any) -> pa.Array:
-    """The Arrow array of ``values``; a ValueError, ArithmeticError or ArrowException where one does not fit ``kind``."""
+    """The Arrow array of ``values``, or a ValueError, ArithmeticError or ArrowException where one does not fit."""
     if isinstance(values, pa.Array):
         return values
     match kind:

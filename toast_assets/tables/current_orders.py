@@ -19,7 +19,6 @@ from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
-from threading import Lock
 
 import msgspec
 import pyarrow as pa
@@ -84,10 +83,6 @@ class CurrentReport:
     new: int = 0
     replaced: int = 0
     seconds: float = 0
-
-
-_Weeks = Mapping[str, StoredObject]
-"""Weeks' ``orders`` tables on the local disk, by partition key, oldest first."""
 
 
 class _DamagedError(Exception):
@@ -185,7 +180,6 @@ class _Refresh:
         self._known = known
         self._log = log
         self._report = CurrentReport(CurrentState(known.schema, dict(known.weeks), dict(known.restaurants)))
-        self._lock = Lock()
 
     def run(self) -> CurrentReport:
         keys = self._store.table_weeks("orders")
@@ -196,11 +190,11 @@ class _Refresh:
         for start in range(0, len(wanted), _WEEKS_AT_ONCE):
             some = wanted[start : start + _WEEKS_AT_ONCE]
             with scratch_folder() as folder:
-                tables = {key: table for key in some if (table := self._fetched(key, folder / key)) is not None}
-                self._merge(tables)
-            self._report.state.weeks.update((key, table.metadata["sha256"]) for key, table in tables.items())
-            self._report.weeks += tuple(tables)
-            self._report.left_out += tuple(key for key in some if key not in tables)
+                weeks = {key: table for key in some if (table := self._fetched(key, folder / key)) is not None}
+                self._merge(weeks)
+            self._report.state.weeks.update((key, table.metadata["sha256"]) for key, table in weeks.items())
+            self._report.weeks += tuple(weeks)
+            self._report.left_out += tuple(key for key in some if key not in weeks)
         return self._report
 
     def _fetched(self, week_key: str, path: Path) -> StoredObject | None:
@@ -218,16 +212,23 @@ class _Refresh:
             return None
         return self._store.bucket.fetch(key, path)
 
-    def _merge(self, weeks: _Weeks) -> None:
+    def _merge(self, weeks: Mapping[str, StoredObject]) -> None:
+        """Merge weeks' ``orders`` tables on the local disk, by partition key, oldest first."""
         rows_by_week = [restaurants_in(table.path) for table in weeks.values()]
         by_restaurant = groupby(heapq.merge(*rows_by_week, key=itemgetter(0)), key=itemgetter(0))
         found = ((guid, _newest(pa.concat_tables([part for _, part in parts]))) for guid, parts in by_restaurant)
         with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="current") as threads:
             while some := list(islice(found, _RESTAURANTS_AT_ONCE)):
-                list(threads.map(partial(self._merge_restaurant, weeks), some))
+                for guid, file, new, replaced in threads.map(partial(self._merge_restaurant, weeks), some):
+                    self._report.state.restaurants[guid] = file
+                    self._report.new += new
+                    self._report.replaced += replaced
 
-    def _merge_restaurant(self, weeks: _Weeks, restaurant: tuple[str, pa.Table]) -> None:
-        """Merge new rows into a restaurant's file; one that is known must be there."""
+    def _merge_restaurant(
+        self, weeks: Mapping[str, StoredObject], restaurant: tuple[str, pa.Table]
+    ) -> tuple[str, CurrentFile, int, int]:
+        """Merge new rows into a restaurant's file; one that is known must be there. The restaurant, its file, and how
+        many orders are new or replace an older version."""
         guid, incoming = restaurant
         counts: list[tuple[int, int, int]] = []
 
@@ -245,13 +246,10 @@ class _Refresh:
 
         version = self._store.bucket.update(self._store.layout.current_orders(guid), change)
         written, new, replaced = counts[-1]
-        with self._lock:
-            self._report.state.restaurants[guid] = CurrentFile(written, version.etag)
-            self._report.new += new
-            self._report.replaced += replaced
+        return guid, CurrentFile(written, version.etag), new, replaced
 
     def _merge_files(
-        self, stored: Path | None, incoming: pa.Table, target: Path, weeks: _Weeks
+        self, stored: Path | None, incoming: pa.Table, target: Path, weeks: Mapping[str, StoredObject]
     ) -> tuple[int, int, int]:
         """Write the newest of both into ``target``, with one row group of ``stored`` in memory at a time; its rows, and
         how many orders are new or replace an older version."""
@@ -277,7 +275,7 @@ class _Refresh:
             writer.write(rows)
         return writer.rows, writer.rows - versions.num_rows, newer
 
-    def _are_current(self, weeks: _Weeks) -> bool:
+    def _are_current(self, weeks: Mapping[str, StoredObject]) -> bool:
         infos = {key: self._store.bucket.info(self._store.layout.table("orders", key)) for key in weeks}
         return all(info is not None and info.version == weeks[key].version for key, info in infos.items())
 
