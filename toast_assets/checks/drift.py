@@ -34,7 +34,7 @@ _MOST_BELOW = 50
 _MOST_UNKNOWN = 500
 _MOST_LEVELS = 10
 _MOST_VALUES = 50
-_MAP, _DEEPER, _OTHERS = "*", "(nested deeper)", "(other values)"
+_MAP, _OTHERS = "*", "(other values)"
 # Toast writes fields in camelCase; what else is in use for fields passes too.
 _NAME = re.compile(r"[a-z_][A-Za-z0-9_]{0,59}", re.ASCII)
 _VALUE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}", re.ASCII)
@@ -191,7 +191,7 @@ class DriftDetector:
                     first, times = below.others.get(_SAID[kind]) or (self._order, 0)
                     below.others[_SAID[kind]] = (first, times + 1)
                 if kind is dict or kind is list:
-                    if below.level <= _MOST_LEVELS:
+                    if below.level < _MOST_LEVELS:
                         left.append((value, below))
                 elif below.known_values is not None:
                     self._look_at_value(below, value)
@@ -223,8 +223,6 @@ class DriftDetector:
     def _label(self, parent: _Node, name: str) -> str:
         if _MAP in parent.fields:
             return _MAP
-        if parent.level >= _MOST_LEVELS:
-            return _DEEPER
         label = _shown(name, _NAME, "name")
         if label in parent.fields:
             return label
@@ -235,7 +233,7 @@ class DriftDetector:
         first = parent.fields[unknown[0]].first if unknown else self._order
         for label in unknown:
             del parent.fields[label]
-        parent.fields[_MAP] = _Node(_path(parent, _MAP), _MOST_LEVELS + 1, first, known=False)
+        parent.fields[_MAP] = _Node(_path(parent, _MAP), _MOST_LEVELS, first, known=False)
         return _MAP
 
 

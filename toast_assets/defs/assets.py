@@ -29,8 +29,6 @@ from toast_assets.week import WeekCalendar
 GROUP, TABLES_GROUP = "toast_to_amperity", "toast_tables"
 OWNERS = ["team:data-engineering"]
 WEEKLY_JOB = "weekly_toast_orders"
-# Pools bound what concurrent runs ask of each service together; their sizes are set in the instance.
-TOAST_POOL, AMPERITY_POOL = "toast", "amperity"
 
 
 class PullConfig(dg.Config):
@@ -50,7 +48,8 @@ class DeliveryConfig(dg.Config):
     group_name=GROUP,
     owners=OWNERS,
     kinds={"toast", "parquet", "s3"},
-    pool=TOAST_POOL,
+    # Pools bound what concurrent runs ask of each service together; their sizes are set in the instance.
+    pool="toast",
     metadata={"dagster/column_schema": RAW_COLUMNS},
     description="One row per order that Toast last modified within the week, byte for byte as Toast sent it.",
 )
@@ -111,7 +110,7 @@ def amperity_feeds(
     group_name=GROUP,
     owners=OWNERS,
     kinds={"amperity"},
-    pool=AMPERITY_POOL,
+    pool="amperity",
     description="One record per exported order that Amperity has accepted, with its receipt in the delivery ledger.",
 )
 def amperity_delivery(

@@ -12,9 +12,6 @@ from toast_assets.week import DAY_NAMES
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_WIDTH, _HEIGHT, _DPI = 7.2, 2.6, 80
-_COLOR, _PALE = "#1f5f8b", "#b9cfdf"
-
 
 def heat_map(orders: Mapping[tuple[int, int], int]) -> dg.MarkdownMetadataValue:
     """Orders by day (0 is Monday) and hour at which they were opened, on the restaurants' own clocks."""
@@ -35,7 +32,7 @@ def volume(weeks: Sequence[tuple[str, int]]) -> dg.MarkdownMetadataValue:
     keys, counts = [key for key, _ in weeks], [count for _, count in weeks]
 
     def draw(axes: "Axes") -> None:
-        bars = axes.bar(keys, counts, color=[_PALE] * (len(weeks) - 1) + [_COLOR])
+        bars = axes.bar(keys, counts, color=["#b9cfdf"] * (len(weeks) - 1) + ["#1f5f8b"])
         axes.bar_label(bars, labels=[f"{count:,}" for count in counts], fontsize=8)
         axes.margins(y=0.15)
         axes.tick_params(axis="x", labelsize=8)
@@ -49,7 +46,7 @@ def _picture(title: str, draw: "Callable[[Axes], None]") -> dg.MarkdownMetadataV
     from matplotlib.figure import Figure  # takes a second that loading the definitions must not cost
 
     # A figure of its own, not pyplot's: no state is shared with other threads, and no display is looked for.
-    figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(7.2, 2.6), dpi=80, layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, fontsize=10)
     draw(axes)

@@ -85,16 +85,13 @@ def failures(order_store: OrderStoreResource | None = None) -> Iterator[None]:
     sentence and does not retry. With an ``order_store`` a full disk is compared with the newest stored week."""
     try:
         yield
-    except ToastAssetsError as error:
-        raise _failure(error) from error
     except Exception as error:
-        if problem := machine_problem(error, lambda: _newest_week_bytes(order_store)):
-            raise _failure(problem) from error
-        raise
-
-
-def _failure(error: ToastAssetsError) -> dg.Failure:
-    return dg.Failure(description=str(error), metadata={"cause": type(error).__name__}, allow_retries=False)
+        known = isinstance(error, ToastAssetsError)
+        problem = error if known else machine_problem(error, lambda: _newest_week_bytes(order_store))
+        if problem is None:
+            raise
+        cause = {"cause": type(problem).__name__}
+        raise dg.Failure(description=str(problem), metadata=cause, allow_retries=False) from error
 
 
 def _newest_week_bytes(order_store: OrderStoreResource | None) -> int | None:

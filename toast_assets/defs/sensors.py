@@ -1,6 +1,7 @@
 """The weekly sensor: asks for each week once it has closed, again while something is missing, and a second time."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -11,8 +12,7 @@ from toast_assets.defs.due_weeks import Cursor, Outcome, decide, recovered_curso
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.errors import CalendarError, ToastAssetsError
 from toast_assets.store.calendar import check_boundaries
-from toast_assets.store.order_store import OrderStore
-from toast_assets.week import Week, WeekCalendar
+from toast_assets.week import Week
 
 SENSOR_NAME = "weekly_toast_orders_sensor"
 _PARTITION_TAG = "dagster/partition"
@@ -41,7 +41,16 @@ def build_sensor(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dg.
     ) -> dg.SensorResult:
         calendar = order_store.calendar()
         problems: dict[str, None] = {}
-        outcome_of = _outcomes(context.instance, order_store, calendar, problems)
+        with _noting(problems):
+            check_boundaries(order_store.store, calendar)
+        readable = not problems
+
+        def outcome_of(week: Week) -> Outcome:
+            if readable:
+                with _noting(problems):
+                    return _outcome(context.instance, order_store, week)
+            return "unknown"
+
         cursor = Cursor.decode(context.cursor)
         if cursor.newest is None:
             # It was reset, or cannot be read: the runs that it led to bring it back.
@@ -58,45 +67,30 @@ def build_sensor(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dg.
     return weekly_toast_orders_sensor
 
 
-def _outcomes(
-    instance: dg.DagsterInstance, order_store: OrderStoreResource, calendar: WeekCalendar, problems: dict[str, None]
-) -> Callable[[Week], Outcome]:
-    """What became of a week, by the instance's runs and the bucket's manifest.
-
-    A tick that cannot read the bucket still asks for new weeks: their runs fail with the reason, and raise the alert.
-    """
-    store: OrderStore | None = None
-
-    def note(error: Exception) -> None:
-        # The text of errors that are not this package's is left out: it may hold a secret.
-        known = isinstance(error, ToastAssetsError)
-        problems[str(error) if known else f"The bucket could not be read ({type(error).__name__})."] = None
-
-    def outcome_of(week: Week) -> Outcome:
-        tags = {_PARTITION_TAG: week.key}
-        if instance.get_runs_count(dg.RunsFilter(tags=tags, statuses=_UNDER_WAY)):
-            return "running"
-        if store is None:
-            return "unknown"
-        try:
-            manifest, _ = store.load_manifest(week)
-        except Exception as error:  # noqa: BLE001 - as below
-            note(error)
-            return "unknown"
-        if manifest is None or manifest.outcome != "complete":
-            return "incomplete"
-        newest = instance.get_runs(dg.RunsFilter(job_name=WEEKLY_JOB, tags=tags), limit=1)
-        return "failed" if any(run.status is dg.DagsterRunStatus.FAILURE for run in newest) else "complete"
-
+@contextmanager
+def _noting(problems: dict[str, None]) -> Iterator[None]:
+    """A tick that cannot read the bucket still asks for new weeks: their runs fail with the reason, and raise the
+    alert. Only where boundaries of weeks would move it fails."""
     try:
-        opened = order_store.store
-        check_boundaries(opened, calendar)
-        store = opened
+        yield
     except CalendarError:
         raise
-    except Exception as error:  # noqa: BLE001 - the run that is asked for says what it is
-        note(error)
-    return outcome_of
+    except ToastAssetsError as error:
+        problems[str(error)] = None
+    except Exception as error:  # noqa: BLE001 - its text may hold a secret
+        problems[f"The bucket could not be read ({type(error).__name__})."] = None
+
+
+def _outcome(instance: dg.DagsterInstance, order_store: OrderStoreResource, week: Week) -> Outcome:
+    """What became of a week, by the instance's runs and the bucket's manifest."""
+    tags = {_PARTITION_TAG: week.key}
+    if instance.get_runs_count(dg.RunsFilter(tags=tags, statuses=_UNDER_WAY)):
+        return "running"
+    manifest, _ = order_store.store.load_manifest(week)
+    if manifest is None or manifest.outcome != "complete":
+        return "incomplete"
+    newest = instance.get_runs(dg.RunsFilter(job_name=WEEKLY_JOB, tags=tags), limit=1)
+    return "failed" if any(run.status is dg.DagsterRunStatus.FAILURE for run in newest) else "complete"
 
 
 def _earlier(instance: dg.DagsterInstance) -> Iterator[tuple[str, str, datetime]]:
