@@ -40,17 +40,8 @@ _NAME = re.compile(r"[a-z_][A-Za-z0-9_]{0,59}", re.ASCII)
 _VALUE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}", re.ASCII)
 _LIKE_A_PHONE = re.compile(r"\d{7}", re.ASCII)
 _SIGNS = {"@": "@", "+": "+", "-": "-", ".": ".", " ": "blanks"}
-# Null has every type.
-_ANY: frozenset[type] = frozenset((str, int, float, bool, list, dict))
-_TYPES: Mapping[type, frozenset[type]] = {
-    str: frozenset((str,)),
-    int: frozenset((int,)),
-    float: frozenset((int, float)),
-    bool: frozenset((bool,)),
-    Decimal: frozenset((int, float, str)),
-}
-_OBJECT: frozenset[type] = frozenset((dict,))
-_ARRAY: frozenset[type] = frozenset((list,))
+# Types that have other forms in JSON than their own.
+_FORMS: Mapping[type, tuple[type, ...]] = {float: (int, float), Decimal: (int, float, str)}
 _KINDS = ("vanished field", "other type", "new value", "new field")
 _SAID = {str: "text", int: "a number", float: "a number", bool: "true or false", list: "an array", dict: "an object"}
 
@@ -90,7 +81,8 @@ def _known_types() -> Mapping[str, frozenset[type]]:
 def _types_of(struct: type, before: str) -> Iterator[tuple[str, frozenset[type]]]:
     for name, member in members(struct).items():
         below = issubclass(member.holds, msgspec.Struct)
-        yield f"{before}{name}", _ARRAY if member.many else _OBJECT if below else _TYPES[member.holds]
+        holds = list if member.many else dict if below else member.holds
+        yield f"{before}{name}", frozenset(_FORMS.get(holds, (holds,)))
         # Modifiers of modifiers have the path of modifiers.
         if below and not before.endswith(f"{name}."):
             yield from _types_of(member.holds, f"{before}{name}.")
@@ -100,17 +92,16 @@ def _types_of(struct: type, before: str) -> Iterator[tuple[str, frozenset[type]]
 class _Node:
     """A field in the tree of all fields seen; ``first`` is the first order that had it.
 
-    ``filled`` has the first order in which it held an object: only then can a field be missing. ``known_values`` are
-    those of an enum, ``values`` the others that it had. ``others`` has what it held instead of its own type, with the
-    first order and the number. ``fields`` has what was met below by its name, or by the description of a name that is
-    not shown.
+    ``filled`` has the first order in which it held an object: only then can a field be missing. ``values`` are those of
+    an enum that are not known, ``others`` what it held instead of its own type, with the first order and the number.
+    ``fields`` has what was met below by its name, or by the description of a name that is not shown.
     """
 
     path: str
     level: int
     first: str | None
     known: bool
-    types: frozenset[type] = _ANY
+    types: frozenset[type] = frozenset(_SAID)
     known_values: frozenset[str] | None = None
     values: dict[str, str | None] = field(default_factory=dict)
     others: dict[str, tuple[str | None, int]] = field(default_factory=dict)
@@ -126,11 +117,7 @@ class _Node:
 
 
 class DriftDetector:
-    """Collects what fields orders have. Show it some orders or all of them, then ask for the ``findings``.
-
-    It takes about as long as parsing the JSON, and holds one entry per field and enum value, of which the unknown ones
-    are limited in number and in length.
-    """
+    """Collects what fields orders have. Show it some orders or all of them, then ask for the ``findings``."""
 
     def __init__(self) -> None:
         self._known = known_fields()
@@ -212,7 +199,7 @@ class DriftDetector:
             if name in parent.fields:
                 return parent.fields[name]
         path = _path(parent, name)
-        node = _Node(path, parent.level + 1, self._order, known, _known_types().get(path, _ANY))
+        node = _Node(path, parent.level + 1, self._order, known, _known_types().get(path, frozenset(_SAID)))
         if known:
             node.known_values = self._known.values.get(path)
             if name == "modifiers":

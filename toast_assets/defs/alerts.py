@@ -1,6 +1,6 @@
 """Alerts: a failed run or a failed check is posted to webhooks (Slack-compatible), where there are any.
 
-It holds no guest's data: causes are this package's own sentences, and of any other error only its type.
+They hold no guest's data: causes are this package's own sentences, and of any other error only its type.
 
 Dagster's own run status sensors move on when their function fails, and the alert is lost. These keep a position for
 each address, which moves only past what that address took.

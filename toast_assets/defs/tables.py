@@ -67,11 +67,23 @@ def toast_tables(
             for before, manifest in earlier_manifests(week, order_store.calendar(), store, _WEEKS_SHOWN)
         ]
     for name, table in TABLES.items():
-        # What people look for comes first.
-        shown = _orders_metadata(report, store, earlier[::-1]) if name == "orders" else {}
-        metadata = {**shown, **_table_metadata(table, report, store)}
-        version = dg.DataVersion(report.files[name].sha256)
-        yield dg.MaterializeResult(asset_key=name, metadata=metadata, data_version=version)
+        file = report.files[name]
+        # Every column comes out of the raw order's JSON, except the restaurant, which Toast's orders do not say.
+        sources = {column.name: "order_json" for column in table.columns} | {"restaurant_guid": "restaurant_guid"}
+        lineage = {column: [dg.TableColumnDep(raw_toast_orders.key, source)] for column, source in sources.items()}
+        metadata = {
+            # What people look for comes first.
+            **(_orders_metadata(report, store, earlier[::-1]) if name == "orders" else {}),
+            "dagster/row_count": file.rows,
+            "dagster/uri": store.bucket.uri(file.key),
+            "dagster/column_schema": _column_schema(table),
+            "dagster/column_lineage": dg.TableColumnLineage(lineage),
+            "rows": file.rows,
+            "bytes": file.bytes,
+            "seconds": round(report.seconds, 2),
+            "rejected_orders": report.rejected,
+        }
+        yield dg.MaterializeResult(asset_key=name, metadata=metadata, data_version=dg.DataVersion(file.sha256))
 
 
 @dg.asset(
@@ -107,23 +119,6 @@ def current_orders(context: dg.AssetExecutionContext, order_store: OrderStoreRes
         "state": dg.MetadataValue.url(store.bucket.uri(store.layout.current_orders_state())),
     }
     return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(state.data_version))
-
-
-def _table_metadata(table: Table, report: TablesReport, store: OrderStore) -> dict[str, Any]:
-    file = report.files[table.name]
-    # Every column comes out of the raw order's JSON, except the restaurant, which Toast's orders do not say.
-    sources = {column.name: "order_json" for column in table.columns} | {"restaurant_guid": "restaurant_guid"}
-    lineage = {name: [dg.TableColumnDep(raw_toast_orders.key, source)] for name, source in sources.items()}
-    return {
-        "dagster/row_count": file.rows,
-        "dagster/uri": store.bucket.uri(file.key),
-        "dagster/column_schema": _column_schema(table),
-        "dagster/column_lineage": dg.TableColumnLineage(lineage),
-        "rows": file.rows,
-        "bytes": file.bytes,
-        "seconds": round(report.seconds, 2),
-        "rejected_orders": report.rejected,
-    }
 
 
 def _orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tuple[str, int]]) -> Mapping[str, Any]:

@@ -11,7 +11,6 @@ import hashlib
 import heapq
 import logging
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -179,6 +178,7 @@ class _Refresh:
         self._store = store
         self._known = known
         self._log = log
+        self._weeks: dict[str, StoredObject] = {}
         self._report = CurrentReport(CurrentState(known.schema, dict(known.weeks), dict(known.restaurants)))
 
     def run(self) -> CurrentReport:
@@ -190,11 +190,11 @@ class _Refresh:
         for start in range(0, len(wanted), _WEEKS_AT_ONCE):
             some = wanted[start : start + _WEEKS_AT_ONCE]
             with scratch_folder() as folder:
-                weeks = {key: table for key in some if (table := self._fetched(key, folder / key)) is not None}
-                self._merge(weeks)
-            self._report.state.weeks.update((key, table.metadata["sha256"]) for key, table in weeks.items())
-            self._report.weeks += tuple(weeks)
-            self._report.left_out += tuple(key for key in some if key not in weeks)
+                self._weeks = {key: table for key in some if (table := self._fetched(key, folder / key)) is not None}
+                self._merge()
+            self._report.state.weeks.update((key, table.metadata["sha256"]) for key, table in self._weeks.items())
+            self._report.weeks += tuple(self._weeks)
+            self._report.left_out += tuple(key for key in some if key not in self._weeks)
         return self._report
 
     def _fetched(self, week_key: str, path: Path) -> StoredObject | None:
@@ -212,21 +212,18 @@ class _Refresh:
             return None
         return self._store.bucket.fetch(key, path)
 
-    def _merge(self, weeks: Mapping[str, StoredObject]) -> None:
-        """Merge weeks' ``orders`` tables on the local disk, by partition key, oldest first."""
-        rows_by_week = [restaurants_in(table.path) for table in weeks.values()]
+    def _merge(self) -> None:
+        rows_by_week = [restaurants_in(table.path) for table in self._weeks.values()]
         by_restaurant = groupby(heapq.merge(*rows_by_week, key=itemgetter(0)), key=itemgetter(0))
         found = ((guid, _newest(pa.concat_tables([part for _, part in parts]))) for guid, parts in by_restaurant)
         with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="current") as threads:
             while some := list(islice(found, _RESTAURANTS_AT_ONCE)):
-                for guid, file, new, replaced in threads.map(partial(self._merge_restaurant, weeks), some):
+                for guid, file, new, replaced in threads.map(self._merge_restaurant, some):
                     self._report.state.restaurants[guid] = file
                     self._report.new += new
                     self._report.replaced += replaced
 
-    def _merge_restaurant(
-        self, weeks: Mapping[str, StoredObject], restaurant: tuple[str, pa.Table]
-    ) -> tuple[str, CurrentFile, int, int]:
+    def _merge_restaurant(self, restaurant: tuple[str, pa.Table]) -> tuple[str, CurrentFile, int, int]:
         """Merge new rows into a restaurant's file; one that is known must be there. The restaurant, its file, and how
         many orders are new or replace an older version."""
         guid, incoming = restaurant
@@ -236,10 +233,10 @@ class _Refresh:
             merged = None
             if stored is not None:
                 with suppress(*_DAMAGE):
-                    merged = self._merge_files(stored.path, incoming, target, weeks) if _fits(stored.path) else None
+                    merged = self._merge_files(stored.path, incoming, target) if _fits(stored.path) else None
             if merged is None and guid in self._known.restaurants:
                 raise _DamagedError
-            counts.append(merged or self._merge_files(None, incoming, target, weeks))
+            counts.append(merged or self._merge_files(None, incoming, target))
             if stored is not None and filecmp.cmp(stored.path, target, shallow=False):
                 return None
             return Replacement(target, {"ContentType": PARQUET})
@@ -248,9 +245,7 @@ class _Refresh:
         written, new, replaced = counts[-1]
         return guid, CurrentFile(written, version.etag), new, replaced
 
-    def _merge_files(
-        self, stored: Path | None, incoming: pa.Table, target: Path, weeks: Mapping[str, StoredObject]
-    ) -> tuple[int, int, int]:
+    def _merge_files(self, stored: Path | None, incoming: pa.Table, target: Path) -> tuple[int, int, int]:
         """Write the newest of both into ``target``, with one row group of ``stored`` in memory at a time; its rows, and
         how many orders are new or replace an older version."""
         versions = pq.read_table(stored, columns=_VERSION) if stored else incoming.select(_VERSION).slice(0, 0)
@@ -261,7 +256,7 @@ class _Refresh:
         same = pc.equal(met["modified_at"], met["before"])
         # Toast can change an order without a new modified time: of one time the row of the newer pull wins. The
         # incoming one is of the newer pull as long as no other run has stored newer tables since.
-        if pc.any(same).as_py() and not self._are_current(weeks):
+        if pc.any(same).as_py() and not self._are_current():
             older = pc.or_(older, same)
         outdated = met.filter(older)["order_guid"].combine_chunks()
         rows = incoming.filter(pc.invert(pc.is_in(incoming["order_guid"], outdated)))
@@ -275,9 +270,9 @@ class _Refresh:
             writer.write(rows)
         return writer.rows, writer.rows - versions.num_rows, newer
 
-    def _are_current(self, weeks: Mapping[str, StoredObject]) -> bool:
-        infos = {key: self._store.bucket.info(self._store.layout.table("orders", key)) for key in weeks}
-        return all(info is not None and info.version == weeks[key].version for key, info in infos.items())
+    def _are_current(self) -> bool:
+        infos = {key: self._store.bucket.info(self._store.layout.table("orders", key)) for key in self._weeks}
+        return all(info is not None and info.version == self._weeks[key].version for key, info in infos.items())
 
 
 def _newest(rows: pa.Table) -> pa.Table:
