@@ -66,7 +66,7 @@ def _check(week: Week, settings: AmperitySettings, store: OrderStore) -> None:
         raise RuntimeError(f"Week {week.key} was not pulled.")
     checked = CheckedWeek(week, manifest, store, lambda: settings, _CALENDAR)
     for check in CHECKS:
-        result = check.evaluate(checked)
+        result = check.function(checked)
         if not result.passed and not result.warns:
             raise RuntimeError(f"Week {week.key}: {result.description}")
 

@@ -45,9 +45,10 @@ class CheckedWeek:
         found = earlier_manifests(self.week, self.calendar, self.store, _WEEKS_COMPARED)
         return [manifest for _, manifest in found]
 
-    def named(self, guid: str) -> str:
-        """A restaurant as people know it."""
-        return named(self.manifest, guid)
+    def named(self, guid: str, manifest: Manifest | None = None) -> str:
+        """A restaurant's name in the ``manifest`` of this or another week, with its GUID; else the GUID alone."""
+        record = (manifest or self.manifest).restaurants.get(guid)
+        return f"{plain(record.name)} ({guid})" if record is not None and record.name else guid
 
     @property
     def damaged(self) -> list[str]:
@@ -81,9 +82,3 @@ class CheckResult:
         more = len(self.problems) - _MOST_REASONS
         first = "; ".join(plain(problem, _LONGEST_REASON) for problem in self.problems[:_MOST_REASONS])
         return (first + (f"; and {more} more" if more > 0 else "")) or self.fine
-
-
-def named(manifest: Manifest, guid: str) -> str:
-    """A restaurant's name with its GUID; the GUID alone where the manifest has no name."""
-    record = manifest.restaurants.get(guid)
-    return f"{plain(record.name)} ({guid})" if record is not None and record.name else guid

@@ -88,10 +88,8 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
         return CheckResult(fine="Amperity's couriers load the feeds on their own: there are no receipts to compare.")
     bad = [one for one in counts if not one.same]
     missing = sum(one.missing for one in bad)
-    accepted, superseded, rejected = (
-        sum(one.states[state] for one in counts for state in states)
-        for states in (ARRIVED, ("superseded",), ("rejected",))
-    )
+    states = sum((one.states for one in counts), Counter[str]())
+    accepted, superseded, rejected = sum(states[one] for one in ARRIVED), states["superseded"], states["rejected"]
     return CheckResult(
         [one.problem for one in bad],
         f"Amperity has accepted all {accepted} records.",

@@ -42,7 +42,7 @@ _LIKE_A_PHONE = re.compile(r"\d{7}", re.ASCII)
 _SIGNS = {"@": "@", "+": "+", "-": "-", ".": ".", " ": "blanks"}
 # Types that have other forms in JSON than their own.
 _FORMS: Mapping[type, tuple[type, ...]] = {float: (int, float), Decimal: (int, float, str)}
-_KINDS = ("vanished field", "other type", "new value", "new field")
+KINDS = ("vanished field", "other type", "new value", "new field")
 _SAID = {str: "text", int: "a number", float: "a number", bool: "true or false", list: "an array", dict: "an object"}
 
 
@@ -152,7 +152,7 @@ class DriftDetector:
             found += [DriftFinding("new value", path, value, first) for value, first in node.values.items()]
             if not node.known:
                 found.append(DriftFinding("new field", path, None, node.first))
-        return tuple(sorted(found, key=lambda one: (_KINDS.index(one.kind), one.path, one.value or "")))
+        return tuple(sorted(found, key=lambda one: (KINDS.index(one.kind), one.path, one.value or "")))
 
     def _look(self, order: dict[str, Any]) -> None:
         # A list of what is left to look at instead of calls: an order may be nested deeper than calls may be.

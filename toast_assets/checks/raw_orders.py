@@ -8,8 +8,8 @@ from statistics import median
 
 import msgspec
 
-from toast_assets.checks.check import CheckedWeek, CheckResult, named
-from toast_assets.checks.drift import DriftFinding
+from toast_assets.checks.check import CheckedWeek, CheckResult
+from toast_assets.checks.drift import KINDS, DriftFinding
 from toast_assets.checks.facts import WeekFacts
 from toast_assets.orders.raw_file import UnreadableFileError
 from toast_assets.orders.unreadable import read_lines
@@ -58,6 +58,7 @@ def every_order_readable(checked: CheckedWeek) -> CheckResult:
             for name, count, reason, window, uri in rows
         ],
         "Every order could be read.",
+        warns=True,
         figures={"unreadable_orders": sum(count for _, count, *_ in rows)},
         heads=("restaurant", "orders", "reason", "first window", "object"),
         rows=rows,
@@ -130,6 +131,7 @@ def modified_times_inside_week(checked: CheckedWeek) -> CheckResult:
     return CheckResult(
         [*problems, *checked.damaged],
         f"All were modified from {start:%Y-%m-%d %H:%M} until before {end:%Y-%m-%d %H:%M} UTC.",
+        warns=True,
         figures={"orders_outside": sum(count for _, count, _ in rows)},
         heads=("restaurant", "orders outside", "the first of them"),
         rows=rows,
@@ -140,19 +142,16 @@ def no_schema_drift(checked: CheckedWeek) -> CheckResult:
     """Orders have the fields, types and enum values that are recorded; what is new is named with its first order."""
     facts = checked.facts
     if facts.reports_failure is not None:
-        return CheckResult([_not_looked_at(facts)])
+        return CheckResult([_not_looked_at(facts)], warns=True)
     new = {one.path for one in facts.drift if one.kind == "new field"}
     kinds = Counter(one.kind for one in facts.drift)
     return CheckResult(
         # What is inside a new field is new with it: the rows alone have it.
         [_drifted(one) for one in facts.drift if one.kind != "new field" or one.path.rpartition(".")[0] not in new],
         "Orders look as recorded.",
-        figures={
-            "new_fields": kinds["new field"],
-            "new_values": kinds["new value"],
-            "other_types": kinds["other type"],
-            "vanished_fields": kinds["vanished field"],
-        },
+        warns=True,
+        # "new_fields", "new_values", "other_types", "vanished_fields"
+        figures={f"{kind.replace(' ', '_')}s": kinds[kind] for kind in KINDS},
         heads=("what", "field", "value", "times", "first order"),
         rows=[(one.kind, one.path, one.value or "", one.times or "", one.first_order or "") for one in facts.drift],
     )
@@ -172,7 +171,7 @@ def guests_scope_present(checked: CheckedWeek) -> CheckResult:
     """Takeout and delivery orders name guests; if none does, the credential lacks the scope guest.pi:read."""
     facts = checked.facts
     if facts.reports_failure is not None:
-        return CheckResult([_not_looked_at(facts)])
+        return CheckResult([_not_looked_at(facts)], warns=True)
     away = [one for of in facts.restaurants.values() for channel, one in of.channels.items() if channel in _AWAY]
     orders, named = sum(one.orders for one in away), sum(one.with_guest for one in away)
     problem = (
@@ -182,6 +181,7 @@ def guests_scope_present(checked: CheckedWeek) -> CheckResult:
     return CheckResult(
         [problem] if orders >= _FEWEST_ORDERS and not named else [],
         f"{named} of {orders} takeout and delivery orders name a guest.",
+        warns=True,
         figures={"takeout_and_delivery": orders, "with_guest": named},
     )
 
@@ -197,13 +197,12 @@ def guests_reachable(checked: CheckedWeek) -> CheckResult:
     found = [(guid, *one) for guid, of in facts.restaurants.items() for one in of.channels.items()]
     orders, reached = sum(one.orders for *_, one in found), sum(one.reachable for *_, one in found)
     share = reached / orders if orders else 0.0
-    names = {guid: record.name or guid for guid, record in checked.manifest.restaurants.items()}
     return CheckResult(
         fine=f"{reached} of {orders} orders ({share:.0%}) have an e-mail or a phone.",
         figures={"orders": orders, "reachable_orders": reached, "reachable_share": round(share, 4)},
         heads=("restaurant", "channel", "orders", "with a guest", "with e-mail or phone", "share"),
         rows=[
-            (names.get(guid, guid), channel, *msgspec.structs.astuple(one), f"{one.reachable / one.orders:.0%}")
+            (checked.named(guid), channel, *msgspec.structs.astuple(one), f"{one.reachable / one.orders:.0%}")
             for guid, channel, one in found
         ],
     )
@@ -222,7 +221,7 @@ def volume_as_usual(checked: CheckedWeek) -> CheckResult:
     for one in checked.earlier:
         for guid, pull in one.stored.items():
             before.setdefault(guid, []).append(pull.orders)
-            names.setdefault(guid, named(one, guid))
+            names.setdefault(guid, checked.named(guid, one))
     compared = 0
     problems: list[str] = []
     rows: list[tuple[str, int | str, str, int]] = []
@@ -244,6 +243,7 @@ def volume_as_usual(checked: CheckedWeek) -> CheckResult:
     return CheckResult(
         problems,
         f"{compared} of {len(manifest.stored)} restaurants have earlier weeks to compare with, and are as usual.",
+        warns=True,
         figures={"unusual_restaurants": len(rows), "compared_restaurants": compared},
         heads=("restaurant", "orders", "usual", "earlier weeks"),
         rows=rows,

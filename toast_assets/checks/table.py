@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 from toast_assets.checks import delivery, raw_orders, totals
 from toast_assets.checks.check import CheckedWeek, CheckResult
@@ -12,15 +11,11 @@ from toast_assets.checks.check import CheckedWeek, CheckResult
 
 @dataclass(frozen=True)
 class Check:
-    """A check of an asset, with the name of its function and the first paragraph of that docstring as description.
-
-    ``severity`` is that of a failure, which a result can lower to a warning. A ``blocking`` check that fails with an
-    error stops what comes after its asset.
-    """
+    """A check of an asset, with the name of its function and the first paragraph of that docstring as description. A
+    ``blocking`` one that fails with an error stops what comes after its asset."""
 
     asset: str
     function: Callable[[CheckedWeek], CheckResult]
-    severity: Literal["ERROR", "WARN"] = "ERROR"
     blocking: bool = False
 
     @property
@@ -33,23 +28,18 @@ class Check:
         """What the check is about, in the UI."""
         return " ".join((self.function.__doc__ or "").partition("\n\n")[0].split())
 
-    def evaluate(self, checked: CheckedWeek) -> CheckResult:
-        """The function's result; it ``warns`` where a failure is no more than a warning."""
-        result = self.function(checked)
-        return replace(result, warns=True) if self.severity == "WARN" else result
-
 
 _RAW = "raw_toast_orders"
 
 CHECKS = (
     Check(_RAW, raw_orders.every_restaurant_complete),
-    Check(_RAW, raw_orders.every_order_readable, "WARN"),
+    Check(_RAW, raw_orders.every_order_readable),
     Check(_RAW, raw_orders.order_guids_unique, blocking=True),
-    Check(_RAW, raw_orders.modified_times_inside_week, "WARN"),
-    Check(_RAW, raw_orders.no_schema_drift, "WARN"),
-    Check(_RAW, raw_orders.guests_scope_present, "WARN"),
+    Check(_RAW, raw_orders.modified_times_inside_week),
+    Check(_RAW, raw_orders.no_schema_drift),
+    Check(_RAW, raw_orders.guests_scope_present),
     Check(_RAW, raw_orders.guests_reachable),
-    Check(_RAW, raw_orders.volume_as_usual, "WARN"),
+    Check(_RAW, raw_orders.volume_as_usual),
     Check("toast_orders_s3_export", delivery.export_equals_raw, blocking=True),
     Check("amperity_delivery", delivery.delivered_equals_exported),
     Check("orders", totals.totals_reconcile),

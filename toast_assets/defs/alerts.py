@@ -121,9 +121,8 @@ def _alert(
     if event is None or not _is_of_this_location(context, run):
         return None
     failed = event.event_type is dg.DagsterEventType.RUN_FAILURE
-    causes = _failed_checks(context.instance, run)
-    if failed:
-        causes = (_failed_steps(context.instance, run) or [("the run", event.message or "failed")]) + causes
+    steps, checks = _failures(context.instance, run)
+    causes = [*(steps or [("the run", event.message or "failed")]), *checks] if failed else checks
     if not causes:
         return None
     if time.time() - record.timestamp > _OLDEST_SECONDS:
@@ -138,24 +137,19 @@ def _alert(
     return "\n".join(lines)
 
 
-def _failed_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Causes:
-    causes = []
-    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
-        if (failure := entry.dagster_event) is None:
+def _failures(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[Causes, Causes]:
+    """The steps that failed, and the checks that failed with severity ERROR."""
+    steps: Causes = []
+    checks: Causes = []
+    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
+    for event in filter(None, (entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=kinds))):
+        if event.event_type is dg.DagsterEventType.STEP_FAILURE:
+            error, given = event.step_failure_data.error, event.step_failure_data.user_failure_data
+            cause = f"{error.cls_name if error else 'failed'} (see the run's log)"
+            steps.append((event.step_key or "a step", str(given.description) if given and given.description else cause))
             continue
-        data = failure.step_failure_data
-        cause = f"{data.error.cls_name if data.error else 'failed'} (see the run's log)"
-        if data.user_failure_data and data.user_failure_data.description:
-            cause = str(data.user_failure_data.description)
-        causes.append((failure.step_key or "a step", cause))
-    return causes
-
-
-def _failed_checks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Causes:
-    causes = []
-    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
-        check = entry.dagster_event.asset_check_evaluation_data if entry.dagster_event else None
+        check = event.asset_check_evaluation_data
         # A warning is for the check's page: a field that Toast has added would else be news every week.
-        if check is not None and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
-            causes.append((f"{check.asset_key.to_user_string()} / {check.check_name}", check.description or "failed"))
-    return causes
+        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
+            checks.append((f"{check.asset_key.to_user_string()} / {check.check_name}", check.description or "failed"))
+    return steps, checks

@@ -43,7 +43,7 @@ def _asset_check(check: Check, weekly: dg.PartitionsDefinition) -> dg.AssetCheck
             if manifest is None or not manifest.stored:
                 result = CheckResult([f"Week {week.key} was never pulled."])
             else:
-                result = check.evaluate(CheckedWeek(week, manifest, store, amperity.settings, weeks))
+                result = check.function(CheckedWeek(week, manifest, store, amperity.settings, weeks))
         details = {"details": markdown_table(result.heads, result.rows)} if result.rows else {}
         return dg.AssetCheckResult(
             passed=result.passed,

@@ -37,4 +37,4 @@ def _given(settings: AmperitySettings | None) -> AmperitySettings:
 
 def _evaluate(name: str, checked: CheckedWeek) -> CheckResult:
     (check,) = [one for one in CHECKS if one.name == name]
-    return check.evaluate(checked)
+    return check.function(checked)
