@@ -11,9 +11,10 @@ import hashlib
 import heapq
 import logging
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter
@@ -173,55 +174,58 @@ def _save_state(store: OrderStore, before: CurrentState, merged: CurrentState) -
     return saved
 
 
+@dataclass
 class _Refresh:
-    def __init__(self, store: OrderStore, known: CurrentState, log: logging.Logger) -> None:
-        self._store = store
-        self._known = known
-        self._log = log
-        self._weeks: dict[str, StoredObject] = {}
-        self._report = CurrentReport(CurrentState(known.schema, dict(known.weeks), dict(known.restaurants)))
+    """``weeks`` are the ``orders`` tables on the local disk that are merged now, by partition key, oldest first."""
+
+    store: OrderStore
+    known: CurrentState
+    log: logging.Logger
+    weeks: dict[str, StoredObject] = field(default_factory=dict)
 
     def run(self) -> CurrentReport:
-        keys = self._store.table_weeks("orders")
+        state = CurrentState(self.known.schema, dict(self.known.weeks), dict(self.known.restaurants))
+        report = CurrentReport(state)
+        keys = self.store.table_weeks("orders")
         with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="weeks") as threads:
-            hashes = zip(keys, threads.map(partial(self._store.table_version, "orders"), keys), strict=True)
+            hashes = zip(keys, threads.map(partial(self.store.table_version, "orders"), keys), strict=True)
         # A table without a hash was not written by this package.
-        wanted = [key for key, sha256 in hashes if sha256 is None or self._known.weeks.get(key) != sha256]
+        wanted = [key for key, sha256 in hashes if sha256 is None or self.known.weeks.get(key) != sha256]
         for start in range(0, len(wanted), _WEEKS_AT_ONCE):
             some = wanted[start : start + _WEEKS_AT_ONCE]
             with scratch_folder() as folder:
-                self._weeks = {key: table for key in some if (table := self._fetched(key, folder / key)) is not None}
-                self._merge()
-            self._report.state.weeks.update((key, table.metadata["sha256"]) for key, table in self._weeks.items())
-            self._report.weeks += tuple(self._weeks)
-            self._report.left_out += tuple(key for key in some if key not in self._weeks)
-        return self._report
+                self.weeks = {key: table for key in some if (table := self._fetched(key, folder / key)) is not None}
+                for guid, file, new, replaced in self._merged():
+                    state.restaurants[guid] = file
+                    report.new += new
+                    report.replaced += replaced
+            state.weeks.update((key, table.metadata["sha256"]) for key, table in self.weeks.items())
+            report.weeks += tuple(self.weeks)
+            report.left_out += tuple(key for key in some if key not in self.weeks)
+        return report
 
     def _fetched(self, week_key: str, path: Path) -> StoredObject | None:
         """A week's table, made again where damaged or of an earlier schema; None where its raw orders are gone."""
-        key = self._store.layout.table("orders", week_key)
-        stored = self._store.bucket.fetch(key, path)
+        key = self.store.layout.table("orders", week_key)
+        stored = self.store.bucket.fetch(key, path)
         if stored is None:
             return None
         if sha256_of(path) == stored.metadata.get("sha256") and pq.read_schema(path).equals(ORDERS.schema):
             return stored
         try:
-            build_tables(week_of(week_key, self._store), self._store, self._log)
+            build_tables(week_of(week_key, self.store), self.store, self.log)
         except ExportError as error:
-            self._log.warning("Week %s: its table of orders is damaged and cannot be made again: %s", week_key, error)
+            self.log.warning("Week %s: its table of orders is damaged and cannot be made again: %s", week_key, error)
             return None
-        return self._store.bucket.fetch(key, path)
+        return self.store.bucket.fetch(key, path)
 
-    def _merge(self) -> None:
-        rows_by_week = [restaurants_in(table.path) for table in self._weeks.values()]
+    def _merged(self) -> Iterator[tuple[str, CurrentFile, int, int]]:
+        rows_by_week = [restaurants_in(table.path) for table in self.weeks.values()]
         by_restaurant = groupby(heapq.merge(*rows_by_week, key=itemgetter(0)), key=itemgetter(0))
         found = ((guid, _newest(pa.concat_tables([part for _, part in parts]))) for guid, parts in by_restaurant)
         with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="current") as threads:
             while some := list(islice(found, _RESTAURANTS_AT_ONCE)):
-                for guid, file, new, replaced in threads.map(self._merge_restaurant, some):
-                    self._report.state.restaurants[guid] = file
-                    self._report.new += new
-                    self._report.replaced += replaced
+                yield from threads.map(self._merge_restaurant, some)
 
     def _merge_restaurant(self, restaurant: tuple[str, pa.Table]) -> tuple[str, CurrentFile, int, int]:
         """Merge new rows into a restaurant's file; one that is known must be there. The restaurant, its file, and how
@@ -234,14 +238,14 @@ class _Refresh:
             if stored is not None:
                 with suppress(*_DAMAGE):
                     merged = self._merge_files(stored.path, incoming, target) if _fits(stored.path) else None
-            if merged is None and guid in self._known.restaurants:
+            if merged is None and guid in self.known.restaurants:
                 raise _DamagedError
             counts.append(merged or self._merge_files(None, incoming, target))
             if stored is not None and filecmp.cmp(stored.path, target, shallow=False):
                 return None
             return Replacement(target, {"ContentType": PARQUET})
 
-        version = self._store.bucket.update(self._store.layout.current_orders(guid), change)
+        version = self.store.bucket.update(self.store.layout.current_orders(guid), change)
         written, new, replaced = counts[-1]
         return guid, CurrentFile(written, version.etag), new, replaced
 
@@ -271,8 +275,8 @@ class _Refresh:
         return writer.rows, writer.rows - versions.num_rows, newer
 
     def _are_current(self) -> bool:
-        infos = {key: self._store.bucket.info(self._store.layout.table("orders", key)) for key in self._weeks}
-        return all(info is not None and info.version == self._weeks[key].version for key, info in infos.items())
+        infos = {key: self.store.bucket.info(self.store.layout.table("orders", key)) for key in self.weeks}
+        return all(info is not None and info.version == self.weeks[key].version for key, info in infos.items())
 
 
 def _newest(rows: pa.Table) -> pa.Table:
