@@ -90,7 +90,6 @@ class AmountsOrder(_Fields, frozen=True):
 
     @property
     def guests(self) -> list[dict[str, Any]]:
-        """The guests that its checks name."""
         return [check.customer for check in self.checks or () if isinstance(check.customer, dict)]
 
     @property

@@ -36,7 +36,6 @@ class CheckedWeek:
 
     @cached_property
     def facts(self) -> WeekFacts:
-        """The facts of the week's raw orders."""
         return week_facts(self.week, self.manifest, self.store)
 
     @cached_property
@@ -73,7 +72,6 @@ class CheckResult:
 
     @property
     def passed(self) -> bool:
-        """Whether there is no problem."""
         return not self.problems
 
     @property

@@ -20,7 +20,6 @@ class Check:
 
     @property
     def name(self) -> str:
-        """The name in the UI."""
         return self.function.__name__
 
     @property

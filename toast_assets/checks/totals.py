@@ -113,7 +113,6 @@ class _Rejected:
     first: list[Rejection] = field(default_factory=list)
 
     def add(self, body: bytes, rejection: Rejection) -> None:
-        """Count the order in ``body``."""
         self.orders += 1
         self.amounts["orders"] += 1
         self.first += [rejection][: MOST_NAMED - len(self.first)]

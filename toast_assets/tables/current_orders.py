@@ -63,7 +63,6 @@ class CurrentState(msgspec.Struct, frozen=True):
 
     @property
     def orders(self) -> int:
-        """Orders of all restaurants."""
         return sum(file.rows for file in self.restaurants.values())
 
     @property

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +24,7 @@ _STATISTICS = ("restaurant_guid", "order_guid", "business_date", "modified_at", 
 _UNIQUE = frozenset({"order_guid", "check_guid", "selection_guid", "parent_selection_guid", "payment_guid"})
 
 
-class TableWriter:
+class TableWriter(AbstractContextManager["TableWriter"]):
     """Writes rows of ``table``, sorted by restaurant and modified time, into a Parquet file at ``path``.
 
     Equal rows give equal bytes, however they are cut into batches. Memory holds one row group.
@@ -46,16 +46,12 @@ class TableWriter:
             sorting_columns=[pq.SortingColumn(names.index(name)) for name in ("restaurant_guid", modified)],
         )
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and self._pending.num_rows:
             self._file.write_table(self._pending, row_group_size=_ROW_GROUP_ROWS)
         self._file.close()
 
     def write(self, rows: pa.RecordBatch | pa.Table) -> None:
-        """Append ``rows``."""
         self.rows += rows.num_rows
         batches = rows.to_batches() if isinstance(rows, pa.Table) else [rows]
         self._pending = pa.Table.from_batches([*self._pending.to_batches(), *batches], self._pending.schema)
