@@ -46,7 +46,6 @@ class DeliveryConfig(dg.Config):
 
 @dg.asset(
     group_name=GROUP,
-    owners=OWNERS,
     kinds={"toast", "parquet", "s3"},
     # Pools bound what concurrent runs ask of each service together; their sizes are set in the instance.
     pool="toast",
@@ -77,7 +76,6 @@ def raw_toast_orders(
 @dg.asset(
     deps=[raw_toast_orders],
     group_name=GROUP,
-    owners=OWNERS,
     kinds={"json", "s3"},
     description="One gzipped JSON file per restaurant: the week's orders in the envelope of Amperity's guide.",
 )
@@ -92,7 +90,6 @@ def toast_orders_s3_export(
 @dg.asset(
     deps=[raw_toast_orders],
     group_name=GROUP,
-    owners=OWNERS,
     kinds={"json", "s3"},
     description="Flat NDJSON files per restaurant for Amperity's couriers: order_items, transactions, customers.",
 )
@@ -108,7 +105,6 @@ def amperity_feeds(
 @dg.asset(
     deps=[toast_orders_s3_export],
     group_name=GROUP,
-    owners=OWNERS,
     kinds={"amperity"},
     pool="amperity",
     description="One record per exported order that Amperity has accepted, with its receipt in the delivery ledger.",
@@ -148,7 +144,7 @@ def weekly_assets(
     overdue = overdue_policy(calendar)
 
     def by_week(spec: dg.AssetSpec) -> dg.AssetSpec:
-        spec = spec.replace_attributes(partitions_def=weekly)
+        spec = spec.replace_attributes(partitions_def=weekly, owners=OWNERS)
         if spec.group_name == GROUP and spec.key != FEEDS:
             spec = spec.replace_attributes(freshness_policy=overdue)
         if spec.key == DELIVERY and loads_feeds:

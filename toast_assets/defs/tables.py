@@ -46,7 +46,6 @@ def _column_schema(table: Table) -> dg.TableSchema:
             name,
             deps=[raw_toast_orders],
             group_name=TABLES_GROUP,
-            owners=OWNERS,
             kinds={"parquet", "s3"},
             description=table.description,
             metadata={"dagster/column_schema": _column_schema(table)},

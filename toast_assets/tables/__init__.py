@@ -1,1 +1,1 @@
-"""Flat, typed Arrow tables out of raw orders, and what can be said about them: totals, schema drift."""
+"""Flat, typed Arrow tables out of raw orders."""
