@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any
 
@@ -41,9 +41,9 @@ _VALUE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}", re.ASCII)
 _LIKE_A_PHONE = re.compile(r"\d{7}", re.ASCII)
 _SIGNS = {"@": "@", "+": "+", "-": "-", ".": ".", " ": "blanks"}
 # Types that have other forms in JSON than their own.
-_FORMS: Mapping[type, tuple[type, ...]] = {float: (int, float), Decimal: (int, float, str)}
+_FORMS: Mapping[type, tuple[type, ...]] = {float: (int, Decimal), Decimal: (int, Decimal, str)}
 KINDS = ("vanished field", "other type", "new value", "new field")
-_SAID = {str: "text", int: "a number", float: "a number", bool: "true or false", list: "an array", dict: "an object"}
+_SAID = {str: "text", int: "a number", Decimal: "a number", bool: "true or false", list: "an array", dict: "an object"}
 
 
 class DriftFinding(msgspec.Struct, frozen=True):
@@ -124,14 +124,11 @@ class DriftDetector:
         self._root = _Node("", 0, None, known=True)
         self._guid: object = None
 
-    def add(self, orders: Iterable[bytes]) -> DriftDetector:
-        """Looks at each order's bytes; what is no JSON object is passed over."""
-        for data in orders:
-            order = _decoded(data)
-            if type(order) is dict:
-                self._guid = order.get("guid")
-                self._look(order)
-        return self
+    def add(self, order: object) -> None:
+        """Looks at an order, as it is ``decoded``; what is no JSON object is passed over."""
+        if type(order) is dict:
+            self._guid = order.get("guid")
+            self._look(order)
 
     @property
     def _order(self) -> str | None:
@@ -170,7 +167,7 @@ class DriftDetector:
                 node.filled = (self._order,)
             fields = node.fields
             for name, value in item.items():
-                below = fields[name] if name in fields else self._below(node, name)
+                below = fields.get(name) or self._below(node, name)
                 if value is None:
                     continue
                 kind = type(value)
@@ -228,17 +225,27 @@ def _path(parent: _Node, name: str) -> str:
     return f"{parent.path}.{name}".removeprefix(".")
 
 
-def _decoded(data: bytes) -> Any:
+def decoded(body: bytes) -> Any:
+    """The JSON in ``body``, with exact decimals; None where nothing can read it."""
     try:
-        return _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
         pass
     try:
-        return _decode_slowly(str(shallow(readable(data)), "utf-8", "replace"))
+        return _decode_slowly(str(shallow(readable(body)), "utf-8", "replace"))
     except ValueError:
         return None
 
 
-_decode = msgspec.json.Decoder().decode
-# Which number it is does not matter here, and it may be one that neither int nor float can hold.
-_decode_slowly = json.JSONDecoder(parse_int=lambda _: 0, parse_float=lambda _: 0.0, parse_constant=lambda _: 0.0).decode
+def _decimal(digits: str) -> Decimal:
+    try:
+        return Decimal(digits)
+    except InvalidOperation:
+        return Decimal("NaN")
+
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+# Python refuses to read a whole number of very many digits; without some of them it is still too large for an amount.
+_decode_slowly = json.JSONDecoder(
+    parse_int=lambda digits: int(digits[:1000]), parse_float=_decimal, parse_constant=_decimal
+).decode

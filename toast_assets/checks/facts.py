@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
-from toast_assets.checks.amounts import SUMS, AmountsOrder, UnreadableAmountsError, read_amounts
-from toast_assets.checks.drift import DriftDetector, DriftFinding, shown_value
+from toast_assets.checks.amounts import SUMS, UnreadableAmountsError, read_amounts
+from toast_assets.checks.drift import DriftDetector, DriftFinding, decoded, shown_value
 from toast_assets.errors import StoreConflictError
 from toast_assets.markdown import plain
 from toast_assets.orders.fields import known_fields
@@ -35,6 +36,7 @@ _FORM = 4
 # An open list of Toast's: what comes after that many is one channel.
 _MOST_CHANNELS = 30
 _OTHER_CHANNELS = "(other channels)"
+_Made = TypeVar("_Made")
 _SHARED = """
 SELECT guid, group_concat(DISTINCT restaurant) FROM orders GROUP BY guid
 HAVING count(DISTINCT restaurant) > 1 ORDER BY guid
@@ -165,9 +167,7 @@ class _WeekReader:
                 restaurants[file.guid] = facts
         self.orders.executemany("DELETE FROM orders WHERE restaurant = ?", ((guid,) for guid in damaged))
         shared = self.orders.execute(_SHARED).fetchall()
-        drift: tuple[DriftFinding, ...] = ()
-        with self._only_reported():
-            drift = self.drift.findings()
+        drift = self._report(self.drift.findings) or ()
         return WeekFacts(
             form=_FORM,
             data_version=self.manifest.data_version,
@@ -182,13 +182,13 @@ class _WeekReader:
             ),
         )
 
-    @contextmanager
-    def _only_reported(self) -> Iterator[None]:
-        """What is raised by that which no delivery depends on is for the checks that can only warn."""
+    def _report(self, work: Callable[..., _Made], *given: Any) -> _Made | None:
+        """What no delivery depends on: an error in it is for the checks that can only warn."""
         try:
-            yield
+            return work(*given)
         except Exception as error:  # noqa: BLE001 - their checks say so
             self.failure = type(error).__name__
+            return None
 
     def _restaurant(self, restaurant_guid: str, path: Path) -> RestaurantFacts:
         repeated, outside = repeated_guids(path), list[str]()
@@ -208,19 +208,11 @@ class _WeekReader:
             # GUIDs compare without case.
             holders = ((guid.lower(), restaurant_guid) for guid in rows.guids)
             self.orders.executemany("INSERT INTO orders VALUES (?, ?)", holders)
-            readable: list[AmountsOrder] = []
-            for body in rows.bodies:
+            for order in map(decoded, rows.bodies):
+                self._report(self.drift.add, order)
                 with suppress(UnreadableAmountsError):
-                    order, amounts = read_amounts(body)
-                    readable.append(order)
-                    sums = [total + amount for total, amount in zip(sums, amounts, strict=True)]
-            with self._only_reported():
-                self.drift.add(rows.bodies)
-                for order in readable:
-                    counts = channels.setdefault(_channel(order, channels), [0, 0, 0])
-                    counts[0] += 1
-                    counts[1] += bool(order.guests)
-                    counts[2] += any(guest.get("email") or guest.get("phone") for guest in order.guests)
+                    sums = [total + amount for total, amount in zip(sums, read_amounts(order), strict=True)]
+                    self._report(_count_guests, order, channels)
         return RestaurantFacts(
             orders=orders,
             repeats=len(repeated),
@@ -233,9 +225,30 @@ class _WeekReader:
         )
 
 
-def _channel(order: AmountsOrder, known: Mapping[str, object]) -> str:
-    """The channel; one that Toast is not known for is shown only if it cannot be a guest's data."""
-    channel, values = order.channel, known_fields().values
-    toasts = channel in values["source"] or channel in values["diningOption.behavior"]
-    shown = channel if toasts else shown_value(channel)
-    return shown if shown in known or len(known) < _MOST_CHANNELS else _OTHER_CHANNELS
+def _count_guests(order: Mapping[str, Any], channels: dict[str, list[int]]) -> None:
+    guests = [guest for check in order.get("checks") or () if isinstance(guest := check.get("customer"), dict)]
+    channel, values = _channel(order), known_fields().values
+    if channel not in values["source"] and channel not in values["diningOption.behavior"]:
+        # What Toast is not known for is shown only if it cannot be a guest's data.
+        channel = shown_value(channel)
+    if channel not in channels and len(channels) >= _MOST_CHANNELS:
+        channel = _OTHER_CHANNELS
+    counts = channels.setdefault(channel, [0, 0, 0])
+    counts[0] += 1
+    counts[1] += bool(guests)
+    counts[2] += any(guest.get("email") or guest.get("phone") for guest in guests)
+
+
+def _channel(order: Mapping[str, Any]) -> str:
+    """DELIVERY, TAKE_OUT or DINE_IN where the order says so, else its source, as in ``Online``: Toast's text."""
+    option = order.get("diningOption")
+    option = option if isinstance(option, dict) else order.get("dining")
+    behavior = option.get("behavior") if isinstance(option, dict) else None
+    if isinstance(behavior, str) and behavior:
+        return behavior
+    if isinstance(order.get("deliveryInfo"), dict):
+        return "DELIVERY"
+    if isinstance(order.get("curbsidePickupInfo"), dict):
+        return "TAKE_OUT"
+    source = order.get("source")
+    return source if isinstance(source, str) and source else "Unknown"

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from toast_assets.checks.amounts import AMOUNTS, OF_CHECKS, OF_PAYMENTS, SUMS, UnreadableAmountsError, read_amounts
 from toast_assets.checks.check import CheckedWeek, CheckResult
+from toast_assets.checks.drift import decoded
 from toast_assets.checks.facts import MOST_NAMED
 from toast_assets.errors import StoreError
 from toast_assets.markdown import plain
@@ -118,7 +119,7 @@ class _Rejected:
         self.first += [rejection][: MOST_NAMED - len(self.first)]
         with suppress(UnreadableAmountsError):
             # What cannot be added up is not in the sums of the raw orders either.
-            for name, amount in zip(SUMS, read_amounts(body)[1], strict=True):
+            for name, amount in zip(SUMS, read_amounts(decoded(body)), strict=True):
                 self.amounts[name] += amount
 
     def rows(self) -> Iterator[tuple[str, str, str]]:

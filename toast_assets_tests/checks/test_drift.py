@@ -8,7 +8,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from toast_assets.checks.drift import DriftDetector, DriftFinding
+from toast_assets.checks.drift import DriftDetector, DriftFinding, decoded
 from toast_assets.orders.fields import known_fields
 from toast_assets.orders.model import Order
 from toast_assets_tests.support.data.guide import guide_order
@@ -52,7 +52,10 @@ def drift(*orders: Json) -> Drift:
 
 
 def drift_of(orders: Iterable[bytes]) -> Drift:
-    return Drift(DriftDetector().add(orders).findings())
+    detector = DriftDetector()
+    for one in orders:
+        detector.add(decoded(one))
+    return Drift(detector.findings())
 
 
 def test_orders_of_recorded_fields_are_no_drift() -> None:
