@@ -12,7 +12,6 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 _Part = dict[str, Any]
-_OBJECTS = frozenset({dict})
 
 AMOUNTS = ("net_sales", "tax_amount", "tip_amount", "payment_amount", "refund_amount")
 """Of whole orders. ``SUMS`` are these and, with the table's name before them, those of single checks and payments."""
@@ -119,7 +118,16 @@ def _parts(part: _Part, name: str) -> list[_Part]:
     found = part.get(name)
     if found is None:
         return []
-    if type(found) is not list or not _OBJECTS.issuperset(map(type, found)):
+    if type(found) is not list or not {dict}.issuperset(map(type, found)):
+        raise UnreadableAmountsError(f"{name} is of another type")
+    return found
+
+
+def _object(part: _Part, name: str) -> _Part:
+    found = part.get(name)
+    if found is None:
+        return {}
+    if type(found) is not dict:
         raise UnreadableAmountsError(f"{name} is of another type")
     return found
 
@@ -130,12 +138,3 @@ def _added(rows: Iterable[Sequence[Decimal]], columns: int) -> Sequence[Decimal]
 
 def _rounded(amounts: Iterable[Decimal]) -> Sequence[Decimal]:
     return [amount.quantize(_PLACES, ROUND_HALF_EVEN) for amount in amounts]
-
-
-def _object(part: _Part, name: str) -> _Part:
-    found = part.get(name)
-    if found is None:
-        return {}
-    if type(found) is not dict:
-        raise UnreadableAmountsError(f"{name} is of another type")
-    return found

@@ -110,7 +110,7 @@ def week_facts(week: Week, manifest: Manifest, store: OrderStore) -> WeekFacts:
     """
     key = store.layout.inspection(week)
     found = store.bucket.read(key)
-    known = _decoded(found[0]) if found is not None else None
+    known = _stored_facts(found[0]) if found is not None else None
     if known is not None and (known.form, known.data_version) == (_FORM, manifest.data_version):
         return known
     with closing(sqlite3.connect("")) as orders:
@@ -125,7 +125,7 @@ def week_facts(week: Week, manifest: Manifest, store: OrderStore) -> WeekFacts:
     return facts
 
 
-def _decoded(body: bytes) -> WeekFacts | None:
+def _stored_facts(body: bytes) -> WeekFacts | None:
     """The facts in a stored object; None where it is damaged or of another form: they can be made again."""
     try:
         stored = msgspec.json.decode(body, type=_Stored)
