@@ -88,7 +88,7 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
         warns=not problems,
         figures={
             "differences": len(rows),
-            "rejected_orders": sum(one.orders for one in rejected.values()),
+            "rejected_orders": int(sum(one.amounts["orders"] for one in rejected.values())),
             **{name: round(float(amount), 2) for name, amount in sums.items()},
         },
         heads=("restaurant", "amount or order", "raw orders", "tables"),
@@ -107,14 +107,12 @@ def _table_totals(table: str, path: Path) -> Iterator[tuple[str, dict[str, Decim
 
 @dataclass
 class _Rejected:
-    """Orders of one restaurant that the tables reject: how many, their raw amounts by name, and the first of them."""
+    """Orders of one restaurant that the tables reject: their raw amounts and number by name, and the first of them."""
 
-    orders: int = 0
     amounts: defaultdict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     first: list[Rejection] = field(default_factory=list)
 
     def add(self, body: bytes, rejection: Rejection) -> None:
-        self.orders += 1
         self.amounts["orders"] += 1
         self.first += [rejection][: MOST_NAMED - len(self.first)]
         with suppress(UnreadableAmountsError):
@@ -125,7 +123,7 @@ class _Rejected:
     def rows(self) -> Iterator[tuple[str, str, str]]:
         for one in self.first:
             yield f"order {plain(one.order_guid or '')}", f"{one.reason.value}: {one.detail}", "rejected"
-        if more := self.orders - len(self.first):
+        if more := self.amounts["orders"] - len(self.first):
             yield f"{more} more orders", "rejected as well", "rejected"
 
 
