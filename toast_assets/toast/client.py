@@ -9,7 +9,7 @@ A plain asynchronous client on httpx, usable alone:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -28,11 +28,11 @@ from toast_assets.errors import (
 from toast_assets.http.bodies import ENCODINGS, UnreadableBodyError, decode
 from toast_assets.http.own_secrets import without_secrets
 from toast_assets.http.rate import RateLimiter, acquire_all
-from toast_assets.http.retry import date_of
+from toast_assets.http.retry import RetryPolicy, date_of
 from toast_assets.http.service import CallStats, ClientOptions, Route, ServiceClient
 from toast_assets.orders.times import format_time
 from toast_assets.toast import limits
-from toast_assets.toast.login import OPTIONAL, Grant, ToastLogin
+from toast_assets.toast.login import LOGIN_PATH, OPTIONAL, ToastLogin, read_grant
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, PageReader, Window
 from toast_assets.toast.restaurants import (
     PARTNERS_PATH,
@@ -95,7 +95,7 @@ class ToastClient(ServiceClient):
         self._limiters = defaultdict[str, RateLimiter](
             lambda: limiter(settings.requests_per_second, self.spacing_seconds)
         )
-        self._login = ToastLogin(settings, self._post_login, clock=self._clock)
+        self._login = ToastLogin(settings, self._log_in, clock=self._clock)
         self.way(settings.api_url, _ADDRESS)
 
     def open_transport(self, route: Route) -> httpx.AsyncBaseTransport:
@@ -176,8 +176,25 @@ class ToastClient(ServiceClient):
             self._obey(response, restaurant_guid)
             return response
 
+        # What is only for display may not hold up a pull for long.
+        policy = self._retry if essential else replace(self._retry, attempts=2, throttled_for=60.0)
+        return await self._repeat(lambda: self._login.send(request, exchange), read, policy, stats)
+
+    async def _log_in(self, credentials: dict[str, str]) -> tuple[str, float]:
+        request = httpx.Request("POST", self.settings.api_url + LOGIN_PATH, headers=_HEADERS, json=credentials)
+        return await self._repeat(
+            lambda: self._send(request), lambda response: read_grant(response.content), self._retry, CallStats()
+        )
+
+    async def _repeat(
+        self,
+        send: Callable[[], Awaitable[httpx.Response]],
+        read: Callable[[httpx.Response], T],
+        policy: RetryPolicy,
+        stats: CallStats,
+    ) -> T:
         async def attempt() -> T:
-            response = await self._login.send(request, exchange)
+            response = await send()
             self._raise_for_status(response)
             return read(response)
 
@@ -186,22 +203,7 @@ class ToastClient(ServiceClient):
             stats.throttled += error.throttled
             self._log.warning("%s Asking again in %.1f s.", error.message, wait)
 
-        # What is only for display may not hold up a pull for long.
-        policy = self._retry if essential else replace(self._retry, attempts=2, throttled_for=60.0)
         return await policy.call(attempt, sleep=self._sleep, on_retry=on_retry)
-
-    async def _post_login(self, path: str, credentials: dict[str, str], read: Callable[[bytes], Grant]) -> Grant:
-        request = httpx.Request("POST", self.settings.api_url + path, headers=_HEADERS, json=credentials)
-
-        async def attempt() -> Grant:
-            response = await self._send(request)
-            self._raise_for_status(response)
-            return read(response.content)
-
-        def on_retry(error: TransientError, wait: float) -> None:
-            self._log.warning("Toast's login failed: %s Trying again in %.1f s.", error.message, wait)
-
-        return await self._retry.call(attempt, sleep=self._sleep, on_retry=on_retry)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         response = await self.exchange(request, _where(request), _ADDRESS)
@@ -212,11 +214,11 @@ class ToastClient(ServiceClient):
         """Pause what the reply's limit headers apply to: the restaurant or the account."""
         seconds = limits.exhausted_for(response.headers, self._now())
         if response.status_code == 429:
-            seconds = limits.retry_after(response.headers, self._now()) or 0.0
+            seconds = min(limits.retry_after(response.headers, self._now()) or 0.0, limits.LONGEST_WINDOW)
         if limits.is_account_wide(response.headers):
-            self._everyone.pause(min(seconds, limits.LONGEST_WINDOW))
+            self._everyone.pause(seconds)
         elif restaurant_guid is not None:
-            self._limiters[restaurant_guid].pause(min(seconds, limits.LONGEST_WINDOW))
+            self._limiters[restaurant_guid].pause(seconds)
 
     def _raise_for_status(self, response: httpx.Response) -> None:
         status = response.status_code
@@ -238,10 +240,8 @@ class ToastClient(ServiceClient):
             return ""
         token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
         own = (token, self.settings.client_secret.get_secret_value())
-        message, request_id = (
-            without_secrets(" ".join((part or "").split()), own) for part in (body.message, body.requestId)
-        )
-        text = ", ".join(filter(None, (message[:200], request_id and f"request id {request_id[:80]}")))
+        said = filter(None, (body.message, body.requestId and f"request id {body.requestId}"))
+        text = ", ".join(without_secrets(" ".join(part.split()), own)[:200] for part in said)
         return f" ({text})" if text else ""
 
 

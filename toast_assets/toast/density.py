@@ -6,30 +6,27 @@ Times are milliseconds since 1970, UTC.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from toast_assets.toast.page import PAGE_SIZE, Window
 
 _BIN_MS = 600_000
 _BINS_PER_DAY = 144
-# Orders in a window: twice the scatter of such a count below a full page.
-_TARGET = 78.0
+# Orders in a window: nearly three times the scatter of such a count below a full page.
+_TARGET = 74.0
 # What an overfull window counts as; its true number is unknown.
 _OVERFULL = 1.25 * PAGE_SIZE
 # The last days of this week that the histogram averages; a week before counts as that many days, too.
 _DAYS = 4
 # Orders in a bin where none are known: with a guess of zero, one window would take all the rest of the week.
 _LEAST = 0.02
-# The activity ratio, found to guessed: its bounds, its weight in orders at the start, what a window leaves of it.
-_LOWEST_RATIO, _HIGHEST_RATIO, _PRIOR, _MEMORY = 0.4, 4.0, 80.0, 0.5
+# The activity ratio, found to guessed: its weight in orders at the start, and what a window leaves of it.
+_PRIOR, _MEMORY = 80.0, 0.5
 # Each window that is empty against expectation (in orders) makes the next one wider: the restaurant is closed.
 _CLOSED, _EXPECTED, _EXPECTED_FOR_SURE = 0.25, 10.0, 30.0
-# A window with 25 orders is worth its request; after eight requests in a row without one, halving takes over. Most of
-# a week may lie within a few milliseconds (an import), which halving finds within thirty cuts.
-_WORTHWHILE, _PATIENCE = 25, 8
-# A millisecond with more than this share of a page gets a window of its own.
-_BURST = 0.5
+# The part of an overfull window that is asked for next, until this many orders were found in it: most of a week may lie
+# within a few milliseconds (an import). What follows such a crowd is this much wider at most.
+_CUT, _WORTHWHILE, _WIDER = 0.55, 25, 32
 
 
 class Density:
@@ -40,130 +37,85 @@ class Density:
 
     def __init__(self, week: Window, earlier: Sequence[tuple[Window, int]] = ()) -> None:
         self._week = week
-        bins = -(-(week.end - week.start) // _BIN_MS)
-        self._seen = [0] * bins
-        self._per_day = [0] * -(-bins // _BINS_PER_DAY)
-        self._earlier = [0.0] * bins
-        self._knows_earlier = bool(earlier)
+        self._seen = [0] * -(-(week.end - week.start) // _BIN_MS)
+        self._earlier = [0.0] * len(self._seen) if earlier else []
         for window, count in earlier:
-            inside = Window(max(window.start, week.start), min(window.end, week.end))
-            for number, at, end in self._pieces(inside):
-                self._earlier[number] += count * (end - at) / (window.end - window.start)
-        self._rate: float | None = None
-        self._found = self._guessed = 0.0
-        self._empty_in_a_row = self._misses = 0
-        # What is left to read of the last overfull window, and the orders found in it so far.
-        self._overfull: Window | None = None
-        self._found_of_overfull = 0
+            for number, length in self._pieces(max(window.start, week.start), min(window.end, week.end)):
+                self._earlier[number] += count * length / (window.end - window.start)
+        self._rate = self._found = self._guessed = 0.0
+        self._empty_in_a_row = 0
+        self._widest = week.end - week.start
+        # The end of the last overfull window, and the orders to find before the rest of it is guessed like any other.
+        self._overfull_until, self._missing = week.start, 0
 
     def next_window(self, start: int) -> Window:
         """The window from ``start`` on that should fill a good part of a reply; all the rest while nothing is known."""
-        if self._knows_nothing:
-            return Window(start, self._week.end)
-        filled = self._filled(start)
-        if self._overfull is None:
-            return filled
-        # What was read of it held next to nothing, so the rest is overfull as well: that needs no request.
-        half = _first_half(self._overfull)
-        return half if self._misses > _PATIENCE else min(filled, half)
+        end, missing = start, _TARGET / self._ratio
+        for length, orders in self._guess(start, self._week.end):
+            if orders >= missing:
+                end += int(length * missing / orders)
+                break
+            end, missing = end + length, missing - orders
+        end = min(end, start + self._widest)
+        if self._missing > 0 and start < self._overfull_until:
+            # What was read of it held next to nothing, so the rest is overfull as well: that needs no request.
+            end = min(end, start + int(_CUT * (self._overfull_until - start)))
+        return Window(start, max(end, start + 1))
 
     def expects_orders(self, window: Window) -> bool:
         """Whether it would be odd to find nothing at all in ``window``."""
-        if self._knows_nothing:
-            return window == self._week
-        return not self._empty_in_a_row and self._expected(window) > _EXPECTED_FOR_SURE
+        expected = self._ratio * self._sum(window)
+        return window == self._week or (not self._empty_in_a_row and expected > _EXPECTED_FOR_SURE)
 
-    def smaller_window(self, window: Window, times: Sequence[int], tries: int) -> Window:
-        """A part of ``window``, from its start, that may fit one reply after ``tries`` overfull ones.
-
-        ``times`` are the modified times on the overfull page, ascending, without those of orders that cannot be read.
-        The page may be any part of the window, for Toast's sort order is undocumented.
-        """
-        self._misses += 1
-        self._overfull, self._found_of_overfull = window, 0
+    def cut(self, window: Window) -> None:
+        """``window`` has more orders than fit one reply, so the next one from its start is smaller."""
+        self._overfull_until, self._missing = window.end, _WORTHWHILE
         self._empty_in_a_row = 0
-        if not self._knows_nothing:
-            self._guessed += self._expected(window, ratio=1.0)
+        if guessed := self._sum(window):
+            self._guessed += guessed
             self._found += _OVERFULL
-        half = _first_half(window)
-        if not times:
-            return half
-        burst, size = Counter(times).most_common(1)[0]
-        if size > len(times) * _BURST:
-            return Window(window.start, min(max(burst, window.start + 1), window.end - 1))
-        if self._misses > _PATIENCE:
-            return half
-        knows_a_day = self._knows_earlier or self._bin(window.start) >= _BINS_PER_DAY
-        longest = window.end - 1 if tries == 1 and knows_a_day else half.end
-        by_page = times[int(0.85 / 1.6 ** (tries - 1) * len(times))]
-        end = min(longest, by_page, self._filled(window.start).end)
-        return Window(window.start, max(end, window.start + 1))
 
     def learn(self, window: Window, times: Sequence[int]) -> None:
-        """``window`` was read whole; ``times`` are its orders' modified times, ascending."""
-        guessed, found = self._expected(window, ratio=1.0), len(times)
+        """``window`` was read whole; ``times`` are its orders' modified times."""
+        guessed, found, width = self._sum(window), len(times), window.end - window.start
         self._guessed = _MEMORY * self._guessed + guessed
         self._found = _MEMORY * self._found + found
         self._empty_in_a_row = 0 if found or guessed < _EXPECTED else self._empty_in_a_row + 1
-        for number, count in Counter(map(self._bin, times)).items():
-            self._seen[number] += count
-            self._per_day[number // _BINS_PER_DAY] += count
+        for time in times:
+            self._seen[(time - self._week.start) // _BIN_MS] += 1
         # A quiet window says little about what comes after it, so the rate falls by steps only.
-        rate = (found + 1) / (window.end - window.start)
-        self._rate = rate if self._rate is None else max(rate, self._rate / 4)
-        self._misses = 0 if found >= _WORTHWHILE else self._misses + 1
-        if self._overfull:
-            self._found_of_overfull += found
-            is_over = self._found_of_overfull >= _WORTHWHILE or window.end >= self._overfull.end
-            self._overfull = None if is_over else Window(window.end, self._overfull.end)
+        self._rate = max((found + 1) / width, self._rate / 4)
+        self._widest = _WIDER * width
+        self._missing -= found
 
     @property
-    def _knows_nothing(self) -> bool:
-        return self._rate is None and not self._knows_earlier
+    def _ratio(self) -> float:
+        return (self._found + _PRIOR) / (self._guessed + _PRIOR) * _CLOSED**self._empty_in_a_row
 
-    def _filled(self, start: int) -> Window:
-        missing = _TARGET
-        for at, end, rate in self._rates(Window(start, self._week.end)):
-            if rate * (end - at) >= missing:
-                return Window(start, max(start + 1, at + int(missing / rate)))
-            missing -= rate * (end - at)
-        return Window(start, self._week.end)
+    def _sum(self, window: Window) -> float:
+        return sum(orders for _, orders in self._guess(window.start, window.end))
 
-    def _expected(self, window: Window, ratio: float | None = None) -> float:
-        return sum(rate * (end - start) for start, end, rate in self._rates(window, ratio))
+    def _guess(self, start: int, end: int) -> Iterator[tuple[int, float]]:
+        """Length and orders, by the histogram alone, of each piece of a window that lies in one bin."""
+        read_until = (start - self._week.start) // _BIN_MS
+        for number, length in self._pieces(start, end):
+            yield length, self._orders_per_bin(number, read_until) * length / _BIN_MS
 
-    def _rates(self, window: Window, ratio: float | None = None) -> Iterator[tuple[int, int, float]]:
-        """Start, end and orders per millisecond of each piece of ``window``; with a ``ratio`` of 1 by the histogram."""
-        if ratio is None:
-            ratio = (self._found + _PRIOR) / (self._guessed + _PRIOR)
-            ratio = min(_HIGHEST_RATIO, max(_LOWEST_RATIO, ratio)) * _CLOSED**self._empty_in_a_row
-        read_until = self._bin(window.start)
-        for number, at, end in self._pieces(window):
-            yield at, end, ratio * self._orders_per_bin(number, read_until) / _BIN_MS
-
-    def _pieces(self, window: Window) -> Iterator[tuple[int, int, int]]:
-        """Number of the bin, start and end of each piece of ``window`` that lies in one bin."""
-        at = window.start
-        while at < window.end:
-            number = self._bin(at)
-            end = min(window.end, self._week.start + (number + 1) * _BIN_MS)
-            yield number, at, end
-            at = end
+    def _pieces(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Number of the bin and length of each piece of a window that lies in one bin."""
+        while start < end:
+            number, inside = divmod(start - self._week.start, _BIN_MS)
+            length = min(end - start, _BIN_MS - inside)
+            yield number, length
+            start += length
 
     def _orders_per_bin(self, number: int, read_until: int) -> float:
         """The mean of the same ten minutes on the last days, closed ones left out, and a week earlier."""
-        past = self._seen[number % _BINS_PER_DAY : min(number, read_until) : _BINS_PER_DAY]
-        days = [count for count, day in zip(past, self._per_day, strict=False) if day][-_DAYS:]
-        orders, weight = float(sum(days)), len(days)
-        if self._knows_earlier:
-            orders, weight = orders + self._earlier[number] * _DAYS, weight + _DAYS
-        if not weight:
-            return (self._rate or 0.0) * _BIN_MS
-        return max(_LEAST, orders / weight)
+        past = range(number % _BINS_PER_DAY, min(number, read_until), _BINS_PER_DAY)
+        days: list[float] = [self._seen[same] for same in past if self._is_open(same // _BINS_PER_DAY)][-_DAYS:]
+        if self._earlier:
+            days += [self._earlier[number]] * _DAYS
+        return max(_LEAST, sum(days) / len(days)) if days else self._rate * _BIN_MS
 
-    def _bin(self, time: int) -> int:
-        return (time - self._week.start) // _BIN_MS
-
-
-def _first_half(window: Window) -> Window:
-    return Window(window.start, window.start + max(1, (window.end - window.start) // 2))
+    def _is_open(self, day: int) -> bool:
+        return any(self._seen[day * _BINS_PER_DAY : (day + 1) * _BINS_PER_DAY])

@@ -28,13 +28,10 @@ _SOON = 1800.0
 # Answers to a login that may be due to the credentials.
 _OF_CREDENTIALS = frozenset({400, 401, 403, 404, 422})
 
-# A token and the seconds of its life.
-Grant = tuple[str, float]
-PostLogin = Callable[[str, dict[str, str], Callable[[bytes], Grant]], Awaitable[Grant]]
-
 
 class ToastLogin(Bearer):
-    """One machine client's token. ``post`` sends a login with retries, and reads the body of a reply with status 200.
+    """One machine client's token. ``post`` sends credentials to ``LOGIN_PATH``, with retries, and returns what
+    ``read_grant`` reads.
 
     Raises:
         ToastLoginError: Toast refuses the credentials, or the login service stays down.
@@ -43,7 +40,13 @@ class ToastLogin(Bearer):
     name = "Toast"
     refused = ToastLoginError
 
-    def __init__(self, settings: ToastSettings, post: PostLogin, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: ToastSettings,
+        post: Callable[[dict[str, str]], Awaitable[tuple[str, float]]],
+        *,
+        clock: Callable[[], float],
+    ) -> None:
         super().__init__(clock)
         self._settings = settings
         self._post = post
@@ -70,7 +73,7 @@ class ToastLogin(Bearer):
             "userAccessType": "TOAST_MACHINE_CLIENT",
         }
         try:
-            granted = await self._post(LOGIN_PATH, credentials, _read)
+            granted = await self._post(credentials)
         except ToastError as error:
             raise self._explained(error) from None
         self._logged_in_at = self._clock()
@@ -94,8 +97,8 @@ class ToastLogin(Bearer):
         return ToastLoginError(message, hint=hint)
 
 
-def _read(body: bytes) -> Grant:
-    """The token in a reply with status 200.
+def read_grant(body: bytes) -> tuple[str, float]:
+    """The token in a reply with status 200, and the seconds of its life.
 
     Raises:
         ToastReplyError: there is no token; a gateway may have answered instead of Toast.
@@ -103,8 +106,7 @@ def _read(body: bytes) -> Grant:
     reply: dict[str, Any] = {}
     with suppress(UnreadableBodyError):
         reply = decode(body, dict[str, Any])
-    found = reply.get("token")
-    found = found if isinstance(found, dict) else {}
+    found = reply["token"] if isinstance(reply.get("token"), dict) else {}
     # The guide's example reads a top-level sessionToken; Toast documents token.accessToken.
     token = found.get("accessToken") or reply.get("sessionToken")
     if not isinstance(token, str) or not token:

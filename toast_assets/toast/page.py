@@ -41,11 +41,6 @@ class Window:
         """Whether a modified time (milliseconds since 1970, UTC) lies in it."""
         return self.start <= time < self.end
 
-    @property
-    def can_be_cut(self) -> bool:
-        """Toast's times have milliseconds; a window of one is the smallest there is."""
-        return self.end - self.start > 1
-
 
 @dataclass(frozen=True)
 class OrdersPage:

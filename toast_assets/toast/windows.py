@@ -76,21 +76,17 @@ async def read_week(fetch: FetchPage, week: Window, density: Density) -> AsyncIt
         ToastError: whatever ``fetch`` raises.
     """
     reader = _Reader(fetch, density.expects_orders)
-    at, tries = week.start, 0
-    window = density.next_window(at)
-    while True:
+    at = week.start
+    while at < week.end:
+        window = density.next_window(at)
         proved = await reader.prove(window)
-        if not isinstance(proved, ProvedWindow):
-            tries += 1
-            window = density.smaller_window(window, sorted(order.modified_ms for order in proved), tries)
+        if proved is None:
+            density.cut(window)
             continue
         unplaced = [window.start] * (len(proved.outside) + proved.unreadable)
         density.learn(window, unplaced + [order.modified_ms for order in proved.orders])
         yield proved
-        if window.end >= week.end:
-            return
-        at, tries = window.end, 0
-        window = density.next_window(at)
+        at = window.end
 
 
 class _Reader:
@@ -102,18 +98,13 @@ class _Reader:
         self._previously_seen: dict[str, int] = {}
         self._requests = 0
 
-    async def prove(self, window: Window) -> ProvedWindow | list[RawOrder]:
-        """The window, proved; or some of its orders, which show that it has to be cut."""
+    async def prove(self, window: Window) -> ProvedWindow | None:
+        """The window, proved; None where it has to be cut."""
         page = await self._page(window)
         agreed = 0
         for _ in range(_MOST_ROUNDS):
             if page.may_have_more:
-                overfull = await self._overfull(window, page)
-                if overfull is None:
-                    return await self._walk_until_agreed(window)
-                # What an overfull page shows exists, so the parts have to show it, too.
-                self._previously_seen |= {order.guid: order.modified_ms for order in overfull}
-                return overfull
+                return None if await self._has_to_be_cut(window, page) else await self._walk_until_agreed(window)
             absent = self._absent(window, page.orders)
             if page.orders and not absent:
                 return self._proved(window, page.orders, Evidence.ONE_REPLY, len(page.unreadable))
@@ -133,18 +124,21 @@ class _Reader:
         self._requests += 1
         return await self._fetch(window, page=number, token=token)
 
-    async def _overfull(self, window: Window, page: OrdersPage) -> list[RawOrder] | None:
-        """Orders within a window of several pages that can be cut; None where it has to be walked."""
-        if not window.can_be_cut:
-            return None
+    async def _has_to_be_cut(self, window: Window, page: OrdersPage) -> bool:
+        """Whether a window of several pages, the first of which is ``page``, has to be cut; else it is walked."""
+        # Toast's times have milliseconds.
+        if window.end - window.start == 1:
+            return False
         orders = page.orders
         if page.rows < PAGE_SIZE:
             # A short page that names a next one: a cut helps only if there is something on that.
             following = await self._page(window, 2, page.token)
             if not following.rows:
-                return None
+                return False
             orders = [*orders, *following.orders]
-        return [order for order in orders if window.holds(order.modified_ms)]
+        # What an overfull page shows exists, so the parts have to show it, too.
+        self._previously_seen |= {order.guid: order.modified_ms for order in orders if window.holds(order.modified_ms)}
+        return True
 
     def _absent(self, window: Window, orders: Iterable[RawOrder]) -> set[str]:
         """What was seen before in this part of the week and is not among ``orders``."""

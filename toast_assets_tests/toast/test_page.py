@@ -132,8 +132,3 @@ def test_an_error_never_quotes_the_body() -> None:
     with pytest.raises(ToastReplyError) as caught:
         read(b'[{"guid": "a", "email": "guest@example.com"}')
     assert "guest" not in str(caught.value)
-
-
-def test_a_window_of_one_millisecond_cannot_be_cut() -> None:
-    assert not Window(5, 6).can_be_cut
-    assert Window(5, 7).can_be_cut
