@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,12 @@ from toast_assets.variables import KINDS, known_variables, misspelt_variables
 
 SETTINGS, DAGSTER = Area("settings"), Area("Dagster")
 _POOLS = ("toast", "amperity")
-_MOST_SHOWN = 5
 _NOT_SET = "is not set"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SET = "Set what is missing in the environment of the run (README, Production set-up)."
 _CORRECT = "Correct what is malformed in the environment of the run (README, Production set-up)."
 Setup = dict[type[Settings], Any]
-Lines = Iterator[Finding] | AsyncIterator[Finding]
+Lines = Iterable[Finding] | AsyncIterator[Finding]
 
 
 def run_checks(environment: Mapping[str, str], *, canary: bool = False) -> list[Finding]:
@@ -118,51 +117,42 @@ def _questionable(environment: Mapping[str, str], toast: ToastSettings | None) -
     if toast is None:
         return
     if doubled := toast.doubled_restaurants:
-        detail = f"lists more than once, and is read once: {_some(doubled)}"
+        detail = f"lists more than once, and is read once: {', '.join(doubled)}"
         yield SETTINGS.warning("TOAST_RESTAURANT_GUID", detail, "GUIDs compare without case: leave the second one out.")
-    for name, guids in (
-        ("TOAST_RESTAURANT_GUID", () if toast.discovers else toast.restaurant_guids),
-        ("TOAST_MEMBER_RESTAURANT_GUID", filter(None, [toast.member_restaurant_guid])),
-    ):
-        if odd := [guid for guid in guids if not _UUID.fullmatch(guid)]:
-            detail = f"holds what is no UUID, as Toast's GUIDs are: {_some(odd)}"
+    guids = {"TOAST_RESTAURANT_GUID": () if toast.discovers else toast.restaurant_guids}
+    guids["TOAST_MEMBER_RESTAURANT_GUID"] = (toast.member_restaurant_guid,) if toast.member_restaurant_guid else ()
+    for name, listed in guids.items():
+        if odd := [guid for guid in listed if not _UUID.fullmatch(guid)]:
+            detail = f"holds what is no UUID, as Toast's GUIDs are: {', '.join(odd)}"
             yield SETTINGS.warning(name, detail, "Copy the GUID from Toast Web.")
 
 
-def _some(guids: Sequence[str]) -> str:
-    more = len(guids) - _MOST_SHOWN
-    return ", ".join(guids[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def check_instance(home: str, *, is_sandbox: bool = False) -> Iterator[Finding]:
+def check_instance(home: str, *, is_sandbox: bool) -> list[Finding]:
     """Dagster's instance in ``home`` (``DAGSTER_HOME``): where its history goes, and whether its pools are limited."""
     if not home:
         hint = "Set DAGSTER_HOME to a folder with a dagster.yaml; the one of this project is a start."
-        yield DAGSTER.warning("DAGSTER_HOME", "it is not set: history is lost when a process ends", hint)
-        return
+        return [DAGSTER.warning("DAGSTER_HOME", "it is not set: history is lost when a process ends", hint)]
     if not Path(home).is_dir() or not os.access(home, os.R_OK):
-        yield DAGSTER.failed("DAGSTER_HOME", f"{home} is no folder that can be read", "Check DAGSTER_HOME.")
-        return
+        return [DAGSTER.failed("DAGSTER_HOME", f"{home} is no folder that can be read", "Check DAGSTER_HOME.")]
     try:
         with dg.DagsterInstance.from_config(home) as instance:
-            lines = [_storage(instance, is_sandbox=is_sandbox), *(_pool(instance, pool) for pool in _POOLS)]
+            return [_storage(instance, is_sandbox=is_sandbox), *(_pool(instance, pool) for pool in _POOLS)]
     # Whatever a driver or Dagster's configuration raises: it is the finding.
     except Exception as error:  # noqa: BLE001
         reason = f"the instance cannot be opened ({type(error).__name__})"
-        hint = f"Check {home}/dagster.yaml and the database that it names."
-        lines = [DAGSTER.failed("storage", reason, hint)]
-    yield from lines
+        return [DAGSTER.failed("storage", reason, f"Check {home}/dagster.yaml and the database that it names.")]
 
 
 def _storage(instance: dg.DagsterInstance, *, is_sandbox: bool) -> Finding:
-    runs = instance.get_runs_count()
-    kind = type(instance.event_log_storage).__name__
-    if "Sqlite" in kind and not is_sandbox:
-        detail = f"SQLite; {runs} runs so far: enough for one machine, but concurrent runs wait for its locks"
-        hint = "In production put history into Postgres: `storage:` of deploy/dagster.yaml, ways in docs/operate.md."
-        return DAGSTER.warning("storage", detail, hint)
-    where = "Postgres" if "Postgres" in kind else "SQLite (fine for the sandbox)" if "Sqlite" in kind else kind
-    return DAGSTER.ok("storage", f"{where}; {runs} runs so far")
+    kind = type(instance.event_log_storage).__name__.removesuffix("EventLogStorage")
+    runs = f"{instance.get_runs_count()} runs so far"
+    if "Sqlite" not in kind:
+        return DAGSTER.ok("storage", f"{kind}; {runs}")
+    if is_sandbox:
+        return DAGSTER.ok("storage", f"SQLite (fine for the sandbox); {runs}")
+    hint = "In production put history into Postgres: `storage:` of deploy/dagster.yaml, ways in docs/operate.md."
+    detail = f"SQLite; {runs}: enough for one machine, but concurrent runs wait for its locks"
+    return DAGSTER.warning("storage", detail, hint)
 
 
 def _pool(instance: dg.DagsterInstance, pool: str) -> Finding:

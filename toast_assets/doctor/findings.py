@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -52,6 +52,14 @@ class Area:
         if isinstance(problem, ToastAssetsError):
             return Finding(self.name, name, State.FAILED, problem.message.strip(), problem.hint or hint)
         return Finding(self.name, name, State.FAILED, problem, hint)
+
+    async def checked(self, name: str, check: Awaitable[object], detail: str = "") -> Finding:
+        """The finding that ``check`` returns, else a tick with ``detail``; a cross with the error that it raises."""
+        try:
+            found = await check
+        except ToastAssetsError as error:
+            return self.failed(name, error)
+        return found if isinstance(found, Finding) else self.ok(name, detail)
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

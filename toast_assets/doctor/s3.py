@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 S3 = Area("S3")
 _POLICY = "Compare the role's policy with deploy/aws/pipeline-policy.json."
 _NO_DEFAULT = "ServerSideEncryptionConfigurationNotFoundError"
+_SETTINGS = ("encryption", "versioning", "clock")
 _CONTENT = b"toast-assets doctor"
 
 
@@ -43,21 +44,23 @@ def check_s3(client: S3Client, settings: StoreSettings) -> Iterator[Finding]:
         ("conditional writes", lambda: check_conditions(store.bucket, probe)),
         ("multipart", lambda: _multipart(client, store.bucket, probe)),
         ("delete", lambda: _remove(store.bucket, probe)),
+        ("encryption", lambda: _encryption(client, settings)),
+        ("public access", lambda: _public(client, name)),
+        ("versioning", lambda: _versioning(client, name)),
+        (
+            "clock",
+            lambda: clock_skew(S3, client.head_bucket(Bucket=name)["ResponseMetadata"]["HTTPHeaders"].get("date")),
+        ),
     ):
         try:
-            check()
+            found = check()
         except StoreError as error:
             yield S3.failed(what, error, _POLICY)
-        except ClientError as error:
-            yield S3.failed(what, f"S3 answered {_code(error)}", _POLICY)
-        except BotoCoreError as error:
-            yield S3.failed(what, f"S3 could not be reached ({type(error).__name__})", "Check the network.")
+        except (ClientError, BotoCoreError) as error:
+            # A setting that these credentials may not ask for, or that this S3 does not know, does no harm.
+            yield S3.unknown(what, _said(error)) if what in _SETTINGS else S3.failed(what, _said(error), _POLICY)
         else:
-            yield S3.ok(what)
-    yield _setting("encryption", lambda: _encryption(client, settings))
-    yield _public(client, name)
-    yield _setting("versioning", lambda: _versioning(client, name))
-    yield _setting("clock", lambda: _clock(client, name))
+            yield found if isinstance(found, Finding) else S3.ok(what)
 
 
 def _multipart(client: S3Client, bucket: Bucket, key: str) -> None:
@@ -72,7 +75,7 @@ def _multipart(client: S3Client, bucket: Bucket, key: str) -> None:
             client.abort_multipart_upload(**which)
         except (ClientError, BotoCoreError) as left:
             raise StoreError(
-                f"It failed half-way ({_code(error)}) and could not be aborted ({_code(left)}): parts of"
+                f"It failed half-way ({_said(error)}) and could not be aborted ({_said(left)}): parts of"
                 f" {bucket.uri(key)} are stored, and paid for.",
                 hint=f"Allow s3:AbortMultipartUpload (deploy/aws/doctor-policy.json), then: aws s3api"
                 f" abort-multipart-upload --bucket {bucket.name} --key {key} --upload-id {upload}",
@@ -80,25 +83,16 @@ def _multipart(client: S3Client, bucket: Bucket, key: str) -> None:
         raise
 
 
-def _code(error: BaseException) -> str:
-    answered = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
-    return answered or type(error).__name__
+def _said(error: BaseException) -> str:
+    if isinstance(error, ClientError):
+        return f"S3 answered {error.response.get('Error', {}).get('Code')}"
+    return f"the call ended with {type(error).__name__}"
 
 
 def _remove(bucket: Bucket, key: str) -> None:
     bucket.delete(key)
     if bucket.info(key) is not None:
         raise StoreError("The object is still there after its removal.")
-
-
-def _setting(name: str, check: Callable[[], Finding]) -> Finding:
-    """A setting of the bucket; unknown where these credentials may not ask, or S3 does not know."""
-    try:
-        return check()
-    except ClientError as error:
-        return S3.unknown(name, f"S3 answered {_code(error)}")
-    except BotoCoreError as error:
-        return S3.unknown(name, _code(error))
 
 
 def _encryption(client: S3Client, settings: StoreSettings) -> Finding:
@@ -108,7 +102,7 @@ def _encryption(client: S3Client, settings: StoreSettings) -> Finding:
     try:
         rules = client.get_bucket_encryption(Bucket=settings.bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     except ClientError as error:
-        if _code(error) != _NO_DEFAULT:
+        if _NO_DEFAULT not in _said(error):
             raise
         rules = []
     if not rules:
@@ -131,7 +125,3 @@ def _versioning(client: S3Client, bucket: str) -> Finding:
     if client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled":
         return S3.ok("versioning", "on: what is forgotten stays in old versions until a lifecycle rule ends them")
     return S3.ok("versioning", "off")
-
-
-def _clock(client: S3Client, bucket: str) -> Finding:
-    return clock_skew(S3, client.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"].get("date"))

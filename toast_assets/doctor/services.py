@@ -6,21 +6,19 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import Any
 
 import httpx
 import msgspec
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.doctor.findings import Area, Finding
-from toast_assets.errors import AmperityError, ToastError
+from toast_assets.doctor.findings import Area, Finding, State
+from toast_assets.errors import ToastError
 from toast_assets.http.bearer import claims_of
 from toast_assets.http.causes import Cause
-from toast_assets.http.retry import RetryPolicy
+from toast_assets.http.retry import RetryPolicy, date_of
 from toast_assets.http.service import Route
 from toast_assets.setting_values import host_of, origin
 from toast_assets.settings import AlertSettings
@@ -56,16 +54,12 @@ async def check_toast(settings: ToastSettings) -> AsyncIterator[Finding]:
     """All lines about Toast."""
     clock = clock_of(TOAST, settings.api_url, "TOAST_API_URL", settings.timeout_seconds)
     async with ToastClient(settings, retry=INTERACTIVE_RETRY) as toast:
-        try:
-            token = await toast.login()
-        except ToastError as error:
-            yield TOAST.failed("login", error)
-            yield clock
-            return
-        yield TOAST.ok("login", settings.api_url)
+        login = await TOAST.checked("login", toast.login(), settings.api_url)
+        yield login
         yield clock
-        for finding in (*_scopes(token), *await _restaurants(toast)):
-            yield finding
+        if login.state is State.OK:
+            for finding in (*_scopes(await toast.login()), *await _restaurants(toast)):
+                yield finding
 
 
 def _scopes(token: str) -> Iterator[Finding]:
@@ -75,14 +69,14 @@ def _scopes(token: str) -> Iterator[Finding]:
         return
     granted = scope.split()
     for name, without, needed in _SCOPES:
-        line, detail = f"scope {name}", f"it is missing: {without}"
+        line = f"scope {name}"
         if name in granted:
             yield TOAST.ok(line)
         elif name == "orders:read" and "orders.channel:read" in granted:
             only = "only orders.channel:read is granted: nothing but orders that this client submitted itself is seen"
             yield TOAST.failed(line, only, _ASK_TOAST)
         else:
-            yield (TOAST.failed if needed else TOAST.warning)(line, detail, _ASK_TOAST)
+            yield (TOAST.failed if needed else TOAST.warning)(line, f"it is missing: {without}", _ASK_TOAST)
 
 
 async def _restaurants(toast: ToastClient) -> list[Finding]:
@@ -96,14 +90,10 @@ async def _restaurants(toast: ToastClient) -> list[Finding]:
         findings = [TOAST.ok("restaurants", f"{len(guids)} discovered, deleted and archived ones left out")]
     slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def check(guid: str) -> Finding:
-        name = f"restaurant {guid}"
+    async def check(guid: str, name: str) -> Finding:
         async with slots:
-            try:
-                await toast.orders_page(guid, _EMPTY)
-                details = await toast.restaurant(guid, essential=True)
-            except ToastError as error:
-                return TOAST.failed(name, error)
+            await toast.orders_page(guid, _EMPTY)
+            details = await toast.restaurant(guid, essential=True)
         shown = details.name or guid
         if details.archived:
             return TOAST.failed(name, f"{shown} is archived", "Remove it from TOAST_RESTAURANT_GUID.")
@@ -111,7 +101,9 @@ async def _restaurants(toast: ToastClient) -> list[Finding]:
             return TOAST.warning(name, f"{shown} has no time zone", "Set it in Toast; local times need it.")
         return TOAST.ok(name, f"{shown}, {details.time_zone}")
 
-    return findings + list(await asyncio.gather(*map(check, guids)))
+    names = {guid: f"restaurant {guid}" for guid in guids}
+    checks = (TOAST.checked(name, check(guid, name)) for guid, name in names.items())
+    return findings + await asyncio.gather(*checks)
 
 
 async def check_amperity(settings: AmperitySettings, *, canary: bool = False) -> AsyncIterator[Finding]:
@@ -127,14 +119,14 @@ async def check_amperity(settings: AmperitySettings, *, canary: bool = False) ->
     if settings.client_id is not None:
         without_key = settings.model_copy(update={"api_key": None})
         async with AmperityClient(without_key, retry=INTERACTIVE_RETRY) as amperity:
-            yield await _checked("client credentials", amperity.token.token(), "they bring a new token")
+            yield await AMPERITY.checked("client credentials", amperity.token.token(), "they bring a new token")
     async with AmperityClient(settings, retry=INTERACTIVE_RETRY) as amperity:
         if streams:
             for stream_id in (settings.stream_id, settings.order_items_stream_id, settings.customers_stream_id):
                 if stream_id:
-                    yield await _stream(amperity, stream_id)
+                    yield await AMPERITY.checked(f"stream {stream_id}", _stream(amperity, stream_id))
             if canary and settings.stream_id:
-                yield await _canary(amperity, settings.stream_id)
+                yield await AMPERITY.checked("canary", _canary(amperity, settings.stream_id))
             elif not canary:
                 detail = "Amperity accepts records for a stream that does not exist, and drops them"
                 hint = "--canary writes one record; look for it in Amperity."
@@ -143,7 +135,7 @@ async def check_amperity(settings: AmperitySettings, *, canary: bool = False) ->
             now = datetime.now(UTC)
             jobs = amperity.load("doctor", now - timedelta(minutes=5), now)
             detail = "ingest jobs can be read; whether the workflow exists is known when it is started"
-            yield await _checked("control plane", jobs, detail)
+            yield await AMPERITY.checked("control plane", jobs, detail)
     if "notify" in settings.methods:
         yield AMPERITY.unknown("notify", "a notice would be taken for a real one, so none is sent")
     if "s3_pull" in settings.methods and not follows:
@@ -156,29 +148,16 @@ def _key_end(key: str, renewable: bool) -> Finding:
         return AMPERITY.unknown("token expiry", "the key does not say when it ends")
     left = timedelta(seconds=end - time.time())
     day = f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d %H:%M} UTC"
-    if renewable:
-        return AMPERITY.ok("token expiry", f"AMPERITY_API_KEY ends on {day} and is then renewed")
-    if left <= timedelta(0):
+    if left <= timedelta(0) and not renewable:
         return AMPERITY.failed("token expiry", f"AMPERITY_API_KEY expired on {day}", _NEW_KEY)
-    if left < _SOON:
+    if left < _SOON and not renewable:
         return AMPERITY.warning("token expiry", f"AMPERITY_API_KEY expires on {day}", _NEW_KEY)
-    return AMPERITY.ok("token expiry", f"AMPERITY_API_KEY ends on {day}")
-
-
-async def _checked(name: str, call: Awaitable[Any], detail: str) -> Finding:
-    try:
-        await call
-    except AmperityError as error:
-        return AMPERITY.failed(name, error)
-    return AMPERITY.ok(name, detail)
+    return AMPERITY.ok("token expiry", f"AMPERITY_API_KEY ends on {day}{' and is then renewed' if renewable else ''}")
 
 
 async def _stream(amperity: AmperityClient, stream_id: str) -> Finding:
     name = f"stream {stream_id}"
-    try:
-        receipt = await amperity.send_record(stream_id, str(uuid.uuid4()), _NO_RECORD)
-    except AmperityError as error:
-        return AMPERITY.failed(name, error)
+    receipt = await amperity.send_record(stream_id, str(uuid.uuid4()), _NO_RECORD)
     if receipt.state == "pending":
         return AMPERITY.failed(name, receipt.reason or "no answer", "Check AMPERITY_API_URL and the network.")
     if receipt.status == 400:
@@ -194,10 +173,7 @@ async def _canary(amperity: AmperityClient, stream_id: str) -> Finding:
         "modifiedDate": f"{moment:%Y-%m-%dT%H:%M:%S}.000+0000",
         "deleted": True,
     }
-    try:
-        receipt = await amperity.send_record(stream_id, str(uuid.uuid4()), msgspec.json.encode(record))
-    except AmperityError as error:
-        return AMPERITY.failed("canary", error)
+    receipt = await amperity.send_record(stream_id, str(uuid.uuid4()), msgspec.json.encode(record))
     if receipt.state != "accepted":
         return AMPERITY.failed("canary", receipt.reason or "it was not accepted")
     return AMPERITY.ok("canary", f"one record was written: look for guid {record['guid']} in stream {stream_id}")
@@ -225,10 +201,10 @@ def clock_of(area: Area, url: str, setting: str, timeout: float) -> Finding:
 
 def clock_skew(area: Area, date: str | None) -> Finding:
     """This machine's clock by the service's ``date`` (of HTTP)."""
-    try:
-        seconds = time.time() - parsedate_to_datetime(date or "").timestamp()
-    except ValueError:
+    moment = date_of(date)
+    if moment is None:
         return area.unknown("clock", "the service sends no Date")
+    seconds = time.time() - moment.timestamp()
     if abs(seconds) > _MOST_SECONDS:
         direction = "ahead of" if seconds > 0 else "behind"
         detail = f"this machine is {abs(seconds):.0f} s {direction} the service"

@@ -20,12 +20,12 @@ from toast_assets.week import Week, iso_ms
 
 @dataclass(frozen=True)
 class WeekManifest:
-    """One run's part: the manifest ``before``, the restaurants ``asked`` for, all that are ``wanted``, and the records
+    """One run's part: the records ``before``, the restaurants ``asked`` for, all that are ``wanted``, and the records
     of those ``finished``, stored or failed."""
 
     store: OrderStore
     week: Week
-    before: Manifest | None
+    before: Mapping[str, RestaurantRecord]
     asked: Sequence[str]
     wanted: Sequence[str]
     finished: Mapping[str, RestaurantRecord]
@@ -71,17 +71,14 @@ class WeekManifest:
             restaurants=dict(sorted(records.items())),
         )
 
-    def _before(self, guid: str) -> RestaurantRecord | None:
-        return self.before.restaurants.get(guid) if self.before else None
-
     def _is_done_by_others(self, guid: str, known: Mapping[str, RestaurantRecord]) -> bool:
         record = known.get(guid)
-        return record is not None and record.outcome == "complete" and record != self._before(guid)
+        return record is not None and record.outcome == "complete" and record != self.before.get(guid)
 
     def _newest(self, guid: str, ours: RestaurantRecord, theirs: RestaurantRecord | None) -> RestaurantRecord:
         # Where another run has finished the restaurant since this one began: the record of the raw file that is stored
         # now, else the later one.
-        if theirs is None or theirs in (self._before(guid), ours):
+        if theirs is None or theirs in (self.before.get(guid), ours):
             return ours
         stored = self.store.raw_sha256(self.week, guid)
 

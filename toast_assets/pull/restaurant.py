@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import filecmp
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -108,9 +108,14 @@ class RestaurantPull:
                 record, reason = self.before or RestaurantRecord(outcome="failed"), str(error)
                 record = msgspec.structs.replace(record, outcome="failed", failure=reason)
                 return record, PulledRestaurant(self.guid, self._calls, time.monotonic() - began, failure=reason)
-        record = msgspec.structs.replace(known, pull=self._completed(evidence, merged))
+        pull, before = _record(evidence, merged), self.before.pull if self.before else None
+        if before is not None and not merged.differs:
+            held = (before.orders_sha256, before.unreadable)
+            # The evidence of the pull that brought the orders stays; a second look that finds nothing changes nothing.
+            pull = before if held == (pull.orders_sha256, pull.unreadable) else pull
         seconds, counts = time.monotonic() - began, (merged.orders, merged.new, merged.changed)
-        return record, PulledRestaurant(self.guid, self._calls, seconds, record.name, *counts)
+        pulled_restaurant = PulledRestaurant(self.guid, self._calls, seconds, known.name, *counts)
+        return msgspec.structs.replace(known, pull=pull), pulled_restaurant
 
     async def resumed(self) -> RestaurantRecord | None:
         """The record of what a run stored that was killed before it wrote the manifest; None where there is nothing."""
@@ -141,7 +146,9 @@ class RestaurantPull:
     async def _read(self, folder: Path, path: Path) -> tuple[PullEvidence, Content]:
         """Read the week into the raw file at ``path``; how it was read, and what the file holds."""
         run = self.run
-        unreadable = UnreadableFile(folder / "unreadable.ndjson", self.guid, self._names_forgotten)
+        unreadable = UnreadableFile(
+            folder / "unreadable.ndjson", self.guid, lambda body: run.scrubber.holds(body.decode(errors="replace"))
+        )
 
         async def fetch(window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
             found = await run.toast.orders_page(self.guid, window, page=page, token=token)
@@ -157,23 +164,14 @@ class RestaurantPull:
             async for proved in read_week(fetch, week, Density(week, self.earlier)):
                 await in_thread(writer.write, map(run.scrubber.raw, proved.orders))
                 outside |= {order.guid: order for order in proved.outside}
-                slices.append(
-                    SliceRecord(
-                        start=_iso(proved.window.start),
-                        end=_iso(proved.window.end),
-                        orders=len(proved.orders) + len(proved.outside),
-                        requests=proved.requests,
-                        evidence=proved.evidence.value,
-                    )
-                )
+                start, end, count = proved.window.start, proved.window.end, len(proved.orders) + len(proved.outside)
+                slices.append(SliceRecord(_iso(start), _iso(end), count, proved.requests, proved.evidence.value))
                 run.window_read(self.guid, proved)
             check_closed(run.week, run.toast)
             count = await in_thread(self._store_unreadable, unreadable)
-            calls = self._calls
+            calls = {name: getattr(self._calls, name) for name in ("requests", "retries", "throttled")}
             evidence = PullEvidence(
-                requests=calls.requests,
-                retries=calls.retries,
-                throttled=calls.throttled,
+                **calls,
                 started_at=started_at,
                 finished_at=iso_ms(run.now()),
                 slices=tuple(slices),
@@ -185,9 +183,6 @@ class RestaurantPull:
         if outside:
             content = await in_thread(self._add_outside, folder, path, outside, encode_evidence(evidence))
         return evidence, content
-
-    def _names_forgotten(self, body: bytes) -> bool:
-        return self.run.scrubber.holds(body.decode(errors="replace"))
 
     def _add_outside(self, folder: Path, path: Path, outside: Mapping[str, RawOrder], note: bytes) -> Content:
         # The file is sorted by time, and these belong elsewhere in it.
@@ -209,10 +204,8 @@ class RestaurantPull:
 
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
             nonlocal count
-            try:
+            with self._reading(key):
                 count, new = merge_lines(stored.path if stored else None, found.path, target)
-            except UnreadableFileError as error:
-                raise self._damaged(key, f"{error}") from error
             return Replacement(target, {"ContentType": "application/x-ndjson"}) if new else None
 
         self.run.store.bucket.update(key, change)
@@ -232,10 +225,8 @@ class RestaurantPull:
                 target = pulled
             else:
                 before = stored.path if stored else None
-                try:
+                with self._reading(key):
                     merged = merge(before, pulled, target, self.guid, encode_evidence(evidence))
-                except UnreadableFileError as error:
-                    raise self._damaged(key, f"{error}") from error
                 if stored and not merged.differs:
                     return None
             # The hash tells without reading the file which record of the manifest belongs to it.
@@ -244,19 +235,15 @@ class RestaurantPull:
         self.run.store.bucket.update(key, change, exists=self.is_stored)
         return merged
 
-    def _damaged(self, key: str, reason: str) -> DamagedObjectError:
-        return DamagedObjectError(
-            f"{self.run.store.bucket.uri(key)} cannot be read: {reason}.",
-            hint="Restore an earlier version of the object, or remove it, then materialize raw_toast_orders again.",
-        )
-
-    def _completed(self, evidence: PullEvidence, merged: Content) -> PullRecord:
-        before = self.before.pull if self.before else None
-        same = before is not None and (before.orders_sha256, before.unreadable) == (merged.sha256, evidence.unreadable)
-        if before is not None and same and not merged.differs:
-            # The evidence of the pull that brought the orders stays; a second look that finds nothing changes nothing.
-            return before
-        return _record(evidence, merged)
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except UnreadableFileError as error:
+            raise DamagedObjectError(
+                f"{self.run.store.bucket.uri(key)} cannot be read: {error}.",
+                hint="Restore an earlier version of the object, or remove it, then materialize raw_toast_orders again.",
+            ) from error
 
     async def _described(self) -> RestaurantRecord:
         """A complete record without its pull. Name and time zone are for display and local times, so a refusal here

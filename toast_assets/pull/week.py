@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -67,7 +67,6 @@ class WeekPull:
     refresh: bool | None = None
     log: Logger = field(default_factory=lambda: getLogger(__name__))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _details: dict[str, Restaurant] = field(init=False, default_factory=dict)
 
     async def run(self) -> PullReport:
         """Pull, store and report.
@@ -89,7 +88,8 @@ class WeekPull:
         # A run that was killed may have stored restaurants that no manifest mentions.
         raw_files = await asyncio.to_thread(self.store.raw_restaurants, self.week)
         known = manifest.restaurants if manifest else {}
-        wanted = await self._wanted([*before, *known, *sorted(raw_files)], before)
+        details = await self._wanted([*before, *known, *sorted(raw_files)], before)
+        wanted = tuple(details)
         missing = manifest.missing(wanted) if manifest else wanted
         if manifest is not None and (self.refresh is False or (self.refresh is None and missing)):
             rest = sorted((raw_files & manifest.stored.keys() & {*wanted}) - {*missing})
@@ -112,7 +112,7 @@ class WeekPull:
                 guid,
                 before=known.get(guid),
                 earlier=_earlier_windows(this.get(guid), before.get(guid)),
-                details=self._details.get(guid),
+                details=details[guid],
                 is_stored=guid in raw_files,
             )
             async with slots:
@@ -122,7 +122,7 @@ class WeekPull:
             records[guid] = record
             self._log_result(guid, record, results.get(guid), progress.finished(guid))
 
-        after = WeekManifest(self.store, self.week, manifest, asked, wanted, records)
+        after = WeekManifest(self.store, self.week, known, asked, wanted, records)
         try:
             async with task_group() as group:
                 for guid in asked:
@@ -150,36 +150,29 @@ class WeekPull:
         found = zip(guids, hashes, strict=True)
         return tuple(guid for guid, sha256 in found if sha256 not in (None, manifest.stored[guid].orders_sha256))
 
-    async def _wanted(self, known: Sequence[str], before: Mapping[str, PullRecord]) -> tuple[str, ...]:
-        """The restaurants to pull, each in the spelling in which it is ``known``; ``before`` are those of last week."""
-        if not self.toast.settings.discovers:
-            if doubled := self.toast.settings.doubled_restaurants:
+    async def _wanted(self, known: Sequence[str], before: Mapping[str, PullRecord]) -> Mapping[str, Restaurant | None]:
+        """The restaurants to pull, with their details where Toast lists them: each once, compared without case, in the
+        spelling in which it is ``known``, else in the first one. ``before`` are those of last week."""
+        settings, found = self.toast.settings, dict[str, Restaurant | None]()
+        if settings.discovers:
+            found |= {one.guid: one for one in await discover_restaurants(self.toast, self.log)}
+        else:
+            found |= dict.fromkeys(settings.restaurant_guids)
+            if doubled := settings.doubled_restaurants:
                 self.log.warning("TOAST_RESTAURANT_GUID lists more than once, and is read once: %s", ", ".join(doubled))
-            return tuple(self._one_spelling(self.toast.settings.restaurant_guids, known).values())
-        found = {one.guid: one for one in await discover_restaurants(self.toast, self.log)}
-        spelled = self._one_spelling(found, known)
-        self._details = {spelled[guid.lower()]: details for guid, details in found.items()}
-        vanished = sorted(before.keys() - self._details.keys())
+        spelled = {guid.lower(): guid for guid in (*known, *reversed([guid for guid in found if guid in known]))}
+        wanted: dict[str, Restaurant | None] = {}
+        for guid, details in found.items():
+            name = spelled.setdefault(guid.lower(), guid)
+            if name != guid:
+                self.log.warning("Restaurant %s is stored as %s and keeps that spelling.", guid, name)
+            wanted.setdefault(name, details)
+        vanished = sorted(before.keys() - wanted.keys()) if settings.discovers else []
         if vanished:
             self.log.warning(
                 "Toast no longer lists %d restaurants of the week before, so they are left out: %s",
                 *(len(vanished), ", ".join(vanished[:20])),
             )
-        return tuple(self._details)
-
-    def _one_spelling(self, guids: Iterable[str], stored: Iterable[str]) -> dict[str, str]:
-        """Each restaurant once, compared without case: in the spelling that is ``stored``, else in the first one of
-        ``guids``."""
-        known = dict.fromkeys(stored)
-        spelled = {guid.lower(): guid for guid in known}
-        wanted: dict[str, str] = {}
-        for guid in guids:
-            if guid.lower() in wanted:
-                self.log.warning("Restaurant %s is listed in several spellings and is pulled once.", guid)
-                continue
-            name = wanted[guid.lower()] = guid if guid in known else spelled.get(guid.lower(), guid)
-            if name != guid:
-                self.log.warning("Restaurant %s is stored as %s and keeps that spelling.", guid, name)
         return wanted
 
     def _previous_pulls(self) -> Mapping[str, PullRecord]:
@@ -216,22 +209,17 @@ def _earlier_windows(this: PullRecord | None, before: PullRecord | None) -> list
     ]
 
 
-@dataclass
 class PullProgress:
     """The progress of one run's pull of ``restaurants`` (a count); ``clock`` gives monotonic seconds."""
 
-    week: Week
-    restaurants: int
-    log: Logger
-    clock: Callable[[], float] = time.monotonic
-    _reached: dict[str, int] = field(default_factory=dict)
-    _windows: int = 0
-    _orders: int = 0
-    _done: int = 0
-    _last: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._last = self.clock()
+    def __init__(self, week: Week, restaurants: int, log: Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        self.week = week
+        self.restaurants = restaurants
+        self.log = log
+        self.clock = clock
+        self._reached: dict[str, int] = {}
+        self._windows = self._orders = self._done = 0
+        self._last = clock()
 
     def window_read(self, guid: str, proved: ProvedWindow) -> None:
         """A restaurant's next window was read whole."""

@@ -112,7 +112,7 @@ class Density:
     def _orders_per_bin(self, number: int, read_until: int) -> float:
         """The mean of the same ten minutes on the last days, closed ones left out, and a week earlier."""
         past = range(number % _BINS_PER_DAY, min(number, read_until), _BINS_PER_DAY)
-        days: list[float] = [self._seen[same] for same in past if self._is_open(same // _BINS_PER_DAY)][-_DAYS:]
+        days = [float(self._seen[same]) for same in past if self._is_open(same // _BINS_PER_DAY)][-_DAYS:]
         if self._earlier:
             days += [self._earlier[number]] * _DAYS
         return max(_LEAST, sum(days) / len(days)) if days else self._rate * _BIN_MS

@@ -162,7 +162,7 @@ class _Reader:
         on orders only leave, so what later walks show is among these. Once they have shown that many, nothing is
         missing, whatever the sort order and whatever was edited meanwhile. Where nothing moves, two walks are enough.
         """
-        marks: list[_Mark] = []
+        walks: list[_Walk] = []
         before: _Walk | None = None
         alike = endless = 0
         for _ in range(_MOST_WALKS):
@@ -181,16 +181,13 @@ class _Reader:
             alike = alike + 1 if before is not None and walk.pages == before.pages else 1
             if alike == _ALIKE_WHERE_BYTES_REPEAT and walk.repeats_unreadable_only:
                 return self._proved(window, [*walk.orders.values()], Evidence.WALKS_AGREED, walk.unreadable)
-            for mark in marks:
-                mark.seen |= walk.keys
-                mark.orders |= walk.orders
-            marks = [mark for mark in marks if mark.holds(walk.rows)]
-            for mark in marks:
-                if len(mark.seen) == mark.rows:
-                    unreadable = len(mark.seen) - len(mark.orders)
-                    return self._proved(window, [*mark.orders.values()], Evidence.WALKS_AGREED, unreadable)
-            marks.append(_Mark(walk.rows, walk.rows if before is None else before.rows, walk.keys))
+            walk.most = walk.rows if before is None else before.rows
             before = walk
+            walks.append(walk)
+            for number, first in enumerate(walks[:-1], 1):
+                if first.is_shown_by(walks[number:]):
+                    orders = {guid: order for later in walks[number:] for guid, order in later.orders.items()}
+                    return self._proved(window, [*orders.values()], Evidence.WALKS_AGREED, first.rows - len(orders))
         raise _contradiction(window, "holds more than one page, and its pages never came twice alike")
 
     async def _walk(self, window: Window) -> _Walk | None:
@@ -216,12 +213,13 @@ _Key = tuple[str, int]
 
 
 class _Walk:
-    """What a walk of all ``pages`` showed. ``keys`` are what its rows are known by, whatever their modified time."""
+    """What a walk of all ``pages`` showed. ``keys`` are what its rows are known by, whatever their modified time. There
+    were ``rows`` at its end, and at most ``most`` when it began."""
 
     def __init__(self, pages: Sequence[OrdersPage]) -> None:
         readable = [order for page in pages for order in page.orders]
         unreadable = frozenset().union(*map(_unreadable_keys, pages))
-        self.rows = sum(page.rows for page in pages)
+        self.rows = self.most = sum(page.rows for page in pages)
         self.pages = [_keys(page) for page in pages]
         self.orders = {order.guid: order for order in readable}
         self.keys: frozenset[_Key | str] = frozenset(self.orders.keys() | unreadable)
@@ -229,22 +227,12 @@ class _Walk:
         self.repeats_unreadable_only = len(self.orders) == len(readable) and len(self.keys) < self.rows
         self.is_endless = not self.rows and pages[-1].has_next
 
-
-@dataclass
-class _Mark:
-    """The end of a walk: there were ``rows`` then, and at most ``most`` when it began. ``shown`` are those on its
-    pages, ``seen`` those on the pages of all walks since; ``orders`` are those of them that can be read."""
-
-    rows: int
-    most: int
-    shown: frozenset[_Key | str]
-    seen: set[_Key | str] = field(default_factory=set)
-    orders: dict[str, RawOrder] = field(default_factory=dict)
-
-    def holds(self, rows: int) -> bool:
-        """Whether a later walk with ``rows`` rows fits: else one of the two was cut short, or orders arrived."""
-        together = len(self.shown | self.seen)
-        return rows <= self.rows and len(self.seen) <= self.rows and together <= self.most
+    def is_shown_by(self, later: Sequence[_Walk]) -> bool:
+        """Whether the walks since have shown all that was there at its end. Those with more rows, or with more keys
+        than there can be, do not fit: one of them was cut short, or orders arrived."""
+        seen = frozenset().union(*(walk.keys for walk in later))
+        fits = all(walk.rows <= self.rows for walk in later) and len(self.keys | seen) <= self.most
+        return fits and len(seen) == self.rows
 
 
 def _keys(page: OrdersPage) -> frozenset[_Key]:
