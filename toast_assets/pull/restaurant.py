@@ -254,13 +254,8 @@ class RestaurantPull:
             with suppress(ToastError):
                 details = await self.run.toast.restaurant(self.guid)
         if details is not None and details.time_zone is not None:
-            known = msgspec.structs.replace(
-                known,
-                name=details.name,
-                time_zone=details.time_zone,
-                closeout_hour=details.closeout_hour,
-                currency=details.currency,
-            )
+            described = {name: getattr(details, name) for name in ("name", "time_zone", "closeout_hour")}
+            known = msgspec.structs.replace(known, currency=details.currency_code, **described)
         return msgspec.structs.replace(known, outcome="complete", pull=None, failure=None)
 
 

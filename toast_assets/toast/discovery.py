@@ -26,7 +26,10 @@ async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[
     member = toast.settings.member_restaurant_guid
     listed = await _partners(toast, required=member is None)
     deleted = {guid for guid, is_deleted in listed.items() if is_deleted}
-    guids = listed.keys() | (await _group(toast, member) if member is not None else set())
+    guids = set(listed)
+    if member is not None:
+        group = (await toast.restaurant(member, essential=True)).management_group_guid
+        guids |= {member} if group is None else {member, *await toast.group_members(group, member)}
     guids -= deleted
     if not guids:
         raise ToastError(
@@ -66,8 +69,3 @@ async def _partners(toast: ToastClient, *, required: bool) -> dict[str, bool]:
             hint="Only partners may list them. Set TOAST_RESTAURANT_GUID to a list of GUIDs, or"
             " TOAST_MEMBER_RESTAURANT_GUID to one restaurant of the group.",
         ) from error
-
-
-async def _group(toast: ToastClient, member: str) -> set[str]:
-    group = (await toast.restaurant(member, essential=True)).group_guid
-    return {member} if group is None else {member, *await toast.group_members(group, member)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -19,32 +18,22 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Restaurant:
+class Restaurant(msgspec.Struct, frozen=True, rename="camel"):
     """One location. ``time_zone`` is an IANA name, ``closeout_hour`` the local hour at which its day begins,
-    ``currency`` an ISO code."""
+    ``currency_code`` one of ISO 4217."""
 
-    guid: str
+    guid: str = ""
     name: str | None = None
+    location_name: str | None = None
     time_zone: str | None = None
     closeout_hour: int | None = None
-    currency: str | None = None
-    group_guid: str | None = None
-    archived: bool = False
-
-
-class _General(msgspec.Struct):
-    name: str | None = None
-    locationName: str | None = None
-    timeZone: str | None = None
-    closeoutHour: int | None = None
-    currencyCode: str | None = None
-    managementGroupGuid: str | None = None
-    archived: bool | None = None
+    currency_code: str | None = None
+    management_group_guid: str | None = None
+    archived: bool | None = False
 
 
 class _Details(msgspec.Struct):
-    general: _General | None = None
+    general: Restaurant | None = None
 
 
 class _Partner(msgspec.Struct):
@@ -57,21 +46,14 @@ class _Member(msgspec.Struct):
 
 
 def read_restaurant(body: bytes, guid: str) -> Restaurant:
-    """A restaurant's details.
+    """A restaurant's details; its name is that of the group with that of the location.
 
     Raises:
         ToastReplyError: the body is not what Toast documents.
     """
-    general = _decoded(body, _Details, f"Toast's details of restaurant {guid} cannot be read.").general or _General()
-    return Restaurant(
-        guid=guid,
-        name=" – ".join(name for name in (general.name, general.locationName) if name) or None,
-        time_zone=general.timeZone,
-        closeout_hour=general.closeoutHour,
-        currency=general.currencyCode,
-        group_guid=general.managementGroupGuid,
-        archived=bool(general.archived),
-    )
+    found = _decoded(body, _Details, f"Toast's details of restaurant {guid} cannot be read.").general or Restaurant()
+    name = " – ".join(filter(None, (found.name, found.location_name))) or None
+    return msgspec.structs.replace(found, guid=guid, name=name)
 
 
 def read_partner_list(body: bytes) -> dict[str, bool]:
