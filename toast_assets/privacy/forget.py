@@ -108,17 +108,17 @@ class ForgetGuest:
         request = tuple(sorted(map(before.digest, self.given)))
         name = f"{now.astimezone(UTC):%Y%m%dT%H%M%S%f}"
         certificate = Certificate(started_at=iso_ms(now), request=request)
-        unfinished = self._load(before.open) if before.open else None
-        if before.open and unfinished is not None and set(request) & set(unfinished.request):
-            name, certificate = before.open, unfinished
+        cut_off = before.open or ""
+        unfinished = self._load(cut_off) if cut_off else None
+        if unfinished is not None and set(request) & set(unfinished.request):
+            name, certificate = cut_off, unfinished
         hashed = {f"k:{self.redaction.hashed(key[2:])}" for key in found.keys}
         forgotten = before.with_traits(found.traits | found.belongings | found.keys | hashed, now, name)
         interrupted = unfinished.objects if unfinished else {}
         scrub = Scrub(Scrubber(forgotten), found.traits, self.redaction, interrupted.keys())
         rewriting = Rewriting(self.store, scrub, self.log)
         rewriting.plan()
-        known = found.orders or rewriting.planned or rewriting.foreign or name == before.open or self.allow_unknown
-        if not known:
+        if not (found.orders or rewriting.planned or rewriting.foreign or name == cut_off or self.allow_unknown):
             raise UnknownGuestError(
                 "Nothing in this bucket names the guest; nothing was changed.",
                 hint="Check the spelling. --allow-unknown remembers the guest for orders that come later.",
@@ -126,22 +126,22 @@ class ForgetGuest:
         certificate.orders = max(certificate.orders, found.orders)
         certificate.objects_searched = len(rewriting.objects)
         certificate.not_rewritten = tuple(rewriting.foreign)
-        known_objects = certificate.objects
-        certificate.objects = {**known_objects, **rewriting.planned}
+        journal = certificate.objects
+        certificate.objects = journal | rewriting.planned
         if not self.dry_run:
             forgotten = save_forgotten(self.store, forgotten)
             # If this run is cut off, the next one finds here what was planned.
-            self._save(name, msgspec.structs.replace(certificate, objects={**interrupted, **certificate.objects}))
+            self._save(name, msgspec.structs.replace(certificate, objects=interrupted | certificate.objects))
             scrub.scrubber = Scrubber(forgotten)
             rewriting.run()
-            certificate.objects = dict(sorted({**known_objects, **rewriting.rewritten}.items()))
+            certificate.objects = dict(sorted((journal | rewriting.rewritten).items()))
             certificate.state, certificate.finished_at = "finished", iso_ms(self.now())
             self._save(name, certificate)
-            if before.open and unfinished is not None and unfinished is not certificate:
+            if unfinished is not None and unfinished is not certificate:
                 # This run took out everybody who is forgotten, so it has finished that one's work as well.
-                unfinished.objects = {**interrupted, **certificate.objects}
+                unfinished.objects = interrupted | certificate.objects
                 unfinished.state, unfinished.finished_at = certificate.state, certificate.finished_at
-                self._save(before.open, unfinished)
+                self._save(cut_off, unfinished)
             save_forgotten(self.store, Forgotten(forgotten.salt, forgotten.since))
         return Forgetting(
             {kind: sum(trait.startswith(f"{kind[0]}:") for trait in found.traits) for kind in _KINDS},

@@ -136,10 +136,8 @@ class Scrub:
         changes, (load_before, load_after) = self.changes.get(one.week, {}), self.loads.get(one.week, ("", ""))
 
         def scrubbed(row: dict[str, str]) -> dict[str, str] | None:
-            method, record_id, version, order = (
-                row[name] for name in ("method", "record_id", "version", "order_version")
-            )
-            change = changes.get(row["restaurant_guid"])
+            method, record_id, version = row["method"], row["record_id"], row["version"]
+            order, change = row["order_version"], changes.get(row["restaurant_guid"])
             if method.endswith("customers") and self._knows_key(record_id):
                 return None
             if version == load_before:
@@ -182,8 +180,8 @@ class Scrub:
     def unreadable(self, _: Object, path: Path, target: Path) -> Metadata | None:
         """Orders that cannot be read, without the bytes of those that name the guest."""
         before = list(read_lines(path))
-        named = (self.names_guest(line.body.decode(errors="replace")) for line in before)
-        after = [line.without_body() if goes else line for line, goes in zip(before, named, strict=True)]
+        names = self.names_guest
+        after = [line.without_body() if names(line.body.decode(errors="replace")) else line for line in before]
         write_lines(target, after)
         return None if after == before else {}
 

@@ -84,8 +84,11 @@ class Retention:
             return None
         # The objects before the manifest, and this before the ledger: what is newer was written after the comparison.
         restaurants = store.raw_restaurants(week)
-        found = {guid: self._raw(week, guid) for guid in sorted(restaurants)} if raw_due else {}
-        raw = {guid: file for guid, file in found.items() if file is not None}
+        raw: dict[str, tuple[StoredObject, str]] = {}
+        for guid in sorted(restaurants) if raw_due else ():
+            with scratch_folder() as scratch, reading_raw(week, guid, store):
+                if stored := store.bucket.fetch(layout.raw(week, guid), scratch / "raw.parquet"):
+                    raw[guid] = stored, content_of(stored.path).sha256
         exports = self._stored(
             key
             for guid in StoredWeek(week, store).restaurants()
@@ -118,12 +121,6 @@ class Retention:
             self.log.info("%s has been kept long enough.", key)
             removed[key] = info.size
         return reason
-
-    def _raw(self, week: Week, guid: str) -> tuple[StoredObject, str] | None:
-        """A restaurant's raw file, and the hash of its orders."""
-        with scratch_folder() as folder, reading_raw(week, guid, self.store):
-            stored = self.store.bucket.fetch(self.store.layout.raw(week, guid), folder / "raw.parquet")
-            return (stored, content_of(stored.path).sha256) if stored else None
 
     def _stored(self, keys: Iterable[str]) -> dict[str, StoredObject]:
         infos = ((key, self.store.bucket.info(key)) for key in keys)

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from toast_assets.amperity.feeds.files import stored_feeds, write_feeds
@@ -173,16 +174,14 @@ class Rewriting:
 
     def _replace(self, objects: Iterable[Object]) -> None:
         for one in objects:
+            self.store.bucket.update(one.key, partial(self._scrubbed, one))
 
-            def change(stored: StoredObject | None, target: Path, one: Object = one) -> Replacement | Removal | None:
-                return self._scrubbed(one, stored, target) if stored else None
-
-            self.store.bucket.update(one.key, change)
-
-    def _scrubbed(self, one: Object, stored: StoredObject, target: Path) -> Replacement | Removal | None:
-        """What becomes of an object; None where it stays as it is."""
+    def _scrubbed(self, one: Object, stored: StoredObject | None, target: Path) -> Replacement | Removal | None:
+        """What becomes of an object; None where it stays as it is, or is gone."""
+        if stored is None or one.kind is None:
+            return None
         with readable(self.store.bucket.uri(one.key), _HINT):
-            metadata = KINDS[one.kind].scrub(self.scrub, one, stored.path, target) if one.kind else None
+            metadata = KINDS[one.kind].scrub(self.scrub, one, stored.path, target)
         if metadata is None:
             return None
         if one.kind == "inspection" or (one.kind == "rejects" and metadata["rows"] == "0"):

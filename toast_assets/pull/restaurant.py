@@ -82,10 +82,10 @@ class RestaurantPull:
 
     run: PullRun
     guid: str
-    before: RestaurantRecord | None = None
-    earlier: Sequence[tuple[Window, int]] = ()
-    details: Restaurant | None = None
-    is_stored: bool = True
+    before: RestaurantRecord | None
+    earlier: Sequence[tuple[Window, int]]
+    details: Restaurant | None
+    is_stored: bool
 
     async def pull(self) -> tuple[RestaurantRecord, PulledRestaurant]:
         """The restaurant's new record, and what this run did. A restaurant that fails is a result, not an error.
@@ -114,8 +114,8 @@ class RestaurantPull:
             # The evidence of the pull that brought the orders stays; a second look that finds nothing changes nothing.
             pull = before if held == (pull.orders_sha256, pull.unreadable) else pull
         seconds, counts = time.monotonic() - began, (merged.orders, merged.new, merged.changed)
-        pulled_restaurant = PulledRestaurant(self.guid, self._calls, seconds, known.name, *counts)
-        return msgspec.structs.replace(known, pull=pull), pulled_restaurant
+        result = PulledRestaurant(self.guid, self._calls, seconds, known.name, *counts)
+        return msgspec.structs.replace(known, pull=pull), result
 
     async def resumed(self) -> RestaurantRecord | None:
         """The record of what a run stored that was killed before it wrote the manifest; None where there is nothing."""

@@ -80,23 +80,22 @@ class WeekPull:
         began = time.monotonic()
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
         await asyncio.to_thread(self.store.bucket.check)
-        manifest, _ = await asyncio.to_thread(self.store.load_manifest, self.week)
+        stored, _ = await asyncio.to_thread(self.store.load_manifest, self.week)
+        manifest = stored or Manifest(partition=self.week.key, start_date="", end_date="", outcome="incomplete")
+        known, this = manifest.restaurants, manifest.stored
         before = await asyncio.to_thread(self._previous_pulls)
         scrubber = Scrubber(await asyncio.to_thread(load_forgotten, self.store))
         await self.toast.login()
         check_closed(self.week, self.toast)
         # A run that was killed may have stored restaurants that no manifest mentions.
         raw_files = await asyncio.to_thread(self.store.raw_restaurants, self.week)
-        known = manifest.restaurants if manifest else {}
         details = await self._wanted([*before, *known, *sorted(raw_files)], before)
         wanted = tuple(details)
-        missing = manifest.missing(wanted) if manifest else wanted
-        if manifest is not None and (self.refresh is False or (self.refresh is None and missing)):
-            rest = sorted((raw_files & manifest.stored.keys() & {*wanted}) - {*missing})
-            missing += await self._differing(manifest, rest)
+        missing = manifest.missing(wanted)
+        if self.refresh is False or (self.refresh is None and missing):
+            missing += await self._differing(this, sorted((raw_files & this.keys() & {*wanted}) - {*missing}))
         asked = to_ask(wanted, missing, self.refresh)
         resumable = frozenset() if self.refresh else raw_files & {*missing}
-        this = manifest.stored if manifest else {}
         measures = {guid: Measure.of(pull) for guid, pull in {**before, **this}.items()}
         announce(self.week, asked, measures, PullPace.of(self.toast.settings, self.toast.spacing_seconds), self.log)
 
@@ -144,11 +143,11 @@ class WeekPull:
         final = await asyncio.to_thread(after.save)
         return PullReport(self.week, final, pulled, self.toast.logins, time.monotonic() - began)
 
-    async def _differing(self, manifest: Manifest, guids: Sequence[str]) -> tuple[str, ...]:
+    async def _differing(self, pulls: Mapping[str, PullRecord], guids: Sequence[str]) -> tuple[str, ...]:
         """The restaurants with another raw file than the manifest describes: a run was killed between the two."""
         hashes = await asyncio.gather(*(asyncio.to_thread(self.store.raw_sha256, self.week, guid) for guid in guids))
         found = zip(guids, hashes, strict=True)
-        return tuple(guid for guid, sha256 in found if sha256 not in (None, manifest.stored[guid].orders_sha256))
+        return tuple(guid for guid, sha256 in found if sha256 not in (None, pulls[guid].orders_sha256))
 
     async def _wanted(self, known: Sequence[str], before: Mapping[str, PullRecord]) -> Mapping[str, Restaurant | None]:
         """The restaurants to pull, with their details where Toast lists them: each once, compared without case, in the
