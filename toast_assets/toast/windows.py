@@ -13,11 +13,10 @@ reply is expected to show it. A reply with nothing else is doubted like an empty
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import attrgetter
-from typing import Protocol
 
 from toast_assets.errors import ToastIncompleteError
 from toast_assets.orders.raw import RawOrder
@@ -61,11 +60,9 @@ class ProvedWindow:
     unreadable: int = 0
 
 
-class FetchPage(Protocol):
-    """One page of a window of one restaurant; errors that are worth repeating were repeated already."""
-
-    async def __call__(self, window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
-        """The page numbered ``page``, or the one that ``token`` stands for."""
+FetchPage = Callable[..., Awaitable[OrdersPage]]
+"""``(window, *, page=1, token=None)``: the page numbered ``page`` of one restaurant's window, or the one that ``token``
+stands for; errors that are worth repeating were repeated already."""
 
 
 async def read_week(fetch: FetchPage, week: Window, density: Density) -> AsyncIterator[ProvedWindow]:
