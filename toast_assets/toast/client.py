@@ -55,7 +55,6 @@ _HEADERS = {
     "Accept-Encoding": ENCODINGS,
     "User-Agent": f"python-httpx/{httpx.__version__}",
 }
-_TRANSIENT = frozenset({408, 425})
 
 
 class _ErrorBody(msgspec.Struct):
@@ -228,7 +227,7 @@ class ToastClient(ServiceClient):
         if status == 429:
             seconds = limits.retry_after(response.headers, self._now())
             raise ToastTransientError(message, throttled=True, retry_after=seconds)
-        if status >= 500 or status in _TRANSIENT:
+        if status >= 500 or status in (408, 425):
             raise ToastTransientError(message)
         raise ToastRefusedError(message, status=status, hint=_HINTS.get(status, _OTHER_HINT))
 

@@ -24,7 +24,18 @@ async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[
         ToastError: a list cannot be had, or there is no restaurant at all.
     """
     member = toast.settings.member_restaurant_guid
-    listed = await _partners(toast, required=member is None)
+    try:
+        # One wrongly empty list must not end in a week without restaurants.
+        listed = await toast.partner_restaurants() or await toast.partner_restaurants()
+    except ToastRefusedError as error:
+        if member is None:
+            raise ToastRefusedError(
+                f"The restaurants cannot be discovered: {error.message}",
+                status=error.status,
+                hint="Only partners may list them. Set TOAST_RESTAURANT_GUID to a list of GUIDs, or"
+                " TOAST_MEMBER_RESTAURANT_GUID to one restaurant of the group.",
+            ) from error
+        listed = {}
     deleted = {guid for guid, is_deleted in listed.items() if is_deleted}
     guids = set(listed)
     if member is not None:
@@ -54,18 +65,3 @@ async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[
         *(len(open_ones), len(deleted), len(found) - len(open_ones)),
     )
     return open_ones
-
-
-async def _partners(toast: ToastClient, *, required: bool) -> dict[str, bool]:
-    try:
-        # One wrongly empty list must not end in a week without restaurants.
-        return await toast.partner_restaurants() or await toast.partner_restaurants()
-    except ToastRefusedError as error:
-        if not required:
-            return {}
-        raise ToastRefusedError(
-            f"The restaurants cannot be discovered: {error.message}",
-            status=error.status,
-            hint="Only partners may list them. Set TOAST_RESTAURANT_GUID to a list of GUIDs, or"
-            " TOAST_MEMBER_RESTAURANT_GUID to one restaurant of the group.",
-        ) from error

@@ -88,7 +88,9 @@ class PageReader:
                 array, token = _opened(array)
                 has_next = token is not None
             else:
-                token, has_next = None, _names_next(response.headers)
+                # One Link header line for each relation; httpx's Response.links reads only the folded first form.
+                links = response.headers.get_list("Link")
+                token, has_next = None, any(_NEXT.search(line) for line in links)
             orders = cut_orders(array, restaurant_guid=self.restaurant_guid, pulled_ms=pulled_ms, aside=aside)
         except MalformedPageError as error:
             raise self._unusable(f"{error}") from None
@@ -117,8 +119,3 @@ def _opened(envelope: bytes) -> tuple[bytes, str | None]:
         return fields["orders"], None if token is None else str(token) or None
     except (UncuttableError, KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedPageError("the body is an object without orders") from None
-
-
-def _names_next(headers: httpx.Headers) -> bool:
-    # Toast sends one Link header line for each relation; httpx's Response.links reads only the folded first form.
-    return any(_NEXT.search(line) for line in headers.get_list("Link"))
