@@ -196,7 +196,7 @@ def _make_week(folder: Path, count: int) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         with RawFileWriter(path, restaurant.guid) as writer:
             for body in _orders(restaurant.guid, count // _RESTAURANTS):
-                writer.write(cut_orders(b"[" + body + b"]", restaurant_guid=restaurant.guid, pulled_ms=0))
+                writer.write(cut_orders(b"[" + body + b"]", restaurant_guid=restaurant.guid, pulled_ms=0)[0])
         store.bucket.write(store.layout.raw(_WEEK, restaurant.guid), path)
         path.unlink()
         pull = PullRecord(

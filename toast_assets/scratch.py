@@ -20,7 +20,15 @@ PREFIX = "toast-assets.scratch-"
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """An empty folder below ``TMPDIR`` that only this user may read; it is gone when the block ends."""
-    path, lock = _locked_folder()
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        # Before it is locked, another process may take it for a leftover and remove it.
+        with suppress(FileNotFoundError):
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists():
+                break
+            os.close(lock)
     try:
         yield path
     finally:
@@ -42,15 +50,3 @@ def remove_leftovers() -> int:
             finally:
                 os.close(lock)
     return removed
-
-
-def _locked_folder() -> tuple[Path, int]:
-    while True:
-        path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        # Before it is locked, another process may take it for a leftover and remove it.
-        with suppress(FileNotFoundError):
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if path.exists():
-                return path, lock
-            os.close(lock)

@@ -21,8 +21,8 @@ import msgspec
 
 from toast_assets.amperity.feeds.schema import Row
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.fields import NEVER_SENT, known_fields
-from toast_assets.orders.guests import normal_email, normal_phone
+from toast_assets.orders.identity import normal_email, normal_phone
+from toast_assets.orders.model import NEVER_SENT, known_fields
 
 Rule = Literal["drop", "hash"]
 

@@ -23,8 +23,7 @@ from typing import Any
 import msgspec
 
 from toast_assets.markdown import plain
-from toast_assets.orders.fields import known_fields
-from toast_assets.orders.model import Order
+from toast_assets.orders.model import Order, known_fields
 from toast_assets.orders.read import members
 from toast_assets.orders.scanner import readable, shallow
 
@@ -80,8 +79,10 @@ def _known_types() -> Mapping[str, frozenset[type]]:
 
 def _types_of(struct: type, before: str) -> Iterator[tuple[str, frozenset[type]]]:
     for name, member in members(struct).items():
-        below = issubclass(member.holds, msgspec.Struct)
-        holds = list if member.many else dict if below else member.holds
+        # Of an annotated type the type.
+        of_member = getattr(member.holds, "__origin__", member.holds)
+        below = issubclass(of_member, msgspec.Struct)
+        holds = list if member.many else dict if below else of_member
         yield f"{before}{name}", frozenset(_FORMS.get(holds, (holds,)))
         # Modifiers of modifiers have the path of modifiers.
         if below and not before.endswith(f"{name}."):
@@ -233,7 +234,7 @@ def decoded(body: bytes) -> Any:
         pass
     try:
         return _decode_slowly(str(shallow(readable(body)), "utf-8", "replace"))
-    except ValueError:
+    except (ValueError, msgspec.DecodeError):
         return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -22,8 +23,8 @@ from toast_assets.checks.amounts import SUMS, UnreadableAmountsError, read_amoun
 from toast_assets.checks.drift import DriftDetector, DriftFinding, decoded, shown_value
 from toast_assets.errors import StoreConflictError
 from toast_assets.markdown import plain
-from toast_assets.orders.fields import known_fields
-from toast_assets.orders.raw_file import read_rows, repeated_guids
+from toast_assets.orders.model import known_fields
+from toast_assets.orders.raw_file import read_groups
 from toast_assets.store.bucket import ABSENT
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
@@ -191,28 +192,27 @@ class _WeekReader:
             return None
 
     def _restaurant(self, restaurant_guid: str, path: Path) -> RestaurantFacts:
-        repeated, outside = repeated_guids(path), list[str]()
+        guids, outside = Counter[str](), list[str]()
         orders, outside_week, versions = 0, 0, versions_digest(())
+        inside = range(self.week.start_ms, self.week.end_ms)
         sums = [Decimal(0)] * len(SUMS)
         channels: dict[str, list[int]] = {}
-        for rows in read_rows(path):
-            orders += len(rows.guids)
-            strangers = [
-                guid
-                for guid, modified_ms in zip(rows.guids, rows.modified_ms, strict=True)
-                if not self.week.start_ms <= modified_ms < self.week.end_ms
-            ]
+        for group in read_groups(path):
+            orders += len(group)
+            guids.update(order.guid for order in group)
+            strangers = [order.guid for order in group if order.modified_ms not in inside]
             outside_week += len(strangers)
             outside += strangers[: MOST_NAMED - len(outside)]
-            versions = versions_digest(zip(rows.guids, rows.versions, strict=True), versions)
+            versions = versions_digest(((order.guid, order.version) for order in group), versions)
             # GUIDs compare without case.
-            holders = ((guid.lower(), restaurant_guid) for guid in rows.guids)
+            holders = ((order.guid.lower(), restaurant_guid) for order in group)
             self.orders.executemany("INSERT INTO orders VALUES (?, ?)", holders)
-            for order in map(decoded, rows.bodies):
+            for order in (decoded(one.body) for one in group):
                 self._report(self.drift.add, order)
                 with suppress(UnreadableAmountsError):
                     sums = [total + amount for total, amount in zip(sums, read_amounts(order), strict=True)]
                     self._report(_count_guests, order, channels)
+        repeated = list((guids - Counter(guids.keys())).elements())
         return RestaurantFacts(
             orders=orders,
             repeats=len(repeated),

@@ -17,7 +17,7 @@ from toast_assets.checks.drift import decoded
 from toast_assets.checks.facts import MOST_NAMED
 from toast_assets.errors import StoreError
 from toast_assets.markdown import plain
-from toast_assets.orders.raw_file import read_rows
+from toast_assets.orders.raw_file import read_groups
 from toast_assets.orders.read import RawOrders, Rejection
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.raw_weeks import one_restaurant, raw_files, reading_raw
@@ -133,9 +133,10 @@ def _reject(checked: CheckedWeek, guids: Iterable[str], rejected: Mapping[str, _
     unreadable: dict[str, str] = {}
     for file in raw_files(checked.week, records, checked.store, unreadable):
         with one_restaurant(file.guid, unreadable, checked.store), reading_raw(checked.week, file.guid, checked.store):
-            for rows in read_rows(file.path):
-                bodies = dict(zip(rows.guids, rows.bodies, strict=True))
-                batch = RawOrders(file.guid, rows.bodies, file.record.time_zone, file.record.currency)
+            for orders in read_groups(file.path):
+                bodies = {order.guid: order.body for order in orders}
+                of_orders = [order.body for order in orders]
+                batch = RawOrders(file.guid, of_orders, file.record.time_zone, file.record.currency)
                 for one in flatten(batch)[0].rejections:
                     if one.order_guid in bodies:
                         rejected[file.guid].add(bodies[one.order_guid], one)

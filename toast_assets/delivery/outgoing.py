@@ -40,7 +40,7 @@ from toast_assets.amperity.records import (
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.delivery.ledger import ARRIVED, read_ledger, stored_ledgers
 from toast_assets.delivery.rejects import FEED_METHODS, NOTIFY, RejectKey
-from toast_assets.orders.raw_file import read_rows, row_groups
+from toast_assets.orders.raw_file import read_groups, row_groups
 from toast_assets.orders.read import RawOrders
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
@@ -196,16 +196,17 @@ class RestaurantRecords:
         guid, settings, only = self.raw.guid, self.outgoing.settings, self.outgoing.only or frozenset()
         redaction = settings.redaction
         to = destination(settings.tenant_id, settings.stream_id or "")
-        for rows in read_rows(self.raw.path):
-            orders = list(zip(*rows, strict=True))
+        for orders in read_groups(self.raw.path):
             for start in range(0, len(orders), _ORDERS_AT_ONCE):
                 some = orders[start : start + _ORDERS_AT_ONCE]
-                for order, modified_ms, body, raw_version in some:
-                    of_record = order_version(raw_version, redaction)
-                    key = RecordKey(STREAM, to, guid, order, of_record, order, raw_version, modified_ms)
-                    self._add(key, partial(stream_body, body, guid, redaction))
-                    self.any_guest_is_wanted |= RejectKey(_CUSTOMERS, guid, order) in only
-                yield [body for _, _, body, _ in some]
+                for order in some:
+                    of_record = order_version(order.version, redaction)
+                    key = RecordKey(
+                        STREAM, to, guid, order.guid, of_record, order.guid, order.version, order.modified_ms
+                    )
+                    self._add(key, partial(stream_body, order.body, guid, redaction))
+                    self.any_guest_is_wanted |= RejectKey(_CUSTOMERS, guid, order.guid) in only
+                yield [order.body for order in some]
 
     def _add_rows(self, feed: Feed, to: str, batch: FeedBatch) -> None:
         """Add a feed's rows that are due, and the orders of which no rows can be made."""

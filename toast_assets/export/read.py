@@ -6,6 +6,7 @@ An export has a line that begins it, its orders, each followed by a comma and a 
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -15,14 +16,12 @@ from isal import igzip, igzip_lib
 
 from toast_assets.export.write import HEAD, TAIL, ExportMetadata
 from toast_assets.markdown import plain
-from toast_assets.orders.scanner import readable, shallow
+from toast_assets.orders.scanner import decode
 from toast_assets.store.manifest import PullRecord
 from toast_assets.week import Week
 
 # The stub of isal does not say that its error is one.
 _DAMAGE = cast(tuple[type[Exception], ...], (OSError, EOFError, igzip_lib.IsalError))
-_read_order = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_read_metadata = msgspec.json.Decoder(ExportMetadata).decode
 
 
 class UnreadableExportError(ValueError):
@@ -45,33 +44,13 @@ def read_export(path: Path) -> ExportContent:
         UnreadableExportError: it does not unpack, or is not the envelope of an export.
     """
     try:
-        with cast(BinaryIO, igzip.IGzipFile(str(path), "rb")) as file:  # type: ignore[no-untyped-call]
-            return _read(file)
+        with cast(BinaryIO, igzip.IGzipFile(str(path), "rb")) as lines:  # type: ignore[no-untyped-call]
+            return _content(lines)
     except _DAMAGE as error:
         raise UnreadableExportError(f"it does not unpack ({type(error).__name__})") from None
 
 
-def export_problem(path: Path, week: Week, guid: str, pull: PullRecord) -> tuple[str | None, int]:
-    """Why the export at ``path`` must not leave, or None, and how many orders it holds.
-
-    It must unpack, and hold the orders that the manifest describes.
-    """
-    try:
-        content = read_export(path)
-    except UnreadableExportError as error:
-        return f"cannot be read: {error}", 0
-    said = content.metadata
-    problem = None
-    if content.orders != pull.orders or said.total_orders != pull.orders:
-        problem = f"holds {content.orders} orders and says {said.total_orders}, stored are {pull.orders}"
-    elif content.sha256 != pull.orders_sha256 or said.orders_sha256 != pull.orders_sha256:
-        problem = "holds other orders than those that are stored"
-    elif (said.restaurant_guid, said.partition) != (guid, week.key):
-        problem = f"says that it is of {plain(said.restaurant_guid)} in {plain(said.partition)}"
-    return problem, content.orders
-
-
-def _read(lines: BinaryIO) -> ExportContent:
+def _content(lines: BinaryIO) -> ExportContent:
     if next(lines, b"").rstrip() != HEAD:
         raise UnreadableExportError("it does not begin like an export")
     digest, orders, pending, goes_on = hashlib.sha256(), 0, b"", True
@@ -83,8 +62,8 @@ def _read(lines: BinaryIO) -> ExportContent:
             if next(lines, None) is not None:
                 raise UnreadableExportError("something follows its metadata")
             try:
-                metadata = _read_metadata(line.removeprefix(TAIL).rstrip().removesuffix(b"}"))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                metadata = decode(line.removeprefix(TAIL).rstrip().removesuffix(b"}"), ExportMetadata)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise UnreadableExportError(f"its metadata cannot be read ({type(error).__name__})") from None
             return ExportContent(orders, digest.hexdigest(), metadata)
         pending += line
@@ -100,15 +79,27 @@ def _read(lines: BinaryIO) -> ExportContent:
     raise UnreadableExportError(f"it ends after {orders} orders, without its metadata")
 
 
+def export_problem(path: Path, week: Week, guid: str, pull: PullRecord) -> tuple[str | None, int]:
+    """Why the export at ``path`` must not leave, or None where it unpacks and holds the orders that the manifest
+    describes; and how many orders it holds."""
+    try:
+        content = read_export(path)
+    except UnreadableExportError as error:
+        return f"cannot be read: {error}", 0
+    said, problem = content.metadata, None
+    held, claimed = (content.orders, content.sha256), (said.total_orders, said.orders_sha256)
+    if not held == claimed == (pull.orders, pull.orders_sha256):
+        problem = f"holds {content.orders} orders, says {said.total_orders}, and not the {pull.orders} that are stored"
+    elif (said.restaurant_guid, said.partition) != (guid, week.key):
+        problem = f"says that it is of {plain(said.restaurant_guid)} in {plain(said.partition)}"
+    return problem, content.orders
+
+
 def is_object(text: bytes) -> bool:
     """Whether ``text`` is a JSON object by itself, nested however deep."""
     if not text.rstrip().endswith(b"}"):
         return False
-    try:
-        _read_order(readable(text))
-    except RecursionError:
-        # An order that is nested deeper than decoders read is one as well.
-        return is_object(shallow(text))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return True
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        decode(text, dict[str, msgspec.Raw])
+        return True
+    return False

@@ -21,7 +21,7 @@ import msgspec
 from isal import igzip
 
 from toast_assets.orders.raw import with_restaurant
-from toast_assets.orders.raw_file import read_rows
+from toast_assets.orders.raw_file import read_groups
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
@@ -37,8 +37,6 @@ from toast_assets.store.raw_weeks import (
 from toast_assets.week import Week, iso_ms
 
 HEAD, TAIL = b'{"orders":[', b'],"metadata":'
-_SEPARATOR = b",\n"
-_COMPRESSION = 2
 # Compressing takes a processor and memory; everything else waits for S3.
 _COMPRESSED_AT_ONCE = 2
 
@@ -83,13 +81,12 @@ def export_week(week: Week, store: OrderStore, log: logging.Logger) -> ExportRep
     """
     began = time.monotonic()
     stored = StoredWeek(week, store)
-    restaurants = stored.restaurants()
     present = frozenset(store.bucket.keys(store.layout.exports(week)))
     exports: list[Export] = []
     problems: dict[str, str] = {}
     compressing = BoundedSemaphore(_COMPRESSED_AT_ONCE)
     with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="export") as threads:
-        jobs = {guid: threads.submit(_export, guid, stored, present, compressing) for guid in restaurants}
+        jobs = {guid: threads.submit(_export, guid, stored, present, compressing) for guid in stored.restaurants()}
         try:
             for guid, job in jobs.items():
                 with one_restaurant(guid, problems, store):
@@ -108,75 +105,59 @@ def export_week(week: Week, store: OrderStore, log: logging.Logger) -> ExportRep
 
 def _export(guid: str, stored: StoredWeek, present: frozenset[str], compressing: BoundedSemaphore) -> Export:
     """Store the export of the orders that are stored now, and so never older ones than another run has exported."""
-    key = stored.store.layout.export(stored.week, guid)
+    week, store = stored.week, stored.store
+    key = store.layout.export(week, guid)
     made: list[Export] = []
 
     def change(before: StoredObject | None, target: Path) -> Replacement | None:
-        make = partial(_made, guid, stored, compressing, before, target)
-        export, replacement = stored.made_of(guid, make, look_first=False)
-        made.append(export)
-        return replacement
+        return stored.made_of(guid, partial(make, before, target), look_first=False)
 
-    stored.store.bucket.update(key, change, content=False, exists=key in present)
-    return made[-1]
-
-
-def _made(
-    guid: str,
-    stored: StoredWeek,
-    compressing: BoundedSemaphore,
-    before: StoredObject | None,
-    target: Path,
-    record: RestaurantRecord,
-    pull: PullRecord,
-) -> tuple[Export, Replacement | None]:
-    del record
-    week, store = stored.week, stored.store
-    key = store.layout.export(week, guid)
-    metadata = ExportMetadata(
-        fetch_date=pull.finished_at,
-        start_date=iso_ms(week.start),
-        end_date=iso_ms(week.end),
-        total_orders=pull.orders,
-        restaurant_guid=guid,
-        partition=week.key,
-        orders_sha256=pull.orders_sha256,
-    )
-    said = before.metadata if before else {}
-    # Where S3 says the MD5, the stored object must still be what was written.
-    if before and said.get("sha256") == metadata.orders_sha256 and before.md5 in (None, said.get("md5")):
-        return Export(key, before.size, metadata), None
-    raw = target.with_name(f"{target.name}.raw")
-    fetch_raw(week, guid, raw, store)
-    with compressing, reading_raw(week, guid, store), target.open("w+b") as file:
-        written = write_envelope(file, raw, metadata)
-        file.seek(0)
-        md5 = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
-    raw.unlink()
-    if written != (metadata.total_orders, metadata.orders_sha256):
-        raise manifest_mismatch(week, guid, store)
-    properties = {
-        "ContentType": "application/json",
-        "ContentEncoding": "gzip",
-        "Metadata": {
+    def make(before: StoredObject | None, target: Path, _: RestaurantRecord, pull: PullRecord) -> Replacement | None:
+        metadata = ExportMetadata(
+            fetch_date=pull.finished_at,
+            start_date=iso_ms(week.start),
+            end_date=iso_ms(week.end),
+            total_orders=pull.orders,
+            restaurant_guid=guid,
+            partition=week.key,
+            orders_sha256=pull.orders_sha256,
+        )
+        said = before.metadata if before else {}
+        # Where S3 says the MD5, the stored object must still be what was written.
+        if before and said.get("sha256") == metadata.orders_sha256 and before.md5 in (None, said.get("md5")):
+            made.append(Export(key, before.size, metadata))
+            return None
+        raw = target.with_name(f"{target.name}.raw")
+        fetch_raw(week, guid, raw, store)
+        with compressing, reading_raw(week, guid, store), target.open("w+b") as file:
+            written = write_envelope(file, raw, metadata)
+            file.seek(0)
+            md5 = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+        raw.unlink()
+        if written != (metadata.total_orders, metadata.orders_sha256):
+            raise manifest_mismatch(week, guid, store)
+        made.append(Export(key, target.stat().st_size, metadata))
+        about = {
             "source": "toast-orders",
             "timestamp": metadata.fetch_date,
             "total_orders": str(metadata.total_orders),
             "sha256": metadata.orders_sha256,
             "md5": md5,
-        },
-    }
-    return Export(key, target.stat().st_size, metadata), Replacement(target, properties)
+        }
+        return Replacement(target, {"ContentType": "application/json", "ContentEncoding": "gzip", "Metadata": about})
+
+    store.bucket.update(key, change, content=False, exists=key in present)
+    return made[-1]
 
 
 def write_envelope(file: BinaryIO, raw: Path, metadata: ExportMetadata) -> tuple[int, str]:
     """Write one gzip member, equal for equal orders; how many orders were written, and their ``orders_sha256``."""
     orders, digest = 0, hashlib.sha256()
-    with cast(BinaryIO, igzip.IGzipFile("", "wb", _COMPRESSION, file, mtime=0)) as member:  # type: ignore[no-untyped-call]
+    with cast(BinaryIO, igzip.IGzipFile("", "wb", compresslevel=2, fileobj=file, mtime=0)) as member:  # type: ignore[no-untyped-call]
         member.write(HEAD)
-        for rows in read_rows(raw):
-            lines = [with_restaurant(body, metadata.restaurant_guid) for body in rows.bodies]
-            member.write((_SEPARATOR if orders else b"\n") + _SEPARATOR.join(lines))
+        for group in read_groups(raw):
+            lines = [with_restaurant(order.body, metadata.restaurant_guid) for order in group]
+            member.write((b",\n" if orders else b"\n") + b",\n".join(lines))
             digest.update(b"\n".join((*lines, b"")))
             orders += len(lines)
         member.write(b"\n" + TAIL + msgspec.json.encode(metadata) + b"}\n")

@@ -1,4 +1,5 @@
-"""A guest's GUID, e-mail and phone, each in the one form in which they are compared, and which are forgotten.
+"""Who a guest is: the key under which tables and feeds know the same guest, the one form in which GUIDs, e-mails and
+phones are compared, and which of them are forgotten.
 
 A trait is a short text: ``g:`` and Toast's GUID of the guest in lower case, ``e:`` and the e-mail, trimmed and in lower
 case, ``p:`` and the phone's digits; for orders, checks and Amperity's keys of guests ``o:``, ``c:`` and ``k:``.
@@ -12,11 +13,14 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from toast_assets.errors import ToastAssetsError
-from toast_assets.orders.guests import normal_email, normal_phone
+from toast_assets.orders.model import Customer, Order
 from toast_assets.week import iso_ms
 
+_EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>.]+(\.[^@\s,;<>.]+)+")
+_NOT_DIGITS = re.compile(r"[^0-9]")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PHONE = re.compile(r"[+(]{0,2}[0-9][0-9 ().\-/]{5,20}")
 _IN_BRACKETS = re.compile(r"[^<>]*<([^<>]+)>")
@@ -28,6 +32,48 @@ _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
 
 class NoGuestError(ToastAssetsError):
     """A line that names no guest. The message does not repeat it."""
+
+
+def guest_key(customer: Customer | None) -> str | None:
+    """Toast's GUID of the guest; else the SHA-256 (hex) of the normalised e-mail, else of the phone; else ``None``."""
+    if customer is None:
+        return None
+    if customer.guid:
+        return customer.guid
+    contact = normal_email(customer.email) or normal_phone(customer.phone, customer.phone_country_code)
+    return sha256(contact.encode()).hexdigest() if contact else None
+
+
+def order_customer(order: Order) -> Customer | None:
+    """The one guest of an order: of its first check that is neither voided nor deleted and has one with a key;
+    else of its first check that has one."""
+    named = [check for check in order.checks or () if guest_key(check.customer) is not None]
+    first = next((check for check in named if not check.is_gone), named[0] if named else None)
+    return first.customer if first is not None else None
+
+
+def normal_email(text: str | None) -> str | None:
+    """Trimmed and in lower case; ``None`` for what is no address."""
+    email = text.strip().lower() if text else ""
+    return email if _EMAIL.fullmatch(email) else None
+
+
+def normal_phone(text: str | None, country_code: str | None = None) -> str | None:
+    """Ten digits for a North American number; ``+`` and all digits for another; ``None`` for what is no number.
+
+    A number of one repeated digit is a placeholder that many guests would share, and is none.
+    """
+    raw = text.strip() if text else ""
+    digits = _NOT_DIGITS.sub("", raw)
+    code = _NOT_DIGITS.sub("", country_code or "")
+    if not 7 <= len(digits) <= 15 or len(set(digits)) == 1:
+        return None
+    international = raw.startswith("+")
+    if len(digits) == 11 and digits[0] == "1" and (international or code in {"", "1"}):
+        return digits[1:]
+    if international:
+        return f"+{digits}"
+    return digits if code in {"", "1"} else f"+{code}{digits.lstrip('0')}"
 
 
 def traits(guid: object = None, email: object = None, phone: object = None, country_code: object = None) -> list[str]:
@@ -88,10 +134,9 @@ def given_traits(lines: Iterable[str]) -> dict[str, int]:
 def refused(wrong: Collection[int], given: Mapping[str, int]) -> NoGuestError:
     """The error for lines that name no guest; ``given`` are the traits of all lines."""
     fine = len(set(given.values()) - set(wrong))
-    lines = f"Line {min(wrong)} is" if len(wrong) == 1 else f"Lines {', '.join(map(str, sorted(wrong)))} are"
-    others = f"{fine} other{' is' if fine == 1 else 's are'} fine"
+    lines = ", ".join(map(str, sorted(wrong)))
     return NoGuestError(
-        f"{lines} no guest's GUID, e-mail or phone ({others}); nothing was changed.",
+        f"No guest's GUID, e-mail or phone in line {lines} ({fine} are fine); nothing was changed.",
         hint="Give one a line: Toast's GUID of the guest, an e-mail, or a phone of 7 to 15 digits"
         " (+ and the country's code outside of North America). A GUID that is no UUID has to be stored in the bucket.",
     )
@@ -105,9 +150,6 @@ class Forgotten:
     salt: bytes
     since: Mapping[str, str]
     open: str | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.since)
 
     def digest(self, trait: str) -> str:
         """The digest of a trait: HMAC-SHA-256, cut to 128 bits, hexadecimal."""

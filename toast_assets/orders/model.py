@@ -10,6 +10,8 @@ The example payload of Amperity's guide is read, too: ``dining`` for ``diningOpt
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import cache
+from importlib import resources
 from typing import Annotated
 
 import msgspec
@@ -17,6 +19,19 @@ import msgspec
 # Toast: prepaid value and payments on account are no sale of the day, whatever `deferred` says.
 GIFT_CARD_TYPES = frozenset({"TOAST_CARD_SELL", "TOAST_CARD_RELOAD"})
 NO_REVENUE_TYPES = GIFT_CARD_TYPES | {"HOUSE_ACCOUNT_PAY_BALANCE"}
+# Fields that are never sent, at any depth, as regular expressions of whole names.
+# Who paid, and with what: PCI DSS counts the first six and last four digits (Toast: payments, gift cards,
+# pre-authorisations). A gift card's object goes as a whole: it names its buyer and its recipient.
+PAYER_FIELDS = (
+    *("first[0-9]+(Card)?Digits", "last[0-9]+(Card)?Digits", "cardPaymentId", "networkTransactionIdentifier"),
+    *("[cC]ard[hH]older.*", "cardNumber", "giftCardInfo", "giftCardSelectionInfo", "purchaser.*", "appliedPreauthInfo"),
+)
+# And who delivered (the rest of ``deliveryServiceInfo``, such as the provider's name, stays), and employees: Amperity
+# recognises personal data by field name and would take one for a customer.
+NEVER_SENT = (
+    *PAYER_FIELDS,
+    *("driver.*", "server", "openedBy", "approver", "voidUser", "voidApprover", "deliveryEmployee"),
+)
 # Tables hold counts in 32 bits.
 _Count = Annotated[int, msgspec.Meta(ge=-(2**31) + 1, le=2**31 - 1)]
 
@@ -42,8 +57,8 @@ class Reference(_Toast, frozen=True):
     guid: str | None = None
 
 
-class NamedReference(_Toast, frozen=True):
-    """A reference to something on the menu or a way of serving; only the guide's example fills in ``name``."""
+class MenuItem(_Toast, frozen=True):
+    """A reference to an item of the menu; only the guide's example fills in ``name`` and ``plu``."""
 
     guid: str | None = None
     multi_location_id: str | None = None
@@ -162,11 +177,11 @@ class Selection(_Voidable, frozen=True):
 
     guid: str | None = None
     display_name: str | None = None
-    item: NamedReference | None = None
-    item_group: NamedReference | None = None
-    option_group: NamedReference | None = None
-    pre_modifier: NamedReference | None = None
-    sales_category: NamedReference | None = None
+    item: MenuItem | None = None
+    item_group: Reference | None = None
+    option_group: Reference | None = None
+    pre_modifier: Reference | None = None
+    sales_category: Reference | None = None
     dining_option: Reference | None = None
     selection_type: str | None = None
     plu: str | None = None
@@ -209,10 +224,6 @@ class Selection(_Voidable, frozen=True):
     def is_revenue(self) -> bool:
         """Whether Toast counts it as revenue of the day: not for gift cards and what else is deferred."""
         return not self.deferred and self.selection_type not in NO_REVENUE_TYPES
-
-    @property
-    def is_sale(self) -> bool:
-        return self.is_revenue and not self.is_gone
 
 
 class ServiceCharge(_Toast, frozen=True):
@@ -279,7 +290,6 @@ class Check(_Voidable, frozen=True):
     closed_date: str | None = None
     modified_date: str | None = None
     paid_date: str | None = None
-    deleted_date: str | None = None
     void_date: str | None = None
     void_business_date: int | None = None
     payment_status: str | None = None
@@ -354,3 +364,18 @@ class Order(_Voidable, frozen=True):
     def gone_date(self) -> str | None:
         """When the order was deleted. Toast: the date counts only with the flag, else it is null or 1970."""
         return self.deleted_date if self.deleted else None
+
+
+class KnownFields(msgspec.Struct, frozen=True):
+    """A recorded schema: all ``fields``, the ``values`` of enums, and what keys and amounts need ``always``."""
+
+    always: tuple[str, ...]
+    fields: frozenset[str]
+    values: dict[str, frozenset[str]]
+
+
+@cache
+def known_fields() -> KnownFields:
+    """The recorded schema that comes with the package."""
+    data = resources.files("toast_assets.orders").joinpath("known_fields.json").read_bytes()
+    return msgspec.json.decode(data, type=KnownFields)

@@ -10,15 +10,14 @@ from __future__ import annotations
 import hashlib
 import heapq
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from functools import reduce
+from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,13 +47,13 @@ _NARROW = {
     "pulled_at": "pulled_ms",
     "version": "version",
 }
+_IN_PYTHON = {"modified_at": pa.int64(), "pulled_at": pa.int64()}
 # Bounds the memory of each restaurant that is pulled or read; large enough to compress well.
 _ROW_GROUP_BYTES = 4_000_000
 _ROW_GROUP_ROWS = 5_000
 # Entries of the footer: how the orders were pulled, bytes and hash of the orders as the export holds them, and a hash
 # of the narrow columns and of the other entries, because the checksums of pages do not cover what says where they are.
 _PULL, _ORDERS, _PROOF = b"toast_assets.pull", b"toast_assets.orders", b"toast_assets.rows"
-_OTHER_ROWS = "it is damaged (its rows are not those that were stored)"
 
 
 class UnreadableFileError(ValueError):
@@ -93,9 +92,7 @@ class RawFileWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         with self._lock:
             if error is None:
                 self.flush()
@@ -126,7 +123,7 @@ class RawFileWriter:
             bodies = [order.body for order in self._batch]
             self._hash.update(b"".join(with_restaurant(body, self._restaurant_guid) + b"\n" for body in bodies))
             narrow = {name: list(map(attrgetter(attribute), self._batch)) for name, attribute in _NARROW.items()}
-            self._proof.update(_digested(narrow))
+            self._proof.update(repr(tuple(narrow.values())).encode())
             # The same bytes under another name: they were found to be UTF-8 when the order was cut from its page.
             texts = pa.array(bodies, pa.binary()).view(pa.string())
             guids = [self._restaurant_guid] * len(bodies)
@@ -135,10 +132,6 @@ class RawFileWriter:
             self.orders += len(bodies)
             self.bytes += self._batch_bytes
             self._batch, self._batch_bytes = [], 0
-
-
-def _digested(narrow: dict[str, list[Any]]) -> bytes:
-    return repr(tuple(narrow.values())).encode()
 
 
 def row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -165,83 +158,42 @@ def _reading() -> Iterator[None]:
             raise
         raise UnreadableFileError(f"it is damaged ({error})") from error
     except (pa.ArrowException, ValueError, OverflowError) as error:
-        if isinstance(error, UnreadableFileError):
-            raise
         raise UnreadableFileError(f"it is damaged, or no raw file ({error})") from error
 
 
-def _whole_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[pa.Table, list[bytes]]]:
-    """The row groups of a raw file with their orders' JSON. Some of them may be missing: known only at the end."""
+def read_groups(path: Path) -> Iterator[list[RawOrder]]:
+    """The orders of a raw file, in its order, one row group in memory at a time."""
     check_raw(path)
+    proof = hashlib.sha256()
     size = 0
-    for table in row_groups(path, columns):
-        bodies = table["order_json"].cast(pa.binary()).to_pylist()
-        size += sum(map(len, bodies))
-        yield table, bodies
-    said = _footer(path).get(_ORDERS, b"").split()
-    if said and int(said[0]) != size:
-        raise UnreadableFileError(_OTHER_ROWS)
+    with _reading():
+        for table in row_groups(path):
+            bodies = table["order_json"].cast(pa.binary()).to_pylist()
+            size += sum(map(len, bodies))
+            narrow = {name: table[name].cast(_IN_PYTHON.get(name, table[name].type)).to_pylist() for name in _NARROW}
+            proof.update(repr(tuple(narrow.values())).encode())
+            *before, versions = narrow.values()
+            yield list(map(RawOrder, *before, bodies, versions))
+    entries = _footer(path)
+    orders = entries.get(_ORDERS, b"")
+    proof.update(entries.get(_PULL, b"") + orders)
+    # Row groups may be missing, or have another one's orders.
+    if entries.get(_PROOF) != proof.hexdigest().encode() or int(orders.split()[0]) != size:
+        raise UnreadableFileError("it is damaged (its rows are not those that were stored)")
 
 
 def read_raw(path: Path) -> Iterator[RawOrder]:
-    """The orders of a raw file, in its order, one row group in memory at a time."""
-    proof = hashlib.sha256()
-    with _reading():
-        for table, bodies in _whole_groups(path):
-            narrow = {name: _values(table[name]) for name in _NARROW}
-            proof.update(_digested(narrow))
-            *before, versions = narrow.values()
-            yield from map(RawOrder, *before, bodies, versions)
-    entries = _footer(path)
-    proof.update(entries.get(_PULL, b"") + entries.get(_ORDERS, b""))
-    if entries.get(_PROOF) != proof.hexdigest().encode():
-        raise UnreadableFileError(_OTHER_ROWS)
-
-
-def _values(column: pa.ChunkedArray) -> list[Any]:
-    values: list[Any] = (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
-    return values
-
-
-class OrderRows(NamedTuple):
-    """Some orders by column: GUIDs, modified times in milliseconds since 1970 (UTC), the JSON as Toast sent it, and the
-    versions."""
-
-    guids: list[str]
-    modified_ms: list[int]
-    bodies: list[bytes]
-    versions: list[str]
-
-
-def read_rows(path: Path) -> Iterator[OrderRows]:
-    """What identifies the orders of a raw file, and what they say, in its order, one row group in memory at a time."""
-    names = ("order_guid", "modified_at", "version")
-    with _reading():
-        for table, bodies in _whole_groups(path, [*names, "order_json"]):
-            guids, modified_ms, versions = (_values(table[name]) for name in names)
-            yield OrderRows(guids, modified_ms, bodies, versions)
+    """The orders of ``read_groups``, one by one."""
+    return chain.from_iterable(read_groups(path))
 
 
 def check_raw(path: Path) -> None:
     """Make sure that ``path`` is Parquet with the columns of a raw file, type by type."""
-    try:
-        with _reading():
-            schema = pq.read_schema(path)
-    except UnreadableFileError as error:
-        raise UnreadableFileError(f"it is not Parquet ({error.__cause__})") from error
-    if schema.equals(RAW_SCHEMA):
-        return
-    for field in RAW_SCHEMA:
-        found = [other for other in schema if other.name == field.name]
-        if not found:
-            raise UnreadableFileError(f"it has no column {field.name}")
-        if not found[0].equals(field):
-            raise UnreadableFileError(f"its column {field.name} is {_form(found[0])} instead of {_form(field)}")
-    raise UnreadableFileError(f"its columns are {', '.join(schema.names)} instead of {', '.join(RAW_SCHEMA.names)}")
-
-
-def _form(field: pa.Field) -> str:
-    return f"{field.type}{' (or null)' if field.nullable else ''}"
+    with _reading():
+        schema = pq.read_schema(path)
+    if not schema.equals(RAW_SCHEMA):
+        ours, theirs = (set(each.remove_metadata().to_string().splitlines()) for each in (RAW_SCHEMA, schema))
+        raise UnreadableFileError(f"its columns differ in {', '.join(sorted(ours ^ theirs)) or 'their order'}")
 
 
 def _footer(path: Path) -> dict[bytes, bytes]:
@@ -254,17 +206,12 @@ def read_pull_evidence(path: Path) -> bytes | None:
     return _footer(path).get(_PULL)
 
 
-def orders_sha256(path: Path) -> str | None:
-    """``RawFileWriter.sha256`` by the footer of a raw file; None where it does not say."""
+def orders_sha256(path: Path) -> str:
+    """``RawFileWriter.sha256`` by the footer of a raw file."""
     said = _footer(path).get(_ORDERS, b"").split()
-    return said[1].decode() if len(said) == 2 else None
-
-
-def repeated_guids(path: Path) -> list[str]:
-    """The GUIDs that are in the file more than once (of orders that were edited while they were pulled), each as often
-    as it is repeated."""
-    guids = _columns(path, "order_guid")["order_guid"].to_pylist()
-    return list((Counter(guids) - Counter(set(guids))).elements())
+    if len(said) != 2:
+        raise UnreadableFileError("its footer does not say the hash of its orders")
+    return said[1].decode()
 
 
 @dataclass(frozen=True)
@@ -279,10 +226,6 @@ class Content:
     changed: int = 0
     recent: int = 0
 
-    @property
-    def differs(self) -> bool:
-        return bool(self.new or self.changed)
-
 
 def content_of(path: Path, *, since_ms: int = 0) -> Content:
     """Read a raw file through; ``since_ms`` is in milliseconds since 1970, UTC."""
@@ -291,10 +234,7 @@ def content_of(path: Path, *, since_ms: int = 0) -> Content:
         orders += 1
         size += len(order.body)
         recent += order.pulled_ms > since_ms
-    sha256 = orders_sha256(path)
-    if sha256 is None:
-        raise UnreadableFileError("its footer does not say the hash of its orders")
-    return Content(orders, size, sha256, recent=recent)
+    return Content(orders, size, orders_sha256(path), recent=recent)
 
 
 def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str, pull_evidence: bytes = b"") -> Content:
@@ -303,38 +243,24 @@ def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str,
     What is stored is only ever added to. The newest modified time wins; for one time the stored bytes stay unless
     Toast now sends others, and then the newer pull wins.
     """
-    before, after = _newest_times(stored) if stored else {}, _newest_times(pulled)
-    newest = before | {guid: max(modified_ms, before.get(guid, modified_ms)) for guid, modified_ms in after.items()}
-    # By sort key, the stored version first; the flag marks what was pulled.
-    stored_rows = ((order, False) for order in read_raw(stored)) if stored else iter(())
-    pulled_rows = ((order, True) for order in read_raw(pulled))
-    rows = heapq.merge(stored_rows, pulled_rows, key=lambda row: (row[0].sort_key, row[1]))
+    before: dict[str, str] = {}
+    newest: dict[str, int] = {}
+    for path in (stored, pulled) if stored else (pulled,):
+        for order in read_raw(path):
+            newest[order.guid] = max(order.modified_ms, newest.get(order.guid, order.modified_ms))
+            if path is stored:
+                before[order.guid] = order.version
+    # By sort key, of equal ones what is stored first.
+    rows = heapq.merge(read_raw(stored) if stored else (), read_raw(pulled), key=attrgetter("sort_key"))
     new = changed = 0
     with RawFileWriter(target, restaurant_guid) as writer:
-        for _, versions in groupby(rows, key=lambda row: row[0].sort_key):
-            # Of rows with one GUID and one modified time the first stays, unless a later one is another version.
-            (first, is_pulled), *later = versions
-            order = first
-            for other, _ in later:
-                if other.version != order.version:
-                    order = other
-            if newest.get(order.guid, order.modified_ms) > order.modified_ms:
+        for (guid, modified_ms), versions in groupby(rows, key=attrgetter("guid", "modified_ms")):
+            if modified_ms < newest[guid]:
                 continue
-            if is_pulled or order.version != first.version:
-                changed += order.guid in before
-                new += order.guid not in before
+            # Of rows with one GUID and one modified time the first stays, unless a later one is another version.
+            order = reduce(lambda first, later: first if later.version == first.version else later, versions)
+            new += guid not in before
+            changed += before.get(guid, order.version) != order.version
             writer.write((order,))
         writer.pull_evidence = pull_evidence
     return Content(writer.orders, writer.bytes, writer.sha256, new, changed)
-
-
-def _newest_times(path: Path) -> dict[str, int]:
-    """The newest modified time (milliseconds) of each order: the last, because the file is sorted by it."""
-    rows = _columns(path, "order_guid", "modified_at")
-    return dict(zip(rows["order_guid"].to_pylist(), _values(rows["modified_at"]), strict=True))
-
-
-def _columns(path: Path, *names: str) -> pa.Table:
-    check_raw(path)
-    with _reading(), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return file.read(list(names), use_threads=False)

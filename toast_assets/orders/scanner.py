@@ -6,16 +6,19 @@ It is a hundred times as slow, so it is for texts that a decoder has refused.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from typing import NamedTuple, NoReturn
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+_T = TypeVar("_T")
 
 # Fewer levels than any decoder reads, wherever it is called from, and more than an order needs.
 _MOST_LEVELS = 300
 _SPACES = b" \t\n\r"
-_END_OF_ARRAY, _END_OF_OBJECT, _COMMA, _QUOTE = b']},"'
-_END_OF = {ord("["): _END_OF_ARRAY, ord("{"): _END_OF_OBJECT}
+_END_OF = {b"[": b"]", b"{": b"}"}
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 # A quote by itself begins a string that does not end.
 _STRUCTURE = re.compile(_STRING + rb'|[\[\]{},"]', re.DOTALL)
@@ -27,92 +30,76 @@ _ESCAPES = re.compile(
 
 
 class UncuttableError(ValueError):
-    """A text of which nobody can say where its parts begin and end."""
+    """A text of which nobody can say where its parts begin and end; the message never quotes it."""
 
 
 class Member(NamedTuple):
-    """A field of an object: its decoded ``name`` (None where it cannot be decoded), its ``value``, and where the field
-    begins and ends in the object's text."""
+    """A field of an object: its decoded ``name``, its ``value``, and all of its ``text``."""
 
-    name: str | None
+    name: str
     value: bytes
-    start: int
-    end: int
+    text: bytes
 
 
 def elements(array: bytes) -> list[bytes]:
     """The elements of a JSON array, byte for byte, whatever is wrong inside them, or an UncuttableError."""
-    if array.lstrip(_SPACES)[:1] != b"[":
-        raise UncuttableError("it is no JSON array")
-    found = [array[start:end].strip(_SPACES) for start, end in _parts(array)]
+    found = [part.strip(_SPACES) for part in _parts(array, b"[")]
     return [] if found == [b""] else found
 
 
 def members(body: bytes) -> list[Member]:
-    """The fields of a JSON object, in its order and as often as they occur, or an UncuttableError; what is no field is
-    left out."""
-    if body.lstrip(_SPACES)[:1] != b"{":
-        raise UncuttableError("it is no JSON object")
-    matches = ((_MEMBER.match(body, start, end), start, end) for start, end in _parts(body))
-    return [
-        Member(_name(match[1]), body[match.end() : end].strip(_SPACES), start, end)
-        for match, start, end in matches
-        if match
-    ]
+    """The fields of a JSON object, in its order and as often as they occur, or an UncuttableError; what has no name
+    that can be decoded is left out."""
+    found = []
+    for part in _parts(body, b"{"):
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            if match := _MEMBER.match(part):
+                found.append(Member(decode(match[1], str), part[match.end() :].strip(_SPACES), part))
+    return found
 
 
-def _name(key: bytes) -> str | None:
-    try:
-        name: str = json.loads(key.decode(errors="replace"), strict=False)
-    except ValueError:
-        return None
-    return name
-
-
-def _parts(text: bytes) -> Iterator[tuple[int, int]]:
-    """Where the parts between the commas of the array or object begin and end that ``text`` is; one empty part where
-    it has none."""
-    ends = bytearray()
+def _parts(text: bytes, begin: bytes) -> Iterator[bytes]:
+    """The parts between the commas of the array or object that ``text`` is; one empty part where it has none."""
+    if text.lstrip(_SPACES)[:1] != begin:
+        raise UncuttableError(f"it is no JSON {'array' if begin == b'[' else 'object'}")
+    ends: list[bytes] = []
     start = 0
     for token in _STRUCTURE.finditer(text):
-        mark = text[token.start()]
-        if mark == _QUOTE:
-            if len(token[0]) == 1:
-                raise UncuttableError("a string in it does not end")
-        elif mark in _END_OF:
+        mark = token[0]
+        if mark == b'"':
+            raise UncuttableError("a string in it does not end")
+        if mark in _END_OF:
             ends.append(_END_OF[mark])
             if len(ends) == 1:
                 start = token.end()
-        elif mark == _COMMA:
+        elif mark == b",":
             if len(ends) == 1:
-                yield start, token.start()
+                yield text[start : token.start()]
                 start = token.end()
-        elif ends.pop() != mark:
-            raise UncuttableError("its brackets do not match")
-        elif not ends:
-            yield start, token.start()
-            if text[token.end() :].strip(_SPACES):
-                raise UncuttableError("something follows its end")
-            return
+        elif mark in (b"]", b"}"):
+            if ends.pop() != mark:
+                raise UncuttableError("its brackets do not match")
+            if not ends:
+                yield text[start : token.start()]
+                if text[token.end() :].strip(_SPACES):
+                    raise UncuttableError("something follows its end")
+                return
     raise UncuttableError("it does not end")
 
 
-def is_json(text: bytes) -> bool:
-    """Whether ``text`` is one JSON value by the grammar of RFC 8259, of any depth; it may be no UTF-8."""
+def decode(text: bytes, form: type[_T]) -> _T:
+    """What msgspec decodes, out of any JSON: half of an escaped pair of characters becomes U+FFFD, and every array and
+    object that is nested deeper than decoders go becomes null.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON; as a msgspec.ValidationError, it is not of that form.
+        UnicodeDecodeError: a text of that form is not UTF-8.
+    """
+    text = readable(text)
     try:
-        for layer in _layers(text):
-            _check_grammar(layer.decode(errors="replace"))
-    except ValueError:
-        return False
-    return True
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
-
-
-# ``NaN`` and its like are Python's, not JSON's; numbers stay text, because only their form matters.
-_check_grammar = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse).decode
+        return msgspec.json.decode(text, type=form)
+    except RecursionError:
+        return msgspec.json.decode(shallow(text), type=form)
 
 
 def readable(body: bytes) -> bytes:
@@ -125,28 +112,23 @@ def readable(body: bytes) -> bytes:
 
 
 def shallow(body: bytes) -> bytes:
-    """JSON with ``null`` in place of every array and object that is nested deeper than decoders go."""
-    *_, outermost = _layers(body)
-    return outermost
-
-
-def _layers(body: bytes) -> Iterator[bytes]:
-    """JSON in texts that decoders can read, the outermost last: what is nested too deep is ``null`` in its text, and a
-    text of its own. What is never closed is no JSON, and ends where it became too deep."""
+    """``readable`` JSON with ``null`` in place of every array and object that is nested deeper than decoders go; a
+    msgspec.DecodeError where one of these is not JSON."""
+    # What is nested too deep is null in its text, and a text of its own. What is never closed is no JSON.
     texts = [bytearray()]
     depth = start = 0
     for token in _STRUCTURE.finditer(body):
-        mark = body[token.start()]
+        mark = token[0]
         if mark in _END_OF:
             if depth > 0 and depth % _MOST_LEVELS == 0:
                 texts[-1] += body[start : token.start()] + b"null"
                 texts.append(bytearray())
                 start = token.start()
             depth += 1
-        elif mark in _END_OF.values():
+        elif mark in (b"]", b"}"):
             depth -= 1
             if depth > 0 and depth % _MOST_LEVELS == 0:
-                yield bytes(texts.pop() + body[start : token.end()])
+                msgspec.json.decode(bytes(texts.pop() + body[start : token.end()]), type=msgspec.Raw)
                 start = token.end()
     texts[-1] += body[start:]
-    yield from map(bytes, reversed(texts))
+    return bytes(texts[0])

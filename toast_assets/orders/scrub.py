@@ -10,16 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count
+from functools import partial
+from itertools import count, pairwise
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
-from toast_assets.orders.fields import PAYER_FIELDS
 from toast_assets.orders.identity import Forgotten, traits
+from toast_assets.orders.model import PAYER_FIELDS
 from toast_assets.orders.raw import RawOrder, version_of
-from toast_assets.orders.scanner import readable, shallow
+from toast_assets.orders.scanner import decode
 
 Path = list[str | int]
 """Where a value is in a JSON text: names of fields and numbers of elements, from the outermost."""
@@ -36,10 +37,9 @@ _CHECK_GOES = re.compile(
 _TOKEN = re.compile(rb'("(?:[^"\\]|\\.)*")(\s*:)?|-?[0-9][0-9.eE+\-]*', re.DOTALL)
 _ESCAPED = re.compile(rb'"[^"\\]*\\.(?:[^"\\]|\\.)*"', re.DOTALL)
 _STRUCTURE = re.compile(rb'("(?:[^"\\]|\\.)*")(\s*:)?|[{\[}\],]', re.DOTALL)
-_EMAIL = re.compile(r"[^\s\"\\@,;:<>()\[\]]{1,64}@[^\s\"\\@,;:<>()\[\]]{1,255}")
+_STOPS = re.compile(r"[\s\"\\@,;:<>()\[\]]")
 _SIGNS = re.compile(r"[=?&/#'!|]")
-# A pattern that begins with a set of characters is searched several times faster than one that looks behind first.
-_DIGITS = re.compile(r"[0-9][0-9 ().\-/]{5,18}[0-9]")
+# A phone by itself, not a part of a longer word such as a GUID.
 _PHONE = re.compile(r"(?<![\w.+\-])[+(]{0,2}[0-9][0-9 ().\-/]{5,18}[0-9](?![\w\-])")
 
 
@@ -67,9 +67,6 @@ class _Head(msgspec.Struct):
     checks: tuple[_Check, ...] | None = None
 
 
-_decode_head = msgspec.json.Decoder(_Head).decode
-
-
 class Guest(NamedTuple):
     """A guest as one check of one order names them."""
 
@@ -80,7 +77,7 @@ class Guest(NamedTuple):
 
 def guests_of(body: bytes) -> Iterator[Guest]:
     """The guests that an order's checks name; none for what is no order."""
-    head = _head(body) or _Head()
+    head = _head(body)
     for check in head.checks or ():
         if found := check.traits:
             yield Guest(str(head.guid), str(check.guid), found)
@@ -94,7 +91,7 @@ class Scrubber:
 
     def raw(self, order: RawOrder) -> RawOrder:
         """The order without forgotten guests; the very same where there is none in it."""
-        body = self.order(order.body) if self.forgotten else order.body
+        body = self.order(order.body) if self.forgotten.since else order.body
         if body is order.body:
             return order
         return msgspec.structs.replace(order, body=body, version=version_of(body))
@@ -102,14 +99,12 @@ class Scrubber:
     def order(self, body: bytes) -> bytes:
         """The order's JSON without forgotten guests; the very same object where there is none in it."""
         head = _head(body)
-        if head is None:
-            return self.text(body)
         opened = next((at for at in (head.openedDate, head.createdDate) if isinstance(at, str)), None)
         theirs = [
             self.forgotten.knows(f"c:{check.guid}") or self._knows(check.traits, opened) for check in head.checks or ()
         ]
         if any(theirs) or self.forgotten.knows(f"o:{head.guid}"):
-            body = _without_guest(body, theirs)
+            body = without(body, partial(_goes, theirs))
         return self.text(body, opened)
 
     def holds(self, text: str, opened: str | None = None) -> bool:
@@ -118,18 +113,18 @@ class Scrubber:
             return True
         if any(self._knows(traits(email=one), opened) for one in _emails(text)):
             return True
-        return any(self._knows(traits(phone=one), opened) for one in _phones(text))
+        return any(self._knows(traits(phone=one), opened) for one in _PHONE.findall(text))
 
     def text(self, body: bytes, opened: str | None = None) -> bytes:
         """A JSON value of any depth in which every string or number that holds a forgotten e-mail or phone is null, and
         a field's name that holds one is replaced."""
-        escaped = _ESCAPED.findall(body) if b"\\" in body else ()
-        if not any(self.holds(text, opened) for text in (body.decode(errors="replace"), *map(_plain, escaped))):
+        texts = [body.decode(errors="replace"), *(decode(one, str) for one in _ESCAPED.findall(body))]
+        if not any(self.holds(text, opened) for text in texts):
             return body
         names = count(1)
 
         def emptied(token: re.Match[bytes]) -> bytes:
-            if not self.holds(_plain(token[1]) if token[1] else token[0].decode(), opened):
+            if not self.holds(decode(token[1], str) if token[1] else token[0].decode(), opened):
                 return token[0]
             return b'"forgotten-%d"%b' % (next(names), token[2]) if token[2] else b"null"
 
@@ -160,60 +155,37 @@ def without(body: bytes, goes: Callable[[Path], bool]) -> bytes:
         elif ends and isinstance(path[-1], int):
             path[-1] += 1
         elif token[2] and not level:
-            path[-1] = _plain(token[1])
+            path[-1] = decode(token[1], str)
             if goes(path):
                 start, level = token.end(), len(path)
     return b"".join([*kept, body[copied:]]) if kept else body
 
 
-def _without_guest(body: bytes, theirs: list[bool]) -> bytes:
-    """An order without its guests; ``theirs`` says of each check whether its guest is forgotten."""
-
-    def goes(path: Path) -> bool:
-        name = str(path[-1])
-        match path:
-            case ["checks", int(number), *_]:
-                # A number beyond: the order has several lists of checks, and the decoder read another one.
-                return (number >= len(theirs) or theirs[number]) and _CHECK_GOES.fullmatch(name) is not None
-            case ["deliveryInfo", _] if name not in _DELIVERY_STAYS:
-                return True
-            case ["curbsidePickupInfo", _] if name in _CURBSIDE_GOES:
-                return True
-        return _PAYER.fullmatch(name) is not None
-
-    return without(body, goes)
+def _goes(theirs: list[bool], path: Path) -> bool:
+    """Whether a field of an order is a guest's; ``theirs`` says of each check whether its guest is forgotten."""
+    name = str(path[-1])
+    match path:
+        case ["checks", int(number), *_]:
+            # A number beyond: the order has several lists of checks, and the decoder read another one.
+            return (number >= len(theirs) or theirs[number]) and _CHECK_GOES.fullmatch(name) is not None
+        case ["deliveryInfo", _] if name not in _DELIVERY_STAYS:
+            return True
+        case ["curbsidePickupInfo", _] if name in _CURBSIDE_GOES:
+            return True
+    return _PAYER.fullmatch(name) is not None
 
 
-def _head(body: bytes) -> _Head | None:
+def _head(body: bytes) -> _Head:
     try:
-        return _decode_head(readable(body))
-    except RecursionError:
-        return _head(shallow(body))
+        return decode(body, _Head)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def _plain(string: bytes) -> str:
-    """What a JSON string says."""
-    return msgspec.json.decode(readable(string), type=str)
+        return _Head()
 
 
 def _emails(text: str) -> Iterator[str]:
-    """Everything in a text that may be an e-mail; found by its @, because hardly any text has one."""
-    at = text.find("@")
-    while at >= 0:
-        start = max(0, at - 64)
-        for found in _EMAIL.finditer(text, start, at + 256):
-            if found.start() < at < found.end():
-                yield found[0].strip(".")
-                # In an address such as https://…/?mail=…&x=1 these signs are none of the e-mail's.
-                local, _, domain = found[0].partition("@")
-                yield f"{_SIGNS.split(local)[-1]}@{_SIGNS.split(domain)[0].strip('.')}"
-        at = text.find("@", at + 1)
-
-
-def _phones(text: str) -> Iterator[str]:
-    """Everything in a text that may be a phone by itself, not a part of a longer word such as a GUID."""
-    for found in _DIGITS.finditer(text):
-        # Two characters before it can be + and (; one more tells whether it is a part of a word.
-        yield from _PHONE.findall(text, max(0, found.start() - 3), found.end() + 1)
+    """Everything in a text that may be an e-mail."""
+    for before, after in pairwise(text.split("@")):
+        local, domain = _STOPS.split(before[-64:])[-1], _STOPS.split(after[:255])[0]
+        yield f"{local}@{domain}".strip(".")
+        # In an address such as https://…/?mail=…&x=1 these signs are none of the e-mail's.
+        yield f"{_SIGNS.split(local)[-1]}@{_SIGNS.split(domain)[0].strip('.')}"

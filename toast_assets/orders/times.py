@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from toast_assets.week import epoch_ms, from_epoch_ms
-
-_EARLIEST_MS = epoch_ms(datetime.min.replace(tzinfo=UTC))
-_LATEST_MS = epoch_ms(datetime.max.replace(tzinfo=UTC))
 
 
 def instant(text: str | None) -> datetime | None:
@@ -33,18 +29,15 @@ def parse_time_ms(text: str) -> int:
     """Milliseconds since 1970, UTC, of Toast's ``2025-09-19T14:30:00.000+0000`` or ``…Z``.
 
     Raises:
-        ValueError: the text is no time with an offset, between the years 1 and 9999 in UTC.
+        ValueError: the text is no time with an offset, from year 1 to 9999 in UTC. The message does not repeat it.
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError("is not an ISO-8601 time") from None
-    if moment.tzinfo is None:
-        raise ValueError("has no time zone")
-    milliseconds = epoch_ms(moment)
-    if not _EARLIEST_MS <= milliseconds <= _LATEST_MS:
-        raise ValueError("is not between the years 1 and 9999 in UTC")
-    return milliseconds
+        if moment.tzinfo is not None:
+            return epoch_ms(moment.astimezone(UTC))
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("is no ISO-8601 time with an offset, between the years 1 and 9999 in UTC")
 
 
 def format_time(milliseconds: int) -> str:
@@ -64,7 +57,6 @@ def business_day(number: int | None) -> date | None:
     return date(number // 10000, number // 100 % 100, number % 100)
 
 
-@lru_cache(maxsize=1024)
 def zone(name: str | None) -> ZoneInfo | None:
     """The time zone of an IANA name; ``None`` where there is none of that name."""
     if not name:
@@ -74,8 +66,3 @@ def zone(name: str | None) -> ZoneInfo | None:
     # zoneinfo opens a file of that name: a directory or a path with a null in it fails in its own way.
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return None
-
-
-def local(moment: datetime, clock: ZoneInfo) -> datetime:
-    """``moment`` (aware) as the restaurant's clock showed it, without an offset."""
-    return moment.astimezone(clock).replace(tzinfo=None)

@@ -17,11 +17,11 @@ from toast_assets.orders.model import AppliedDiscount, Check, Payment, RefundDet
 
 ZERO = Decimal(0)
 # Toast: in these states a payment moved no money, or is being undone.
-UNPAID_STATES = frozenset(
+_UNPAID_STATES = frozenset(
     {"VOIDED", "VOIDED_AT_RISK", "PROCESSING_VOID", "CANCELLED", "DENIED", "ERROR", "ERROR_NETWORK"}
 )
 # Toast: a loyalty reward in these states was taken off the order again.
-REMOVED_REWARD_STATES = frozenset({"PENDING_VOID", "VOID"})
+_REMOVED_REWARD_STATES = frozenset({"PENDING_VOID", "VOID"})
 
 
 class Totals(NamedTuple):
@@ -48,22 +48,33 @@ def add(totals: Iterable[Totals]) -> Totals:
 
 def check_totals(check: Check, *, counts: bool = True) -> Totals:
     """The amounts of one check; ``counts`` is false when its order is voided or deleted."""
-    paid, tips, refunded, tips_refunded = _payments(check.payments or ())
+    taken = [payment for payment in check.payments or () if is_taken(payment)]
+    refunds = [payment.refund for payment in taken if payment.refund is not None]
+    totals = Totals(
+        payment_amount=_sum(payment.amount for payment in taken),
+        tip_amount=_sum(payment.tip_amount for payment in taken),
+        refund_amount=_sum(refund.refund_amount for refund in refunds),
+        tip_refund_amount=_sum(refund.tip_refund_amount for refund in refunds),
+    )
     if not counts or check.is_gone:
-        return Totals(payment_amount=paid, tip_amount=tips, refund_amount=refunded, tip_refund_amount=tips_refunded)
-    gross = discounts = charges = gratuity = ZERO
-    for selection in check.selections or ():
-        if selection.is_sale:
-            gross += selection.pre_discount_price or ZERO
-            discounts += discount_sum(selection.applied_discounts)
-    discounts += discount_sum(check.applied_discounts)
-    for charge in check.applied_service_charges or ():
-        if charge.gratuity:
-            gratuity += charge.charge_amount or ZERO
-        else:
-            charges += charge.charge_amount or ZERO
-    net, tax = gross - discounts + charges, check.tax_amount or ZERO
-    return Totals(net, gross, discounts, charges, gratuity, tax, paid, tips, refunded, tips_refunded)
+        return totals
+    sold = [item for item in check.selections or () if item.is_revenue and not item.is_gone]
+    gross = _sum(item.pre_discount_price for item in sold)
+    discounts = discount_sum(check.applied_discounts) + _sum(discount_sum(item.applied_discounts) for item in sold)
+    charges = check.applied_service_charges or ()
+    charged = _sum(charge.charge_amount for charge in charges if not charge.gratuity)
+    return totals._replace(
+        net_sales=gross - discounts + charged,
+        gross_sales=gross,
+        discount_amount=discounts,
+        service_charge_amount=charged,
+        gratuity_amount=_sum(charge.charge_amount for charge in charges if charge.gratuity),
+        tax_amount=check.tax_amount or ZERO,
+    )
+
+
+def _sum(amounts: Iterable[Decimal | None]) -> Decimal:
+    return sum(filter(None, amounts), ZERO)
 
 
 def line_net_sales(selection: Selection) -> Decimal:
@@ -73,7 +84,7 @@ def line_net_sales(selection: Selection) -> Decimal:
 
 def discount_sum(discounts: Iterable[AppliedDiscount] | None) -> Decimal:
     """What these discounts take off sales."""
-    return sum(map(sales_discount, discounts or ()), ZERO)
+    return _sum(map(sales_discount, discounts or ()))
 
 
 def sales_discount(discount: AppliedDiscount) -> Decimal:
@@ -82,7 +93,7 @@ def sales_discount(discount: AppliedDiscount) -> Decimal:
     Toast: "in most cases" it equals ``discountAmount``, which stands in where it is null. A loyalty reward that
     was removed from the order again takes off nothing.
     """
-    if discount.processing_state in REMOVED_REWARD_STATES:
+    if discount.processing_state in _REMOVED_REWARD_STATES:
         return ZERO
     amount = discount.non_tax_discount_amount
     return (discount.discount_amount if amount is None else amount) or ZERO
@@ -90,7 +101,7 @@ def sales_discount(discount: AppliedDiscount) -> Decimal:
 
 def is_taken(payment: Payment) -> bool:
     """Whether the payment took money, or is about to."""
-    return payment.payment_status not in UNPAID_STATES and (payment.void_info is None or not payment.is_voided)
+    return payment.payment_status not in _UNPAID_STATES and not payment.is_voided
 
 
 def refund_of(selection: Selection) -> tuple[Decimal, Decimal]:
@@ -100,29 +111,11 @@ def refund_of(selection: Selection) -> tuple[Decimal, Decimal]:
     """
     if selection.refund_details is not None:
         return refund_amounts(selection.refund_details)
-    amount = tax = ZERO
-    for modifier in selection.modifiers or ():
-        below, tax_below = refund_of(modifier)
-        amount += below
-        tax += tax_below
-    return amount, tax
+    below = [refund_of(modifier) for modifier in selection.modifiers or ()]
+    return _sum(amount for amount, _ in below), _sum(tax for _, tax in below)
 
 
 def refund_amounts(details: RefundDetails | None) -> tuple[Decimal, Decimal]:
     """The refunded amount without tax, and the refunded tax."""
-    if details is None:
-        return ZERO, ZERO
+    details = details or RefundDetails()
     return details.refund_amount or ZERO, details.tax_refund_amount or ZERO
-
-
-def _payments(payments: Iterable[Payment]) -> tuple[Decimal, Decimal, Decimal, Decimal]:
-    paid = tips = refunded = tips_refunded = ZERO
-    for payment in payments:
-        if not is_taken(payment):
-            continue
-        paid += payment.amount or ZERO
-        tips += payment.tip_amount or ZERO
-        if payment.refund is not None:
-            refunded += payment.refund.refund_amount or ZERO
-            tips_refunded += payment.refund.tip_refund_amount or ZERO
-    return paid, tips, refunded, tips_refunded

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
+from typing import TypeVar
 
 import msgspec
 
-from toast_assets.orders.model import AppliedDiscount, Check, Customer, Order, Payment, Selection
+from toast_assets.orders.model import AppliedDiscount, Order, Selection
+
+_P = TypeVar("_P")
+_C = TypeVar("_C")
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -36,53 +40,38 @@ class DiscountPlace(msgspec.Struct, frozen=True, gc=False):
     level: str
 
 
-@dataclass
 class Walk:
-    """The rows of a batch of orders. ``…_check`` and ``…_order`` are row numbers of what a row belongs to."""
+    """The rows of some orders. ``…_check`` and ``…_order`` are row numbers of what a row belongs to."""
 
-    orders: list[Order] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
-    check_order: list[int] = field(default_factory=list)
-    check_position: list[int] = field(default_factory=list)
-    check_counts: list[bool] = field(default_factory=list)
-    items: list[Line] = field(default_factory=list)
-    item_check: list[int] = field(default_factory=list)
-    payments: list[Payment] = field(default_factory=list)
-    payment_check: list[int] = field(default_factory=list)
-    customers: list[Customer] = field(default_factory=list)
-    customer_check: list[int] = field(default_factory=list)
-    discounts: list[AppliedDiscount] = field(default_factory=list)
-    discount_place: list[DiscountPlace] = field(default_factory=list)
+    def __init__(self, orders: Iterable[Order]) -> None:
+        self.orders = list(orders)
+        self.checks, self.check_order = _below(self.orders, lambda order: order.checks)
+        self.check_position = [number for order in self.orders for number in range(len(order.checks or ()))]
+        of_checks = zip(self.checks, self.check_order, strict=True)
+        self.check_counts = [not (check.is_gone or self.orders[row].is_gone) for check, row in of_checks]
+        self.items, self.item_check = _below(self.checks, lambda check: lines(check.selections))
+        self.payments, self.payment_check = _below(self.checks, lambda check: check.payments)
+        self.customers, self.customer_check = _below(
+            self.checks, lambda check: [check.customer] if check.customer else []
+        )
+        discounts = [*self._discounts()]
+        self.discounts = [discount for discount, _ in discounts]
+        self.discount_place = [place for _, place in discounts]
 
-    def add(self, order: Order) -> None:
-        """Appends the rows of ``order``."""
-        row = len(self.orders)
-        self.orders.append(order)
-        self._add_discounts(order.applied_discounts, DiscountPlace(row, -1, None, "order"))
-        counts = not order.is_gone
-        for position, check in enumerate(order.checks or ()):
-            self.check_order.append(row)
-            self.check_position.append(position)
-            self.check_counts.append(counts and not check.is_gone)
-            self._add_check(row, check)
+    def _discounts(self) -> Iterator[tuple[AppliedDiscount, DiscountPlace]]:
+        check_rows = count()
+        for row, order in enumerate(self.orders):
+            applied = [(order.applied_discounts, DiscountPlace(row, -1, None, "order"))]
+            for check, check_row in zip(order.checks or (), check_rows, strict=False):
+                applied.append((check.applied_discounts, DiscountPlace(row, check_row, None, "check")))
+                for line in lines(check.selections):
+                    if found := line.selection.applied_discounts:
+                        level = "modifier" if line.depth else "item"
+                        applied.append((found, DiscountPlace(row, check_row, line.selection.guid, level)))
+            yield from ((discount, place) for found, place in applied for discount in found or ())
 
-    def _add_check(self, order: int, check: Check) -> None:
-        row = len(self.checks)
-        self.checks.append(check)
-        self._add_discounts(check.applied_discounts, DiscountPlace(order, row, None, "check"))
-        if check.customer is not None:
-            self.customers.append(check.customer)
-            self.customer_check.append(row)
-        self.payments += check.payments or ()
-        self.payment_check += [row] * len(check.payments or ())
-        before = len(self.items)
-        self.items.extend(lines(check.selections))
-        self.item_check.extend([row] * (len(self.items) - before))
-        for line in self.items[before:]:
-            if found := line.selection.applied_discounts:
-                level = "modifier" if line.depth else "item"
-                self._add_discounts(found, DiscountPlace(order, row, line.selection.guid, level))
 
-    def _add_discounts(self, found: Sequence[AppliedDiscount] | None, place: DiscountPlace) -> None:
-        self.discounts += found or ()
-        self.discount_place += [place] * len(found or ())
+def _below(parents: Sequence[_P], children: Callable[[_P], Iterable[_C] | None]) -> tuple[list[_C], list[int]]:
+    """What is below ``parents``, and the row of each one's parent."""
+    found = [(child, row) for row, parent in enumerate(parents) for child in children(parent) or ()]
+    return [child for child, _ in found], [row for _, row in found]

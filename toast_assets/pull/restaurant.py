@@ -23,11 +23,10 @@ from toast_assets.orders.raw_file import (
     content_of,
     merge,
     read_pull_evidence,
-    repeated_guids,
 )
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
-from toast_assets.orders.unreadable import UnreadableFile, merge_lines
+from toast_assets.orders.unreadable import add_unreadable, merge_lines
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import ABSENT, Replacement, StoredObject
 from toast_assets.store.manifest import (
@@ -109,7 +108,7 @@ class RestaurantPull:
                 record = msgspec.structs.replace(record, outcome="failed", failure=reason)
                 return record, PulledRestaurant(self.guid, self._calls, time.monotonic() - began, failure=reason)
         pull, before = _record(evidence, merged), self.before.pull if self.before else None
-        if before is not None and not merged.differs:
+        if before is not None and not (merged.new or merged.changed):
             held = (before.orders_sha256, before.unreadable)
             # The evidence of the pull that brought the orders stays; a second look that finds nothing changes nothing.
             pull = before if held == (pull.orders_sha256, pull.unreadable) else pull
@@ -146,14 +145,16 @@ class RestaurantPull:
     async def _read(self, folder: Path, path: Path) -> tuple[PullEvidence, Content]:
         """Read the week into the raw file at ``path``; how it was read, and what the file holds."""
         run = self.run
-        unreadable = UnreadableFile(
-            folder / "unreadable.ndjson", self.guid, lambda body: run.scrubber.holds(body.decode(errors="replace"))
-        )
+        unreadable = folder / "unreadable.ndjson.gz"
+
+        def names_forgotten(body: bytes) -> bool:
+            return run.scrubber.holds(body.decode(errors="replace"))
 
         async def fetch(window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
             found = await run.toast.orders_page(self.guid, window, page=page, token=token)
             # Whatever becomes of the reply: what was on it once is kept.
-            unreadable.add(found.unreadable, _iso(window.start), _iso(window.end))
+            where = (self.guid, _iso(window.start), _iso(window.end))
+            add_unreadable(unreadable, found.unreadable, where, names_forgotten)
             return found
 
         started_at = iso_ms(run.now())
@@ -194,10 +195,10 @@ class RestaurantPull:
         both.replace(path)
         return replace(merged, new=merged.orders, changed=0)
 
-    def _store_unreadable(self, found: UnreadableFile) -> int:
+    def _store_unreadable(self, found: Path) -> int:
         """Keep the orders that cannot be read beside those of earlier pulls; how many there are now."""
         before = self.before.pull.unreadable if self.before and self.before.pull else 0
-        if not len(found):
+        if not found.exists():
             return before
         key = self.run.store.layout.unreadable(self.run.week, self.guid)
         count = 0
@@ -205,7 +206,7 @@ class RestaurantPull:
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
             nonlocal count
             with self._reading(key):
-                count, new = merge_lines(stored.path if stored else None, found.path, target)
+                count, new = merge_lines(stored.path if stored else None, found, target)
             return Replacement(target, {"ContentType": "application/x-ndjson"}) if new else None
 
         self.run.store.bucket.update(key, change)
@@ -214,21 +215,17 @@ class RestaurantPull:
     def _merge_and_store(self, pulled: Path, content: Content, evidence: PullEvidence) -> Content:
         """Store what was ``pulled``, whose ``content`` is known, together with what is stored already."""
         key = self.run.store.layout.raw(self.run.week, self.guid)
-        merged, plain = content, not repeated_guids(pulled)
+        merged = content
 
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
             nonlocal merged
             merged = content
             if stored is not None and filecmp.cmp(stored.path, pulled, shallow=False):
                 return None
-            if stored is None and plain:
-                target = pulled
-            else:
-                before = stored.path if stored else None
-                with self._reading(key):
-                    merged = merge(before, pulled, target, self.guid, encode_evidence(evidence))
-                if stored and not merged.differs:
-                    return None
+            with self._reading(key):
+                merged = merge(stored.path if stored else None, pulled, target, self.guid, encode_evidence(evidence))
+            if stored and not (merged.new or merged.changed):
+                return None
             # The hash tells without reading the file which record of the manifest belongs to it.
             return Replacement(target, {"ContentType": PARQUET, "Metadata": {"sha256": merged.sha256}})
 

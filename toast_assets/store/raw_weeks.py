@@ -20,7 +20,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from toast_assets.errors import ExportError, StoreError
-from toast_assets.orders.raw_file import UnreadableFileError, check_raw, orders_sha256, read_rows
+from toast_assets.orders.raw_file import UnreadableFileError, check_raw, orders_sha256, read_groups
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import ABSENT
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
@@ -101,11 +101,11 @@ class RawFile:
         """The orders' JSON, ``at_once`` at a time; an ExportError, possibly at the end, where the file cannot be read,
         or is not the manifest's."""
         with reading_raw(self.week, self.guid, self.store):
-            if orders_sha256(self.path) not in (None, self.pull.orders_sha256):
+            if orders_sha256(self.path) != self.pull.orders_sha256:
                 raise manifest_mismatch(self.week, self.guid, self.store)
-            for rows in read_rows(self.path):
-                for start in range(0, len(rows.bodies), at_once):
-                    yield rows.bodies[start : start + at_once]
+            for orders in read_groups(self.path):
+                for start in range(0, len(orders), at_once):
+                    yield [order.body for order in orders[start : start + at_once]]
 
     def check_count(self, count: int) -> None:
         """Raise an ExportError where the manifest describes another number of orders."""

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.guests import guest_key
+from toast_assets.orders.identity import guest_key
 from toast_assets.orders.model import GIFT_CARD_TYPES, NO_REVENUE_TYPES, Order
 from toast_assets.orders.read import RawOrders, ReadOrders, Reason, Rejection, read
-from toast_assets.orders.times import local, zone
+from toast_assets.orders.times import zone
 from toast_assets.orders.totals import (
     ZERO,
     Totals,
@@ -55,9 +55,7 @@ def flatten(batch: RawOrders) -> tuple[ReadOrders, dict[str, pa.RecordBatch]]:
 
 def _tables_of(batch: RawOrders, orders: Iterable[Order]) -> dict[str, pa.RecordBatch]:
     """The tables, or an UnrepresentableError; of ``batch`` only the restaurant and its time zone are used."""
-    walk = Walk()
-    for order in orders:
-        walk.add(order)
+    walk = Walk(orders)
     try:
         totals = [
             check_totals(check, counts=counts) for check, counts in zip(walk.checks, walk.check_counts, strict=True)
@@ -88,7 +86,8 @@ def _orders(batch: RawOrders, walk: Walk, totals: Sequence[Totals]) -> pa.Record
     given["order_guid"] = [order.guid for order in walk.orders]
     given["business_date"] = [order.business_date for order in walk.orders]
     given["opened_at_local"] = lambda arrays: [
-        local(moment, clock) if moment and clock else None for moment in arrays["opened_at"].to_pylist()
+        moment.astimezone(clock).replace(tzinfo=None) if moment and clock else None
+        for moment in arrays["opened_at"].to_pylist()
     ]
     given["check_count"] = [len(order.checks or ()) for order in walk.orders]
     return TABLES["orders"].batch(walk.orders, given)

@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from toast_assets.errors import ToastReplyError
-from toast_assets.orders.raw import MalformedPageError, RawOrder, UnreadableOrder, cut_orders
+from toast_assets.orders.raw import RawOrder, UnreadableOrder, cut_orders
 from toast_assets.orders.scanner import UncuttableError, members
 from toast_assets.orders.times import format_time
 
@@ -82,7 +82,6 @@ class PageReader:
             ToastReplyError: the body proves nothing; ask again.
         """
         array = response.content.removeprefix(_BYTE_ORDER_MARK)
-        aside: list[UnreadableOrder] = []
         try:
             if array.lstrip()[:1] == b"{":
                 array, token = _opened(array)
@@ -91,9 +90,9 @@ class PageReader:
                 # One Link header line for each relation; httpx's Response.links reads only the folded first form.
                 links = response.headers.get_list("Link")
                 token, has_next = None, any(_NEXT.search(line) for line in links)
-            orders = cut_orders(array, restaurant_guid=self.restaurant_guid, pulled_ms=pulled_ms, aside=aside)
-        except MalformedPageError as error:
-            raise self._unusable(f"{error}") from None
+            orders, unreadable = cut_orders(array, restaurant_guid=self.restaurant_guid, pulled_ms=pulled_ms)
+        except UncuttableError as error:
+            raise self._unusable(f"the body cannot be cut into orders: {error}") from None
         outside = frozenset(order.version for order in orders if not self.window.holds(order.modified_ms))
         self._alike = self._alike + 1 if outside == self._outside else 1
         self._outside = outside
@@ -101,7 +100,7 @@ class PageReader:
             raise self._unusable(
                 f"{len(outside)} orders in it were modified outside the window that was asked for, by their own account"
             )
-        return OrdersPage(orders, has_next, token, aside)
+        return OrdersPage(orders, has_next, token, unreadable)
 
     def _unusable(self, reason: str) -> ToastReplyError:
         return ToastReplyError(
@@ -118,4 +117,4 @@ def _opened(envelope: bytes) -> tuple[bytes, str | None]:
         token = msgspec.json.decode(fields.get("nextPageToken", b"null"), type=str | int | None)
         return fields["orders"], None if token is None else str(token) or None
     except (UncuttableError, KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise MalformedPageError("the body is an object without orders") from None
+        raise UncuttableError("it is an object without orders") from None

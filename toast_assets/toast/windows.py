@@ -19,7 +19,7 @@ from enum import StrEnum
 from operator import attrgetter
 
 from toast_assets.errors import ToastIncompleteError
-from toast_assets.orders.raw import RawOrder
+from toast_assets.orders.raw import RawOrder, version_of
 from toast_assets.toast.density import Density
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
 
@@ -238,7 +238,7 @@ def _keys(page: OrdersPage) -> frozenset[_Key]:
 
 def _unreadable_keys(page: OrdersPage) -> frozenset[_Key]:
     """Of equal bytes on one page each counts, for a reply shows one moment; on several pages they may be the same."""
-    counts = Counter(order.sha256 for order in page.unreadable)
+    counts = Counter(version_of(order.body) for order in page.unreadable)
     return frozenset((sha256, number) for sha256, count in counts.items() for number in range(count))
 
 

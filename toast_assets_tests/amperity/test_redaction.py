@@ -16,7 +16,7 @@ from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.amperity.feeds.customers import CustomerRow
 from toast_assets.amperity.redaction import COLUMNS, Redaction, contradiction, name_problem
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.fields import known_fields
+from toast_assets.orders.model import known_fields
 
 SALT = b"pepper"
 

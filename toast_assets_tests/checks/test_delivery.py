@@ -55,7 +55,7 @@ def judge(store: OrderStore, week: Week, manifest: Manifest) -> Judge:
 
 
 BODIES: list[dict[str, Any]] = [order(), order(), order()]
-ORDERS = cut_orders(b"[%s]" % b",".join(encode(*BODIES)), restaurant_guid="here", pulled_ms=0)
+ORDERS, _ = cut_orders(b"[%s]" % b",".join(encode(*BODIES)), restaurant_guid="here", pulled_ms=0)
 
 
 def test_orders_that_arrived_in_their_stored_versions_pass(judge: Judge) -> None:

@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from toast_assets.checks.drift import DriftDetector, DriftFinding, decoded
-from toast_assets.orders.fields import known_fields
-from toast_assets.orders.model import Order
+from toast_assets.orders.model import Order, known_fields
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import (
     Json,

@@ -245,7 +245,7 @@ def test_orders_that_the_tables_reject_count_on_neither_side_and_are_named_once_
     for made in ODD_ORDERS.values():
         (row,) = [row for row in found.rows if str(made["guid"]) in str(row)]
         assert row[0] == "Place odd (odd)"
-    assert "unreadable: voided is text" in str(found.rows)
+    assert "got `str` - at `$.voided`" in str(found.rows)
     assert "unrepresentable: a value of orders.business_date is no DAY" in str(found.rows)
 
 

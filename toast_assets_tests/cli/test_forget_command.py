@@ -77,7 +77,7 @@ def test_what_is_nobodys_is_refused_by_its_line_and_changes_nothing(store: Order
     for more in ([], ["--dry-run"], ["--allow-unknown"]):
         reply = run(YES, *more, stdin=f"{EMAIL}\n{nonsense}\n")
         assert reply.exit_code == 2
-        assert "Line 2 is no guest's GUID, e-mail or phone (1 other is fine)" in reply.output
+        assert "No guest's GUID, e-mail or phone in line 2 (1 are fine)" in reply.output
         assert nonsense not in reply.output
     assert content(store) == before
 

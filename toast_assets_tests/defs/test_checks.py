@@ -13,7 +13,7 @@ import pytest
 
 from toast_assets.checks.table import CHECKS
 from toast_assets.definitions import build_defs
-from toast_assets.orders.raw_file import read_rows
+from toast_assets.orders.raw_file import read_groups
 from toast_assets.sandbox import Sandbox
 from toast_assets.sandbox.order_builder import Json as SandboxOrder
 from toast_assets.store.bucket import Bucket
@@ -65,8 +65,8 @@ class TestAWeeklyRun:
     def test_checks_of_one_data_version_read_the_raw_orders_once(
         self, run_week: RunWeek, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        read = Mock(wraps=read_rows)
-        monkeypatch.setattr("toast_assets.checks.facts.read_rows", read)
+        read = Mock(wraps=read_groups)
+        monkeypatch.setattr("toast_assets.checks.facts.read_groups", read)
         run_week()
         run_week()
         assert read.call_count == len(sandbox.restaurant_guids)

@@ -13,14 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toast_assets.orders.raw import (
-    MalformedOrderError,
-    MalformedPageError,
     RawOrder,
     UnreadableOrder,
     cut_orders,
     version_of,
     with_restaurant,
 )
+from toast_assets.orders.scanner import UncuttableError
 from toast_assets.orders.times import format_time, parse_time_ms
 from toast_assets.week import epoch_ms
 
@@ -33,13 +32,14 @@ class Parts(NamedTuple):
 
 
 def parts(text: str | bytes, restaurant: str = "one") -> Parts:
-    body, aside = text if isinstance(text, bytes) else text.encode(), list[UnreadableOrder]()
-    return Parts(cut_orders(body, restaurant_guid=restaurant, pulled_ms=5, aside=aside), aside)
+    body = text if isinstance(text, bytes) else text.encode()
+    return Parts(*cut_orders(body, restaurant_guid=restaurant, pulled_ms=5))
 
 
 def cut(text: str | bytes, restaurant: str = "one") -> list[RawOrder]:
-    body = text if isinstance(text, bytes) else text.encode()
-    return cut_orders(body, restaurant_guid=restaurant, pulled_ms=5)
+    orders, unreadable = parts(text, restaurant)
+    assert unreadable == []
+    return orders
 
 
 def one(fields: str = "") -> RawOrder:
@@ -169,7 +169,7 @@ def test_the_sort_key_is_time_then_guid() -> None:
     ["", "{}", "<html>", "[" + "{" + PLACED + "}", "[{" + PLACED + "}] []", '[{"guid":"a}]', '[{"x":[}]', "[{]"],
 )
 def test_a_page_that_cannot_be_cut_is_refused(array: str) -> None:
-    with pytest.raises(MalformedPageError, match="cannot be cut"):
+    with pytest.raises(UncuttableError):
         cut(array)
 
 
@@ -255,11 +255,6 @@ def test_an_order_that_is_hard_to_read_keeps_every_byte(fields: str) -> None:
         version_of(body.encode()),
     )
     assert first.modified_ms == order.modified_ms == last.modified_ms
-
-
-def test_where_nothing_can_be_set_aside_an_unreadable_order_is_an_error() -> None:
-    with pytest.raises(MalformedOrderError, match="lacks what every order has"):
-        cut("[{" + PLACED + "},null]")
 
 
 def test_a_reason_names_no_content() -> None:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toast_assets.orders.scanner import UncuttableError, elements, is_json, members
+from toast_assets.orders.scanner import UncuttableError, decode, elements, members
+
+
+def is_json(text: bytes) -> bool:
+    try:
+        decode(text, msgspec.Raw)
+    except msgspec.DecodeError:
+        return False
+    return True
+
 
 SIGNS = ["[", "]", "{", "}", ",", ":", " ", "\n", "\x00", "\f"]
 TEXTS = ['"', '"a"', '"\\""', r'"\u00e9"', r'"\ud83d"', r'"\q"']
@@ -51,10 +61,8 @@ def test_elements_and_fields_are_those_that_a_decoder_finds(items: list[object],
 def test_any_bytes_are_cut_or_refused(data: bytes) -> None:
     for text in (data, b"[" + data + b"]", b"{" + data + b"}"):
         for cut in (elements, members):
-            try:
+            with suppress(UncuttableError):
                 cut(text)
-            except UncuttableError:
-                continue
         is_json(text)
 
 

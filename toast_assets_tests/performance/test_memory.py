@@ -38,7 +38,7 @@ def through_the_package(replies: list[bytes], folder: Path) -> None:
     raw = folder / "raw.parquet"
     with RawFileWriter(raw, GUID) as writer:
         for reply in replies:
-            writer.write(cut_orders(reply, restaurant_guid=GUID, pulled_ms=0))
+            writer.write(cut_orders(reply, restaurant_guid=GUID, pulled_ms=0)[0])
     with (folder / "export.json.gz").open("wb") as file:
         write_envelope(file, raw, METADATA)
 

@@ -377,7 +377,7 @@ def test_a_guest_who_is_named_in_a_text_alone_is_somebody(store: OrderStore, wee
 def test_a_guid_that_is_no_uuid_has_to_be_a_guests_and_is_compared_without_case(store: OrderStore, week: Week) -> None:
     fill(store, week, [invented.order(invented.check(guest=guest(guid="JANE-1")))], derived=True)
     objects = content(store)
-    with pytest.raises(NoGuestError, match="Line 2 is no guest's"):
+    with pytest.raises(NoGuestError, match=r"No guest's .* in line 2 "):
         forget(store, EMAIL, "not-an-email")
     assert content(store) == objects
     assert forget(store, "jane-1").certificate.orders == 1

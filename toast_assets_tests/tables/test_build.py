@@ -170,7 +170,7 @@ def test_raw_orders_that_are_not_those_of_the_manifest_are_refused(
 ) -> None:
     store_week(store, week, {A: encode(order())})
     with RawFileWriter(tmp_path / "raw", A) as writer:
-        writer.write(cut_orders(b"[%s]" % b",".join(encode(order(), order())), restaurant_guid=A, pulled_ms=0))
+        writer.write(cut_orders(b"[%s]" % b",".join(encode(order(), order())), restaurant_guid=A, pulled_ms=0)[0])
     store.bucket.write(store.layout.raw(week, A), tmp_path / "raw")
     with pytest.raises(ExportError, match="not those that the manifest describes"):
         build()

@@ -372,4 +372,4 @@ async def test_orders_of_a_page_survive_byte_for_byte(sandbox: Sandbox, make_toa
     async with make_toast() as toast:
         page = await toast.orders_page(guid, window)
     assert [order.body for order in page.orders] == [odd]
-    assert cut_orders(b"[" + odd + b"]", restaurant_guid=guid, pulled_ms=0)[0].body == odd
+    assert cut_orders(b"[" + odd + b"]", restaurant_guid=guid, pulled_ms=0)[0][0].body == odd

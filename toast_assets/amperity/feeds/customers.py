@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from toast_assets.amperity.feeds.schema import Feed, Row, moment, text
-from toast_assets.orders.guests import guest_key, normal_email, normal_phone, order_customer
+from toast_assets.orders.identity import guest_key, normal_email, normal_phone, order_customer
 from toast_assets.orders.model import Address, Order
 
 # A row that knows a guest's GUID alone: older than any other, so that by upsert it never replaces what is known.

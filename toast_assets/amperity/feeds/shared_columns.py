@@ -7,10 +7,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.guests import guest_key, order_customer
+from toast_assets.orders.identity import guest_key, order_customer
 from toast_assets.orders.model import Order, Selection
 from toast_assets.orders.read import RawOrders
-from toast_assets.orders.times import business_day, instant, local
+from toast_assets.orders.times import business_day, instant
 
 UNKNOWN_PRODUCT = "UNKNOWN_ITEM"
 
@@ -31,7 +31,7 @@ def shared_columns(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) 
     except ValueError:
         raise UnrepresentableError("the business date is no date") from None
     try:
-        opened_local, modified_local = (_text(local(moment, clock)) for moment in (opened, modified))
+        opened_local, modified_local = (_text(moment.astimezone(clock)) for moment in (opened, modified))
     except OverflowError:
         raise UnrepresentableError("a time is beyond the calendar") from None
     return {

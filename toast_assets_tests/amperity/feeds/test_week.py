@@ -127,7 +127,8 @@ def bearable(data: bytes) -> bool:
     """Whether every check's discounts have something that they are taken off."""
     order = decode_order(data)
     return all(
-        not check.applied_discounts or any(item.is_sale and item.pre_discount_price for item in check.selections or ())
+        not check.applied_discounts
+        or any(item.is_revenue and not item.is_gone and item.pre_discount_price for item in check.selections or ())
         for check in order.checks or ()
     )
 

@@ -41,7 +41,7 @@ def save_manifest(store: OrderStore, week: Week, manifest: Manifest) -> Version:
 def _stored(
     store: OrderStore, week: Week, guid: str, bodies: Iterable[bytes], time_zone: str | None
 ) -> RestaurantRecord:
-    cut = cut_orders(b"[%s]" % b",".join(bodies), restaurant_guid=guid, pulled_ms=epoch_ms(PULLED))
+    cut, _ = cut_orders(b"[%s]" % b",".join(bodies), restaurant_guid=guid, pulled_ms=epoch_ms(PULLED))
     with TemporaryDirectory() as folder:
         path = Path(folder) / "raw.parquet"
         with RawFileWriter(path, guid) as writer:
