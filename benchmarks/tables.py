@@ -32,7 +32,7 @@ from toast_assets.orders.raw_file import RawFileWriter
 from toast_assets.sandbox.config import invent_restaurants
 from toast_assets.sandbox.orders import invent_week
 from toast_assets.store.bucket import Bucket, StoredObject, Version
-from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, encode_manifest
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, json_for_people
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.build import build_tables
 from toast_assets.week import Week, WeekCalendar, iso_ms
@@ -220,7 +220,7 @@ def _make_week(folder: Path, count: int) -> int:
         outcome="complete",
         restaurants=records,
     )
-    store.bucket.write(store.layout.manifest(_WEEK), encode_manifest(manifest))
+    store.bucket.write(store.layout.manifest(_WEEK), json_for_people(manifest))
     return sum(record.pull.bytes for record in records.values() if record.pull)
 
 

@@ -149,11 +149,7 @@ class AmperityClient(ServiceClient):
     """
 
     name = "Amperity"
-    timeout_setting = "AMPERITY_TIMEOUT_SECONDS"
     transient, unusable, unreachable = AmperityTransientError, AmperityTransientError, AmperityUnreachableError
-    # Answers have no bodies to speak of, the control plane's lists some megabytes at most.
-    most_bytes = 64 * 1024 * 1024
-    oversized_attempts = None
 
     def __init__(self, settings: AmperitySettings, **options: Unpack[ClientOptions]) -> None:
         super().__init__(settings.timeout_seconds, **options)

@@ -28,7 +28,7 @@ from toast_assets.orders.raw_file import read_groups
 from toast_assets.store.bucket import ABSENT
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import one_restaurant, raw_files, reading_raw
+from toast_assets.store.raw_weeks import manifest_mismatch, one_restaurant, raw_files, reading_raw
 from toast_assets.week import Week
 
 MOST_NAMED = 20
@@ -164,7 +164,8 @@ class _WeekReader:
         for file in raw_files(self.week, self.manifest.restaurants, self.store, damaged):
             with one_restaurant(file.guid, damaged, self.store), reading_raw(self.week, file.guid, self.store):
                 facts = self._restaurant(file.guid, file.path)
-                file.check_count(facts.orders)
+                if facts.orders != file.pull.orders:
+                    raise manifest_mismatch(self.week, file.guid, self.store)
                 restaurants[file.guid] = facts
         self.orders.executemany("DELETE FROM orders WHERE restaurant = ?", ((guid,) for guid in damaged))
         shared = self.orders.execute(_SHARED).fetchall()

@@ -112,12 +112,12 @@ def _encryption(client: S3Client, settings: StoreSettings) -> Finding:
 
 
 def _public(client: S3Client, bucket: str) -> Finding:
-    found = exposure(client, bucket)
-    if found.public:
+    public, unknown = exposure(client, bucket)
+    if public:
         hint = "Switch on all four settings of its block of public access; until then every run refuses to start."
-        return S3.failed("public access", f"the bucket is public: {found.reason}", hint)
-    if found.unknown:
-        return S3.unknown("public access", found.unknown)
+        return S3.failed("public access", f"the bucket is public: {public}", hint)
+    if unknown:
+        return S3.unknown("public access", unknown)
     return S3.ok("public access", "not public (bucket policy and ACL checked)")
 
 

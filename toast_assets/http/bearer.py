@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-from abc import abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -31,9 +29,9 @@ class Token:
     renew_at: float
 
 
-class Bearer(httpx.Auth):
-    """The token as httpx's authentication flow. A service says how a token is fetched, and when renewing one that was
-    rejected may help. ``clock`` counts seconds. ``fetched`` counts tokens."""
+class Bearer(ABC):
+    """A service says how a token is fetched, and when renewing a rejected one may help. ``clock`` counts seconds,
+    ``fetched`` tokens."""
 
     name: ClassVar[str]
     refused: ClassVar[type[ToastAssetsError]]
@@ -63,56 +61,43 @@ class Bearer(httpx.Auth):
         """Whether a reply says that the token is not valid."""
         return response.status_code == 401
 
-    async def token(self) -> Token:
-        """A token that is valid now, as far as is known.
-
-        Raises:
-            ToastAssetsError: no token can be fetched.
-        """
+    async def token(self, rejected: Token | None = None) -> Token:
+        """A token that is valid now, as far as is known; another one than ``rejected`` if there is one, or may be. One
+        call fetches it, the others wait here and find it; a ToastAssetsError where none can be fetched."""
         async with self._lock:
-            if self._clock() >= self._token.renew_at:
-                await self._fetch()
+            renews = self._token is rejected and self.may_renew()
+            if renews or (rejected is None and self._clock() >= self._token.renew_at):
+                try:
+                    self._token = await self.fetch()
+                    self.fetched += 1
+                finally:
+                    self._renewals += renews
             return self._token
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Send ``request`` with the token, and again after a 401 if there is a newer one."""
-        rejections = 0
-        while True:
-            token = await self.token()
-            request.headers["Authorization"] = f"Bearer {token.value}"
-            response = yield request
-            if response.is_success:
-                self.mark_valid(token)
-            if not self.is_rejection(response):
-                return
-            # A token that was replaced meanwhile was rejected for its age, which says nothing about the new one.
-            rejections += token is self._token
-            if rejections > 1:
-                self._useless += 1
-                return
-            if not await self._renew(token):
-                return
 
     async def send(
         self, request: httpx.Request, exchange: Callable[[httpx.Request], Awaitable[httpx.Response]]
     ) -> httpx.Response:
-        """The reply to ``request``, as from an ``httpx.AsyncClient``; each sending is an ``exchange``, so that the rate
-        limit counts it."""
-        async with aclosing(self.async_auth_flow(request)) as flow:
-            await anext(flow)
-            while True:
-                response = await exchange(request)
-                try:
-                    await flow.asend(response)
-                except StopAsyncIteration:
-                    return response
+        """The reply to ``request`` with the token, sent again after a 401 if there is a newer one; each sending is an
+        ``exchange``, so that the rate limit counts it."""
+        rejections = 0
+        while True:
+            token = await self.token()
+            request.headers["Authorization"] = f"Bearer {token.value}"
+            response = await exchange(request)
+            if response.is_success:
+                self.mark_valid(token)
+            if not self.is_rejection(response):
+                return response
+            # A token that was replaced meanwhile was rejected for its age, which says nothing about the new one.
+            rejections += token is self._token
+            if rejections > 1:
+                self._useless += 1
+                return response
+            if await self.token(rejected=token) is token:
+                return response
 
     def granted(self, value: str, seconds: float) -> Token:
-        """A token that is valid for ``seconds`` from now.
-
-        Raises:
-            ToastAssetsError: no request can carry it.
-        """
+        """A token that is valid for ``seconds`` from now; ``refused`` where no request can carry it."""
         if not fits_a_header(value):
             raise self.refused(
                 f"{self.name} gave a token that is empty or has characters that no header can carry.",
@@ -120,29 +105,11 @@ class Bearer(httpx.Auth):
             )
         return Token(value, self._clock() + seconds - min(_AHEAD_SECONDS, seconds / 10))
 
-    async def _renew(self, rejected: Token) -> bool:
-        """Whether there is another token now. One call renews it, the others wait here and find it."""
-        async with self._lock:
-            if self._token is rejected:
-                if not self.may_renew():
-                    return False
-                try:
-                    await self._fetch()
-                finally:
-                    self._renewals += 1
-            return True
-
-    async def _fetch(self) -> None:
-        self._token = await self.fetch()
-        self.fetched += 1
-
 
 def claims_of(token: str) -> dict[str, Any]:
     """The claims of a JWT; empty for anything else. Its issuer checks the signature: no permission rests on them."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return {}
     try:
-        return decode(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)), dict[str, Any])
-    except (binascii.Error, ValueError):
+        _, claims, _ = token.split(".")
+        return decode(base64.urlsafe_b64decode(f"{claims}=="), dict[str, Any])
+    except ValueError:
         return {}

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 # A page has at most 100 orders, and even those of a banquet have no five megabytes each. More than this is no page,
 # but a megabyte that unpacks to a gigabyte, and that must not fill the memory.
-MOST_BYTES = 512 * 1024 * 1024
+_MOST_BYTES = 512 * 1024 * 1024
 ENCODINGS = "gzip"
 """What ``read_reply`` unpacks, for ``Accept-Encoding``."""
 
@@ -25,7 +25,7 @@ class TooLargeBodyError(UnreadableBodyError):
     """A body with more bytes than any reply should have."""
 
 
-async def read_reply(response: httpx.Response, request: httpx.Request, most: int = MOST_BYTES) -> httpx.Response:
+async def read_reply(response: httpx.Response, request: httpx.Request, most: int = _MOST_BYTES) -> httpx.Response:
     """The reply to ``request`` with its body, unpacked; ``response`` was not read yet, and is closed afterwards.
 
     Raises:
@@ -33,14 +33,30 @@ async def read_reply(response: httpx.Response, request: httpx.Request, most: int
         TooLargeBodyError: it has more than ``most`` bytes.
         httpx.HTTPError: the connection broke.
     """
+    if response.is_stream_consumed:
+        # By a transport in memory.
+        response.request = request
+        return response
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding in ("gzip", "x-gzip") else None
+    body = bytearray()
     try:
-        # Transports in memory have read it already.
-        body = response.content if response.is_stream_consumed else await _read(response, most)
+        if unpacker is None and encoding not in ("", "identity"):
+            raise UnreadableBodyError("its body is packed in a way that was not asked for")
+        async for piece in response.aiter_raw():
+            # A single piece can unpack to a thousand times its size.
+            body += unpacker.decompress(piece, most + 1 - len(body)) if unpacker else piece
+            if len(body) > most:
+                raise TooLargeBodyError(f"its body has more than {most:,} bytes")
+    except zlib.error:
+        raise UnreadableBodyError("its body cannot be unpacked") from None
     finally:
         # A body that breaks off would otherwise keep its connection.
         await response.aclose()
+    if unpacker and not unpacker.eof and body:
+        raise UnreadableBodyError("its packed body broke off")
     headers = [(name, value) for name, value in response.headers.multi_items() if name != "content-encoding"]
-    return httpx.Response(response.status_code, headers=headers, content=body, request=request)
+    return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=request)
 
 
 def decode(body: bytes, form: type[T], *, strict: bool = True) -> T:
@@ -53,22 +69,3 @@ def decode(body: bytes, form: type[T], *, strict: bool = True) -> T:
         return msgspec.json.decode(body, type=form, strict=strict)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UnreadableBodyError("the body is not what it should be") from None
-
-
-async def _read(response: httpx.Response, most: int) -> bytes:
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in ("", "identity", "gzip", "x-gzip"):
-        raise UnreadableBodyError("its body is packed in a way that was not asked for")
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding.endswith("gzip") else None
-    body = bytearray()
-    async for piece in response.aiter_raw():
-        try:
-            # A single piece can unpack to a thousand times its size.
-            body += unpacker.decompress(piece, most + 1 - len(body)) if unpacker else piece
-        except zlib.error:
-            raise UnreadableBodyError("its body cannot be unpacked") from None
-        if len(body) > most:
-            raise TooLargeBodyError(f"its body has more than {most:,} bytes")
-    if unpacker and not unpacker.eof and body:
-        raise UnreadableBodyError("its packed body broke off")
-    return bytes(body)

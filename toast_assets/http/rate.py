@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from toast_assets.http.retry import Sleep
 _REACTION_SECONDS = 1.0
 # Down to what the service took lately, but by no more than a quarter at a time nor to less than a thirtieth in all;
 # then up by a tenth each second.
-_STEEPEST, _GENTLEST, _SLOWEST, _RECOVERY = 4.0, 1.25, 30.0, 1.1
+_STEEPEST, _GENTLEST, _SLOWEST, _RECOVERY = 4.0, 1.25, 30.0, 0.9
 
 
 class RateLimiter:
@@ -34,20 +35,18 @@ class RateLimiter:
         sleep: Sleep = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._calls = calls
-        self._seconds = seconds
+        self._calls, self._seconds = calls, seconds
         self._until_answered = until_answered
         self._catch_up = seconds * catch_up
-        self._sleep = sleep
-        self._clock = clock
+        self._sleep, self._clock = sleep, clock
         self._queue = asyncio.Lock()
         self._released = asyncio.Event()
         self._open = 0
         self._is_closed = False
         self._counted: deque[float] = deque()
         self._accepted: deque[float] = deque(maxlen=calls)
-        self._next = self._paused_until = self._slowed_at = self._recovered_at = float("-inf")
-        self._slowness = 1.0
+        self._next = self._paused_until = self._slowed_at = float("-inf")
+        self._slowed_to = 1.0
 
     async def acquire(self) -> None:
         """Wait until the next call may leave. With ``until_answered``, ``release`` has to follow."""
@@ -63,7 +62,8 @@ class RateLimiter:
                 self._open += 1
             else:
                 self._counted.append(now)
-            self._next = max(self._next, now - self._catch_up) + self._seconds / self._calls * self._slowness
+            spacing = self._seconds / self._calls * self._slowness(now)
+            self._next = max(self._next, now - self._catch_up) + spacing
 
     async def drain(self) -> None:
         """Let nothing leave any more, and wait for the release of what has left."""
@@ -78,33 +78,29 @@ class RateLimiter:
         self._counted.append(self._clock())
         self._released.set()
 
-    @property
-    def is_paused(self) -> bool:
-        """Whether nothing may leave now."""
-        return self._paused_until > self._clock()
-
     def pause(self, seconds: float) -> None:
         """Let nothing leave for ``seconds`` from now."""
         self._paused_until = max(self._paused_until, self._clock() + seconds)
 
     def on_success(self) -> None:
-        """A call was accepted: return to full speed step by step."""
-        now = self._clock()
-        self._accepted.append(now)
-        if self._slowness > 1:
-            passed = min(now - max(self._recovered_at, self._slowed_at), 1.0)
-            self._slowness = max(1.0, self._slowness / _RECOVERY**passed)
-        self._recovered_at = now
+        """A call was accepted."""
+        self._accepted.append(self._clock())
 
     def on_throttled(self, retry_after: float | None) -> None:
         """A call was answered 429: slow down, and pause for ``retry_after`` seconds if that is given."""
         now = self._clock()
         if now - self._slowed_at >= _REACTION_SECONDS:
+            slowness = self._slowness(now)
+            accepted = max(1, sum(at > now - self._seconds for at in self._accepted))
+            slower = min(slowness * _STEEPEST, max(slowness * _GENTLEST, self._calls / accepted))
+            self._slowed_to = min(_SLOWEST, slower)
             self._slowed_at = now
-            accepted = sum(at > now - self._seconds for at in self._accepted)
-            slower = self._calls / max(accepted, 1) / self._slowness
-            self._slowness = min(_SLOWEST, self._slowness * min(_STEEPEST, max(_GENTLEST, slower)))
         self.pause(retry_after or 0.0)
+
+    def _slowness(self, now: float) -> float:
+        """How many times the usual time lies between two calls: back to full speed step by step after a push."""
+        passed = max(0.0, now - max(self._slowed_at, self._paused_until))
+        return max(1.0, self._slowed_to * math.pow(_RECOVERY, passed))
 
     def _seconds_to_wait(self) -> float | None:
         """How long nothing may leave; None: until a release."""
@@ -128,5 +124,5 @@ async def acquire_all(limiters: Sequence[RateLimiter]) -> None:
             await limiter.acquire()
         # A pause may have begun while the last one was waited for. Whoever waited through it queues again: else all of
         # them would leave at once when it ends.
-        if not any(limiter.is_paused for limiter in limiters):
+        if all(limiter._paused_until <= limiter._clock() for limiter in limiters):
             return

@@ -1,12 +1,9 @@
-"""How often and how long a failed call is repeated: one policy for both services.
-
-A fault (5xx, time-out, broken connection or body) is repeated a bounded number of times. Being throttled is no
-fault: the budget there is time, and it outlasts the longest limit window that Toast documents (15 minutes).
-"""
+"""How often and how long a failed call is repeated. A fault (5xx, time-out, broken connection or body) is repeated a
+bounded number of times. Being throttled is no fault: the budget there is time, and it outlasts the longest limit window
+that Toast documents (15 minutes)."""
 
 from __future__ import annotations
 
-import asyncio
 import random
 import re
 from collections.abc import Awaitable, Callable
@@ -20,8 +17,6 @@ from toast_assets.errors import TransientError
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 _SECONDS = re.compile(r"\s*([0-9]{1,9}(\.[0-9]*)?)\s*(s|,|$)")
-# Slower growth for throttling than for faults: Toast's usual limit window is a single second.
-_FAULT_GROWTH, _THROTTLE_GROWTH = 2.0, 1.6
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ class RetryPolicy:
         self,
         attempt: Callable[[], Awaitable[T]],
         *,
-        sleep: Sleep = asyncio.sleep,
+        sleep: Sleep,
         on_retry: Callable[[TransientError, float], None] = lambda _error, _wait: None,
     ) -> T:
         """The result of the first ``attempt`` that succeeds. ``on_retry`` gets each error that is followed by another
@@ -46,31 +41,28 @@ class RetryPolicy:
         Raises:
             TransientError: the last attempt's error, when the budget is used up.
         """
-        faults = throttles = 0
-        throttled_seconds = 0.0
+        repeats, faults, throttled_seconds = 0, 0, 0.0
         while True:
             try:
                 return await attempt()
             except TransientError as caught:
                 error = caught
+                wait = min(self.longest_wait, self.first_wait * 2 ** min(repeats, 16))
+                wait *= random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
                 # Neither eats the other's budget.
                 if error.throttled:
-                    throttles += 1
-                    wait = error.retry_after or self._back_off(_THROTTLE_GROWTH, throttles)
+                    wait = error.retry_after or wait
                     throttled_seconds += wait
                     is_final = throttled_seconds > self.throttled_for
                 else:
+                    wait = max(wait, error.retry_after or 0.0)
                     faults += 1
-                    wait = max(self._back_off(_FAULT_GROWTH, faults), error.retry_after or 0.0)
                     is_final = faults >= min(self.attempts, error.attempts or self.attempts)
                 if is_final:
                     raise
+            repeats += 1
             on_retry(error, wait)
             await sleep(wait)
-
-    def _back_off(self, growth: float, count: int) -> float:
-        longest = min(self.longest_wait, self.first_wait * growth ** (count - 1))
-        return longest * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
 
 
 def retry_after_seconds(value: str | None, now: float) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import ssl
 import time
 from collections.abc import Callable
@@ -13,14 +12,11 @@ from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import httpx
 
-from toast_assets.errors import SettingsError, ToastAssetsError, TransientError
-from toast_assets.http.bodies import MOST_BYTES, TooLargeBodyError, UnreadableBodyError, read_reply
-from toast_assets.http.causes import Cause, aiohttp, cause_of, proxy_refusal
-from toast_assets.http.network import FoundProxy, find_proxy, tls_context
+from toast_assets.errors import ToastAssetsError, TransientError
+from toast_assets.http.bodies import TooLargeBodyError, UnreadableBodyError, read_reply
+from toast_assets.http.causes import Cause, aiohttp, cause_of
+from toast_assets.http.network import find_proxy, tls_context
 from toast_assets.http.retry import RetryPolicy, Sleep
-
-# Names with labels of the usual length, or an IPv6 address.
-_HOST = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9]+)?")
 
 
 @dataclass
@@ -35,47 +31,27 @@ class CallStats:
 
 @dataclass(frozen=True)
 class Route:
-    """The way to one host, with the proxy and the certificates on it. ``setting`` names the variable with the service's
-    address; texts hold no more of that than the ``host``.
-
-    What is made of it reads nothing else of the environment (``.netrc`` for one).
-    """
+    """The way to one host, with the proxy and the certificates on it; nothing else of the environment is read, such as
+    ``.netrc``. ``setting`` names the variable with the service's address, of which texts hold only the ``host``."""
 
     setting: str
     host: str
-    found_proxy: FoundProxy | None
+    proxy_variable: str | None
+    proxy: httpx.Proxy | None = field(repr=False)
     tls: ssl.SSLContext = field(repr=False)
 
     @classmethod
     def to(cls, url: str, setting: str) -> Self:
-        """The way to ``url``, by the environment.
-
-        Raises:
-            SettingsError: the address, a proxy on the way or a file of certificates cannot be used.
-        """
-        try:
-            parsed = httpx.URL(url)
-        except (httpx.InvalidURL, ValueError):
-            parsed = httpx.URL()
-        # httpx takes hosts that no name server knows, such as one with a blank.
-        if parsed.scheme not in ("http", "https") or not _HOST.fullmatch(parsed.raw_host.decode("ascii")):
-            raise SettingsError([f"{setting} is no address that can be used; write https://host"])
-        origin = f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
-        return cls(setting, parsed.host, find_proxy(origin), tls_context())
-
-    @property
-    def proxy(self) -> httpx.Proxy | None:
-        """The proxy as httpx takes it."""
-        return self.found_proxy.for_httpx if self.found_proxy else None
+        """The way to ``url``, which the settings have checked, by the environment; a SettingsError where a proxy on the
+        way or a file of certificates cannot be used."""
+        parsed = httpx.URL(url)
+        found = find_proxy(f"{parsed.scheme}://{parsed.netloc.decode('ascii')}")
+        variable, proxy = (found.variable, found.for_httpx) if found else (None, None)
+        return cls(setting, parsed.host, variable, proxy, tls_context())
 
     def cause(self, error: Exception) -> Cause:
         """Why a request did not get its answer."""
-        return cause_of(error, self.setting, self.found_proxy.variable if self.found_proxy else None)
-
-    def proxy_refusal(self, status: int) -> Cause | None:
-        """What a 407 means, the one status that only a proxy has; None for any other."""
-        variable = self.found_proxy.variable if self.found_proxy else "HTTPS_PROXY"
-        return proxy_refusal(status, variable) if status == 407 else None
+        return cause_of(error, self.setting, self.proxy_variable)
 
     def ask(self, method: str, url: str, timeout: float, **arguments: Any) -> httpx.Response:
         """Status and headers of the answer to a single request, without an event loop; ``timeout`` in seconds. The body
@@ -89,7 +65,10 @@ class Route:
         with httpx.HTTPTransport(verify=self.tls, proxy=self.proxy, trust_env=False) as transport:
             response = transport.handle_request(request)
             response.close()
-            return response
+        if response.status_code == 407:
+            # The one status that only a proxy has, also where it was asked without a tunnel.
+            raise httpx.ProxyError("407")
+        return response
 
 
 class ClientOptions(TypedDict, total=False):
@@ -109,14 +88,10 @@ class ServiceClient:
     one of the service's errors. Not shared between event loops."""
 
     name: ClassVar[str]
-    timeout_setting: ClassVar[str]
     # The service's errors: an attempt that is worth repeating, a useless body, out of reach for good.
     transient: ClassVar[type[TransientError]]
     unusable: ClassVar[type[TransientError]]
     unreachable: ClassVar[type[ToastAssetsError]]
-    most_bytes: ClassVar[int] = MOST_BYTES
-    # A body beyond the bound is not read seven times.
-    oversized_attempts: ClassVar[int | None] = 2
 
     def __init__(self, timeout: float, **options: Unpack[ClientOptions]) -> None:
         self._timeout = timeout
@@ -141,11 +116,7 @@ class ServiceClient:
         raise NotImplementedError
 
     def way(self, url: str, setting: str) -> tuple[Route, httpx.AsyncBaseTransport]:
-        """The way to the host whose address is in the variable ``setting``, made once.
-
-        Raises:
-            SettingsError: the address, or a proxy or certificates on the way, cannot be used.
-        """
+        """The way to the host whose address is in the variable ``setting``, made once by ``Route.to``."""
         if setting not in self._ways:
             route = Route.to(url, setting)
             self._ways[setting] = route, self._transport or self.open_transport(route)
@@ -163,25 +134,24 @@ class ServiceClient:
             # The libraries' time-outs concern single reads; a body that drips in for ever has to end, too.
             async with asyncio.timeout(self._timeout):
                 reply = await transport.handle_async_request(request)
-                response = await read_reply(reply, request, self.most_bytes)
+                response = await read_reply(reply, request)
+            if response.status_code == 407:
+                raise httpx.ProxyError("407")
         except TimeoutError:
             raise self.transient(
                 f"{self.name} did not answer {where} within {self._timeout:g} s.",
-                hint=f"Check {setting} and the network; {self.timeout_setting} sets the limit.",
+                hint=f"Check {setting} and the network; {self.name.upper()}_TIMEOUT_SECONDS sets the limit.",
             ) from None
         except UnreadableBodyError as error:
-            attempts = self.oversized_attempts if isinstance(error, TooLargeBodyError) else None
+            # A body beyond the bound is not read seven times.
+            attempts = 2 if isinstance(error, TooLargeBodyError) else None
             message = f"{self.name}'s answer to {where} cannot be used: {error}."
             raise self.unusable(message, attempts=attempts) from None
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:
-            # Its cause is in the message; the error itself may quote the headers.
             cause = route.cause(error)
-        else:
-            refusal = route.proxy_refusal(response.status_code)
-            if refusal is None:
-                return response
-            cause = refusal
-        message = f"{self.name} ({route.host}) cannot be reached for {where}: {cause.text}."
-        if cause.is_permanent:
-            raise self.unreachable(message, hint=cause.hint)
-        raise self.transient(message, attempts=cause.attempts, hint=cause.hint)
+            message = f"{self.name} ({route.host}) cannot be reached for {where}: {cause.text}."
+            # Without the error itself, which may quote the headers.
+            if cause.is_permanent:
+                raise self.unreachable(message, hint=cause.hint) from None
+            raise self.transient(message, attempts=cause.attempts, hint=cause.hint) from None
+        return response

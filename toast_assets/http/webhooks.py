@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from toast_assets.errors import AlertError, TransientError
+from toast_assets.errors import AlertError
 from toast_assets.http.retry import retry_after_seconds
 from toast_assets.http.service import Route
 
 _ATTEMPTS = 3
-_FIRST_WAIT = 1.0
-# A webhook that asks for more is asked again by a later tick.
+# Of an answer, and of a pause: a webhook that asks for more is asked again by a later tick.
 _LONGEST_WAIT = 10.0
-_TIMEOUT_SECONDS = 10.0
 _TRANSIENT = frozenset({408, 425, 429})
 
 
@@ -35,7 +33,7 @@ class Webhook:
         """Identifies the address without showing it."""
         return hashlib.sha256(self.url.encode()).hexdigest()[:16]
 
-    def post(self, text: str, patience: float = 30.0) -> None:
+    def post(self, text: str, patience: float) -> None:
         """Post one message; retries begin within ``patience`` seconds.
 
         Raises:
@@ -44,31 +42,20 @@ class Webhook:
         """
         route = Route.to(self.url, self.setting)
         end = time.monotonic() + patience
-        timeout = min(_TIMEOUT_SECONDS, patience / _ATTEMPTS)
+        timeout = min(_LONGEST_WAIT, patience / _ATTEMPTS)
         for attempt in range(1, _ATTEMPTS + 1):
+            wait, hint = 2.0 ** (attempt - 1), f"Check {self.setting}."
             try:
-                return self._attempt(route, text, timeout)
-            except TransientError as error:
-                wait = error.retry_after or _FIRST_WAIT * 2 ** (attempt - 1)
-                if attempt == _ATTEMPTS or wait > _LONGEST_WAIT or time.monotonic() + wait > end:
-                    raise AlertError(error.message, hint=error.hint) from None
+                reply = route.ask("POST", self.url, timeout, json={"text": text})
+            except (httpx.HTTPError, OSError, ValueError) as error:
+                cause = route.cause(error)
+                problem, hint, may_pass = f"could not be reached: {cause.text}", cause.hint, not cause.is_permanent
+            else:
+                if reply.is_success:
+                    return
+                problem = f"answered {reply.status_code}"
+                may_pass = reply.status_code >= 500 or reply.status_code in _TRANSIENT
+                wait = retry_after_seconds(reply.headers.get("Retry-After"), time.time()) or wait
+            if not may_pass or attempt == _ATTEMPTS or wait > min(_LONGEST_WAIT, end - time.monotonic()):
+                raise AlertError(f"The alert webhook ({route.host}) {problem}.", hint=hint)
             self.sleep(wait)
-        return None
-
-    def _attempt(self, route: Route, text: str, timeout: float) -> None:
-        what = f"The alert webhook ({route.host})"
-        try:
-            reply = route.ask("POST", self.url, timeout, json={"text": text})
-        except (httpx.HTTPError, OSError, ValueError) as error:
-            cause = route.cause(error)
-            kind = AlertError if cause.is_permanent else TransientError
-            raise kind(f"{what} could not be reached: {cause.text}.", hint=cause.hint) from None
-        status = reply.status_code
-        if refusal := route.proxy_refusal(status):
-            raise AlertError(f"{what} could not be reached: {refusal.text}.", hint=refusal.hint)
-        message, hint = f"{what} answered {status}.", f"Check {self.setting}."
-        if status >= 500 or status in _TRANSIENT:
-            wait = retry_after_seconds(reply.headers.get("Retry-After"), time.time())
-            raise TransientError(message, retry_after=wait, hint=hint)
-        if not reply.is_success:
-            raise AlertError(message, hint=hint)

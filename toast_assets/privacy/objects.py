@@ -31,7 +31,7 @@ from toast_assets.orders.raw import with_restaurant
 from toast_assets.orders.raw_file import RawFileWriter, read_pull_evidence, read_raw, row_groups
 from toast_assets.orders.scrub import Guest, Scrubber, guests_of, without
 from toast_assets.orders.unreadable import read_lines, write_lines
-from toast_assets.store.manifest import decode_manifest, encode_manifest
+from toast_assets.store.manifest import decode_manifest, json_for_people
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.files import sha256_of
 from toast_assets.tables.schema import TABLES
@@ -127,7 +127,7 @@ class Scrub:
                 records[guid] = msgspec.structs.replace(records[guid], pull=pull)
         if records == manifest.restaurants:
             return None
-        target.write_bytes(encode_manifest(msgspec.structs.replace(manifest, restaurants=records)))
+        target.write_bytes(json_for_people(msgspec.structs.replace(manifest, restaurants=records)))
         return {}
 
     def ledger(self, one: Object, path: Path, target: Path) -> Metadata | None:

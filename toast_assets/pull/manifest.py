@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from toast_assets.store.bucket import Replacement, StoredObject
-from toast_assets.store.manifest import Manifest, RestaurantRecord, encode_manifest
+from toast_assets.store.manifest import Manifest, RestaurantRecord, json_for_people
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, iso_ms
 
@@ -44,7 +44,7 @@ class WeekManifest:
             saved = self._merged(theirs)
             if saved == theirs or not saved.stored:
                 return None
-            return Replacement(encode_manifest(saved), {"ContentType": "application/json"})
+            return Replacement(json_for_people(saved), {"ContentType": "application/json"})
 
         self.store.bucket.update(self.store.layout.manifest(self.week), change)
         return saved
@@ -80,7 +80,7 @@ class WeekManifest:
         # now, else the later one.
         if theirs is None or theirs in (self.before.get(guid), ours):
             return ours
-        stored = self.store.raw_sha256(self.week, guid)
+        stored = self.store.sha256(self.store.layout.raw(self.week, guid))
 
         def rank(record: RestaurantRecord) -> tuple[bool, bool, str]:
             pull = record.pull

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -28,14 +29,13 @@ from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
 from toast_assets.orders.unreadable import add_unreadable, merge_lines
 from toast_assets.scratch import scratch_folder
-from toast_assets.store.bucket import ABSENT, Replacement, StoredObject
+from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import (
     PullEvidence,
     PullRecord,
     RestaurantRecord,
     SliceRecord,
     decode_evidence,
-    encode_evidence,
 )
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.toast.client import ToastClient
@@ -127,7 +127,7 @@ class RestaurantPull:
         return self.run.toast.stats[self.guid]
 
     def _stored_pull(self, path: Path) -> PullRecord | None:
-        if self.run.store.download_raw(self.run.week, self.guid, path) == ABSENT:
+        if not self.run.store.bucket.fetch(self.run.store.layout.raw(self.run.week, self.guid), path):
             return None
         before = self.before.pull if self.before else None
         try:
@@ -179,10 +179,10 @@ class RestaurantPull:
                 unreadable=count,
             )
             await in_thread(writer.flush)
-            writer.pull_evidence = encode_evidence(evidence)
+            writer.pull_evidence = msgspec.json.encode(evidence)
         content = Content(writer.orders, writer.bytes, writer.sha256, new=writer.orders)
         if outside:
-            content = await in_thread(self._add_outside, folder, path, outside, encode_evidence(evidence))
+            content = await in_thread(self._add_outside, folder, path, outside, msgspec.json.encode(evidence))
         return evidence, content
 
     def _add_outside(self, folder: Path, path: Path, outside: Mapping[str, RawOrder], note: bytes) -> Content:
@@ -223,7 +223,9 @@ class RestaurantPull:
             if stored is not None and filecmp.cmp(stored.path, pulled, shallow=False):
                 return None
             with self._reading(key):
-                merged = merge(stored.path if stored else None, pulled, target, self.guid, encode_evidence(evidence))
+                merged = merge(
+                    stored.path if stored else None, pulled, target, self.guid, msgspec.json.encode(evidence)
+                )
             if stored and not (merged.new or merged.changed):
                 return None
             # The hash tells without reading the file which record of the manifest belongs to it.
@@ -272,8 +274,9 @@ def check_closed(week: Week, toast: ToastClient) -> None:
 
 
 def _record(evidence: PullEvidence, found: Content) -> PullRecord:
-    counts = {"orders": found.orders, "new": found.new, "changed": found.changed}
-    return PullRecord.of(evidence, size=found.bytes, orders_sha256=found.sha256, **counts)
+    counts: dict[str, Any] = {"orders": found.orders, "new": found.new, "changed": found.changed}
+    counts |= msgspec.structs.asdict(evidence)
+    return PullRecord(bytes=found.bytes, orders_sha256=found.sha256, **counts)
 
 
 def _iso(milliseconds: int) -> str:

@@ -145,7 +145,8 @@ class WeekPull:
 
     async def _differing(self, pulls: Mapping[str, PullRecord], guids: Sequence[str]) -> tuple[str, ...]:
         """The restaurants with another raw file than the manifest describes: a run was killed between the two."""
-        hashes = await asyncio.gather(*(asyncio.to_thread(self.store.raw_sha256, self.week, guid) for guid in guids))
+        keys = (self.store.layout.raw(self.week, guid) for guid in guids)
+        hashes = await asyncio.gather(*(asyncio.to_thread(self.store.sha256, key) for key in keys))
         found = zip(guids, hashes, strict=True)
         return tuple(guid for guid, sha256 in found if sha256 not in (None, pulls[guid].orders_sha256))
 

@@ -39,15 +39,9 @@ _CHUNK_BYTES = 1 << 18
 _BODY_SECONDS, _SLOWEST_BYTES_PER_SECOND = 60.0, 100_000
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 
-
-@dataclass(frozen=True)
-class Version:
-    """Which version of an object was read; ``etag`` is None where there was none."""
-
-    etag: str | None
-
-
-ABSENT = Version(None)
+Version = str
+"""Which version of an object was read: its ETag, or ``ABSENT`` where there was no object."""
+ABSENT: Version = ""
 
 
 @dataclass(frozen=True)
@@ -132,38 +126,42 @@ class Bucket:
 
     def _fetched(self, key: str, file: BinaryIO) -> StoredObject | None:
         """Write the object into ``file``, whole or not at all."""
-        digests: set[str] = set()
-        for pause in _PAUSES:
-            try:
-                return self._fetched_once(key, file, digests)
-            except _BrokenBodyError:
+        problem, digests = "", set[str]()
+        for pause in (0.0, *_PAUSES):
+            if pause:
                 self._sleep(pause)
-        return self._fetched_once(key, file, digests)
-
-    def _fetched_once(self, key: str, file: BinaryIO, digests: set[str]) -> StoredObject | None:
-        """One attempt; ``digests`` are those of earlier ones that did not fit their ETag."""
-        file.seek(0)
-        file.truncate()
-        try:
-            with self._errors("s3:GetObject", key):
-                reply: Mapping[str, Any] = self.client.get_object(Bucket=self.name, Key=key)
-                info = self._info(reply)
-        except MissingObjectError:
-            return None
-        # Where S3 gives a checksum, the SDK has compared it.
-        expected = None if any(name.startswith("Checksum") for name in reply) else info.md5
-        digest = hashlib.md5(usedforsecurity=False)
-        for piece in _pieces(reply, self.uri(key), self._clock):
-            file.write(piece)
-            if expected:
-                digest.update(piece)
-        if expected not in (None, digest.hexdigest()):
-            if digest.hexdigest() not in digests:
-                digests.add(digest.hexdigest())
-                raise _BrokenBodyError(f"{self.uri(key)} was changed while it was read.", hint=_BROKEN_HINT)
-            # The same bytes twice are what is stored, so the ETags of this S3 are something else.
-            self._etags_are_digests = False
-        return info
+            file.seek(0)
+            file.truncate()
+            try:
+                with self._errors("s3:GetObject", key):
+                    reply: Mapping[str, Any] = self.client.get_object(Bucket=self.name, Key=key)
+                    info = self._info(reply)
+            except MissingObjectError:
+                return None
+            md5 = hashlib.md5(usedforsecurity=False)
+            stream = reply["Body"]
+            stream._raw_stream = _Timed(stream._raw_stream, self._clock, info.size)
+            try:
+                for piece in stream.iter_chunks(_CHUNK_BYTES):
+                    file.write(piece)
+                    md5.update(piece)
+            except (BotoCoreError, HTTPError, TimeoutError) as error:
+                # The rest of it is not waited for.
+                stream.close()
+                reason = "it came too slowly" if isinstance(error, TimeoutError) else type(error).__name__
+                problem = f"broke off while it was read ({reason})"
+                continue
+            # Where S3 gives a checksum, the SDK has compared it.
+            if any(name.startswith("Checksum") for name in reply) or info.md5 in (None, md5.hexdigest()):
+                return info
+            if md5.hexdigest() in digests:
+                # The same bytes twice are what is stored, so the ETags of this S3 are something else.
+                self._etags_are_digests = False
+                return info
+            digests.add(md5.hexdigest())
+            problem = "was changed while it was read"
+        hint = "Run again. If it lasts, look at the network and the proxies between here and AWS_ENDPOINT_URL_S3."
+        raise StoreError(f"{self.uri(key)} {problem}.", hint=hint)
 
     def info(self, key: str) -> StoredObject | None:
         """The object without its content, or None where there is no such object."""
@@ -178,7 +176,7 @@ class Bucket:
         found = _MD5.fullmatch(etag) if self._etags_are_digests else None
         md5 = found[1] if found and "kms" not in reply.get("ServerSideEncryption", "") else None
         metadata = {name.lower(): value for name, value in reply.get("Metadata", {}).items()}
-        return StoredObject(reply.get("ContentLength", 0), metadata, Version(etag), md5)
+        return StoredObject(reply.get("ContentLength", 0), metadata, etag, md5)
 
     def update(self, key: str, change: Change, *, content: bool = True, exists: bool = True) -> Version:
         """Read an object, let ``change`` make the new one, and store that only if the object is still what was read;
@@ -196,19 +194,18 @@ class Bucket:
                 stored = None
                 if exists or attempt > 1:
                     stored = self.fetch(key, folder / "stored") if content else self.info(key)
-                if stored and content and isinstance(written, Replacement) and _holds(stored, written):
+                if stored and content and isinstance(written, Replacement) and _holds(stored.path, written.content):
                     # The last attempt was stored, and only its answer was lost.
                     return stored.version
                 version = stored.version if stored else ABSENT
                 written = change(stored, folder / f"written-{attempt}")
                 if written is None or (isinstance(written, Removal) and stored is None):
                     return version
-                if isinstance(written, Removal):
+                with suppress(StoreConflictError):
+                    if isinstance(written, Replacement):
+                        return self.write(key, written.content, replaces=version, **written.properties)
                     if self.delete(key, version):
                         return ABSENT
-                    continue
-                with suppress(StoreConflictError):
-                    return self.write(key, written.content, replaces=version, **written.properties)
         raise StoreConflictError(f"{self.uri(key)} was written by somebody else in the meantime.")
 
     def write(self, key: str, body: bytes | Path, *, replaces: Version | None = None, **properties: Any) -> Version:
@@ -220,26 +217,23 @@ class Bucket:
             StoreConflictError: it is not.
         """
         properties |= self.encryption
-        if replaces is None:
-            return self._put(key, body, properties)
-        if replaces.etag is None:
-            return self._put(key, body, properties | {"IfNoneMatch": "*"})
+        if not replaces:
+            return self._put(key, body, properties if replaces is None else properties | {"IfNoneMatch": "*"})
         try:
-            return self._put(key, body, properties | {"IfMatch": self._condition(replaces)})
+            return self._put(key, body, properties | self._if_match(replaces))
         except MissingObjectError:
             # Somebody removed it: AWS answers 404, not 412, to a condition on an object that is not there.
             raise StoreConflictError(f"{self.uri(key)} was removed by somebody else in the meantime.") from None
         except StoreConflictError:
-            if self._bare_etags or self._version(key) != replaces:
+            if self._bare_etags or (now := self.info(key)) is None or now.version != replaces:
                 raise
         # The object is what it was, so it was not the object that did not match: Ceph's gateway and services built on
         # it compare the quotes, too. Still a condition, so a writer who comes in between is seen.
         self._bare_etags = True
-        return self._put(key, body, properties | {"IfMatch": self._condition(replaces)})
+        return self._put(key, body, properties | self._if_match(replaces))
 
-    def _condition(self, version: Version) -> str:
-        etag = version.etag or ""
-        return etag.strip('"') if self._bare_etags else etag
+    def _if_match(self, version: Version) -> dict[str, str]:
+        return {"IfMatch": version.strip('"') if self._bare_etags else version}
 
     def _put(self, key: str, body: bytes | Path, properties: Mapping[str, Any]) -> Version:
         conditional = "IfMatch" in properties or "IfNoneMatch" in properties
@@ -247,11 +241,7 @@ class Bucket:
             nullcontext(body) if isinstance(body, bytes) else body.open("rb") as content,
             self._errors("s3:PutObject", key, conditional=conditional),
         ):
-            return Version(self.client.put_object(Bucket=self.name, Key=key, Body=content, **properties)["ETag"])
-
-    def _version(self, key: str) -> Version:
-        info = self.info(key)
-        return info.version if info else ABSENT
+            return self.client.put_object(Bucket=self.name, Key=key, Body=content, **properties)["ETag"]
 
     def delete(self, key: str, version: Version | None = None) -> bool:
         """Remove the object, with a ``version`` only if it is still that one; whether there is no such object now.
@@ -261,10 +251,10 @@ class Bucket:
         """
         condition: dict[str, Any] = {}
         if version is not None:
-            now = self._version(key)
-            if now != version:
-                return now == ABSENT
-            condition = {"IfMatch": self._condition(version)}
+            now = self.info(key)
+            if now is None or now.version != version:
+                return now is None
+            condition = self._if_match(version)
         try:
             with self._errors("s3:DeleteObject", key, conditional=bool(condition)):
                 self.client.delete_object(Bucket=self.name, Key=key, **condition)
@@ -294,51 +284,29 @@ class Bucket:
 
     def _with_reason(self, error: ClientError, key: str) -> ClientError:
         """The answer to a HEAD has no body, so S3 is asked once more in a way that has one."""
-        if not is_bare(error):
-            return error
-        try:
-            self.client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
-        except ClientError as listing:
-            about_listing = bool(key) and listing.response.get("Error", {}).get("Code") == "AccessDenied"
-            return error if about_listing else listing
-        except SDK_FAULTS:
-            return error
+        if is_bare(error):
+            try:
+                self.client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
+            except ClientError as listing:
+                # Of an object, only the listing itself may be forbidden.
+                if not key or listing.response.get("Error", {}).get("Code") != "AccessDenied":
+                    return listing
+            except SDK_FAULTS:
+                pass
         return error
 
 
-def _holds(stored: StoredObject, written: Replacement) -> bool:
-    if isinstance(written.content, bytes):
-        return stored.path.stat().st_size == len(written.content) and stored.path.read_bytes() == written.content
-    return filecmp.cmp(stored.path, written.content, shallow=False)
-
-
-_BROKEN_HINT = "Run again. If it lasts, look at the network and the proxies between here and AWS_ENDPOINT_URL_S3."
-
-
-class _BrokenBodyError(StoreError):
-    """A body that broke off or was changed on its way; to read it again may help."""
-
-
-def _pieces(reply: Mapping[str, Any], uri: str, clock: Callable[[], float]) -> Iterator[bytes]:
-    """The body of a reply to GetObject, in pieces as they arrive, or a _BrokenBodyError."""
-    stream = reply["Body"]
-    seconds = _BODY_SECONDS + reply.get("ContentLength", 0) / _SLOWEST_BYTES_PER_SECOND
-    stream._raw_stream = _Timed(stream._raw_stream, clock, seconds)
-    try:
-        yield from stream.iter_chunks(_CHUNK_BYTES)
-    except (BotoCoreError, HTTPError, TimeoutError) as error:
-        # The rest of it is not waited for.
-        stream.close()
-        reason = "it came too slowly" if isinstance(error, TimeoutError) else type(error).__name__
-        raise _BrokenBodyError(f"{uri} broke off while it was read ({reason}).", hint=_BROKEN_HINT) from None
+def _holds(path: Path, content: bytes | Path) -> bool:
+    return path.read_bytes() == content if isinstance(content, bytes) else filecmp.cmp(path, content, shallow=False)
 
 
 class _Timed:
-    """A stream that gives what has arrived instead of waiting for all that was asked for, until its time is over."""
+    """A stream that gives what has arrived instead of waiting for all that was asked for, until the time is over that
+    an object of ``size`` bytes may take."""
 
-    def __init__(self, stream: Any, clock: Callable[[], float], seconds: float) -> None:
+    def __init__(self, stream: Any, clock: Callable[[], float], size: int) -> None:
         self._stream, self._clock = stream, clock
-        self._end = clock() + seconds
+        self._end = clock() + _BODY_SECONDS + size / _SLOWEST_BYTES_PER_SECOND
 
     def read(self, amount: int) -> bytes:
         if self._clock() > self._end:

@@ -10,7 +10,7 @@ from urllib.request import getproxies
 from botocore.exceptions import EndpointConnectionError, SSLError
 
 from toast_assets.errors import StoreError
-from toast_assets.http.network import s3_ca_file, s3_proxies
+from toast_assets.http.network import find_proxy, s3_ca_file
 from toast_assets.store.s3_errors import CREDENTIALS, SDK_FAULTS, connection_cause, sdk_problem
 
 if TYPE_CHECKING:
@@ -20,11 +20,6 @@ else:
 
 CALLS_AT_ONCE = 32
 """How many calls of one client may be under way; more would wait for a connection."""
-# Of each call; pauses between them grow to 20 s.
-_ATTEMPTS = 5
-_CONNECT_SECONDS = 10
-# Without a single byte; what drips for ever is cut off by the bucket.
-_READ_SECONDS = 60
 # What a line feed, a blank or quotes that were copied along are not.
 _SENDABLE = re.compile(r"[!#-&(-~]*")
 
@@ -49,19 +44,24 @@ def s3_client(
 
     try:
         session = botocore.session.Session(profile=profile)
-        total = attempts or session.get_config_variable("max_attempts") or _ATTEMPTS
+        total = attempts or session.get_config_variable("max_attempts") or 5
         config = Config(
+            # Pauses between attempts grow to 20 s.
             retries={"mode": "standard", "total_max_attempts": total},
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_READ_SECONDS,
+            connect_timeout=10,
+            # Without a single byte; what drips for ever is cut off by the bucket.
+            read_timeout=60,
             max_pool_connections=CALLS_AT_ONCE,
             **({"signature_version": UNSIGNED} if unsigned else {}),
         )
         client = session.create_client("s3", config=config, **options)
         # Only the client knows its endpoint, and the way there depends on it.
-        proxies, ca_file = s3_proxies(client.meta.endpoint_url), s3_ca_file()
+        endpoint, ca_file = client.meta.endpoint_url, s3_ca_file()
+        proxy = find_proxy(endpoint)
         verify = ca_file if options.get("verify") is None else options["verify"]
-        if proxies or getproxies() or verify is not None:
+        if proxy or getproxies() or verify is not None:
+            # Given no proxies, botocore does not look for them in the environment.
+            proxies = {endpoint.partition(":")[0].lower(): proxy.url} if proxy else {}
             way = config.merge(Config(proxies=proxies))
             client = session.create_client("s3", config=way, **options | {"verify": verify})
     except SDK_FAULTS as error:
@@ -73,8 +73,6 @@ def s3_client(
 
 def _at_once(caught_exception: Exception | None = None, **_: Any) -> None:
     """What does not pass, such as a certificate that is not trusted, is not tried again."""
-    if (
-        isinstance(caught_exception, SSLError | EndpointConnectionError)
-        and connection_cause(caught_exception).is_permanent
-    ):
-        raise caught_exception
+    match caught_exception:
+        case SSLError() | EndpointConnectionError() if connection_cause(caught_exception).is_permanent:
+            raise caught_exception

@@ -11,6 +11,7 @@ import msgspec
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.orders.identity import Forgotten
 from toast_assets.store.bucket import Replacement, StoredObject
+from toast_assets.store.manifest import json_for_people
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.s3_errors import readable
 
@@ -48,9 +49,8 @@ def save_forgotten(store: OrderStore, forgotten: Forgotten) -> Forgotten:
     """
     saved = forgotten
 
-    def change(stored: StoredObject | None, target: Path) -> Replacement:
+    def change(stored: StoredObject | None, _target: Path) -> Replacement:
         nonlocal saved
-        del target
         if stored is not None:
             theirs = _decoded(store, stored.path.read_bytes())
             if theirs.salt != forgotten.salt:
@@ -61,8 +61,7 @@ def save_forgotten(store: OrderStore, forgotten: Forgotten) -> Forgotten:
             mine = {digest: max(since, theirs.since.get(digest, since)) for digest, since in forgotten.since.items()}
             saved = Forgotten(forgotten.salt, {**theirs.since, **mine}, forgotten.open)
         content = _Stored(saved.salt.hex(), dict(sorted(saved.since.items())), saved.open)
-        body = msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
-        return Replacement(body, {"ContentType": "application/json"})
+        return Replacement(json_for_people(content), {"ContentType": "application/json"})
 
     store.bucket.update(store.layout.forgotten, change)
     return saved

@@ -6,13 +6,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from toast_assets.errors import StoreConflictError, StoreError
-from toast_assets.store.bucket import ABSENT, Bucket, Version
+from toast_assets.store.bucket import ABSENT, Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.s3_errors import SDK_FAULTS
 
@@ -21,63 +20,49 @@ if TYPE_CHECKING:
 
 # What S3 answers where nothing is set.
 _NOT_SET = frozenset({"NoSuchPublicAccessBlockConfiguration", "NoSuchBucketPolicy"})
-_EVERYBODY = (
-    "http://acs.amazonaws.com/groups/global/AllUsers",
-    "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
-)
+_EVERYBODY = ("/groups/global/AllUsers", "/groups/global/AuthenticatedUsers")
 _CONTENT = b"toast-assets looks whether this S3 compares before it writes"
 # The ETag of an object that nobody wrote: an S3 that writes over it has not compared anything.
-_ANOTHER = Version('"00000000000000000000000000000000"')
+_ANOTHER = '"00000000000000000000000000000000"'
 # Endpoints and buckets that this process has looked at.
 _compare: set[tuple[str, str]] = set()
 
 
-@dataclass(frozen=True)
-class Exposure:
-    """``public`` with its reason in words; or ``unknown``, why part of the question could not be answered."""
-
-    public: bool
-    reason: str = ""
-    unknown: str = ""
-
-
-def exposure(client: S3Client, bucket: str) -> Exposure:
-    """Whether ``bucket`` is open to everybody, by its policy or by its access control list; its own block of public
-    access outweighs both. Never an error: what these credentials may not ask, or this S3 does not implement, stays
-    unknown."""
+def exposure(client: S3Client, bucket: str) -> tuple[str, str]:
+    """Why ``bucket`` is open to everybody, by its policy or by its access control list; its own block of public access
+    outweighs both. Empty where it is not, as far as these credentials may ask and this S3 implements it: the second
+    text says what stays unknown, and why."""
     unknown: list[str] = []
 
-    def asked(question: str, ask: Callable[..., Any]) -> dict[str, Any]:
-        reply: dict[str, Any] = {}
+    def asked(question: str, ask: Callable[..., Any], key: str) -> Any:
         try:
-            reply = ask(Bucket=bucket)
+            return ask(Bucket=bucket).get(key, {})
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code not in _NOT_SET:
                 unknown.append(f"{question} answered {code}")
         except SDK_FAULTS as error:
             unknown.append(f"{question} failed ({type(error).__name__})")
-        return reply
+        return {}
 
-    reply = asked("GetPublicAccessBlock", client.get_public_access_block)
-    block = reply.get("PublicAccessBlockConfiguration", {})
+    block = asked("GetPublicAccessBlock", client.get_public_access_block, "PublicAccessBlockConfiguration")
     if not block.get("RestrictPublicBuckets"):
-        status = asked("GetBucketPolicyStatus", client.get_bucket_policy_status)
-        if status.get("PolicyStatus", {}).get("IsPublic"):
-            return Exposure(True, "its policy lets everybody in")
+        status = asked("GetBucketPolicyStatus", client.get_bucket_policy_status, "PolicyStatus")
+        if status.get("IsPublic"):
+            return "its policy lets everybody in", ""
     if not block.get("IgnorePublicAcls"):
-        grants = asked("GetBucketAcl", client.get_bucket_acl).get("Grants", ())
-        if any(grant.get("Grantee", {}).get("URI") in _EVERYBODY for grant in grants):
-            return Exposure(True, "its access control list lets everybody in")
-    return Exposure(False, unknown="; ".join(unknown))
+        grants = asked("GetBucketAcl", client.get_bucket_acl, "Grants")
+        if any(grant.get("Grantee", {}).get("URI", "").endswith(_EVERYBODY) for grant in grants):
+            return "its access control list lets everybody in", ""
+    return "", "; ".join(unknown)
 
 
 def refuse_public(bucket: Bucket) -> None:
     """Raise a StoreError where the bucket is open to everybody, as far as its credentials may ask."""
-    found = exposure(bucket.client, bucket.name)
-    if found.public:
+    reason, _ = exposure(bucket.client, bucket.name)
+    if reason:
         raise StoreError(
-            f"The bucket {bucket.name} is public ({found.reason}): guests' data must not be stored in it.",
+            f"The bucket {bucket.name} is public ({reason}): guests' data must not be stored in it.",
             hint="Switch on all four settings of its block of public access.",
         )
 
@@ -96,11 +81,7 @@ def refuse_unconditional(store: OrderStore) -> None:
         with suppress(StoreError):
             store.bucket.delete(key)
         raise
-    try:
-        store.bucket.delete(key)
-    except StoreError as error:
-        text = "which was written to try this S3, cannot be removed and stays"
-        raise StoreError(f"{store.bucket.uri(key)}, {text}: {error.message}", hint=error.hint) from None
+    store.bucket.delete(key)
     _compare.add(bucket)
 
 

@@ -8,50 +8,49 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from toast_assets.week import Week
 
-# Toast's restaurant GUIDs: letters, digits, hyphens, underscores.
-_RESTAURANT = re.compile(r"[A-Za-z0-9_-]+")
-_WEEK = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-
 
 def week_in(key: str, before: str, after: str) -> str | None:
     """The week's key in an object's ``key`` between ``before`` and ``after``; None where the object is none of ours."""
-    found = _between(key, f"{before}week=", after)
+    found = re.fullmatch(rf"{re.escape(before)}week=([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}){re.escape(after)}", key)
     with suppress(ValueError):
-        if _WEEK.fullmatch(found) and date.fromisoformat(found):
-            return found
+        if found and date.fromisoformat(found[1]):
+            return found[1]
     return None
 
 
 def restaurant_in(key: str, before: str, after: str) -> str | None:
     """The restaurant's GUID in an object's ``key``, as ``week_in`` finds the week."""
-    found = _between(key, f"{before}restaurant=", after)
-    return found if _RESTAURANT.fullmatch(found) else None
+    # Toast's restaurant GUIDs: letters, digits, hyphens, underscores.
+    found = re.fullmatch(rf"{re.escape(before)}restaurant=([A-Za-z0-9_-]+){re.escape(after)}", key)
+    return found[1] if found else None
 
 
-def _between(key: str, before: str, after: str) -> str:
-    fits = key.startswith(before) and key.endswith(after) and len(key) > len(before) + len(after)
-    return key[len(before) : len(key) - len(after)] if fits else ""
-
-
-@dataclass(frozen=True)
 class Layout:
     """Keys below ``prefix``, which is empty or ends with a slash."""
 
-    prefix: str
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.manifests = f"{prefix}manifests/"
+        self.tables = f"{prefix}tables/"
+        self.all_deliveries = f"{prefix}deliveries/"
+        self.all_rejects = f"{prefix}rejects/"
+        self.privacy = f"{prefix}privacy/"
+        self.forgotten = f"{self.privacy}forgotten.json"
+        # The boundaries of the stored weeks, JSON.
+        self.calendar = f"{prefix}calendar.json"
 
     def export(self, week: Week, restaurant_guid: str) -> str:
         """The gzipped JSON export of a restaurant's week, named by the week's end as in Amperity's guide."""
         return f"{self.exports(week)}{restaurant_guid}.json.gz"
 
     def exports(self, week: Week) -> str:
-        return f"{self.prefix}toast-orders_{_end(week)}_"
+        return f"{self.prefix}toast-orders_{week.end:%Y%m%d_%H%M%S}_"
 
     def raw(self, week: Week, restaurant_guid: str) -> str:
         return f"{self.raw_folder(week)}restaurant={restaurant_guid}.parquet"
@@ -69,26 +68,14 @@ class Layout:
     def manifest(self, week: Week) -> str:
         return f"{self.manifests}week={week.key}.json"
 
-    @property
-    def manifests(self) -> str:
-        return f"{self.prefix}manifests/"
-
-    @property
-    def calendar(self) -> str:
-        """The boundaries of the stored weeks, JSON."""
-        return f"{self.prefix}calendar.json"
-
     def feed(self, week: Week, restaurant_guid: str, feed: str) -> str:
         """A flat feed of a restaurant's week for Amperity's couriers, NDJSON, gzip; dated by the week's end."""
-        return f"{self.prefix}amperity/{feed}/{week.end:%Y/%m/%d}/{feed}_{_end(week)}_{restaurant_guid}.ndjson.gz"
+        name = f"{feed}_{week.end:%Y%m%d_%H%M%S}_{restaurant_guid}.ndjson.gz"
+        return f"{self.prefix}amperity/{feed}/{week.end:%Y/%m/%d}/{name}"
 
     def table(self, table: str, week_key: str) -> str:
         """A flat table of a week, all restaurants, Parquet; a week is named by its partition key."""
         return f"{self.table_folder(table)}week={week_key}/{table}.parquet"
-
-    @property
-    def tables(self) -> str:
-        return f"{self.prefix}tables/"
 
     def table_folder(self, table: str) -> str:
         return f"{self.tables}{table}/"
@@ -104,10 +91,6 @@ class Layout:
     def inspection(self, week: Week) -> str:
         """What the asset checks read out of a week's raw orders, JSON."""
         return f"{self.prefix}inspections/week={week.key}.json"
-
-    @property
-    def all_deliveries(self) -> str:
-        return f"{self.prefix}deliveries/"
 
     def deliveries(self, week: Week) -> str:
         return f"{self.all_deliveries}week={week.key}/"
@@ -126,26 +109,10 @@ class Layout:
     def ledger_segment(self, week: Week, restaurant_guid: str, number: int) -> str:
         return f"{self.ledger_segments(week)}restaurant={restaurant_guid}.{number:06d}.parquet"
 
-    @property
-    def all_rejects(self) -> str:
-        return f"{self.prefix}rejects/"
-
     def rejects(self, week: Week) -> str:
         """What Amperity refused, with the reason, NDJSON, gzip."""
         return f"{self.all_rejects}week={week.key}/rejects.ndjson.gz"
 
-    @property
-    def privacy(self) -> str:
-        return f"{self.prefix}privacy/"
-
-    @property
-    def forgotten(self) -> str:
-        return f"{self.privacy}forgotten.json"
-
     def certificate(self, name: str) -> str:
         """What was done to forget a guest, JSON; it names objects and counts, not the guest."""
         return f"{self.privacy}certificates/{name}.json"
-
-
-def _end(week: Week) -> str:
-    return f"{week.end:%Y%m%d_%H%M%S}"

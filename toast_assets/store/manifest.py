@@ -43,13 +43,6 @@ class PullRecord(PullEvidence, frozen=True, kw_only=True):
     new: int
     changed: int
 
-    @classmethod
-    def of(
-        cls, evidence: PullEvidence, *, orders: int, size: int, orders_sha256: str, new: int, changed: int
-    ) -> PullRecord:
-        read = msgspec.structs.asdict(evidence)
-        return cls(orders=orders, bytes=size, orders_sha256=orders_sha256, new=new, changed=changed, **read)
-
 
 class RestaurantRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One restaurant: what is stored (``pull``), and why the last attempt failed, if it did (``failure``)."""
@@ -75,9 +68,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failures(self) -> dict[str, str]:
-        return {
-            guid: record.failure or "failed" for guid, record in self.restaurants.items() if record.outcome == "failed"
-        }
+        records = self.restaurants.items()
+        return {guid: record.failure or "failed" for guid, record in records if record.outcome == "failed"}
 
     @property
     def stored(self) -> dict[str, PullRecord]:
@@ -93,11 +85,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def missing(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
         """Which of the ``wanted`` restaurants an earlier attempt did not finish."""
-        return tuple(
-            guid
-            for guid in wanted
-            if guid in self.pending or guid not in self.restaurants or self.restaurants[guid].outcome == "failed"
-        )
+        complete = {guid for guid, record in self.restaurants.items() if record.outcome == "complete"}
+        return tuple(guid for guid in wanted if guid in self.pending or guid not in complete)
 
 
 def to_ask(wanted: tuple[str, ...], missing: tuple[str, ...], refresh: bool | None) -> tuple[str, ...]:
@@ -108,21 +97,18 @@ def to_ask(wanted: tuple[str, ...], missing: tuple[str, ...], refresh: bool | No
     return wanted if refresh or (refresh is None and not missing) else missing
 
 
-def encode_evidence(evidence: PullEvidence) -> bytes:
-    return msgspec.json.encode(evidence)
-
-
 def decode_evidence(body: bytes) -> PullEvidence | None:
-    """The inverse of ``encode_evidence``; None for what it did not write."""
+    """The evidence in a raw file's footer, JSON; None for what is none."""
     try:
         return msgspec.json.decode(body, type=PullEvidence)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def encode_manifest(manifest: Manifest) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
-
-
 def decode_manifest(body: bytes) -> Manifest:
     return msgspec.json.decode(body, type=Manifest)
+
+
+def json_for_people(content: msgspec.Struct) -> bytes:
+    """JSON on several lines; the same content has the same bytes."""
+    return msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
@@ -49,11 +48,8 @@ class OrderStore:
 
     @classmethod
     def of(cls, client: S3Client, settings: StoreSettings) -> Self:
-        """The store that ``settings`` describe, through one S3 client, which threads may share.
-
-        Raises:
-            StoreError: the client would send everything unencrypted.
-        """
+        """The store that ``settings`` describe, through one S3 client, which threads may share; a StoreError where that
+        would send everything unencrypted."""
         properties = {"ServerSideEncryption": settings.sse, "SSEKMSKeyId": settings.kms_key_id}
         encryption = {name: value for name, value in properties.items() if value}
         return cls(Bucket(client, settings.bucket, encryption), settings.prefix)
@@ -80,25 +76,15 @@ class OrderStore:
         found = (restaurant_in(key, folder, ".parquet") for key in self.bucket.keys(folder))
         return frozenset(guid for guid in found if guid)
 
-    def download_raw(self, week: Week, restaurant_guid: str, path: Path) -> Version:
-        """The raw file into ``path``; ``ABSENT``, and no file, where there is none."""
-        stored = self.bucket.fetch(self.layout.raw(week, restaurant_guid), path)
-        return stored.version if stored else ABSENT
-
-    def raw_sha256(self, week: Week, restaurant_guid: str) -> str | None:
-        """The hash of the orders in the raw file that is stored now; None where there is none, or it does not say."""
-        info = self.bucket.info(self.layout.raw(week, restaurant_guid))
+    def sha256(self, key: str) -> str | None:
+        """The hash of the content that an object was stored with; None where there is no object, or it does not say."""
+        info = self.bucket.info(key)
         return info.metadata.get("sha256") if info else None
 
     def table_weeks(self, table: str) -> list[str]:
         """The partition keys of the weeks of which ``table`` is stored, oldest first."""
         folder = self.layout.table_folder(table)
         return sorted(filter(None, (week_in(key, folder, f"/{table}.parquet") for key in self.bucket.keys(folder))))
-
-    def table_version(self, table: str, week_key: str) -> str | None:
-        """The SHA-256 of a table's stored file, or None where there is none."""
-        info = self.bucket.info(self.layout.table(table, week_key))
-        return info.metadata.get("sha256") if info else None
 
     def load_table(
         self, table: str, week_key: str | None = None, *, columns: Sequence[str] | None = None
@@ -125,47 +111,32 @@ class OrderStore:
         """
         import pandas as pd  # half a second that runs of the pipeline do not need
 
-        again = f"materialize {table} again{', for that week' if week_key else ''}"
-        with (
-            scratch_folder() as folder,
-            readable(self.bucket.uri(self.layout.table_folder(table)), f"{again.capitalize()}."),
-        ):
-            parts = []
-            for key in self._table_keys(table, week_key):
-                if not self.bucket.fetch(key, folder / "table.parquet"):
-                    raise self._not_made(table, week_key)
-                hint = f"Remove it and {again}."
-                with readable(self.bucket.uri(key), hint), pq.ParquetFile(folder / "table.parquet") as file:
+        if (week_key is None) != (table == CURRENT_ORDERS):
+            wanted = "covers all weeks: name none" if week_key else "is kept by week: name one, such as 2025-09-15"
+            raise StoreError(f"The table {table} {wanted}.", hint=f"Newest state over all weeks: {CURRENT_ORDERS}.")
+        folder = self.layout.table_folder(table)
+        keys = [self.layout.table(table, week_key)] if week_key else list(self.bucket.keys(folder))
+        parts = []
+        with scratch_folder() as scratch, readable(self.bucket.uri(folder), f"Materialize {table} again."):
+            for key in keys:
+                is_table = week_key or restaurant_in(key, folder, ".parquet")
+                if not is_table or not self.bucket.fetch(key, scratch / "table.parquet"):
+                    continue
+                hint = f"Remove it and materialize {table} again."
+                with readable(self.bucket.uri(key), hint), pq.ParquetFile(scratch / "table.parquet") as file:
                     names = file.schema_arrow.names
                     if unknown := [name for name in columns or () if name not in names]:
                         text = f"The table {table} has no column {unknown[0]}."
                         raise StoreError(text, hint=f"It has {', '.join(names)}.")
                     parts.append(file.read(columns=list(columns) if columns else None))
+            if not parts:
+                raise self._not_made(table, week_key)
             frame: pd.DataFrame = pa.concat_tables(parts).to_pandas(types_mapper=pd.ArrowDtype)
         return frame
 
-    def _table_keys(self, table: str, week_key: str | None) -> list[str]:
-        if (week_key is None) != (table == CURRENT_ORDERS):
-            wanted = "covers all weeks: name none" if week_key else "is kept by week: name one, such as 2025-09-15"
-            raise StoreError(f"The table {table} {wanted}.", hint=f"Newest state over all weeks: {CURRENT_ORDERS}.")
-        if week_key is not None:
-            return [self.layout.table(table, week_key)]
-        folder = self.layout.table_folder(table)
-        keys = [key for key in self.bucket.keys(folder) if restaurant_in(key, folder, ".parquet")]
-        if not keys:
-            raise self._not_made(table, week_key)
-        return keys
-
     def _not_made(self, table: str, week_key: str | None) -> StoreError:
-        if week_key is None:
-            return StoreError(f"The table {table} was not made yet.", hint=f"Materialize {table} first.")
-        weeks, folder = self.table_weeks(table), self.layout.tables
-        if not weeks and (
-            tables := sorted({key.removeprefix(folder).split("/")[0] for key in self.bucket.keys(folder)})
-        ):
-            return StoreError(f"There is no table {table}.", hint=f"Stored are {', '.join(tables)}.")
-        stored = f"Stored are {len(weeks)} weeks, {weeks[0]} to {weeks[-1]}." if weeks else "No week is stored yet."
-        return StoreError(
-            f"There is no table {table} for week {week_key}.",
-            hint=f"{stored} Name a week by its first day, or materialize {table} for it.",
-        )
+        folder, weeks = self.layout.tables, self.table_weeks(table)
+        tables = sorted({key.removeprefix(folder).split("/")[0] for key in self.bucket.keys(folder)})
+        stored = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if weeks else ", ".join(tables) or "no tables"
+        hint = f"Stored are {stored}. Materialize {table} first, or name a week by its first day."
+        return StoreError(f"There is no table {table}{f' for week {week_key}' if weeks else ''}.", hint=hint)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
@@ -107,22 +107,12 @@ class RawFile:
                 for start in range(0, len(orders), at_once):
                     yield [order.body for order in orders[start : start + at_once]]
 
-    def check_count(self, count: int) -> None:
-        """Raise an ExportError where the manifest describes another number of orders."""
-        if count != self.pull.orders:
-            raise manifest_mismatch(self.week, self.guid, self.store)
-
 
 def raw_files(
-    week: Week, records: Mapping[str, RestaurantRecord], store: OrderStore, problems: dict[str, str] | None = None
+    week: Week, records: Mapping[str, RestaurantRecord], store: OrderStore, problems: dict[str, str]
 ) -> Generator[RawFile]:
     """The raw files of all restaurants of which the week is stored, by GUID; each is there until the next is asked for.
-
-    With ``problems`` a restaurant whose file cannot be had is left out, and the reason added there.
-
-    Raises:
-        ExportError: a file is missing, or is no raw file.
-    """
+    A restaurant whose file is missing, or is no raw file, is left out, and the reason added to ``problems``."""
     with scratch_folder() as folder, ThreadPoolExecutor(_AHEAD, thread_name_prefix="raw") as threads:
         files = (
             RawFile(week, guid, record, record.pull, folder / f"{number}.parquet", store)
@@ -134,7 +124,7 @@ def raw_files(
         while waiting:
             file, fetched = waiting.popleft()
             waiting.extend(islice(jobs, 1))
-            with nullcontext() if problems is None else one_restaurant(file.guid, problems, store):
+            with one_restaurant(file.guid, problems, store):
                 fetched.result()
                 yield file
                 file.path.unlink()
@@ -159,20 +149,18 @@ def earlier_manifests(
     week: Week, calendar: WeekCalendar, store: OrderStore, weeks: int
 ) -> Iterator[tuple[Week, Manifest]]:
     """The manifests of up to ``weeks`` weeks before ``week``, the nearest first; weeks never pulled are left out."""
-    day = date.fromisoformat(week.key)
-    for number in range(1, weeks + 1):
-        before = day - timedelta(days=7 * number)
-        if before < calendar.first:
-            return
-        earlier = calendar.week(f"{before:{KEY_FORMAT}}")
-        manifest, _ = store.load_manifest(earlier)
-        if manifest is not None:
-            yield earlier, manifest
+    days = (date.fromisoformat(week.key) - timedelta(days=7 * number) for number in range(1, weeks + 1))
+    for day in days:
+        if day >= calendar.first:
+            earlier = calendar.week(f"{day:{KEY_FORMAT}}")
+            manifest, _ = store.load_manifest(earlier)
+            if manifest is not None:
+                yield earlier, manifest
 
 
 def fetch_raw(week: Week, guid: str, path: Path, store: OrderStore) -> None:
     """Write a restaurant's stored raw file to ``path``; an ExportError where it is missing, or no raw file."""
-    if store.download_raw(week, guid, path).etag is None:
+    if not store.bucket.fetch(store.layout.raw(week, guid), path):
         raise manifest_mismatch(week, guid, store)
     with reading_raw(week, guid, store):
         check_raw(path)
@@ -182,18 +170,15 @@ def fetch_raw(week: Week, guid: str, path: Path, store: OrderStore) -> None:
 def reading_raw(week: Week, guid: str, store: OrderStore) -> Iterator[None]:
     """Turn what reading a restaurant's raw file raises into an ExportError that names it."""
     where = store.bucket.uri(store.layout.raw(week, guid))
-    hint = (
-        "Restore an earlier version of the object, or remove it, then materialize raw_toast_orders for this week again."
-    )
+    hint = "Restore an earlier version of it, or remove it, then materialize raw_toast_orders for this week again."
     try:
         yield
-    except UnreadableFileError as error:
-        raise ExportError(f"The raw orders {where} cannot be read: {error}.", hint=hint) from error
-    except (pa.ArrowException, OSError) as error:
+    except (UnreadableFileError, pa.ArrowException, OSError) as error:
         # Arrow's own have no number; one with a number is the system's, such as a full disk.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ExportError(f"The raw orders {where} are damaged ({type(error).__name__}).", hint=hint) from error
+        reason = error if isinstance(error, UnreadableFileError) else type(error).__name__
+        raise ExportError(f"The raw orders {where} cannot be read: {reason}.", hint=hint) from error
 
 
 def manifest_mismatch(week: Week, guid: str, store: OrderStore) -> ExportError:
@@ -215,7 +200,8 @@ def one_restaurant(guid: str, problems: dict[str, str], store: OrderStore) -> It
 
 
 def all_failed(what: str, problems: Mapping[str, str]) -> ExportError:
-    named = list(problems.values())
-    more = [f"and {len(named) - _MOST_NAMED} more"] if len(named) > _MOST_NAMED else []
-    reasons = "".join(f"\n  - {reason}" for reason in [*named[:_MOST_NAMED], *more])
-    return ExportError(f"{what} could be made of none of {len(named)} restaurants.{reasons}\n")
+    reasons = [*problems.values()]
+    if len(reasons) > _MOST_NAMED:
+        reasons[_MOST_NAMED:] = [f"and {len(reasons) - _MOST_NAMED} more"]
+    listed = "".join(f"\n  - {reason}" for reason in reasons)
+    return ExportError(f"{what} could be made of none of {len(problems)} restaurants.{listed}\n")

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -126,7 +125,7 @@ def _checked(store: OrderStore, state: CurrentState) -> CurrentState:
     def check(guid: str, file: CurrentFile) -> CurrentFile:
         key = store.layout.current_orders(guid)
         info = store.bucket.info(key)
-        if info is not None and info.version.etag == file.etag:
+        if info is not None and info.version == file.etag:
             return file
         with scratch_folder() as folder:
             stored = store.bucket.fetch(key, folder / "current.parquet")
@@ -135,7 +134,7 @@ def _checked(store: OrderStore, state: CurrentState) -> CurrentState:
                     # All columns are read, because damage shows nowhere else.
                     rows = sum(group.num_rows for group in row_groups(stored.path))
                     if rows >= file.rows:
-                        return CurrentFile(rows, stored.version.etag)
+                        return CurrentFile(rows, stored.version)
         raise _DamagedError
 
     with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="current") as threads:
@@ -187,7 +186,8 @@ class _Refresh:
         report = CurrentReport(state)
         keys = self.store.table_weeks("orders")
         with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="weeks") as threads:
-            hashes = zip(keys, threads.map(partial(self.store.table_version, "orders"), keys), strict=True)
+            objects = (self.store.layout.table("orders", key) for key in keys)
+            hashes = zip(keys, threads.map(self.store.sha256, objects), strict=True)
         # A table without a hash was not written by this package.
         wanted = [key for key, sha256 in hashes if sha256 is None or self.known.weeks.get(key) != sha256]
         for start in range(0, len(wanted), _WEEKS_AT_ONCE):
@@ -246,7 +246,7 @@ class _Refresh:
 
         version = self.store.bucket.update(self.store.layout.current_orders(guid), change)
         written, new, replaced = counts[-1]
-        return guid, CurrentFile(written, version.etag), new, replaced
+        return guid, CurrentFile(written, version), new, replaced
 
     def _merge_files(self, stored: Path | None, incoming: pa.Table, target: Path) -> tuple[int, int, int]:
         """Write the newest of both into ``target``, with one row group of ``stored`` in memory at a time; its rows, and

@@ -77,7 +77,6 @@ class ToastClient(ServiceClient):
     """
 
     name = "Toast"
-    timeout_setting = "TOAST_TIMEOUT_SECONDS"
     transient, unusable, unreachable = ToastTransientError, ToastReplyError, ToastUnreachableError
 
     def __init__(

@@ -252,8 +252,8 @@ class TestFaultsThatStay:
         prepare(sandbox, week, stored)
         answers = iter([b'{"message": "\xff"}', b'{"message": ' + b"[" * 5000 + b"]" * 5000 + b"}"])
 
-        async def odd(response: httpx.Response, request: httpx.Request, most: int) -> httpx.Response:
-            whole = await read_reply(response, request, most)
+        async def odd(response: httpx.Response, request: httpx.Request) -> httpx.Response:
+            whole = await read_reply(response, request)
             body = next(answers) if whole.status_code == 400 else whole.content
             return httpx.Response(whole.status_code, content=body, request=request)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from typing import Any
 
 import pytest
 
 from toast_assets.errors import SettingsError
-from toast_assets.http.network import find_proxy, s3_proxies
+from toast_assets.http.network import find_proxy
+from toast_assets.store.client import s3_client
 from toast_assets_tests.support.services.counting import amperity_client, counting_server, toast_client
 
 # Nobody listens there.
@@ -118,5 +120,9 @@ def test_a_proxy_keeps_its_credentials_and_shows_them_to_nobody(password: str, m
 def test_s3_gets_the_same_proxy_and_botocore_looks_into_no_variable_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "proxy:3128")
     monkeypatch.setenv("NO_PROXY", "minio:9000")
-    assert s3_proxies("https://s3.eu-west-1.amazonaws.com") == {"https": "http://proxy:3128"}
-    assert s3_proxies("http://minio:9000") == {}
+    for url, proxies in (
+        ("https://s3.eu-west-1.amazonaws.com", {"https": "http://proxy:3128"}),
+        ("http://minio:9000", {}),
+    ):
+        config: Any = s3_client(region_name="eu-west-1", endpoint_url=url).meta.config
+        assert config.proxies == proxies

@@ -95,7 +95,7 @@ def test_odd_orders_pass_through_raw_export_and_tables_without_a_lost_field(
     assert result.success
 
     raw = tmp_path_factory.mktemp("raw") / "raw.parquet"
-    store.download_raw(week, here, raw)
+    store.bucket.fetch(store.layout.raw(week, here), raw)
     stored = {one.guid: one.body for one in read_raw(raw)}
     assert stored == {made[name]["guid"]: body for name, body in bodies.items()}
 

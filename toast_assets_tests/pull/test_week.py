@@ -340,7 +340,7 @@ async def test_a_restaurant_that_another_run_stored_first_is_merged_with_it(
     assert calls.of(guid) == ["PutObject", "GetObject", "HeadObject"]
     assert stored_versions(store, week, guid) == true_versions(sandbox, week, guid)
     assert {*added} <= stored_versions(store, week, guid).keys()
-    assert report.manifest.stored[guid].orders_sha256 == store.raw_sha256(week, guid)
+    assert report.manifest.stored[guid].orders_sha256 == store.sha256(store.layout.raw(week, guid))
 
 
 async def test_an_answer_of_s3_that_was_lost_counts_as_this_runs_own_write(sandbox: Sandbox, week: Week) -> None:

@@ -60,7 +60,7 @@ def test_a_role_that_may_not_write_is_told_so(sandbox: Sandbox) -> None:
 
 def test_a_role_that_may_not_remove_is_told_which_object_stays(sandbox: Sandbox) -> None:
     store = store_of(sandbox, lambda client: refuse(client, "DeleteObject", 403, "AccessDenied"))
-    with pytest.raises(StoreError, match=r"cannot be removed and stays: .*s3:DeleteObject") as refused:
+    with pytest.raises(StoreError, match=r"s3:DeleteObject") as refused:
         refuse_unconditional(store)
     ((key, _),) = sandbox.objects()
     assert store.bucket.uri(key) in str(refused.value)
@@ -116,7 +116,7 @@ def test_what_may_not_be_asked_or_is_not_implemented_stays_unknown(sandbox: Sand
     client = s3_client(sandbox)
     for operation in ("GetPublicAccessBlock", "GetBucketPolicyStatus", "GetBucketAcl"):
         refuse(client, operation, status, code)
-    found = exposure(client, sandbox.bucket)
-    assert not found.public
-    assert f"GetBucketAcl answered {code}" in found.unknown
+    public, unknown = exposure(client, sandbox.bucket)
+    assert not public
+    assert f"GetBucketAcl answered {code}" in unknown
     refuse_public(Bucket(client, sandbox.bucket))

@@ -53,7 +53,11 @@ def test_only_the_columns_that_are_asked_for_are_loaded(tables: OrderStore) -> N
         ("orders", "2025-09-22", "no table orders for week 2025-09-22. Stored are 1 weeks, 2025-09-15 to 2025-09-15"),
         ("orders", None, "The table orders is kept by week: name one"),
         ("current_orders", "2025-09-15", "The table current_orders covers all weeks: name none"),
-        ("current_orders", None, "The table current_orders was not made yet. Materialize current_orders first"),
+        (
+            "current_orders",
+            None,
+            "There is no table current_orders. Stored are checks, .*Materialize current_orders first",
+        ),
     ],
 )
 def test_what_is_not_there_is_a_clear_error(tables: OrderStore, table: str, week_key: str | None, message: str) -> None:

@@ -37,13 +37,15 @@ def test_a_manifest_that_cannot_be_read_is_named(store: OrderStore, week: Week, 
 def test_a_raw_file_is_stored_under_week_and_restaurant(store: OrderStore, week: Week, tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(b"rows")
-    assert store.download_raw(week, "one", target) == ABSENT
-    assert store.raw_sha256(week, "one") is None
+    assert store.bucket.fetch(store.layout.raw(week, "one"), target) is None
+    assert store.sha256(store.layout.raw(week, "one")) is None
     version = store.bucket.write(store.layout.raw(week, "one"), source, Metadata={"sha256": "abc"})
-    assert store.download_raw(week, "one", target) == version
+    stored = store.bucket.fetch(store.layout.raw(week, "one"), target)
+    assert stored is not None
+    assert stored.version == version
     assert target.read_bytes() == b"rows"
     assert list(store.bucket.keys("")) == ["toast-orders/raw/week=2025-09-15/restaurant=one.parquet"]
-    assert store.raw_sha256(week, "one") == "abc"
+    assert store.sha256(store.layout.raw(week, "one")) == "abc"
 
 
 def test_the_restaurants_with_raw_files_are_listed(store: OrderStore, week: Week) -> None:
@@ -83,5 +85,5 @@ def test_objects_with_other_names_are_none_of_ours(store: OrderStore, week: Week
     for key in FOREIGN:
         store.bucket.write(f"{store.layout.prefix}{key}", b"none of ours")
     assert (store.pulled_weeks(), store.table_weeks("orders"), store.raw_restaurants(week)) == ([], [], frozenset())
-    with pytest.raises(StoreError, match="current_orders was not made yet"):
+    with pytest.raises(StoreError, match="There is no table current_orders"):
         store.load_table("current_orders")

@@ -22,9 +22,9 @@ def told(status: int, code: str, message: str = "m", *, key: str = "key", condit
 @pytest.mark.parametrize(
     ("status", "code", "words"),
     [
-        (400, "ExpiredToken", "Renew the credentials"),
-        (403, "ExpiredTokenException", "Renew the credentials"),
-        (400, "InvalidToken", "Renew the credentials"),
+        (400, "ExpiredToken", "renew the credentials"),
+        (403, "ExpiredTokenException", "renew the credentials"),
+        (400, "InvalidToken", "renew the credentials"),
         (400, "400", "mostly it means that the session token is expired"),
         (403, "InvalidAccessKeyId", "Check AWS_ACCESS_KEY_ID"),
         (403, "SignatureDoesNotMatch", "Check AWS_ACCESS_KEY_ID"),
@@ -51,8 +51,8 @@ def told(status: int, code: str, message: str = "m", *, key: str = "key", condit
         (405, "MethodNotAllowed", "use Amazon S3 or a current MinIO or Ceph"),
         (501, "501", "use Amazon S3 or a current MinIO or Ceph"),
         (400, "InvalidBucketName", "S3_BUCKET_NAME"),
-        (412, "PreconditionFailed", "a condition that was never sent"),
-        (409, "OperationAborted", "a condition that was never sent"),
+        (412, "PreconditionFailed", "Check AWS_ENDPOINT_URL_S3, the proxies before it"),
+        (409, "OperationAborted", "Check AWS_ENDPOINT_URL_S3, the proxies before it"),
         (403, "403", "their policy allows s3:PutObject"),
         (418, "Teapot", r"\(Teapot: m\)\. Check AWS_ENDPOINT_URL_S3"),
         (400, "ObjectLocked", "Object Lock"),

@@ -181,9 +181,8 @@ async def test_what_does_not_pass_by_itself_is_told_at_once_with_its_cause(sandb
     "url", ["https://ws-api.toasttab.com\u200b", "https://exa mple.com", "https://ws-api..toasttab.com", "https://[::1"]
 )
 def test_an_address_that_cannot_be_used_is_a_setting_to_check(url: str, sandbox: Sandbox) -> None:
-    settings = toast_settings(sandbox).model_copy(update={"api_url": url})
-    with pytest.raises(SettingsError, match="TOAST_API_URL is no address"):
-        ToastClient(settings)
+    with pytest.raises(SettingsError, match="TOAST_API_URL "):
+        toast_settings(sandbox, TOAST_API_URL=url)
 
 
 def asked_once(
@@ -234,7 +233,7 @@ def test_details_and_lists_that_cannot_be_read_are_an_error_of_toasts(body: byte
 
 
 def test_a_body_that_is_larger_than_any_page_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_little(response: httpx.Response, request: httpx.Request, _most: int) -> Awaitable[httpx.Response]:
+    def read_little(response: httpx.Response, request: httpx.Request) -> Awaitable[httpx.Response]:
         return read_reply(response, request, 1_000_000)
 
     monkeypatch.setattr("toast_assets.http.service.read_reply", read_little)

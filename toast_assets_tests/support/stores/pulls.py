@@ -54,7 +54,7 @@ def stored_rows(store: OrderStore, week: Week, guid: str) -> list[RawOrder]:
     """The rows of a raw file; none where there is no file."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "raw.parquet"
-        return list(read_raw(path)) if store.download_raw(week, guid, path).etag else []
+        return list(read_raw(path)) if store.bucket.fetch(store.layout.raw(week, guid), path) else []
 
 
 def stored_versions(store: OrderStore, week: Week, guid: str) -> Versions:

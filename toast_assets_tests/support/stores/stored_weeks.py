@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from toast_assets.orders.raw import cut_orders
 from toast_assets.orders.raw_file import RawFileWriter
 from toast_assets.store.bucket import Version
-from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, encode_manifest
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, json_for_people
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, epoch_ms, iso_ms
 
@@ -35,7 +35,7 @@ def store_week(
 
 def save_manifest(store: OrderStore, week: Week, manifest: Manifest) -> Version:
     """Stores the manifest instead of whatever is there."""
-    return store.bucket.write(store.layout.manifest(week), encode_manifest(manifest))
+    return store.bucket.write(store.layout.manifest(week), json_for_people(manifest))
 
 
 def _stored(
