@@ -32,6 +32,10 @@ class WeekError(ToastAssetsError):
     """A partition key that names no week, or a week that has not closed yet."""
 
 
+class NoGuestError(ToastAssetsError):
+    """What was given names no guest. The message does not repeat it."""
+
+
 class CalendarError(ToastAssetsError):
     """The settings of the calendar would move the boundaries of weeks that are stored."""
 

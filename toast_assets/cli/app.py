@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from toast_assets.errors import SettingsError, ToastAssetsError, WeekError
+from toast_assets.errors import NoGuestError, SettingsError, ToastAssetsError, WeekError
 from toast_assets.machine import machine_problem
 
 # What the extra ``sandbox`` installs on top of the pipeline.
@@ -17,13 +17,12 @@ class _Group(click.Group):
     """Shows this package's errors, and those of the machine, as one sentence."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
         try:
             return super().invoke(ctx)
         except ToastAssetsError as error:
             # A wrong argument or setting, by which nothing was tried, has the exit code of click's usage errors.
-            kind = click.UsageError if isinstance(error, SettingsError | WeekError) else click.ClickException
-            raise kind(str(error)) from error
+            is_usage = isinstance(error, NoGuestError | SettingsError | WeekError)
+            raise (click.UsageError if is_usage else click.ClickException)(str(error)) from error
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] not in _SANDBOX_MODULES:
                 raise
@@ -95,8 +94,7 @@ def replay_rejects(*, week: str | None) -> None:
     """
     from toast_assets.cli.replay_rejects import replay_rejects as replay
 
-    if not replay(week):
-        raise SystemExit(1)
+    raise SystemExit(0 if replay(week) else 1)
 
 
 @main.command()
@@ -126,12 +124,9 @@ def forget(
     The exit code is 2, and nothing is changed, if a value is no GUID, e-mail or phone, or if there is neither a
     terminal nor --yes; it is 1 if nothing of the guest is stored, or if a foreign object holds the guest.
     """
-    from pathlib import Path
-
     from toast_assets.cli.forget import forget as forget_guest
 
-    if not forget_guest((*guest, *guid, *email, *phone), Path(file) if file else None, **options):
-        raise SystemExit(1)
+    raise SystemExit(0 if forget_guest((*guest, *guid, *email, *phone), file, **options) else 1)
 
 
 @main.command()

@@ -15,7 +15,7 @@ from toast_assets.cli.display import Display
 from toast_assets.cli.environment import dagster_home, only, sandbox_config, sandbox_environment
 from toast_assets.cli.runs import in_process_instance, last_closed_week, materialize
 from toast_assets.errors import ToastAssetsError
-from toast_assets.sandbox import Restaurant, Sandbox
+from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 
@@ -25,9 +25,8 @@ def run_demo() -> None:
     console = Console(highlight=False)
     home = dagster_home()
     with Sandbox(sandbox_config()) as sandbox, only(sandbox_environment(sandbox, home)):
-        week = last_closed_week()
-        restaurants = len(sandbox.restaurant_guids)
-        console.print(f"Week {week.key} of {restaurants} restaurants, from Toast to S3 and Amperity, in a sandbox\n")
+        week, places = last_closed_week(), len(sandbox.restaurant_guids)
+        console.print(f"Week {week.key} of {places} restaurants, from Toast to S3 and Amperity, in a sandbox\n")
         with in_process_instance(home) as instance:
             materialize(week, instance, Display(console))
             counts = reconcile(sandbox, week)
@@ -74,19 +73,16 @@ def reconcile(sandbox: Sandbox, week: Week) -> list[RestaurantWeek]:
     """What the sandbox's Toast, the environment's bucket and the sandbox's Amperity hold of a week."""
     store = OrderStore.from_environment()
     records = sandbox.amperity.of_stream(sandbox.config.streams[0])
-
-    def of(restaurant: Restaurant) -> RestaurantWeek:
-        guid = restaurant.guid
+    found = []
+    for guid in sandbox.restaurant_guids:
+        orders = sandbox.toast.orders[guid]
+        at_toast = [order.guid for order in orders.between(week.start_ms, week.end_ms)]
         stored = store.bucket.read(store.layout.export(week, guid))
         exported = json.loads(gzip.decompress(stored[0]))["orders"] if stored else []
-        return RestaurantWeek(
-            restaurant.name,
-            [order.guid for order in sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)],
-            [order["guid"] for order in exported],
-            [record.guid or "" for record in records if record.restaurant == guid],
-        )
-
-    return [of(each) for each in sandbox.config.restaurants if each.live]
+        at_amperity = [record.guid or "" for record in records if record.restaurant == guid]
+        in_bucket = [order["guid"] for order in exported]
+        found.append(RestaurantWeek(orders.restaurant.name, at_toast, in_bucket, at_amperity))
+    return found
 
 
 def check(restaurants: Sequence[RestaurantWeek], week: Week) -> None:
@@ -99,10 +95,10 @@ def check(restaurants: Sequence[RestaurantWeek], week: Week) -> None:
 def show(restaurants: Sequence[RestaurantWeek], sandbox: Sandbox, console: Console) -> None:
     """Print the counts, Amperity's log of records, and the bucket's objects."""
     table = Table(box=None, pad_edge=False, header_style="dim", show_footer=True, footer_style="bold")
-    sums = [sum(counts) for counts in zip(*(each.counts for each in restaurants), strict=True)]
     table.add_column("Orders of the week", "all restaurants")
-    for head, total in zip(("at Toast", "in S3", "accepted by Amperity"), sums, strict=True):
-        table.add_column(head, f"{total:,}", justify="right")
+    columns = zip(*(each.counts for each in restaurants), strict=True)
+    for head, counts in zip(("at Toast", "in S3", "accepted by Amperity"), columns, strict=True):
+        table.add_column(head, f"{sum(counts):,}", justify="right")
     table.add_column("")
     for each in restaurants:
         mark = "[green]✓[/]" if each.agrees else "[red]✗ they differ[/]"

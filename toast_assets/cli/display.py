@@ -1,15 +1,17 @@
-"""What a run looks like while it works: one line per asset, live on a terminal, plain lines elsewhere."""
+"""What a run looks like while it works: one line per asset, and its progress."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from enum import Enum
 
 import dagster as dg
 from rich.console import Console
 from rich.markup import escape
+
+from toast_assets.errors import ToastAssetsError
 
 # Of an asset's metadata, what fits into one line; zeros are left out.
 _HEADLINES = (
@@ -29,8 +31,9 @@ class Outcome(Enum):
 
 class Display(logging.Handler):
     """Shows a run by its log records, to which Dagster attaches its events; without a ``console`` it shows nothing.
+    Entered for as long as the run lasts. ``failure`` is that of the first step that failed.
 
-    On a terminal, passed checks share a line, so that the others stand out.
+    On a terminal, progress is beside a spinner, and passed checks share a line, so that the others stand out.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -38,99 +41,75 @@ class Display(logging.Handler):
         self._console = console or Console(quiet=True)
         self._live = self._console.is_terminal and not self._console.quiet
         self._status = self._console.status("")
-        self._steps: Collection[str] = ()
         self._made: dict[str, list[dg.AssetMaterialization]] = {}
         self._began = time.monotonic()
         self._passed = 0
+        self.failure: BaseException | None = None
 
-    def started(self, steps: Collection[str]) -> None:
-        """A run of these steps begins."""
-        self._steps = steps
+    def __enter__(self) -> None:
         if self._live:
             self._status.start()
 
-    def ended(self) -> None:
-        """The run is over."""
+    def __exit__(self, *_error: object) -> None:
         self._status.stop()
         if self._passed:
             self._mark("asset checks", f"{self._passed} passed", Outcome.PASSED)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Shows one record."""
         meta = getattr(record, "dagster_meta", {})
         step, event = meta.get("step_key") or "", meta.get("dagster_event")
         if not isinstance(event, dg.DagsterEvent):
-            if step in self._steps and record.levelno >= logging.INFO:
-                said = str(meta.get("orig_message") or record.getMessage())
-                self._progress(f"{step}  {said}", f"  {said}")
+            if step and record.levelno >= logging.INFO:
+                self._progress(f"{step}  {meta.get('orig_message') or record.getMessage()}")
             return
         kind = event.event_type
         if kind is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             failure = Outcome.WARNED if check.severity is dg.AssetCheckSeverity.WARN else Outcome.FAILED
             self.checked(check.check_name, check.description or "", Outcome.PASSED if check.passed else failure)
-        elif step not in self._steps:
-            return
+        elif kind is dg.DagsterEventType.STEP_FAILURE:
+            self._failed(step, event)
         elif kind is dg.DagsterEventType.STEP_START:
             self._began = time.monotonic()
-            self._progress(step, step)
         elif kind is dg.DagsterEventType.ASSET_MATERIALIZATION:
             self._made.setdefault(step, []).append(event.step_materialization_data.materialization)
-        elif kind is dg.DagsterEventType.STEP_SUCCESS:
-            self.step_ended(step, _headline(self._made.pop(step, [])), Outcome.PASSED)
-        elif kind is dg.DagsterEventType.STEP_FAILURE:
-            self.step_ended(step, failure_reason(event), Outcome.FAILED)
+        elif kind is dg.DagsterEventType.STEP_SUCCESS and step in self._made:
+            self.step_ended(step, _headline(self._made.pop(step)), Outcome.PASSED)
+
+    def _failed(self, step: str, event: dg.DagsterEvent) -> None:
+        failure = event.step_failure_data
+        error = failure.error
+        interrupted = error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
+        # Dagster wraps what the step raised in errors of its own.
+        while error is not None and error.cause is not None:
+            error = error.cause
+        reason = error.message.strip() if error is not None else "The step failed without a reason."
+        if failure.user_failure_data and failure.user_failure_data.description:
+            reason = failure.user_failure_data.description
+        if self.failure is None:
+            self.failure = KeyboardInterrupt() if interrupted else ToastAssetsError(f"{step} failed: {reason}")
+        self.step_ended(step, "interrupted" if interrupted else reason, Outcome.FAILED)
 
     def step_ended(self, step: str, summary: str, outcome: Outcome) -> None:
         """A step is done; ``summary`` is its result in one line."""
-        seconds = time.monotonic() - self._began
-        if self._live:
-            self._mark(step, f"{summary} ({seconds:.1f} s)", outcome)
-            self._status.update("")
-        else:
-            self._print(f"  {'done' if outcome is Outcome.PASSED else 'failed'} in {seconds:.1f} s: {summary}")
+        self._mark(step, f"{summary} ({time.monotonic() - self._began:.1f} s)", outcome)
 
     def checked(self, check: str, text: str, outcome: Outcome) -> None:
         """An asset check has been evaluated."""
-        if not self._live:
-            self._print(f"check {check} {outcome.name.lower()}: {text}")
-        elif outcome is Outcome.PASSED:
+        if self._live and outcome is Outcome.PASSED:
             self._passed += 1
         else:
             self._mark(check, text, outcome)
 
-    def _progress(self, live: str, plain: str) -> None:
+    def _progress(self, text: str) -> None:
         if self._live:
             # One line, beside the spinner.
-            self._status.update(escape(live[: self._console.width - 3]))
+            self._status.update(escape(text[: self._console.width - 3]))
         else:
-            self._print(plain)
-
-    def _print(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True, markup=False)
+            self._console.print(text, soft_wrap=True, markup=False)
 
     def _mark(self, name: str, text: str, outcome: Outcome) -> None:
-        self._console.print(f"{outcome.value} {name}  [dim]{escape(text)}[/]")
-
-
-def failure_reason(event: dg.DagsterEvent) -> str:
-    """Why a step failed, in the words of the failure itself."""
-    if was_interrupted(event):
-        return "interrupted"
-    failure = event.step_failure_data
-    if failure.user_failure_data and failure.user_failure_data.description:
-        return failure.user_failure_data.description
-    # Dagster wraps what the step raised in errors of its own.
-    error = failure.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return error.message.strip() if error is not None else "The step failed without a reason."
-
-
-def was_interrupted(event: dg.DagsterEvent) -> bool:
-    """Whether a step failed because the process was interrupted."""
-    error = event.step_failure_data.error
-    return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
+        self._console.print(f"{outcome.value} {name}  [dim]{escape(text)}[/]", soft_wrap=True)
 
 
 def _headline(made: Sequence[dg.AssetMaterialization]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
-from itertools import groupby, zip_longest
+from itertools import groupby
 
 import click
 from rich.console import Console
@@ -14,7 +14,7 @@ from toast_assets.doctor.checks import run_checks
 from toast_assets.doctor.findings import Finding, State, exit_code
 
 _MARKS = {State.OK: "✓", State.UNKNOWN: "?", State.WARNING: "!", State.FAILED: "✗"}
-_STYLES = {State.OK: "green", State.UNKNOWN: "dim", State.WARNING: "yellow", State.FAILED: "red"}
+_STYLES = {State.UNKNOWN: "dim", State.WARNING: "yellow", State.FAILED: "red"}
 
 
 def doctor(*, canary: bool, as_json: bool) -> int:
@@ -32,14 +32,12 @@ def _print(findings: list[Finding]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for area, lines in groupby(findings, key=lambda finding: finding.area):
         console.print(f"\n{area}", style="bold", markup=False)
-        shown = list(lines)
-        for finding, following in zip_longest(shown, shown[1:]):
-            text = f"{_MARKS[finding.state]} {finding.name}"
-            text += f": {finding.detail}" if finding.detail else ""
-            console.print(text, style=_STYLES[finding.state] if finding.state is not State.OK else None, markup=False)
-            # Lines with the same hint share it.
-            if finding.hint and (following is None or following.hint != finding.hint):
-                console.print(f"    → {finding.hint}", markup=False)
+        for hint, sharing in groupby(lines, key=lambda finding: finding.hint):
+            for finding in sharing:
+                text = f"{_MARKS[finding.state]} {finding.name}" + (f": {finding.detail}" if finding.detail else "")
+                console.print(text, style=_STYLES.get(finding.state), markup=False)
+            if hint:
+                console.print(f"    → {hint}", markup=False)
     counts = {state: sum(finding.state is state for finding in findings) for state in State}
     totals = [f"{counts[State.OK]} fine", f"{counts[State.FAILED]} failed", f"{counts[State.WARNING]} to look at"]
     console.print(f"\n{', '.join(totals)}, {counts[State.UNKNOWN]} could not be checked.", markup=False)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from unittest.mock import patch
 
 from toast_assets.sandbox import Sandbox, SandboxConfig, invent_restaurants
 from toast_assets.variables import PREFIXES, known_variables
@@ -20,8 +21,7 @@ _FOREIGN = (*PREFIXES, "AWS_", "DAGSTER_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PRO
 def sandbox_config(
     port: int = 0, *, seed: int = 1, restaurants: int | None = None, orders: int | None = None, latency: float = 0.0
 ) -> SandboxConfig:
-    """A sandbox on three neighbouring ports (``port`` 0: any free ones); ``orders`` are per week and restaurant,
-    ``latency`` is in seconds."""
+    """A sandbox; ``orders`` are per week and restaurant, ``latency`` is in seconds."""
     chosen = SandboxConfig().restaurants if restaurants is None else invent_restaurants(restaurants, seed=seed)
     if orders is not None:
         chosen = tuple(replace(each, orders_per_week=orders) for each in chosen)
@@ -29,9 +29,7 @@ def sandbox_config(
         seed=seed,
         restaurants=chosen,
         latency_seconds=latency,
-        toast_port=port,
-        amperity_port=port and port + 1,
-        s3_port=port and port + 2,
+        port=port,
         bucket=_BUCKET,
     )
 
@@ -58,14 +56,6 @@ def sandbox_environment(sandbox: Sandbox, dagster_home: Path) -> dict[str, str]:
     }
 
 
-@contextmanager
-def only(environment: Mapping[str, str]) -> Iterator[None]:
+def only(environment: Mapping[str, str]) -> AbstractContextManager[object]:
     """Makes ``environment`` this process's environment for as long as the block lasts."""
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(environment)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    return patch.dict(os.environ, environment, clear=True)

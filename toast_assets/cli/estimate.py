@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from toast_assets.amperity.settings import DeliverySpeed
-from toast_assets.cli.stores import check_environment, command_store
+from toast_assets.cli.stores import command_store
 from toast_assets.pull.estimate import (
     ASSUMED,
     BackfillEstimate,
@@ -23,7 +23,6 @@ from toast_assets.pull.estimate import (
     weeks_between,
 )
 from toast_assets.settings import CalendarSettings
-from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.settings import ToastLimits
 
 # With the alignment of each.
@@ -35,11 +34,11 @@ _COLUMNS = {
 
 def estimate(first: str, last: str, *, refresh: bool | None, as_json: bool) -> None:
     """Estimate a backfill from the week named ``first`` to the one named ``last``, and print it."""
-    check_environment(ToastLimits, StoreSettings, DeliverySpeed, CalendarSettings)
+    store = command_store(ToastLimits, DeliverySpeed, CalendarSettings, writes=False)
     calendar, now = CalendarSettings.from_environment().calendar(), datetime.now(UTC)
     weeks = weeks_between(calendar, first, last, now)
     limits, delivery = ToastLimits.from_environment(), DeliverySpeed.from_environment()
-    found = estimate_backfill(command_store(writes=False), calendar, weeks, limits, delivery, now, refresh=refresh)
+    found = estimate_backfill(store, calendar, weeks, limits, delivery, now, refresh=refresh)
     if as_json:
         click.echo(json.dumps(_as_json(found), indent=1, ensure_ascii=False))
     else:
@@ -47,14 +46,17 @@ def estimate(first: str, last: str, *, refresh: bool | None, as_json: bool) -> N
 
 
 def _text(found: BackfillEstimate) -> list[str]:
-    groups = [list(group) for _, group in groupby(found.weeks, key=lambda week: (week.state, week.spacing, _by(week)))]
-    lines = [*_table([tuple(_COLUMNS), *map(_row, groups)]), ""]
-    weeks = "1 week" if len(found.weeks) == 1 else f"{len(found.weeks)} weeks"
-    lines.append(f"{weeks}: about {found.requests:,.0f} requests for {found.orders:,.0f} orders.")
-    lines.append(
+    alike = groupby(found.weeks, key=lambda week: (week.state, week.spacing, week.restaurants, _by(week)))
+    rows = [tuple(_COLUMNS), *(_row(list(group)) for _, group in alike)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    forms = [f"{align}{width}" for align, width in zip(_COLUMNS.values(), widths, strict=True)]
+    lines = [
+        *("  ".join(map(format, row, forms)).rstrip() for row in rows),
+        "",
+        f"In all about {found.requests:,.0f} requests for {found.orders:,.0f} orders.",
         f"About {in_words(found.seconds)}: the pulls, one after the other, take {in_words(found.pull_seconds)};"
-        " deliveries and tables run at the same time."
-    )
+        " deliveries and tables run at the same time.",
+    ]
     if any(Basis.ASSUMPTION in week.basis for week in found.weeks):
         lines.append(
             f"No measurement yet: {ASSUMED.orders:,.0f} orders and {ASSUMED.requests:.0f} requests per restaurant and"
@@ -67,12 +69,10 @@ def _text(found: BackfillEstimate) -> list[str]:
 
 def _row(weeks: Sequence[WeekEstimate]) -> tuple[str, ...]:
     first, last = weeks[0], weeks[-1]
-    name = first.week.key if len(weeks) == 1 else f"{first.week.key} to {last.week.key}"
-    restaurants = sorted({week.restaurants for week in weeks})
     return (
-        name,
+        first.week.key if first is last else f"{first.week.key} to {last.week.key}",
         first.state.value,
-        "–".join(str(count) for count in dict.fromkeys((restaurants[0], restaurants[-1]))),
+        str(first.restaurants),
         f"{sum(week.requests for week in weeks):,.0f}",
         f"{sum(week.orders for week in weeks):,.0f}",
         in_words(sum(week.pull_seconds for week in weeks)),
@@ -82,23 +82,13 @@ def _row(weeks: Sequence[WeekEstimate]) -> tuple[str, ...]:
 
 
 def _by(week: WeekEstimate) -> str:
-    """By what a week is estimated, with counts of restaurants where it is not the same for all."""
     names = {
         Basis.OWN_PULL: "its last pull",
         Basis.OTHER_WEEK: " and ".join(week.nearest),
         Basis.OTHER_RESTAURANTS: "the other restaurants",
         Basis.ASSUMPTION: "an assumption",
     }
-    parts = [(names[basis], week.basis[basis]) for basis in Basis if week.basis.get(basis)]
-    if len(parts) == 1:
-        return parts[0][0]
-    return ", ".join(f"{name} ({count})" for name, count in parts) or "nothing to ask"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    forms = [f"{align}{width}" for align, width in zip(_COLUMNS.values(), widths, strict=True)]
-    return ["  ".join(map(format, row, forms)).rstrip() for row in rows]
+    return ", ".join(names[basis] for basis in Basis if week.basis.get(basis)) or "nothing to ask"
 
 
 def _as_json(found: BackfillEstimate) -> dict[str, Any]:

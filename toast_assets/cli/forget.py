@@ -5,65 +5,52 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 
 import click
 from rich.console import Console
 
 from toast_assets.amperity.settings import PrivacySettings
-from toast_assets.cli.stores import command_store
-from toast_assets.orders.identity import NoGuestError, given_traits
+from toast_assets.cli.stores import command_store, require_answer
+from toast_assets.errors import NoGuestError
+from toast_assets.orders.identity import given_traits
 from toast_assets.privacy.forget import ForgetGuest, Forgetting
 
 
-class _RefusedError(click.ClickException):
-    """The command does not start, and nothing was changed."""
-
-    exit_code = 2
-
-
-def forget(guests: Iterable[str], file: Path | None, *, dry_run: bool, yes: bool, allow_unknown: bool) -> bool:
+def forget(guests: Iterable[str], file: str | None, *, dry_run: bool, yes: bool, allow_unknown: bool) -> bool:
     """Forget one guest; whether nothing of them is left.
 
     Raises:
-        ClickException: with 2, no guest was named, or there is no terminal to ask for confirmation.
+        UsageError: there is no terminal to ask for confirmation.
+        NoGuestError: no guest was named.
         ToastAssetsError: nothing of the guest is stored, a setting is wrong, or the bucket fails.
     """
-    if not (dry_run or yes or sys.stdin.isatty()):
-        raise _RefusedError(
-            "The command asks before it rewrites anything, and there is no terminal. Nothing was changed; look with"
-            " --dry-run, then give --yes."
-        )
+    require_answer(dry_run=dry_run, yes=yes)
     console = Console(highlight=False)
-    try:
-        given = given_traits(_lines(guests, file))
-        # Versions of records and salted keys of guests are found only with the rules and the salt of the deliveries.
-        redaction = PrivacySettings.from_environment().redaction
-        store = command_store(writes=not dry_run)
-        run = partial(ForgetGuest, store, given, allow_unknown=allow_unknown, redaction=redaction)
-        if dry_run or not yes:
-            found = run(dry_run=True).run()
-            _show(console, found, "would be rewritten")
-            if dry_run:
-                return not found.certificate.not_rewritten
-            click.confirm("Take this guest out of these objects? It cannot be undone", abort=True)
-        done = run().run()
-    except NoGuestError as error:
-        raise _RefusedError(str(error)) from None
+    given = given_traits(_lines(guests, file))
+    store = command_store(PrivacySettings, writes=not dry_run)
+    # Versions of records and salted keys of guests are found only with the rules and the salt of the deliveries.
+    redaction = PrivacySettings.from_environment().redaction
+    run = partial(ForgetGuest, store, given, allow_unknown=allow_unknown, redaction=redaction)
+    if dry_run or not yes:
+        found = run(dry_run=True).run()
+        _show(console, found, "would be rewritten")
+        if dry_run:
+            return not found.certificate.not_rewritten
+        click.confirm("Take this guest out of these objects? It cannot be undone", abort=True)
+    done = run().run()
     _show(console, done, "rewritten")
     return not done.certificate.not_rewritten
 
 
-def _lines(guests: Iterable[str], file: Path | None) -> list[str]:
+def _lines(guests: Iterable[str], file: str | None) -> list[str]:
     """The lines given as options; else those of the file, or what is typed or piped in."""
     if given := [one for one in guests if one.strip()]:
         return given
     if file is None and sys.stdin.isatty():
         return [click.prompt("The guest's GUID, e-mail or phone (not shown)", hide_input=True)]
     try:
-        if file is not None and str(file) != "-":
-            return file.read_text(encoding="utf-8-sig").splitlines()
-        return sys.stdin.read().splitlines()
+        with click.open_file(file or "-", encoding="utf-8-sig") as lines:
+            return [line.rstrip("\r\n") for line in lines]
     except UnicodeDecodeError:
         raise NoGuestError("The file is no text in UTF-8; nothing was changed.") from None
     except OSError as error:
@@ -71,7 +58,7 @@ def _lines(guests: Iterable[str], file: Path | None) -> list[str]:
 
 
 def _show(console: Console, result: Forgetting, what: str) -> None:
-    kinds = ", ".join(f"{count} {kind}{'s' if count != 1 else ''}" for kind, count in result.traits.items())
+    kinds = ", ".join(f"{count} × {kind}" for kind, count in result.traits.items())
     certificate = result.certificate
     console.print(f"The guest is known by {kinds}; {certificate.orders} orders name them.")
     if result.shared:

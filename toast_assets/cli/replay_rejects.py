@@ -10,7 +10,7 @@ import click
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.cli.stores import check_environment, command_store
+from toast_assets.cli.stores import command_store
 from toast_assets.concurrency import run
 from toast_assets.delivery.deliver import WeekDelivery, not_delivered
 from toast_assets.delivery.rejects import stored_rejects
@@ -18,15 +18,13 @@ from toast_assets.errors import ExportError, StoreError, WeekError
 from toast_assets.settings import CalendarSettings
 from toast_assets.store.layout import week_in
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.settings import StoreSettings
 from toast_assets.week import WeekCalendar
 
 
 def replay_rejects(week_key: str | None) -> bool:
     """Replay one week's rejects, or those of all weeks, and print the results; whether no reject is left."""
-    check_environment(AmperitySettings, StoreSettings, CalendarSettings)
+    store = command_store(AmperitySettings, CalendarSettings)
     settings, calendar = AmperitySettings.from_environment(), CalendarSettings.from_environment().calendar()
-    store = command_store()
     folder = store.layout.all_rejects
     chosen = sorted(filter(None, (week_in(key, folder, "/rejects.ndjson.gz") for key in store.bucket.keys(folder))))
     if week_key is not None:
@@ -35,7 +33,6 @@ def replay_rejects(week_key: str | None) -> bool:
     if not chosen:
         click.echo("There are no rejects." if week_key is None else f"Week {week_key} has no rejects.")
         return True
-
     return run(_replay(chosen, calendar, settings, store))
 
 
@@ -46,6 +43,7 @@ async def _replay(
     log = logging.getLogger("toast_assets.replay")
     done = True
     for key in week_keys:
+        click.echo(f"Week {key}")
         try:
             week = calendar.week(key)
             # A client of its own: one whose delivery failed sends nothing any more.
@@ -53,19 +51,19 @@ async def _replay(
                 report = await WeekDelivery(week, client, store, replay=True, log=log).run()
             left = len(await asyncio.to_thread(stored_rejects, store, week))
         except (ExportError, StoreError, WeekError) as error:
-            click.echo(f"Week {key}\n  {error}")
+            click.echo(f"  {error}")
             done = False
             continue
-        problem = not_delivered(report)
-        lines = [f"Week {key}", *([f"  {problem}"] if problem else [])]
+        if problem := not_delivered(report):
+            click.echo(f"  {problem}")
         for method, counts in report.methods.items():
             if counts.records:
-                lines.append(
+                click.echo(
                     f"  {method}: {counts.accepted} of {counts.records} accepted now, {counts.superseded}"
                     f" superseded, {counts.rejected} refused again, {counts.pending} without an answer"
                 )
-        lines += [f"    {count} × {reason}" for reason, count in report.reject_reasons.items()]
-        lines.append(f"  {left} left in {store.bucket.uri(store.layout.rejects(week))}" if left else "  none left")
-        click.echo("\n".join(lines))
+        for reason, count in report.reject_reasons.items():
+            click.echo(f"    {count} × {reason}")
+        click.echo(f"  {left} left in {store.bucket.uri(store.layout.rejects(week))}" if left else "  none left")
         done = done and not left and problem is None
     return done

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 
 import click
 
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.cli.stores import check_environment, command_store
+from toast_assets.cli.stores import command_store, require_answer
 from toast_assets.privacy.retention import Retained, Retention
 from toast_assets.settings import RetentionSettings
-from toast_assets.store.settings import StoreSettings
 
 
 def retention(*, dry_run: bool, yes: bool) -> None:
@@ -26,10 +24,9 @@ def retention(*, dry_run: bool, yes: bool) -> None:
     if settings == RetentionSettings.parse({}):
         click.echo("No RETENTION_RAW_DAYS, RETENTION_EXPORT_DAYS or RETENTION_LEDGER_DAYS is set: everything is kept.")
         return
-    if not (dry_run or yes or sys.stdin.isatty()):
-        raise click.UsageError("There is no terminal to ask at. Give --yes to remove, or --dry-run to look.")
-    check_environment(AmperitySettings, StoreSettings)
-    store, amperity, now = command_store(writes=not dry_run), AmperitySettings.from_environment(), datetime.now(UTC)
+    require_answer(dry_run=dry_run, yes=yes)
+    store = command_store(AmperitySettings, writes=not dry_run)
+    amperity, now = AmperitySettings.from_environment(), datetime.now(UTC)
     if not yes or dry_run:
         planned = Retention(store, settings, amperity, now, dry_run=True).run()
         _show(planned, "would go")
@@ -44,6 +41,5 @@ def _show(result: Retained, what: str) -> None:
         click.echo(f"{what:8}  {key}")
     for week, reason in result.kept.items():
         click.echo(f"kept      week {week}: {reason}")
-    counts = ((result.removed, "object"), (result.weeks, "week"), (result.kept, "week"))
-    objects, weeks, kept = (f"{len(some)} {noun}{'' if len(some) == 1 else 's'}" for some, noun in counts)
-    click.echo(f"{objects} of {weeks} {what}, {result.bytes:,} bytes; {kept} kept.")
+    removed = f"{len(result.removed)} objects of {len(result.weeks)} weeks {what}, {result.bytes:,} bytes"
+    click.echo(f"{removed}; weeks kept: {len(result.kept)}.")

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from toast_assets.cli.display import Display, failure_reason, was_interrupted
+from toast_assets.cli.display import Display
 from toast_assets.errors import ToastAssetsError
 from toast_assets.settings import CalendarSettings
 from toast_assets.week import Week
@@ -22,10 +22,7 @@ PID_TAG = "toast-assets/pid"
 # What differs for runs that a command executes without Dagster's daemon.
 _IN_PROCESS = {
     # Capturing output would send the command's own lines through a child process, which Ctrl-C ends with a traceback.
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    },
+    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"},
     # Slots of pools are for runs that the daemon watches: a command that is killed could not release its own, and the
     # next one would wait for ever.
     "concurrency": {"pools": {"granularity": "run"}},
@@ -70,32 +67,17 @@ def materialize(week: Week, instance: dg.DagsterInstance, display: Display) -> d
         logger.addHandler(display)
         return logger
 
-    defs = build_defs()
-    job = defs.resolve_job_def(WEEKLY_JOB)
-    # Not the steps of checks; one step can make several assets.
-    display.started({defs.resolve_assets_def(key).node_def.name for key in job.asset_layer.selected_asset_keys})
-    try:
+    with display:
         # Under the name of Dagster's own logger, so that the UI can execute the run again with the same run config.
-        result = job.with_logger_defs({"console": run_logger}).execute_in_process(
+        job = build_defs().resolve_job_def(WEEKLY_JOB).with_logger_defs({"console": run_logger})
+        result = job.execute_in_process(
             run_config={"loggers": {"console": {}}},
             instance=instance,
             partition_key=week.key,
             tags={PID_TAG: str(os.getpid()), "toast/reason": "toast-assets on a sandbox"},
             raise_on_error=False,
         )
-    finally:
-        display.ended()
     if not result.success:
-        raise _reason(result)
+        raise display.failure or ToastAssetsError(f"The run failed. {result.all_events[-1].message}")
     made = [event.step_materialization_data.materialization for event in result.get_asset_materialization_events()]
     return {one.asset_key.to_user_string(): {name: each.value for name, each in one.metadata.items()} for one in made}
-
-
-def _reason(result: dg.ExecuteInProcessResult) -> BaseException:
-    for event in result.all_events:
-        if event.event_type is dg.DagsterEventType.STEP_FAILURE:
-            if was_interrupted(event):
-                return KeyboardInterrupt()
-            return ToastAssetsError(f"{event.step_key} failed: {failure_reason(event)}")
-    messages = [event.message for event in result.all_events if event.is_failure and event.message]
-    return ToastAssetsError(" ".join(["The run failed.", *messages[-1:]]))

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -34,10 +34,12 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def serve(config: SandboxConfig, ui_port: int | None) -> None:
     """Serve until Ctrl-C, a termination signal or a lost terminal; with a ``ui_port``, Dagster's UI too."""
     console = Console(highlight=False)
-    if ui_port is not None:
-        _require_free(ui_port)
+    for each in _ENDING:
+        signal.signal(each, _end_by_signal)
     try:
-        with _ended_by_signals(), Sandbox(config) as sandbox:
+        if ui_port is not None:
+            _require_free(ui_port)
+        with Sandbox(config) as sandbox:
             console.print(
                 f"Status page and Toast  {sandbox.toast_url}\n"
                 f"Amperity               {sandbox.amperity_url}\n"
@@ -56,6 +58,13 @@ def serve(config: SandboxConfig, ui_port: int | None) -> None:
         console.print("The sandbox has ended, and its bucket is gone.")
 
 
+def _end_by_signal(_number: int, _frame: FrameType | None) -> None:
+    """Ends the command; no further signal disturbs its end."""
+    for each in _ENDING:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def _serve_ui(sandbox: Sandbox, port: int, console: Console) -> None:
     home = dagster_home()
     environment = sandbox_environment(sandbox, home)
@@ -65,9 +74,8 @@ def _serve_ui(sandbox: Sandbox, port: int, console: Console) -> None:
         with in_process_instance(home) as instance:
             materialize(week, instance, Display(console))
     log = home.parent / "dagster-dev.log"
-    with ExitStack() as stack:
-        with console.status("Starting Dagster …"):
-            process = stack.enter_context(dagster_dev(port, environment, log))
+    console.print("\nStarting Dagster …")
+    with dagster_dev(port, environment, log) as process:
         console.print(
             f"\nDagster's UI           http://{_HOST}:{port}/asset-groups\n"
             f"Its log                {log}\n\n"
@@ -75,8 +83,7 @@ def _serve_ui(sandbox: Sandbox, port: int, console: Console) -> None:
             "Ctrl-C ends everything.",
             soft_wrap=True,
         )
-        status = process.wait()
-        raise ToastAssetsError(f"dagster dev ended with status {status}.", hint=f"See {log}.")
+        raise ToastAssetsError(f"dagster dev ended with status {process.wait()}.", hint=f"See {log}.")
 
 
 @contextmanager
@@ -98,24 +105,23 @@ def dagster_dev(port: int, environment: Mapping[str, str], log: Path) -> Iterato
             # A Ctrl-C reaches the parent alone, which ends the child and all that the child started.
             start_new_session=True,
         )
+    deadline = time.monotonic() + _START_SECONDS
     try:
-        _wait_for_ui(process, port, log)
+        while not _answers(port):
+            status = process.poll()
+            if status is not None or time.monotonic() > deadline:
+                what = f"did not answer within {_START_SECONDS:.0f} s" if status is None else f"ended with {status}"
+                raise ToastAssetsError(f"dagster dev {what}.", hint=f"See {log}.")
+            time.sleep(0.25)
         yield process
     finally:
         _end(process)
 
 
-def _wait_for_ui(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    with httpx.Client(trust_env=False, timeout=5) as client:
-        while time.monotonic() < deadline:
-            if (status := process.poll()) is not None:
-                raise ToastAssetsError(f"dagster dev ended with status {status}.", hint=f"See {log}.")
-            with suppress(httpx.TransportError):
-                if client.get(f"http://{_HOST}:{port}/server_info").is_success:
-                    return
-            time.sleep(0.25)
-    raise ToastAssetsError(f"Dagster's UI did not answer within {_START_SECONDS:.0f} s.", hint=f"See {log}.")
+def _answers(port: int) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"http://{_HOST}:{port}/server_info", trust_env=False, timeout=5).is_success
+    return False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -136,29 +142,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError as problem:
-            raise ToastAssetsError(
-                f"Dagster's UI cannot listen on {_HOST}:{port}: {problem.strerror}.",
-                hint="Choose another port with --ui-port.",
-            ) from problem
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Lets the first ending signal unwind the block, and no further one disturb the unwinding."""
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        for each in _ENDING:
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {each: signal.signal(each, end) for each in _ENDING}
     try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        socket.create_server((_HOST, port)).close()
+    except OSError as problem:
+        hint = "Choose another port with --ui-port."
+        raise ToastAssetsError(f"Dagster's UI cannot listen: {problem.strerror}.", hint=hint) from problem

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from toast_assets.errors import ToastAssetsError
+from toast_assets.errors import NoGuestError
 from toast_assets.orders.model import Customer, Order
 from toast_assets.week import iso_ms
 
@@ -28,10 +28,6 @@ _SCHEME = re.compile(r"(?:mailto|tel|urn:uuid):", re.IGNORECASE)
 _AROUND = " \t\"'<>{}[],;"
 _MOST_CHARACTERS = 100
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
-
-
-class NoGuestError(ToastAssetsError):
-    """A line that names no guest. The message does not repeat it."""
 
 
 def guest_key(customer: Customer | None) -> str | None:

@@ -6,31 +6,26 @@ A record is judged in this order (judgement): method (405), Content-Length (411)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import count
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from toast_assets.sandbox.calls import Call, LoggedRequest, Refusal
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults
-from toast_assets.sandbox.service import Answer, Limit, Service
+from toast_assets.sandbox.service import Call, Limit, LoggedRequest, Service
 from toast_assets.week import iso_ms
 
 _API_VERSION = "2024-04-01"
 _TABLES = ("orders", "order_items", "customers")
-_WEEK_SECONDS = 7 * 86_400
 # The stricter of two pages [conflict].
 _LARGEST_RECORD = 1_000_000
 _TOKEN_SECONDS = 3600
-_CONTROL_REQUESTS_PER_SECOND = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +39,6 @@ class Record:
     restaurant: str | None
     modified: str | None
     body: bytes
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """The record as an object."""
-        return msgspec.json.decode(self.body, type=dict[str, Any])
-
-
-class _Heading(msgspec.Struct):
-    # Any type is accepted, and the rest is not looked at: a record's schema is up to Amperity's customer.
-    guid: Any = None
-    restaurantGuid: Any = None
-    modifiedDate: Any = None
 
 
 class _NoticeMetadata(msgspec.Struct):
@@ -84,87 +67,24 @@ class _Run(msgspec.Struct):
     run_mode: Literal["full", "refresh", "source"] = "full"
 
 
-class ControlPlane:
-    """Workflow ``runs`` and their ingest jobs.
-
-    ``ingest_counts`` maps a table to what its entry reports (read, inserted, updated, rejected, errors), by default the
-    number of ``accepted`` records; ``ingest_state`` is the state that finished jobs end in.
-    """
-
-    def __init__(self, config: SandboxConfig, accepted: Sequence[object]) -> None:
-        self.runs: list[dict[str, Any]] = []
-        self.ingest_counts: dict[str, dict[str, int]] = {}
-        self.ingest_state = "succeeded"
-        self._config = config
-        self._accepted = accepted
-
-    def start(self, call: Call) -> Response:
-        wanted = call.read(_Run)
-        number = len(self.runs) + 1
-        run = {
-            "id": f"wf-sandbox-{number}",
-            "state": "running",
-            "type": "courier.group/run",
-            "name": wanted.config_id,
-            "tenant": self._config.tenant,
-            "created_at": self._now(),
-        }
-        job = {"job_id": f"isj-sandbox-{number}", "ended_at": None, "polls": 0}
-        self.runs.append(run | job | {"request": msgspec.to_builtins(wanted)})
-        return JSONResponse(run, 201)
-
-    def jobs(self, call: Call) -> Response:
-        """The ingest jobs of the runs that were started in a period."""
-        given = call.request.query_params
-        try:
-            begin, end = (_timestamp(given[name]) for name in ("created_from", "created_to"))
-        except (KeyError, ValueError):
-            raise Refusal(400, "created_from and created_to are required ISO-8601 timestamps.") from None
-        if not 0 < end - begin <= _WEEK_SECONDS:
-            raise Refusal(400, "created_from and created_to may be at most seven days apart.")
-        data = [self._poll(run) for run in self.runs if begin <= _timestamp(run["created_at"]) < end]
-        return JSONResponse({"data": data, "next_token": ""})
-
-    def job(self, call: Call) -> Response:
-        for run in self.runs:
-            if run["job_id"] == call.request.path_params["id"]:
-                return JSONResponse(self._poll(run))
-        raise Refusal(404, "No such ingest job.")
-
-    def _poll(self, run: dict[str, Any]) -> dict[str, Any]:
-        # A run has one job, which ends by being polled, so that no test has to wait (judgement).
-        run["polls"] += 1
-        if run["state"] == "running" and run["polls"] >= self._config.polls_until_done:
-            run |= {"state": self.ingest_state, "ended_at": self._now()}
-        tables = []
-        for number, table in enumerate(_TABLES):
-            counts = dict.fromkeys(("read", "inserted", "updated", "rejected", "errors"), 0)
-            if run["state"] != "running":
-                counts |= self.ingest_counts.get(table) or dict.fromkeys(("read", "inserted"), len(self._accepted))
-            file = {"file_id": f"{table}/part0", "name": "part0", "read": counts["read"], "errors": counts["errors"]}
-            names = {"feed_id": f"df-sandbox-{number}", "job_id": run["job_id"], "table_name": table}
-            times = {"started_at": run["created_at"], "ended_at": run["ended_at"]}
-            tables.append({**names, "state": run["state"], **counts, **times, "files": [file]})
-        return {"id": run["job_id"], "workflow_id": run["id"], "tables": tables}
-
-    def _now(self) -> str:
-        return iso_ms(datetime.fromtimestamp(self._config.now(), UTC))
-
-
 class AmperityService(Service):
-    """Amperity's HTTP APIs, and what they were sent; ``dropped`` are records lost without an error."""
+    """Amperity's HTTP APIs, and what they were sent; ``dropped`` are records lost without an error.
+
+    ``runs`` are those of workflows. Their ingest jobs end in ``ingest_state`` and report, for each table,
+    ``ingest_counts`` (read, inserted, updated, rejected, errors), by default the number of accepted records.
+    """
 
     def __init__(self, config: SandboxConfig, faults: Faults) -> None:
         super().__init__(config, faults)
         self.accepted: list[Record] = []
         self.dropped: list[Record] = []
         self.notices: list[Record] = []
-        self.control = ControlPlane(config, self.accepted)
+        self.runs: list[dict[str, Any]] = []
+        self.ingest_counts: dict[str, dict[str, int]] = {}
+        self.ingest_state = "succeeded"
         self.tokens[config.amperity_api_key] = float("inf")
         self._stream_limit = Limit("stream", config.records_per_second, 1)
-        self._control_limit = Limit("control", _CONTROL_REQUESTS_PER_SECOND, 1)
-        self._issued = count(1)
-        self._traces = count(1)
+        self._control_limit = Limit("control", 10, 1)
 
     @property
     def refused(self) -> list[LoggedRequest]:
@@ -187,25 +107,22 @@ class AmperityService(Service):
             self.route("POST", "/stream/v0/data/{stream_id:path}", "stream", self._stream),
             self.route("POST", "/api/v0/oauth2/token", "token", self._token),
             self.route("POST", "/api/v1/streaming", "notice", self._notice),
-            self._controlled("POST", "/workflow/runs", self.control.start),
-            self._controlled("GET", "/ingest/jobs", self.control.jobs),
-            self._controlled("GET", "/ingest/jobs/{id}", self.control.job),
+            self.route("POST", "/api/workflow/runs", "control", self._start_run),
+            self.route("GET", "/api/ingest/jobs", "control", self._jobs),
+            self.route("GET", "/api/ingest/jobs/{id}", "control", self._job),
         ]
-
-    def target(self, request: Request) -> str | None:
-        return request.path_params.get("stream_id")
 
     def error(self, status: int, message: str) -> Response:
         """The control plane's error body [doc]; the streaming API's is undocumented."""
-        ids = {name: f"{name}-{next(self._traces)}" for name in ("request_id", "trace_id")}
+        ids = {name: f"{name}-{next(self.numbers)}" for name in ("request_id", "trace_id")}
         return JSONResponse({"status": status, "message": message} | ids, status)
 
     def _stream(self, call: Call) -> Response:
         _echo_request_id(call)
         if call.header("content-length") is None:
-            raise Refusal(411, "Content-Length is required.")
+            raise HTTPException(411, "Content-Length is required.")
         if len(call.body) > _LARGEST_RECORD:
-            raise Refusal(413, f"The record is larger than {_LARGEST_RECORD} bytes.")
+            raise HTTPException(413, f"The record is larger than {_LARGEST_RECORD} bytes.")
         self._check_access(call, "x-amperity-tenant")
         self._check_rate(self._stream_limit)
         record = self._record(call)
@@ -216,8 +133,9 @@ class AmperityService(Service):
         return Response(status_code=202)
 
     def _record(self, call: Call) -> Record:
-        heading = call.read(_Heading)
-        fields = (heading.guid, heading.restaurantGuid, heading.modifiedDate)
+        # Nothing else is looked at: a record's schema is up to Amperity's customer.
+        content = call.read(dict[str, Any])
+        fields = (content.get(name) for name in ("guid", "restaurantGuid", "modifiedDate"))
         guid, restaurant, modified = (value if isinstance(value, str) else None for value in fields)
         return Record(call.target or "", call.header("x-request-id"), guid, restaurant, modified, call.body)
 
@@ -225,33 +143,33 @@ class AmperityService(Service):
         tenant = call.header(header)
         # The statuses are judgements.
         if tenant is None:
-            raise Refusal(400, f"The header {header} is required.")
+            raise HTTPException(400, f"The header {header} is required.")
         if tenant != self.config.tenant:
-            raise Refusal(403, "The credentials do not belong to this tenant.")
+            raise HTTPException(403, "The credentials do not belong to this tenant.")
 
     def _check_access(self, call: Call, header: str) -> None:
         self._check_tenant(call, header)
         self.check_token(call)
         if call.request.method == "POST" and call.media_type != "application/json":
-            raise Refusal(400, "Content-Type must be application/json.")
+            raise HTTPException(400, "Content-Type must be application/json.")
 
     def _check_rate(self, limit: Limit) -> None:
         if self.config.rate_limits and limit.take(self.config.tenant, self.config.now()) < 0:
-            raise Refusal(429, "Too many requests.")
+            raise HTTPException(429, "Too many requests.")
 
     def _token(self, call: Call) -> Response:
         """Client credentials against a bearer token [doc]; wrong ones are a 401, another form a 400 (judgement)."""
         config = self.config
         self._check_tenant(call, "x-amperity-tenant")
         if call.media_type != "application/x-www-form-urlencoded":
-            raise Refusal(400, "Content-Type must be application/x-www-form-urlencoded.")
+            raise HTTPException(400, "Content-Type must be application/x-www-form-urlencoded.")
         form = dict(parse_qsl(call.body.decode("latin-1")))
         if form.get("grant_type") != "client_credentials":
-            raise Refusal(400, "grant_type must be client_credentials.")
+            raise HTTPException(400, "grant_type must be client_credentials.")
         wanted = (config.amperity_client_id, config.amperity_client_secret)
         if (form.get("client_id"), form.get("client_secret")) != wanted:
-            raise Refusal(401, "Wrong client credentials.")
-        token = f"sandbox-stream-token-{next(self._issued)}"
+            raise HTTPException(401, "Wrong client credentials.")
+        token = f"sandbox-stream-token-{next(self.numbers)}"
         self.tokens[token] = config.now() + _TOKEN_SECONDS
         return JSONResponse({"access_token": token, "expires_in": _TOKEN_SECONDS, "token_type": "Bearer"})
 
@@ -260,21 +178,72 @@ class AmperityService(Service):
         _echo_request_id(call)
         self._check_access(call, "amperity-tenant")
         if call.read(_Notice).tenant_id != self.config.tenant:
-            raise Refusal(400, "tenant_id is wrong.")
+            raise HTTPException(400, "tenant_id is wrong.")
         self.notices.append(self._record(call))
         return JSONResponse({"status": "accepted"})
 
-    def _controlled(self, method: str, path: str, answer: Answer) -> Route:
-        """A route of the control plane: ``answer`` comes after the checks that all its calls share."""
+    # The control plane.
 
-        def judged(call: Call) -> Response:
-            self._check_access(call, "amperity-tenant")
-            if call.header("api-version") != _API_VERSION:
-                raise Refusal(400, f"The header api-version must be {_API_VERSION}.")
-            self._check_rate(self._control_limit)
-            return answer(call)
+    def _check_control(self, call: Call) -> None:
+        self._check_access(call, "amperity-tenant")
+        if call.header("api-version") != _API_VERSION:
+            raise HTTPException(400, f"The header api-version must be {_API_VERSION}.")
+        self._check_rate(self._control_limit)
 
-        return self.route(method, f"/api{path}", "control", judged)
+    def _start_run(self, call: Call) -> Response:
+        self._check_control(call)
+        wanted = call.read(_Run)
+        number = len(self.runs) + 1
+        run = {
+            "id": f"wf-sandbox-{number}",
+            "state": "running",
+            "type": "courier.group/run",
+            "name": wanted.config_id,
+            "tenant": self.config.tenant,
+            "created_at": self._now(),
+        }
+        job = {"job_id": f"isj-sandbox-{number}", "ended_at": None, "polls": 0}
+        self.runs.append(run | job | {"request": msgspec.to_builtins(wanted)})
+        return JSONResponse(run, 201)
+
+    def _jobs(self, call: Call) -> Response:
+        """The ingest jobs of the runs that were started in a period."""
+        self._check_control(call)
+        given = call.request.query_params
+        try:
+            begin, end = (_timestamp(given[name]) for name in ("created_from", "created_to"))
+        except (KeyError, ValueError):
+            raise HTTPException(400, "created_from and created_to are required ISO-8601 timestamps.") from None
+        if not 0 < end - begin <= 7 * 86_400:
+            raise HTTPException(400, "created_from and created_to may be at most seven days apart.")
+        data = [self._poll(run) for run in self.runs if begin <= _timestamp(run["created_at"]) < end]
+        return JSONResponse({"data": data, "next_token": ""})
+
+    def _job(self, call: Call) -> Response:
+        self._check_control(call)
+        for run in self.runs:
+            if run["job_id"] == call.request.path_params["id"]:
+                return JSONResponse(self._poll(run))
+        raise HTTPException(404, "No such ingest job.")
+
+    def _poll(self, run: dict[str, Any]) -> dict[str, Any]:
+        # A run has one job, which ends by being polled, so that no test has to wait (judgement).
+        run["polls"] += 1
+        if run["state"] == "running" and run["polls"] >= self.config.polls_until_done:
+            run |= {"state": self.ingest_state, "ended_at": self._now()}
+        tables = []
+        for number, table in enumerate(_TABLES):
+            counts = dict.fromkeys(("read", "inserted", "updated", "rejected", "errors"), 0)
+            if run["state"] != "running":
+                counts |= self.ingest_counts.get(table) or dict.fromkeys(("read", "inserted"), len(self.accepted))
+            file = {"file_id": f"{table}/part0", "name": "part0", "read": counts["read"], "errors": counts["errors"]}
+            names = {"feed_id": f"df-sandbox-{number}", "job_id": run["job_id"], "table_name": table}
+            times = {"started_at": run["created_at"], "ended_at": run["ended_at"]}
+            tables.append({**names, "state": run["state"], **counts, **times, "files": [file]})
+        return {"id": run["job_id"], "workflow_id": run["id"], "tables": tables}
+
+    def _now(self) -> str:
+        return iso_ms(datetime.fromtimestamp(self.config.now(), UTC))
 
 
 def _echo_request_id(call: Call) -> None:

@@ -6,15 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from toast_assets.sandbox.orders import StoredOrder
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class Restaurant:
-    """One location. ``closeout_hour`` is local; ``state`` says why it has no orders, empty if it has."""
+    """One location. ``closeout_hour`` is local; ``state`` says why it has no orders, or why these credentials may not
+    read them, and is empty if they may."""
 
     guid: str
     name: str
@@ -22,11 +20,6 @@ class Restaurant:
     closeout_hour: int = 4
     orders_per_week: int = 300
     state: Literal["", "deleted", "archived", "forbidden"] = ""
-
-    @property
-    def live(self) -> bool:
-        """Whether the location trades and these credentials may read it."""
-        return not self.state
 
 
 DEFAULT_RESTAURANTS = (
@@ -56,9 +49,10 @@ ALL_SCOPES = "orders:read restaurants:read config:read guest.pi:read delivery_in
 
 @dataclass(frozen=True)
 class SandboxConfig:
-    """Settings of one sandbox. Rates are requests; ports of 0 are free ones; ``now`` gives Unix seconds.
+    """Settings of one sandbox. Rates are requests; ``now`` gives Unix seconds.
 
-    ``now`` is the clock of token expiry, rate limits, what "modified now" means and which orders exist already.
+    ``port`` is Toast's, Amperity and S3 have the next two; 0 takes any that are free. ``now`` is the clock of token
+    expiry, rate limits, what "modified now" means and which orders exist already.
     """
 
     seed: int = 1
@@ -66,18 +60,12 @@ class SandboxConfig:
     now: Callable[[], float] = time.time
     latency_seconds: float = 0.0
     rate_limits: bool = True
-    host: str = "127.0.0.1"
-    toast_port: int = 0
-    amperity_port: int = 0
-    s3_port: int = 0
+    port: int = 0
 
     toast_client_id: str = "sandbox-client"
     toast_client_secret: str = "sandbox-secret"  # noqa: S105 - opens nothing but this sandbox
-    token_seconds: int = 86_400
     scopes: str = ALL_SCOPES
     partner: bool = True
-    # Puts a window's orders, sorted by modified time, into the order of its pages. Toast documents none [forum].
-    sort: Callable[[list[StoredOrder]], list[StoredOrder]] | None = None
     requests_per_quarter_hour: int = 10_000
 
     tenant: str = "sandbox"

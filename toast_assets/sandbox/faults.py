@@ -6,13 +6,15 @@ and it fires on the ``first``-th to ``last``-th of them (``last=None``: for ever
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from toast_assets.sandbox.calls import Call
+if TYPE_CHECKING:
+    from toast_assets.sandbox.service import Call
 
 PATHS = ("login", "orders", "restaurants", "stream", "token", "notice", "control")
 
@@ -89,30 +91,21 @@ class Fault(FaultSettings):
         ):
             return False
         self.matched += 1
-        beyond = self.last is not None and self.matched > self.last
-        fired = self.matched >= self.first and not beyond and (self.matched - self.first) % self.every == 0
+        end = sys.maxsize if self.last is None else self.last + 1
+        fired = self.matched in range(self.first, end, self.every)
         self.fired += fired
         return fired
 
     def described(self) -> dict[str, Any]:
-        """What it is and how often it fired, for the status page and its JSON."""
-        when = f"{self.first}–{'∞' if self.last is None else self.last}"
-        return {
-            "kind": self.kind.value,
-            "path": self.path,
-            "target": self.target,
-            "calls": when if self.every == 1 else f"{when}, every {self.every}.",
-            "status": self.status if self.kind is Kind.STATUS else None,
-            "matched": self.matched,
-            "fired": self.fired,
-        }
+        """Its settings and how often it fired, for the status page and its JSON."""
+        return {name: getattr(self, name) for name in (*FaultSettings.__struct_fields__, "matched", "fired")}
 
 
 class Faults:
-    """The armed faults of one sandbox. They can be armed from any thread, and count in the server's."""
+    """The faults ``armed`` at one sandbox, by any thread; they count in the server's."""
 
     def __init__(self) -> None:
-        self._faults: list[Fault] = []
+        self.armed: list[Fault] = []
 
     def arm(self, kind: Kind | str, path: str, **settings: Any) -> Fault:
         """Arms ``Fault(kind, path, **settings)`` and returns it: its ``fired`` counts on.
@@ -124,17 +117,12 @@ class Faults:
         if path not in PATHS:
             raise ValueError(f"There is no path kind {path!r}; there are {', '.join(PATHS)}.")
         fault = Fault(Kind(kind), path, **settings)
-        self._faults.append(fault)
+        self.armed.append(fault)
         return fault
 
     def clear(self) -> None:
-        """Disarms everything."""
-        self._faults.clear()
+        self.armed.clear()
 
     def take(self, call: Call, phase: Phase) -> list[Fault]:
         """Counts ``call`` with every fault of this phase that it concerns; those that fire, first armed first."""
-        return [fault for fault in list(self._faults) if fault.fires(call, phase)]
-
-    def described(self) -> list[dict[str, Any]]:
-        """All armed faults, spent ones included."""
-        return [fault.described() for fault in list(self._faults)]
+        return [fault for fault in list(self.armed) if fault.fires(call, phase)]

@@ -12,7 +12,7 @@ from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 
@@ -22,23 +22,8 @@ Json = dict[str, Any]
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
-# One order in forty is made for each odd shape; more happen by chance.
-SHAPES = (
-    *("void_order", "void_check", "void_selection", "void_payment", "refund_full", "refund_partial"),
-    *("refund_selection", "deleted", "test_mode", "excess_food", "gift_card_sold", "gift_card_reload"),
-    *("gift_card_used", "item_discount", "check_discount", "gratuity", "service_charge", "delivery", "takeout"),
-    *("curbside", "split_checks", "customer_null", "customer_guid_only", "customer_without_guid", "deep_modifiers"),
-    *("fractional", "special_request", "no_selections", "late_tip", "zulu", "tax_without_guid", "open_check"),
-    *("scheduled", "unknown_fields"),
-)
-_CYCLE = 40
 _MINUTE_MS = 60_000
 _GIFT_CARDS = (("gift_card_sold", 0.005, "TOAST_CARD_SELL"), ("gift_card_reload", 0.003, "TOAST_CARD_RELOAD"))
-_TAKEN_OUT = ("takeout", "split_checks", "customer_null", "customer_guid_only", "customer_without_guid")
-_DINING_OF_SHAPE = {
-    **{"delivery": "Delivery", "curbside": "Curbside", "gratuity": "Dine In"},
-    **dict.fromkeys(_TAKEN_OUT, "Take Out"),
-}
 
 # An order as JSON and back: decimals keep their digits (``12.10``), whole amounts are given as integers.
 encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -50,6 +35,8 @@ BLANKS: dict[str, Json] = decode(Path(__file__).with_name("blanks.json").read_by
 # begin with 555.
 MENU: Json = decode(Path(__file__).with_name("menu.json").read_bytes())
 _BY_WEIGHT = next(dish for dish in MENU["dishes"] if "by weight" in dish)
+# One order in forty is made for each odd shape; more happen by chance. Some shapes need a dining option.
+SHAPES: dict[str, str | None] = MENU["shapes"]
 
 
 def money(cents: int) -> int | Decimal:
@@ -62,29 +49,23 @@ def toast_time(epoch_ms: int, suffix: str = "+0000") -> str:
     return f"{from_epoch_ms(epoch_ms):%Y-%m-%dT%H:%M:%S}.{epoch_ms % 1000:03d}{suffix}"
 
 
-class Placement(NamedTuple):
-    """Which order of which restaurant is built: its id of twelve hexadecimal digits, its last modification in
-    milliseconds since 1970 (UTC), and the restaurant's offset from UTC in hours."""
-
-    order_id: str
-    restaurant_guid: str
-    modified_ms: int
-    utc_offset: int
-
-
 class OrderBuilder:
-    """The ``number``-th kind of order of a seed: equal seeds and numbers give equal orders but for the placement.
+    """The ``number``-th kind of order of a seed: equal seeds and numbers give equal orders, but for what places them.
 
-    The number decides the shape, the rest is the seed's chance. Offsets count from the order's last modification, in
-    milliseconds.
+    The number decides the shape, the rest is the seed's chance. An order is placed by its id of twelve hexadecimal
+    digits, its restaurant, its last modification in milliseconds since 1970 (UTC), and the restaurant's offset from UTC
+    in hours. Offsets of times count from the last modification, in milliseconds.
     """
 
-    def __init__(self, seed: int, number: int, placement: Placement) -> None:
+    def __init__(
+        self, seed: int, number: int, order_id: str, restaurant_guid: str, modified_ms: int, utc_offset: int
+    ) -> None:
         self.rng = rng = Random(f"{seed}:{number}")
-        self.placement = placement
-        self._restaurant_id = _digest(placement.restaurant_guid, 6)
-        position = number % _CYCLE
-        self.shape = SHAPES[position] if position < len(SHAPES) else "plain"
+        self._order_id = order_id
+        self._restaurant_id = _digest(restaurant_guid, 6)
+        self._modified_ms = modified_ms
+        self._utc_offset = utc_offset
+        self.shape = dict(enumerate(SHAPES)).get(number % 40, "plain")
         # A few orders have times that end in Z [seen].
         self.suffix = "Z" if self.shape == "zulu" or rng.random() < 0.01 else "+0000"
         self.opened_ms = -rng.randrange(15, 110) * _MINUTE_MS - rng.randrange(_MINUTE_MS)
@@ -93,8 +74,8 @@ class OrderBuilder:
         if self.shape in ("refund_full", "refund_partial"):
             self.opened_ms -= rng.randrange(1, 4) * DAY_MS
         self.paid_ms = self.opened_ms // 10
-        by_chance = rng.choices(MENU["dining options"], (58, 24, 15, 3))[0]
-        self.dining = _DINING_OF_SHAPE.get(self.shape, by_chance)
+        by_chance: str = rng.choices(MENU["dining options"], (58, 24, 15, 3))[0]
+        self.dining = SHAPES.get(self.shape) or by_chance
 
     def _chance(self, shape: str, probability: float) -> bool:
         # The dice are rolled in both cases, so that the rest of the order does not depend on the answer.
@@ -102,27 +83,19 @@ class OrderBuilder:
 
     def order(self) -> Json:
         """The whole order."""
-        rng, opened, paid = self.rng, self._time(self.opened_ms), self._time(self.paid_ms)
+        rng, dine_in = self.rng, self.dining == "Dine In"
         voided, deleted = self._chance("void_order", 0.01), self._chance("deleted", 0.005)
-        dine_in = self.dining == "Dine In"
         checks = [self._check(number + 1, voided) for number in range(2 if self._chance("split_checks", 0.08) else 1)]
-        closed = all(check["paymentStatus"] == "CLOSED" for check in checks)
-        order = BLANKS["order"] | {
-            "guid": self._guid(),
-            "openedDate": opened,
-            "createdDate": opened,
-            "modifiedDate": self._time(0),
+        order = self._visit("order", voided) | {
             "promisedDate": self._time(2 * HOUR_MS) if self._chance("scheduled", 0.03) else None,
             "estimatedFulfillmentDate": None if dine_in else self._time(self.opened_ms + 20 * _MINUTE_MS),
-            "closedDate": paid if closed else None,
-            "paidDate": paid if closed else None,
             # What an order that is not deleted carries here differs between orders [seen].
             "deletedDate": self._time(0) if deleted else rng.choice((None, "1970-01-01T00:00:00.000+0000")),
             "deleted": deleted,
-            **self._void_fields(voided),
             "businessDate": self._business_date(self.opened_ms),
-            "duration": (self.paid_ms - self.opened_ms) // 1000,
         }
+        if all(check["paymentStatus"] == "CLOSED" for check in checks):
+            order |= self._closing()
         if not dine_in:
             order |= {"source": rng.choice(("Online", "API", "Kiosk", "Caller Id")), "requiredPrepTime": "PT20M"}
         order["displayNumber"] = str(rng.randrange(1, 400))
@@ -142,13 +115,27 @@ class OrderBuilder:
             "checks": checks,
         }
         if self.dining == "Curbside":
-            order["curbsidePickupInfo"] = BLANKS["curbside"] | {"guid": self._guid()}
+            order["curbsidePickupInfo"] = self._part("curbside")
         if self._chance("unknown_fields", 0.01):
             order |= BLANKS["unknown fields"]
         return order
 
     def _guid(self) -> str:
-        return f"{_guid_head(f'{self.rng.getrandbits(72):018x}')}{self.placement.order_id}"
+        return f"{_guid_head(f'{self.rng.getrandbits(72):018x}')}{self._order_id}"
+
+    def _part(self, kind: str) -> Json:
+        """One of Toast's objects with a GUID of its own."""
+        return BLANKS[kind] | {"guid": self._guid()}
+
+    def _visit(self, kind: Literal["order", "check"], voided: bool) -> Json:
+        """What an order and its checks have in common."""
+        opened = self._time(self.opened_ms)
+        times = {"openedDate": opened, "createdDate": opened, "modifiedDate": self._time(0)}
+        duration = (self.paid_ms - self.opened_ms) // 1000
+        return self._part(kind) | times | self._void_fields(voided) | {"duration": duration}
+
+    def _closing(self) -> Json:
+        return dict.fromkeys(("closedDate", "paidDate"), self._time(self.paid_ms))
 
     def _reference(self, kind: str, name: str) -> Json:
         # What the restaurant owns (an employee, a table) is a GUID, never a name [doc].
@@ -167,11 +154,11 @@ class OrderBuilder:
         return {name: {"id": f"terminal-{self.rng.randrange(4)}"} for name in ("createdDevice", "lastModifiedDevice")}
 
     def _time(self, offset_ms: int) -> str:
-        return toast_time(self.placement.modified_ms + offset_ms, self.suffix)
+        return toast_time(self._modified_ms + offset_ms, self.suffix)
 
     def _business_date(self, offset_ms: int) -> int:
         # The restaurant's business day ends at 4:00 local time.
-        local_ms = self.placement.modified_ms + offset_ms + (self.placement.utc_offset - 4) * HOUR_MS
+        local_ms = self._modified_ms + offset_ms + (self._utc_offset - 4) * HOUR_MS
         return int(f"{from_epoch_ms(local_ms):%Y%m%d}")
 
     def _void_fields(self, voided: bool) -> Json:
@@ -182,7 +169,7 @@ class OrderBuilder:
         }
 
     def _check(self, number: int, order_voided: bool) -> Json:
-        rng, opened, dine_in = self.rng, self._time(self.opened_ms), self.dining == "Dine In"
+        rng, dine_in = self.rng, self.dining == "Dine In"
         voided = order_voided or self._chance("void_check", 0.01)
         lines = self._lines(voided)
         subtotal = sum(cents for _, cents in lines)
@@ -195,30 +182,23 @@ class OrderBuilder:
             gratuities = subtotal * 18 // 100
             charges.append(self._service_charge("gratuity", gratuities))
         amount = subtotal + fees - discounted
-        tax = _tax(subtotal)
+        tax = subtotal * 7 // 100
         unpaid = self._chance("open_check", 0.01) or not lines
         total = amount + tax + gratuities
-        check = BLANKS["check"] | {
-            "guid": self._guid(),
+        check = self._visit("check", voided) | {
             "displayNumber": str(number),
-            "openedDate": opened,
-            "createdDate": opened,
-            "modifiedDate": self._time(0),
             "openedBy": self._employee(),
-            **self._void_fields(voided),
             "tabName": rng.choice(MENU["tab names"]) if dine_in and rng.random() < 0.4 else None,
             "amount": money(amount),
             "taxAmount": money(tax),
             "totalAmount": money(total),
             "paymentStatus": "OPEN" if unpaid else "CLOSED",
-            "duration": (self.paid_ms - self.opened_ms) // 1000,
             "selections": [line for line, _ in lines],
             "appliedDiscounts": discounts,
             "appliedServiceCharges": charges,
         }
         if not unpaid:
-            paid = self._time(self.paid_ms)
-            check |= {"closedDate": paid, "paidDate": paid, "payments": [self._payment(total, amount // 5)]}
+            check |= {**self._closing(), "payments": [self._payment(total, amount // 5)]}
         return check | self._customer_field()
 
     def _discounts(self, shape: str, cents: int) -> tuple[list[Json], int]:
@@ -227,8 +207,7 @@ class OrderBuilder:
         if not self._chance(shape, 0.05):
             return [], 0
         discounted = cents * percent // 100
-        discount = BLANKS["discount"] | {
-            "guid": self._guid(),
+        discount = self._part("discount") | {
             "name": name,
             "discountAmount": money(discounted),
             "nonTaxDiscountAmount": money(discounted),
@@ -239,9 +218,9 @@ class OrderBuilder:
         return [discount], discounted
 
     def _service_charge(self, kind: Literal["gratuity", "delivery fee"], cents: int) -> Json:
-        blank = BLANKS[kind]
-        reference = self._reference("ServiceCharge", blank["name"])
-        return blank | {"guid": self._guid(), "chargeAmount": money(cents), "serviceCharge": reference}
+        charge = self._part(kind)
+        reference = self._reference("ServiceCharge", charge["name"])
+        return charge | {"chargeAmount": money(cents), "serviceCharge": reference}
 
     def _lines(self, voided: bool) -> list[tuple[Json, int]]:
         """A check's selections, each with what it adds to the check in cents."""
@@ -277,28 +256,28 @@ class OrderBuilder:
         gross = int((dish["cents"] + sum(cents for _, cents in chosen)) * quantity)
         discounts, discounted = self._discounts("item_discount", gross)
         net = gross - discounted
+        tax = net * 7 // 100
         line = self._line(dish["name"], quantity, gross, net) | self._void_fields(voided)
-        tax = BLANKS["tax"] | {"guid": self._guid(), "taxRate": self._reference("TaxRate", "state")}
-        tax["taxAmount"] = money(_tax(net))
+        applied = self._part("tax") | {"taxRate": self._reference("TaxRate", "state"), "taxAmount": money(tax)}
         if self._chance("tax_without_guid", 0.02):
-            del tax["guid"]  # [seen]
+            del applied["guid"]  # [seen]
         line |= {
             "item": self._item("MenuItem", dish["name"]),
             "itemGroup": self._item("MenuGroup", dish["group"]),
             "salesCategory": self._reference("SalesCategory", dish["category"]),
             "unitOfMeasure": "LB" if "by weight" in dish else "NONE",
-            "tax": money(_tax(net)),
+            "tax": money(tax),
             "createdDate": opened,
             "modifiedDate": opened,
             "voidReason": self._reference("VoidReason", MENU["void reasons"][0]) if voided else None,
             "appliedDiscounts": discounts,
-            "appliedTaxes": [tax],
+            "appliedTaxes": [applied],
             "modifiers": [choice for choice, _ in chosen],
         }
         if self._chance("refund_selection", 0.01):
             # The second of the two places for refunds [doc].
-            amounts = {"refundAmount": money(net), "taxRefundAmount": money(_tax(net))}
-            line["refundDetails"] = amounts | self._refund_transaction()
+            amounts = {"refundAmount": money(net), "taxRefundAmount": money(tax)}
+            line["refundDetails"] = amounts | {"refundTransaction": self._part("refund transaction")}
         return line, 0 if voided else net
 
     def _modifier(self, name: str, depth: int) -> tuple[Json, int]:
@@ -309,8 +288,7 @@ class OrderBuilder:
             below = max(choices, key=lambda choice: len(MENU["modifiers"][choice]["modifiers"]))
             child, more = self._modifier(below, depth + 1)
             nested, cents = [child], cents + more
-        line = BLANKS["modifier"] | {
-            "guid": self._guid(),
+        line = self._part("modifier") | {
             "item": self._item("MenuItem", name),
             "optionGroup": self._reference("OptionGroup", f"choices {depth}"),
             "displayName": name,
@@ -321,8 +299,7 @@ class OrderBuilder:
         return line, cents
 
     def _line(self, name: str, quantity: int | Decimal, gross: int, net: int) -> Json:
-        return BLANKS["selection"] | {
-            "guid": self._guid(),
+        return self._part("selection") | {
             "displayName": name,
             "quantity": quantity,
             "seatNumber": self.rng.randrange(5),
@@ -339,8 +316,7 @@ class OrderBuilder:
         refund = cents if full else cents // 2 if partial else 0
         voided = self._chance("void_payment", 0.01)
         card = kind == "CREDIT"
-        payment = BLANKS["payment"] | {
-            "guid": self._guid(),
+        payment = self._part("payment") | {
             "type": kind,
             "amount": money(cents),
             "amountTendered": money(cents if card else -(-cents // 500) * 500),
@@ -361,7 +337,7 @@ class OrderBuilder:
                 "tipRefundAmount": 0,
                 "refundDate": self._time(0),
                 "refundBusinessDate": self._business_date(0),
-                **self._refund_transaction(),
+                "refundTransaction": self._part("refund transaction"),
             }
         if card:
             payment |= {
@@ -385,8 +361,7 @@ class OrderBuilder:
         """Guests are known mainly on takeout and delivery; else the field is absent or null [doc][seen]."""
         first, last = self.rng.choice(MENU["first names"]), self.rng.choice(MENU["last names"])
         number = self.rng.randrange(10_000)
-        customer = BLANKS["customer"] | {
-            "guid": self._guid(),
+        customer = self._part("customer") | {
             "firstName": first,
             "lastName": last,
             "phone": f"555555{number:04d}",
@@ -402,15 +377,11 @@ class OrderBuilder:
             return {"customer": None} if self.rng.random() < 0.5 else {}
         return {"customer": customer}
 
-    def _refund_transaction(self) -> Json:
-        return {"refundTransaction": {"guid": self._guid(), "entityType": "RefundTransaction"}}
-
     def _delivery(self) -> Json:
         rng = self.rng
         city, state, zip_code = rng.choice(MENU["cities"])
-        number, street = rng.randrange(1, 400), rng.choice(MENU["streets"])
         return BLANKS["delivery"] | {
-            "address1": f"{number} {street}",
+            "address1": f"{rng.randrange(1, 400)} {rng.choice(MENU['streets'])}",
             "address2": rng.choice((None, "Apt 4B")),
             "city": city,
             "state": state,
@@ -423,10 +394,6 @@ class OrderBuilder:
 
 def _guid_head(digits: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-"
-
-
-def _tax(cents: int) -> int:
-    return cents * 7 // 100
 
 
 def _digest(text: str, size: int) -> str:

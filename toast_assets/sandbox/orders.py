@@ -16,7 +16,7 @@ from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from toast_assets.sandbox.config import Restaurant, SandboxConfig
-from toast_assets.sandbox.order_builder import HOUR_MS, OrderBuilder, Placement, encode
+from toast_assets.sandbox.order_builder import HOUR_MS, OrderBuilder, encode
 from toast_assets.week import epoch_ms, from_epoch_ms
 
 KINDS = 480
@@ -41,17 +41,18 @@ class StoredOrder(NamedTuple):
         return self.build()
 
 
-def invented(seed: int, number: int, placement: Placement) -> StoredOrder:
-    """The order of this seed, kind (below ``KINDS``) and placement."""
-    builder = partial(OrderBuilder, seed, number, placement)
-    guid = _guid_head(seed, number) + placement.order_id
-    return StoredOrder(guid, placement.modified_ms, lambda: encode(builder().order()))
+def invented(
+    seed: int, number: int, order_id: str, restaurant_guid: str, modified_ms: int, utc_offset: int
+) -> StoredOrder:
+    """The order of a seed and kind (``number``, below ``KINDS``); the rest is as for ``OrderBuilder``."""
+    build = partial(OrderBuilder, seed, number, order_id, restaurant_guid, modified_ms, utc_offset)
+    return StoredOrder(_guid_head(seed, number) + order_id, modified_ms, lambda: encode(build().order()))
 
 
 @lru_cache(maxsize=8 * KINDS)
 def _guid_head(seed: int, number: int) -> str:
     """The GUID without the order's id, which the week needs before the order is built."""
-    guid: str = OrderBuilder(seed, number, Placement("", "", 0, 0)).order()["guid"]
+    guid: str = OrderBuilder(seed, number, "", "", 0, 0).order()["guid"]
     return guid
 
 
@@ -70,7 +71,7 @@ def invent_week(
     kinds = rng.sample(range(KINDS), KINDS)
     ids: dict[str, None] = {}
     while len(ids) < count:
-        ids[invent_order_id(rng)] = None
+        ids[f"{rng.getrandbits(48):012x}"] = None
     hours = range(start_ms, end_ms, HOUR_MS)
     local = [from_epoch_ms(hour_ms + utc_offset * HOUR_MS) for hour_ms in hours]
     weights = list(accumulate(_HOURS[hour.hour] * _DAYS[hour.weekday()] for hour in local))
@@ -83,29 +84,26 @@ def invent_week(
         together = rng.randrange(1, count - 4)
         times[together : together + 3] = [times[together]] * 3
     return [
-        invented(seed, kinds[number % KINDS], Placement(order_id, restaurant_guid, modified_ms, utc_offset))
+        invented(seed, kinds[number % KINDS], order_id, restaurant_guid, modified_ms, utc_offset)
         for number, (order_id, modified_ms) in enumerate(zip(ids, times, strict=True))
     ]
-
-
-def invent_order_id(rng: Random) -> str:
-    """What tells an order from the others of its restaurant: twelve hexadecimal digits."""
-    return f"{rng.getrandbits(48):012x}"
 
 
 class RestaurantOrders:
     """A restaurant's orders: ``newest`` is the newest version of each by GUID, without the weeks nobody asked for.
 
     While ``inventing``, a week's orders are invented when they are first asked for; ``served`` are the GUIDs on all
-    pages. Any thread may call.
+    pages. ``sort`` puts a window's orders, sorted by modified time, into the order of its pages, by default a shuffled
+    one: Toast documents none [forum]. Any thread may call.
     """
 
     def __init__(self, restaurant: Restaurant, config: SandboxConfig) -> None:
         self.restaurant = restaurant
         self.config = config
         self.newest: dict[str, StoredOrder] = {}
-        self.inventing = restaurant.live
+        self.inventing = not restaurant.state
         self.served: set[str] = set()
+        self.sort: Callable[[list[StoredOrder]], list[StoredOrder]] | None = None
         self._weeks: set[int] = set()
         self._lock = Lock()
 
@@ -115,24 +113,19 @@ class RestaurantOrders:
             first, last = ((moment - _FIRST_WEEK_MS) // _WEEK_MS for moment in (start_ms, end_ms - 1))
             with self._lock:
                 for number in set(range(first, last + 1)) - self._weeks:
-                    self._invent(from_epoch_ms(_FIRST_WEEK_MS + number * _WEEK_MS))
+                    monday, each = from_epoch_ms(_FIRST_WEEK_MS + number * _WEEK_MS), self.restaurant
+                    bounds = monday, monday + timedelta(days=7)
+                    week = invent_week(self.config.seed, each.guid, *bounds, each.orders_per_week, each.timezone)
+                    self.newest.update((order.guid, order) for order in week)
                     self._weeks.add(number)
         found = [order for order in list(self.newest.values()) if start_ms <= order.modified_ms < end_ms]
         return sorted(found, key=lambda order: (order.modified_ms, order.guid))
 
-    def _invent(self, monday: datetime) -> None:
-        each, end = self.restaurant, monday + timedelta(days=7)
-        week = invent_week(self.config.seed, each.guid, monday, end, each.orders_per_week, each.timezone)
-        self.newest.update((order.guid, order) for order in week)
-
     def view(self, start_ms: int, end_ms: int) -> list[StoredOrder]:
-        """A window as ``ordersBulk`` pages through it: what exists by now, in the configured order, else shuffled.
-
-        Orders modified after ``now`` do not exist yet [inferred].
-        """
+        """A window as ``ordersBulk`` pages through it. Orders modified after ``now`` do not exist yet [inferred]."""
         orders = self.between(start_ms, min(end_ms, int(self.config.now() * 1000) + 1))
-        if self.config.sort is not None:
-            return self.config.sort(orders)
+        if self.sort is not None:
+            return self.sort(orders)
         # By a key of each order's own: an edit moves one order, and the others stay as they were.
         salt = crc32(str(start_ms).encode())
         return sorted(orders, key=lambda order: crc32(order.guid.encode(), salt))

@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from itertools import count
 from typing import Any
+from uuid import uuid4
 
 REGION = "us-east-1"
 # The account that moto gives every unknown access key.
 _ACCOUNT = "123456789012"
-_POLL_SECONDS = 0.02
-_numbers = count(1)
 
 
 class S3:
@@ -35,9 +33,9 @@ class S3:
         self._server = make_server(
             host, port, app, threaded=True, request_handler=MotoRequestHandler, fd=listener.fileno()
         )
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
-        self.bucket = bucket or f"toast-orders-{next(_numbers)}"
+        self.bucket = bucket or f"toast-orders-{uuid4().hex[:12]}"
         self._backend: Any = s3_backends[_ACCOUNT]["aws"]
         self._backend.create_bucket(self.bucket, REGION)
 

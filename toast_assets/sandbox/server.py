@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Self, cast
 
 import uvicorn
@@ -25,10 +24,10 @@ from toast_assets.sandbox.amperity import AmperityService
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults
 from toast_assets.sandbox.s3 import REGION, S3
-from toast_assets.sandbox.service import with_transport
 from toast_assets.sandbox.status import StatusPages
 from toast_assets.sandbox.toast import ToastService
 
+HOST = "127.0.0.1"
 # Long and random, so that a test can look for it where no secret may be.
 _AWS_SECRET = secrets.token_hex(20)
 
@@ -47,7 +46,6 @@ class Sandbox:
         self.toast = ToastService(self.config, self.faults)
         self.amperity = AmperityService(self.config, self.faults)
         self.toast_url = self.amperity_url = self.s3_url = self.bucket = ""
-        self._s3: S3 | None = None
         self._running = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -58,42 +56,39 @@ class Sandbox:
         """
         config = self.config
         with self._running:
-            sockets = [self._listen(port) for port in (config.toast_port, config.amperity_port, config.s3_port)]
-            self.toast_url, self.amperity_url, self.s3_url = (f"http://{config.host}:{_port(each)}" for each in sockets)
-            listener = sockets.pop()
-            apps = (self.toast.app(also=StatusPages(self).routes()), self.amperity.app())
-            self._running.enter_context(_served(dict(zip(sockets, apps, strict=True))))
-            self._s3 = S3(listener, config.bucket)
+            sockets = [self._listen(config.port and config.port + number) for number in range(3)]
+            toast, amperity, s3 = (each.getsockname()[1] for each in sockets)
+            self.toast_url, self.amperity_url, self.s3_url = (f"http://{HOST}:{port}" for port in (toast, amperity, s3))
+            self._s3 = S3(sockets[2], config.bucket)
             self._running.callback(self._s3.close)
             self.bucket = self._s3.bucket
+            apps = {toast: self.toast.app(also=StatusPages(self).routes()), amperity: self.amperity.app()}
+            self._running.enter_context(_served(sockets[:2], apps))
             # Nothing failed: the servers run until the sandbox is closed.
             self._running = self._running.pop_all()
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
+    def close(self, *_error: object) -> None:
         """Ends every connection and stops the servers; data and logs stay readable."""
         self._running.close()
 
+    __exit__ = close
+
     def _listen(self, port: int) -> socket.socket:
         try:
-            return self._running.enter_context(socket.create_server((self.config.host, port), backlog=1024))
+            return self._running.enter_context(socket.create_server((HOST, port), backlog=1024))
         except OSError as problem:
-            raise ToastAssetsError(
-                f"The sandbox cannot listen on {self.config.host}:{port}: {os.strerror(problem.errno or 0)}.",
-                hint="Choose another port, or 0 for a free one.",
-            ) from problem
+            hint = "Choose another port, or 0 for a free one."
+            raise ToastAssetsError(f"The sandbox cannot listen: {problem.strerror}.", hint=hint) from problem
 
     @property
     def restaurant_guids(self) -> tuple[str, ...]:
         """The GUIDs of the restaurants that trade and may be read."""
-        return tuple(each.guid for each in self.config.restaurants if each.live)
+        return tuple(each.guid for each in self.config.restaurants if not each.state)
 
     def objects(self) -> list[tuple[str, int]]:
-        """Keys and sizes in bytes of what the bucket holds now; empty before S3 has started."""
-        return self._s3.objects() if self._s3 is not None else []
+        """Keys and sizes in bytes of what the bucket holds now."""
+        return self._s3.objects()
 
     def environment(self) -> dict[str, str]:
         """The environment variables that point the pipeline at this sandbox."""
@@ -121,14 +116,15 @@ class Sandbox:
 
 
 @contextlib.contextmanager
-def _served(apps: dict[socket.socket, ASGIApp]) -> Iterator[None]:
-    """Serves one application on each listening socket, all in one thread, until the block ends."""
-    by_port = {_port(each): app for each, app in apps.items()}
+def _served(listeners: list[socket.socket], apps: Mapping[int, ASGIApp]) -> Iterator[None]:
+    """Serves the application of its port on each listening socket, all in one thread, until the block ends."""
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
         # A call is only cancelled when the sandbox ends: not an error.
         with contextlib.suppress(asyncio.CancelledError):
-            await by_port[scope["server"][1]](with_transport(scope, send), receive, send)
+            # Uvicorn does not hand the connection to applications itself; some faults end it.
+            scope["transport"] = cast(Any, send).__self__.transport
+            await apps[scope["server"][1]](scope, receive, send)
 
     settings: dict[str, Any] = {"ws": "none", "lifespan": "off", "log_config": None, "log_level": "error"}
     settings |= {"proxy_headers": False, "server_header": False, "access_log": False, "timeout_keep_alive": 60}
@@ -136,7 +132,7 @@ def _served(apps: dict[socket.socket, ASGIApp]) -> Iterator[None]:
 
     async def serve() -> None:
         try:
-            await server.serve(list(apps))
+            await server.serve(listeners)
         finally:
             # Uvicorn's own end would wait for the calls in progress.
             for connection in list(server.server_state.connections):
@@ -156,7 +152,3 @@ def _served(apps: dict[socket.socket, ASGIApp]) -> Iterator[None]:
     finally:
         loop.call_soon_threadsafe(serving.cancel)
         thread.join()
-
-
-def _port(listener: socket.socket) -> int:
-    return int(listener.getsockname()[1])

@@ -12,13 +12,10 @@ disarmed only with the header ``X-Sandbox-Token``, whose value is on the page an
 from __future__ import annotations
 
 import secrets
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
@@ -27,8 +24,8 @@ from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
 from toast_assets.sandbox.amperity import Record
-from toast_assets.sandbox.calls import LoggedRequest, RequestLog
 from toast_assets.sandbox.faults import PATHS, FaultSettings
+from toast_assets.sandbox.service import RequestLog
 from toast_assets.week import from_epoch_ms
 
 if TYPE_CHECKING:
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
 
 TOKEN_HEADER = "X-Sandbox-Token"  # noqa: S105 - its name
 _TEMPLATES = Jinja2Templates(Path(__file__).parent)
-_SECONDS = 60
-_LATEST = 12
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -49,49 +44,41 @@ class StatusPages:
 
     def routes(self) -> list[Route]:
         """The pages' routes, to be served beside Toast's."""
-        faults = "/_sandbox/faults"
         return [
             Route("/", self._guarded(self._show)),
-            Route("/_sandbox/books.json", self._guarded(self._numbers_as_json)),
-            Route(faults, self._guarded(self._arm, takes_token=True), methods=["POST"]),
-            Route(faults, self._guarded(self._disarm, takes_token=True), methods=["DELETE"]),
+            Route("/_sandbox/books.json", self._guarded(self._show_numbers)),
+            Route("/_sandbox/faults", self._guarded(self._change_faults), methods=["POST", "DELETE"]),
         ]
 
-    def _guarded(self, handler: _Handler, *, takes_token: bool = False) -> _Handler:
+    def _guarded(self, handler: _Handler) -> _Handler:
         sandbox = self._sandbox
-        names = {"localhost", "127.0.0.1", "::1", sandbox.config.host}
 
         async def guarded(request: Request) -> Response:
-            try:
-                called = urlsplit(f"//{request.headers['host']}")
-                own = called.hostname in names and (called.port or 80) == request.scope["server"][1]
-            except (KeyError, ValueError):
-                own = False
-            if not own:
+            called = request.headers.get("host", "").lower().removesuffix(f":{request.scope['server'][1]}")
+            if called not in ("localhost", "127.0.0.1", "[::1]"):
                 return JSONResponse({"error": f"Use {sandbox.toast_url}."}, 403)
             given = request.headers.get(TOKEN_HEADER, "")
-            if takes_token and not secrets.compare_digest(given.encode(), sandbox.page_token.encode()):
+            changes = request.method in ("POST", "DELETE")
+            if changes and not secrets.compare_digest(given.encode(), sandbox.page_token.encode()):
                 help_text = f"Send the header {TOKEN_HEADER} with the token that the page {sandbox.toast_url} shows."
                 return JSONResponse({"error": "The token is missing or wrong.", "help": help_text}, 403)
             return await handler(request)
 
         return guarded
 
-    async def _arm(self, request: Request) -> Response:
-        help_text = f"Use {', '.join(sorted(FaultSettings.__struct_fields__))}; path is one of {', '.join(PATHS)}."
+    async def _change_faults(self, request: Request) -> Response:
+        if request.method == "DELETE":
+            self._sandbox.faults.clear()
+            return JSONResponse({"armed": []})
         try:
-            # First any object, so that the error of one that is not is the same for all.
-            given = msgspec.convert(msgspec.json.decode(await request.body(), type=dict[str, Any]), FaultSettings)
+            given = msgspec.json.decode(await request.body(), type=FaultSettings)
             fault = self._sandbox.faults.arm(**msgspec.structs.asdict(given))
         except (msgspec.MsgspecError, ValueError) as problem:
+            help_text = f"Use {', '.join(sorted(FaultSettings.__struct_fields__))}; path is one of {', '.join(PATHS)}."
             return JSONResponse({"error": str(problem), "help": help_text}, 400)
         return JSONResponse(fault.described(), 201)
 
-    async def _disarm(self, _request: Request) -> Response:
-        self._sandbox.faults.clear()
-        return JSONResponse({"armed": []})
-
-    async def _numbers_as_json(self, _request: Request) -> Response:
+    async def _show_numbers(self, _request: Request) -> Response:
         return JSONResponse(self._numbers())
 
     def _numbers(self) -> dict[str, Any]:
@@ -112,25 +99,22 @@ class StatusPages:
                 "dropped": _by_stream(amperity.dropped),
                 "rejected": len(amperity.refused),
                 "notices": len(amperity.notices),
-                "workflow_runs": len(amperity.control.runs),
+                "workflow_runs": len(amperity.runs),
                 "tokens_issued": amperity.log.count("token", status=200),
             },
-            "faults": self._sandbox.faults.described(),
+            "faults": [fault.described() for fault in self._sandbox.faults.armed],
         }
 
     async def _show(self, request: Request) -> Response:
         sandbox, now = self._sandbox, self._sandbox.config.now()
-        toast, amperity = sandbox.toast.log, sandbox.amperity.log
-        names = {each.guid: each.name for each in sandbox.config.restaurants}
         context = {
             "numbers": self._numbers(),
             "sandbox": sandbox,
-            "toast_activity": _per_second(toast, now),
-            "amperity_activity": _per_second(amperity, now),
-            "toast_requests": _by_kind(toast),
-            "amperity_requests": _by_kind(amperity),
+            "toast_activity": _per_second(sandbox.toast.log, now),
+            "amperity_activity": _per_second(sandbox.amperity.log, now),
             "folders": self._folders(),
-            "latest": [_shown(entry, names) for entry in islice(reversed(toast.entries), _LATEST)],
+            "names": {each.guid: each.name for each in sandbox.config.restaurants},
+            "moment": from_epoch_ms,
         }
         return _TEMPLATES.TemplateResponse(request, "status.html", context)
 
@@ -157,15 +141,13 @@ class StatusPages:
             for each in self._sandbox.config.restaurants
         ]
 
-    def _folders(self) -> list[tuple[str, int, int]]:
-        """Objects and bytes by folder below the prefix; objects of the prefix itself are the exports."""
-        counts, sizes, prefix = Counter[str](), Counter[str](), self._sandbox.config.prefix
+    def _folders(self) -> list[tuple[str, list[int]]]:
+        """The sizes of the objects by folder below the prefix; objects of the prefix itself are the exports."""
+        sizes, prefix = defaultdict[str, list[int]](list), self._sandbox.config.prefix
         for key, size in self._sandbox.objects():
             top, slash, _ = key.removeprefix(prefix).partition("/")
-            folder = f"{prefix}{top}/" if slash else prefix
-            counts[folder] += 1
-            sizes[folder] += size
-        return [(folder, counts[folder], sizes[folder]) for folder in sorted(counts)]
+            sizes[f"{prefix}{top}/" if slash else prefix].append(size)
+        return sorted(sizes.items())
 
 
 def _requests(log: RequestLog) -> list[dict[str, Any]]:
@@ -180,29 +162,7 @@ def _by_stream(records: list[Record]) -> dict[str, int]:
     return dict(Counter(record.stream_id for record in list(records)))
 
 
-def _by_kind(log: RequestLog) -> list[tuple[str, int, int]]:
-    """Kind, status and number of requests."""
-    counts = Counter((entry.path, entry.status) for entry in list(log.entries))
-    return [(kind, status, count) for (kind, status), count in sorted(counts.items())]
-
-
 def _per_second(log: RequestLog, now: float) -> list[int]:
     """Requests in each second of the last minute, oldest first."""
-    recent = takewhile(lambda entry: int(entry.at) > int(now) - _SECONDS, reversed(log.entries))
-    counts = Counter(int(now) - int(entry.at) for entry in recent)
-    return [counts[age] for age in range(_SECONDS - 1, -1, -1)]
-
-
-def _shown(entry: LoggedRequest, names: dict[str, str]) -> dict[str, Any]:
-    """One of the latest calls to Toast."""
-    begin, end = (from_epoch_ms(moment) for moment in entry.window or (0, 0))
-    is_page = entry.path == "orders" and entry.status == 200
-    return {
-        "time": f"{datetime.fromtimestamp(entry.at, UTC):%H:%M:%S}",
-        "kind": entry.path,
-        "restaurant": names.get(entry.target or "", entry.target or ""),
-        "window": f"{begin:%a %d %b %H:%M} – {end:%a %d %b %H:%M}" if entry.window else "",
-        "page": entry.page if is_page else "",
-        "orders": entry.orders if is_page else "",
-        "status": entry.status,
-    }
+    counts = Counter(int(now) - int(entry.at) for entry in list(log.entries))
+    return [counts[age] for age in range(59, -1, -1)]

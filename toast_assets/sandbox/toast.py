@@ -9,25 +9,21 @@ from __future__ import annotations
 import base64
 import math
 from datetime import datetime
-from itertools import count
 from typing import Annotated, Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from toast_assets.sandbox.calls import Call, Refusal
 from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.faults import Faults, Kind
 from toast_assets.sandbox.order_builder import BLANKS, DAY_MS, decode, encode, toast_time
 from toast_assets.sandbox.orders import RestaurantOrders, StoredOrder
-from toast_assets.sandbox.service import Answer, Limit, Service
+from toast_assets.sandbox.service import Call, Limit, Service
 from toast_assets.week import epoch_ms
 
-_RENEWAL_SECONDS = 60
-_ORDERS_PER_SECOND = 5
-_REQUESTS_PER_SECOND = 20
+_TOKEN_SECONDS, _RENEWAL_SECONDS = 86_400, 60
 # [doc]; the forum knows no maximum.
 _LONGEST_MS = 31 * DAY_MS
 _ADDRESS = ("address1", "address2", "city", "state", "administrativeArea", "zipCode", "latitude", "longitude")
@@ -61,78 +57,61 @@ class ToastService(Service):
         self.orders = {each.guid: RestaurantOrders(each, config) for each in config.restaurants}
         self._scopes = frozenset(config.scopes.split())
         self._token = ""
-        self._issued = count(1)
-        self._request_ids = count(1)
         # The limits over all APIs are shared between the paths [doc].
-        self._limits = (
-            Limit("GLOBAL", _REQUESTS_PER_SECOND, 1),
-            Limit("ACCOUNT", config.requests_per_quarter_hour, 900),
-        )
-        self._order_limits = (Limit("ENDPOINT", _ORDERS_PER_SECOND, 1), *self._limits)
+        self._limits = (Limit("GLOBAL", 20, 1), Limit("ACCOUNT", config.requests_per_quarter_hour, 900))
+        self._order_limits = (Limit("ENDPOINT", 5, 1), *self._limits)
         # The sizes of short pages by page number, for each restaurant, window and page size.
         self._short: dict[tuple[str, tuple[int, int], int], dict[int, int]] = {}
         self._previous: dict[str, list[bytes]] = {}
 
     def routes(self) -> list[Route]:
         return [
-            self._get("/orders/v2/ordersBulk", "orders", self._orders_bulk),
-            self._get("/partners/v1/restaurants", "restaurants", self._partner_list, names_restaurant=False),
-            self._get("/restaurants/v1/groups/{group}/restaurants", "restaurants", self._group_members),
-            self._get("/restaurants/v1/restaurants/{guid}", "restaurants", self._restaurant),
+            self.route("GET", "/orders/v2/ordersBulk", "orders", self._orders_bulk),
+            self.route("GET", "/partners/v1/restaurants", "restaurants", self._partner_list),
+            self.route("GET", "/restaurants/v1/groups/{group}/restaurants", "restaurants", self._group_members),
+            self.route("GET", "/restaurants/v1/restaurants/{guid}", "restaurants", self._restaurant),
             self.route("POST", "/authentication/v1/authentication/login", "login", self._login),
         ]
-
-    def target(self, request: Request) -> str | None:
-        return ", ".join(request.headers.getlist("toast-restaurant-external-id")) or None
 
     def error(self, status: int, message: str) -> Response:
         """Toast's error body. ``canRetry`` is there to be ignored [doc]."""
         body = BLANKS["error"] | {"status": status, "code": 10_000 + status, "message": message}
-        return JSONResponse(body | {"requestId": f"sandbox-{next(self._request_ids):08d}"}, status)
+        return JSONResponse(body | {"requestId": f"sandbox-{next(self.numbers):08d}"}, status)
 
     def _login(self, call: Call) -> Response:
         """The same token, with the seconds that remain, until its last sixty seconds [doc]."""
         if call.media_type != "application/json":
-            raise Refusal(415, "The body must be application/json.")
+            raise HTTPException(415, "The body must be application/json.")
         config, now = self.config, self.config.now()
         # The statuses of a wrong login are judgements.
         if call.read(_Login) != _Login(config.toast_client_id, config.toast_client_secret, "TOAST_MACHINE_CLIENT"):
-            raise Refusal(401, "Wrong credentials.")
+            raise HTTPException(401, "Wrong credentials.")
         if self.tokens.get(self._token, 0.0) - now <= _RENEWAL_SECONDS:
-            expires = now + config.token_seconds
+            expires = now + _TOKEN_SECONDS
             # A JWT whose scopes are separated by spaces [doc]; its signature is an invention.
-            claims = {"scope": config.scopes, "exp": int(expires), "jti": f"token-{next(self._issued)}"}
+            claims = {"scope": config.scopes, "exp": int(expires), "jti": f"token-{next(self.numbers)}"}
             self._token = ".".join((_base64({"alg": "RS256", "typ": "JWT"}), _base64(claims), _base64("sandbox")))
             self.tokens[self._token] = expires
         login = BLANKS["login"]
         token = {"expiresIn": int(self.tokens[self._token] - now), "accessToken": self._token}
         return JSONResponse(login | {"token": login["token"] | token})
 
-    def _get(self, path: str, kind: str, answer: Answer, *, names_restaurant: bool = True) -> Route:
-        """A data call's route: ``answer`` comes after the checks that all data calls share."""
-        # A 403 without the scope is a judgement.
-        needed = ("restaurants:read",) if kind == "restaurants" else ("orders:read", "orders.channel:read")
-
-        def judged(call: Call) -> Response:
-            self.check_token(call)
-            if names_restaurant:
-                self._check_restaurant(call)
-            if self.config.rate_limits:
-                self._check_limits(call)
-            if self._scopes.isdisjoint(needed):
-                raise Refusal(403, f"The scope {needed[0]} is missing.")
-            return answer(call)
-
-        return self.route("GET", path, kind, judged)
-
-    def _check_restaurant(self, call: Call) -> None:
-        # The header names exactly one restaurant [doc]; the statuses are judgements.
-        if call.target is None or "," in call.target or not call.target.strip():
-            raise Refusal(400, "Toast-Restaurant-External-ID must name one restaurant.")
-        if call.target not in self.orders:
-            raise Refusal(404, "No such restaurant.")
-        if self.orders[call.target].restaurant.state in ("forbidden", "deleted"):
-            raise Refusal(403, "These credentials have no access to the restaurant.")
+    def _check(self, call: Call, *, names_restaurant: bool = True) -> None:
+        """What all data calls are checked for; the statuses, except 401 and 429, are judgements."""
+        self.check_token(call)
+        if names_restaurant:
+            # The header names exactly one restaurant [doc].
+            if call.target is None or "," in call.target:
+                raise HTTPException(400, "Toast-Restaurant-External-ID must name one restaurant.")
+            if call.target not in self.orders:
+                raise HTTPException(404, "No such restaurant.")
+            if self.orders[call.target].restaurant.state in ("forbidden", "deleted"):
+                raise HTTPException(403, "These credentials have no access to the restaurant.")
+        if self.config.rate_limits:
+            self._check_limits(call)
+        needed = ("orders:read", "orders.channel:read") if call.path == "orders" else ("restaurants:read",)
+        if self._scopes.isdisjoint(needed):
+            raise HTTPException(403, f"The scope {needed[0]} is missing.")
 
     def _check_limits(self, call: Call) -> None:
         """Counts the call; the limit that decides is one that refuses, else the tightest."""
@@ -148,15 +127,16 @@ class ToastService(Service):
         }
         if remaining < 0:
             call.reply_headers["retry-after"] = str(max(1, math.ceil(decisive.end(now) - now)))
-            raise Refusal(429, "Too many requests.")
+            raise HTTPException(429, "Too many requests.")
 
     def _orders_bulk(self, call: Call) -> Response:
         """A page, cut from what the window holds now: an edit between two pages moves later orders up [inferred].
 
         A bare JSON array; the ``Link`` headers first, self, prev and next are lines of their own, never last [doc].
         """
-        call.window, number, size = _read_query(call)
-        restaurant, (_, end_ms) = call.target or "", call.window
+        self._check(call)
+        call.window, call.page, size = _read_query(call)
+        restaurant, number, (_, end_ms) = call.target or "", call.page, call.window
         fault = next(iter(self.faults.take(call, "data")), None)
         kind = fault.kind if fault else None
         # With orders.channel:read alone a client sees the orders that it submitted: none [doc].
@@ -201,10 +181,11 @@ class ToastService(Service):
             content["deliveryInfo"] = {name: value for name, value in delivery.items() if name not in _ADDRESS}
         return encode(content)
 
-    def _partner_list(self, _call: Call) -> Response:
+    def _partner_list(self, call: Call) -> Response:
+        self._check(call, names_restaurant=False)
         # All connected restaurants, deleted ones marked, without naming one [doc]; others than partners: [conflict].
         if not self.config.partner:
-            raise Refusal(403, "Only partners may list restaurants.")
+            raise HTTPException(403, "Only partners may list restaurants.")
         listed = []
         for each in self.config.restaurants:
             if each.state != "forbidden":
@@ -214,15 +195,17 @@ class ToastService(Service):
         return JSONResponse(listed)
 
     def _group_members(self, call: Call) -> Response:
+        self._check(call)
         # GUIDs only [doc]; deleted members are not listed (judgement).
         if call.request.path_params["group"] != BLANKS["partner restaurant"]["managementGroupGuid"]:
-            raise Refusal(404, "No such group.")
+            raise HTTPException(404, "No such group.")
         return JSONResponse([{"guid": each.guid} for each in self.config.restaurants if each.state != "deleted"])
 
     def _restaurant(self, call: Call) -> Response:
+        self._check(call)
         orders = self.orders.get(call.request.path_params["guid"])
         if orders is None or orders.restaurant.state == "deleted":
-            raise Refusal(404, "No such restaurant.")
+            raise HTTPException(404, "No such restaurant.")
         restaurant = orders.restaurant
         brand, _, location = restaurant.name.partition(", ")
         blank = BLANKS["restaurant"]
@@ -241,14 +224,14 @@ def _read_query(call: Call) -> tuple[tuple[int, int], int, int]:
     """The window [start, end) in milliseconds since 1970 (UTC), the page and its size."""
     given = call.request.query_params.multi_items()
     if len(given) != len(dict(given)):
-        raise Refusal(400, "A parameter is given twice.")
+        raise HTTPException(400, "A parameter is given twice.")
     try:
         query = msgspec.convert(dict(given), _PageQuery)
         start_ms, end_ms = (epoch_ms(datetime.fromisoformat(time)) for time in (query.startDate, query.endDate))
     except (msgspec.ValidationError, ValueError) as problem:
-        raise Refusal(400, f"The parameters are wrong: {problem}") from None
+        raise HTTPException(400, f"The parameters are wrong: {problem}") from None
     if not start_ms < end_ms <= start_ms + _LONGEST_MS:
-        raise Refusal(400, "endDate must be after startDate, by at most a month.")
+        raise HTTPException(400, "endDate must be after startDate, by at most a month.")
     return (start_ms, end_ms), int(query.page), int(query.pageSize)
 
 

@@ -16,7 +16,7 @@ from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.cli.conftest import run
 
 CONFIG = sandbox_config()
-LIVE = [each for each in CONFIG.restaurants if each.live]
+LIVE = [each for each in CONFIG.restaurants if not each.state]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_progress_is_told_while_it_works(demo: subprocess.CompletedProcess[str])
         "(3 of 3 restaurants)",
         "toast_orders_s3_export",
         "amperity_delivery",
-        "every_restaurant_complete passed",
+        "✓ every_restaurant_complete",
     ):
         assert expected in before_the_report
 

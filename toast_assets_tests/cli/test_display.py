@@ -67,7 +67,6 @@ def fine() -> dg.AssetCheckResult:
 @pytest.fixture(scope="module")
 def ends() -> dict[str, tuple[str, object]]:
     heard = Heard()
-    heard.started(["counted", "several", "broken", "refused"])
 
     @dg.logger
     def heard_logger(_context: dg.InitLoggerContext) -> logging.Logger:
@@ -110,10 +109,9 @@ def test_a_check_tells_its_result_and_how_much_it_matters(ends: dict[str, tuple[
 def test_on_a_terminal_passed_checks_share_a_line_and_others_have_their_own() -> None:
     file = StringIO()
     display = Display(Console(file=file, force_terminal=True, width=100, color_system=None))
-    display.started([])
-    for check, outcome in (("a", Outcome.PASSED), ("b", Outcome.WARNED), ("c", Outcome.PASSED)):
-        display.checked(check, f"text of {check}", outcome)
-    display.ended()
+    with display:
+        for check, outcome in (("a", Outcome.PASSED), ("b", Outcome.WARNED), ("c", Outcome.PASSED)):
+            display.checked(check, f"text of {check}", outcome)
     shown = file.getvalue()
     assert "✓ asset checks" in shown
     assert "2 passed" in shown

@@ -36,11 +36,10 @@ def test_the_callers_environment_comes_back(monkeypatch: pytest.MonkeyPatch) -> 
 def test_options_make_a_brand_of_any_size() -> None:
     config = sandbox_config(9300, seed=7, restaurants=3, orders=5, latency=0.1)
     assert [each.orders_per_week for each in config.restaurants] == [5, 5, 5]
-    assert (config.toast_port, config.amperity_port, config.s3_port) == (9300, 9301, 9302)
-    assert (config.seed, config.latency_seconds, config.rate_limits) == (7, 0.1, True)
+    assert (config.port, config.seed, config.latency_seconds, config.rate_limits) == (9300, 7, 0.1, True)
 
 
 def test_by_default_three_restaurants_trade_on_free_ports() -> None:
     config = sandbox_config()
-    assert sum(each.live for each in config.restaurants) == 3
-    assert (config.toast_port, config.amperity_port, config.s3_port) == (0, 0, 0)
+    assert sum(not each.state for each in config.restaurants) == 3
+    assert config.port == 0

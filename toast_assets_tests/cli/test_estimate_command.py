@@ -50,7 +50,7 @@ def test_weeks_that_are_alike_share_a_line_and_the_total_is_told(
     assert new[-2:] == ["60.0", week.key]
     assert whole[:3] == [week.key, "stored whole", "3"]
     assert whole[-1] == "its last pull"
-    assert re.search(r"^3 weeks: about \d+ requests for [\d,]+ orders\.$", result.output, re.MULTILINE)
+    assert re.search(r"^In all about \d+ requests for [\d,]+ orders\.$", result.output, re.MULTILINE)
     assert re.search(r"^About \d+ min: the pulls, one after the other, take \d+ min;", result.output, re.MULTILINE)
     assert "stored whole are pulled again" in result.output
 

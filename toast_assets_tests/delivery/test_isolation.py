@@ -234,5 +234,5 @@ async def test_other_privacy_rules_send_orders_and_the_rows_that_change_again(sa
         assert (await deliver(sandbox, week, **changes)).accepted == 0
     again = {record.request_id for record in accepted(sandbox)}
     assert (len(again), ids < again) == (12, True)
-    hashes = [record.content["checks"][0]["customer"]["email"] for record in accepted(sandbox)[8:]]
-    assert sorted(hashes) == sorted(row.content["email"] for row in accepted(sandbox, CUSTOMERS)[8:])
+    hashes = [json.loads(record.body)["checks"][0]["customer"]["email"] for record in accepted(sandbox)[8:]]
+    assert sorted(hashes) == sorted(json.loads(row.body)["email"] for row in accepted(sandbox, CUSTOMERS)[8:])

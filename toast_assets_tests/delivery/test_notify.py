@@ -26,12 +26,12 @@ def orders(count: int) -> list[bytes]:
 async def test_each_export_is_noticed_once_with_the_guides_fields(sandbox: Sandbox, week: Week) -> None:
     prepare(sandbox, week, {place: orders(number + 1) for number, place in enumerate(PLACES)})
     report = await deliver(sandbox, week, **notify(sandbox))
-    notices = {notice.content["s3_location"]: notice for notice in sandbox.amperity.notices}
+    notices = {json.loads(notice.body)["s3_location"]: notice for notice in sandbox.amperity.notices}
     store = order_store(sandbox)
     assert report.methods["notify"].accepted == len(notices) == 2
     assert len({notice.request_id for notice in notices.values()}) == 2
     for number, place in enumerate(PLACES):
-        notice = notices[store.bucket.uri(store.layout.export(week, place))].content
+        notice = json.loads(notices[store.bucket.uri(store.layout.export(week, place))].body)
         metadata = notice.pop("metadata")
         assert notice == {
             "source": "toast-orders",
@@ -55,7 +55,7 @@ async def test_a_second_run_notices_only_the_export_that_changed(sandbox: Sandbo
     edited = json.dumps(json.loads(stored[PLACES[1]][0]) | {"modifiedDate": "2025-09-20T10:30:00.000+0000"}).encode()
     prepare(sandbox, week, {PLACES[0]: stored[PLACES[0]], PLACES[1]: [edited, stored[PLACES[1]][1]]})
     await deliver(sandbox, week, **notify(sandbox))
-    assert [PLACES[1] in notice.content["s3_location"] for notice in sandbox.amperity.notices].count(True) == 2
+    assert [PLACES[1] in json.loads(notice.body)["s3_location"] for notice in sandbox.amperity.notices].count(True) == 2
     assert len(sandbox.amperity.notices) == 3
 
 

@@ -52,7 +52,7 @@ def small_place(sandbox: Sandbox, week: Week) -> dict[str, list[bytes]]:
 
 
 def contents(sandbox: Sandbox, stream: str) -> list[dict[str, Any]]:
-    return [record.content for record in accepted(sandbox, stream)]
+    return [json.loads(record.body) for record in accepted(sandbox, stream)]
 
 
 async def test_every_row_is_one_record_and_the_same_as_in_the_feeds_files(sandbox: Sandbox, week: Week) -> None:

@@ -6,8 +6,8 @@ from hashlib import sha256
 
 import pytest
 
+from toast_assets.errors import NoGuestError
 from toast_assets.orders.identity import (
-    NoGuestError,
     doubtful,
     given_trait,
     given_traits,

@@ -17,9 +17,9 @@ from toast_assets.amperity.records import RecordKey
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.delivery.ledger import LedgerEntry, fold_into, read_ledger, to_table
 from toast_assets.delivery.workflow import load_key
-from toast_assets.errors import StoreError
+from toast_assets.errors import NoGuestError, StoreError
 from toast_assets.export.write import export_week
-from toast_assets.orders.identity import NoGuestError, given_traits
+from toast_assets.orders.identity import given_traits
 from toast_assets.orders.unreadable import UnreadableLine
 from toast_assets.privacy.forget import ForgetGuest, Forgetting, UnknownGuestError
 from toast_assets.sandbox import Sandbox

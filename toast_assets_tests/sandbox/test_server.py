@@ -14,6 +14,7 @@ import pytest
 from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox import Sandbox, SandboxConfig, invent_restaurants
 from toast_assets_tests.sandbox.conftest import ARCHIVED, DELETED, Caller, Start
+from toast_assets_tests.support.services.ports import free_ports
 
 
 def bucket(sandbox: Sandbox) -> Any:
@@ -89,17 +90,21 @@ def test_a_call_that_waits_for_ever_does_not_hold_up_the_end(start: Start) -> No
             assert waiting.recv(1) == b""
 
 
-@pytest.mark.parametrize("service", ["toast_port", "amperity_port", "s3_port"])
-def test_a_port_that_is_taken_is_a_clear_error(service: str) -> None:
+@pytest.mark.parametrize("service", range(3))
+def test_a_port_that_is_taken_is_a_clear_error(service: int) -> None:
+    first = free_ports(3)
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", first + service))
         taken.listen()
-        port = taken.getsockname()[1]
-        with (
-            pytest.raises(ToastAssetsError, match=str(port)),
-            Sandbox(SandboxConfig(**{service: port})),
-        ):
+        with pytest.raises(ToastAssetsError, match=str(first + service)), Sandbox(SandboxConfig(port=first)):
             pass
+
+
+def test_the_services_have_neighbouring_ports() -> None:
+    first = free_ports(3)
+    with Sandbox(SandboxConfig(port=first)) as sandbox:
+        urls = (sandbox.toast_url, sandbox.amperity_url, sandbox.s3_url)
+    assert urls == tuple(f"http://127.0.0.1:{first + number}" for number in range(3))
 
 
 def test_a_brand_of_a_thousand_restaurants_can_be_invented() -> None:

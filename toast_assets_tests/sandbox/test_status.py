@@ -121,7 +121,7 @@ def test_a_page_of_another_site_arms_and_disarms_nothing(caller: Caller, method:
     assert reply.status_code == 403
     assert "X-Sandbox-Token" in reply.json()["help"]
     assert caller.sandbox.page_token not in reply.text
-    assert [each["path"] for each in caller.sandbox.faults.described()] == ["login"]
+    assert [each.path for each in caller.sandbox.faults.armed] == ["login"]
 
 
 @pytest.mark.parametrize(

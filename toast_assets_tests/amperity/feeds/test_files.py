@@ -134,12 +134,12 @@ class TestWorkflow:
         self, sandbox: Sandbox, store: OrderStore, week: Week
     ) -> None:
         feeds(week, store)
-        sandbox.amperity.control.ingest_counts["orders"] = {"read": 9, "inserted": 7, "updated": 1, "rejected": 1}
+        sandbox.amperity.ingest_counts["orders"] = {"read": 9, "inserted": 7, "updated": 1, "rejected": 1}
         report = await load(sandbox, week, store)
         assert (report.state, report.started) == ("loaded", True)
         (table,) = [table for table in report.tables if table.table_name == "orders"]
         assert (table.read, table.inserted, table.updated, table.rejected) == (9, 7, 1, 1)
-        (run,) = sandbox.amperity.control.runs
+        (run,) = sandbox.amperity.runs
         assert run["request"] == {
             "config_id": CONFIG,
             "range_from": "2025-09-22",
@@ -153,7 +153,7 @@ class TestWorkflow:
         feeds(week, store)
         await load(sandbox, week, store)
         again = await load(sandbox, week, store)
-        assert (again.state, again.started, len(sandbox.amperity.control.runs)) == ("loaded", False, 1)
+        assert (again.state, again.started, len(sandbox.amperity.runs)) == ("loaded", False, 1)
 
     async def test_a_restaurant_whose_raw_orders_are_damaged_is_named_and_the_others_are_written_and_loaded(
         self, sandbox: Sandbox, store: OrderStore, week: Week
@@ -197,7 +197,7 @@ class TestWorkflow:
         assert "Materialize amperity_feeds" in str(problem)
         feeds(week, store)
         assert (await load(sandbox, week, store)).started
-        assert len(sandbox.amperity.control.runs) == 2
+        assert len(sandbox.amperity.runs) == 2
 
     async def test_files_under_other_privacy_rules_are_not_loaded(
         self, sandbox: Sandbox, store: OrderStore, week: Week
@@ -206,7 +206,7 @@ class TestWorkflow:
         rules = Redaction({"email": "drop"})
         with pytest.raises(ExportError, match=r"was made under other privacy rules .* Materialize amperity_feeds"):
             await load(sandbox, week, store, AMPERITY_REDACT="email=drop")
-        assert not sandbox.amperity.control.runs
+        assert not sandbox.amperity.runs
         feeds(week, store, rules)
         assert (await load(sandbox, week, store, AMPERITY_REDACT="email=drop")).started
 
@@ -224,12 +224,12 @@ class TestWorkflow:
         self, sandbox: Sandbox, store: OrderStore, week: Week
     ) -> None:
         feeds(week, store)
-        sandbox.amperity.control.ingest_state = "failed"
+        sandbox.amperity.ingest_state = "failed"
         with pytest.raises(AmperityError, match="did not load everything"):
             await load(sandbox, week, store)
-        sandbox.amperity.control.ingest_state = "succeeded"
+        sandbox.amperity.ingest_state = "succeeded"
         assert (await load(sandbox, week, store)).state == "loaded"
-        assert len(sandbox.amperity.control.runs) == 2
+        assert len(sandbox.amperity.runs) == 2
 
     async def test_a_wrong_key_is_one_sentence_and_nothing_counts_as_loaded(
         self, sandbox: Sandbox, store: OrderStore, week: Week
@@ -240,7 +240,7 @@ class TestWorkflow:
         assert [row["state"] for row in ledger(store, week)] == ["rejected"]
         report = await load(sandbox, week, store)
         assert (report.state, report.starts, report.doubtful) == ("loaded", 2, False)
-        assert len(sandbox.amperity.control.runs) == 1
+        assert len(sandbox.amperity.runs) == 1
 
     async def test_a_start_whose_answer_was_lost_is_an_error_and_the_next_one_says_that_it_starts_again(
         self, sandbox: Sandbox, store: OrderStore, week: Week, caplog: pytest.LogCaptureFixture
@@ -249,7 +249,7 @@ class TestWorkflow:
         sandbox.faults.arm("reset_after", "control")
         with pytest.raises(AmperityError, match="cannot be reached for /api/workflow/runs"):
             await load(sandbox, week, store)
-        assert len(sandbox.amperity.control.runs) == 1
+        assert len(sandbox.amperity.runs) == 1
         assert [(row["state"], row["reason"]) for row in ledger(store, week)] == [
             ("pending", "asked to start, no answer yet")
         ]
@@ -258,7 +258,7 @@ class TestWorkflow:
         assert "may be running already" in caplog.text
         assert load_metadata(report)["workflow_started_again"]
         assert (await load(sandbox, week, store)).starts == 2
-        assert len(sandbox.amperity.control.runs) == 2
+        assert len(sandbox.amperity.runs) == 2
 
     async def test_the_wish_to_start_is_stored_before_amperity_hears_of_it(
         self, sandbox: Sandbox, store: OrderStore, week: Week
@@ -274,12 +274,12 @@ class TestWorkflow:
     ) -> None:
         feeds(week, store)
         report = await load(sandbox, week, store, AMPERITY_WORKFLOW_CONFIG_ID="")
-        assert (report.state, sandbox.amperity.control.runs) == (None, [])
+        assert (report.state, sandbox.amperity.runs) == (None, [])
 
     async def test_a_dry_run_starts_nothing(self, sandbox: Sandbox, store: OrderStore, week: Week) -> None:
         feeds(week, store)
         await load(sandbox, week, store, dry_run=True)
-        assert not sandbox.amperity.control.runs
+        assert not sandbox.amperity.runs
 
 
 def ledger(store: OrderStore, week: Week) -> list[dict[str, Any]]:

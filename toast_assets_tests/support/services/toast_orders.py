@@ -11,18 +11,13 @@ from datetime import datetime
 from random import Random
 from typing import Any
 
-from toast_assets.sandbox import RestaurantOrders
-from toast_assets.sandbox.order_builder import Json, Placement, decode, encode, money, toast_time
-from toast_assets.sandbox.orders import KINDS, StoredOrder, invent_order_id, invented
+from toast_assets.sandbox import RestaurantOrders, Sandbox
+from toast_assets.sandbox.order_builder import Json, decode, encode, money, toast_time
+from toast_assets.sandbox.orders import KINDS, StoredOrder, invented
 from toast_assets.week import epoch_ms
 
 Moment = datetime | int
 Sort = Callable[[list[StoredOrder]], list[StoredOrder]]
-
-
-def descending(orders: list[StoredOrder]) -> list[StoredOrder]:
-    """By modified time, newest first."""
-    return orders[::-1]
 
 
 def in_random_order() -> Sort:
@@ -31,13 +26,20 @@ def in_random_order() -> Sort:
     return lambda orders: rng.sample(orders, len(orders))
 
 
-# What ``SandboxConfig.sort`` can be.
+# What ``RestaurantOrders.sort`` can be.
 SORTS: Mapping[str, Callable[[], Sort | None]] = {
     "shuffled": lambda: None,
     "modified": lambda: list,
-    "modified, newest first": lambda: descending,
+    "modified, newest first": lambda: lambda orders: orders[::-1],
     "random": in_random_order,
 }
+
+
+def sort_pages(sandbox: Sandbox, name: str) -> None:
+    """The sandbox's pages are sorted by one of ``SORTS`` from now on."""
+    sort = SORTS[name]()
+    for orders in sandbox.toast.orders.values():
+        orders.sort = sort
 
 
 def stored(raw: bytes) -> StoredOrder:
@@ -68,7 +70,7 @@ def invent_order(seed: int, restaurant_guid: str, modified_ms: int, number: int)
     """One more order of a restaurant, modified at ``modified_ms``; ``number`` makes it differ from others of then."""
     rng = Random(f"{seed}:{restaurant_guid}:{modified_ms}:{number}")
     kind = rng.choice(range(KINDS))
-    return invented(seed, kind, Placement(invent_order_id(rng), restaurant_guid, modified_ms, -5))
+    return invented(seed, kind, f"{rng.getrandbits(48):012x}", restaurant_guid, modified_ms, -5)
 
 
 def add(orders: RestaurantOrders, at: Moment) -> StoredOrder:
