@@ -48,6 +48,14 @@ class _NoticeMetadata(msgspec.Struct):
     end_date: Any
 
 
+class _Heading(msgspec.Struct):
+    """What is looked at of a record: its schema is up to Amperity's customer, and numbers can be of any size."""
+
+    guid: Any = None
+    restaurantGuid: Any = None
+    modifiedDate: Any = None
+
+
 class _Notice(msgspec.Struct):
     source: str
     data_type: str
@@ -133,9 +141,8 @@ class AmperityService(Service):
         return Response(status_code=202)
 
     def _record(self, call: Call) -> Record:
-        # Nothing else is looked at: a record's schema is up to Amperity's customer.
-        content = call.read(dict[str, Any])
-        fields = (content.get(name) for name in ("guid", "restaurantGuid", "modifiedDate"))
+        heading = call.read(_Heading)
+        fields = (heading.guid, heading.restaurantGuid, heading.modifiedDate)
         guid, restaurant, modified = (value if isinstance(value, str) else None for value in fields)
         return Record(call.target or "", call.header("x-request-id"), guid, restaurant, modified, call.body)
 

@@ -73,11 +73,13 @@ def _array(kind: Kind, values: Any) -> pa.Array:
         return values
     match kind:
         case Kind.MONEY | Kind.QUANTITY:
-            # Of the others Arrow crashes on some: 1e-9999999 ends the process.
-            if not all(map(is_representable, filter(None, values))):
-                raise ValueError("an amount is too large, too small, or no number")
-            scale = Decimal(1).scaleb(-kind.value.scale)
-            values = [value if value is None else value.quantize(scale, ROUND_HALF_EVEN) for value in values]
+            scale, exact = Decimal(1).scaleb(-kind.value.scale), values
+            values = [value if value is None else value.quantize(scale, ROUND_HALF_EVEN) for value in exact]
+            # What is too large to be rounded, or no number, Decimal or Arrow refuses.
+            if not all(
+                is_representable(one) for one, rounded in zip(exact, values, strict=True) if one and not rounded
+            ):
+                raise ValueError("an amount is too small")
         case Kind.INSTANT:
             return _instants(values)
         case Kind.DAY:
