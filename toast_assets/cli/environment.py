@@ -25,13 +25,7 @@ def sandbox_config(
     chosen = SandboxConfig().restaurants if restaurants is None else invent_restaurants(restaurants, seed=seed)
     if orders is not None:
         chosen = tuple(replace(each, orders_per_week=orders) for each in chosen)
-    return SandboxConfig(
-        seed=seed,
-        restaurants=chosen,
-        latency_seconds=latency,
-        port=port,
-        bucket=_BUCKET,
-    )
+    return SandboxConfig(seed=seed, restaurants=chosen, latency_seconds=latency, port=port, bucket=_BUCKET)
 
 
 def dagster_home() -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,11 +22,10 @@ from toast_assets.cli.environment import dagster_home, only, sandbox_environment
 from toast_assets.cli.runs import in_process_instance, last_closed_week, materialize
 from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox import Sandbox, SandboxConfig
+from toast_assets.sandbox.server import HOST, listen
 
-_HOST = "127.0.0.1"
 _START_SECONDS = 120.0
 _STOP_SECONDS = 30.0
-_GROUP_SECONDS = 3.0
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -38,7 +36,7 @@ def serve(config: SandboxConfig, ui_port: int | None) -> None:
         signal.signal(each, _end_by_signal)
     try:
         if ui_port is not None:
-            _require_free(ui_port)
+            listen(ui_port, "Dagster's UI", "Choose another port with --ui-port.").close()
         with Sandbox(config) as sandbox:
             console.print(
                 f"Status page and Toast  {sandbox.toast_url}\n"
@@ -77,7 +75,7 @@ def _serve_ui(sandbox: Sandbox, port: int, console: Console) -> None:
     console.print("\nStarting Dagster …")
     with dagster_dev(port, environment, log) as process:
         console.print(
-            f"\nDagster's UI           http://{_HOST}:{port}/asset-groups\n"
+            f"\nDagster's UI           http://{HOST}:{port}/asset-groups\n"
             f"Its log                {log}\n\n"
             "Pick an asset and another week, and materialize it. Runs that start by themselves are the sensor's.\n"
             "Ctrl-C ends everything.",
@@ -95,7 +93,7 @@ def dagster_dev(port: int, environment: Mapping[str, str], log: Path) -> Iterato
     command = [sys.executable, "-m", "dagster", "dev", "-m", "toast_assets.definitions"]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - this interpreter, fixed arguments
-            [*command, "--host", _HOST, "--port", str(port)],
+            [*command, "--host", HOST, "--port", str(port)],
             env=dict(environment),
             # Away from any dagster.yaml, workspace.yaml or pyproject.toml of the caller's.
             cwd=environment["DAGSTER_HOME"],
@@ -120,7 +118,7 @@ def dagster_dev(port: int, environment: Mapping[str, str], log: Path) -> Iterato
 
 def _answers(port: int) -> bool:
     with suppress(httpx.TransportError):
-        return httpx.get(f"http://{_HOST}:{port}/server_info", trust_env=False, timeout=5).is_success
+        return httpx.get(f"http://{HOST}:{port}/server_info", trust_env=False, timeout=5).is_success
     return False
 
 
@@ -133,17 +131,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     # It ends by ProcessLookupError as soon as none of the child's processes is left.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _GROUP_SECONDS
-        while time.monotonic() < deadline:
+        for _ in range(60):
             os.killpg(process.pid, 0)
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _require_free(port: int) -> None:
-    try:
-        socket.create_server((_HOST, port)).close()
-    except OSError as problem:
-        hint = "Choose another port with --ui-port."
-        raise ToastAssetsError(f"Dagster's UI cannot listen: {problem.strerror}.", hint=hint) from problem

@@ -12,11 +12,11 @@ import asyncio
 import contextlib
 import secrets
 import socket
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, cast
 
 import uvicorn
+from anyio.from_thread import start_blocking_portal
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from toast_assets.errors import ToastAssetsError
@@ -56,7 +56,9 @@ class Sandbox:
         """
         config = self.config
         with self._running:
-            sockets = [self._listen(config.port and config.port + number) for number in range(3)]
+            ports = [config.port and config.port + number for number in range(3)]
+            hint = "Choose another port, or 0 for a free one."
+            sockets = [self._running.enter_context(listen(port, "The sandbox", hint)) for port in ports]
             toast, amperity, s3 = (each.getsockname()[1] for each in sockets)
             self.toast_url, self.amperity_url, self.s3_url = (f"http://{HOST}:{port}" for port in (toast, amperity, s3))
             self._s3 = S3(sockets[2], config.bucket)
@@ -73,13 +75,6 @@ class Sandbox:
         self._running.close()
 
     __exit__ = close
-
-    def _listen(self, port: int) -> socket.socket:
-        try:
-            return self._running.enter_context(socket.create_server((HOST, port), backlog=1024))
-        except OSError as problem:
-            hint = "Choose another port, or 0 for a free one."
-            raise ToastAssetsError(f"The sandbox cannot listen: {problem.strerror}.", hint=hint) from problem
 
     @property
     def restaurant_guids(self) -> tuple[str, ...]:
@@ -115,6 +110,14 @@ class Sandbox:
         }
 
 
+def listen(port: int, who: str, hint: str) -> socket.socket:
+    """A socket that listens on a port of this machine; a ``ToastAssetsError`` says ``who`` cannot if it is taken."""
+    try:
+        return socket.create_server((HOST, port), backlog=1024)
+    except OSError as problem:
+        raise ToastAssetsError(f"{who} cannot listen: {problem.strerror}.", hint=hint) from problem
+
+
 @contextlib.contextmanager
 def _served(listeners: list[socket.socket], apps: Mapping[int, ASGIApp]) -> Iterator[None]:
     """Serves the application of its port on each listening socket, all in one thread, until the block ends."""
@@ -130,25 +133,12 @@ def _served(listeners: list[socket.socket], apps: Mapping[int, ASGIApp]) -> Iter
     settings |= {"proxy_headers": False, "server_header": False, "access_log": False, "timeout_keep_alive": 60}
     server = uvicorn.Server(uvicorn.Config(cast(Any, route), interface="asgi3", **settings))
 
-    async def serve() -> None:
+    with start_blocking_portal(name="toast-sandbox") as portal:
+        serving = portal.start_task_soon(server.serve, listeners)
         try:
-            await server.serve(listeners)
+            yield
         finally:
             # Uvicorn's own end would wait for the calls in progress.
+            serving.cancel()
             for connection in list(server.server_state.connections):
-                connection.transport.abort()
-
-    loop = asyncio.new_event_loop()
-    serving = loop.create_task(serve())
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(asyncio.wait([serving]))
-
-    thread = threading.Thread(target=run, name="toast-sandbox", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(serving.cancel)
-        thread.join()
+                portal.call(connection.transport.abort)
