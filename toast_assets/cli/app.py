@@ -103,9 +103,7 @@ def replay_rejects(*, week: str | None) -> None:
 @click.option("--email", multiple=True, help="An e-mail of the guest.")
 @click.option("--phone", multiple=True, help="A phone of the guest; with + and the country's code outside the US.")
 @click.option(
-    "--file",
-    type=click.Path(dir_okay=False, allow_dash=True),
-    help="Read them from a file, one a line; - is stdin.",
+    "--file", type=click.Path(dir_okay=False, allow_dash=True), help="Read them from a file, one a line; - is stdin."
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be rewritten, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask. Required without a terminal.")

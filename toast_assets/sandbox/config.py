@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from toast_assets.sandbox.order_builder import as_guid
+
 
 @dataclass(frozen=True)
 class Restaurant:
@@ -37,9 +39,7 @@ def invent_restaurants(count: int, orders_per_week: int = 300, seed: int = 1) ->
     zones = ("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles")
     restaurants = []
     for number in range(count):
-        digits = f"{rng.getrandbits(120):030x}"
-        guid = f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-{digits[18:30]}"
-        name = f"Harbor & Thistle, No. {number + 1}"
+        guid, name = as_guid(f"{rng.getrandbits(120):030x}"), f"Harbor & Thistle, No. {number + 1}"
         restaurants.append(Restaurant(guid, name, zones[number % len(zones)], orders_per_week=orders_per_week))
     return tuple(restaurants)
 

@@ -49,6 +49,11 @@ def toast_time(epoch_ms: int, suffix: str = "+0000") -> str:
     return f"{from_epoch_ms(epoch_ms):%Y-%m-%dT%H:%M:%S}.{epoch_ms % 1000:03d}{suffix}"
 
 
+def as_guid(digits: str) -> str:
+    """A GUID of thirty hexadecimal digits."""
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-{digits[18:]}"
+
+
 class OrderBuilder:
     """The ``number``-th kind of order of a seed: equal seeds and numbers give equal orders, but for what places them.
 
@@ -121,7 +126,7 @@ class OrderBuilder:
         return order
 
     def _guid(self) -> str:
-        return f"{_guid_head(f'{self.rng.getrandbits(72):018x}')}{self._order_id}"
+        return as_guid(f"{self.rng.getrandbits(72):018x}{self._order_id}")
 
     def _part(self, kind: str) -> Json:
         """One of Toast's objects with a GUID of its own."""
@@ -139,8 +144,7 @@ class OrderBuilder:
 
     def _reference(self, kind: str, name: str) -> Json:
         # What the restaurant owns (an employee, a table) is a GUID, never a name [doc].
-        head = _guid_head(_digest(f"{kind}:{name}", 9))
-        return {"guid": f"{head}{self._restaurant_id}", "entityType": kind}
+        return {"guid": as_guid(_digest(f"{kind}:{name}", 9) + self._restaurant_id), "entityType": kind}
 
     def _item(self, kind: str, name: str) -> Json:
         # A part of the menu has an id across locations.
@@ -242,17 +246,15 @@ class OrderBuilder:
         return lines
 
     def _selection(self, voided: bool) -> tuple[Json, int]:
-        rng, opened = self.rng, self._time(self.opened_ms)
+        rng, opened, deep = self.rng, self._time(self.opened_ms), self.shape == "deep_modifiers"
         dish = _BY_WEIGHT if self.shape == "fractional" else rng.choice(MENU["dishes"])
-        if self.shape == "deep_modifiers":
-            dish = MENU["dishes"][0]
+        dish = MENU["dishes"][0] if deep else dish
         quantity: int | Decimal = rng.choices((1, 2, 3), (8, 2, 1))[0]
         if "by weight" in dish:
             quantity = Decimal(rng.randrange(25, 300)).scaleb(-2)
-        wanted = min(len(dish["modifiers"]), rng.choice((0, 0, 1, 1, 2)))
-        if self.shape == "deep_modifiers":
-            wanted = len(dish["modifiers"])
-        chosen = [self._modifier(choice, 1) for choice in rng.sample(dish["modifiers"], wanted)]
+        possible, some = dish["modifiers"], rng.choice((0, 0, 1, 1, 2))
+        wanted = len(possible) if deep else min(len(possible), some)
+        chosen = [self._modifier(choice, 1) for choice in rng.sample(possible, wanted)]
         gross = int((dish["cents"] + sum(cents for _, cents in chosen)) * quantity)
         discounts, discounted = self._discounts("item_discount", gross)
         net = gross - discounted
@@ -390,10 +392,6 @@ class OrderBuilder:
             "notes": rng.choice((None, "Ring twice, s’il vous plaît")),
             "deliveryEmployee": self._employee(),
         }
-
-
-def _guid_head(digits: str) -> str:
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-"
 
 
 def _digest(text: str, size: int) -> str:

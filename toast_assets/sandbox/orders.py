@@ -93,8 +93,7 @@ class RestaurantOrders:
     """A restaurant's orders: ``newest`` is the newest version of each by GUID, without the weeks nobody asked for.
 
     While ``inventing``, a week's orders are invented when they are first asked for; ``served`` are the GUIDs on all
-    pages. ``sort`` puts a window's orders, sorted by modified time, into the order of its pages, by default a shuffled
-    one: Toast documents none [forum]. Any thread may call.
+    pages. Any thread may call.
     """
 
     def __init__(self, restaurant: Restaurant, config: SandboxConfig) -> None:
@@ -103,7 +102,6 @@ class RestaurantOrders:
         self.newest: dict[str, StoredOrder] = {}
         self.inventing = not restaurant.state
         self.served: set[str] = set()
-        self.sort: Callable[[list[StoredOrder]], list[StoredOrder]] | None = None
         self._weeks: set[int] = set()
         self._lock = Lock()
 
@@ -122,10 +120,11 @@ class RestaurantOrders:
         return sorted(found, key=lambda order: (order.modified_ms, order.guid))
 
     def view(self, start_ms: int, end_ms: int) -> list[StoredOrder]:
-        """A window as ``ordersBulk`` pages through it. Orders modified after ``now`` do not exist yet [inferred]."""
+        """A window as ``ordersBulk`` pages through it: shuffled, because Toast documents no order [forum].
+
+        Orders modified after ``now`` do not exist yet [inferred].
+        """
         orders = self.between(start_ms, min(end_ms, int(self.config.now() * 1000) + 1))
-        if self.sort is not None:
-            return self.sort(orders)
         # By a key of each order's own: an edit moves one order, and the others stay as they were.
         salt = crc32(str(start_ms).encode())
         return sorted(orders, key=lambda order: crc32(order.guid.encode(), salt))

@@ -25,7 +25,7 @@ from starlette.templating import Jinja2Templates
 
 from toast_assets.sandbox.amperity import Record
 from toast_assets.sandbox.faults import PATHS, FaultSettings
-from toast_assets.sandbox.service import RequestLog
+from toast_assets.sandbox.service import LoggedRequest, RequestLog
 from toast_assets.week import from_epoch_ms
 
 if TYPE_CHECKING:
@@ -121,20 +121,18 @@ class StatusPages:
     def _restaurants(self) -> list[dict[str, Any]]:
         """What was asked for each restaurant, how many orders were served, how many records Amperity accepted."""
         toast = self._sandbox.toast
-        requests, refused, orders = Counter[str | None](), Counter[str | None](), Counter[str | None]()
+        calls = defaultdict[str | None, list[LoggedRequest]](list)
         for entry in list(toast.log.entries):
-            requests[entry.target] += 1
-            refused[entry.target] += entry.status == 429
-            orders[entry.target] += entry.orders
+            calls[entry.target].append(entry)
         accepted = Counter(record.restaurant for record in list(self._sandbox.amperity.accepted))
         return [
             {
                 "restaurant": each.guid,
                 "name": each.name,
                 "state": each.state,
-                "requests": requests[each.guid],
-                "too_many_requests": refused[each.guid],
-                "orders": orders[each.guid],
+                "requests": len(calls[each.guid]),
+                "too_many_requests": sum(call.status == 429 for call in calls[each.guid]),
+                "orders": sum(call.orders for call in calls[each.guid]),
                 "distinct_orders": len(toast.orders[each.guid].served),
                 "records": accepted[each.guid],
             }

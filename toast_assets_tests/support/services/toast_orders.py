@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -26,7 +27,7 @@ def in_random_order() -> Sort:
     return lambda orders: rng.sample(orders, len(orders))
 
 
-# What ``RestaurantOrders.sort`` can be.
+# How a window's pages can be sorted, given its orders by modified time; ``None`` is the sandbox's own order.
 SORTS: Mapping[str, Callable[[], Sort | None]] = {
     "shuffled": lambda: None,
     "modified": lambda: list,
@@ -39,7 +40,14 @@ def sort_pages(sandbox: Sandbox, name: str) -> None:
     """The sandbox's pages are sorted by one of ``SORTS`` from now on."""
     sort = SORTS[name]()
     for orders in sandbox.toast.orders.values():
-        orders.sort = sort
+        vars(orders).pop("view", None)
+        if sort is not None:
+            vars(orders)["view"] = partial(_sorted_view, orders, sort)
+
+
+def _sorted_view(orders: RestaurantOrders, sort: Sort, start_ms: int, end_ms: int) -> list[StoredOrder]:
+    view = RestaurantOrders.view(orders, start_ms, end_ms)
+    return sort(sorted(view, key=lambda order: (order.modified_ms, order.guid)))
 
 
 def stored(raw: bytes) -> StoredOrder:
