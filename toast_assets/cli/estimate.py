@@ -25,11 +25,8 @@ from toast_assets.pull.estimate import (
 from toast_assets.settings import CalendarSettings
 from toast_assets.toast.settings import ToastLimits
 
-# With the alignment of each.
-_COLUMNS = {
-    **{"weeks": "<", "state": "<", "restaurants": ">", "requests": ">"},
-    **{"orders": ">", "time": "<", "spacing (s)": ">", "by": "<"},
-}
+_COLUMNS = ("weeks", "state", "restaurants", "requests", "orders", "time", "spacing (s)", "by")
+_ALIGNMENTS = ("<", "<", ">", ">", ">", "<", ">", "<")
 
 
 def estimate(first: str, last: str, *, refresh: bool | None, as_json: bool) -> None:
@@ -47,9 +44,9 @@ def estimate(first: str, last: str, *, refresh: bool | None, as_json: bool) -> N
 
 def _text(found: BackfillEstimate) -> list[str]:
     alike = groupby(found.weeks, key=lambda week: (week.state, week.spacing, week.restaurants, _by(week)))
-    rows = [tuple(_COLUMNS), *(_row(list(group)) for _, group in alike)]
+    rows = [_COLUMNS, *(_row(list(group)) for _, group in alike)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    forms = [f"{align}{width}" for align, width in zip(_COLUMNS.values(), widths, strict=True)]
+    forms = [f"{align}{width}" for align, width in zip(_ALIGNMENTS, widths, strict=True)]
     lines = [
         *("  ".join(map(format, row, forms)).rstrip() for row in rows),
         "",

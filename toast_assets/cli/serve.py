@@ -25,7 +25,6 @@ from toast_assets.sandbox import Sandbox, SandboxConfig
 from toast_assets.sandbox.server import HOST, listen
 
 _START_SECONDS = 120.0
-_STOP_SECONDS = 30.0
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -127,7 +126,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_STOP_SECONDS)
+            process.wait(30)
     # It ends by ProcessLookupError as soon as none of the child's processes is left.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)

@@ -24,15 +24,6 @@ class Restaurant:
     state: Literal["", "deleted", "archived", "forbidden"] = ""
 
 
-DEFAULT_RESTAURANTS = (
-    Restaurant("0b1f6a52-7c3d-4e8f-9a10-4d2c6b7e8f01", "Harbor & Thistle, Pier 9", orders_per_week=320),
-    Restaurant("1c2e7b63-8d4e-4f90-8b21-5e3d7c8f9012", "Harbor & Thistle, Old Mill", orders_per_week=240),
-    Restaurant("2d3f8c74-9e5f-4a01-9c32-6f4e8d90a123", "Café Ciénaga", "America/Los_Angeles", 3, orders_per_week=36),
-    Restaurant("3e409d85-af60-4b12-8d43-705f9ea1b234", "Harbor & Thistle, Test Kitchen", state="deleted"),
-    Restaurant("4f51ae96-b071-4c23-9e54-8160afb2c345", "Harbor & Thistle, Winter Garden", state="archived"),
-)
-
-
 def invent_restaurants(count: int, orders_per_week: int = 300, seed: int = 1) -> tuple[Restaurant, ...]:
     """``count`` live restaurants with invented GUIDs, for trying a large brand; equal for equal arguments."""
     rng = Random(f"restaurants:{seed}")
@@ -44,9 +35,6 @@ def invent_restaurants(count: int, orders_per_week: int = 300, seed: int = 1) ->
     return tuple(restaurants)
 
 
-ALL_SCOPES = "orders:read restaurants:read config:read guest.pi:read delivery_info.address:read"
-
-
 @dataclass(frozen=True)
 class SandboxConfig:
     """Settings of one sandbox. Rates are requests; ``now`` gives Unix seconds.
@@ -56,7 +44,13 @@ class SandboxConfig:
     """
 
     seed: int = 1
-    restaurants: tuple[Restaurant, ...] = DEFAULT_RESTAURANTS
+    restaurants: tuple[Restaurant, ...] = (
+        Restaurant("0b1f6a52-7c3d-4e8f-9a10-4d2c6b7e8f01", "Harbor & Thistle, Pier 9", orders_per_week=320),
+        Restaurant("1c2e7b63-8d4e-4f90-8b21-5e3d7c8f9012", "Harbor & Thistle, Old Mill", orders_per_week=240),
+        Restaurant("2d3f8c74-9e5f-4a01-9c32-6f4e8d90a123", "Café Ciénaga", "America/Los_Angeles", 3, 36),
+        Restaurant("3e409d85-af60-4b12-8d43-705f9ea1b234", "Harbor & Thistle, Test Kitchen", state="deleted"),
+        Restaurant("4f51ae96-b071-4c23-9e54-8160afb2c345", "Harbor & Thistle, Winter Garden", state="archived"),
+    )
     now: Callable[[], float] = time.time
     latency_seconds: float = 0.0
     rate_limits: bool = True
@@ -64,7 +58,7 @@ class SandboxConfig:
 
     toast_client_id: str = "sandbox-client"
     toast_client_secret: str = "sandbox-secret"  # noqa: S105 - opens nothing but this sandbox
-    scopes: str = ALL_SCOPES
+    scopes: str = "orders:read restaurants:read config:read guest.pi:read delivery_info.address:read"
     partner: bool = True
     requests_per_quarter_hour: int = 10_000
 

@@ -91,23 +91,20 @@ class OrderBuilder:
         rng, dine_in = self.rng, self.dining == "Dine In"
         voided, deleted = self._chance("void_order", 0.01), self._chance("deleted", 0.005)
         checks = [self._check(number + 1, voided) for number in range(2 if self._chance("split_checks", 0.08) else 1)]
-        order = self._visit("order", voided) | {
+        closed = all(check["paymentStatus"] == "CLOSED" for check in checks)
+        order = self._visit("order", voided=voided, closed=closed) | {
             "promisedDate": self._time(2 * HOUR_MS) if self._chance("scheduled", 0.03) else None,
             "estimatedFulfillmentDate": None if dine_in else self._time(self.opened_ms + 20 * _MINUTE_MS),
             # What an order that is not deleted carries here differs between orders [seen].
             "deletedDate": self._time(0) if deleted else rng.choice((None, "1970-01-01T00:00:00.000+0000")),
             "deleted": deleted,
             "businessDate": self._business_date(self.opened_ms),
-        }
-        if all(check["paymentStatus"] == "CLOSED" for check in checks):
-            order |= self._closing()
-        if not dine_in:
-            order |= {"source": rng.choice(("Online", "API", "Kiosk", "Caller Id")), "requiredPrepTime": "PT20M"}
-        order["displayNumber"] = str(rng.randrange(1, 400))
-        if dine_in:
-            order |= {"numberOfGuests": rng.randrange(1, 7), "table": self._reference("Table", str(rng.randrange(30)))}
-            order["serviceArea"] = self._reference("ServiceArea", "Main Room")
-        order |= {
+            "source": "In Store" if dine_in else rng.choice(("Online", "API", "Kiosk", "Caller Id")),
+            "requiredPrepTime": None if dine_in else "PT20M",
+            "displayNumber": str(rng.randrange(1, 400)),
+            "numberOfGuests": rng.randrange(1, 7) if dine_in else 0,
+            "table": self._reference("Table", str(rng.randrange(30))) if dine_in else None,
+            "serviceArea": self._reference("ServiceArea", "Main Room") if dine_in else None,
             # Nearly every reference can be null [seen].
             "diningOption": self._reference("DiningOption", self.dining),
             "restaurantService": self._reference("RestaurantService", "Dinner"),
@@ -117,13 +114,10 @@ class OrderBuilder:
             "excessFood": self._chance("excess_food", 0.003),
             **self._devices(),
             "deliveryInfo": self._delivery() if self.dining == "Delivery" else None,
+            "curbsidePickupInfo": self._part("curbside") if self.dining == "Curbside" else None,
             "checks": checks,
         }
-        if self.dining == "Curbside":
-            order["curbsidePickupInfo"] = self._part("curbside")
-        if self._chance("unknown_fields", 0.01):
-            order |= BLANKS["unknown fields"]
-        return order
+        return order | (BLANKS["unknown fields"] if self._chance("unknown_fields", 0.01) else {})
 
     def _guid(self) -> str:
         return as_guid(f"{self.rng.getrandbits(72):018x}{self._order_id}")
@@ -132,15 +126,12 @@ class OrderBuilder:
         """One of Toast's objects with a GUID of its own."""
         return BLANKS[kind] | {"guid": self._guid()}
 
-    def _visit(self, kind: Literal["order", "check"], voided: bool) -> Json:
+    def _visit(self, kind: Literal["order", "check"], *, voided: bool, closed: bool) -> Json:
         """What an order and its checks have in common."""
-        opened = self._time(self.opened_ms)
-        times = {"openedDate": opened, "createdDate": opened, "modifiedDate": self._time(0)}
-        duration = (self.paid_ms - self.opened_ms) // 1000
-        return self._part(kind) | times | self._void_fields(voided) | {"duration": duration}
-
-    def _closing(self) -> Json:
-        return dict.fromkeys(("closedDate", "paidDate"), self._time(self.paid_ms))
+        opened, paid = self._time(self.opened_ms), self._time(self.paid_ms) if closed else None
+        times = dict.fromkeys(("openedDate", "createdDate"), opened) | dict.fromkeys(("closedDate", "paidDate"), paid)
+        ends = {"modifiedDate": self._time(0), "duration": (self.paid_ms - self.opened_ms) // 1000}
+        return self._part(kind) | times | self._void_fields(voided) | ends
 
     def _reference(self, kind: str, name: str) -> Json:
         # What the restaurant owns (an employee, a table) is a GUID, never a name [doc].
@@ -178,10 +169,8 @@ class OrderBuilder:
         lines = self._lines(voided)
         subtotal = sum(cents for _, cents in lines)
         discounts, discounted = self._discounts("check_discount", subtotal)
-        charges, fees, gratuities = [], 0, 0
-        if self.dining == "Delivery" or self.shape == "service_charge":
-            fees = 399
-            charges.append(self._service_charge("delivery fee", fees))
+        fees = 399 if self.dining == "Delivery" or self.shape == "service_charge" else 0
+        charges, gratuities = [self._service_charge("delivery fee", fees)] if fees else [], 0
         if dine_in and self._chance("gratuity", 0.06):
             gratuities = subtotal * 18 // 100
             charges.append(self._service_charge("gratuity", gratuities))
@@ -189,7 +178,7 @@ class OrderBuilder:
         tax = subtotal * 7 // 100
         unpaid = self._chance("open_check", 0.01) or not lines
         total = amount + tax + gratuities
-        check = self._visit("check", voided) | {
+        check = self._visit("check", voided=voided, closed=not unpaid) | {
             "displayNumber": str(number),
             "openedBy": self._employee(),
             "tabName": rng.choice(MENU["tab names"]) if dine_in and rng.random() < 0.4 else None,
@@ -200,9 +189,8 @@ class OrderBuilder:
             "selections": [line for line, _ in lines],
             "appliedDiscounts": discounts,
             "appliedServiceCharges": charges,
+            "payments": [] if unpaid else [self._payment(total, amount // 5)],
         }
-        if not unpaid:
-            check |= {**self._closing(), "payments": [self._payment(total, amount // 5)]}
         return check | self._customer_field()
 
     def _discounts(self, shape: str, cents: int) -> tuple[list[Json], int]:
@@ -326,6 +314,8 @@ class OrderBuilder:
             "paidBusinessDate": self._business_date(self.paid_ms),
             "paymentStatus": "VOIDED" if voided else ("CAPTURED" if card else None),
             "refundStatus": "FULL" if full else "PARTIAL" if partial else "NONE",
+            "cashDrawer": self._reference("CashDrawer", "1") if kind == "CASH" else None,
+            "otherPayment": self._reference("AlternatePaymentType", "House") if kind == "OTHER" else None,
         }
         if voided:
             staff = {"voidUser": self._employee(), "voidApprover": self._employee()}
@@ -353,10 +343,6 @@ class OrderBuilder:
                 "originalProcessingFee": money(cents * 25 // 1000 + 15),
                 "tenderTransactionGuid": self._guid(),
             }
-        elif kind == "CASH":
-            payment["cashDrawer"] = self._reference("CashDrawer", "1")
-        elif kind == "OTHER":
-            payment["otherPayment"] = self._reference("AlternatePaymentType", "House")
         return payment | self._devices() | {"server": self._employee()}
 
     def _customer_field(self) -> Json:

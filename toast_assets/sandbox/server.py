@@ -36,7 +36,7 @@ class Sandbox:
     """One sandbox. Its services, with their data and logs, exist from construction on, its servers while it is entered.
 
     ``toast_url``, ``amperity_url`` and ``s3_url`` have no trailing slash; ``bucket`` exists and is empty at the start.
-    ``page_token`` is what arming a fault by HTTP takes.
+    ``objects()`` are keys and sizes in bytes of what it holds now. ``page_token`` is what arming a fault by HTTP takes.
     """
 
     def __init__(self, config: SandboxConfig | None = None) -> None:
@@ -61,9 +61,9 @@ class Sandbox:
             sockets = [self._running.enter_context(listen(port, "The sandbox", hint)) for port in ports]
             toast, amperity, s3 = (each.getsockname()[1] for each in sockets)
             self.toast_url, self.amperity_url, self.s3_url = (f"http://{HOST}:{port}" for port in (toast, amperity, s3))
-            self._s3 = S3(sockets[2], config.bucket)
-            self._running.callback(self._s3.close)
-            self.bucket = self._s3.bucket
+            store = S3(sockets[2], config.bucket)
+            self._running.callback(store.close)
+            self.bucket, self.objects = store.bucket, store.objects
             apps = {toast: self.toast.app(also=StatusPages(self).routes()), amperity: self.amperity.app()}
             self._running.enter_context(_served(sockets[:2], apps))
             # Nothing failed: the servers run until the sandbox is closed.
@@ -80,10 +80,6 @@ class Sandbox:
     def restaurant_guids(self) -> tuple[str, ...]:
         """The GUIDs of the restaurants that trade and may be read."""
         return tuple(each.guid for each in self.config.restaurants if not each.state)
-
-    def objects(self) -> list[tuple[str, int]]:
-        """Keys and sizes in bytes of what the bucket holds now."""
-        return self._s3.objects()
 
     def environment(self) -> dict[str, str]:
         """The environment variables that point the pipeline at this sandbox."""

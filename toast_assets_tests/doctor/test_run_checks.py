@@ -19,8 +19,7 @@ from toast_assets.doctor.checks import check_instance, read_setup, run_checks
 from toast_assets.doctor.findings import Finding, State, exit_code
 from toast_assets.doctor.s3 import check_s3
 from toast_assets.errors import StoreError
-from toast_assets.sandbox import Restaurant, Sandbox
-from toast_assets.sandbox.config import ALL_SCOPES
+from toast_assets.sandbox import Restaurant, Sandbox, SandboxConfig
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.page import Window
@@ -62,7 +61,7 @@ class Fault:
 
 
 def without(scope: str) -> dict[str, Any]:
-    return {"scopes": ALL_SCOPES.replace(scope, "").replace("  ", " ").strip()}
+    return {"scopes": SandboxConfig.scopes.replace(scope, "").replace("  ", " ").strip()}
 
 
 def refused(*operations: str, code: str = "AccessDenied", status: int = 403) -> Callable[[Any], object]:
