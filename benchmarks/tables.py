@@ -29,7 +29,7 @@ from benchmarks.results import middle
 from toast_assets.checks.facts import week_facts
 from toast_assets.orders.raw import cut_orders
 from toast_assets.orders.raw_file import RawFileWriter
-from toast_assets.sandbox.config import invent_restaurants
+from toast_assets.sandbox.config import Restaurant, invent_restaurants
 from toast_assets.sandbox.orders import invent_week
 from toast_assets.store.bucket import Bucket, StoredObject, Version
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, json_for_people
@@ -226,7 +226,7 @@ def _make_week(folder: Path, count: int) -> int:
 
 def _orders(restaurant_guid: str, count: int) -> Iterator[bytes]:
     made = 0
-    for order in invent_week(1, restaurant_guid, _WEEK.start, _WEEK.end, count * 2):
+    for order in invent_week(1, Restaurant(restaurant_guid, "", orders_per_week=count * 2), _WEEK.start_ms):
         body = order.json
         if len(body) <= _LONGEST_ORDER:
             yield body

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from random import Random
 
-from toast_assets.sandbox.config import invent_restaurants
+from toast_assets.sandbox.config import Restaurant, invent_restaurants
 from toast_assets.sandbox.orders import invent_week
 from toast_assets.week import WeekCalendar
 
@@ -53,7 +53,7 @@ def make_week(folder: Path, orders: int, restaurants: int) -> StoredWeek:
 def _make_restaurant(folder: Path, guid: str, count: int) -> int:
     times, ends = array("q"), array("q")
     with (folder / f"{guid}.json").open("wb") as file:
-        for order in invent_week(_SEED, guid, WEEK.start, WEEK.end, count):
+        for order in invent_week(_SEED, Restaurant(guid, "", orders_per_week=count), WEEK.start_ms):
             file.write(order.json + b",")
             times.append(order.modified_ms)
             ends.append(file.tell())

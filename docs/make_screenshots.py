@@ -24,7 +24,7 @@ from playwright.sync_api import Page
 
 from toast_assets.cli.display import Display
 from toast_assets.cli.environment import dagster_home, only, sandbox_config, sandbox_environment
-from toast_assets.cli.runs import in_process_instance, last_closed_week, materialize
+from toast_assets.cli.runs import last_closed_week, materialize
 from toast_assets.sandbox import Sandbox
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.services.browser import CHROMIUM, HOW_TO_GET_IT, open_browser
@@ -68,9 +68,9 @@ def _running_ui() -> Iterator[tuple[str, str]]:
     home = dagster_home()
     with Sandbox(sandbox_config()) as sandbox:
         environment = sandbox_environment(sandbox, home)
-        with only(environment), in_process_instance(home) as instance:
+        with only(environment):
             for week in _last_weeks():
-                materialize(week, instance, Display())
+                materialize(week, home, Display())
         _second_look(sandbox, environment, home)
         with _webserver(environment, home) as ui:
             yield ui, sandbox.toast_url
@@ -82,8 +82,8 @@ def _second_look(sandbox: Sandbox, environment: Mapping[str, str], home: Path) -
     late_arrivals(sandbox.toast.orders[guid], last.start, last.end, 3)
     for order in sandbox.toast.orders[guid].between(last.start_ms, last.end_ms)[10:15]:
         edit(sandbox.toast.orders[guid], order.guid, at=last.end - timedelta(hours=1))
-    with only(environment), in_process_instance(home) as instance:
-        materialize(last, instance, Display())
+    with only(environment):
+        materialize(last, home, Display())
 
 
 def _last_weeks() -> list[Week]:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from toast_assets.cli.display import Display
 from toast_assets.cli.environment import dagster_home, only, sandbox_config, sandbox_environment
-from toast_assets.cli.runs import in_process_instance, last_closed_week, materialize
+from toast_assets.cli.runs import last_closed_week, materialize
 from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
@@ -27,19 +27,18 @@ def run_demo() -> None:
     with Sandbox(sandbox_config()) as sandbox, only(sandbox_environment(sandbox, home)):
         week, places = last_closed_week(), len(sandbox.restaurant_guids)
         console.print(f"Week {week.key} of {places} restaurants, from Toast to S3 and Amperity, in a sandbox\n")
-        with in_process_instance(home) as instance:
-            materialize(week, instance, Display(console))
-            counts = reconcile(sandbox, week)
-            show(counts, sandbox, console)
-            check(counts, week)
-            # Nothing may be new, and nothing may be sent.
-            sent_before = len(sandbox.amperity.accepted)
-            with console.status("Materializing the same week again …"):
-                raw = materialize(week, instance, Display())["raw_toast_orders"]
-            new, sent = raw["new_orders"] + raw["changed_orders"], len(sandbox.amperity.accepted) - sent_before
-            if new or sent:
-                raise ToastAssetsError(f"The second materialization found {new} new orders and sent {sent} records.")
-            console.print("\n[green]✓[/] again: 0 new, nothing sent twice")
+        materialize(week, home, Display(console))
+        counts = reconcile(sandbox, week)
+        show(counts, sandbox, console)
+        check(counts, week)
+        # Nothing may be new, and nothing may be sent.
+        sent_before = len(sandbox.amperity.accepted)
+        with console.status("Materializing the same week again …"):
+            raw = materialize(week, home, Display())["raw_toast_orders"]
+        new, sent = raw["new_orders"] + raw["changed_orders"], len(sandbox.amperity.accepted) - sent_before
+        if new or sent:
+            raise ToastAssetsError(f"The second materialization found {new} new orders and sent {sent} records.")
+        console.print("\n[green]✓[/] again: 0 new, nothing sent twice")
     console.print(
         "\nDagster's UI on the same data: [bold]toast-assets sandbox --ui[/]\n"
         "[dim]This sandbox and its bucket are gone now. The next one invents the same orders and materializes the same"

@@ -52,8 +52,8 @@ def last_closed_week() -> Week:
     return week
 
 
-def materialize(week: Week, instance: dg.DagsterInstance, display: Display) -> dict[str, dict[str, Any]]:
-    """Run the weekly job for ``week``, as the daemon would: the metadata of each asset, by its name.
+def materialize(week: Week, home: Path, display: Display) -> dict[str, dict[str, Any]]:
+    """Run the weekly job for ``week``, with its history in ``home``: the metadata of each asset, by its name.
 
     Raises:
         ToastAssetsError: the run failed; the message is the first failure's reason.
@@ -67,7 +67,7 @@ def materialize(week: Week, instance: dg.DagsterInstance, display: Display) -> d
         logger.addHandler(display)
         return logger
 
-    with display:
+    with in_process_instance(home) as instance, display:
         # Under the name of Dagster's own logger, so that the UI can execute the run again with the same run config.
         job = build_defs().resolve_job_def(WEEKLY_JOB).with_logger_defs({"console": run_logger})
         result = job.execute_in_process(

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from toast_assets.cli.display import Display
 from toast_assets.cli.environment import dagster_home, only, sandbox_environment
-from toast_assets.cli.runs import in_process_instance, last_closed_week, materialize
+from toast_assets.cli.runs import last_closed_week, materialize
 from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox import Sandbox, SandboxConfig
 from toast_assets.sandbox.server import HOST, listen
@@ -68,8 +68,7 @@ def _serve_ui(sandbox: Sandbox, port: int, console: Console) -> None:
     with only(environment):
         week = last_closed_week()
         console.print(f"\nThe bucket is empty: materializing week {week.key}, so that there is something to see.\n")
-        with in_process_instance(home) as instance:
-            materialize(week, instance, Display(console))
+        materialize(week, home, Display(console))
     log = home.parent / "dagster-dev.log"
     console.print("\nStarting Dagster …")
     with dagster_dev(port, environment, log) as process:

@@ -6,7 +6,6 @@ The same seed, restaurant, week and count give the same orders.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from itertools import accumulate
 from random import Random
@@ -17,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from toast_assets.sandbox.config import Restaurant, SandboxConfig
 from toast_assets.sandbox.order_builder import HOUR_MS, OrderBuilder, encode
-from toast_assets.week import epoch_ms, from_epoch_ms
+from toast_assets.week import from_epoch_ms
 
 KINDS = 480
 _WEEK_MS = 168 * HOUR_MS
@@ -56,18 +55,16 @@ def _guid_head(seed: int, number: int) -> str:
     return guid
 
 
-def invent_week(
-    seed: int, restaurant_guid: str, start: datetime, end: datetime, count: int, timezone: str = "America/New_York"
-) -> list[StoredOrder]:
-    """``count`` orders of one restaurant, modified within [start, end) (aware), sorted by modified time.
+def invent_week(seed: int, restaurant: Restaurant, start_ms: int) -> list[StoredOrder]:
+    """A restaurant's orders of the week that begins at ``start_ms`` (since 1970, UTC), sorted by modified time.
 
     From 20 orders on the first is modified exactly at the start and the last one millisecond before the end, so that
     a window's inclusive and exclusive bound both matter.
     """
-    start_ms, end_ms = epoch_ms(start), epoch_ms(end)
-    offset = start.astimezone(ZoneInfo(timezone)).utcoffset()
+    end_ms, guid, count = start_ms + _WEEK_MS, restaurant.guid, restaurant.orders_per_week
+    offset = from_epoch_ms(start_ms).astimezone(ZoneInfo(restaurant.timezone)).utcoffset()
     utc_offset = int(offset.total_seconds() // 3600) if offset else 0
-    rng = Random(f"{seed}:{restaurant_guid}:{start_ms}")
+    rng = Random(f"{seed}:{guid}:{start_ms}")
     kinds = rng.sample(range(KINDS), KINDS)
     ids: dict[str, None] = {}
     while len(ids) < count:
@@ -84,7 +81,7 @@ def invent_week(
         together = rng.randrange(1, count - 4)
         times[together : together + 3] = [times[together]] * 3
     return [
-        invented(seed, kinds[number % KINDS], order_id, restaurant_guid, modified_ms, utc_offset)
+        invented(seed, kinds[number % KINDS], order_id, guid, modified_ms, utc_offset)
         for number, (order_id, modified_ms) in enumerate(zip(ids, times, strict=True))
     ]
 
@@ -111,9 +108,7 @@ class RestaurantOrders:
             first, last = ((moment - _FIRST_WEEK_MS) // _WEEK_MS for moment in (start_ms, end_ms - 1))
             with self._lock:
                 for number in set(range(first, last + 1)) - self._weeks:
-                    monday, each = from_epoch_ms(_FIRST_WEEK_MS + number * _WEEK_MS), self.restaurant
-                    bounds = monday, monday + timedelta(days=7)
-                    week = invent_week(self.config.seed, each.guid, *bounds, each.orders_per_week, each.timezone)
+                    week = invent_week(self.config.seed, self.restaurant, _FIRST_WEEK_MS + number * _WEEK_MS)
                     self.newest.update((order.guid, order) for order in week)
                     self._weeks.add(number)
         found = [order for order in list(self.newest.values()) if start_ms <= order.modified_ms < end_ms]

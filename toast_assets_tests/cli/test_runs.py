@@ -12,7 +12,7 @@ from rich.console import Console
 from toast_assets.cli.demo import check, reconcile
 from toast_assets.cli.display import Display, Outcome
 from toast_assets.cli.environment import dagster_home
-from toast_assets.cli.runs import in_process_instance, materialize
+from toast_assets.cli.runs import materialize
 from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox import Sandbox
 from toast_assets.week import Week, WeekCalendar
@@ -22,8 +22,7 @@ WEEK = WeekCalendar().week("2025-09-15")
 
 
 def run_week(display: Display, week: Week = WEEK) -> dict[str, dict[str, Any]]:
-    with in_process_instance(dagster_home()) as instance:
-        return materialize(week, instance, display)
+    return materialize(week, dagster_home(), display)
 
 
 def terminal() -> tuple[Console, StringIO]:

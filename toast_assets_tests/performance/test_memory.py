@@ -11,6 +11,7 @@ import pyarrow as pa
 from toast_assets.export.write import ExportMetadata, write_envelope
 from toast_assets.orders.raw import cut_orders
 from toast_assets.orders.raw_file import RawFileWriter
+from toast_assets.sandbox import Restaurant
 from toast_assets.sandbox.orders import invent_week
 from toast_assets.week import WeekCalendar
 
@@ -29,7 +30,8 @@ METADATA = ExportMetadata(
 
 def pages(orders: int, size: int = 80) -> list[bytes]:
     """A week of ``orders`` invented orders as the pages that Toast would send."""
-    bodies = [order.json for order in invent_week(1, GUID, WEEK.start, WEEK.end, orders)]
+    restaurant = Restaurant(GUID, "Pier 9", orders_per_week=orders)
+    bodies = [order.json for order in invent_week(1, restaurant, WEEK.start_ms)]
     return [b"[" + b",".join(bodies[at : at + size]) + b"]" for at in range(0, orders, size)]
 
 

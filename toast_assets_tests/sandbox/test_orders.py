@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from toast_assets.sandbox import Restaurant
 from toast_assets.sandbox.order_builder import decode, toast_time
 from toast_assets.sandbox.orders import StoredOrder, invent_week
 from toast_assets.week import epoch_ms
@@ -22,7 +23,7 @@ MONDAY = datetime(2025, 9, 15, 4, tzinfo=UTC)
 
 
 def week(count: int = 500, seed: int = 1, restaurant: str = "r1") -> list[StoredOrder]:
-    return invent_week(seed, restaurant, MONDAY, MONDAY + timedelta(days=7), count)
+    return invent_week(seed, Restaurant(restaurant, "Pier 9", orders_per_week=count), epoch_ms(MONDAY))
 
 
 @cache
