@@ -355,15 +355,11 @@ class OrderBuilder:
             "phone": f"555555{number:04d}",
             "email": f"guest{number}@example.com",
         }
-        if self.shape == "customer_null":
-            return {"customer": None}
-        if self.shape == "customer_guid_only":
-            return {"customer": {"guid": customer["guid"]}}
-        if self.shape == "customer_without_guid":
-            del customer["guid"]
-        elif self.dining == "Dine In" and self.rng.random() >= 0.1:
+        if self.dining == "Dine In" and self.rng.random() >= 0.1:
             return {"customer": None} if self.rng.random() < 0.5 else {}
-        return {"customer": customer}
+        guid, without = {"guid": customer["guid"]}, {name: customer[name] for name in customer if name != "guid"}
+        odd = {"customer_null": None, "customer_guid_only": guid, "customer_without_guid": without}
+        return {"customer": odd.get(self.shape, customer)}
 
     def _delivery(self) -> Json:
         rng = self.rng
