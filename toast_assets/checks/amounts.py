@@ -52,13 +52,13 @@ def read_amounts(order: object) -> tuple[Decimal, ...]:
 def _amounts(order: _Part) -> tuple[Decimal, ...]:
     checks: list[Sequence[Decimal]] = []
     payments: list[Sequence[Decimal]] = []
-    all_gone = _flag(order, "voided") | _flag(order, "deleted")
+    all_gone = _is_gone(order)
     for check in _parts(order, "checks"):
         own = [amounts for payment in _parts(check, "payments") if (amounts := _money(payment))]
         payments += own
         paid, tips, refunds = _added(own, len(OF_PAYMENTS))
         net, tax = _net_sales(check), _amount(check, "taxAmount")
-        if _flag(check, "voided") | _flag(check, "deleted") | all_gone:
+        if _is_gone(check) or all_gone:
             net = tax = _ZERO
         checks.append((net, tax, tips, paid, refunds))
     net, _, tips, paid, refunds = _added(map(_rounded, checks), len(AMOUNTS))
@@ -68,7 +68,7 @@ def _amounts(order: _Part) -> tuple[Decimal, ...]:
 
 def _money(payment: _Part) -> Sequence[Decimal]:
     """Amount, tip and refund; nothing of a payment that brought no money."""
-    refund, void = _object(payment, "refund"), _object(payment, "voidInfo")
+    refund, void = _get(payment, "refund", dict) or {}, _get(payment, "voidInfo", dict) or {}
     amounts = (_amount(payment, "amount"), _amount(payment, "tipAmount"), _amount(refund, "refundAmount"))
     voided = (void.get("voidDate") or void.get("voidBusinessDate")) is not None
     return () if voided or payment.get("paymentStatus") in _NO_MONEY else amounts
@@ -78,7 +78,7 @@ def _net_sales(check: _Part) -> Decimal:
     net = -_taken_off(check)
     for item in _parts(check, "selections"):
         sale = _amount(item, "preDiscountPrice") - _taken_off(item)
-        no_sale = _flag(item, "voided") | _flag(item, "deleted") | _flag(item, "deferred")
+        no_sale = _is_gone(item) | _flag(item, "deferred")
         if not no_sale and item.get("selectionType") not in _PREPAID:
             net += sale
     for charge in _parts(check, "appliedServiceCharges"):
@@ -97,39 +97,32 @@ def _taken_off(part: _Part) -> Decimal:
 
 
 def _amount(part: _Part, name: str) -> Decimal:
-    value = part.get(name)
-    if type(value) is Decimal:
-        return value or _ZERO
-    if value is None:
-        return _ZERO
-    if type(value) not in (int, str):
-        raise UnreadableAmountsError(f"{name} is of another type")
-    return Decimal(value) or _ZERO
+    value = _get(part, name, Decimal, int, str)
+    return _ZERO if value is None else Decimal(value) or _ZERO
+
+
+def _is_gone(part: _Part) -> bool:
+    return _flag(part, "voided") | _flag(part, "deleted")
 
 
 def _flag(part: _Part, name: str) -> bool:
-    value = part.get(name)
-    if value is None or value is False or value is True:
-        return value is True
-    raise UnreadableAmountsError(f"{name} is of another type")
+    return bool(_get(part, name, bool))
 
 
 def _parts(part: _Part, name: str) -> list[_Part]:
-    found = part.get(name)
-    if found is None:
-        return []
-    if type(found) is not list or not {dict}.issuperset(map(type, found)):
-        raise UnreadableAmountsError(f"{name} is of another type")
+    found: list[_Part] = _get(part, name, list) or []
+    for one in found:
+        if type(one) is not dict:
+            raise UnreadableAmountsError(f"{name} is of another type")
     return found
 
 
-def _object(part: _Part, name: str) -> _Part:
-    found = part.get(name)
-    if found is None:
-        return {}
-    if type(found) is not dict:
+def _get(part: _Part, name: str, *kinds: type) -> Any:
+    """The value of a field, None where it is null or missing."""
+    value = part.get(name)
+    if value is not None and type(value) not in kinds:
         raise UnreadableAmountsError(f"{name} is of another type")
-    return found
+    return value
 
 
 def _added(rows: Iterable[Sequence[Decimal]], columns: int) -> Sequence[Decimal]:

@@ -123,18 +123,13 @@ class DriftDetector:
     def __init__(self) -> None:
         self._known = known_fields()
         self._root = _Node("", 0, None, known=True)
-        self._guid: object = None
+        self._order: str | None = None
 
     def add(self, order: object) -> None:
         """Looks at an order, as it is ``decoded``; what is no JSON object is passed over."""
         if type(order) is dict:
-            self._guid = order.get("guid")
+            self._order = plain(guid) if isinstance(guid := order.get("guid"), str) else None
             self._look(order)
-
-    @property
-    def _order(self) -> str | None:
-        """The order that is looked at, as it is shown."""
-        return plain(self._guid) if isinstance(self._guid, str) else None
 
     def findings(self) -> tuple[DriftFinding, ...]:
         """What the orders had, against the recorded schema: what may cost an amount first, new fields, of which there

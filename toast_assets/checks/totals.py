@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
     Raises:
         StoreError: the bucket is missing or refuses access.
     """
-    facts, store = checked.facts, checked.store
+    store = checked.store
     problems: list[str] = []
     compared: list[str] = []
     in_tables: defaultdict[str, dict[str, Decimal]] = defaultdict(dict)
@@ -62,16 +61,27 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
                 problems.append(str(error))
             else:
                 compared += [*_COLUMNS[table], *(["orders"] if table == "orders" else [])]
-    rejected: defaultdict[str, _Rejected] = defaultdict(_Rejected)
+    wanted = {
+        guid: {"orders": Decimal(of.orders)} | {name: Decimal(amount) for name, amount in of.amounts.items()}
+        for guid, of in checked.facts.restaurants.items()
+    }
+    rejected: Counter[str] = Counter()
+    left_out: list[tuple[str, str, str, str]] = []
     if "orders" in compared:
         # Only where orders are missing: one that can be converted by now is a difference instead.
-        of_restaurants = facts.restaurants.items()
-        short = [guid for guid, of in of_restaurants if in_tables[guid].get("orders", 0) < of.orders]
-        _reject(checked, short, rejected, problems)
-    wanted = {}
-    for guid, of in facts.restaurants.items():
-        raw = {"orders": Decimal(of.orders)} | {name: Decimal(amount) for name, amount in of.amounts.items()}
-        wanted[guid] = {name: amount - rejected[guid].amounts[name] for name, amount in raw.items()}
+        short = [guid for guid, raw in wanted.items() if in_tables[guid].get("orders", 0) < raw["orders"]]
+        for guid, one, amounts in _rejected(checked, short, problems):
+            for name, amount in amounts.items():
+                wanted[guid][name] -= amount
+            rejected[guid] += 1
+            if rejected[guid] <= MOST_NAMED:
+                order, reason = f"order {plain(one.order_guid or '')}", f"{one.reason.value}: {one.detail}"
+                left_out.append((checked.named(guid), order, reason, "rejected"))
+    left_out += [
+        (checked.named(guid), f"{count - MOST_NAMED} more orders", "rejected as well", "rejected")
+        for guid, count in rejected.items()
+        if count > MOST_NAMED
+    ]
     rows = [
         (checked.named(guid), name if "." in name else f"orders.{name}", amounts[name], found)
         for guid, amounts in wanted.items()
@@ -80,7 +90,6 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
     ]
     problems += [f"{restaurant}: {name} is {found}, raw {raw}" for restaurant, name, raw, found in rows]
     problems += checked.damaged
-    left_out = [(checked.named(guid), *row) for guid, one in rejected.items() for row in one.rows()]
     sums = {name: sum((amounts[name] for amounts in wanted.values()), Decimal(0)) for name in AMOUNTS}
     return CheckResult(
         [*problems, *(f"{restaurant}: {what} in no table ({reason})" for restaurant, what, reason, _ in left_out)],
@@ -88,7 +97,7 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
         warns=not problems,
         figures={
             "differences": len(rows),
-            "rejected_orders": int(sum(one.amounts["orders"] for one in rejected.values())),
+            "rejected_orders": rejected.total(),
             **{name: round(float(amount), 2) for name, amount in sums.items()},
         },
         heads=("restaurant", "amount or order", "raw orders", "tables"),
@@ -105,30 +114,11 @@ def _table_totals(table: str, path: Path) -> Iterator[tuple[str, dict[str, Decim
         yield guid, totals | ({"orders": Decimal(rows.num_rows)} if table == "orders" else {})
 
 
-@dataclass
-class _Rejected:
-    """Orders of one restaurant that the tables reject: their raw amounts and number by name, and the first of them."""
-
-    amounts: defaultdict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    first: list[Rejection] = field(default_factory=list)
-
-    def add(self, body: bytes, rejection: Rejection) -> None:
-        self.amounts["orders"] += 1
-        self.first += [rejection][: MOST_NAMED - len(self.first)]
-        with suppress(UnreadableAmountsError):
-            # What cannot be added up is not in the sums of the raw orders either.
-            for name, amount in zip(SUMS, read_amounts(decoded(body)), strict=True):
-                self.amounts[name] += amount
-
-    def rows(self) -> Iterator[tuple[str, str, str]]:
-        for one in self.first:
-            yield f"order {plain(one.order_guid or '')}", f"{one.reason.value}: {one.detail}", "rejected"
-        if more := self.amounts["orders"] - len(self.first):
-            yield f"{more} more orders", "rejected as well", "rejected"
-
-
-def _reject(checked: CheckedWeek, guids: Iterable[str], rejected: Mapping[str, _Rejected], problems: list[str]) -> None:
-    """Add the orders that the tables cannot hold to ``rejected``, and raw files that cannot be read to ``problems``."""
+def _rejected(
+    checked: CheckedWeek, guids: Iterable[str], problems: list[str]
+) -> Iterator[tuple[str, Rejection, dict[str, Decimal]]]:
+    """The orders that the tables cannot hold, each with its restaurant and what it adds to the raw sums; raw files that
+    cannot be read are added to ``problems``."""
     records = {guid: checked.manifest.restaurants[guid] for guid in guids}
     unreadable: dict[str, str] = {}
     for file in raw_files(checked.week, records, checked.store, unreadable):
@@ -139,5 +129,9 @@ def _reject(checked: CheckedWeek, guids: Iterable[str], rejected: Mapping[str, _
                 batch = RawOrders(file.guid, of_orders, file.record.time_zone, file.record.currency)
                 for one in flatten(batch)[0].rejections:
                     if one.order_guid in bodies:
-                        rejected[file.guid].add(bodies[one.order_guid], one)
+                        amounts = {"orders": Decimal(1)}
+                        # What cannot be added up is not in the sums of the raw orders either.
+                        with suppress(UnreadableAmountsError):
+                            amounts |= zip(SUMS, read_amounts(decoded(bodies[one.order_guid])), strict=True)
+                        yield file.guid, one, amounts
     problems += unreadable.values()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -19,15 +18,12 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.times import business_day, instant
 
 # No amount of this world, nor the noise of one, has more places before or after the point.
 _MOST_PLACES = 40
-# Years 1 to 9999, in milliseconds since 1970: Arrow has moments outside of them, Python does not.
-_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999
 # The rest of a key can be null where Toast leaves a GUID out, and Parquet refuses a null in a required column.
 _NEVER_NULL = frozenset({"restaurant_guid", "order_guid"})
 # Attributes that stand for two of Toast's fields: the real one, and the one of the guide's example.
@@ -81,24 +77,13 @@ def _array(kind: Kind, values: Any) -> pa.Array:
             ):
                 raise ValueError("an amount is too small")
         case Kind.INSTANT:
-            return _instants(values)
+            moments = map(instant, values)
+            values = [moment and moment - timedelta(microseconds=moment.microsecond % 1000) for moment in moments]
         case Kind.DAY:
             values = list(map(business_day, values))
         case Kind.FLAG:
             return pa.array(values, kind.value).fill_null(False)
     return pa.array(values, kind.value)
-
-
-def _instants(texts: Sequence[str | None]) -> pa.Array:
-    with suppress(pa.ArrowInvalid):
-        moments = pa.array(texts, pa.string()).cast(Kind.INSTANT.value)
-        extremes = pc.min_max(moments.cast(pa.int64())).as_py()
-        # Whether a moment is valid must not depend on whether another of its column needs the slow way.
-        if extremes["min"] is None or (extremes["min"] >= _FIRST_MS and extremes["max"] <= _LAST_MS):
-            return moments
-    exact = [instant(text) for text in texts]
-    cut = [moment and moment - timedelta(microseconds=moment.microsecond % 1000) for moment in exact]
-    return pa.array(cut, Kind.INSTANT.value)
 
 
 @dataclass(frozen=True)
