@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import date, timedelta
+from itertools import chain
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
@@ -65,8 +66,8 @@ def _check(week: Week, settings: AmperitySettings, store: OrderStore) -> None:
     if manifest is None:
         raise RuntimeError(f"Week {week.key} was not pulled.")
     checked = CheckedWeek(week, manifest, store, lambda: settings, _CALENDAR)
-    for check in CHECKS:
-        result = check.function(checked)
+    for check in chain.from_iterable(CHECKS.values()):
+        result = check(checked)
         if not result.passed and not result.warns:
             raise RuntimeError(f"Week {week.key}: {result.description}")
 

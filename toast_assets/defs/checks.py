@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from toast_assets.checks.check import CheckedWeek, CheckResult
-from toast_assets.checks.table import CHECKS, Check
+from toast_assets.checks.table import BLOCKING, CHECKS, Check
 from toast_assets.defs.metadata import markdown_table
 from toast_assets.defs.preflight import failures
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource
@@ -18,19 +18,21 @@ def asset_checks(weekly: dg.PartitionsDefinition) -> list[dg.AssetChecksDefiniti
     # Partitioned checks are in preview in Dagster 1.13, hence its warning. The version is locked; the tests run them.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        return [_asset_check(check, weekly) for check in CHECKS]
+        return [_asset_check(asset, check, weekly) for asset, checks in CHECKS.items() for check in checks]
 
 
-def _asset_check(check: Check, weekly: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
-    """``check`` as Dagster runs it. One that does not block has time until the delivery is done."""
+def _asset_check(asset: str, check: Check, weekly: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+    """``check`` as Dagster runs it, with the first paragraph of its docstring as description. One that does not block
+    has time until the delivery is done."""
+    blocking = check in BLOCKING
 
     @dg.asset_check(
-        asset=dg.AssetKey(check.asset),
-        name=check.name,
-        description=check.description,
-        blocking=check.blocking,
+        asset=dg.AssetKey(asset),
+        name=check.__name__,
+        description=" ".join((check.__doc__ or "").partition("\n\n")[0].split()),
+        blocking=blocking,
         partitions_def=weekly,
-        op_tags=None if check.blocking else AFTER_DELIVERY,
+        op_tags=None if blocking else AFTER_DELIVERY,
     )
     def evaluated(
         context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
@@ -43,7 +45,7 @@ def _asset_check(check: Check, weekly: dg.PartitionsDefinition) -> dg.AssetCheck
             if manifest is None or not manifest.stored:
                 result = CheckResult([f"Week {week.key} was never pulled."])
             else:
-                result = check.function(CheckedWeek(week, manifest, store, amperity.settings, weeks))
+                result = check(CheckedWeek(week, manifest, store, amperity.settings, weeks))
         details = {"details": markdown_table(result.heads, result.rows)} if result.rows else {}
         return dg.AssetCheckResult(
             passed=result.passed,

@@ -99,7 +99,13 @@ def decide(calendar: WeekCalendar, now: datetime, cursor: Cursor, outcome_of: Ca
     notes: list[str] = []
     requests = list(_due_again(calendar, now, tracked, outcome_of, notes))
     newest = cursor.newest
-    for week in _newly_closed(calendar, last, newest)[:MOST_WEEKS_PER_TICK]:
+    # After the newest one that was asked for, oldest first; at the very start the last one only.
+    closed: list[Week] = []
+    before: Week | None = last
+    while before is not None and (before.key > newest if newest else before is last):
+        closed.insert(0, before)
+        before = calendar.last_closed(before.start + calendar.settling)
+    for week in closed[:MOST_WEEKS_PER_TICK]:
         # A week that is caught up on late needs no second look: the first one is late enough.
         tracked[week.key] = Tracked(1, now, second_look=now >= week.end + SECOND_LOOK_AFTER)
         requests.append(_request(week.key, "", "closed"))
@@ -114,18 +120,6 @@ def decide(calendar: WeekCalendar, now: datetime, cursor: Cursor, outcome_of: Ca
                 begins = calendar.week(key).end + SECOND_LOOK_AFTER
                 said.append(f"second look at week {key} from {begins:%Y-%m-%d %H:%M} UTC on")
     return Decision(requests, Cursor(newest, tracked), "; ".join(said))
-
-
-def _newly_closed(calendar: WeekCalendar, last: Week, newest: str | None) -> list[Week]:
-    """Weeks after the newest one that was asked for, oldest first; at the very start the last one only."""
-    if newest is None:
-        return [last]
-    weeks: list[Week] = []
-    week: Week | None = last
-    while week is not None and week.key > newest:
-        weeks.append(week)
-        week = calendar.last_closed(week.start + calendar.settling)
-    return weeks[::-1]
 
 
 def _due_again(

@@ -20,20 +20,20 @@ from toast_assets.store.order_store import OrderStore
 
 Metadata = Mapping[str, Any]
 
+_DESCRIPTIONS = {
+    "restaurant_guid": "Toast's GUID of the restaurant (the request's header).",
+    "order_guid": "Toast: Order.guid. One row per order.",
+    "modified_at": "Toast: Order.modifiedDate of the newest version.",
+    "business_date": "Toast: Order.businessDate, the restaurant's local business day.",
+    "deleted": "Toast: Order.deleted.",
+    "voided": "Toast: Order.voided.",
+    "pulled_at": "When this version was read from Toast.",
+    "order_json": "The order's JSON, byte for byte as Toast sent it (UTF-8).",
+    "version": "SHA-256 of the bytes in `order_json`, hexadecimal.",
+}
 RAW_COLUMNS = dg.TableSchema(
-    columns=[
-        dg.TableColumn("restaurant_guid", "string", "Toast's GUID of the restaurant (the request's header)."),
-        dg.TableColumn("order_guid", "string", "Toast: Order.guid. One row per order."),
-        dg.TableColumn("modified_at", "timestamp[ms, UTC]", "Toast: Order.modifiedDate of the newest version."),
-        dg.TableColumn("business_date", "date", "Toast: Order.businessDate, the restaurant's local business day."),
-        dg.TableColumn("deleted", "bool", "Toast: Order.deleted."),
-        dg.TableColumn("voided", "bool", "Toast: Order.voided."),
-        dg.TableColumn("pulled_at", "timestamp[ms, UTC]", "When this version was read from Toast."),
-        dg.TableColumn("order_json", "string", "The order's JSON, byte for byte as Toast sent it (UTF-8)."),
-        dg.TableColumn("version", "string", "SHA-256 of the bytes in `order_json`, hexadecimal."),
-    ]
+    [dg.TableColumn(field.name, str(field.type), _DESCRIPTIONS[field.name]) for field in RAW_SCHEMA]
 )
-assert [column.name for column in RAW_COLUMNS.columns] == RAW_SCHEMA.names  # noqa: S101 - holds at every import
 
 # Long tables are for the bucket; the UI shows the head and says so.
 _MOST_ROWS = 100
@@ -94,10 +94,17 @@ def failed_restaurants(problems: Mapping[str, str]) -> Metadata:
     return {"failed_restaurants": len(problems), **failures}
 
 
-def rejected_orders(rejections: Sequence[Rejection]) -> Metadata:
-    """Orders that were left out, each with its reason; empty without any."""
-    rows = [(one.order_guid, one.restaurant_guid, one.reason.value, one.detail) for one in rejections]
-    return {"rejections": markdown_table(("order", "restaurant", "reason", "detail"), rows)} if rows else {}
+def unconverted(rejections: Sequence[Rejection], nulled: Mapping[str, int]) -> Metadata:
+    """Orders that were left out, each with its reason, and optional fields that are null because Toast sent them with
+    an unexpected type; empty without any."""
+    metadata: dict[str, Any] = {}
+    if nulled:
+        metadata["nulled_values"] = sum(nulled.values())
+        metadata["nulled_fields"] = markdown_table(("field", "values"), sorted(nulled.items()))
+    if rejections:
+        rows = [(one.order_guid, one.restaurant_guid, one.reason.value, one.detail) for one in rejections]
+        metadata["rejections"] = markdown_table(("order", "restaurant", "reason", "detail"), rows)
+    return metadata
 
 
 def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, Any]:
@@ -137,8 +144,7 @@ def feeds_metadata(report: FeedsReport, store: OrderStore) -> Metadata:
         "not_guests_orders": report.left_out,
         "seconds": round(report.seconds, 2),
         "files": markdown_table(("feed", "restaurant", "rows", "bytes", "object"), rows),
-        **nulled_metadata(report.nulled),
-        **rejected_orders(report.rejections),
+        **unconverted(report.rejections, report.nulled),
     }
 
 
@@ -172,11 +178,3 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Iterable[object]]) -> dg
     if len(rows) > _MOST_ROWS:
         text += f"\n… and {len(rows) - _MOST_ROWS} more."
     return dg.MetadataValue.md(text)
-
-
-def nulled_metadata(nulled: Mapping[str, int]) -> Metadata:
-    """Optional fields that are null because Toast sent them with an unexpected type; empty without any."""
-    if not nulled:
-        return {}
-    rows = sorted(nulled.items())
-    return {"nulled_values": sum(nulled.values()), "nulled_fields": markdown_table(("field", "values"), rows)}

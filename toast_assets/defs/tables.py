@@ -8,7 +8,7 @@ import dagster as dg
 
 from toast_assets import markdown
 from toast_assets.defs.assets import OWNERS, TABLES_GROUP, raw_toast_orders
-from toast_assets.defs.metadata import failed_restaurants, markdown_table, nulled_metadata, rejected_orders
+from toast_assets.defs.metadata import failed_restaurants, markdown_table, unconverted
 from toast_assets.defs.pictures import heat_map, volume
 from toast_assets.defs.preflight import closed_week, prepared
 from toast_assets.defs.resources import OrderStoreResource
@@ -145,8 +145,7 @@ def _orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tu
         "orders_by_hour": heat_map(report.opened),
         "orders_by_week": volume([*weeks, (report.week.key, orders)]),
         "objects": markdown_table(("restaurant", "object"), objects),
-        **nulled_metadata(report.nulled),
         "manifest": dg.MetadataValue.url(store.bucket.uri(store.layout.manifest(report.week))),
         **failed_restaurants(report.problems),
-        **rejected_orders(report.rejections),
+        **unconverted(report.rejections, report.nulled),
     }

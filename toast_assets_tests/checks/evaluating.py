@@ -36,5 +36,5 @@ def _given(settings: AmperitySettings | None) -> AmperitySettings:
 
 
 def _evaluate(name: str, checked: CheckedWeek) -> CheckResult:
-    (check,) = [one for one in CHECKS if one.name == name]
-    return check.function(checked)
+    (check,) = [one for checks in CHECKS.values() for one in checks if one.__name__ == name]
+    return check(checked)

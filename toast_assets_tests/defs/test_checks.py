@@ -186,7 +186,12 @@ class TestSingleChecks:
         del stored
 
         def run(name: str) -> dg.AssetCheckEvaluation:
-            (key,) = [dg.AssetCheckKey(dg.AssetKey(one.asset), name) for one in CHECKS if one.name == name]
+            (key,) = [
+                dg.AssetCheckKey(dg.AssetKey(asset), name)
+                for asset, checks in CHECKS.items()
+                for one in checks
+                if one.__name__ == name
+            ]
             job = dg.define_asset_job("one_check", selection=dg.AssetSelection.checks(key))
             defs = dg.Definitions.merge(build_defs(), dg.Definitions(jobs=[job]))
             result = defs.resolve_job_def("one_check").execute_in_process(
