@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,8 +15,8 @@ from toast_assets.amperity.feeds.files import stored_feeds
 from toast_assets.amperity.records import RecordKey, destination, order_version
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.checks.check import CheckedWeek, CheckResult
-from toast_assets.checks.facts import RestaurantFacts, versions_digest
-from toast_assets.delivery.ledger import ARRIVED, LEDGER_SCHEMA, read_ledger
+from toast_assets.checks.facts import versions_digest
+from toast_assets.delivery.ledger import ARRIVED, LEDGER_SCHEMA, SETTLED, read_ledger
 from toast_assets.delivery.outgoing import feed_streams, notice_key
 from toast_assets.delivery.rejects import FEED_METHODS
 from toast_assets.delivery.workflow import METHOD as S3_PULL
@@ -77,10 +77,11 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     """
     settings, stored = checked.amperity(), checked.manifest.stored
     counts: list[_Count] = []
-    if methods := sorted({"notify", "stream"} & set(settings.methods)):
-        facts = checked.facts.restaurants if "stream" in methods else {}
+    if set(settings.methods) - {S3_PULL}:
+        facts = checked.facts.restaurants if "stream" in settings.methods else {}
+        versions = {guid: of.versions for guid, of in facts.items()}
         with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="ledgers") as threads:
-            for found in threads.map(partial(_of_restaurant, checked, settings, methods, facts), stored):
+            for found in threads.map(partial(_counts_of, checked, settings, versions), stored):
                 counts += found
     if S3_PULL in settings.methods and settings.workflow_config_id is not None:
         counts.append(_load(checked, settings, settings.workflow_config_id))
@@ -89,12 +90,12 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     bad = [one for one in counts if not one.same]
     missing = sum(one.missing for one in bad)
     states = sum((one.states for one in counts), Counter[str]())
-    accepted, superseded, rejected = sum(states[one] for one in ARRIVED), states["superseded"], states["rejected"]
+    accepted, superseded = sum(one.accepted for one in counts), states["superseded"]
     return CheckResult(
         [one.problem for one in bad],
         f"Amperity has accepted all {accepted} records.",
         warns=not missing,
-        figures={"accepted": accepted, "superseded": superseded, "rejected": rejected, "missing": missing},
+        figures={"accepted": accepted, "superseded": superseded, "rejected": states["rejected"], "missing": missing},
         heads=("restaurant", "method", "records", "accepted", *_OTHER_STATES),
         rows=[
             (one.restaurant, one.method, one.due, one.accepted, *(one.states[state] for state in _OTHER_STATES))
@@ -103,22 +104,19 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     )
 
 
-def _of_restaurant(
-    checked: CheckedWeek,
-    settings: AmperitySettings,
-    methods: Sequence[str],
-    facts: Mapping[str, RestaurantFacts],
-    guid: str,
+def _counts_of(
+    checked: CheckedWeek, settings: AmperitySettings, versions: Mapping[str, str], guid: str
 ) -> list[_Count]:
     name, week, store, pull = checked.named(guid), checked.week, checked.store, checked.manifest.stored[guid]
     try:
         ledger = read_ledger(store.bucket, store.layout.ledger(week, guid)) or LEDGER_SCHEMA.empty_table()
     except StoreError as error:
-        return [_Count(name, ", ".join(methods), pull.orders, unknown=str(error))]
+        methods = ", ".join(sorted(set(settings.methods) - {S3_PULL}))
+        return [_Count(name, methods, pull.orders, unknown=str(error))]
     counts = []
-    if "stream" in methods:
+    if "stream" in settings.methods:
         rows = _of(ledger, "stream", destination(settings.tenant_id, settings.stream_id or ""))
-        same = guid in facts and _settled_versions(rows, settings) == facts[guid].versions
+        same = _settled_versions(rows, settings) == versions.get(guid)
         counts.append(_Count(name, "stream", pull.orders, _states(rows), same))
         # Of flat feeds the ledger has all rows that were due.
         for feed, stream_id in feed_streams(settings):
@@ -127,7 +125,7 @@ def _of_restaurant(
                 states = _states(rows)
                 unsettled = states["pending"] or states["rejected"]
                 counts.append(_Count(name, FEED_METHODS + feed.name, rows.num_rows, states, same=not unsettled))
-    if "notify" in methods:
+    if "notify" in settings.methods:
         counts.append(_one(name, notice_key(week, guid, pull, store, settings), ledger))
     return counts
 
@@ -172,14 +170,12 @@ class _Count:
 
 def _settled_versions(orders: pa.Table, settings: AmperitySettings) -> str:
     """The ``versions_digest`` of the orders that need no more sending under the rules that hold."""
-    settled = orders.filter(pc.is_in(orders["state"], pa.array([*ARRIVED, "superseded"])))
+    settled = orders.filter(pc.is_in(orders["state"], pa.array(SETTLED)))
     columns = (settled[name].to_pylist() for name in ("record_id", "version", "order_version"))
     return versions_digest(
-        {
-            guid: of_order
-            for guid, version, of_order in zip(*columns, strict=True)
-            if version == order_version(of_order or "", settings.redaction)
-        }.items()
+        (guid, of_order)
+        for guid, version, of_order in zip(*columns, strict=True)
+        if version == order_version(of_order or "", settings.redaction)
     )
 
 

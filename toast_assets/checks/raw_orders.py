@@ -217,11 +217,9 @@ def volume_as_usual(checked: CheckedWeek) -> CheckResult:
     """
     manifest = checked.manifest
     before: dict[str, list[int]] = {}
-    names: dict[str, str] = {}
     for one in checked.earlier:
         for guid, pull in one.stored.items():
             before.setdefault(guid, []).append(pull.orders)
-            names.setdefault(guid, checked.named(guid, one))
     compared = 0
     problems: list[str] = []
     rows: list[tuple[str, int | str, str, int]] = []
@@ -238,8 +236,9 @@ def volume_as_usual(checked: CheckedWeek) -> CheckResult:
                 problems.append(f"{name}: {orders} orders, usually {usual}")
                 rows.append((name, orders, usual, len(weeks)))
         elif guid not in manifest.restaurants and guid not in manifest.pending and middle:
-            problems.append(f"{names[guid]}: not asked for, usually {usual} orders")
-            rows.append((names[guid], "not asked for", usual, len(weeks)))
+            name = next(checked.named(guid, one) for one in checked.earlier if guid in one.stored)
+            problems.append(f"{name}: not asked for, usually {usual} orders")
+            rows.append((name, "not asked for", usual, len(weeks)))
     return CheckResult(
         problems,
         f"{compared} of {len(manifest.stored)} restaurants have earlier weeks to compare with, and are as usual.",

@@ -26,8 +26,6 @@ _MOST_AT_ONCE = 25
 _OLDEST_SECONDS = 3 * 86_400.0
 
 RunEnd = Literal[dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS]
-Causes = list[tuple[str, str]]
-"""What failed, each with its reason; without any there is nothing to post."""
 
 
 def build_alert_sensors() -> list[dg.SensorDefinition]:
@@ -121,7 +119,22 @@ def _alert(
     if event is None or not _is_of_this_location(context, run):
         return None
     failed = event.event_type is dg.DagsterEventType.RUN_FAILURE
-    steps, checks = _failures(context.instance, run)
+    # What failed, each with its reason.
+    steps: list[tuple[str, str]] = []
+    checks: list[tuple[str, str]] = []
+    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
+    for entry in context.instance.all_logs(run.run_id, of_type=kinds):
+        if (of := entry.dagster_event) is None:
+            continue
+        if of.event_type is dg.DagsterEventType.STEP_FAILURE:
+            error, given = of.step_failure_data.error, of.step_failure_data.user_failure_data
+            cause = f"{error.cls_name if error else 'failed'} (see the run's log)"
+            steps.append((of.step_key or "a step", str(given.description) if given and given.description else cause))
+            continue
+        check = of.asset_check_evaluation_data
+        # A warning is for the check's page: a field that Toast has added would else be news every week.
+        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
+            checks.append((f"{check.asset_key.to_user_string()} / {check.check_name}", check.description or "failed"))
     causes = [*(steps or [("the run", event.message or "failed")]), *checks] if failed else checks
     if not causes:
         return None
@@ -135,21 +148,3 @@ def _alert(
         text = " ".join(cause.split())
         lines.append(f"• {name}: {text if len(text) <= _LONGEST_CAUSE else f'{text[:_LONGEST_CAUSE]} …'}")
     return "\n".join(lines)
-
-
-def _failures(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[Causes, Causes]:
-    """The steps that failed, and the checks that failed with severity ERROR."""
-    steps: Causes = []
-    checks: Causes = []
-    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
-    for event in filter(None, (entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=kinds))):
-        if event.event_type is dg.DagsterEventType.STEP_FAILURE:
-            error, given = event.step_failure_data.error, event.step_failure_data.user_failure_data
-            cause = f"{error.cls_name if error else 'failed'} (see the run's log)"
-            steps.append((event.step_key or "a step", str(given.description) if given and given.description else cause))
-            continue
-        check = event.asset_check_evaluation_data
-        # A warning is for the check's page: a field that Toast has added would else be news every week.
-        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
-            checks.append((f"{check.asset_key.to_user_string()} / {check.check_name}", check.description or "failed"))
-    return steps, checks

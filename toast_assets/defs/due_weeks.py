@@ -25,7 +25,6 @@ _FIRST_PAUSE = timedelta(hours=1)
 # Weeks that a tick asks for after a down-time; the next tick goes on.
 MOST_WEEKS_PER_TICK = 4
 _SECOND_LOOK = "second-look"
-_REFRESH = {"ops": {"raw_toast_orders": {"config": {"refresh": True}}}}
 
 Outcome = Literal["complete", "incomplete", "failed", "running", "unknown"]
 """What is known of a week: the outcome of its last pull, and of its last run where the pull is whole."""
@@ -84,7 +83,7 @@ def _request(key: str, look: str, reason: str, *, refresh: bool = False) -> dg.R
     return dg.RunRequest(
         run_key=f"week-{key}{look}",
         partition_key=key,
-        run_config=_REFRESH if refresh else {},
+        run_config={"ops": {"raw_toast_orders": {"config": {"refresh": True}}}} if refresh else {},
         tags={REASON_TAG: f"week {key}: {reason}"},
     )
 

@@ -1,7 +1,7 @@
 """What every asset does before it asks anything of a service, and how its errors end it."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -60,15 +60,15 @@ def prepared(
             harmless = problems_of(AlertSettings.from_environment, RetentionSettings.from_environment)
             for line in (*misspelt_variables(os.environ), *harmless):
                 context.log.warning("%s.", line)
-        needed: list[Callable[[], object]] = [order_store.calendar]
-        if toast is not None and RAW in selected:
-            needed.append(toast.settings)
-        needed += [NetworkSettings.from_environment, order_store.settings]
-        if amperity is not None and FEEDS in selected:
-            needed.append(amperity.feed_settings)
-        if amperity is not None and DELIVERY in selected:
-            needed.append(amperity.settings)
-        if problems := problems_of(*needed):
+        of_assets = {
+            RAW: toast and toast.settings,
+            FEEDS: amperity and amperity.feed_settings,
+            DELIVERY: amperity and amperity.settings,
+        }
+        needed = [settings for asset, settings in of_assets.items() if settings and asset in selected]
+        if problems := problems_of(
+            order_store.calendar, NetworkSettings.from_environment, order_store.settings, *needed
+        ):
             raise SettingsError(problems)
         # Guests' orders that a killed process left on this machine.
         remove_leftovers()

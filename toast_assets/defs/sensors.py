@@ -54,7 +54,12 @@ def build_sensor(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dg.
         cursor = Cursor.decode(context.cursor)
         if cursor.newest is None:
             # It was reset, or cannot be read: the runs that it led to bring it back.
-            cursor = recovered_cursor(calendar, _earlier(context.instance))
+            filters = dg.RunsFilter(tags={_SENSOR_TAG: SENSOR_NAME})
+            records = context.instance.get_run_records(filters, limit=_RUNS_REMEMBERED)
+            runs = [(record.dagster_run.tags, record.create_timestamp) for record in records]
+            wanted = {_PARTITION_TAG, _RUN_KEY_TAG}
+            earlier = [(tags[_PARTITION_TAG], tags[_RUN_KEY_TAG], at) for tags, at in runs if wanted <= tags.keys()]
+            cursor = recovered_cursor(calendar, earlier)
         decision = decide(calendar, now(), cursor, outcome_of)
         message = ". ".join([decision.message, *problems])
         context.log.info(message)
@@ -91,11 +96,3 @@ def _outcome(instance: dg.DagsterInstance, order_store: OrderStoreResource, week
         return "incomplete"
     newest = instance.get_runs(dg.RunsFilter(job_name=WEEKLY_JOB, tags=tags), limit=1)
     return "failed" if any(run.status is dg.DagsterRunStatus.FAILURE for run in newest) else "complete"
-
-
-def _earlier(instance: dg.DagsterInstance) -> Iterator[tuple[str, str, datetime]]:
-    filters = dg.RunsFilter(tags={_SENSOR_TAG: SENSOR_NAME})
-    for record in instance.get_run_records(filters, limit=_RUNS_REMEMBERED):
-        tags = record.dagster_run.tags
-        if _PARTITION_TAG in tags and _RUN_KEY_TAG in tags:
-            yield tags[_PARTITION_TAG], tags[_RUN_KEY_TAG], record.create_timestamp

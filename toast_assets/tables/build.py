@@ -122,12 +122,12 @@ def _stored_tables(stored: StoredWeek, folder: Path) -> TablesReport | None:
         if stored.restaurants() is not records:
             return None
         path, sha256 = folder / f"{name}.parquet", report.files[name].sha256
-        known = sha256_of(before.path) if before is not None else None
-        # What is damaged is replaced, and nothing is read out of it.
-        intact = before is not None and before.metadata.get("sha256") == known
+        if before is not None and before.metadata.get("sha256") != sha256_of(before.path):
+            # What is damaged is replaced, and nothing is read out of it.
+            before = None
         if name == "orders":
-            report.changes = _changes(path, before.path if before is not None and intact else None)
-        if intact and known == sha256:
+            report.changes = _changes(path, before.path if before is not None else None)
+        if before is not None and before.metadata["sha256"] == sha256:
             return None
         return Replacement(path, {"ContentType": PARQUET, "Metadata": {"sha256": sha256}})
 
