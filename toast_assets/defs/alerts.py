@@ -15,6 +15,7 @@ import dagster as dg
 
 from toast_assets.defs.resources import AlertsResource
 from toast_assets.errors import AlertError
+from toast_assets.markdown import plain
 
 _PARTITION_TAG = "dagster/partition"
 # A thousand restaurants with a reason each are for the check's page, not for a chat.
@@ -145,6 +146,5 @@ def _alert(
     what = "failed" if failed else "succeeded, but checks failed"
     lines = [f"toast-assets: week {week} {what} – {f'{ui_url}/runs/{run.run_id}' if ui_url else f'run {run.run_id}'}"]
     for name, cause in causes:
-        text = " ".join(cause.split())
-        lines.append(f"• {name}: {text if len(text) <= _LONGEST_CAUSE else f'{text[:_LONGEST_CAUSE]} …'}")
+        lines.append(f"• {name}: {plain(' '.join(cause.split()), _LONGEST_CAUSE)}")
     return "\n".join(lines)

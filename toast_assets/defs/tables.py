@@ -8,8 +8,7 @@ import dagster as dg
 
 from toast_assets import markdown
 from toast_assets.defs.assets import OWNERS, TABLES_GROUP, raw_toast_orders
-from toast_assets.defs.metadata import failed_restaurants, markdown_table, unconverted
-from toast_assets.defs.pictures import heat_map, volume
+from toast_assets.defs.metadata import failed_restaurants, heat_map, markdown_table, unconverted, volume
 from toast_assets.defs.preflight import closed_week, prepared
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.store.order_store import OrderStore

@@ -6,17 +6,15 @@ the same bytes. Toast is never asked.
 
 from __future__ import annotations
 
-import heapq
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 
 import pyarrow as pa
@@ -77,7 +75,7 @@ class TablesReport:
     could not be read; of these the tables keep the rows that they had."""
 
     week: Week
-    problems: dict[str, str]
+    problems: dict[str, str] = field(default_factory=dict)
     files: dict[str, TableFile] = field(default_factory=dict)
     restaurants: list[RestaurantSummary] = field(default_factory=list)
     changes: Counter[str] = field(default_factory=Counter)
@@ -114,7 +112,7 @@ def _stored_tables(stored: StoredWeek, folder: Path) -> TablesReport | None:
     """Make them all in files below ``folder`` and store them, all of the same orders; None where newer ones came
     meanwhile."""
     records = stored.restaurants()
-    report = _made_of(stored, records, {}, folder)
+    report = _made_of(stored, records, folder)
     if len(report.problems) == len(records) and stored.restaurants() is records:
         raise all_failed(f"Week {stored.week.key}: tables", report.problems)
 
@@ -136,33 +134,29 @@ def _stored_tables(stored: StoredWeek, folder: Path) -> TablesReport | None:
     return report if stored.restaurants() is records else None
 
 
-def _made_of(
-    stored: StoredWeek, records: Mapping[str, RestaurantRecord], problems: Mapping[str, str], folder: Path
-) -> TablesReport:
-    """The tables with new rows of all restaurants but those with ``problems``, whose rows stay."""
+def _made_of(stored: StoredWeek, records: Mapping[str, RestaurantRecord], folder: Path) -> TablesReport:
+    """The tables with new rows of all restaurants that can be read; of the others the rows stay."""
     week, store = stored.week, stored.store
-    report = TablesReport(week, dict(problems))
-    good = {guid: record for guid, record in records.items() if guid not in problems}
     keys = {name: store.layout.table(name, week.key) for name in TABLES}
-    before = {name: folder / f"{name}.before.parquet" for name in TABLES if problems}
-    before = {name: path for name, path in before.items() if store.bucket.fetch(keys[name], path)}
+    report = TablesReport(week)
+    before: dict[str, Path] = {}
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(TableWriter(folder / f"{name}.parquet", table)) for name, table in TABLES.items()
         }
-        files = stack.enter_context(closing(raw_files(week, good, store, report.problems)))
-        kept = ((guid, None) for guid in sorted(problems))
-        for guid, file in heapq.merge(((file.guid, file) for file in files), kept, key=itemgetter(0)):
-            if file is None:
+        files = stack.enter_context(closing(raw_files(week, records, store, report.problems)))
+        file = next(files, None)
+        for guid in sorted(records):
+            if file is not None and file.guid == guid:
+                try:
+                    report.restaurants.append(_add(file, writers, report))
+                except ExportError as error:
+                    report.problems[guid] = str(error)
+                file = next(files, None)
+            if guid in report.problems:
+                paths = {name: folder / f"{name}.before.parquet" for name in TABLES}
+                before = before or {name: path for name, path in paths.items() if store.bucket.fetch(keys[name], path)}
                 _keep_rows(guid, before, writers)
-                continue
-            try:
-                report.restaurants.append(_add(file, writers, report))
-            except ExportError as error:
-                report.problems[guid] = str(error)
-    if len(report.problems) > len(problems):
-        # Where a file broke half-way, its first rows are in the tables already.
-        return _made_of(stored, records, report.problems, folder)
     for name, writer in writers.items():
         size, sha256 = writer.path.stat().st_size, sha256_of(writer.path)
         report.files[name] = TableFile(keys[name], writer.rows, size, sha256)
@@ -180,6 +174,8 @@ def _keep_rows(guid: str, before: Mapping[str, Path], writers: Mapping[str, Tabl
 
 
 def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport) -> RestaurantSummary:
+    # A file that is damaged may show it only at its end: no row is written before all of it was read.
+    deque(file.bodies(), maxlen=0)
     orders, late, net_sales = 0, 0, Decimal(0)
     for bodies in file.bodies():
         found, tables = flatten(RawOrders(file.guid, bodies, file.record.time_zone, file.record.currency))

@@ -13,7 +13,6 @@ from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import Enum
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -158,8 +157,6 @@ class Table:
 
 def _attribute(rows: Sequence[Any], path: str) -> Sequence[Any]:
     """One value per row, None where any part of ``path`` is."""
-    first, *others = path.split(".")
-    values = list(map(attrgetter(first), rows))
-    for name in others:
-        values = [None if value is None else getattr(value, name) for value in values]
-    return values
+    for name in path.split("."):
+        rows = [None if row is None else getattr(row, name) for row in rows]
+    return rows
