@@ -24,11 +24,10 @@ from toast_assets.delivery.workflow import load_key
 from toast_assets.errors import StoreError
 from toast_assets.export.read import export_problem
 from toast_assets.scratch import scratch_folder
+from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord
 
 _OTHER_STATES = ("superseded", "rejected", "pending")
-# Each takes little memory, and mostly waits for S3.
-_RESTAURANTS_AT_ONCE = 32
 
 
 def export_equals_raw(checked: CheckedWeek) -> CheckResult:
@@ -42,7 +41,7 @@ def export_equals_raw(checked: CheckedWeek) -> CheckResult:
     """
     stored, store = checked.manifest.stored, checked.store
     orders, problems = 0, []
-    with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="exports") as threads:
+    with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="exports") as threads:
         found = threads.map(partial(_export_problem, checked), stored, stored.values())
         for guid, (problem, count) in zip(stored, found, strict=True):
             orders += count
@@ -80,7 +79,7 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     if set(settings.methods) - {S3_PULL}:
         facts = checked.facts.restaurants if "stream" in settings.methods else {}
         versions = {guid: of.versions for guid, of in facts.items()}
-        with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="ledgers") as threads:
+        with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="ledgers") as threads:
             for found in threads.map(partial(_counts_of, checked, settings, versions), stored):
                 counts += found
     if S3_PULL in settings.methods and settings.workflow_config_id is not None:

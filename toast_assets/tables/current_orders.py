@@ -28,6 +28,7 @@ from toast_assets.errors import ExportError
 from toast_assets.orders.raw_file import row_groups
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
+from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.store.raw_weeks import week_of
 from toast_assets.tables.build import build_tables
@@ -38,8 +39,6 @@ ORDERS = TABLES["orders"]
 # Each open week, and each restaurant, holds a row group in memory.
 _WEEKS_AT_ONCE = 8
 _RESTAURANTS_AT_ONCE = 4
-# Calls that only ask for an object's metadata.
-_CALLS_AT_ONCE = 32
 _VERSION = ["order_guid", "modified_at"]
 # What Arrow raises for a file that is damaged.
 _DAMAGE = (pa.ArrowException, OSError)
@@ -137,7 +136,7 @@ def _checked(store: OrderStore, state: CurrentState) -> CurrentState:
                         return CurrentFile(rows, stored.version)
         raise _DamagedError
 
-    with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="current") as threads:
+    with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="current") as threads:
         files = threads.map(check, state.restaurants.keys(), state.restaurants.values())
         return msgspec.structs.replace(state, restaurants=dict(zip(state.restaurants, files, strict=True)))
 
@@ -185,7 +184,7 @@ class _Refresh:
         state = CurrentState(self.known.schema, dict(self.known.weeks), dict(self.known.restaurants))
         report = CurrentReport(state)
         keys = self.store.table_weeks("orders")
-        with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="weeks") as threads:
+        with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="weeks") as threads:
             objects = (self.store.layout.table("orders", key) for key in keys)
             hashes = zip(keys, threads.map(self.store.sha256, objects), strict=True)
         # A table without a hash was not written by this package.
