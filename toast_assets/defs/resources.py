@@ -31,6 +31,7 @@ from toast_assets.toast.settings import ToastSettings
 from toast_assets.week import Week, WeekCalendar
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mypy_boto3_s3 import S3Client
 
 _SERVICE = re.compile("^(TOAST|S3|AMPERITY|ALERT|DAGSTER)_")
@@ -177,3 +178,7 @@ class OrderStoreResource(SettingsResource):
         store = OrderStore.of(self.s3.get_client(), self.settings())
         refuse_public(store.bucket)
         return store
+
+    def load_table(self, table: str, week_key: str | None = None) -> "pd.DataFrame":
+        """``OrderStore.load_table`` of this run's store."""
+        return self.store.load_table(table, week_key)

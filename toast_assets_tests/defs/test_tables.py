@@ -128,7 +128,7 @@ def test_the_resource_loads_tables_too(run_week: RunWeek) -> None:
     run_week("raw_toast_orders", *TABLES)
     resource = OrderStoreResource.from_environment(s3=LazyS3Resource())
     with dg.build_resources({"order_store": resource}) as resources:
-        assert len(resources.order_store.store.load_table("orders", "2025-09-15")) > 0
+        assert len(resources.order_store.load_table("orders", "2025-09-15")) > 0
 
 
 def test_column_descriptions_name_the_fields_of_toast(bare_environment: pytest.MonkeyPatch) -> None:
