@@ -8,7 +8,7 @@ in the pool ``toast``: one pull after the other, while the delivery of the week 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -18,7 +18,7 @@ from statistics import fmean
 from toast_assets.amperity.settings import DeliverySpeed
 from toast_assets.errors import StoreError, WeekError
 from toast_assets.store.calendar import check_boundaries
-from toast_assets.store.manifest import PullRecord, to_ask
+from toast_assets.store.manifest import Manifest, PullRecord, to_ask
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.limits import historical_spacing, pace_spacing
 from toast_assets.toast.settings import ToastLimits
@@ -53,30 +53,17 @@ def measures_for(guids: Sequence[str], earlier: Mapping[str, Measure]) -> dict[s
     return {guid: earlier.get(guid, unknown) for guid in guids}
 
 
-@dataclass(frozen=True)
-class PullPace:
-    """How fast a run may ask: seconds between two requests for one restaurant, restaurants at once, and seconds between
-    any two requests (0: no limit)."""
+def pull_seconds(requests: Sequence[float], limits: ToastLimits, spacing: float) -> float:
+    """The time of a run that makes these ``requests``, one number per restaurant, in this order, with ``spacing``
+    seconds between two for one restaurant.
 
-    spacing: float
-    at_once: int
-    total_spacing: float = 0.0
-
-    @classmethod
-    def of(cls, settings: ToastLimits, spacing: float) -> PullPace:
-        """The pace of the settings, with at least ``spacing`` seconds for one restaurant."""
-        spacing, total = max(spacing, pace_spacing(settings.requests_per_second)), settings.total_requests_per_second
-        return cls(spacing, settings.concurrent_restaurants, pace_spacing(total) if total else 0.0)
-
-    def seconds(self, requests: Sequence[float]) -> float:
-        """The time of a run that makes these ``requests``, one number per restaurant, in this order.
-
-        A restaurant begins as soon as one of those before it is done; its first request does not wait.
-        """
-        ends = [0.0] * self.at_once
-        for each in requests:
-            heapreplace(ends, ends[0] + max(0.0, each - 1) * self.spacing)
-        return max(*ends, 0.0, (sum(requests) - 1) * self.total_spacing)
+    A restaurant begins as soon as one of those before it is done; its first request does not wait.
+    """
+    ends = [0.0] * limits.concurrent_restaurants
+    for each in requests:
+        heapreplace(ends, ends[0] + max(0.0, each - 1) * spacing)
+    total = limits.total_requests_per_second
+    return max(*ends, (sum(requests) - 1) * pace_spacing(total) if total else 0.0)
 
 
 class State(StrEnum):
@@ -114,24 +101,13 @@ class WeekEstimate:
     nearest: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class BackfillEstimate:
-    """All runs of a backfill, oldest week first: requests to Toast, orders, also those that are pulled again, and the
-    pulls one after the other."""
-
-    weeks: tuple[WeekEstimate, ...]
-    requests: float
-    orders: float
-    pull_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        """From the first run to the end of the last one; each delivery waits for its pull and for the one before."""
-        pulled = delivered = 0.0
-        for week in self.weeks:
-            pulled += max(week.pull_seconds, RUN_SECONDS)
-            delivered = max(pulled, delivered) + week.delivery_seconds
-        return delivered + RUN_SECONDS
+def backfill_seconds(weeks: Iterable[WeekEstimate]) -> float:
+    """From the first run to the end of the last one; each delivery waits for its pull and for the one before."""
+    pulled = delivered = 0.0
+    for week in weeks:
+        pulled += max(week.pull_seconds, RUN_SECONDS)
+        delivered = max(pulled, delivered) + week.delivery_seconds
+    return delivered + RUN_SECONDS
 
 
 def weeks_between(calendar: WeekCalendar, first_key: str, last_key: str, now: datetime) -> list[Week]:
@@ -160,7 +136,7 @@ def estimate_backfill(
     now: datetime,
     *,
     refresh: bool | None = None,
-) -> BackfillEstimate:
+) -> list[WeekEstimate]:
     """What runs of the ``weeks``, oldest first, take at ``now`` (aware); ``refresh`` as in a run's configuration.
 
     Raises:
@@ -174,69 +150,50 @@ def estimate_backfill(
     wanted = limits.restaurant_guids if not limits.discovers else _restaurants_of_newest(store, ever, pulled)
     before = [key for key in pulled if key < weeks[0].key][-1:]
     after = [key for key in pulled if key > weeks[-1].key][:1]
-    keys = [*before, *(week.key for week in weeks), *after]
-    stored = {key: _stored(store, ever.week(key), wanted) for key in keys}
+    measured = {key: _measures(store, ever.week(key)) for key in (*before, *(week.key for week in weeks), *after)}
 
     def estimate(week: Week) -> WeekEstimate:
-        own = stored[week.key]
-        asked = to_ask(wanted, own.missing, refresh)
-        to_pull = [guid for guid in asked if refresh or guid not in own.resumable]
+        stored, _ = store.load_manifest(week)
+        manifest = stored or Manifest(partition=week.key, start_date="", end_date="", outcome="incomplete")
+        missing = manifest.missing(wanted)
+        asked = to_ask(wanted, missing, refresh)
+        # A run that died stored these, and the next one takes them from the raw files.
+        resumable = store.raw_restaurants(week).intersection(missing).difference(manifest.stored)
+        to_pull = [guid for guid in asked if refresh or guid not in resumable]
         # The nearest week with a pull of a restaurant, the earlier one of two.
-        near = sorted(stored, key=lambda key: (abs(date.fromisoformat(key) - date.fromisoformat(week.key)), key))
-        nearest = {guid: next((key for key in near if guid in stored[key].measures), None) for guid in to_pull}
+        near = sorted(measured, key=lambda key: (abs(date.fromisoformat(key) - date.fromisoformat(week.key)), key))
+        nearest = {guid: next((key for key in near if guid in measured[key]), None) for guid in to_pull}
         sources = {guid: key for guid, key in nearest.items() if key is not None}
-        measures = measures_for(to_pull, {guid: stored[key].measures[guid] for guid, key in sources.items()})
+        measures = measures_for(to_pull, {guid: measured[key][guid] for guid, key in sources.items()})
         requests = [measure.requests for measure in measures.values()]
-        described = 1 + len(wanted) if limits.discovers else sum(guid not in own.described for guid in asked)
+        named = {guid for guid, record in manifest.restaurants.items() if record.time_zone}
+        described = 1 + len(wanted) if limits.discovers else len({*asked} - named)
         # What is stored already counts as delivered: of that only differences go.
-        undelivered = sum(measures[guid].orders for guid in to_pull if guid not in own.measures)
-        pace = PullPace.of(limits, historical_spacing(limits, week.end, now))
+        undelivered = sum(measures[guid].orders for guid in to_pull if guid not in manifest.stored)
+        spacing = max(historical_spacing(limits, week.end, now), pace_spacing(limits.requests_per_second))
         otherwise = Basis.OTHER_RESTAURANTS if sources else Basis.ASSUMPTION
         known = {guid: Basis.OWN_PULL if key == week.key else Basis.OTHER_WEEK for guid, key in sources.items()}
         return WeekEstimate(
             week=week,
-            state=own.state,
+            state=State.NOTHING if stored is None else State.INCOMPLETE if missing else State.WHOLE,
             restaurants=len(to_pull),
             requests=sum(requests) + described,
             orders=sum(measure.orders for measure in measures.values()),
-            spacing=pace.spacing,
-            pull_seconds=pace.seconds(requests),
+            spacing=spacing,
+            pull_seconds=pull_seconds(requests, limits, spacing),
             undelivered=undelivered,
             delivery_seconds=undelivered / delivery.requests_per_second if "stream" in delivery.methods else 0.0,
             basis=Counter(known.get(guid, otherwise) for guid in to_pull),
             nearest=tuple(sorted(set(sources.values()) - {week.key})),
         )
 
-    found = tuple(map(estimate, weeks))
-    requests, orders = sum(week.requests for week in found), sum(week.orders for week in found)
-    return BackfillEstimate(found, requests, orders, sum(week.pull_seconds for week in found))
+    return [estimate(week) for week in weeks]
 
 
-@dataclass(frozen=True)
-class _StoredWeek:
-    """What an estimate needs of a week's manifest, so that a year of them fits into memory. No run finished the
-    ``missing`` restaurants; a run that died stored the ``resumable`` ones; of ``described`` ones the name is known."""
-
-    state: State
-    missing: tuple[str, ...]
-    resumable: frozenset[str]
-    measures: Mapping[str, Measure]
-    described: frozenset[str]
-
-
-def _stored(store: OrderStore, week: Week, wanted: tuple[str, ...]) -> _StoredWeek:
+def _measures(store: OrderStore, week: Week) -> Mapping[str, Measure]:
+    # Not the manifest: a year of them would not fit into memory.
     manifest, _ = store.load_manifest(week)
-    if manifest is None:
-        return _StoredWeek(State.NOTHING, wanted, store.raw_restaurants(week).intersection(wanted), {}, frozenset())
-    missing = manifest.missing(wanted)
-    raw = store.raw_restaurants(week) if missing else frozenset()
-    return _StoredWeek(
-        State.INCOMPLETE if missing else State.WHOLE,
-        missing,
-        raw.intersection(missing).difference(manifest.stored),
-        {guid: Measure.of(pull) for guid, pull in manifest.stored.items()},
-        frozenset(guid for guid, record in manifest.restaurants.items() if record.time_zone),
-    )
+    return {guid: Measure.of(pull) for guid, pull in manifest.stored.items()} if manifest else {}
 
 
 def _restaurants_of_newest(store: OrderStore, calendar: WeekCalendar, pulled: Sequence[str]) -> tuple[str, ...]:

@@ -14,14 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from logging import Logger, getLogger
 
 from toast_assets.concurrency import in_thread, task_group
 from toast_assets.errors import StoreError, ToastIncompleteError
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
-from toast_assets.pull.estimate import ASSUMED, Measure, PullPace, in_words, measures_for
-from toast_assets.pull.manifest import WeekManifest
+from toast_assets.pull.estimate import ASSUMED, Measure, in_words, measures_for, pull_seconds
+from toast_assets.pull.manifest import save_manifest
 from toast_assets.pull.restaurant import PulledRestaurant, PullRun, RestaurantPull, check_closed
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, to_ask
@@ -30,6 +31,7 @@ from toast_assets.toast.client import ToastClient
 from toast_assets.toast.discovery import discover_restaurants
 from toast_assets.toast.page import Window
 from toast_assets.toast.restaurants import Restaurant
+from toast_assets.toast.settings import ToastLimits
 from toast_assets.toast.windows import ProvedWindow
 from toast_assets.week import Week, iso_ms
 
@@ -97,7 +99,7 @@ class WeekPull:
         asked = to_ask(wanted, missing, self.refresh)
         resumable = frozenset() if self.refresh else raw_files & {*missing}
         measures = {guid: Measure.of(pull) for guid, pull in {**before, **this}.items()}
-        announce(self.week, asked, measures, PullPace.of(self.toast.settings, self.toast.spacing_seconds), self.log)
+        announce(self.week, asked, measures, self.toast.settings, self.toast.spacing_seconds, self.log)
 
         progress = PullProgress(self.week, len(asked), self.log)
         records: dict[str, RestaurantRecord] = {}
@@ -121,7 +123,7 @@ class WeekPull:
             records[guid] = record
             self._log_result(guid, record, results.get(guid), progress.finished(guid))
 
-        after = WeekManifest(self.store, self.week, known, asked, wanted, records)
+        save = partial(save_manifest, self.store, self.week, known, asked, wanted, records)
         try:
             async with task_group() as group:
                 for guid in asked:
@@ -130,7 +132,7 @@ class WeekPull:
             if any(record.outcome == "complete" for record in records.values()):
                 # The error that ended the run is the one to report; the raw files have the evidence, too.
                 with suppress(StoreError):
-                    await in_thread(after.save)
+                    await in_thread(save)
             raise
         pulled = [results[guid] for guid in asked if guid in results]
         if pulled and len(pulled) == len(wanted) and all(result.failure for result in pulled):
@@ -140,7 +142,7 @@ class WeekPull:
                 f"{reasons}\n",
                 hint="Fix the causes above, then materialize the week again.",
             )
-        final = await asyncio.to_thread(after.save)
+        final = await asyncio.to_thread(save)
         return PullReport(self.week, final, pulled, self.toast.logins, time.monotonic() - began)
 
     async def _differing(self, pulls: Mapping[str, PullRecord], guids: Sequence[str]) -> tuple[str, ...]:
@@ -245,22 +247,30 @@ class PullProgress:
         return f"{self._done} of {self.restaurants}"
 
 
-def announce(week: Week, asked: Sequence[str], earlier: Mapping[str, Measure], pace: PullPace, log: Logger) -> None:
-    """Log what a pull of the restaurants ``asked`` is about to do, and how long it may take."""
+def announce(
+    week: Week,
+    asked: Sequence[str],
+    earlier: Mapping[str, Measure],
+    limits: ToastLimits,
+    spacing: float,
+    log: Logger,
+) -> None:
+    """Log what a pull of the restaurants ``asked`` is about to do, and how long it may take with ``spacing`` seconds
+    between two requests for one."""
     log.info(
         "Week %s (%s to %s): asking Toast for %d restaurants.",
         *(week.key, iso_ms(week.start), iso_ms(week.end), len(asked)),
     )
     requests = [measure.requests for measure in measures_for(asked, earlier).values()]
-    seconds = in_words(pace.seconds(requests))
+    seconds = in_words(pull_seconds(requests, limits, spacing))
     if measured := sum(guid in earlier for guid in asked):
         log.info(
             "About %.0f requests in %s, by the last pull of %d restaurants; %.1f s between two requests for one.",
-            *(sum(requests), seconds, measured, pace.spacing),
+            *(sum(requests), seconds, measured, spacing),
         )
     elif asked:
         log.info(
             "First pull of these restaurants; about %s if each has %.0f orders (%.1f s between two requests for one"
             " restaurant, %d restaurants at once).",
-            *(seconds, ASSUMED.orders, pace.spacing, pace.at_once),
+            *(seconds, ASSUMED.orders, spacing, limits.concurrent_restaurants),
         )

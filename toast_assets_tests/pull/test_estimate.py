@@ -13,15 +13,15 @@ from toast_assets.errors import CalendarError, StoreError, WeekError
 from toast_assets.pull.estimate import (
     ASSUMED,
     RUN_SECONDS,
-    BackfillEstimate,
     Basis,
     Measure,
-    PullPace,
     State,
     WeekEstimate,
+    backfill_seconds,
     estimate_backfill,
     in_words,
     measures_for,
+    pull_seconds,
     weeks_between,
 )
 from toast_assets.sandbox import Kind, Sandbox, invent_restaurants
@@ -35,7 +35,6 @@ CALENDAR = WeekCalendar()
 WEEKS = [CALENDAR.week(key) for key in ("2025-09-08", "2025-09-15", "2025-09-22")]
 BEFORE, WEEK, AFTER = WEEKS
 LONG_AFTER = AFTER.end + timedelta(days=40)
-HISTORICAL = PullPace(spacing=5.0, at_once=10)
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def sandbox(start_sandbox: Callable[..., Sandbox]) -> Sandbox:
 
 def estimated(
     sandbox: Sandbox, store: OrderStore, *weeks: Week, refresh: bool | None = None, **variables: str
-) -> BackfillEstimate:
+) -> list[WeekEstimate]:
     names = {each.alias for each in ToastLimits.model_fields.values()}
     values = sandbox.environment() | variables
     limits = ToastLimits.parse({name: value for name, value in values.items() if name in names})
@@ -58,7 +57,7 @@ def estimated(
 def of_one(
     sandbox: Sandbox, store: OrderStore, week: Week, *, refresh: bool | None = None, **variables: str
 ) -> WeekEstimate:
-    (only,) = estimated(sandbox, store, week, refresh=refresh, **variables).weeks
+    (only,) = estimated(sandbox, store, week, refresh=refresh, **variables)
     return only
 
 
@@ -158,8 +157,8 @@ async def test_a_restaurant_that_was_never_pulled_counts_as_the_others_do(sandbo
 
 def test_where_nothing_is_stored_it_says_that_it_assumes(sandbox: Sandbox, store: OrderStore) -> None:
     estimate = estimated(sandbox, store, BEFORE, WEEK)
-    assert [week.basis for week in estimate.weeks] == [{Basis.ASSUMPTION: 3}] * 2
-    assert (estimate.requests, estimate.orders) == (2 * 3 * 16, 2 * 3 * 1000)
+    assert [week.basis for week in estimate] == [{Basis.ASSUMPTION: 3}] * 2
+    assert [(week.requests, week.orders) for week in estimate] == [(3 * 16, 3 * 1000)] * 2
 
 
 # Time
@@ -168,7 +167,7 @@ def test_where_nothing_is_stored_it_says_that_it_assumes(sandbox: Sandbox, store
 async def test_old_weeks_are_spaced_and_young_ones_are_not(sandbox: Sandbox, store: OrderStore) -> None:
     limits = ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a", "TOAST_HISTORICAL_SPACING_SECONDS": "7"})
     now = WEEK.end + timedelta(days=31)
-    weeks = estimate_backfill(store, CALENDAR, [BEFORE, WEEK], limits, DeliverySpeed.parse({}), now).weeks
+    weeks = estimate_backfill(store, CALENDAR, [BEFORE, WEEK], limits, DeliverySpeed.parse({}), now)
     assert [week.spacing for week in weeks] == pytest.approx([7, 0.205])
     assert [week.pull_seconds for week in weeks] == pytest.approx([14 * 7, 14 * 0.205])
 
@@ -176,15 +175,16 @@ async def test_old_weeks_are_spaced_and_young_ones_are_not(sandbox: Sandbox, sto
 def test_pulls_follow_each_other_and_deliveries_go_on_beside_them(sandbox: Sandbox, store: OrderStore) -> None:
     slow = estimated(sandbox, store, BEFORE, WEEK, TOAST_HISTORICAL_SPACING_SECONDS="50")
     quick = estimated(sandbox, store, BEFORE, WEEK, TOAST_HISTORICAL_SPACING_SECONDS="2")
-    assert (slow.pull_seconds, slow.seconds) == (2 * 14 * 50, 2 * 14 * 50 + 300 + RUN_SECONDS)
-    assert (quick.pull_seconds, quick.seconds) == (2 * 28, 28 + 2 * 300 + RUN_SECONDS)
+    assert [week.pull_seconds for week in (*slow, *quick)] == [14 * 50, 14 * 50, 28, 28]
+    assert backfill_seconds(slow) == 2 * 14 * 50 + 300 + RUN_SECONDS
+    assert backfill_seconds(quick) == 28 + 2 * 300 + RUN_SECONDS
 
 
 def test_a_run_takes_its_time_even_where_nothing_is_asked(sandbox: Sandbox, store: OrderStore) -> None:
     nothing = estimated(
         sandbox, store, BEFORE, WEEK, TOAST_HISTORICAL_SPACING_SECONDS="0.01", AMPERITY_DELIVERY="notify"
     )
-    assert nothing.seconds == 3 * RUN_SECONDS
+    assert backfill_seconds(nothing) == 3 * RUN_SECONDS
 
 
 async def test_only_what_is_not_stored_yet_has_to_be_delivered(sandbox: Sandbox, store: OrderStore) -> None:
@@ -201,7 +201,7 @@ async def test_only_what_is_not_stored_yet_has_to_be_delivered(sandbox: Sandbox,
 def test_only_records_that_are_streamed_take_their_turns(sandbox: Sandbox, store: OrderStore) -> None:
     limits = ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a"})
     delivery = DeliverySpeed.parse({"AMPERITY_DELIVERY": "s3_pull"})
-    (week,) = estimate_backfill(store, CALENDAR, [WEEK], limits, delivery, LONG_AFTER).weeks
+    (week,) = estimate_backfill(store, CALENDAR, [WEEK], limits, delivery, LONG_AFTER)
     assert (week.undelivered, week.delivery_seconds) == (1000, 0)
 
 
@@ -258,45 +258,49 @@ async def test_weeks_that_begin_elsewhere_are_refused_as_a_run_refuses_them(
 # One pull
 
 
+def seconds(requests: list[float], spacing: float = 5.0, **variables: str) -> float:
+    return pull_seconds(requests, ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a", **variables}), spacing)
+
+
 def test_the_slowest_restaurant_decides_how_long_it_takes() -> None:
-    assert HISTORICAL.seconds([721, 31, 31]) == 720 * 5
+    assert seconds([721, 31, 31]) == 720 * 5
 
 
 def test_the_first_request_waits_for_nothing() -> None:
-    assert HISTORICAL.seconds([1] * 1000) == 0
+    assert seconds([1] * 1000) == 0
 
 
 def test_many_restaurants_share_the_slots() -> None:
-    assert HISTORICAL.seconds([31] * 1000) == 100 * 30 * 5
+    assert seconds([31] * 1000) == 100 * 30 * 5
 
 
 def test_a_busy_restaurant_that_comes_last_begins_when_a_slot_is_free() -> None:
-    assert PullPace(spacing=1.0, at_once=2).seconds([11, 21, 101]) == 10 + 100
+    assert seconds([11, 21, 101], spacing=1.0, TOAST_CONCURRENT_RESTAURANTS="2") == 10 + 100
 
 
 def test_a_limit_over_all_restaurants_counts_where_it_is_tighter() -> None:
-    assert PullPace(spacing=5.0, at_once=10, total_spacing=1.0).seconds([31] * 10) == 309
-    assert PullPace(spacing=5.0, at_once=10, total_spacing=0.1).seconds([31] * 10) == 150
+    assert seconds([31] * 10, TOAST_TOTAL_REQUESTS_PER_SECOND="1.025") == 309
+    assert seconds([31] * 10, TOAST_TOTAL_REQUESTS_PER_SECOND="10.25") == 150
 
 
 def test_where_nothing_is_asked_no_time_passes() -> None:
-    assert PullPace(spacing=5.0, at_once=10, total_spacing=1.0).seconds([]) == 0
+    assert seconds([], TOAST_TOTAL_REQUESTS_PER_SECOND="1.025") == 0
 
 
 @pytest.mark.parametrize(
-    ("variables", "spacing", "total"),
+    ("variables", "spacing", "taken"),
     [
-        ({}, 5.0, 0.0),
-        ({"TOAST_REQUESTS_PER_SECOND": "0.1"}, 10.25, 0.0),
-        ({"TOAST_TOTAL_REQUESTS_PER_SECOND": "2"}, 5.0, 0.5125),
+        ({}, 5.0, 14 * 5.0),
+        ({"TOAST_REQUESTS_PER_SECOND": "0.1"}, 10.25, 14 * 10.25),
+        ({"TOAST_TOTAL_REQUESTS_PER_SECOND": "0.2"}, 5.0, 14 * 5.125),
     ],
 )
 def test_the_slower_of_limit_and_spacing_is_kept_as_the_client_keeps_it(
-    variables: dict[str, str], spacing: float, total: float
+    store: OrderStore, variables: dict[str, str], spacing: float, taken: float
 ) -> None:
     limits = ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a", **variables})
-    pace = PullPace.of(limits, 5.0)
-    assert (pace.spacing, pace.at_once, pace.total_spacing) == pytest.approx((spacing, 10, total))
+    (week,) = estimate_backfill(store, CALENDAR, [WEEK], limits, DeliverySpeed.parse({}), LONG_AFTER)
+    assert (week.spacing, week.pull_seconds) == pytest.approx((spacing, taken))
 
 
 def test_restaurants_without_an_earlier_pull_count_as_the_mean_of_the_others() -> None:

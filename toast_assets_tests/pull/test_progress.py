@@ -6,21 +6,23 @@ import logging
 
 import pytest
 
-from toast_assets.pull.estimate import Measure, PullPace
+from toast_assets.pull.estimate import Measure
 from toast_assets.pull.week import PullProgress, announce
 from toast_assets.toast.page import Window
+from toast_assets.toast.settings import ToastLimits
 from toast_assets.toast.windows import Evidence, ProvedWindow
 from toast_assets.week import Week
 
 LOG = logging.getLogger("toast_assets.test.watch")
-HISTORICAL = PullPace(spacing=5.0, at_once=10)
+LIMITS = ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a"})
 
 
 def announced(
-    caplog: pytest.LogCaptureFixture, week: Week, guids: list[str], earlier: dict[str, int], pace: PullPace = HISTORICAL
+    caplog: pytest.LogCaptureFixture, week: Week, guids: list[str], earlier: dict[str, int], spacing: float = 5.0
 ) -> str:
     with caplog.at_level(logging.INFO):
-        announce(week, guids, {guid: Measure(count, 60 * count) for guid, count in earlier.items()}, pace, LOG)
+        measures = {guid: Measure(count, 60 * count) for guid, count in earlier.items()}
+        announce(week, guids, measures, LIMITS, spacing, LOG)
     return caplog.text
 
 
@@ -33,7 +35,7 @@ def test_what_an_earlier_pull_took_is_logged_as_requests_and_time(caplog: pytest
 def test_without_an_earlier_pull_the_estimate_says_what_it_assumes(
     caplog: pytest.LogCaptureFixture, week: Week
 ) -> None:
-    text = announced(caplog, week, ["a"], {}, PullPace(spacing=0.205, at_once=10))
+    text = announced(caplog, week, ["a"], {}, 0.205)
     assert "First pull of these restaurants; about 3 s if each has 1000 orders" in text
 
 
