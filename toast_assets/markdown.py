@@ -23,6 +23,11 @@ def plain(text: str, most: int = _LONGEST) -> str:
     return f"{shown}… ({len(text)} characters)" if len(text) > most else shown
 
 
+def first_of(items: Sequence[str], most: int = 5) -> list[str]:
+    """The first ``most`` of ``items``, and how many more there are."""
+    return [*items[:most], *([f"and {len(items) - most} more"] if len(items) > most else [])]
+
+
 def escaped(value: object) -> str:
     """``value`` as Markdown that shows just its text, as ``plain`` gives it; ``Markdown`` stays as it is."""
     if isinstance(value, Markdown):

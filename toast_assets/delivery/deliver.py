@@ -31,6 +31,7 @@ from toast_assets.delivery.rejects import NOTIFY, Rejects, stored_rejects
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.export.read import export_problem
 from toast_assets.http.service import CallStats
+from toast_assets.markdown import first_of
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
@@ -328,9 +329,9 @@ def not_delivered(report: DeliveryReport) -> ToastAssetsError | None:
     problems = list(report.problems.items())
     if len(problems) < 2:
         return problems[0][1] if problems else None
-    reasons = "".join(f"\n  - {guid}: {problem}" for guid, problem in problems[:_MOST_NAMED])
-    more = f"\n  - and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
+    named = first_of([f"{guid}: {problem}" for guid, problem in problems], _MOST_NAMED)
+    reasons = "".join(f"\n  - {problem}" for problem in named)
     return ExportError(
-        f"Week {report.week.key}: {len(problems)} restaurants are not delivered whole.{reasons}{more}\n",
+        f"Week {report.week.key}: {len(problems)} restaurants are not delivered whole.{reasons}\n",
         hint="The other restaurants are delivered. Fix the causes above, then materialize amperity_delivery again.",
     )

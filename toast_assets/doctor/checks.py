@@ -19,6 +19,7 @@ from toast_assets.doctor.services import check_amperity, check_toast, check_webh
 from toast_assets.errors import SettingsError, ToastAssetsError
 from toast_assets.http.network import is_loopback
 from toast_assets.http.service import Route
+from toast_assets.markdown import first_of
 from toast_assets.setting_values import host_of
 from toast_assets.settings import AlertSettings, Settings, problems_of
 from toast_assets.store.client import s3_client
@@ -117,13 +118,13 @@ def _questionable(environment: Mapping[str, str], toast: ToastSettings | None) -
     if toast is None:
         return
     if doubled := toast.doubled_restaurants:
-        detail = f"lists more than once, and is read once: {', '.join(doubled)}"
+        detail = f"lists more than once, and is read once: {', '.join(first_of(doubled))}"
         yield SETTINGS.warning("TOAST_RESTAURANT_GUID", detail, "GUIDs compare without case: leave the second one out.")
     guids = {"TOAST_RESTAURANT_GUID": () if toast.discovers else toast.restaurant_guids}
     guids["TOAST_MEMBER_RESTAURANT_GUID"] = (toast.member_restaurant_guid,) if toast.member_restaurant_guid else ()
     for name, listed in guids.items():
         if odd := [guid for guid in listed if not _UUID.fullmatch(guid)]:
-            detail = f"holds what is no UUID, as Toast's GUIDs are: {', '.join(odd)}"
+            detail = f"holds what is no UUID, as Toast's GUIDs are: {', '.join(first_of(odd))}"
             yield SETTINGS.warning(name, detail, "Copy the GUID from Toast Web.")
 
 

@@ -61,10 +61,11 @@ class PulledRestaurant:
     failure: str | None = None
 
 
-@dataclass(frozen=True)
-class PullRun:
-    """What the restaurants of one run share. ``scrubber`` takes forgotten guests out, ``window_read`` is called with
-    every window."""
+@dataclass(frozen=True, kw_only=True)
+class RestaurantPull:
+    """One restaurant in one run: its record in the manifest ``before``, the windows of an ``earlier`` pull with their
+    counts, moved into this week, and Toast's ``details``, if that was asked. ``is_stored``: had a raw file before.
+    ``scrubber`` takes forgotten guests out, ``window_read`` is called with every window."""
 
     week: Week
     toast: ToastClient
@@ -72,14 +73,6 @@ class PullRun:
     now: Callable[[], datetime]
     scrubber: Scrubber
     window_read: Callable[[str, ProvedWindow], None]
-
-
-@dataclass(frozen=True)
-class RestaurantPull:
-    """One restaurant in one run: its record in the manifest ``before``, the windows of an ``earlier`` pull with their
-    counts, moved into this week, and Toast's ``details``, if that was asked. ``is_stored``: had a raw file before."""
-
-    run: PullRun
     guid: str
     before: RestaurantRecord | None
     earlier: Sequence[tuple[Window, int]]
@@ -124,10 +117,10 @@ class RestaurantPull:
 
     @property
     def _calls(self) -> CallStats:
-        return self.run.toast.stats[self.guid]
+        return self.toast.stats[self.guid]
 
     def _stored_pull(self, path: Path) -> PullRecord | None:
-        if not self.run.store.bucket.fetch(self.run.store.layout.raw(self.run.week, self.guid), path):
+        if not self.store.bucket.fetch(self.store.layout.raw(self.week, self.guid), path):
             return None
         before = self.before.pull if self.before else None
         try:
@@ -144,37 +137,36 @@ class RestaurantPull:
 
     async def _read(self, folder: Path, path: Path) -> tuple[PullEvidence, Content]:
         """Read the week into the raw file at ``path``; how it was read, and what the file holds."""
-        run = self.run
         unreadable = folder / "unreadable.ndjson.gz"
 
         def names_forgotten(body: bytes) -> bool:
-            return run.scrubber.holds(body.decode(errors="replace"))
+            return self.scrubber.holds(body.decode(errors="replace"))
 
         async def fetch(window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
-            found = await run.toast.orders_page(self.guid, window, page=page, token=token)
+            found = await self.toast.orders_page(self.guid, window, page=page, token=token)
             # Whatever becomes of the reply: what was on it once is kept.
             where = (self.guid, _iso(window.start), _iso(window.end))
             add_unreadable(unreadable, found.unreadable, where, names_forgotten)
             return found
 
-        started_at = iso_ms(run.now())
-        week = Window(run.week.start_ms, run.week.end_ms)
+        started_at = iso_ms(self.now())
+        week = Window(self.week.start_ms, self.week.end_ms)
         slices = []
         outside: dict[str, RawOrder] = {}
         with RawFileWriter(path, self.guid) as writer:
             async for proved in read_week(fetch, week, Density(week, self.earlier)):
-                await in_thread(writer.write, map(run.scrubber.raw, proved.orders))
+                await in_thread(writer.write, map(self.scrubber.raw, proved.orders))
                 outside |= {order.guid: order for order in proved.outside}
                 start, end, count = proved.window.start, proved.window.end, len(proved.orders) + len(proved.outside)
                 slices.append(SliceRecord(_iso(start), _iso(end), count, proved.requests, proved.evidence.value))
-                run.window_read(self.guid, proved)
-            check_closed(run.week, run.toast)
+                self.window_read(self.guid, proved)
+            check_closed(self.week, self.toast)
             count = await in_thread(self._store_unreadable, unreadable)
             calls = {name: getattr(self._calls, name) for name in ("requests", "retries", "throttled")}
             evidence = PullEvidence(
                 **calls,
                 started_at=started_at,
-                finished_at=iso_ms(run.now()),
+                finished_at=iso_ms(self.now()),
                 slices=tuple(slices),
                 unreadable=count,
             )
@@ -189,7 +181,7 @@ class RestaurantPull:
         # The file is sorted by time, and these belong elsewhere in it.
         with RawFileWriter(folder / "outside.parquet", self.guid) as writer:
             by_time = sorted(outside.values(), key=lambda order: order.sort_key)
-            writer.write(map(self.run.scrubber.raw, by_time))
+            writer.write(map(self.scrubber.raw, by_time))
         both = folder / "both.parquet"
         merged = merge(folder / "outside.parquet", path, both, self.guid, note)
         both.replace(path)
@@ -200,7 +192,7 @@ class RestaurantPull:
         before = self.before.pull.unreadable if self.before and self.before.pull else 0
         if not found.exists():
             return before
-        key = self.run.store.layout.unreadable(self.run.week, self.guid)
+        key = self.store.layout.unreadable(self.week, self.guid)
         count = 0
 
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
@@ -209,12 +201,12 @@ class RestaurantPull:
                 count, new = merge_lines(stored.path if stored else None, found, target)
             return Replacement(target, {"ContentType": "application/x-ndjson"}) if new else None
 
-        self.run.store.bucket.update(key, change)
+        self.store.bucket.update(key, change)
         return count
 
     def _merge_and_store(self, pulled: Path, content: Content, evidence: PullEvidence) -> Content:
         """Store what was ``pulled``, whose ``content`` is known, together with what is stored already."""
-        key = self.run.store.layout.raw(self.run.week, self.guid)
+        key = self.store.layout.raw(self.week, self.guid)
         merged = content
 
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
@@ -231,7 +223,7 @@ class RestaurantPull:
             # The hash tells without reading the file which record of the manifest belongs to it.
             return Replacement(target, {"ContentType": PARQUET, "Metadata": {"sha256": merged.sha256}})
 
-        self.run.store.bucket.update(key, change, exists=self.is_stored)
+        self.store.bucket.update(key, change, exists=self.is_stored)
         return merged
 
     @contextmanager
@@ -240,7 +232,7 @@ class RestaurantPull:
             yield
         except UnreadableFileError as error:
             raise DamagedObjectError(
-                f"{self.run.store.bucket.uri(key)} cannot be read: {error}.",
+                f"{self.store.bucket.uri(key)} cannot be read: {error}.",
                 hint="Restore an earlier version of the object, or remove it, then materialize raw_toast_orders again.",
             ) from error
 
@@ -251,7 +243,7 @@ class RestaurantPull:
         details = self.details
         if details is None and known.time_zone is None:
             with suppress(ToastError):
-                details = await self.run.toast.restaurant(self.guid)
+                details = await self.toast.restaurant(self.guid)
         if details is not None and details.time_zone is not None:
             described = {name: getattr(details, name) for name in ("name", "time_zone", "closeout_hour")}
             known = msgspec.structs.replace(known, currency=details.currency_code, **described)

@@ -19,11 +19,12 @@ from logging import Logger, getLogger
 
 from toast_assets.concurrency import in_thread, task_group
 from toast_assets.errors import StoreError, ToastIncompleteError
+from toast_assets.markdown import first_of
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
 from toast_assets.pull.estimate import ASSUMED, Measure, in_words, measures_for, pull_seconds
 from toast_assets.pull.manifest import save_manifest
-from toast_assets.pull.restaurant import PulledRestaurant, PullRun, RestaurantPull, check_closed
+from toast_assets.pull.restaurant import PulledRestaurant, RestaurantPull, check_closed
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, to_ask
 from toast_assets.store.order_store import OrderStore
@@ -39,7 +40,6 @@ from toast_assets.week import Week, iso_ms
 _THREADS = 32
 _WEEK_MS = 7 * 24 * 3_600_000
 _EVERY_SECONDS = 10.0
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,16 @@ class WeekPull:
         records: dict[str, RestaurantRecord] = {}
         results: dict[str, PulledRestaurant] = {}
         slots = asyncio.Semaphore(self.toast.settings.concurrent_restaurants)
-        run = PullRun(self.week, self.toast, self.store, self.now, scrubber, progress.window_read)
 
         async def pull(guid: str) -> None:
             one = RestaurantPull(
-                run,
-                guid,
+                week=self.week,
+                toast=self.toast,
+                store=self.store,
+                now=self.now,
+                scrubber=scrubber,
+                window_read=progress.window_read,
+                guid=guid,
                 before=known.get(guid),
                 earlier=_earlier_windows(this.get(guid), before.get(guid)),
                 details=details[guid],
@@ -161,7 +165,9 @@ class WeekPull:
         else:
             found |= dict.fromkeys(settings.restaurant_guids)
             if doubled := settings.doubled_restaurants:
-                self.log.warning("TOAST_RESTAURANT_GUID lists more than once, and is read once: %s", ", ".join(doubled))
+                self.log.warning(
+                    "TOAST_RESTAURANT_GUID lists more than once, and is read once: %s", ", ".join(first_of(doubled))
+                )
         spelled = {guid.lower(): guid for guid in (*known, *reversed([guid for guid in found if guid in known]))}
         wanted: dict[str, Restaurant | None] = {}
         for guid, details in found.items():
@@ -173,7 +179,7 @@ class WeekPull:
         if vanished:
             self.log.warning(
                 "Toast no longer lists %d restaurants of the week before, so they are left out: %s",
-                *(len(vanished), ", ".join(vanished[:20])),
+                *(len(vanished), ", ".join(first_of(vanished, 20))),
             )
         return wanted
 
@@ -233,11 +239,10 @@ class PullProgress:
         self._last = self.clock()
         length = self.week.end_ms - self.week.start_ms
         shares = [f"{guid} {(end - self.week.start_ms) / length:.0%}" for guid, end in self._reached.items()]
-        more = f" and {len(shares) - _MOST_NAMED} more" if len(shares) > _MOST_NAMED else ""
         self.log.info(
             "Week %s: %d of %d restaurants done; %d orders in %d windows read; in progress: %s.",
             *(self.week.key, self._done, self.restaurants, self._orders, self._windows),
-            ", ".join(shares[:_MOST_NAMED]) + more,
+            ", ".join(first_of(shares)),
         )
 
     def finished(self, guid: str) -> str:

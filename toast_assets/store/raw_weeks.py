@@ -20,6 +20,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from toast_assets.errors import ExportError, StoreError
+from toast_assets.markdown import first_of
 from toast_assets.orders.raw_file import UnreadableFileError, check_raw, orders_sha256, read_groups
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import ABSENT
@@ -200,8 +201,5 @@ def one_restaurant(guid: str, problems: dict[str, str], store: OrderStore) -> It
 
 
 def all_failed(what: str, problems: Mapping[str, str]) -> ExportError:
-    reasons = [*problems.values()]
-    if len(reasons) > _MOST_NAMED:
-        reasons[_MOST_NAMED:] = [f"and {len(reasons) - _MOST_NAMED} more"]
-    listed = "".join(f"\n  - {reason}" for reason in reasons)
+    listed = "".join(f"\n  - {reason}" for reason in first_of([*problems.values()], _MOST_NAMED))
     return ExportError(f"{what} could be made of none of {len(problems)} restaurants.{listed}\n")

@@ -22,8 +22,9 @@ _DAYS = 4
 _LEAST = 0.02
 # The activity ratio, found to guessed: its weight in orders at the start, and what a window leaves of it.
 _PRIOR, _MEMORY = 80.0, 0.5
-# Each window that is empty against expectation (in orders) makes the next one wider: the restaurant is closed.
-_CLOSED, _EXPECTED, _EXPECTED_FOR_SURE = 0.25, 10.0, 30.0
+# A window that is empty although as many orders were expected: the restaurant is closed. Where it is not, an empty one
+# is odd if the expectation was higher still.
+_EXPECTED, _EXPECTED_FOR_SURE = 10.0, 30.0
 # The part of an overfull window that is asked for next, until this many orders were found in it: most of a week may lie
 # within a few milliseconds (an import). What follows such a crowd is this much wider at most.
 _CUT, _WORTHWHILE, _WIDER = 0.55, 25, 32
@@ -43,7 +44,7 @@ class Density:
             for number, length in self._pieces(max(window.start, week.start), min(window.end, week.end)):
                 self._earlier[number] += count * length / (window.end - window.start)
         self._rate = self._found = self._guessed = 0.0
-        self._empty_in_a_row = 0
+        self._is_closed = False
         self._widest = week.end - week.start
         # The end of the last overfull window, and the orders to find before the rest of it is guessed like any other.
         self._overfull_until, self._missing = week.start, 0
@@ -65,12 +66,12 @@ class Density:
     def expects_orders(self, window: Window) -> bool:
         """Whether it would be odd to find nothing at all in ``window``."""
         expected = self._ratio * self._sum(window)
-        return window == self._week or (not self._empty_in_a_row and expected > _EXPECTED_FOR_SURE)
+        return window == self._week or (not self._is_closed and expected > _EXPECTED_FOR_SURE)
 
     def cut(self, window: Window) -> None:
         """``window`` has more orders than fit one reply, so the next one from its start is smaller."""
         self._overfull_until, self._missing = window.end, _WORTHWHILE
-        self._empty_in_a_row = 0
+        self._is_closed = False
         if guessed := self._sum(window):
             self._guessed += guessed
             self._found += _OVERFULL
@@ -80,7 +81,7 @@ class Density:
         guessed, found, width = self._sum(window), len(times), window.end - window.start
         self._guessed = _MEMORY * self._guessed + guessed
         self._found = _MEMORY * self._found + found
-        self._empty_in_a_row = 0 if found or guessed < _EXPECTED else self._empty_in_a_row + 1
+        self._is_closed = not found and guessed >= _EXPECTED
         for time in times:
             self._seen[(time - self._week.start) // _BIN_MS] += 1
         # A quiet window says little about what comes after it, so the rate falls by steps only.
@@ -90,7 +91,7 @@ class Density:
 
     @property
     def _ratio(self) -> float:
-        return (self._found + _PRIOR) / (self._guessed + _PRIOR) * _CLOSED**self._empty_in_a_row
+        return (self._found + _PRIOR) / (self._guessed + _PRIOR)
 
     def _sum(self, window: Window) -> float:
         return sum(orders for _, orders in self._guess(window.start, window.end))
