@@ -41,5 +41,7 @@ def _show(result: Retained, what: str) -> None:
         click.echo(f"{what:8}  {key}")
     for week, reason in result.kept.items():
         click.echo(f"kept      week {week}: {reason}")
-    removed = f"{len(result.removed)} objects of {len(result.weeks)} weeks {what}, {result.bytes:,} bytes"
+    removed = (
+        f"{len(result.removed)} objects of {len(result.weeks)} weeks {what}, {sum(result.removed.values()):,} bytes"
+    )
     click.echo(f"{removed}; weeks kept: {len(result.kept)}.")

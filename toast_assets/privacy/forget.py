@@ -23,6 +23,7 @@ from toast_assets.orders.scrub import Guest, Scrubber
 from toast_assets.privacy.objects import Scrub
 from toast_assets.privacy.rewriting import Rewriting, named_guests
 from toast_assets.store.forgotten import load_forgotten, save_forgotten
+from toast_assets.store.manifest import json_for_people
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.s3_errors import readable
 from toast_assets.week import iso_ms
@@ -158,8 +159,8 @@ class ForgetGuest:
             return msgspec.json.decode(found[0], type=Certificate)
 
     def _save(self, name: str, certificate: Certificate) -> None:
-        body = msgspec.json.format(msgspec.json.encode(certificate), indent=1) + b"\n"
-        self.store.bucket.write(self.store.layout.certificate(name), body, ContentType="application/json")
+        key, body = self.store.layout.certificate(name), json_for_people(certificate)
+        self.store.bucket.write(key, body, ContentType="application/json")
 
 
 @dataclass(frozen=True)
@@ -168,12 +169,12 @@ class Found:
     ``keys`` under which Amperity knows the guest. ``orders`` counts orders, ``shared`` the contacts that were not
     followed; ``unseen`` traits were given, and no order names them."""
 
-    traits: frozenset[str]
-    belongings: frozenset[str]
-    keys: frozenset[str]
+    traits: set[str]
+    belongings: set[str]
+    keys: set[str]
     orders: int
     shared: int
-    unseen: frozenset[str]
+    unseen: set[str]
 
 
 def find_guest(guests: Iterable[Guest], given: Iterable[str]) -> Found:
@@ -205,9 +206,7 @@ def find_guest(guests: Iterable[Guest], given: Iterable[str]) -> Found:
             waiting += others - shared
     orders, checks, keys = ({sighting[column] for sighting in sightings} for column in (1, 2, 3))
     keys |= set(map(_key, known))
-    return Found(
-        frozenset(known), frozenset(orders | checks), frozenset(keys), len(orders), len(shared), frozenset(unseen)
-    )
+    return Found(known, orders | checks, keys, len(orders), len(shared), unseen)
 
 
 def _key(trait: str) -> str:

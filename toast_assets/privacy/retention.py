@@ -32,12 +32,12 @@ _CHANGED = "it changed meanwhile; the next run looks at it again"
 
 @dataclass(frozen=True)
 class Retained:
-    """What one run removed, or in a dry run would remove: keys, weeks and bytes; and which weeks were kept, and why."""
+    """What one run removed, or in a dry run would remove: keys with their bytes, and their weeks; and which weeks were
+    kept, and why."""
 
-    removed: tuple[str, ...]
+    removed: dict[str, int]
     kept: dict[str, str]
-    weeks: tuple[str, ...] = ()
-    bytes: int = 0
+    weeks: list[str]
 
 
 @dataclass
@@ -57,21 +57,19 @@ class Retention:
         Raises:
             StoreError: the bucket is missing or refuses access.
         """
-        removed: dict[str, int] = {}
-        kept: dict[str, str] = {}
-        weeks: list[str] = []
+        found = Retained({}, {}, [])
         for key in self.store.pulled_weeks():
-            before = len(removed)
+            before = len(found.removed)
             try:
-                if reason := self._retain(week_of(key, self.store), removed):
-                    kept[key] = reason
+                if reason := self._retain(week_of(key, self.store), found.removed):
+                    found.kept[key] = reason
             except (ExportError, StoreError) as error:
                 if isinstance(error, StoreError):
                     self.store.bucket.check()
-                kept[key] = error.message
-            if len(removed) > before:
-                weeks.append(key)
-        return Retained(tuple(removed), kept, tuple(weeks), sum(removed.values()))
+                found.kept[key] = error.message
+            if len(found.removed) > before:
+                found.weeks.append(key)
+        return found
 
     def _retain(self, week: Week, removed: dict[str, int]) -> str | None:
         """Remove what is due of one week and add it to ``removed``; why something of it has to stay."""

@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from heapq import heapreplace
 from statistics import fmean
+from typing import NamedTuple
 
 from toast_assets.amperity.settings import DeliverySpeed
 from toast_assets.errors import StoreError, WeekError
@@ -28,8 +29,7 @@ from toast_assets.week import KEY_FORMAT, Week, WeekCalendar
 RUN_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(NamedTuple):
     """Orders of one restaurant's week, and the requests for them: without retries, and without that for its name."""
 
     requests: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -90,10 +89,10 @@ class RestaurantPull:
         with scratch_folder() as folder:
             try:
                 pulled = folder / "pulled.parquet"
-                evidence, content = await self._read(folder, pulled)
+                evidence = await self._read(folder, pulled)
                 # Before the orders are stored: between the raw file and the manifest lies as little as possible.
                 known = await self._described()
-                merged = await in_thread(self._merge_and_store, pulled, content, evidence)
+                merged = await in_thread(self._merge_and_store, pulled, evidence)
             except ToastLoginError:
                 raise
             except (ToastError, DamagedObjectError) as error:
@@ -135,8 +134,8 @@ class RestaurantPull:
         changed = max(0, content.recent - new) if before else 0
         return _record(evidence, replace(content, new=new, changed=changed))
 
-    async def _read(self, folder: Path, path: Path) -> tuple[PullEvidence, Content]:
-        """Read the week into the raw file at ``path``; how it was read, and what the file holds."""
+    async def _read(self, folder: Path, path: Path) -> PullEvidence:
+        """Read the week into the raw file at ``path``; how it was read."""
         unreadable = folder / "unreadable.ndjson.gz"
 
         def names_forgotten(body: bytes) -> bool:
@@ -171,21 +170,18 @@ class RestaurantPull:
                 unreadable=count,
             )
             await in_thread(writer.flush)
-            writer.pull_evidence = msgspec.json.encode(evidence)
-        content = Content(writer.orders, writer.bytes, writer.sha256, new=writer.orders)
         if outside:
-            content = await in_thread(self._add_outside, folder, path, outside, msgspec.json.encode(evidence))
-        return evidence, content
+            await in_thread(self._add_outside, folder, path, outside)
+        return evidence
 
-    def _add_outside(self, folder: Path, path: Path, outside: Mapping[str, RawOrder], note: bytes) -> Content:
+    def _add_outside(self, folder: Path, path: Path, outside: Mapping[str, RawOrder]) -> None:
         # The file is sorted by time, and these belong elsewhere in it.
         with RawFileWriter(folder / "outside.parquet", self.guid) as writer:
             by_time = sorted(outside.values(), key=lambda order: order.sort_key)
             writer.write(map(self.scrubber.raw, by_time))
         both = folder / "both.parquet"
-        merged = merge(folder / "outside.parquet", path, both, self.guid, note)
+        merge(folder / "outside.parquet", path, both, self.guid)
         both.replace(path)
-        return replace(merged, new=merged.orders, changed=0)
 
     def _store_unreadable(self, found: Path) -> int:
         """Keep the orders that cannot be read beside those of earlier pulls; how many there are now."""
@@ -204,20 +200,15 @@ class RestaurantPull:
         self.store.bucket.update(key, change)
         return count
 
-    def _merge_and_store(self, pulled: Path, content: Content, evidence: PullEvidence) -> Content:
-        """Store what was ``pulled``, whose ``content`` is known, together with what is stored already."""
-        key = self.store.layout.raw(self.week, self.guid)
-        merged = content
+    def _merge_and_store(self, pulled: Path, evidence: PullEvidence) -> Content:
+        """Store what was ``pulled`` together with what is stored already."""
+        key, note = self.store.layout.raw(self.week, self.guid), msgspec.json.encode(evidence)
+        merged: Content
 
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
             nonlocal merged
-            merged = content
-            if stored is not None and filecmp.cmp(stored.path, pulled, shallow=False):
-                return None
             with self._reading(key):
-                merged = merge(
-                    stored.path if stored else None, pulled, target, self.guid, msgspec.json.encode(evidence)
-                )
+                merged = merge(stored.path if stored else None, pulled, target, self.guid, note)
             if stored and not (merged.new or merged.changed):
                 return None
             # The hash tells without reading the file which record of the manifest belongs to it.

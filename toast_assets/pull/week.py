@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from logging import Logger, getLogger
+from pathlib import Path
+
+import msgspec
 
 from toast_assets.concurrency import in_thread, task_group
 from toast_assets.errors import StoreError, ToastIncompleteError
@@ -23,16 +26,15 @@ from toast_assets.markdown import first_of
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
 from toast_assets.pull.estimate import ASSUMED, Measure, in_words, measures_for, pull_seconds
-from toast_assets.pull.manifest import save_manifest
 from toast_assets.pull.restaurant import PulledRestaurant, RestaurantPull, check_closed
+from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.forgotten import load_forgotten
-from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, to_ask
+from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, json_for_people, to_ask
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.discovery import discover_restaurants
 from toast_assets.toast.page import Window
 from toast_assets.toast.restaurants import Restaurant
-from toast_assets.toast.settings import ToastLimits
 from toast_assets.toast.windows import ProvedWindow
 from toast_assets.week import Week, iso_ms
 
@@ -99,7 +101,7 @@ class WeekPull:
         asked = to_ask(wanted, missing, self.refresh)
         resumable = frozenset() if self.refresh else raw_files & {*missing}
         measures = {guid: Measure.of(pull) for guid, pull in {**before, **this}.items()}
-        announce(self.week, asked, measures, self.toast.settings, self.toast.spacing_seconds, self.log)
+        self.announce(asked, measures)
 
         progress = PullProgress(self.week, len(asked), self.log)
         records: dict[str, RestaurantRecord] = {}
@@ -125,7 +127,7 @@ class WeekPull:
                 if record is None:
                     record, results[guid] = await one.pull()
             records[guid] = record
-            self._log_result(guid, record, results.get(guid), progress.finished(guid))
+            progress.finished(guid, record, results.get(guid))
 
         save = partial(save_manifest, self.store, self.week, known, asked, wanted, records)
         try:
@@ -148,6 +150,27 @@ class WeekPull:
             )
         final = await asyncio.to_thread(save)
         return PullReport(self.week, final, pulled, self.toast.logins, time.monotonic() - began)
+
+    def announce(self, asked: Sequence[str], earlier: Mapping[str, Measure]) -> None:
+        """Log what the pull of the restaurants ``asked`` is about to do, and how long it may take."""
+        self.log.info(
+            "Week %s (%s to %s): asking Toast for %d restaurants.",
+            *(self.week.key, iso_ms(self.week.start), iso_ms(self.week.end), len(asked)),
+        )
+        spacing = self.toast.spacing_seconds
+        requests = [measure.requests for measure in measures_for(asked, earlier).values()]
+        seconds = in_words(pull_seconds(requests, self.toast.settings, spacing))
+        if measured := sum(guid in earlier for guid in asked):
+            self.log.info(
+                "About %.0f requests in %s, by the last pull of %d restaurants; %.1f s between two requests for one.",
+                *(sum(requests), seconds, measured, spacing),
+            )
+        elif asked:
+            self.log.info(
+                "First pull of these restaurants; about %s if each has %.0f orders (%.1f s between two requests for one"
+                " restaurant, %d restaurants at once).",
+                *(seconds, ASSUMED.orders, spacing, self.toast.settings.concurrent_restaurants),
+            )
 
     async def _differing(self, pulls: Mapping[str, PullRecord], guids: Sequence[str]) -> tuple[str, ...]:
         """The restaurants with another raw file than the manifest describes: a run was killed between the two."""
@@ -194,19 +217,6 @@ class WeekPull:
             return {}
         return manifest.stored if manifest else {}
 
-    def _log_result(self, guid: str, record: RestaurantRecord, result: PulledRestaurant | None, done: str) -> None:
-        name = record.name or guid
-        if record.failure:
-            self.log.error("%s failed (%s restaurants): %s", guid, done, record.failure)
-        elif result is None:
-            self.log.info("%s: stored by a run that was killed, not pulled again (%s restaurants).", name, done)
-        else:
-            self.log.info(
-                "%s: %d orders (%d new, %d changed), %d requests, %d retries, %.1f s (%s restaurants).",
-                *(name, result.orders, result.new, result.changed),
-                *(result.calls.requests, result.calls.retries, result.seconds, done),
-            )
-
 
 def _earlier_windows(this: PullRecord | None, before: PullRecord | None) -> list[tuple[Window, int]]:
     """Windows and counts of this week's last pull, or else of the week before, moved into this week."""
@@ -245,37 +255,85 @@ class PullProgress:
             ", ".join(first_of(shares)),
         )
 
-    def finished(self, guid: str) -> str:
-        """A restaurant is done, stored or failed; "2 of 3" if it is the second of three."""
+    def finished(self, guid: str, record: RestaurantRecord, result: PulledRestaurant | None) -> None:
+        """A restaurant is done, stored or failed; without a ``result`` an earlier run had stored it."""
         self._reached.pop(guid, None)
         self._done += 1
-        return f"{self._done} of {self.restaurants}"
+        name, done = record.name or guid, f"{self._done} of {self.restaurants}"
+        if record.failure:
+            self.log.error("%s failed (%s restaurants): %s", guid, done, record.failure)
+        elif result is None:
+            self.log.info("%s: stored by a run that was killed, not pulled again (%s restaurants).", name, done)
+        else:
+            self.log.info(
+                "%s: %d orders (%d new, %d changed), %d requests, %d retries, %.1f s (%s restaurants).",
+                *(name, result.orders, result.new, result.changed),
+                *(result.calls.requests, result.calls.retries, result.seconds, done),
+            )
 
 
-def announce(
+def save_manifest(
+    store: OrderStore,
     week: Week,
+    before: Mapping[str, RestaurantRecord],
     asked: Sequence[str],
-    earlier: Mapping[str, Measure],
-    limits: ToastLimits,
-    spacing: float,
-    log: Logger,
-) -> None:
-    """Log what a pull of the restaurants ``asked`` is about to do, and how long it may take with ``spacing`` seconds
-    between two requests for one."""
-    log.info(
-        "Week %s (%s to %s): asking Toast for %d restaurants.",
-        *(week.key, iso_ms(week.start), iso_ms(week.end), len(asked)),
-    )
-    requests = [measure.requests for measure in measures_for(asked, earlier).values()]
-    seconds = in_words(pull_seconds(requests, limits, spacing))
-    if measured := sum(guid in earlier for guid in asked):
-        log.info(
-            "About %.0f requests in %s, by the last pull of %d restaurants; %.1f s between two requests for one.",
-            *(sum(requests), seconds, measured, spacing),
+    wanted: Sequence[str],
+    finished: Mapping[str, RestaurantRecord],
+) -> Manifest:
+    """Store the manifest after one run, beside what other runs stored meanwhile, and return it; an unchanged week keeps
+    its own, one without stored restaurants has none. The run knew the records ``before``, ``asked`` for some of the
+    ``wanted`` restaurants, and has the records of those ``finished``, stored or failed.
+
+    Raises:
+        StoreError: the bucket fails, or the stored manifest cannot be read.
+    """
+
+    def merged(theirs: Manifest | None) -> Manifest:
+        known = theirs.restaurants if theirs else {}
+        # A failure of a restaurant that is no longer wanted keeps no week incomplete.
+        records = {
+            guid: record if guid in wanted else msgspec.structs.replace(record, outcome="complete", failure=None)
+            for guid, record in known.items()
+            if guid in wanted or record.pull is not None
+        }
+        # What another run has finished since this one began.
+        others = {guid: record for guid, record in known.items() if record != before.get(guid)}
+        records |= {guid: newest(guid, ours, others.get(guid)) for guid, ours in finished.items()}
+        unfinished = [guid for guid in asked if guid not in others or others[guid].outcome != "complete"]
+        unfinished += [guid for guid in (theirs.pending if theirs else ()) if guid in wanted]
+        pending = tuple(dict.fromkeys(guid for guid in unfinished if guid not in finished))
+        failed = any(record.outcome == "failed" for record in records.values())
+        return Manifest(
+            partition=week.key,
+            start_date=iso_ms(week.start),
+            end_date=iso_ms(week.end),
+            outcome="incomplete" if pending or failed else "complete",
+            pending=pending,
+            restaurants=dict(sorted(records.items())),
         )
-    elif asked:
-        log.info(
-            "First pull of these restaurants; about %s if each has %.0f orders (%.1f s between two requests for one"
-            " restaurant, %d restaurants at once).",
-            *(seconds, ASSUMED.orders, spacing, limits.concurrent_restaurants),
-        )
+
+    def newest(guid: str, ours: RestaurantRecord, theirs: RestaurantRecord | None) -> RestaurantRecord:
+        """The record of the raw file that is stored now, else the later one."""
+        if theirs is None or theirs == ours:
+            return ours
+        stored = store.sha256(store.layout.raw(week, guid))
+
+        def rank(record: RestaurantRecord) -> tuple[bool, bool, str]:
+            pull = record.pull
+            is_stored = pull is not None and pull.orders_sha256 == stored
+            return is_stored, record.outcome == "complete", pull.finished_at if pull else ""
+
+        return max((ours, theirs), key=rank)
+
+    saved = merged(None)
+
+    def change(stored: StoredObject | None, _target: Path) -> Replacement | None:
+        nonlocal saved
+        theirs = store.read_manifest(week, stored.path.read_bytes()) if stored else None
+        saved = merged(theirs)
+        if saved == theirs or not saved.stored:
+            return None
+        return Replacement(json_for_people(saved), {"ContentType": "application/json"})
+
+    store.bucket.update(store.layout.manifest(week), change)
+    return saved

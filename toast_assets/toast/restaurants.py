@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -10,10 +9,10 @@ import msgspec
 
 from toast_assets.errors import ToastReplyError
 from toast_assets.http.bodies import UnreadableBodyError, decode
+from toast_assets.setting_values import is_identifier
 
 PARTNERS_PATH = "/partners/v1/restaurants"
 _UNREADABLE_LIST = "Toast's list of restaurants cannot be read."
-_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 T = TypeVar("T")
 
@@ -78,6 +77,6 @@ def _decoded(body: bytes, form: type[T], problem: str) -> T:
 def _identifiers(guids: Iterable[str]) -> list[str]:
     found = sorted(set(guids))
     # They become parts of headers and of keys in the bucket.
-    if not all(_IDENTIFIER.fullmatch(guid) for guid in found):
+    if not all(map(is_identifier, found)):
         raise ToastReplyError("Toast's list of restaurants holds something that is not a GUID.")
     return found

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from toast_assets.pull.estimate import Measure
-from toast_assets.pull.week import PullProgress, announce
+from toast_assets.pull.week import PullProgress, WeekPull
+from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.toast.page import Window
 from toast_assets.toast.settings import ToastLimits
 from toast_assets.toast.windows import Evidence, ProvedWindow
@@ -22,7 +25,8 @@ def announced(
 ) -> str:
     with caplog.at_level(logging.INFO):
         measures = {guid: Measure(count, 60 * count) for guid, count in earlier.items()}
-        announce(week, guids, measures, LIMITS, spacing, LOG)
+        toast: Any = SimpleNamespace(settings=LIMITS, spacing_seconds=spacing)
+        WeekPull(week, toast, store=toast, log=LOG).announce(guids, measures)
     return caplog.text
 
 
@@ -48,7 +52,9 @@ def test_progress_is_logged_every_ten_seconds_and_no_more_often(caplog: pytest.L
     progress = PullProgress(week, 3, LOG, lambda: float(next(seconds)))
     half = ProvedWindow(Window(week.start_ms, (week.start_ms + week.end_ms) // 2), [], Evidence.ONE_REPLY, 1)
     with caplog.at_level(logging.INFO):
-        assert progress.finished("done") == "1 of 3"
+        progress.finished("done", RestaurantRecord(outcome="complete"), None)
+        assert "(1 of 3 restaurants)" in caplog.text
+        caplog.clear()
         for _ in range(12):
             progress.window_read("a", half)
     assert 2 <= len(caplog.records) <= 4
