@@ -14,7 +14,6 @@ from toast_assets.amperity.settings import DeliverySpeed
 from toast_assets.cli.stores import command_store
 from toast_assets.pull.estimate import (
     ASSUMED,
-    Basis,
     State,
     WeekEstimate,
     backfill_seconds,
@@ -52,7 +51,7 @@ def _text(weeks: Sequence[WeekEstimate]) -> list[str]:
         f"About {in_words(backfill_seconds(weeks))}: the pulls, one after the other, take {in_words(pull_seconds)};"
         " deliveries and tables run at the same time.",
     ]
-    if any(Basis.ASSUMPTION in week.basis for week in weeks):
+    if any("assumption" in week.basis for week in weeks):
         lines.append(
             f"No measurement yet: {ASSUMED.orders:,.0f} orders and {ASSUMED.requests:.0f} requests per restaurant and"
             " week are assumed. Materialize one week for a better estimate."
@@ -88,12 +87,12 @@ def _totals(weeks: Sequence[WeekEstimate]) -> tuple[float, float, float]:
 
 def _by(week: WeekEstimate) -> str:
     names = {
-        Basis.OWN_PULL: "its last pull",
-        Basis.OTHER_WEEK: " and ".join(week.nearest),
-        Basis.OTHER_RESTAURANTS: "the other restaurants",
-        Basis.ASSUMPTION: "an assumption",
+        "own_pull": "its last pull",
+        "other_week": " and ".join(week.nearest),
+        "other_restaurants": "the other restaurants",
+        "assumption": "an assumption",
     }
-    return ", ".join(names[basis] for basis in Basis if week.basis.get(basis)) or "nothing to ask"
+    return ", ".join(words for basis, words in names.items() if week.basis.get(basis)) or "nothing to ask"
 
 
 def _as_json(weeks: Sequence[WeekEstimate]) -> dict[str, Any]:
@@ -114,7 +113,7 @@ def _as_json(weeks: Sequence[WeekEstimate]) -> dict[str, Any]:
                 "spacing_seconds": round(week.spacing, 3),
                 "pull_seconds": round(week.pull_seconds, 1),
                 "delivery_seconds": round(week.delivery_seconds, 1),
-                "restaurants_by": {basis.value: count for basis, count in sorted(week.basis.items())},
+                "restaurants_by": dict(sorted(week.basis.items())),
                 "measured_in": list(week.nearest),
             }
             for week in weeks

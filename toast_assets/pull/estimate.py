@@ -74,19 +74,11 @@ class State(StrEnum):
     WHOLE = "stored whole"
 
 
-class Basis(StrEnum):
-    """What a restaurant's estimate is based on, best first."""
-
-    OWN_PULL = "own_pull"
-    OTHER_WEEK = "other_week"
-    OTHER_RESTAURANTS = "other_restaurants"
-    ASSUMPTION = "assumption"
-
-
 @dataclass(frozen=True)
 class WeekEstimate:
     """One run: ``requests`` are all to Toast, ``pull_seconds`` those for ``orders``, of which ``undelivered`` were not
-    stored before. ``basis`` counts restaurants, ``nearest`` are the other weeks it uses."""
+    stored before. ``basis`` counts restaurants by what their numbers are taken from: ``own_pull``, ``other_week`` (one
+    of the ``nearest``), ``other_restaurants`` or ``assumption``."""
 
     week: Week
     state: State
@@ -97,7 +89,7 @@ class WeekEstimate:
     pull_seconds: float
     undelivered: float
     delivery_seconds: float
-    basis: Mapping[Basis, int]
+    basis: Mapping[str, int]
     nearest: tuple[str, ...]
 
 
@@ -171,8 +163,8 @@ def estimate_backfill(
         # What is stored already counts as delivered: of that only differences go.
         undelivered = sum(measures[guid].orders for guid in to_pull if guid not in manifest.stored)
         spacing = max(historical_spacing(limits, week.end, now), pace_spacing(limits.requests_per_second))
-        otherwise = Basis.OTHER_RESTAURANTS if sources else Basis.ASSUMPTION
-        known = {guid: Basis.OWN_PULL if key == week.key else Basis.OTHER_WEEK for guid, key in sources.items()}
+        otherwise = "other_restaurants" if sources else "assumption"
+        known = {guid: "own_pull" if key == week.key else "other_week" for guid, key in sources.items()}
         return WeekEstimate(
             week=week,
             state=State.NOTHING if stored is None else State.INCOMPLETE if missing else State.WHOLE,

@@ -29,13 +29,7 @@ from toast_assets.orders.times import parse_time_ms
 from toast_assets.orders.unreadable import add_unreadable, merge_lines
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
-from toast_assets.store.manifest import (
-    PullEvidence,
-    PullRecord,
-    RestaurantRecord,
-    SliceRecord,
-    decode_evidence,
-)
+from toast_assets.store.manifest import PullEvidence, PullRecord, RestaurantRecord, SliceRecord, decode_evidence
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.density import Density

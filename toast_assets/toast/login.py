@@ -25,8 +25,6 @@ _UNKNOWN_LIFETIME = 3600.0
 _MOST_RENEWALS = 10
 _MOST_USELESS = 2
 _SOON = 1800.0
-# Answers to a login that may be due to the credentials.
-_OF_CREDENTIALS = frozenset({400, 401, 403, 404, 422})
 
 
 class ToastLogin(Bearer):
@@ -92,7 +90,8 @@ class ToastLogin(Bearer):
             hint = hint or "Check TOAST_API_URL and Toast's status page, then repeat the run."
         elif isinstance(error, ToastRefusedError):
             message = f"Toast refused the {login}: {message}"
-            if error.status in _OF_CREDENTIALS:
+            # A redirect is not due to the credentials.
+            if error.status >= 400:
                 hint = "Check TOAST_CLIENT_ID, TOAST_CLIENT_SECRET and TOAST_API_URL."
         return ToastLoginError(message, hint=hint)
 
