@@ -42,14 +42,14 @@ def add_unreadable(
     path: Path,
     orders: Iterable[UnreadableOrder],
     where: tuple[str, str, str],
-    names_forgotten: Callable[[bytes], bool],
+    names_forgotten: Callable[[str], bool],
 ) -> None:
     """Append the lines of ``orders`` to the local file at ``path``; ``where`` Toast returned them: restaurant, start
-    and end of the window. The bytes of those that ``names_forgotten`` guests are not kept."""
+    and end of the window. The bytes of those whose text ``names_forgotten`` guests are not kept."""
     for order in orders:
         body = base64.b64encode(order.body).decode()
         line = UnreadableLine(order.guid, *where, order.reason, version_of(order.body), body)
-        write_lines(path, [line.without_body() if names_forgotten(order.body) else line], "ab")
+        write_lines(path, [line.without_body() if names_forgotten(order.body.decode(errors="replace")) else line], "ab")
 
 
 def merge_lines(stored: Path | None, found: Path, target: Path) -> tuple[int, int]:

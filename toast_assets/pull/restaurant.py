@@ -132,14 +132,11 @@ class RestaurantPull:
         """Read the week into the raw file at ``path``; how it was read."""
         unreadable = folder / "unreadable.ndjson.gz"
 
-        def names_forgotten(body: bytes) -> bool:
-            return self.scrubber.holds(body.decode(errors="replace"))
-
         async def fetch(window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
             found = await self.toast.orders_page(self.guid, window, page=page, token=token)
             # Whatever becomes of the reply: what was on it once is kept.
             where = (self.guid, _iso(window.start), _iso(window.end))
-            add_unreadable(unreadable, found.unreadable, where, names_forgotten)
+            add_unreadable(unreadable, found.unreadable, where, self.scrubber.holds)
             return found
 
         started_at = iso_ms(self.now())
