@@ -7,7 +7,6 @@ repeating it, and a later pull that meets one of the guest's old orders stores i
 from __future__ import annotations
 
 import hashlib
-import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
@@ -89,7 +88,6 @@ class ForgetGuest:
     dry_run: bool = False
     allow_unknown: bool = False
     redaction: Redaction = field(default_factory=Redaction)
-    log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def run(self) -> Forgetting:
@@ -117,7 +115,7 @@ class ForgetGuest:
         forgotten = before.with_traits(found.traits | found.belongings | found.keys | hashed, now, name)
         interrupted = unfinished.objects if unfinished else {}
         scrub = Scrub(Scrubber(forgotten), found.traits, self.redaction, interrupted.keys())
-        rewriting = Rewriting(self.store, scrub, self.log)
+        rewriting = Rewriting(self.store, scrub)
         rewriting.plan()
         if not (found.orders or rewriting.planned or rewriting.foreign or name == cut_off or self.allow_unknown):
             raise UnknownGuestError(

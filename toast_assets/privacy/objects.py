@@ -120,9 +120,8 @@ class Scrub:
         manifest = decode_manifest(path.read_bytes())
         records = dict(manifest.restaurants)
         for guid, change in self.changes.get(one.week, {}).items():
-            pull = records[guid].pull if guid in records else None
-            known = pull is not None and (change.resumed or pull.orders_sha256 == change.before)
-            if pull is not None and known and pull.orders == change.orders:
+            pull = manifest.stored.get(guid)
+            if pull and pull.orders == change.orders and (change.resumed or pull.orders_sha256 == change.before):
                 pull = msgspec.structs.replace(pull, orders_sha256=change.after, bytes=change.bytes)
                 records[guid] = msgspec.structs.replace(records[guid], pull=pull)
         if records == manifest.restaurants:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from toast_assets.amperity.feeds.build import FEEDS
@@ -27,6 +27,7 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import StoredWeek, manifest_mismatch, reading_raw, week_of
 from toast_assets.week import Week
 
+_LOG = logging.getLogger(__name__)
 _CHANGED = "it changed meanwhile; the next run looks at it again"
 
 
@@ -49,7 +50,6 @@ class Retention:
     amperity: AmperitySettings
     now: datetime
     dry_run: bool = False
-    log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
 
     def run(self) -> Retained:
         """Remove what is due. A week that cannot be judged is kept and named.
@@ -116,7 +116,7 @@ class Retention:
                 now = store.bucket.info(layout.manifest(week))
                 if now is None or now.version != version or not store.bucket.delete(key, info.version):
                     return _CHANGED
-            self.log.info("%s has been kept long enough.", key)
+            _LOG.info("%s has been kept long enough.", key)
             removed[key] = info.size
         return reason
 

@@ -31,6 +31,7 @@ from toast_assets.tables.current_orders import refresh_current_orders
 from toast_assets.week import Week
 
 _HINT = "Restore an earlier version of it, or remove it, and repeat the command."
+_LOG = logging.getLogger(__name__)
 _DERIVED = ("export", "feed", "table")
 _PROPERTIES = {
     ".parquet": {"ContentType": PARQUET},
@@ -68,7 +69,6 @@ class Rewriting:
 
     store: OrderStore
     scrub: Scrub
-    log: logging.Logger
     planned: dict[str, str] = field(default_factory=dict)
     rewritten: dict[str, str] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)
@@ -115,12 +115,12 @@ class Rewriting:
         left = [one for one in planned if one.key not in made_again and one.kind not in ("raw", "manifest")]
         self._replace(one for one in left if one.kind != "current")
         if weeks and self.store.layout.current_orders_state() in {one.key for one in touched}:
-            refresh_current_orders(self.store, self.log)
+            refresh_current_orders(self.store, _LOG)
         self._replace(one for one in left if one.kind == "current")
         for one, info in before.items():
             if one.kind and self.store.bucket.info(one.key) != info:
                 self.rewritten[one.key] = KINDS[one.kind].what
-                self.log.info("%s: %s.", one.key, self.rewritten[one.key])
+                _LOG.info("%s: %s.", one.key, self.rewritten[one.key])
 
     def _rewrite_week(self, week_key: str) -> Sequence[str]:
         """Rewrite a week's ledgers, raw orders and manifest; the keys of what was rebuilt of them."""
@@ -138,16 +138,16 @@ class Rewriting:
 
     def _made_again(self, week: Week, mine: Sequence[Object]) -> Iterator[str]:
         """Rebuild a week's stored exports, feeds and tables, if all its raw orders are stored; the keys of these."""
-        store, log = self.store, self.log
+        store = self.store
         exports, feeds, tables = ([one.key for one in mine if one.kind == kind] for kind in _DERIVED)
         with suppress(ExportError):
             if not store.raw_restaurants(week) >= StoredWeek(week, store).restaurants().keys():
                 return
             if exports:
-                yield from (export.key for export in export_week(week, store, log).exports)
+                yield from (export.key for export in export_week(week, store, _LOG).exports)
             if feeds and (brand := self._brand(feeds)) is not None:
-                yield from (file.key for file in write_feeds(week, store, brand, self.scrub.redaction, log).files)
-            if tables and not build_tables(week, store, log).problems:
+                yield from (file.key for file in write_feeds(week, store, brand, self.scrub.redaction, _LOG).files)
+            if tables and not build_tables(week, store, _LOG).problems:
                 yield from tables
 
     def _brand(self, feeds: Sequence[str]) -> str | None:

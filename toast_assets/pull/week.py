@@ -228,25 +228,24 @@ def _earlier_windows(this: PullRecord | None, before: PullRecord | None) -> list
 
 
 class PullProgress:
-    """The progress of one run's pull of ``restaurants`` (a count); ``clock`` gives monotonic seconds."""
+    """The progress of one run's pull of ``restaurants`` (a count)."""
 
-    def __init__(self, week: Week, restaurants: int, log: Logger, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, week: Week, restaurants: int, log: Logger) -> None:
         self.week = week
         self.restaurants = restaurants
         self.log = log
-        self.clock = clock
         self._reached: dict[str, int] = {}
         self._windows = self._orders = self._done = 0
-        self._last = clock()
+        self._last = time.monotonic()
 
     def window_read(self, guid: str, proved: ProvedWindow) -> None:
         """A restaurant's next window was read whole."""
         self._reached[guid] = proved.window.end
         self._windows += 1
         self._orders += len(proved.orders)
-        if self.clock() - self._last < _EVERY_SECONDS:
+        if time.monotonic() - self._last < _EVERY_SECONDS:
             return
-        self._last = self.clock()
+        self._last = time.monotonic()
         length = self.week.end_ms - self.week.start_ms
         shares = [f"{guid} {(end - self.week.start_ms) / length:.0%}" for guid, end in self._reached.items()]
         self.log.info(

@@ -47,9 +47,12 @@ def test_where_no_restaurant_is_asked_nothing_is_estimated(caplog: pytest.LogCap
     assert "equests" not in announced(caplog, week, [], {})
 
 
-def test_progress_is_logged_every_ten_seconds_and_no_more_often(caplog: pytest.LogCaptureFixture, week: Week) -> None:
+def test_progress_is_logged_every_ten_seconds_and_no_more_often(
+    caplog: pytest.LogCaptureFixture, week: Week, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seconds = iter(range(0, 10_000, 3))
-    progress = PullProgress(week, 3, LOG, lambda: float(next(seconds)))
+    monkeypatch.setattr("toast_assets.pull.week.time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    progress = PullProgress(week, 3, LOG)
     half = ProvedWindow(Window(week.start_ms, (week.start_ms + week.end_ms) // 2), [], Evidence.ONE_REPLY, 1)
     with caplog.at_level(logging.INFO):
         progress.finished("done", RestaurantRecord(outcome="complete"), None)
