@@ -17,9 +17,10 @@ from functools import reduce
 from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from toast_assets.orders.raw import RawOrder, with_restaurant
@@ -206,6 +207,21 @@ def read_pull_evidence(path: Path) -> bytes | None:
     return _footer(path).get(_PULL)
 
 
+def _column(path: Path, name: str) -> list[Any]:
+    check_raw(path)
+    with _reading():
+        values: list[Any] = (
+            pq.read_table(path, columns=[name])[name].cast(_IN_PYTHON.get(name, pa.string())).to_pylist()
+        )
+    return values
+
+
+def repeats(path: Path) -> bool:
+    """Whether a raw file has orders more than once: those that were edited while they were pulled."""
+    guids = pq.read_table(path, columns=["order_guid"])["order_guid"]
+    return bool(pc.count_distinct(guids).as_py() < len(guids))
+
+
 def orders_sha256(path: Path) -> str:
     """``RawFileWriter.sha256`` by the footer of a raw file."""
     said = _footer(path).get(_ORDERS, b"").split()
@@ -246,10 +262,11 @@ def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str,
     before: dict[str, str] = {}
     newest: dict[str, int] = {}
     for path in (stored, pulled) if stored else (pulled,):
-        for order in read_raw(path):
-            newest[order.guid] = max(order.modified_ms, newest.get(order.guid, order.modified_ms))
+        narrow = (_column(path, name) for name in ("order_guid", "modified_at", "version"))
+        for guid, modified_ms, version in zip(*narrow, strict=True):
+            newest[guid] = max(modified_ms, newest.get(guid, modified_ms))
             if path is stored:
-                before[order.guid] = order.version
+                before[guid] = version
     # By sort key, of equal ones what is stored first.
     rows = heapq.merge(read_raw(stored) if stored else (), read_raw(pulled), key=attrgetter("sort_key"))
     new = changed = 0

@@ -23,6 +23,7 @@ from toast_assets.orders.raw_file import (
     content_of,
     merge,
     read_pull_evidence,
+    repeats,
 )
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
@@ -83,10 +84,10 @@ class RestaurantPull:
         with scratch_folder() as folder:
             try:
                 pulled = folder / "pulled.parquet"
-                evidence = await self._read(folder, pulled)
+                evidence, content = await self._read(folder, pulled)
                 # Before the orders are stored: between the raw file and the manifest lies as little as possible.
                 known = await self._described()
-                merged = await in_thread(self._merge_and_store, pulled, evidence)
+                merged = await in_thread(self._merge_and_store, pulled, content, evidence)
             except ToastLoginError:
                 raise
             except (ToastError, DamagedObjectError) as error:
@@ -128,8 +129,8 @@ class RestaurantPull:
         changed = max(0, content.recent - new) if before else 0
         return _record(evidence, replace(content, new=new, changed=changed))
 
-    async def _read(self, folder: Path, path: Path) -> PullEvidence:
-        """Read the week into the raw file at ``path``; how it was read."""
+    async def _read(self, folder: Path, path: Path) -> tuple[PullEvidence, Content]:
+        """Read the week into the raw file at ``path``; how it was read, and what the file holds."""
         unreadable = folder / "unreadable.ndjson.gz"
 
         async def fetch(window: Window, *, page: int = 1, token: str | None = None) -> OrdersPage:
@@ -161,18 +162,22 @@ class RestaurantPull:
                 unreadable=count,
             )
             await in_thread(writer.flush)
-        if outside:
-            await in_thread(self._add_outside, folder, path, outside)
-        return evidence
+            writer.pull_evidence = msgspec.json.encode(evidence)
+        content = Content(writer.orders, writer.bytes, writer.sha256, new=writer.orders)
+        is_repeated = await in_thread(repeats, path)
+        if outside or is_repeated:
+            content = await in_thread(self._united, folder, path, outside, writer.pull_evidence)
+        return evidence, content
 
-    def _add_outside(self, folder: Path, path: Path, outside: Mapping[str, RawOrder]) -> None:
+    def _united(self, folder: Path, path: Path, outside: Mapping[str, RawOrder], note: bytes) -> Content:
         # The file is sorted by time, and these belong elsewhere in it.
         with RawFileWriter(folder / "outside.parquet", self.guid) as writer:
             by_time = sorted(outside.values(), key=lambda order: order.sort_key)
             writer.write(map(self.scrubber.raw, by_time))
         both = folder / "both.parquet"
-        merge(folder / "outside.parquet", path, both, self.guid)
+        merged = merge(folder / "outside.parquet", path, both, self.guid, note)
         both.replace(path)
+        return replace(merged, new=merged.orders, changed=0)
 
     def _store_unreadable(self, found: Path) -> int:
         """Keep the orders that cannot be read beside those of earlier pulls; how many there are now."""
@@ -191,17 +196,20 @@ class RestaurantPull:
         self.store.bucket.update(key, change)
         return count
 
-    def _merge_and_store(self, pulled: Path, evidence: PullEvidence) -> Content:
-        """Store what was ``pulled`` together with what is stored already."""
-        key, note = self.store.layout.raw(self.week, self.guid), msgspec.json.encode(evidence)
-        merged: Content
+    def _merge_and_store(self, pulled: Path, content: Content, evidence: PullEvidence) -> Content:
+        """Store what was ``pulled``, whose ``content`` is known, together with what is stored already."""
+        key, merged = self.store.layout.raw(self.week, self.guid), content
 
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
             nonlocal merged
-            with self._reading(key):
-                merged = merge(stored.path if stored else None, pulled, target, self.guid, note)
-            if stored and not (merged.new or merged.changed):
-                return None
+            merged = content
+            if stored is None:
+                target = pulled
+            else:
+                with self._reading(key):
+                    merged = merge(stored.path, pulled, target, self.guid, msgspec.json.encode(evidence))
+                if not (merged.new or merged.changed):
+                    return None
             # The hash tells without reading the file which record of the manifest belongs to it.
             return Replacement(target, {"ContentType": PARQUET, "Metadata": {"sha256": merged.sha256}})
 
