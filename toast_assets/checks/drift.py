@@ -68,7 +68,8 @@ def _shown(text: str, form: re.Pattern[str], what: str) -> str:
     if form.fullmatch(text) is not None and _LIKE_A_PHONE.search(text) is None:
         return text
     signs = ", ".join(said for sign, said in _SIGNS.items() if sign in text)
-    return f"(a {what} of {len(text)} characters{f' with {signs}' if signs else ''})"
+    size = "1 character" if len(text) == 1 else f"{len(text)} characters"
+    return f"(a {what} of {size}{f' with {signs}' if signs else ''})"
 
 
 @cache

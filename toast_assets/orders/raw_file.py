@@ -48,6 +48,7 @@ _NARROW = {
     "pulled_at": "pulled_ms",
     "version": "version",
 }
+_VERSIONS = ("order_guid", "modified_at", "version")
 _IN_PYTHON = {"modified_at": pa.int64(), "pulled_at": pa.int64()}
 # Bounds the memory of each restaurant that is pulled or read; large enough to compress well.
 _ROW_GROUP_BYTES = 4_000_000
@@ -207,13 +208,11 @@ def read_pull_evidence(path: Path) -> bytes | None:
     return _footer(path).get(_PULL)
 
 
-def _column(path: Path, name: str) -> list[Any]:
+def _columns(path: Path, names: Sequence[str]) -> list[list[Any]]:
     check_raw(path)
     with _reading():
-        values: list[Any] = (
-            pq.read_table(path, columns=[name])[name].cast(_IN_PYTHON.get(name, pa.string())).to_pylist()
-        )
-    return values
+        table = pq.read_table(path, columns=list(names))
+        return [table[name].cast(_IN_PYTHON.get(name, table[name].type)).to_pylist() for name in names]
 
 
 def repeats(path: Path) -> bool:
@@ -262,8 +261,7 @@ def merge(stored: Path | None, pulled: Path, target: Path, restaurant_guid: str,
     before: dict[str, str] = {}
     newest: dict[str, int] = {}
     for path in (stored, pulled) if stored else (pulled,):
-        narrow = (_column(path, name) for name in ("order_guid", "modified_at", "version"))
-        for guid, modified_ms, version in zip(*narrow, strict=True):
+        for guid, modified_ms, version in zip(*_columns(path, _VERSIONS), strict=True):
             newest[guid] = max(modified_ms, newest.get(guid, modified_ms))
             if path is stored:
                 before[guid] = version
