@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from toast_assets.errors import StoreConflictError, StoreError, ToastIncompleteError
+from toast_assets.orders.times import parse_time_ms
 from toast_assets.pull.week import WeekPull
-from toast_assets.sandbox import Kind, Restaurant, Sandbox
+from toast_assets.sandbox import Call, Kind, Restaurant, Sandbox
 from toast_assets.sandbox.config import invent_restaurants
 from toast_assets.store.bucket import Bucket, Replacement, StoredObject, Version
 from toast_assets.store.order_store import OrderStore
@@ -71,6 +72,25 @@ async def test_a_second_run_adds_and_renews_and_takes_nothing_away(
     assert stored == {**true_versions(sandbox, week, guid), left: before[left]}
     assert {order.guid for order in late} <= stored.keys()
     assert [(result.new, result.changed) for result in report.restaurants if result.guid == guid] == [(3, 1)]
+
+
+async def test_an_order_that_is_edited_while_the_first_pull_reads_on_is_stored_once_in_its_newest_version(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    guid = sandbox.restaurant_guids[0]
+    first = min(sandbox.toast.orders[guid].between(week.start_ms, week.end_ms), key=lambda order: order.modified_ms)
+
+    def to_the_end(call: Call) -> None:
+        # Once a window is asked for that begins after the order, its older version was read.
+        if parse_time_ms(call.request.query_params["startDate"]) > first.modified_ms:
+            edit(sandbox.toast.orders[guid], first.guid, week.end_ms - 1)
+
+    hook = sandbox.faults.arm(Kind.HOOK, "orders", target=guid, action=to_the_end, last=None)
+    await pull(sandbox, week)
+    assert hook.fired > 1
+    rows = [row for row in stored_rows(store, week, guid) if row.guid == first.guid]
+    assert [row.modified_ms for row in rows] == [week.end_ms - 1]
+    assert stored_versions(store, week, guid) == true_versions(sandbox, week, guid)
 
 
 async def test_for_one_modified_time_the_newer_pull_wins_where_the_bytes_differ(
