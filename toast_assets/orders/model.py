@@ -168,6 +168,16 @@ class RefundDetails(_Toast, frozen=True):
     refund_transaction: Reference | None = None
 
 
+class AppliedTax(_Toast, frozen=True):
+    """A tax on one item or service charge. Toast: ``guid`` can be missing, so it is no key."""
+
+    tax_rate: Reference | None = None
+    name: str | None = None
+    rate: Decimal | None = None
+    tax_amount: Decimal | None = None
+    facilitator_collect_and_remit_tax: bool | None = None
+
+
 class Selection(_Voidable, frozen=True):
     """One line of a check: an item, or below an item a modifier, to any depth.
 
@@ -203,6 +213,7 @@ class Selection(_Voidable, frozen=True):
     modified_date: str | None = None
     refund_details: RefundDetails | None = None
     applied_discounts: tuple[AppliedDiscount, ...] | None = None
+    applied_taxes: tuple[AppliedTax, ...] | None = None
     modifiers: tuple[Selection, ...] | None = None
 
     @property
@@ -221,9 +232,19 @@ class Selection(_Voidable, frozen=True):
         return self.selection_type in GIFT_CARD_TYPES
 
     @property
+    def is_deferred(self) -> bool:
+        """Whether it is deferred revenue: a gift card, a deposit."""
+        return bool(self.deferred) or self.is_gift_card
+
+    @property
     def is_revenue(self) -> bool:
         """Whether Toast counts it as revenue of the day: not for gift cards and what else is deferred."""
         return not self.deferred and self.selection_type not in NO_REVENUE_TYPES
+
+    @property
+    def is_sale(self) -> bool:
+        """Whether it is revenue that was neither voided nor deleted."""
+        return self.is_revenue and not self.is_gone
 
 
 class ServiceCharge(_Toast, frozen=True):
@@ -231,7 +252,19 @@ class ServiceCharge(_Toast, frozen=True):
     name: str | None = None
     charge_amount: Decimal | None = None
     gratuity: bool | None = None
+    service_charge_category: str | None = None
+    service_charge: Reference | None = None
+    applied_taxes: tuple[AppliedTax, ...] | None = None
     refund_details: RefundDetails | None = None
+
+    @property
+    def is_donation(self) -> bool:
+        """Toast: leave fundraising contributions out of sales."""
+        return self.service_charge_category == "FUNDRAISING_CAMPAIGN"
+
+    @property
+    def is_sale(self) -> bool:
+        return not (self.gratuity or self.is_donation)
 
 
 class Refund(_Toast, frozen=True):

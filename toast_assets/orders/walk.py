@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from toast_assets.orders.model import AppliedDiscount, Order, Selection
+from toast_assets.orders.model import AppliedDiscount, AppliedTax, Order, Selection
 
 _P = TypeVar("_P")
 _C = TypeVar("_C")
@@ -21,23 +21,38 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     parent_guid: str | None
     depth: int
     position: int
+    is_sale: bool
 
 
-def lines(selections: Sequence[Selection] | None, parent: str | None = None, depth: int = 0) -> Iterator[Line]:
-    """Every item and modifier, each item followed by what is below it."""
+def lines(
+    selections: Sequence[Selection] | None, parent: str | None = None, depth: int = 0, *, of_sale: bool = True
+) -> Iterator[Line]:
+    """Every item and modifier, each item followed by what is below it; ``is_sale`` of those that are sales, as what is
+    above them (``of_sale``)."""
     for position, selection in enumerate(selections or ()):
-        yield Line(selection, parent, depth, position)
+        is_sale = of_sale and selection.is_sale
+        yield Line(selection, parent, depth, position, is_sale)
         if selection.modifiers:
-            yield from lines(selection.modifiers, selection.guid, depth + 1)
+            yield from lines(selection.modifiers, selection.guid, depth + 1, of_sale=is_sale)
 
 
 class DiscountPlace(msgspec.Struct, frozen=True, gc=False):
-    """Where a discount was applied; ``check`` is the check's row, -1 for a discount on the order."""
+    """Where a discount was applied; ``check`` is the check's row, -1 for a discount on the order. ``is_sale`` is false
+    for a discount on an item or modifier that is no sale."""
 
     order: int
     check: int
     selection_guid: str | None
     level: str
+    is_sale: bool = True
+
+
+class TaxPlace(msgspec.Struct, frozen=True, gc=False):
+    """What a tax was applied to: an item or modifier, or a service charge, of the check in row ``check``."""
+
+    check: int
+    selection_guid: str | None
+    service_charge_id: str | None
 
 
 class Walk:
@@ -54,6 +69,9 @@ class Walk:
         self.customers, self.customer_check = _below(
             self.checks, lambda check: [check.customer] if check.customer else []
         )
+        self.charges, self.charge_check = _below(self.checks, lambda check: check.applied_service_charges)
+        taxes = [*self._taxes()]
+        self.taxes, self.tax_place = [tax for tax, _ in taxes], [place for _, place in taxes]
         discounts = [*self._discounts()]
         self.discounts = [discount for discount, _ in discounts]
         self.discount_place = [place for _, place in discounts]
@@ -67,8 +85,16 @@ class Walk:
                 for line in lines(check.selections):
                     if found := line.selection.applied_discounts:
                         level = "modifier" if line.depth else "item"
-                        applied.append((found, DiscountPlace(row, check_row, line.selection.guid, level)))
+                        applied.append((found, DiscountPlace(row, check_row, line.selection.guid, level, line.is_sale)))
             yield from ((discount, place) for found, place in applied for discount in found or ())
+
+    def _taxes(self) -> Iterator[tuple[AppliedTax, TaxPlace]]:
+        for line, check in zip(self.items, self.item_check, strict=True):
+            for tax in line.selection.applied_taxes or ():
+                yield tax, TaxPlace(check, line.selection.guid, None)
+        for charge, check in zip(self.charges, self.charge_check, strict=True):
+            for tax in charge.applied_taxes or ():
+                yield tax, TaxPlace(check, None, charge.guid)
 
 
 def _below(parents: Sequence[_P], children: Callable[[_P], Iterable[_C] | None]) -> tuple[list[_C], list[int]]:

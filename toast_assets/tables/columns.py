@@ -9,20 +9,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import Enum
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.times import business_day, instant
+from toast_assets.week import epoch_ms, from_epoch_ms
 
 # No amount of this world, nor the noise of one, has more places before or after the point.
 _MOST_PLACES = 40
+# The year 1 in milliseconds since 1970, so that times before 1970 are rounded down, too.
+_FIRST_MS = -62_135_596_800_000
+_QUARTER_MS = 15 * 60 * 1000
 # The rest of a key can be null where Toast leaves a GUID out, and Parquet refuses a null in a required column.
 _NEVER_NULL = frozenset({"restaurant_guid", "order_guid"})
 # Attributes that stand for two of Toast's fields: the real one, and the one of the guide's example.
@@ -60,6 +66,23 @@ class Kind(Enum):
 def is_representable(amount: Decimal) -> bool:
     """Whether ``amount`` can be one of money: finite, and not beyond 40 places around the point."""
     return amount.is_finite() and (not amount or abs(amount.adjusted()) <= _MOST_PLACES)
+
+
+def local_times(moments: pa.Array, clock: ZoneInfo | None) -> pa.Array:
+    """The moments on a restaurant's clock; null where there is none.
+
+    Raises:
+        OverflowError: a time is beyond the calendar there.
+    """
+    if clock is None:
+        return pa.nulls(len(moments), Kind.LOCAL.value)
+    # Clocks change on a quarter of an hour at the earliest, so that few of them have to be asked for.
+    milliseconds = moments.cast(pa.int64())
+    quarters = pc.divide(pc.subtract(milliseconds, _FIRST_MS), _QUARTER_MS).dictionary_encode()
+    starts = (from_epoch_ms(quarter * _QUARTER_MS + _FIRST_MS) for quarter in quarters.dictionary.to_pylist())
+    offsets = [epoch_ms(start.astimezone(clock).replace(tzinfo=UTC)) - epoch_ms(start) for start in starts]
+    shifted = pc.add(milliseconds, pa.array(offsets, pa.int64()).take(quarters.indices))
+    return shifted.cast(pa.timestamp("ms")).cast(Kind.LOCAL.value)
 
 
 def _array(kind: Kind, values: Any) -> pa.Array:

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import reduce
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.identity import guest_key
-from toast_assets.orders.model import GIFT_CARD_TYPES, NO_REVENUE_TYPES, Order
+from toast_assets.orders.model import GIFT_CARD_TYPES, Order
 from toast_assets.orders.read import RawOrders, ReadOrders, Reason, Rejection, read
 from toast_assets.orders.times import zone
 from toast_assets.orders.totals import (
+    NO_SALE,
     ZERO,
+    ItemSale,
     Totals,
     add,
     check_totals,
     discount_sum,
     is_taken,
+    item_sales,
     refund_amounts,
     sales_discount,
 )
 from toast_assets.orders.walk import Walk
-from toast_assets.tables.columns import Kind
+from toast_assets.tables.columns import local_times
 from toast_assets.tables.schema import TABLES
 
-_NO_REVENUE = pa.array(sorted(NO_REVENUE_TYPES))
 _INHERITED = ("restaurant_guid", "order_guid", "business_date", "order_modified_at", "check_guid", "counts")
-_ZERO = pa.scalar(ZERO, Kind.MONEY.value)
 
 
 def flatten(batch: RawOrders) -> tuple[ReadOrders, dict[str, pa.RecordBatch]]:
@@ -55,29 +55,35 @@ def flatten(batch: RawOrders) -> tuple[ReadOrders, dict[str, pa.RecordBatch]]:
 
 def _tables_of(batch: RawOrders, orders: Iterable[Order]) -> dict[str, pa.RecordBatch]:
     """The tables, or an UnrepresentableError; of ``batch`` only the restaurant and its time zone are used."""
-    walk = Walk(orders)
+    walk, clock = Walk(orders), zone(batch.timezone)
     try:
-        totals = [
-            check_totals(check, counts=counts) for check, counts in zip(walk.checks, walk.check_counts, strict=True)
-        ]
-        of_orders = _orders(batch, walk, totals)
+        wasted = [bool(walk.orders[order].excess_food) for order in walk.check_order]
+        sales = [item_sales(check) for check in walk.checks]
+        bills = list(zip(walk.checks, sales, walk.check_counts, wasted, strict=True))
+        totals = [check_totals(check, sold, counts=counts, wasted=waste) for check, sold, counts, waste in bills]
+        counted = [sold if counts and not waste else () for _, sold, counts, waste in bills]
+        of_orders = _orders(batch, walk, totals, clock)
         of_checks = _checks(of_orders, walk, totals)
-        of_payments = _origin(of_checks, walk.payment_check) | {"taken": list(map(is_taken, walk.payments))}
+        of_payments = _origin(of_checks, walk.payment_check) | {
+            "taken": list(map(is_taken, walk.payments)),
+            "paid_at_local": lambda arrays: local_times(arrays["paid_at"], clock),
+        }
         of_customers = _origin(of_checks, walk.customer_check) | {"customer_key": list(map(guest_key, walk.customers))}
         return {
             "orders": of_orders,
             "checks": of_checks,
-            "order_items": _items(of_checks, walk),
+            "order_items": _items(of_checks, walk, counted, clock),
             "payments": TABLES["payments"].batch(walk.payments, of_payments),
-            "discounts": _discounts(of_orders, of_checks, walk),
+            "discounts": _discounts(of_orders, of_checks, walk, counted),
+            "service_charges": _service_charges(of_checks, walk),
+            "taxes": _taxes(of_checks, walk),
             "customers": TABLES["customers"].batch(walk.customers, of_customers),
         }
     except (ValueError, ArithmeticError):
         raise UnrepresentableError("an amount is too large, or is no number") from None
 
 
-def _orders(batch: RawOrders, walk: Walk, totals: Sequence[Totals]) -> pa.RecordBatch:
-    clock = zone(batch.timezone)
+def _orders(batch: RawOrders, walk: Walk, totals: Sequence[Totals], clock: ZoneInfo | None) -> pa.RecordBatch:
     of_order: list[list[Totals]] = [[] for _ in walk.orders]
     for order, of_check in zip(walk.check_order, totals, strict=True):
         of_order[order].append(of_check)
@@ -85,10 +91,7 @@ def _orders(batch: RawOrders, walk: Walk, totals: Sequence[Totals]) -> pa.Record
     given["restaurant_guid"] = pa.repeat(pa.scalar(batch.restaurant_guid, pa.string()), len(walk.orders))
     given["order_guid"] = [order.guid for order in walk.orders]
     given["business_date"] = [order.business_date for order in walk.orders]
-    given["opened_at_local"] = lambda arrays: [
-        moment.astimezone(clock).replace(tzinfo=None) if moment and clock else None
-        for moment in arrays["opened_at"].to_pylist()
-    ]
+    given["opened_at_local"] = lambda arrays: local_times(arrays["opened_at"], clock)
     given["check_count"] = [len(order.checks or ()) for order in walk.orders]
     return TABLES["orders"].batch(walk.orders, given)
 
@@ -107,7 +110,10 @@ def _amounts(totals: Sequence[Totals]) -> dict[str, Any]:
     return {name: [one[index] for one in totals] for index, name in enumerate(Totals._fields)}
 
 
-def _items(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
+def _items(
+    checks: pa.RecordBatch, walk: Walk, sales: Sequence[Sequence[ItemSale]], clock: ZoneInfo | None
+) -> pa.RecordBatch:
+    """``sales`` are those of each check, none of one that does not count."""
     selections = [line.selection for line in walk.items]
     given = _origin(checks, walk.item_check)
     given["parent_selection_guid"] = [line.parent_guid for line in walk.items]
@@ -116,23 +122,50 @@ def _items(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
     given["discount_amount"] = [
         discount_sum(one.applied_discounts) if one.applied_discounts else ZERO for one in selections
     ]
-    given["net_sales"] = _row_net_sales
+    rows = [
+        sales[check][line.position] if not line.depth and sales[check] else NO_SALE
+        for line, check in zip(walk.items, walk.item_check, strict=True)
+    ]
+    given["check_discount_amount"] = [sale.check_discount for sale in rows]
+    given["net_sales"] = [sale.net for sale in rows]
+    given["created_at_local"] = lambda arrays: local_times(arrays["created_at"], clock)
     given["is_gift_card"] = [one.selection_type in GIFT_CARD_TYPES for one in selections]
     return TABLES["order_items"].batch(selections, given)
 
 
-def _discounts(orders: pa.RecordBatch, checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
+def _discounts(
+    orders: pa.RecordBatch, checks: pa.RecordBatch, walk: Walk, sales: Sequence[Sequence[ItemSale]]
+) -> pa.RecordBatch:
+    """``sales`` are those of each check, none of one that does not count."""
     places = walk.discount_place
     given = _origin(orders, [place.order for place in places])
     of_check = pa.array([None if place.check < 0 else place.check for place in places], pa.int32())
     given["check_guid"] = checks["check_guid"].take(of_check)
+    taken_off = [any(sale.check_discount for sale in of_check) for of_check in sales]
     given["counts"] = [
-        walk.check_counts[place.check] if place.check >= 0 else not walk.orders[place.order].is_gone for place in places
+        place.check >= 0
+        and (taken_off[place.check] if place.level == "check" else place.is_sale and bool(sales[place.check]))
+        for place in places
     ]
     given["selection_guid"] = [place.selection_guid for place in places]
     given["level"] = [place.level for place in places]
     given["sales_discount_amount"] = list(map(sales_discount, walk.discounts))
     return TABLES["discounts"].batch(walk.discounts, given)
+
+
+def _service_charges(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
+    given = _origin(checks, walk.charge_check)
+    given["tax_amount"] = [
+        sum((tax.tax_amount or ZERO for tax in charge.applied_taxes or ()), ZERO) for charge in walk.charges
+    ]
+    return TABLES["service_charges"].batch(walk.charges, given)
+
+
+def _taxes(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
+    given = _origin(checks, [place.check for place in walk.tax_place])
+    given["selection_guid"] = [place.selection_guid for place in walk.tax_place]
+    given["service_charge_id"] = [place.service_charge_id for place in walk.tax_place]
+    return TABLES["taxes"].batch(walk.taxes, given)
 
 
 def _origin(parents: pa.RecordBatch, rows: Sequence[int]) -> dict[str, Any]:
@@ -141,11 +174,3 @@ def _origin(parents: pa.RecordBatch, rows: Sequence[int]) -> dict[str, Any]:
     origin = {name: parents[name].take(taken) for name in _INHERITED if name in parents.schema.names}
     # An order's own modified time is that of the rows below it.
     return {"order_modified_at": parents["modified_at"].take(taken)} | origin
-
-
-def _row_net_sales(arrays: Mapping[str, pa.Array]) -> pa.Array:
-    """``totals.line_net_sales`` of every row at once, which pays: there are more items than anything else."""
-    no_sale = [arrays["voided"], arrays["deleted"], arrays["deferred"], pc.greater(arrays["depth"], 0)]
-    no_sale += [pc.invert(arrays["counts"]), pc.is_in(arrays["selection_type"], _NO_REVENUE)]
-    net = pc.subtract(pc.coalesce(arrays["pre_discount_price"], _ZERO), arrays["discount_amount"])
-    return pc.if_else(reduce(pc.or_, no_sale), _ZERO, net.cast(Kind.MONEY.value))

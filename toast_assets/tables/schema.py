@@ -32,26 +32,39 @@ _COUNTS = flag("counts", "False when the order or the check is voided or deleted
     given="voided, deleted, checks[].voided, checks[].deleted")
 _ORIGIN = (_RESTAURANT, _ORDER, _BUSINESS_DATE, _ORDER_MODIFIED)
 _TOTALS = (
-    money("net_sales", "Net sales by Toast's recipe: gross_sales - discount_amount + service_charge_amount.",
-        given="checks[].selections[].preDiscountPrice and discounts, checks[].appliedServiceCharges[].chargeAmount"),
-    money("gross_sales",
+    money("item_sales",
         "Items before discounts, without tax; without voided and deleted ones, gift cards and deferred revenue.",
         given="checks[].selections[].preDiscountPrice"),
-    money("discount_amount",
-        "Non-tax discounts on items and checks; discountAmount where nonTaxDiscountAmount is null.",
-        given="appliedDiscounts[].nonTaxDiscountAmount"),
-    money("service_charge_amount", "Service charges that are no gratuity, without tax.",
+    money("service_charge_amount", "Service charges that are neither gratuities nor donations, without tax.",
         given="checks[].appliedServiceCharges[].chargeAmount"),
-    money("gratuity_amount", "Service charges that are a gratuity; no part of net sales.",
+    money("gross_sales", "Toast's gross sales: item_sales + service_charge_amount.",
+        given="checks[].selections[].preDiscountPrice, checks[].appliedServiceCharges[].chargeAmount"),
+    money("discount_amount", "Non-tax discounts on items, modifiers and checks that count; discountAmount where "
+        "nonTaxDiscountAmount is null.", given="appliedDiscounts[].nonTaxDiscountAmount"),
+    money("net_sales", "Net sales before refunds, as Toast's recipe for the Orders API: gross_sales - discount_amount.",
+        given="checks[].selections[].preDiscountPrice and discounts, checks[].appliedServiceCharges[].chargeAmount"),
+    money("sales_refund_amount", "Refunds of items and service charges that are sales, without tax, and of custom "
+        "amounts in full.",
+        given="refundDetails.refundAmount of items and service charges, checks[].payments[].refund.refundAmount"),
+    money("tax_refund_amount", "Refunds of the tax on them.", given="refundDetails.taxRefundAmount"),
+    money("tip_refund_amount", "Refunds of tips.", given="checks[].payments[].refund.tipRefundAmount"),
+    money("net_sales_after_refunds", "Net sales in Toast Web: net_sales - sales_refund_amount.",
+        given="as net_sales and sales_refund_amount"),
+    money("waste_amount", "Gross price of what was wasted; all other amounts of such an order are 0.",
+        given="excessFood, checks[].selections[].preDiscountPrice"),
+    money("deferred_amount", "Gift cards, deposits and other deferred revenue sold; no part of sales.",
+        given="checks[].selections[].preDiscountPrice"),
+    money("refund_amount", "Refunds of payments, without tips, with tax; check totals never change on a refund.",
+        given="checks[].payments[].refund.refundAmount"),
+    money("gratuity_amount", "Service charges that are a gratuity; no part of sales.",
+        given="checks[].appliedServiceCharges[].chargeAmount"),
+    money("donation_amount", "Service charges that are a donation (FUNDRAISING_CAMPAIGN); no part of sales.",
         given="checks[].appliedServiceCharges[].chargeAmount"),
     money("tax_amount", "Tax of what counts, 0 where nothing counts.", given="checks[].taxAmount"),
+    money("tip_amount", "Tips on payments taken.", given="checks[].payments[].tipAmount"),
     money("payment_amount",
         "Payments taken, without tips and before refunds; voided, denied and failed payments are none.",
         given="checks[].payments[].amount"),
-    money("tip_amount", "Tips on payments taken.", given="checks[].payments[].tipAmount"),
-    money("refund_amount", "Refunds of payments, without tips, with tax; check totals never change on a refund.",
-        given="checks[].payments[].refund.refundAmount"),
-    money("tip_refund_amount", "Refunds of tips.", given="checks[].payments[].refund.tipRefundAmount"),
 )
 
 _ORDERS = Table(
@@ -197,11 +210,15 @@ _ORDER_ITEMS = Table(
             "Net price for the whole quantity, with modifiers, after discounts, without tax, as Toast says."),
         money("tax", "Tax on this row."),
         money("receipt_line_price", "Price of one, without modifiers."),
-        money("discount_amount", "Non-tax discounts on this very row; discounts on the check are in discounts alone.",
+        money("discount_amount", "Non-tax discounts on this very row.",
             given="checks[].selections[].appliedDiscounts[].nonTaxDiscountAmount"),
-        money("net_sales", "This row's part of net sales before discounts on the check: pre_discount_price - "
-            "discount_amount for an item that counts and is a sale, else 0; 0 for modifiers, whose price is in their "
-            "item's.", given="checks[].selections[].preDiscountPrice"),
+        money("check_discount_amount", "The item's share of the discounts on its check: by Toast's price of each item "
+            "where these prices explain the discounts to the cent, else in proportion to the prices; 0 for modifiers.",
+            given="checks[].selections[].price, checks[].appliedDiscounts[].nonTaxDiscountAmount"),
+        money("net_sales", "This row's part of net sales: pre_discount_price - discount_amount - check_discount_amount "
+            "for an item that counts and is a sale, without its deferred modifiers and its modifiers' discounts; 0 for "
+            "every other item, and for modifiers, whose price is in their item's. Add it up over all rows.",
+            given="checks[].selections[].preDiscountPrice"),
         text("tax_inclusion", "INCLUDED, NOT_INCLUDED, INHERITED; an open list."),
         text("option_group_pricing_mode", "How the modifier group changes the item's price; an open list."),
         text("fulfillment_status", "NEW, HOLD, SENT, READY; an open list."),
@@ -213,6 +230,8 @@ _ORDER_ITEMS = Table(
         text("void_reason_guid", "Why it was voided.", "void_reason.guid"),
         flag("deleted", "This item or modifier was deleted."),
         instant("created_at", "When it was ordered.", "created_date"),
+        local("created_at_local", "created_at on the restaurant's clock; null where its time zone is unknown.",
+            given="checks[].selections[].createdDate"),
         instant("modified_at", "When it was last modified.", "modified_date"),
         money("refund_amount", "Refunded of this row, without tax; an item's includes its modifiers'.",
             "refund_details.refund_amount"),
@@ -236,6 +255,8 @@ _PAYMENTS = Table(
         text("card_entry_mode", "SWIPED, KEYED, ONLINE, …; an open list."),
         text("payment_status", "CAPTURED, VOIDED, …; an open list."),
         instant("paid_at", "When it was paid.", "paid_date"),
+        local("paid_at_local", "paid_at on the restaurant's clock; null where its time zone is unknown.",
+            given="checks[].payments[].paidDate"),
         day("paid_business_date", "The business date of the payment."),
         money("amount", "The amount, without the tip."),
         money("tip_amount", "The tip."),
@@ -271,7 +292,9 @@ _DISCOUNTS = Table(
         text("selection_guid", "The item or modifier; null for a discount on the check.",
             given="checks[].selections[].guid"),
         text("level", "order, check, item or modifier.", given=""),
-        _COUNTS,
+        flag("counts", "It is taken off sales: false where order, check, item or what is above it is voided, deleted, "
+            "deferred or wasted, and for a discount on the order.",
+            given="voided, deleted, checks[].voided, checks[].deleted, checks[].selections[].voided"),
         text("applied_discount_guid", "The discount as applied.", "guid"),
         text("discount_guid", "The discount as configured.", "discount.guid"),
         text("name", "Its name.", toast="appliedDiscounts[].name"),
@@ -280,8 +303,7 @@ _DISCOUNTS = Table(
         money("discount_amount", "The whole discount."),
         money("non_tax_discount_amount", "The part that is not tax; less than the whole where prices include tax."),
         money("sales_discount_amount", "What it takes off sales: the non-tax part, the whole where that is null, 0 "
-            "for a loyalty reward that was removed again. Whether that sale counts is another matter (counts, "
-            "order_items.net_sales).",
+            "for a loyalty reward that was removed again. Rows with counts add up to orders.discount_amount.",
             given="appliedDiscounts[].nonTaxDiscountAmount, appliedDiscounts[].discountAmount"),
         text("processing_state", "State of a loyalty reward; an open list."),
         text("promo_code", "The promotion code.", "applied_promo_code"),
@@ -291,6 +313,43 @@ _DISCOUNTS = Table(
         text("loyalty_vendor", "The loyalty programme.", "loyalty_details.vendor"),
         text("loyalty_reference", "The reward there.", "loyalty_details.reference_id"),
         text("approver_guid", "The employee who approved it; never a name.", "approver.guid"),
+    ),
+)
+
+_SERVICE_CHARGES = Table(
+    "service_charges", "One row per service charge on a check: fees, surcharges, gratuities, donations.",
+    "checks[].appliedServiceCharges[]", ("restaurant_guid", "order_guid", "check_guid", "service_charge_id"),
+    (
+        *_ORIGIN, _CHECK,
+        text("service_charge_id", "The service charge as applied.", "guid"),
+        text("service_charge_guid", "The service charge as configured.", "service_charge.guid"),
+        text("service_charge_name", "Its name.", "name", toast="checks[].appliedServiceCharges[].name"),
+        text("category", "SERVICE_CHARGE, CREDIT_CARD_SURCHARGE, FUNDRAISING_CAMPAIGN, CASH_ROUNDING, …; an open list.",
+            "service_charge_category"),
+        money("amount", "The charge, without tax.", "charge_amount"),
+        money("tax_amount", "Tax on it.", given="checks[].appliedServiceCharges[].appliedTaxes[].taxAmount"),
+        flag("gratuity", "It is a gratuity, no sale."),
+        _COUNTS,
+        money("refund_amount", "Refunded of it, without tax.", "refund_details.refund_amount"),
+        money("tax_refund_amount", "Refunded tax.", "refund_details.tax_refund_amount"),
+    ),
+)
+
+_TAXES = Table(
+    "taxes", "One row per tax on an item, a modifier or a service charge.", "appliedTaxes[]",
+    ("restaurant_guid", "order_guid", "check_guid", "selection_guid", "service_charge_id", "tax_rate_guid"),
+    (
+        *_ORIGIN, _CHECK, _COUNTS,
+        text("selection_guid", "The item or modifier; null for a tax on a service charge.",
+            given="checks[].selections[].guid"),
+        text("service_charge_id", "The service charge as applied; null for a tax on an item.",
+            given="checks[].appliedServiceCharges[].guid"),
+        text("tax_rate_guid", "The tax rate as configured.", "tax_rate.guid"),
+        text("tax_name", "Its name.", "name", toast="appliedTaxes[].name"),
+        quantity("rate", "The rate, such as 0.0625."),
+        money("tax_amount", "The tax."),
+        flag("facilitator_collects", "A market place collects and remits this tax, not the restaurant.",
+            "facilitator_collect_and_remit_tax"),
     ),
 )
 
@@ -313,5 +372,5 @@ _CUSTOMERS = Table(
 )
 
 # fmt: on
-_ALL = (_ORDERS, _CHECKS, _ORDER_ITEMS, _PAYMENTS, _DISCOUNTS, _CUSTOMERS)
+_ALL = (_ORDERS, _CHECKS, _ORDER_ITEMS, _PAYMENTS, _DISCOUNTS, _SERVICE_CHARGES, _TAXES, _CUSTOMERS)
 TABLES: dict[str, Table] = {table.name: table for table in _ALL}

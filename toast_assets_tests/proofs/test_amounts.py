@@ -1,7 +1,6 @@
 """Orders whose amounts were worked out by hand, by Toast's documents: what tables and feeds say of each.
 
-Sources: Toast's "Net sales calculation" and "Building a sales report". ``NOT_YET`` names the orders of which a value is
-still another one; such a test fails once its order is right, so that the list stays true.
+Sources: Toast's "Net sales calculation" and "Building a sales report".
 """
 
 from __future__ import annotations
@@ -453,19 +452,6 @@ CASES: dict[str, Case] = {
         revenue="0",
     ),
 }
-NOT_YET = {
-    "buy one, get one: the discount of the check belongs to the free item",
-    "a combo on the check, and a cake beside it",
-    "a discount on a modifier",
-    "a gratuity and a taxed delivery fee",
-    "a donation",
-    "excess food",
-    "an item voided after it was paid, its price given back",
-    "a gift card given back, the amount alone",
-    "a check's discount when all items are voided",
-    "a deferred modifier",
-    "a check's discount that leaves alcohol out",
-}
 
 
 def transactions(made: Json) -> list[Json]:
@@ -495,13 +481,6 @@ def wrong(case: Case) -> dict[str, tuple[object, object]]:
     return {name: pair for name, pair in compared.items() if pair[0] != pair[1]}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.xfail(raises=AssertionError) if name in NOT_YET else ()) for name in CASES],
-)
+@pytest.mark.parametrize("name", CASES)
 def test_amounts_are_what_toasts_documents_give(name: str) -> None:
     assert wrong(CASES[name]) == {}
-
-
-def test_the_list_of_what_is_not_right_yet_names_cases() -> None:
-    assert CASES.keys() >= NOT_YET

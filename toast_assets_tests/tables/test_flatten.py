@@ -89,7 +89,14 @@ def test_items_and_modifiers_are_rows_with_parent_and_depth() -> None:
 
 def test_every_row_says_which_order_and_check_it_belongs_to() -> None:
     made = order(
-        check(selection(off="1"), guest=customer(), appliedDiscounts=[discount("1")]), check(guest=customer()), checks=2
+        check(
+            *[selection(off="1")],
+            guest=customer(),
+            appliedDiscounts=[discount("1")],
+            appliedServiceCharges=[service_charge("1")],
+        ),
+        check(guest=customer()),
+        checks=2,
     )
     batch = flat(order(), made)
     for name, table in batch.tables.items():

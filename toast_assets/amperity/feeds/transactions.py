@@ -8,9 +8,9 @@ of an order add up to what it came to, in whichever week Amperity first saw it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Any
 
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, text
@@ -19,16 +19,16 @@ from toast_assets.orders.model import Check, Order, Selection
 from toast_assets.orders.totals import (
     ZERO,
     check_totals,
-    discount_sum,
     is_taken,
-    line_net_sales,
-    refund_amounts,
+    item_discount,
+    item_sales,
     refund_of,
+    refunds_of,
+    sales_price,
 )
 
 UNITEMIZED_REFUND = "UNITEMIZED_REFUND"
 _ONE = Decimal(1)
-_CENT = Decimal("0.01")
 # What a row says of a product.
 PURCHASE, RETURN, CANCELLATION = "purchase", "return", "cancellation"
 
@@ -128,11 +128,10 @@ def transactions(order: Order, shared: Mapping[str, Any]) -> list[TransactionRow
 
 
 def _add_check(sums: _Sums, check: Check, *, gone: bool) -> None:
-    items = [selection for selection in check.selections or () if selection.is_revenue]
-    weights = [ZERO if item.is_gone else max(line_net_sales(item), ZERO) for item in items]
-    off_check = allocate(discount_sum(check.applied_discounts), weights)
-    for item, share in zip(items, off_check, strict=True):
-        product, line = product_id(item), _line(item, share)
+    for item, sale in zip(check.selections or (), item_sales(check), strict=True):
+        if not item.is_revenue:
+            continue
+        product, line = product_id(item), _line(item, sale.check_discount)
         cancelled = gone or item.is_gone
         if line.list_price < 0:
             # Money given back over the counter. Voided it is a row of nothing: no cancellation can be positive.
@@ -146,14 +145,10 @@ def _add_check(sums: _Sums, check: Check, *, gone: bool) -> None:
             whole = amount >= line.list_price - line.discount > 0
             back = _Sum(line.units if whole else ZERO, amount, ZERO, tax, ZERO, line.name, line.category)
             sums[product, RETURN].add(back, -1)
-    refunded = ZERO if gone else check_totals(check).refund_amount
-    if refunded:
-        itemized = [refund_of(item) for item in check.selections or ()]
-        itemized += [refund_amounts(charge.refund_details) for charge in check.applied_service_charges or ()]
-        rest = refunded - sum((amount + tax for amount, tax in itemized), ZERO)
-        if rest > 0:
-            back = _Sum(list_price=rest, tax=None, name="Refund without items")
-            sums[UNITEMIZED_REFUND, RETURN].add(back, -1)
+    custom = ZERO if gone else refunds_of(check, check_totals(check).refund_amount).custom
+    if custom:
+        back = _Sum(list_price=custom, tax=None, name="Refund without items")
+        sums[UNITEMIZED_REFUND, RETURN].add(back, -1)
 
 
 def _line(item: Selection, share: Decimal) -> _Sum:
@@ -162,7 +157,8 @@ def _line(item: Selection, share: Decimal) -> _Sum:
     if units and item.unit_of_measure not in {None, "", "NONE"}:
         # Weighed.
         units = _ONE
-    price, net, tax = item.pre_discount_price or ZERO, line_net_sales(item), item.tax or ZERO
+    price, tax = sales_price(item), item.tax or ZERO
+    net = price - item_discount(item)
     names = (item.name, category.guid if category is not None else None)
     if price < 0:
         return _Sum(-units, net, ZERO, -abs(tax), share, *names)
@@ -172,25 +168,3 @@ def _line(item: Selection, share: Decimal) -> _Sum:
 def _whole(units: Decimal) -> int:
     rounded = int(abs(units).quantize(_ONE, ROUND_HALF_UP))
     return (-1 if units < 0 else 1) * max(rounded, 1 if units else 0)
-
-
-def allocate(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
-    """``amount`` in parts in proportion to ``weights`` (none of them negative), in whole cents, adding up exactly.
-
-    What is no whole cent goes to the last part with a weight. Where nothing has a weight every part is 0: there is
-    nothing that the amount could have been taken off.
-    """
-    total = sum(weights, ZERO)
-    if not amount or not total:
-        return [ZERO] * len(weights)
-    parts: list[Decimal] = []
-    weighed = given = ZERO
-    for weight in weights:
-        # Shares of the running total, not of each weight, so that roundings cannot pile up.
-        weighed += weight
-        rounded = (amount * weighed / total).quantize(_CENT, ROUND_HALF_EVEN)
-        due = amount if weighed == total else min(rounded, amount)
-        part = due - given if weight else ZERO
-        parts.append(part)
-        given += part
-    return parts

@@ -7,7 +7,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toast_assets.amperity.feeds.transactions import allocate
+from toast_assets.orders.totals import allocate
 
 CENTS = st.decimals(min_value=0, max_value=10_000, places=2, allow_nan=False)
 FINE = st.decimals(min_value=0, max_value=10_000, places=5, allow_nan=False)

@@ -1,0 +1,88 @@
+"""Tables and feeds against an independent reading of the same orders (``support.data.oracle``), over seeded weeks with
+every odd shape that Toast's documents know."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+import pytest
+
+from toast_assets.orders.read import RawOrders
+from toast_assets.tables.flatten import flatten
+from toast_assets_tests.amperity.feeds.rows import ZONE
+from toast_assets_tests.support.data import oracle
+from toast_assets_tests.support.data.invented import RESTAURANT
+from toast_assets_tests.support.data.odd_sales import odd_week
+
+SEEDS = (1, 2, 3)
+ORDERS = 1000
+
+
+@cache
+def week(seed: int) -> tuple[bytes, ...]:
+    return tuple(odd_week(ORDERS, seed))
+
+
+@cache
+def table(name: str, seed: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = flatten(RawOrders(RESTAURANT, list(week(seed)), ZONE, "USD"))[1][name].to_pylist()
+    return rows
+
+
+def checks_of(seed: int) -> Iterator[tuple[oracle.Json, oracle.Json]]:
+    for order in map(oracle.read, week(seed)):
+        for check in order["checks"]:
+            yield order, check
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_amount_of_every_order_is_the_oracles(seed: int) -> None:
+    for row, order in zip(table("orders", seed), map(oracle.read, week(seed)), strict=True):
+        right = oracle.amounts(order)
+        assert {name: row[name] for name in right} == right, order
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_amount_of_every_check_is_the_oracles(seed: int) -> None:
+    for row, (order, check) in zip(table("checks", seed), checks_of(seed), strict=True):
+        right = oracle.check_amounts(order, check)
+        # Toast's own, also of a check that does not count.
+        del right["tax_amount"]
+        assert {name: row[name] for name in right} == right, check
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_items_of_a_check_add_up_to_its_net_sales_and_follow_toasts_prices(seed: int) -> None:
+    by_check: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in table("order_items", seed):
+        by_check[row["check_guid"]].append(row)
+    for order, check in checks_of(seed):
+        rows, right = by_check[check["guid"]], oracle.check_amounts(order, check)
+        assert sum((row["net_sales"] for row in rows), Decimal(0)) == right["item_sales"] - right["discount_amount"]
+        shares = {row["selection_guid"]: row["check_discount_amount"] for row in rows}
+        by_price = oracle.item_shares(order, check)
+        if by_price is not None:
+            assert {guid: share for guid, share in shares.items() if share} == by_price, check
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_discounts_that_count_add_up_to_the_orders_discounts(seed: int) -> None:
+    found: dict[str, Decimal] = defaultdict(Decimal)
+    for row in table("discounts", seed):
+        if row["counts"]:
+            found[row["order_guid"]] += row["sales_discount_amount"]
+    for order in map(oracle.read, week(seed)):
+        assert found[order["guid"]] == oracle.amounts(order)["discount_amount"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_seeded_weeks_have_every_amount(seed: int) -> None:
+    found = [oracle.amounts(order) for order in map(oracle.read, week(seed))]
+    assert [name for name in oracle.AMOUNTS if sum(1 for amounts in found if amounts[name]) < 10] == []
+    by_price = [oracle.item_shares(order, check) for order, check in checks_of(seed) if check["appliedDiscounts"]]
+    assert by_price.count(None) > 10
+    assert sum(1 for shares in by_price if shares) > 10

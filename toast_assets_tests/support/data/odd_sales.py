@@ -1,0 +1,179 @@
+"""Invented orders in which sales, discounts, refunds and what is no sale meet in every way that Toast's documents know:
+donations, waste, deposits, deferred modifiers, combos, refunds of what was voided, of charges, of tax alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from random import Random
+
+from toast_assets_tests.support.data.invented import (
+    Json,
+    check,
+    discount,
+    encode,
+    gift_card,
+    modifier,
+    order,
+    payment,
+    ref,
+    refund_details,
+    selection,
+    service_charge,
+)
+
+CATEGORIES = ("SERVICE_CHARGE", "FUNDRAISING_CAMPAIGN", "CREDIT_CARD_SURCHARGE", "CASH_ROUNDING", None)
+
+
+def odd_week(orders: int, seed: int) -> Iterator[bytes]:
+    """That many orders, as bytes."""
+    chance = Random(seed)
+    return (encode(_order(chance))[0] for _ in range(orders))
+
+
+def _order(chance: Random) -> Json:
+    return order(
+        *(_check(chance) for _ in range(chance.choice([1, 1, 1, 2]))),
+        voided=_rarely(chance),
+        deleted=_rarely(chance),
+        excessFood=_rarely(chance),
+        createdInTestMode=_rarely(chance),
+    )
+
+
+def _check(chance: Random) -> Json:
+    items = [_item(chance) for _ in range(chance.randint(0, 5))]
+    charges = [_charge(chance) for _ in range(chance.choice([0, 0, 1, 2]))]
+    made = check(*(items or [selection()]), guest=None, voided=_rarely(chance), deleted=_rarely(chance))
+    made |= {"selections": items, "appliedServiceCharges": charges}
+    if chance.random() < 0.3:
+        _take_off(chance, made)
+    made["payments"] = [_payment(chance, made) for _ in range(chance.choice([0, 1, 1, 2]))]
+    return made
+
+
+def _item(chance: Random) -> Json:
+    if chance.random() < 0.05:
+        card = gift_card(_cents(chance, 5000), deferred=chance.choice([True, None]))
+        return card | ({"refundDetails": refund_details(str(card["price"]))} if chance.random() < 0.3 else {})
+    extras = [_modifier(chance) for _ in range(chance.choice([0, 0, 1, 2]))]
+    own = sum((extra["preDiscountPrice"] for extra in extras if not extra["voided"]), Decimal(0))
+    made = selection(
+        str(own + Decimal(_cents(chance, 3000))),
+        modifiers=extras,
+        voided=_rarely(chance),
+        deleted=_rarely(chance),
+        deferred=_rarely(chance),
+        selectionType=chance.choice(["NONE", "NONE", "OPEN_ITEM", None, "HOUSE_ACCOUNT_PAY_BALANCE", "A_NEW_TYPE"]),
+        item=ref("MenuItem", multiLocationId=f"4000000000{chance.randint(10, 30)}"),
+    )
+    if chance.random() < 0.2:
+        made["appliedDiscounts"] = [_discount(chance, made["preDiscountPrice"])]
+    _refund(chance, made)
+    _price(made)
+    return made
+
+
+def _modifier(chance: Random, depth: int = 1) -> Json:
+    below = [_modifier(chance, depth + 1)] if depth < 3 and chance.random() < 0.3 else []
+    own = sum((one["preDiscountPrice"] for one in below if not one["voided"]), Decimal(0))
+    made = modifier(
+        str(own + Decimal(_cents(chance, 300))), modifiers=below, voided=_rarely(chance), deferred=_rarely(chance)
+    )
+    if _rarely(chance):
+        made["appliedDiscounts"] = [_discount(chance, made["preDiscountPrice"])]
+    if _rarely(chance):
+        _refund(chance, made)
+    return made
+
+
+def _discount(chance: Random, room: Decimal) -> Json:
+    amount = (room * chance.randint(0, 100) / 100).quantize(Decimal("0.01"))
+    made = discount(str(amount), taxed=str(amount + Decimal("0.10")), processingState=_state(chance))
+    if chance.random() < 0.3:
+        made |= {"nonTaxDiscountAmount": None, "discountAmount": amount}
+    return made
+
+
+def _state(chance: Random) -> str | None:
+    return chance.choice([None, None, None, "APPLIED", "VOID", "PENDING_VOID", "PENDING_APPLIED"])
+
+
+def _price(item: Json) -> None:
+    """Toast's price: after the discounts on the item and on its modifiers."""
+    item["price"] = item["preDiscountPrice"] - _off(item)
+
+
+def _off(item: Json) -> Decimal:
+    below = (_off(one) for one in item["modifiers"] if not (one["voided"] or one["deferred"]))
+    own = (
+        one["discountAmount"] if one["nonTaxDiscountAmount"] is None else one["nonTaxDiscountAmount"]
+        for one in item["appliedDiscounts"]
+        if one["processingState"] not in ("VOID", "PENDING_VOID")
+    )
+    return sum(own, Decimal(0)) + sum(below, Decimal(0))
+
+
+def _take_off(chance: Random, made: Json) -> None:
+    """A discount on the check: of some items, as Toast's prices say, or with prices that do not explain it."""
+    sold = [
+        one
+        for one in made["selections"]
+        if not (one["voided"] or one.get("deleted") or one["deferred"])
+        and one["selectionType"] not in ("TOAST_CARD_SELL", "HOUSE_ACCOUNT_PAY_BALANCE")
+    ]
+    concerned = [one for one in sold if one["price"] > 0 and chance.random() < 0.6]
+    total = Decimal(0)
+    explained = chance.random() < 0.7
+    for one in concerned:
+        share = (one["price"] * chance.randint(1, 100) / 100).quantize(Decimal("0.01"))
+        total += share
+        if explained:
+            one["price"] -= share
+    if total or chance.random() < 0.2:
+        made["appliedDiscounts"] = [discount(str(total or Decimal("1.00")), discountType="BOGO")]
+
+
+def _charge(chance: Random) -> Json:
+    made = service_charge(
+        _cents(chance, 900), gratuity=chance.random() < 0.3, serviceChargeCategory=chance.choice(CATEGORIES)
+    )
+    if chance.random() < 0.2:
+        made["refundDetails"] = refund_details(str(made["chargeAmount"]), _cents(chance, 40))
+    return made
+
+
+def _refund(chance: Random, made: Json) -> None:
+    if chance.random() < 0.15:
+        amount = (made["preDiscountPrice"] * chance.choice([0, 50, 100]) / 100).quantize(Decimal("0.01"))
+        made["refundDetails"] = refund_details(str(amount), _cents(chance, 90))
+
+
+def _payment(chance: Random, made: Json) -> Json:
+    """Money back for exactly what items say, for less, for more, or for something that was voided."""
+    refund = chance.choice([None, None, "itemized", "custom"])
+    amount = Decimal(_cents(chance, 6000))
+    if refund == "itemized":
+        back = sum(
+            (
+                sum((one["refundDetails"]["refundAmount"], one["refundDetails"]["taxRefundAmount"]), Decimal(0))
+                for one in (*made["selections"], *made["appliedServiceCharges"])
+                if one["refundDetails"]
+            ),
+            Decimal(0),
+        )
+    else:
+        back = Decimal(_cents(chance, 3000))
+    paid = payment(str(amount), _cents(chance, 500), refund=None if refund is None else str(back))
+    if paid["refund"]:
+        paid["refund"]["tipRefundAmount"] = Decimal(_cents(chance, 200))
+    status = chance.choice(["CAPTURED"] * 6 + ["VOIDED", "DENIED", "AUTHORIZED"])
+    return paid | {"paymentStatus": status}
+
+
+def _rarely(chance: Random) -> bool:
+    return chance.random() < 0.05
+
+
+def _cents(chance: Random, most: int) -> str:
+    return str(Decimal(chance.randint(0, most)) / 100)
