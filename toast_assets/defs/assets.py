@@ -6,7 +6,6 @@ from datetime import timedelta
 import dagster as dg
 
 from toast_assets.amperity.client import AmperityClient
-from toast_assets.amperity.feeds.files import write_feeds
 from toast_assets.concurrency import run
 from toast_assets.defs.metadata import (
     RAW_COLUMNS,
@@ -20,6 +19,7 @@ from toast_assets.defs.partitions import overdue_policy
 from toast_assets.defs.preflight import DELIVERY, FEEDS, closed_week, prepared
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
+from toast_assets.delivery.feed_files import write_feeds
 from toast_assets.delivery.workflow import WeekLoad, WorkflowReport
 from toast_assets.export.write import export_week
 from toast_assets.pull.week import PullReport, WeekPull

@@ -11,8 +11,8 @@ import dagster as dg
 
 from toast_assets import markdown
 from toast_assets.amperity.feeds.build import FEEDS
-from toast_assets.amperity.feeds.files import FeedsReport
 from toast_assets.delivery.deliver import DeliveryReport
+from toast_assets.delivery.feed_files import FeedsReport
 from toast_assets.delivery.workflow import WorkflowReport
 from toast_assets.export.write import ExportReport
 from toast_assets.orders.raw_file import RAW_SCHEMA

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from toast_assets.amperity.feeds.files import gzipped
 from toast_assets.amperity.records import RecordKey
+from toast_assets.delivery.feed_files import gzipped
 from toast_assets.errors import StoreError
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Removal, Replacement, StoredObject

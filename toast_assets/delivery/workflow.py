@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from toast_assets.amperity.client import AmperityClient, Load, TableLoad
-from toast_assets.amperity.feeds.files import stored_feeds
 from toast_assets.amperity.records import RecordKey, destination
+from toast_assets.delivery.feed_files import stored_feeds
 from toast_assets.delivery.ledger import LedgerEntry, State, fold_into, read_ledger, to_table
 from toast_assets.errors import AmperityError, AmperityRefusedError
 from toast_assets.http.retry import Sleep

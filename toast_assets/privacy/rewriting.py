@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from toast_assets.amperity.feeds.files import stored_feeds, write_feeds
 from toast_assets.amperity.feeds.schema import CONTENT_TYPE
+from toast_assets.delivery.feed_files import stored_feeds, write_feeds
 from toast_assets.errors import ExportError, StoreConflictError
 from toast_assets.export.write import export_week
 from toast_assets.orders.scrub import Guest

@@ -88,6 +88,21 @@ class Layout:
         """Which weeks, in which version, the current orders hold, JSON."""
         return f"{self.table_folder('current_orders')}state.json"
 
+    def order_index(self, restaurant_guid: str, month: str) -> str:
+        """What is known over all weeks of a restaurant's orders of one month (``2025-09``) of creation, Parquet."""
+        return f"{self.order_index_folder(restaurant_guid)}month={month}.parquet"
+
+    def order_index_weeks(self, restaurant_guid: str) -> str:
+        """Which weeks a restaurant's order index covers, JSON."""
+        return f"{self.order_index_folder(restaurant_guid)}weeks.json"
+
+    def order_index_folder(self, restaurant_guid: str) -> str:
+        return f"{self.prefix}index/orders/restaurant={restaurant_guid}/"
+
+    def guest_index(self) -> str:
+        """The newest known fields of every guest of all restaurants, Parquet: personal data."""
+        return f"{self.prefix}index/guests/guests.parquet"
+
     def inspection(self, week: Week) -> str:
         """What the asset checks read out of a week's raw orders, JSON."""
         return f"{self.prefix}inspections/week={week.key}.json"

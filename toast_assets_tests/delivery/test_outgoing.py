@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from toast_assets.amperity.feeds.files import write_feeds
 from toast_assets.delivery.deliver import check_delivery
+from toast_assets.delivery.feed_files import write_feeds
 from toast_assets.errors import AmperityError
 from toast_assets.export.write import export_week
 from toast_assets.sandbox import Kind, Sandbox

@@ -23,6 +23,7 @@ LAYERS = (
     "store",
     "toast",
     "tables",
+    "index",
     "amperity",
     "variables",
     *("pull", "export", "delivery", "checks"),

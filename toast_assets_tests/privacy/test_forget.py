@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from toast_assets.amperity.feeds.files import stored_feeds, write_feeds
 from toast_assets.amperity.records import RecordKey
 from toast_assets.amperity.redaction import Redaction
+from toast_assets.delivery.feed_files import stored_feeds, write_feeds
 from toast_assets.delivery.ledger import LedgerEntry, fold_into, read_ledger, to_table
 from toast_assets.delivery.workflow import load_key
 from toast_assets.errors import NoGuestError, StoreError

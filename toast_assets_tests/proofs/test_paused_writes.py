@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from toast_assets.amperity.feeds.build import FEEDS
-from toast_assets.amperity.feeds.files import write_feeds
 from toast_assets.amperity.redaction import Redaction
+from toast_assets.delivery.feed_files import write_feeds
 from toast_assets.privacy.retention import Retained, Retention
 from toast_assets.settings import RetentionSettings
 from toast_assets.week import Week, WeekCalendar

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toast_assets.amperity.feeds.files import write_feeds
 from toast_assets.amperity.redaction import Redaction
+from toast_assets.delivery.feed_files import write_feeds
 from toast_assets.export.write import export_week
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.build import build_tables

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from toast_assets.amperity.client import AmperityClient
-from toast_assets.amperity.feeds.files import FeedsReport, stored_feeds, write_feeds
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.defs.metadata import load_metadata
+from toast_assets.delivery.feed_files import FeedsReport, stored_feeds, write_feeds
 from toast_assets.delivery.ledger import decode_ledger
 from toast_assets.delivery.workflow import WeekLoad, WorkflowReport
 from toast_assets.errors import AmperityError, AmperityRefusedError, ExportError
