@@ -17,6 +17,10 @@ from toast_assets.orders.raw import with_restaurant
 from toast_assets.store.manifest import PullRecord
 from toast_assets.week import Week, iso_ms
 
+# The methods by which records are sent; a streamed feed's is FEED_METHODS and its name.
+STREAM = "stream"
+NOTIFY = "notify"
+FEED_METHODS = "stream_"
 _NAMESPACE = uuid.UUID("7f6fd2a0-58a5-4d0e-9b5e-4a7c1d3e2b90")
 
 

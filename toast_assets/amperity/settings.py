@@ -11,14 +11,17 @@ from toast_assets import setting_values as forms
 from toast_assets.amperity.redaction import Redaction, Rule, contradiction, name_problem
 from toast_assets.settings import Rate, Seconds, Settings
 
-STREAMS = ("AMPERITY_STREAM_ID", "AMPERITY_ORDER_ITEMS_STREAM_ID", "AMPERITY_CUSTOMERS_STREAM_ID")
+STREAMS = (
+    *("AMPERITY_STREAM_ID", "AMPERITY_TRANSACTIONS_STREAM_ID"),
+    *("AMPERITY_ORDER_ITEMS_STREAM_ID", "AMPERITY_CUSTOMERS_STREAM_ID"),
+)
 METHODS = ("stream", "s3_pull", "notify")
 DeliveryMethod = Literal["stream", "s3_pull", "notify"]
 _NO_TENANT = "AMPERITY_TENANT_ID is not set"
 # Keys and last-updated fields of what is delivered, and the references that hold it together.
 _NEEDED = frozenset(
-    {"guid", "restaurantGuid", "modifiedDate", "selection_id", "customer_id", "transaction_item_id", "order_id"}
-    | {"fk_customer", "store_id", "modified_at"}
+    {"guid", "restaurantGuid", "modifiedDate", "order_item_id", "selection_id", "customer_id", "transaction_item_id"}
+    | {"order_id", "fk_customer", "store_id", "modified_at"}
 )
 
 
@@ -172,6 +175,11 @@ class AmperitySettings(DeliverySpeed, BrandSettings):
     )
     stream_id: StreamId | None = Field(
         None, alias="AMPERITY_STREAM_ID", description="The stream for whole orders, is-…."
+    )
+    transactions_stream_id: StreamId | None = Field(
+        None,
+        alias="AMPERITY_TRANSACTIONS_STREAM_ID",
+        description="With stream: the stream for the rows of transactions.",
     )
     order_items_stream_id: StreamId | None = Field(
         None, alias="AMPERITY_ORDER_ITEMS_STREAM_ID", description="With stream: the stream for the rows of order_items."

@@ -11,14 +11,13 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toast_assets.amperity.records import RecordKey, destination, order_version
+from toast_assets.amperity.records import FEED_METHODS, RecordKey, destination, order_version
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.checks.check import CheckedWeek, CheckResult
 from toast_assets.checks.facts import versions_digest
 from toast_assets.delivery.feed_files import stored_feeds
 from toast_assets.delivery.ledger import ARRIVED, LEDGER_SCHEMA, SETTLED, read_ledger
 from toast_assets.delivery.outgoing import feed_streams, notice_key
-from toast_assets.delivery.rejects import FEED_METHODS
 from toast_assets.delivery.workflow import METHOD as S3_PULL
 from toast_assets.delivery.workflow import load_key
 from toast_assets.errors import StoreError

@@ -17,17 +17,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from toast_assets.amperity.client import AmperityClient, Receipt
-from toast_assets.amperity.records import RecordKey
+from toast_assets.amperity.records import NOTIFY, RecordKey
 from toast_assets.concurrency import in_thread, task_group
+from toast_assets.delivery.history import DeliveredWeeks
 from toast_assets.delivery.ledger import (
+    ARRIVED,
     READERS,
     LedgerEntry,
     RestaurantLedger,
     Slots,
     stored_ledgers,
 )
-from toast_assets.delivery.outgoing import DueRecord, MethodCounts, Outgoing, RestaurantRecords, later_ledgers
-from toast_assets.delivery.rejects import NOTIFY, Rejects, stored_rejects
+from toast_assets.delivery.outgoing import DueRecord, MethodCounts, Outgoing, RestaurantRecords
+from toast_assets.delivery.rejects import Rejects, stored_rejects
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.export.read import export_problem
 from toast_assets.http.service import CallStats
@@ -119,7 +121,7 @@ class WeekDelivery:
         self.store.bucket.check()
         records = StoredWeek(self.week, self.store).restaurants()
         only = stored_rejects(self.store, self.week) if self.replay else None
-        self.outgoing = Outgoing(self.amperity.settings, later_ledgers(self.week, self.store), only)
+        self.outgoing = Outgoing(self.amperity.settings, DeliveredWeeks(self.store, self.log, self.dry_run), only)
         methods = {method: MethodCounts() for method in self.outgoing.methods}
         self.report = DeliveryReport(self.week, methods, self.amperity.stats, self.dry_run)
         self.rejects = Rejects(self.store, self.week, self.outgoing.methods, only, rejects)
@@ -214,23 +216,26 @@ class _Restaurant:
 
     async def _deliver_due(self, raw: RawFile, digest: str) -> None:
         self.calls_so_far = await in_thread(self.ledger.calls_so_far)
+        records = RestaurantRecords(self.run.outgoing, raw, self.calls_so_far, self.counts)
         try:
-            await self._send_due(raw)
-            unsettled = sum(one.records - one.unchanged - one.superseded - one.accepted for one in self.counts.values())
-            await self._save("" if unsettled or self.run.replay else digest)
+            await self._send_due(records)
+            if not self.run.dry_run:
+                # Before the ledger says that nothing is due: until then, the next delivery notes the same.
+                await in_thread(records.note_arrived)
         except BaseException:
             # What ended the delivery is the reason to act on; all that was answered is kept.
             with suppress(StoreError):
                 await self._save("")
             raise
+        unsettled = sum(one.records - one.unchanged - one.superseded - one.accepted for one in self.counts.values())
+        await self._save("" if unsettled or self.run.replay else digest)
 
     async def _save(self, digest: str) -> None:
         if not self.run.dry_run:
             await self.ledger.save(digest, {method: counts.records for method, counts in self.counts.items()})
 
-    async def _send_due(self, raw: RawFile) -> None:
+    async def _send_due(self, records: RestaurantRecords) -> None:
         run, problem = self.run, None
-        records = RestaurantRecords(run.outgoing, raw, self.calls_so_far, self.counts)
         await in_thread(records.fetch)
         async with task_group() as group, run.readers:
             try:
@@ -242,7 +247,7 @@ class _Restaurant:
                                 self._count(record.key, *self._unsent(record))
                             else:
                                 await run.slots.acquire()
-                                group.create_task(self._settle(record))
+                                group.create_task(self._settle(record, records))
             except (ExportError, StoreError) as error:
                 # What was sent already is answered before the group ends.
                 problem = error
@@ -252,7 +257,7 @@ class _Restaurant:
         if problem is not None:
             raise problem
 
-    async def _settle(self, record: DueRecord) -> None:
+    async def _settle(self, record: DueRecord, records: RestaurantRecords) -> None:
         """Send a record and keep its receipt. Whatever ends the delivery here, records that were sent are still
         answered and their receipts kept, before the group cancels all others."""
         key, amperity = record.key, self.run.amperity
@@ -266,6 +271,8 @@ class _Restaurant:
             attempts = receipt.attempts + (self.calls_so_far.get(key.request_id) or 0)
             at = epoch_ms(datetime.now(UTC))
             await self.ledger.add(LedgerEntry(key, receipt.state, attempts, receipt.status, receipt.reason, at))
+            if receipt.state in ARRIVED:
+                records.arrived(key)
             self.run.answered(receipt)
         except Exception:
             await amperity.settle()

@@ -1,7 +1,7 @@
 """Writes Amperity's flat feeds of a week into the bucket, for its couriers to pull (Amperity: pull from S3).
 
-Every file is a function of the stored raw orders alone: the same orders give the same bytes under the same key, and a
-file that has them already is left as it is.
+Every file is a function of what is stored: the same raw orders and the same index give the same bytes under the same
+key, and a file that has them already is left as it is.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from isal import igzip
 from toast_assets.amperity.feeds.build import FEEDS, feed_batches
 from toast_assets.amperity.feeds.schema import CONTENT_TYPE, encode
 from toast_assets.amperity.redaction import Redaction
+from toast_assets.delivery.history import DeliveredWeeks, History
 from toast_assets.errors import ExportError
 from toast_assets.orders.read import RawOrders, Rejection
 from toast_assets.scratch import scratch_folder
@@ -75,10 +76,10 @@ def write_feeds(week: Week, store: OrderStore, brand: str, redaction: Redaction,
     """
     report = FeedsReport()
     began = time.monotonic()
-    stored = StoredWeek(week, store)
+    stored, delivered = StoredWeek(week, store), DeliveredWeeks(store, log)
     restaurants = stored.restaurants()
     with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="feeds") as threads:
-        makers = {guid: partial(_written, stored, guid, brand, redaction) for guid in restaurants}
+        makers = {guid: partial(_written, stored, guid, brand, redaction, delivered) for guid in restaurants}
         jobs = {guid: threads.submit(stored.made_of, guid, make) for guid, make in makers.items()}
         try:
             for guid, job in jobs.items():
@@ -140,11 +141,17 @@ def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> tuple[s
 
 
 def _written(
-    stored: StoredWeek, guid: str, brand: str, redaction: Redaction, record: RestaurantRecord, pull: PullRecord
+    stored: StoredWeek,
+    guid: str,
+    brand: str,
+    redaction: Redaction,
+    delivered: DeliveredWeeks,
+    record: RestaurantRecord,
+    pull: PullRecord,
 ) -> FeedsReport:
     """Make and store the files of a restaurant, all of the same orders; an ExportError where a pull has stored newer
     ones meanwhile."""
-    week, store, made = stored.week, stored.store, FeedsReport()
+    week, store = stored.week, stored.store
 
     def change(file: FeedFile, before: StoredObject | None, _target: Path) -> Replacement | None:
         if stored.restaurants().get(guid) != record:
@@ -165,24 +172,34 @@ def _written(
     with scratch_folder() as folder:
         raw = RawFile(week, guid, record, pull, folder / "raw.parquet", store)
         fetch_raw(week, guid, raw.path, store)
-        orders = (RawOrders(guid, bodies, record.time_zone, record.currency) for bodies in raw.bodies(_ORDERS_AT_ONCE))
-        rows, digests = Counter(dict.fromkeys(FEEDS, 0)), {feed: hashlib.sha256() for feed in FEEDS}
-        with ExitStack() as stack:
-            files = {feed: stack.enter_context(gzipped(folder / feed)) for feed in FEEDS}
-            for batch in feed_batches(orders, brand):
-                for feed, some in batch.rows.items():
-                    lines = b"".join(encode(redaction.apply_to_row(row)) + b"\n" for row in some)
-                    files[feed].write(lines)
-                    digests[feed].update(lines)
-                    rows[feed] += len(some)
-                made.rejections += batch.rejections
-                made.left_out += batch.left_out
-                made.nulled.update(batch.nulled)
-        for feed in FEEDS:
-            key, size = store.layout.feed(week, guid, feed), (folder / feed).stat().st_size
-            made.files.append(FeedFile(feed, guid, key, rows[feed], size, digests[feed].hexdigest()))
+        history = History(raw, delivered)
+        # The index first: a row that may be in a file is known there, so that a later version can take it back.
+        made = history.update(partial(_made_of, raw, history, brand, redaction, folder))
         for file in made.files:
             store.bucket.update(file.key, partial(change, file))
+    return made
+
+
+def _made_of(raw: RawFile, history: History, brand: str, redaction: Redaction, folder: Path) -> FeedsReport:
+    """The files of a restaurant, each in ``folder`` under its feed's name; ``history`` gets what is in them."""
+    made, week, guid, record = FeedsReport(), raw.week, raw.guid, raw.record
+    orders = (RawOrders(guid, bodies, record.time_zone, record.currency) for bodies in raw.bodies(_ORDERS_AT_ONCE))
+    rows, digests = Counter(dict.fromkeys(FEEDS, 0)), {feed: hashlib.sha256() for feed in FEEDS}
+    with ExitStack() as stack:
+        files = {feed: stack.enter_context(gzipped(folder / feed)) for feed in FEEDS}
+        for batch in feed_batches(orders, brand, week.key, history.entries):
+            history.put_fed(batch.fed)
+            for feed, some in batch.rows.items():
+                lines = b"".join(encode(redaction.apply_to_row(row)) + b"\n" for row in some)
+                files[feed].write(lines)
+                digests[feed].update(lines)
+                rows[feed] += len(some)
+            made.rejections += batch.rejections
+            made.left_out += batch.left_out
+            made.nulled.update(batch.nulled)
+    for feed in FEEDS:
+        key, size = raw.store.layout.feed(week, guid, feed), (folder / feed).stat().st_size
+        made.files.append(FeedFile(feed, guid, key, rows[feed], size, digests[feed].hexdigest()))
     return made
 
 

@@ -4,32 +4,32 @@
 as the files of ``amperity_feeds``; ``notify`` sends one notice per export.
 
 An order that was edited after its week belongs to two weeks, once in each version. Where the earlier week is delivered
-after the later one, its outdated version is not sent.
+after the later one, its outdated version is not sent: the order index says so.
 
-Raises ExportError where raw orders are missing or damaged, StoreError where the bucket fails or the ledger of a later
-week cannot be read.
+Raises ExportError where raw orders are missing or damaged, StoreError where the bucket fails.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib.metadata import version
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from toast_assets.amperity.client import Receipt
 from toast_assets.amperity.feeds.build import FeedBatch, feed_batches
 from toast_assets.amperity.feeds.customers import CUSTOMERS
 from toast_assets.amperity.feeds.order_items import ORDER_ITEMS
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed, encode
+from toast_assets.amperity.feeds.transactions import TRANSACTIONS
 from toast_assets.amperity.records import (
+    FEED_METHODS,
+    NOTIFY,
+    STREAM,
     RecordKey,
     destination,
     notice_body,
@@ -38,16 +38,15 @@ from toast_assets.amperity.records import (
     stream_body,
 )
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.delivery.ledger import ARRIVED, read_ledger, stored_ledgers
-from toast_assets.delivery.rejects import FEED_METHODS, NOTIFY, RejectKey
-from toast_assets.orders.raw_file import read_groups, row_groups
+from toast_assets.delivery.history import DeliveredWeeks, History
+from toast_assets.delivery.rejects import RejectKey
+from toast_assets.orders.raw_file import read_groups
 from toast_assets.orders.read import RawOrders
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import RawFile, fetch_raw, reading_raw
 from toast_assets.week import Week, epoch_ms
 
-STREAM = "stream"
 _CUSTOMERS = FEED_METHODS + CUSTOMERS.name
 _ORDERS_AT_ONCE = 200
 
@@ -81,18 +80,6 @@ class DueRecord:
     receipt: Receipt | None = None
 
 
-def later_ledgers(week: Week, store: OrderStore) -> dict[str, list[tuple[str, str]]]:
-    """The stored ledgers of the weeks after ``week``: their weeks and keys, by restaurant. Costs nothing while no later
-    week has ended, as in the weekly run."""
-    ledgers: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    if week.end + timedelta(days=7) <= datetime.now(UTC):
-        # One listing of all weeks: a listing of each would take longer for all but the largest brands.
-        for week_key, guid, key in stored_ledgers(store.layout.all_deliveries, store):
-            if week_key > week.key:
-                ledgers[guid].append((week_key, key))
-    return ledgers
-
-
 def notice_key(week: Week, guid: str, pull: PullRecord, store: OrderStore, settings: AmperitySettings) -> RecordKey:
     """The key of the notice of a restaurant's export."""
     url = notice_destination(settings.tenant_id, settings.api_url or "")
@@ -101,17 +88,21 @@ def notice_key(week: Week, guid: str, pull: PullRecord, store: OrderStore, setti
 
 def feed_streams(settings: AmperitySettings) -> list[tuple[Feed, str]]:
     """The feeds whose rows are streamed, each with its stream."""
-    streams = ((ORDER_ITEMS, settings.order_items_stream_id), (CUSTOMERS, settings.customers_stream_id))
+    streams = (
+        (ORDER_ITEMS, settings.order_items_stream_id),
+        (TRANSACTIONS, settings.transactions_stream_id),
+        (CUSTOMERS, settings.customers_stream_id),
+    )
     return [(feed, stream_id) for feed, stream_id in streams if stream_id]
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """The records of a week, by the methods that are set (``s3_pull`` sends nothing itself). ``later`` are the
-    ``later_ledgers``; ``only`` limits the records to what was refused before."""
+    """The records of a week, by the methods that are set (``s3_pull`` sends nothing itself); with ``only`` those that
+    were refused before."""
 
     settings: AmperitySettings
-    later: Mapping[str, Sequence[tuple[str, str]]]
+    delivered: DeliveredWeeks
     only: Set[RejectKey] | None = None
 
     @cached_property
@@ -140,35 +131,46 @@ class RestaurantRecords:
     raw: RawFile
     calls_so_far: Mapping[str, int | None]
     counts: Mapping[str, MethodCounts]
-    newer: dict[tuple[str, str, str], tuple[int, str]] = field(default_factory=dict)
-    """The newest version that has arrived with a later week: its modified time in milliseconds, and the week, by
-    method, destination and record id."""
     found: list[DueRecord] = field(default_factory=list)
     any_guest_is_wanted: bool = False
     """Once an order was refused as a whole, nothing says which of the guests are its own."""
+    history: History = field(init=False)
+    _arrived: dict[str, int] = field(default_factory=dict)
+    """When the orders that have arrived were modified."""
 
     def fetch(self) -> None:
-        """Fetch the raw orders, where a method needs them, and what later weeks have brought of them."""
+        """Fetch the raw orders, where a method needs them, and look up what was delivered of them before."""
         outgoing, raw = self.outgoing, self.raw
         if STREAM not in outgoing.methods:
             return
         fetch_raw(raw.week, raw.guid, raw.path, raw.store)
-        if raw.guid not in outgoing.later:
-            return
-        with reading_raw(raw.week, raw.guid, raw.store):
-            guids = [guid for rows in row_groups(raw.path, ["order_guid"]) for guid in rows["order_guid"].to_pylist()]
-        orders = pa.array(guids, pa.string())
-        for week_key, key in outgoing.later[raw.guid]:
-            ledger = read_ledger(raw.store.bucket, key)
-            if ledger is None:
-                continue
-            # Guests belong to no single order. Few orders are edited weeks later, so this is small.
-            chosen = pc.or_kleene(pc.is_null(ledger["order_guid"]), pc.is_in(ledger["order_guid"], orders))
-            rows = ledger.filter(pc.and_(pc.is_in(ledger["state"], pa.array(ARRIVED)), chosen))
-            columns = (rows[name].to_pylist() for name in ("method", "destination", "record_id", "modified_at"))
-            for method, to, record_id, modified_at in zip(*columns, strict=True):
-                found = epoch_ms(modified_at) if modified_at else 0, week_key
-                self.newer[method, to, record_id] = max(self.newer.get((method, to, record_id), found), found)
+        self.history = History(raw, outgoing.delivered)
+        streamed = {feed.name for feed, _ in feed_streams(outgoing.settings)}
+        if streamed - {CUSTOMERS.name} and not outgoing.delivered.read_only:
+            # Before any row is sent, so that a later version can take it back.
+            self.history.update(self._note_rows)
+
+    def _note_rows(self) -> None:
+        for batch in self._feed_batches(self.raw.bodies(_ORDERS_AT_ONCE)):
+            self.history.put_fed(batch.fed)
+
+    def _feed_batches(self, chunks: Iterable[Sequence[bytes]]) -> Iterator[FeedBatch]:
+        guid, record = self.raw.guid, self.raw.record
+        orders = (RawOrders(guid, bodies, record.time_zone, record.currency) for bodies in chunks)
+        brand, week = self.outgoing.settings.purchase_brand, self.raw.week.key
+        return feed_batches(orders, brand, week, self.history.entries)
+
+    def arrived(self, key: RecordKey) -> None:
+        """A record was accepted."""
+        if key.method == STREAM:
+            self._arrived[key.record_id] = key.modified_ms or 0
+
+    def note_arrived(self) -> None:
+        """Say in the order index which orders have arrived."""
+        settings = self.outgoing.settings
+        if STREAM in self.outgoing.methods:
+            to = destination(settings.tenant_id, settings.stream_id or "")
+            self.history.update(lambda: self.history.put_sent(to, self._arrived))
 
     def batches(self) -> Generator[list[DueRecord]]:
         """What is due, some at a time; all records are counted."""
@@ -181,11 +183,10 @@ class RestaurantRecords:
             self.found = []
         if STREAM not in methods:
             return
-        guid, record, feeds = self.raw.guid, self.raw.record, feed_streams(settings)
-        with reading_raw(self.raw.week, guid, self.raw.store):
+        feeds = feed_streams(settings)
+        with reading_raw(self.raw.week, self.raw.guid, self.raw.store):
             chunks = self._add_orders()
-            orders = (RawOrders(guid, bodies, record.time_zone, record.currency) for bodies in chunks)
-            for batch in feed_batches(orders, settings.purchase_brand) if feeds else (FeedBatch() for _ in chunks):
+            for batch in self._feed_batches(chunks) if feeds else (FeedBatch() for _ in chunks):
                 for feed, stream_id in feeds:
                     self._add_rows(feed, destination(settings.tenant_id, stream_id), batch)
                 yield self.found
@@ -231,12 +232,20 @@ class RestaurantRecords:
         counts, is_settled = self.counts[key.method], self.calls_so_far.get(key.request_id, 0) is None
         counts.records += 1
         counts.unchanged += is_settled
-        if not is_settled:
-            modified_ms, week_key = self.newer.get((key.method, key.destination, key.record_id), (0, ""))
-            receipt = None
-            if modified_ms > (key.modified_ms or 0):
-                receipt = Receipt("superseded", None, 0, f"a newer version has arrived with week {week_key}")
-            self.found.append(DueRecord(key, body, receipt))
+        if is_settled:
+            self.arrived(key)
+        else:
+            week = self._newer_in(key)
+            reason = f"a newer version has arrived with week {week}"
+            self.found.append(DueRecord(key, body, Receipt("superseded", None, 0, reason) if week else None))
+
+    def _newer_in(self, key: RecordKey) -> str | None:
+        """The week with which a newer version of a whole order has arrived."""
+        entry = self.history.entries.get(key.record_id) if key.method == STREAM else None
+        for one in entry.sent if entry else ():
+            if one.destination == key.destination and one.modified_ms > (key.modified_ms or 0):
+                return one.week
+        return None
 
     def _is_wanted(self, key: RecordKey) -> bool:
         """Whether the record was refused before, or the order that it belongs to, where the delivery is limited to

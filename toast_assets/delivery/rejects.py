@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from toast_assets.amperity.records import RecordKey
+from toast_assets.amperity.records import FEED_METHODS, NOTIFY, RecordKey
 from toast_assets.delivery.feed_files import gzipped
 from toast_assets.errors import StoreError
 from toast_assets.scratch import scratch_folder
@@ -25,10 +25,6 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import StoredWeek
 from toast_assets.store.s3_errors import readable
 from toast_assets.week import Week, iso_ms
-
-NOTIFY = "notify"
-FEED_METHODS = "stream_"
-"""The beginning of the methods that stream the rows of a feed."""
 
 
 class RejectKey(NamedTuple):
@@ -48,7 +44,8 @@ class RejectKey(NamedTuple):
 
 
 class _RowKeys(msgspec.Struct):
-    selection_id: str | None = None
+    order_item_id: str | None = None
+    transaction_item_id: str | None = None
     customer_id: str | None = None
 
 
@@ -71,7 +68,7 @@ class RejectLine(msgspec.Struct, frozen=True):
         record_id = self.order_guid
         if self.method.startswith(FEED_METHODS) and bytes(self.record) != b"null":
             row = msgspec.json.decode(self.record, type=_RowKeys)
-            record_id = row.selection_id or row.customer_id or record_id
+            record_id = row.order_item_id or row.transaction_item_id or row.customer_id or record_id
         return RejectKey(self.method, self.restaurant_guid, record_id)
 
 

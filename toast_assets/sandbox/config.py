@@ -66,7 +66,10 @@ class SandboxConfig:
     amperity_api_key: str = "sandbox-api-key"
     amperity_client_id: str = "sandbox-amperity-client"
     amperity_client_secret: str = "sandbox-amperity-secret"  # noqa: S105 - opens nothing but this sandbox
-    streams: tuple[str, ...] = ("is-toast-orders", "is-toast-order-items", "is-toast-customers")
+    streams: tuple[str, ...] = (
+        *("is-toast-orders", "is-toast-order-items"),
+        *("is-toast-transactions", "is-toast-customers"),
+    )
     records_per_second: int = 1000
     polls_until_done: int = 2
 

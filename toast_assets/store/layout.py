@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -68,10 +68,21 @@ class Layout:
     def manifest(self, week: Week) -> str:
         return f"{self.manifests}week={week.key}.json"
 
+    def feeds(self, feed: str) -> str:
+        return f"{self.prefix}amperity/{feed}/"
+
     def feed(self, week: Week, restaurant_guid: str, feed: str) -> str:
         """A flat feed of a restaurant's week for Amperity's couriers, NDJSON, gzip; dated by the week's end."""
         name = f"{feed}_{week.end:%Y%m%d_%H%M%S}_{restaurant_guid}.ndjson.gz"
-        return f"{self.prefix}amperity/{feed}/{week.end:%Y/%m/%d}/{name}"
+        return f"{self.feeds(feed)}{week.end:%Y/%m/%d}/{name}"
+
+    def feed_in(self, key: str, feed: str) -> tuple[datetime, str] | None:
+        """The end (UTC) of the week and the restaurant of a feed's file; None where the object is none of ours."""
+        name = re.escape(feed) + "_([0-9]{8}_[0-9]{6})_([A-Za-z0-9_-]+)[.]ndjson[.]gz"
+        found = re.fullmatch(rf"{re.escape(self.feeds(feed))}[0-9/]+/{name}", key)
+        with suppress(ValueError):
+            return (datetime.strptime(f"{found[1]}+0000", "%Y%m%d_%H%M%S%z"), found[2]) if found else None
+        return None
 
     def table(self, table: str, week_key: str) -> str:
         """A flat table of a week, all restaurants, Parquet; a week is named by its partition key."""
@@ -92,9 +103,9 @@ class Layout:
         """What is known over all weeks of a restaurant's orders of one month (``2025-09``) of creation, Parquet."""
         return f"{self.order_index_folder(restaurant_guid)}month={month}.parquet"
 
-    def order_index_weeks(self, restaurant_guid: str) -> str:
-        """Which weeks a restaurant's order index covers, JSON."""
-        return f"{self.order_index_folder(restaurant_guid)}weeks.json"
+    def order_index_state(self, restaurant_guid: str) -> str:
+        """Which months a restaurant's order index has, JSON."""
+        return f"{self.order_index_folder(restaurant_guid)}months.json"
 
     def order_index_folder(self, restaurant_guid: str) -> str:
         return f"{self.prefix}index/orders/restaurant={restaurant_guid}/"

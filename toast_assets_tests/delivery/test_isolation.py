@@ -213,6 +213,7 @@ async def test_the_same_stream_at_another_tenant_receives_everything(sandbox: Sa
     assert {name: counts.accepted for name, counts in report.methods.items()} == {
         "stream": 4,
         "stream_order_items": 4,
+        "stream_transactions": 4,
         "stream_customers": 4,
     }
     assert {request.headers["X-Amperity-Tenant"] for request in other.asked} == {"other"}
@@ -230,7 +231,7 @@ async def test_other_privacy_rules_send_orders_and_the_rows_that_change_again(sa
     for changes in (rules, rules | {"AMPERITY_REDACT_SALT": "another"}):
         report = await deliver(sandbox, week, **changes)
         sent = {name: counts.accepted for name, counts in report.methods.items()}
-        assert sent == {"stream": 4, "stream_order_items": 0, "stream_customers": 4}
+        assert sent == {"stream": 4, "stream_order_items": 0, "stream_transactions": 0, "stream_customers": 4}
         assert (await deliver(sandbox, week, **changes)).accepted == 0
     again = {record.request_id for record in accepted(sandbox)}
     assert (len(again), ids < again) == (12, True)

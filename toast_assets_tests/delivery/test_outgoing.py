@@ -12,8 +12,9 @@ import pytest
 
 from toast_assets.delivery.deliver import check_delivery
 from toast_assets.delivery.feed_files import write_feeds
-from toast_assets.errors import AmperityError
+from toast_assets.errors import AmperityError, StoreError
 from toast_assets.export.write import export_week
+from toast_assets.index.orders import OrderIndex
 from toast_assets.sandbox import Kind, Sandbox
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.data.invented import Json, check, customer, encode, order, selection
@@ -23,6 +24,7 @@ from toast_assets_tests.support.stores.deliveries import (
     ITEMS,
     ROW_STREAMS,
     STREAM,
+    TRANSACTIONS,
     accepted,
     amperity_settings,
     deliver,
@@ -62,7 +64,7 @@ async def test_every_row_is_one_record_and_the_same_as_in_the_feeds_files(sandbo
     files = write_feeds(
         week, store, amperity_settings(sandbox).purchase_brand, amperity_settings(sandbox).redaction, LOG
     ).files
-    for feed, stream in (("order_items", ITEMS), ("customers", CUSTOMERS)):
+    for feed, stream in (("order_items", ITEMS), ("transactions", TRANSACTIONS), ("customers", CUSTOMERS)):
         lines = []
         for file in files:
             if file.feed == feed:
@@ -79,10 +81,15 @@ async def test_each_has_its_own_receipt_and_a_second_run_sends_nothing(sandbox: 
     prepare(sandbox, week, {PLACE: encode(*orders(4))})
     await deliver(sandbox, week, **ROW_STREAMS)
     table = ledger(sandbox, week)
-    assert table["method"].value_counts().to_dict() == {"stream": 4, "stream_order_items": 8, "stream_customers": 4}
+    assert table["method"].value_counts().to_dict() == {
+        "stream": 4,
+        "stream_order_items": 8,
+        "stream_transactions": 4,
+        "stream_customers": 4,
+    }
     assert (set(table["state"]), table["request_id"].is_unique) == ({"accepted"}, True)
     items = table[table["method"] == "stream_order_items"]
-    assert set(items["record_id"]) == {row["selection_id"] for row in contents(sandbox, ITEMS)}
+    assert set(items["record_id"]) == {row["order_item_id"] for row in contents(sandbox, ITEMS)}
     assert set(items["order_guid"]) == set(table[table["method"] == "stream"]["record_id"])
     assert set(items["destination"]) == {f"sandbox/{ITEMS}"}
     requests = sandbox.amperity.log.count("stream")
@@ -206,28 +213,48 @@ class TestAfterALaterWeek:
         report = await deliver(sandbox, week, **ROW_STREAMS)
         assert {name: counts.superseded for name, counts in report.methods.items()} == {
             "stream": 1,
-            "stream_order_items": 2,
-            "stream_customers": 1,
+            "stream_order_items": 0,
+            "stream_transactions": 0,
+            "stream_customers": 0,
         }
         sent = [record.modified for record in accepted(sandbox) if record.guid == first[0]["guid"]]
         assert sent == [second[0]["modifiedDate"]]
         rows = ledger(sandbox, week).query("state == 'superseded'")
-        assert len(rows) == 4
+        assert len(rows) == 1
         assert set(rows["reason"]) == {"a newer version has arrived with week 2025-09-22"}
         requests = sandbox.amperity.log.count("stream")
         await deliver(sandbox, week, **ROW_STREAMS)
         assert sandbox.amperity.log.count("stream") == requests
 
-    async def test_receipts_that_a_cut_off_delivery_left_behind_count_too(self, sandbox: Sandbox, week: Week) -> None:
+    @pytest.mark.parametrize("lost", ["months.json", "month=2025-09.parquet", ""])
+    async def test_a_lost_index_is_rebuilt_from_raw_orders_and_ledgers(
+        self, sandbox: Sandbox, week: Week, lost: str
+    ) -> None:
         first, second = self.two_weeks()
         prepare(sandbox, LATER, {PLACE: encode(*second)})
         await deliver(sandbox, LATER)
         store = order_store(sandbox)
-        key = store.layout.ledger(LATER, PLACE)
-        found = store.bucket.read(key)
-        assert found is not None
-        store.bucket.write(store.layout.ledger_segment(LATER, PLACE, 1), found[0])
-        store.bucket.delete(key)
+        folder = store.layout.order_index_folder(PLACE)
+        for key in list(store.bucket.keys(folder + lost)):
+            store.bucket.delete(key)
+        prepare(sandbox, week, {PLACE: encode(*first)})
+        assert (await deliver(sandbox, week)).methods["stream"].superseded == 1
+        assert {key.removeprefix(folder) for key in store.bucket.keys(folder)} >= {"month=2025-09.parquet"}
+
+    async def test_what_has_arrived_is_noted_by_the_next_delivery_where_the_index_could_not_be_written(
+        self, sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(_index: OrderIndex) -> None:
+            raise StoreError("access denied")
+
+        first, second = self.two_weeks()
+        prepare(sandbox, LATER, {PLACE: encode(*second)})
+        with monkeypatch.context() as patch:
+            patch.setattr(OrderIndex, "save", refused)
+            report = await deliver(sandbox, LATER)
+        assert (report.accepted, list(report.problems)) == (1, [PLACE])
+        again = await deliver(sandbox, LATER)
+        assert (again.accepted, again.methods["stream"].unchanged) == (0, 1)
         prepare(sandbox, week, {PLACE: encode(*first)})
         assert (await deliver(sandbox, week)).methods["stream"].superseded == 1
 

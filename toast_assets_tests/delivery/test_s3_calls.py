@@ -26,7 +26,12 @@ PLACES = ("place-1", "place-2", "place-3")
 # One call each. What is exported is read where something may be sent.
 LOOKS = ["GET deliveries", "HEAD toast-orders"]
 DUE = ["GET deliveries", "GET toast-orders"]
-FIRST = [*DUE, "GET raw", "PUT deliveries"]
+# The month's file of the order index, and what months there are, where it is a new one.
+NEW_MONTH = ["GET index", "GET index", "PUT index", "PUT index"]
+FIRST = [*DUE, "GET raw", *NEW_MONTH, "PUT deliveries"]
+AGAIN = [*DUE, "GET raw", "GET index", "PUT index", "PUT deliveries"]
+# Rows are noted in the index before they are sent, and orders once they have arrived.
+FIRST_WITH_ROWS = [*FIRST[:-1], "PUT index", FIRST[-1]]
 
 
 def orders(count: int) -> list[bytes]:
@@ -73,8 +78,8 @@ async def test_all_methods_together_fetch_the_orders_once_and_nothing_is_fetched
         "AMPERITY_API_URL": f"{counted.sandbox.amperity_url}/api/v1/streaming",
     }
     first = await counted.run(**changes)
-    assert first.accepted == 9 + 9 + 3 + 3 * ("notify" in methods)
-    assert [counted.calls[place] for place in PLACES] == [FIRST] * 3
+    assert first.accepted == 9 + 9 + 9 + 3 + 3 * ("notify" in methods)
+    assert [counted.calls[place] for place in PLACES] == [FIRST_WITH_ROWS] * 3
     for_the_week = len(counted.calls[""])
     second = await counted.run(**changes)
     assert [counted.calls[place] for place in PLACES] == [LOOKS] * 3
@@ -86,7 +91,7 @@ async def test_all_methods_together_fetch_the_orders_once_and_nothing_is_fetched
     edited = json.dumps(json.loads(stored[PLACES[1]][0]) | {"numberOfGuests": 9}).encode()
     prepare(counted.sandbox, counted.week, stored | {PLACES[1]: [edited, *stored[PLACES[1]][1:]]})
     await counted.run(**changes)
-    assert [counted.calls[place] for place in PLACES] == [LOOKS, FIRST, LOOKS]
+    assert [counted.calls[place] for place in PLACES] == [LOOKS, AGAIN, LOOKS]
 
 
 async def test_notices_alone_fetch_no_orders(counted: CountedDelivery) -> None:
@@ -100,7 +105,7 @@ async def test_a_dry_run_writes_nothing_and_a_second_one_reads_the_orders_again(
     prepare(counted.sandbox, counted.week, {PLACES[0]: orders(3)})
     for _ in range(2):
         assert (await counted.run(dry_run=True)).would_send == 3
-        assert counted.calls[PLACES[0]] == [*DUE, "GET raw"]
+        assert counted.calls[PLACES[0]] == [*DUE, "GET raw", *["GET index"] * 2]
 
 
 async def test_many_records_are_stored_in_segments_on_the_way(
@@ -124,10 +129,11 @@ async def test_what_was_refused_is_due_again_and_other_settings_read_the_orders_
     await counted.run()
     assert (await counted.run()).accepted == 1
     # Once more to find out that nothing is refused any more.
-    assert {one: counted.calls[one][:4] for one in PLACES} == {one: FIRST if one == place else LOOKS for one in PLACES}
+    expected = {one: [*DUE, "GET raw", "GET index", "PUT index"] if one == place else LOOKS for one in PLACES}
+    assert {one: counted.calls[one][:5] for one in PLACES} == expected
     rules: dict[str, Any] = {"AMPERITY_BRAND": "Another"}
     assert (await counted.run(**rules)).accepted == 0
-    assert [counted.calls[one] for one in PLACES] == [FIRST] * 3
+    assert [counted.calls[one] for one in PLACES] == [[*DUE, "GET raw", "GET index", "PUT deliveries"]] * 3
     await counted.run(**rules)
     assert [counted.calls[one] for one in PLACES] == [LOOKS] * 3
 

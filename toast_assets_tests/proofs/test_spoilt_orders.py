@@ -117,7 +117,7 @@ def test_a_spoilt_order_is_rows_or_a_rejection(original: Json, data: st.DataObje
         batch.validate(full=True)
     if not found.rejections:
         assert_raw_amounts_are_those_of_the_tables(raw.orders[1], tables)
-    fed = list(feed_batches([raw], "Example Brand"))
+    fed = list(feed_batches([raw], "Example Brand", "2025-09-15", {}))
     assert len(fed[0].rejections) <= 1
     assert all(encode_row(row) for part in fed for rows in part.rows.values() for row in rows)
     detector = DriftDetector()
@@ -133,5 +133,5 @@ def test_modifiers_nested_hundreds_deep_are_rows_or_a_rejection() -> None:
         raw = RawOrders(RESTAURANT, [deep + line * depth + b"]}" * depth + b"]}]}"], "UTC")
         found, tables = flatten(raw)
         assert tables["orders"].num_rows + len(found.rejections) == 1
-        fed = list(feed_batches([raw], "Example Brand"))
+        fed = list(feed_batches([raw], "Example Brand", "2025-09-15", {}))
         assert bool(fed[0].rows["order_items"]) != bool(fed[0].rejections)

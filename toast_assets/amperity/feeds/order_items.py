@@ -10,14 +10,15 @@ from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, in
 from toast_assets.amperity.feeds.shared_columns import product_id
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.model import Order
-from toast_assets.orders.totals import discount_sum
+from toast_assets.orders.totals import ZERO, discount_sum
 from toast_assets.orders.walk import lines
 
 
 class OrderItemRow(Row, frozen=True):
     """An item or modifier as ordered."""
 
-    selection_id: Annotated[str, text("The item or modifier as ordered: Toast's selection GUID.", key=True)]
+    order_item_id: Annotated[str, text("order_id|selection_id: the row's key.", key=True)]
+    selection_id: Annotated[str, text("The item or modifier as ordered: Toast's selection GUID.")]
     order_id: Annotated[str, text("The order: Toast's GUID, which never changes.")]
     check_id: Annotated[str | None, text("The check within the order: Toast's GUID.")]
     parent_selection_id: Annotated[str | None, text("For a modifier the row it belongs to; null for an item.")]
@@ -41,7 +42,7 @@ class OrderItemRow(Row, frozen=True):
     tax_amount: Annotated[Decimal | None, decimal("Tax on this row.")]
     is_gift_card: Annotated[bool, flag("A gift card sold or topped up; not among the transactions.")]
     is_deferred: Annotated[bool, flag("Deferred revenue; not among the transactions.")]
-    is_cancelled: Annotated[bool, flag("The row, its item, check or order was voided or deleted.")]
+    is_cancelled: Annotated[bool, flag("The row, its item, check or order was voided, deleted, or removed.")]
     refund_amount: Annotated[Decimal | None, decimal("Refunded of this row and its modifiers, without tax, positive.")]
     tax_refund_amount: Annotated[Decimal | None, decimal("Refunded tax, as a positive amount.")]
     purchase_channel: Annotated[str, text("How it was ordered: Toast's source, or Unknown.")]
@@ -59,7 +60,8 @@ ORDER_ITEMS = Feed(
 
 
 def order_items(order: Order, shared: Mapping[str, Any]) -> Iterator[OrderItemRow]:
-    """The rows of one order; ``shared`` are its ``shared_columns``.
+    """The rows of one order; ``shared`` are its ``shared_columns``. Two can have one key where an item was moved to
+    another check and is still in its old one, deleted.
 
     Raises:
         UnrepresentableError: an item or modifier has no GUID, so that its row would have no key.
@@ -76,6 +78,7 @@ def order_items(order: Order, shared: Mapping[str, Any]) -> Iterator[OrderItemRo
             refund = selection.refund_details
             yield OrderItemRow(
                 **shared,
+                order_item_id=f"{order.guid}|{selection.guid}",
                 selection_id=selection.guid,
                 check_id=check.guid,
                 parent_selection_id=line.parent_guid,
@@ -97,3 +100,31 @@ def order_items(order: Order, shared: Mapping[str, Any]) -> Iterator[OrderItemRo
                 refund_amount=refund.refund_amount if refund else None,
                 tax_refund_amount=refund.tax_refund_amount if refund else None,
             )
+
+
+def no_order_item(shared: Mapping[str, Any], selection_guid: str, product: str) -> OrderItemRow:
+    """The row of an item or modifier that the newest version of its order does not have: all amounts are 0."""
+    return OrderItemRow(
+        **shared,
+        order_item_id=f"{shared['order_id']}|{selection_guid}",
+        selection_id=selection_guid,
+        check_id=None,
+        parent_selection_id=None,
+        depth=0,
+        product_id=product,
+        product_name=None,
+        menu_group_id=None,
+        sales_category_id=None,
+        selection_type=None,
+        quantity=ZERO,
+        unit_of_measure=None,
+        list_price=ZERO,
+        discount_amount=ZERO,
+        net_price=ZERO,
+        tax_amount=ZERO,
+        is_gift_card=False,
+        is_deferred=False,
+        is_cancelled=True,
+        refund_amount=ZERO,
+        tax_refund_amount=ZERO,
+    )

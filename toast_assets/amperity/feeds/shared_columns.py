@@ -30,10 +30,6 @@ def shared_columns(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) 
         business_date = business_day(order.business_date)
     except ValueError:
         raise UnrepresentableError("the business date is no date") from None
-    try:
-        opened_local, modified_local = (_text(moment.astimezone(clock)) for moment in (opened, modified))
-    except OverflowError:
-        raise UnrepresentableError("a time is beyond the calendar") from None
     return {
         "order_id": order.guid,
         "store_id": batch.restaurant_guid,
@@ -41,12 +37,20 @@ def shared_columns(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) 
         "currency": batch.currency,
         "purchase_channel": order.source or "Unknown",
         "business_date": business_date.isoformat() if business_date is not None else None,
-        "order_datetime": opened_local,
-        "order_datetime_utc": _text(opened),
-        "modified_at": _text(modified),
-        "modified_at_local": modified_local,
+        **order_times(opened, clock),
+        **modified_times(modified, clock),
         "fk_customer": guest_key(order_customer(order)),
     }
+
+
+def order_times(at: datetime, clock: ZoneInfo) -> dict[str, str]:
+    """The columns of when something was ordered, refunded or voided; UnrepresentableError beyond the calendar."""
+    return {"order_datetime": _local(at, clock), "order_datetime_utc": _text(at)}
+
+
+def modified_times(at: datetime, clock: ZoneInfo) -> dict[str, str]:
+    """The columns of when an order was last modified; UnrepresentableError beyond the calendar."""
+    return {"modified_at": _text(at), "modified_at_local": _local(at, clock)}
 
 
 def product_id(selection: Selection) -> str:
@@ -57,6 +61,13 @@ def product_id(selection: Selection) -> str:
     item, kind = selection.item, selection.selection_type
     known = item and (item.multi_location_id or item.guid)
     return known or (kind if kind != "NONE" else None) or UNKNOWN_PRODUCT
+
+
+def _local(moment: datetime, clock: ZoneInfo) -> str:
+    try:
+        return _text(moment.astimezone(clock))
+    except OverflowError:
+        raise UnrepresentableError("a time is beyond the calendar") from None
 
 
 def _text(moment: datetime) -> str:

@@ -13,13 +13,14 @@ from toast_assets.orders.read import RawOrders
 from toast_assets_tests.support.data.invented import RESTAURANT, Json, encode
 
 BRAND = "Example Brand"
+WEEK = "2025-09-15"
 ZONE = "America/New_York"
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
 
 def batches(*orders: Json | bytes, timezone: str | None = ZONE) -> list[FeedBatch]:
     data = [one if isinstance(one, bytes) else encode(one)[0] for one in orders]
-    return list(feed_batches([RawOrders(RESTAURANT, data, timezone, "USD")], BRAND))
+    return list(feed_batches([RawOrders(RESTAURANT, data, timezone, "USD")], BRAND, WEEK, {}))
 
 
 def lines(feed: str, made: Iterable[FeedBatch]) -> list[bytes]:

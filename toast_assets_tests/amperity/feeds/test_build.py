@@ -9,7 +9,7 @@ import pytest
 
 from toast_assets.amperity.feeds.build import FEEDS, feed_batches
 from toast_assets.orders.read import RawOrders, Reason
-from toast_assets_tests.amperity.feeds.rows import BRAND, ZONE, batches, lines, rows
+from toast_assets_tests.amperity.feeds.rows import BRAND, WEEK, ZONE, batches, lines, rows
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import RESTAURANT, Json, check, customer, encode, order, selection
 
@@ -20,7 +20,7 @@ def test_a_restaurant_with_an_unknown_time_zone_has_its_orders_rejected_and_the_
 ) -> None:
     known, unknown = order(), order()
     raw = [RawOrders("lost", encode(unknown), timezone), RawOrders(RESTAURANT, encode(known), ZONE)]
-    made = list(feed_batches(raw, BRAND))
+    made = list(feed_batches(raw, BRAND, WEEK, {}))
     (rejection,) = [rejection for batch in made for rejection in batch.rejections]
     assert (rejection.reason, rejection.order_guid) == (Reason.UNKNOWN_TIME_ZONE, unknown["guid"])
     assert rejection.restaurant_guid == "lost"
@@ -103,7 +103,7 @@ def test_rows_come_batch_by_batch_and_guests_at_the_end() -> None:
             consumed += 1
             yield RawOrders(RESTAURANT, encode(order(check(guest=customer()))), ZONE)
 
-    made = feed_batches(raw(), BRAND)
+    made = feed_batches(raw(), BRAND, WEEK, {})
     assert set(next(made).rows) == {"order_items", "transactions"}
     assert consumed == 1
     assert [len(batch.rows.get("customers", ())) for batch in made] == [0, 0, 3]

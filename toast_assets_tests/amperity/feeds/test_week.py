@@ -24,7 +24,7 @@ from toast_assets_tests.support.data import oracle
 from toast_assets_tests.support.data.invented import RESTAURANT, Json, invented_week
 
 ORDERS = 4_000
-BRAND = "Example Brand"
+BRAND, WEEK = "Example Brand", "2025-09-15"
 DUCKDB = {"string": "VARCHAR", "integer": "BIGINT", "boolean": "BOOLEAN", "datetime": "TIMESTAMP", "date": "DATE"}
 
 
@@ -37,7 +37,8 @@ def raw() -> list[bytes]:
 def feed_lines() -> dict[str, list[bytes]]:
     parts = (raw()[start : start + 500] for start in range(0, ORDERS, 500))
     found: dict[str, list[bytes]] = defaultdict(list)
-    for batch in feed_batches((RawOrders(RESTAURANT, part, "America/Chicago", "USD") for part in parts), BRAND):
+    orders = (RawOrders(RESTAURANT, part, "America/Chicago", "USD") for part in parts)
+    for batch in feed_batches(orders, BRAND, WEEK, {}):
         assert not batch.rejections
         for name, rows in batch.rows.items():
             found[name].extend(map(encode, rows))

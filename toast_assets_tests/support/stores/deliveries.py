@@ -22,7 +22,12 @@ from toast_assets_tests.support.stores.pulls import LOG
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
 STREAM, ITEMS, CUSTOMERS = "is-toast-orders", "is-toast-order-items", "is-toast-customers"
-ROW_STREAMS: dict[str, Any] = {"AMPERITY_ORDER_ITEMS_STREAM_ID": ITEMS, "AMPERITY_CUSTOMERS_STREAM_ID": CUSTOMERS}
+TRANSACTIONS = "is-toast-transactions"
+ROW_STREAMS: dict[str, Any] = {
+    "AMPERITY_ORDER_ITEMS_STREAM_ID": ITEMS,
+    "AMPERITY_TRANSACTIONS_STREAM_ID": TRANSACTIONS,
+    "AMPERITY_CUSTOMERS_STREAM_ID": CUSTOMERS,
+}
 NO_CLIENT: dict[str, Any] = {"AMPERITY_CLIENT_ID": "", "AMPERITY_CLIENT_SECRET": ""}
 """Nothing to renew a token with."""
 

@@ -1,0 +1,1 @@
+"""What is known of orders and guests over all weeks, kept small enough to be looked up for each week."""
