@@ -208,9 +208,9 @@ class OrderIndex:
             change_state(self.store, self.restaurant_guid, months=added, exists=self._state is not None)
         for month in sorted(self._changed):
             file = self._files[month]
-            entries = [entry for guid, entry in self.entries.items() if self.months[guid] == month]
-            rows = pa.concat_tables([file.others, _rows(entries)])
-            file.version = _write(self.store, self._key(month), rows, file.version)
+            entries = (self.entries[guid] for guid, of in self.months.items() if of == month)
+            body = _encoded(pa.concat_tables([file.others, _rows(entries)]))
+            file.version = self.store.bucket.write(self._key(month), body, replaces=file.version, ContentType=PARQUET)
             self._changed.discard(month)
 
     def _key(self, month: str) -> str:
@@ -221,7 +221,8 @@ def store_month(store: OrderStore, restaurant_guid: str, month: str, entries: It
     """Store a month that was lost, with these entries; a StoreConflictError where another run does, too."""
     key = store.layout.order_index(restaurant_guid, month)
     info = store.bucket.info(key)
-    _write(store, key, _rows(entries), info.version if info else ABSENT)
+    replaces = info.version if info else ABSENT
+    store.bucket.write(key, encode_month(entries), replaces=replaces, ContentType=PARQUET)
 
 
 def read_state(store: OrderStore, restaurant_guid: str) -> IndexState | None:
@@ -261,10 +262,21 @@ def _state(body: bytes) -> IndexState | None:
         return None
 
 
-def _write(store: OrderStore, key: str, rows: pa.Table, replaces: Version) -> Version:
+def decode_month(body: bytes) -> list[OrderEntry] | None:
+    """The entries in a month's file; None where it is damaged."""
+    rows = _decoded(body)
+    return None if rows is None else msgspec.convert(rows.to_pylist(), list[OrderEntry])
+
+
+def encode_month(entries: Iterable[OrderEntry]) -> bytes:
+    """A month's file; the same entries give the same bytes."""
+    return _encoded(_rows(entries))
+
+
+def _encoded(rows: pa.Table) -> bytes:
     buffer = pa.BufferOutputStream()
     pq.write_table(rows.sort_by("order_guid"), buffer, compression="zstd", write_page_checksum=True)
-    return store.bucket.write(key, bytes(buffer.getvalue()), replaces=replaces, ContentType=PARQUET)
+    return bytes(buffer.getvalue())
 
 
 def _rows(entries: Iterable[OrderEntry]) -> pa.Table:
@@ -278,4 +290,5 @@ def _decoded(body: bytes) -> pa.Table | None:
             rows = file.read(use_threads=False)
     except (pa.ArrowException, OSError):
         return None
-    return rows if rows.schema.equals(INDEX_SCHEMA) else None
+    # Parquet has names of its own for what is in lists; with ours the same entries give the same bytes.
+    return rows.cast(INDEX_SCHEMA) if rows.schema.equals(INDEX_SCHEMA) else None

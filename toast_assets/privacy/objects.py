@@ -26,6 +26,7 @@ from toast_assets.amperity.records import RecordKey, order_version
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.delivery.ledger import decode_ledger, encode_ledger
 from toast_assets.export.read import is_object
+from toast_assets.index.orders import OrderEntry, StoredVersion, decode_month, encode_month
 from toast_assets.orders.identity import key_trait, traits
 from toast_assets.orders.raw import with_restaurant
 from toast_assets.orders.raw_file import RawFileWriter, read_pull_evidence, read_raw, row_groups
@@ -176,6 +177,27 @@ class Scrub:
                 writer.write_table(scrubbed(rows))
         return {"sha256": sha256_of(target)}
 
+    def index(self, one: Object, path: Path, target: Path) -> Metadata | None:
+        """The order index with the new versions of orders, and without the guest's key."""
+        before = decode_month(path.read_bytes())
+        if before is None:
+            # The next delivery rebuilds it.
+            return {}
+        after = [self._entry(one.restaurant, entry) for entry in before]
+        target.write_bytes(encode_month(after))
+        return None if after == before else {}
+
+    def _entry(self, restaurant: str, entry: OrderEntry) -> OrderEntry:
+        def version(one: StoredVersion) -> StoredVersion:
+            change = self.changes.get(one.week, {}).get(restaurant)
+            after = change.versions.get((entry.order_guid, one.version)) if change else None
+            return msgspec.structs.replace(one, version=after) if after else one
+
+        fed = entry.fed
+        if fed is not None and fed.customer is not None and self._knows_key(fed.customer):
+            fed = msgspec.structs.replace(fed, customer=None)
+        return msgspec.structs.replace(entry, stored=tuple(map(version, entry.stored)), fed=fed)
+
     def unreadable(self, _: Object, path: Path, target: Path) -> Metadata | None:
         """Orders that cannot be read, without the bytes of those that name the guest."""
         before = list(read_lines(path))
@@ -252,6 +274,10 @@ KINDS = {
     "table": Kind(rf"tables/(?P<table>{'|'.join(TABLES)})/{_WEEK}/[^/]+\.parquet", Scrub.table, _ROWS),
     "current": Kind(rf"tables/current_orders/{_RESTAURANT}\.parquet", Scrub.table, _ROWS),
     "state": Kind(r"tables/current_orders/state\.json", lambda *_: None, "knows the new tables"),
+    "index": Kind(
+        rf"index/orders/{_RESTAURANT}/month=[^/]+\.parquet", Scrub.index, "new versions, without the guest's key"
+    ),
+    "months": Kind(rf"index/orders/{_RESTAURANT}/months\.json", lambda *_: None, "months of the order index"),
     "inspection": Kind(
         rf"inspections/{_WEEK}\.json", Scrub.inspection, "removed; the next check of the week makes it again"
     ),

@@ -1,8 +1,8 @@
 """Removes what has been kept long enough, week by week; never what Amperity does not have yet.
 
 Age counts from a week's end. Raw orders and exports (with the flat feeds) are removed once the week was pulled whole
-and delivered; receipts and rejects after them. Tables, current orders, manifests and inspections stay. Another run may
-pull the week meanwhile, so each object is removed only in the version that was compared.
+and delivered; receipts and rejects after them. Tables, current orders, indexes, manifests and inspections stay. Another
+run may pull the week meanwhile, so each object is removed only in the version that was compared.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.checks.check import CheckedWeek
 from toast_assets.checks.delivery import delivered_equals_exported
 from toast_assets.errors import ExportError, StoreError
+from toast_assets.index.orders import change_state, read_state
 from toast_assets.orders.raw_file import content_of
 from toast_assets.scratch import scratch_folder
 from toast_assets.settings import RetentionSettings
@@ -98,7 +99,8 @@ class Retention:
             folder = layout.unreadable_folder(week)
             due |= self._stored(key for key in store.bucket.keys(folder) if restaurant_in(key, folder, ".ndjson.gz"))
         due |= exports if export_due else {}
-        due |= {layout.raw(week, guid): info for guid, (info, _) in raw.items()}
+        raw_keys = {layout.raw(week, guid): guid for guid in raw}
+        due |= {key: raw[guid][0] for key, guid in raw_keys.items()}
         if ledger_due:
             ledgers = (key for key in store.bucket.keys(layout.deliveries(week)) if key.endswith(".parquet"))
             due |= self._stored([*ledgers, layout.rejects(week)])
@@ -118,7 +120,14 @@ class Retention:
                     return _CHANGED
             _LOG.info("%s has been kept long enough.", key)
             removed[key] = info.size
+        self._expire(week, [guid for key, guid in raw_keys.items() if key in removed])
         return reason
+
+    def _expire(self, week: Week, guids: Iterable[str]) -> None:
+        """Say in the order index of restaurants that the week's raw orders are gone."""
+        for guid in guids:
+            if not self.dry_run and read_state(self.store, guid) is not None:
+                change_state(self.store, guid, expired=[week.key])
 
     def _stored(self, keys: Iterable[str]) -> dict[str, StoredObject]:
         infos = ((key, self.store.bucket.info(key)) for key in keys)

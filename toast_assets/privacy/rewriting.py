@@ -110,6 +110,8 @@ class Rewriting:
             *(one for one in self.objects if one.kind in ("workflow", "current", "state") and weeks),
         ]
         before = {one: self.store.bucket.info(one.key) for one in touched}
+        # Feeds that are made again take a newer version's customer from the index.
+        self._replace(one for one in planned if one.kind == "index")
         made_again = {key for week_key in sorted(weeks) for key in self._rewrite_week(week_key)}
         # The rules for single objects know no dates: they would take a guest who came back out of what was made again.
         left = [one for one in planned if one.key not in made_again and one.kind not in ("raw", "manifest")]
@@ -184,7 +186,8 @@ class Rewriting:
             metadata = KINDS[one.kind].scrub(self.scrub, one, stored.path, target)
         if metadata is None:
             return None
-        if one.kind == "inspection" or (one.kind == "rejects" and metadata["rows"] == "0"):
+        gone = {"inspection": True, "index": not target.exists(), "rejects": metadata.get("rows") == "0"}
+        if gone.get(one.kind):
             return Removal()
         kept = {**stored.metadata, **{name: value for name, value in metadata.items() if name in stored.metadata}}
         properties = next(of for ending, of in _PROPERTIES.items() if one.key.endswith(ending))

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from toast_assets.cli import main
 from toast_assets.errors import SettingsError
+from toast_assets.index.orders import read_state
 from toast_assets.privacy.retention import Retained, Retention
 from toast_assets.sandbox import Sandbox
 from toast_assets.settings import RetentionSettings
@@ -57,6 +58,9 @@ def test_a_week_goes_when_it_is_old_and_was_delivered(
     assert planned == result
     assert set(result.removed) == set(map(str, (store.layout.raw(delivered[0], f"place-{n}") for n in (1, 2))))
     assert before.keys() - content(store).keys() == set(result.removed)
+    state = read_state(store, "place-1")
+    assert state is not None
+    assert (state.expired, state.months != ()) == ((delivered[0].key,), True)
 
 
 def test_orders_that_cannot_be_read_go_with_the_raw_orders(
