@@ -130,5 +130,9 @@ async def test_a_delivery_of_feed_rows_that_is_killed_is_finished_by_the_next(sa
     ids = {record.request_id for record in sandbox.amperity.accepted}
     table = ledger(sandbox, week)
     assert (len(table), set(table["state"]), set(table["request_id"])) == (len(ids), {"accepted"}, ids)
-    assert table["method"].value_counts().to_dict() == {"stream": 150, "stream_order_items": 150}
+    assert table["method"].value_counts().to_dict() == {
+        "stream": 150,
+        "stream_order_items": 150,
+        "stream_transactions": 150,
+    }
     assert not open_segments(sandbox, week)
