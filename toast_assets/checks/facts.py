@@ -33,7 +33,7 @@ from toast_assets.week import Week
 
 MOST_NAMED = 20
 # Changes when the same orders would give other facts.
-_FORM = 4
+_FORM = 5
 # An open list of Toast's: what comes after that many is one channel.
 _MOST_CHANNELS = 30
 _OTHER_CHANNELS = "(other channels)"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from toast_assets.checks import facts
+from toast_assets.checks.amounts import AMOUNTS
 from toast_assets.checks.drift import DriftDetector
 from toast_assets.checks.facts import week_facts
 from toast_assets.export.write import export_week
@@ -20,6 +21,7 @@ from toast_assets.week import Week
 from toast_assets_tests.checks.evaluating import conclude, evaluate
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import check, encode, gift_card, invented_week, order, payment, selection
+from toast_assets_tests.support.data.odd_sales import odd_week
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
 LOG = logging.getLogger(__name__)
@@ -33,6 +35,14 @@ def test_thousands_of_orders_reconcile_to_the_cent(store: OrderStore, week: Week
     assert found.passed, found.description
     assert found.figures["differences"] == 0
     assert all(found.figures[name] > 0 for name in ("net_sales", "tax_amount", "tip_amount", "refund_amount"))
+
+
+def test_weeks_of_odd_sales_reconcile_to_the_cent(store: OrderStore, week: Week) -> None:
+    manifest = store_week(store, week, {f"r{seed}": odd_week(400, seed) for seed in (7, 8)})
+    build_tables(week, store, LOG)
+    found = evaluate("totals_reconcile", week, manifest, store)
+    assert (found.passed, found.figures["differences"]) == (True, 0), found.description
+    assert all(found.figures[name] > 0 for name in AMOUNTS)
 
 
 @pytest.mark.parametrize("cents", ["0.01", "-0.01"])

@@ -189,8 +189,9 @@ def customer(email: str | None = "guest@example.com", **more: Any) -> Json:
 def check(*selections: Json, payments: Iterable[Json] = (), guest: Json | None = None, **more: Any) -> Json:
     """A check with these items, by default one of 10.00."""
     items = list(selections) or [selection()]
-    amount = sum((item["price"] for item in items), Decimal(0))
     tax = sum((item["tax"] for item in items), Decimal(0))
+    sold = {"selections": items, "appliedDiscounts": [], "appliedServiceCharges": [], **more}
+    amount = toast_amount(sold)
     return {
         "guid": guid(),
         "entityType": "Check",
@@ -210,13 +211,29 @@ def check(*selections: Json, payments: Iterable[Json] = (), guest: Json | None =
         "tabName": None,
         "openedBy": ref("RestaurantUser"),
         "customer": guest,
-        "selections": items,
         "payments": list(payments) or [payment(str(amount + tax))],
-        "appliedDiscounts": [],
-        "appliedServiceCharges": [],
         "appliedLoyaltyInfo": None,
-        **more,
+        **sold,
     }
+
+
+def toast_amount(bill: Json) -> Decimal:
+    """Toast's ``amount`` of a check: items after all discounts, and service charges that are no gratuity."""
+    live = (one for one in bill["selections"] if not (one["voided"] or one.get("deleted")))
+    sold = sum((one["preDiscountPrice"] - taken_off(one) for one in live), Decimal(0))
+    charges = (one["chargeAmount"] for one in bill["appliedServiceCharges"] if not one["gratuity"])
+    return sold - (taken_off(bill) if sold else 0) + sum(charges, Decimal(0))
+
+
+def taken_off(sold: Json) -> Decimal:
+    """What the discounts on a check, or on an item and its modifiers, take off."""
+    below = (taken_off(one) for one in sold.get("modifiers", ()) if not (one["voided"] or one["deferred"]))
+    own = (
+        one["discountAmount"] if one["nonTaxDiscountAmount"] is None else one["nonTaxDiscountAmount"]
+        for one in sold["appliedDiscounts"]
+        if one["processingState"] not in ("VOID", "PENDING_VOID")
+    )
+    return sum(own, Decimal(0)) + sum(below, Decimal(0))
 
 
 def order(*bills: Json, checks: int = 1, voided: bool = False, deleted: bool = False, **more: Any) -> Json:
@@ -286,7 +303,7 @@ def _some_check(chance: random.Random) -> Json:
         made["appliedDiscounts"] = [_some_discount(chance, room)]
     if chance.random() < 0.1:
         made["appliedServiceCharges"] = [service_charge(_cents(chance, 5), gratuity=chance.random() < 0.5)]
-    return made
+    return made | {"amount": toast_amount(made), "totalAmount": toast_amount(made) + made["taxAmount"]}
 
 
 def _some_selection(chance: random.Random) -> Json:

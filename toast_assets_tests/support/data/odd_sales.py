@@ -20,6 +20,8 @@ from toast_assets_tests.support.data.invented import (
     refund_details,
     selection,
     service_charge,
+    taken_off,
+    toast_amount,
 )
 
 CATEGORIES = ("SERVICE_CHARGE", "FUNDRAISING_CAMPAIGN", "CREDIT_CARD_SURCHARGE", "CASH_ROUNDING", None)
@@ -49,7 +51,7 @@ def _check(chance: Random) -> Json:
     if chance.random() < 0.3:
         _take_off(chance, made)
     made["payments"] = [_payment(chance, made) for _ in range(chance.choice([0, 1, 1, 2]))]
-    return made
+    return made | {"amount": toast_amount(made)}
 
 
 def _item(chance: Random) -> Json:
@@ -101,17 +103,7 @@ def _state(chance: Random) -> str | None:
 
 def _price(item: Json) -> None:
     """Toast's price: after the discounts on the item and on its modifiers."""
-    item["price"] = item["preDiscountPrice"] - _off(item)
-
-
-def _off(item: Json) -> Decimal:
-    below = (_off(one) for one in item["modifiers"] if not (one["voided"] or one["deferred"]))
-    own = (
-        one["discountAmount"] if one["nonTaxDiscountAmount"] is None else one["nonTaxDiscountAmount"]
-        for one in item["appliedDiscounts"]
-        if one["processingState"] not in ("VOID", "PENDING_VOID")
-    )
-    return sum(own, Decimal(0)) + sum(below, Decimal(0))
+    item["price"] = item["preDiscountPrice"] - taken_off(item)
 
 
 def _take_off(chance: Random, made: Json) -> None:
