@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from toast_assets.checks import delivery, raw_orders, totals
+from toast_assets.checks import delivery, net_sales, raw_orders, totals
 from toast_assets.checks.check import CheckedWeek, CheckResult
 
 Check = Callable[[CheckedWeek], CheckResult]
@@ -22,6 +22,6 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     ),
     "toast_orders_s3_export": (delivery.export_equals_raw,),
     "amperity_delivery": (delivery.delivered_equals_exported,),
-    "orders": (totals.totals_reconcile,),
+    "orders": (totals.totals_reconcile, net_sales.net_sales_agree_with_toast),
 }
 BLOCKING: Sequence[Check] = (raw_orders.order_guids_unique, delivery.export_equals_raw)

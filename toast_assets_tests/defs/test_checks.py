@@ -29,7 +29,8 @@ from toast_assets_tests.support.stores.stored_weeks import store_week
 ALL = {
     *("every_restaurant_complete", "order_guids_unique", "modified_times_inside_week", "no_schema_drift"),
     *("guests_scope_present", "guests_reachable", "volume_as_usual", "export_equals_raw"),
-    *("delivered_equals_exported", "totals_reconcile", "every_order_readable"),
+    *("delivered_equals_exported", "totals_reconcile", "net_sales_agree_with_toast"),
+    "every_order_readable",
 }
 Evaluate = Callable[[str], dg.AssetCheckEvaluation]
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR

@@ -56,6 +56,7 @@ def test_names_are_the_ones_that_users_rely_on() -> None:
         "export_equals_raw",
         "delivered_equals_exported",
         "totals_reconcile",
+        "net_sales_agree_with_toast",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "weekly_toast_orders_sensor",

@@ -86,6 +86,13 @@ def test_the_severity_of_orders_that_cannot_be_read_is_the_one_that_is_described
     assert_severity_is_described("every_order_readable", result)
 
 
+@pytest.mark.parametrize("name", ["totals_reconcile", "net_sales_agree_with_toast"])
+def test_the_severity_of_tables_that_were_not_made_is_the_one_that_is_described(
+    name: str, store: OrderStore, week: Week
+) -> None:
+    assert_severity_is_described(name, evaluate(name, week, NO_MANIFEST, store))
+
+
 def test_what_is_inside_a_new_field_is_named_with_it_and_not_by_itself() -> None:
     paths = ("lane", "lane.number", "lane.deep.down", "other.lane")
     drift = tuple(DriftFinding("new field", path, None, "a") for path in (*paths[:2], "lane.deep", *paths[2:]))
