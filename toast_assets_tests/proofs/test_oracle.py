@@ -13,10 +13,11 @@ import pytest
 
 from toast_assets.orders.read import RawOrders
 from toast_assets.tables.flatten import flatten
-from toast_assets_tests.amperity.feeds.rows import ZONE
+from toast_assets_tests.amperity.feeds.rows import ZONE, rows
 from toast_assets_tests.support.data import oracle
 from toast_assets_tests.support.data.invented import RESTAURANT
 from toast_assets_tests.support.data.odd_sales import odd_week
+from toast_assets_tests.support.data.right_rows import transaction_faults
 
 SEEDS = (1, 2, 3)
 ORDERS = 1000
@@ -70,6 +71,15 @@ def test_the_items_of_a_check_add_up_to_its_net_sales_and_follow_toasts_prices(s
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_the_transactions_of_every_order_are_the_oracles(seed: int) -> None:
+    by_order: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows("transactions", *week(seed)):
+        by_order[row["order_id"]].append(row)
+    for order in map(oracle.read, week(seed)):
+        assert list(transaction_faults(by_order[order["guid"]], order)) == [], order
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_discounts_that_count_add_up_to_the_orders_discounts(seed: int) -> None:
     found: dict[str, Decimal] = defaultdict(Decimal)
     for row in table("discounts", seed):
@@ -86,3 +96,22 @@ def test_the_seeded_weeks_have_every_amount(seed: int) -> None:
     by_price = [oracle.item_shares(order, check) for order, check in checks_of(seed) if check["appliedDiscounts"]]
     assert by_price.count(None) > 10
     assert sum(1 for shares in by_price if shares) > 10
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_seeded_weeks_have_voids_before_and_after_payments_and_returns_at_known_times(seed: int) -> None:
+    found = [oracle.transaction_rows(order) for order in map(oracle.read, week(seed))]
+    kinds = [(kind, len(entry.times)) for entries in found for (_, kind), entry in entries.items()]
+    assert kinds.count((oracle.RETURN, 1)) > 50
+    assert sum(1 for kind, _ in kinds if kind == oracle.CANCELLATION) > 50
+    voided = [
+        (order, check)
+        for order, check in checks_of(seed)
+        if any(thing["voided"] for thing in (order, check, *check["selections"]))
+    ]
+    before = [
+        1
+        for order, check in voided
+        if not any(kind == oracle.CANCELLATION for _, kind in oracle.transaction_rows(order))
+    ]
+    assert len(before) > 20

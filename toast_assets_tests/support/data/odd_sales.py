@@ -24,13 +24,39 @@ from toast_assets_tests.support.data.invented import (
     toast_amount,
 )
 
+PAID = ("2025-09-19T18:40:00.000+0000", "2025-09-19T18:55:00.000+0000")
+# Before any payment, at the time of the first, and after all; Toast does not always say when.
+VOIDED = ("2025-09-19T18:20:00.000+0000", PAID[0], "2025-09-19T19:30:00.000+0000", None)
+REFUNDED = ("2025-09-20T10:00:00.000+0000", "2025-09-23T17:05:00.000+0000")
 CATEGORIES = ("SERVICE_CHARGE", "FUNDRAISING_CAMPAIGN", "CREDIT_CARD_SURCHARGE", "CASH_ROUNDING", None)
 
 
 def odd_week(orders: int, seed: int) -> Iterator[bytes]:
     """That many orders, as bytes."""
-    chance = Random(seed)
-    return (encode(_order(chance))[0] for _ in range(orders))
+    # Times have a chance of their own, so that all else of a seed stays as it is.
+    chance, times = Random(seed), Random(f"times of {seed}")
+    return (encode(_timed(times, _order(chance)))[0] for _ in range(orders))
+
+
+def _timed(times: Random, made: Json) -> Json:
+    """The order with the times of its payments, refunds and voids."""
+    for check_made in made["checks"]:
+        for item in check_made["selections"]:
+            _void_time(times, item)
+        _void_time(times, check_made)
+        for paid in check_made["payments"]:
+            paid["paidDate"] = times.choice(PAID)
+            if paid["refund"]:
+                paid["refund"]["refundDate"] = times.choice(REFUNDED)
+    _void_time(times, made)
+    if made["deleted"]:
+        made["deletedDate"] = times.choice(VOIDED)
+    return made
+
+
+def _void_time(times: Random, thing: Json) -> None:
+    if thing["voided"]:
+        thing["voidDate"] = times.choice(VOIDED)
 
 
 def _order(chance: Random) -> Json:

@@ -8,15 +8,25 @@ the same recipe. Amounts are in currency units.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from hashlib import sha256
 from typing import Any
 
 Json = dict[str, Any]
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
 NO_MONEY = {"VOIDED", "VOIDED_AT_RISK", "PROCESSING_VOID", "CANCELLED", "DENIED", "ERROR", "ERROR_NETWORK"}
+# A payment that was voided did take money before.
+NEVER_TAKEN = {"CANCELLED", "DENIED", "ERROR", "ERROR_NETWORK"}
 PREPAID = {"TOAST_CARD_SELL", "TOAST_CARD_RELOAD", "HOUSE_ACCOUNT_PAY_BALANCE"}
+# The kinds of rows of ``transactions``.
+PURCHASE, RETURN, CANCELLATION = "purchase", "return", "cancellation"
+UNITEMIZED_REFUND = "UNITEMIZED_REFUND"
+UNKNOWN_TIME = datetime.max.replace(tzinfo=UTC)
 
 AMOUNTS = (
     *("item_sales", "service_charge_amount", "gross_sales", "discount_amount", "net_sales"),
@@ -24,6 +34,51 @@ AMOUNTS = (
     *("waste_amount", "deferred_amount", "refund_amount"),
     *("gratuity_amount", "donation_amount", "tax_amount", "tip_amount", "payment_amount"),
 )
+
+
+@dataclass
+class Entry:
+    """What an order has of one product and kind: a row of ``transactions``, amounts with their sign.
+
+    ``times``: when all that is in it happened (UTC), ``UNKNOWN_TIME`` where Toast does not say when. ``slack``: by how
+    much rounding may move the discount, where only proportions say how much of the check's is the product's.
+    """
+
+    units: Decimal = ZERO
+    list_price: Decimal = ZERO
+    discount: Decimal = ZERO
+    check_discount: Decimal = ZERO
+    tax: Decimal | None = ZERO
+    times: set[datetime] = field(default_factory=set)
+    slack: Decimal = ZERO
+
+    @property
+    def quantity(self) -> int:
+        """Units, rounded half up, and to one at least."""
+        rounded = int(abs(self.units).quantize(Decimal(1), ROUND_HALF_UP))
+        return (-1 if self.units < 0 else 1) * max(rounded, 1 if self.units else 0)
+
+    @property
+    def revenue(self) -> Decimal:
+        return self.list_price - self.discount
+
+    @property
+    def is_zero(self) -> bool:
+        return not any((self.units, self.list_price, self.discount, self.check_discount, self.tax))
+
+    def add(self, other: Entry, sign: int, times: Iterable[datetime]) -> None:
+        """Add ``other`` (``sign`` 1) or take it off (-1)."""
+        self.units += sign * other.units
+        self.list_price += sign * other.list_price
+        self.discount += sign * other.discount
+        self.check_discount += sign * other.check_discount
+        self.tax = None if self.tax is None or other.tax is None else self.tax + sign * other.tax
+        self.slack += other.slack
+        self.times |= set(times)
+
+
+Entries = dict[tuple[str, str], Entry]
+"""By product and kind."""
 
 
 def read(body: bytes | str) -> Json:
@@ -85,7 +140,7 @@ def check_amounts(order: Json, check: Json) -> dict[str, Decimal]:
 
 def revenue(order: Json) -> Decimal:
     """What the rows of ``transactions`` of an order add up to."""
-    if order.get("createdInTestMode") or order.get("excessFood"):
+    if _is_nobodys(order):
         return ZERO
     total = ZERO
     for check in order.get("checks") or []:
@@ -97,11 +152,97 @@ def revenue(order: Json) -> Decimal:
     return total
 
 
+def check_discounts(order: Json) -> Decimal:
+    """The discounts on the checks of an order, of those that count."""
+    found = ZERO
+    for check in order.get("checks") or []:
+        items = [item for item in check.get("selections") or [] if _is_sale(item)]
+        counts = not (_is_nobodys(order) or _gone(order) or _gone(check))
+        if counts and any(_sold(item) > _own_discounts(item) for item in items):
+            found += _off(check)
+    return found
+
+
+def transaction_rows(order: Json) -> Entries:
+    """The rows of ``transactions`` of an order that say anything: those of zeros are left out."""
+    found: Entries = defaultdict(Entry)
+    for check in () if _is_nobodys(order) else order.get("checks") or []:
+        shares, refunds = _shares(check), _refunds_of_payments(check)
+        refunded = [_time(one["refundDate"]) if one["refundAmount"] else UNKNOWN_TIME for one in refunds]
+        for item in check.get("selections") or []:
+            if item.get("deferred") or item.get("selectionType") in PREPAID:
+                continue
+            product = product_id(item)
+            line = _line(item, shares)
+            amount, tax = _refund(item)
+            voids = [_gone_time(each) for each in (order, check, item) if _gone(each)]
+            if not voids:
+                found[product, PURCHASE].add(line, 1, [_time(order["openedDate"])])
+                whole = amount >= line.revenue > 0
+                back = Entry(line.units if whole else ZERO, amount, tax=tax)
+                found[product, RETURN].add(back, -1, refunded if amount or tax else ())
+            elif money_taken(check, min(voids)):
+                found[product, PURCHASE].add(line, 1, [_time(order["openedDate"])])
+                found[product, CANCELLATION].add(line, -1, voids)
+        if not (_gone(order) or _gone(check)):
+            *_, custom, _ = _refunds(check, _sum(refunds, "refundAmount"))
+            found[UNITEMIZED_REFUND, RETURN].add(Entry(list_price=custom, tax=None), -1, refunded if custom else ())
+    return {key: entry for key, entry in found.items() if not entry.is_zero}
+
+
+def money_taken(check: Json, moment: datetime) -> bool:
+    """Whether a payment of the check precedes the ``moment`` at which something was voided, even if the payment was
+    voided later."""
+    return any(
+        payment.get("paymentStatus") not in NEVER_TAKEN
+        and (payment.get("paidDate") is None or _time(payment["paidDate"]) <= moment)
+        for payment in check.get("payments") or []
+    )
+
+
+def customer(order: Json) -> str | None:
+    """The one customer of an order: of its first check that counts and names one, else of its first that does."""
+    checks = sorted(order.get("checks") or [], key=_gone)
+    return next(filter(None, (_guest_key(check.get("customer") or {}) for check in checks)), None)
+
+
+def product_id(item: Json) -> str:
+    """The item's id across restaurants, else its GUID, else its kind."""
+    menu, kind = item.get("item") or {}, item.get("selectionType")
+    known: str | None = menu.get("multiLocationId") or menu.get("guid") or (None if kind == "NONE" else kind)
+    return known or "UNKNOWN_ITEM"
+
+
+def live_items(order: Json) -> list[Json]:
+    """The items that were neither voided nor deleted, gift cards and deferred ones included, with their keys in
+    ``order_items``."""
+    if _is_nobodys(order) or _gone(order):
+        return []
+    checks = [check for check in order.get("checks") or [] if not _gone(check)]
+    return [item for check in checks for item in check.get("selections") or [] if not _gone(item)]
+
+
+def selection_guids(order: Json) -> set[str]:
+    """Of all items and modifiers of an order, whatever became of them."""
+
+    def below(selection: Json) -> Iterable[str]:
+        yield selection["guid"]
+        for modifier in selection.get("modifiers") or []:
+            yield from below(modifier)
+
+    checks = () if _is_nobodys(order) else order.get("checks") or []
+    return {guid for check in checks for item in check.get("selections") or [] for guid in below(item)}
+
+
 def item_shares(order: Json, check: Json) -> dict[str, Decimal] | None:
     """By selection GUID, how much of the check's discounts Toast's own prices give to each item that bears some; None
     where they do not explain these discounts to the cent, so that only proportions are left."""
     if any(_gone(each) for each in (order, check)) or order.get("excessFood"):
         return {}
+    return _priced_shares(check)
+
+
+def _priced_shares(check: Json) -> dict[str, Decimal] | None:
     items = [item for item in check.get("selections") or [] if _is_sale(item)]
     if not any(_sold(item) > _own_discounts(item) for item in items):
         return {}
@@ -112,6 +253,46 @@ def item_shares(order: Json, check: Json) -> dict[str, Decimal] | None:
         shares[item["guid"]] = _number(item.get("preDiscountPrice")) - _own_discounts(item) - _number(item["price"])
     explained = min(shares.values(), default=ZERO) >= 0 and sum(shares.values(), ZERO) == _off(check)
     return {guid: share for guid, share in shares.items() if share} if explained else None
+
+
+def _shares(check: Json) -> dict[str, tuple[Decimal, Decimal]]:
+    """By selection GUID the item's share of the check's discounts, and what rounding may change of it."""
+    by_price = _priced_shares(check)
+    if by_price is not None:
+        return {guid: (share, ZERO) for guid, share in by_price.items()}
+    nets = {
+        item["guid"]: max(_sold(item) - _own_discounts(item), ZERO)
+        for item in check.get("selections") or []
+        if _is_sale(item)
+    }
+    total = sum(nets.values(), ZERO)
+    return {guid: (_off(check) * net / total, CENT) for guid, net in nets.items() if net}
+
+
+def _line(item: Json, shares: Mapping[str, tuple[Decimal, Decimal]]) -> Entry:
+    share, slack = shares.get(item["guid"], (ZERO, ZERO))
+    weighed = item.get("unitOfMeasure") not in (None, "", "NONE")
+    units = Decimal(1) if weighed or item.get("quantity") is None else abs(_number(item["quantity"]))
+    return Entry(units, _sold(item), _own_discounts(item) + share, share, _number(item.get("tax")), slack=slack)
+
+
+def _gone_time(thing: Json) -> datetime:
+    """When it was voided, else deleted; Toast writes 1970 for what was never deleted."""
+    for flag, date in (("voided", "voidDate"), ("deleted", "deletedDate")):
+        text = thing.get(date)
+        if thing.get(flag) and text and not text.startswith("1970"):
+            return _time(text)
+    return UNKNOWN_TIME
+
+
+def _guest_key(guest: Json) -> str | None:
+    email = (guest.get("email") or "").strip().lower()
+    return guest.get("guid") or (sha256(email.encode()).hexdigest() if email else None)
+
+
+def _refunds_of_payments(check: Json) -> list[Json]:
+    taken = (payment for payment in check.get("payments") or [] if _took_money(payment))
+    return [payment["refund"] for payment in taken if payment.get("refund")]
 
 
 def _refunds(check: Json, refunded: Decimal) -> tuple[Decimal, Decimal, Decimal, Decimal]:
@@ -187,6 +368,11 @@ def _is_donation(charge: Json) -> bool:
     return charge.get("serviceChargeCategory") == "FUNDRAISING_CAMPAIGN"
 
 
+def _is_nobodys(order: Json) -> bool:
+    """No guest's order: made in test mode, or a record of wasted food."""
+    return bool(order.get("createdInTestMode") or order.get("excessFood"))
+
+
 def _took_money(payment: Json) -> bool:
     void = payment.get("voidInfo") or {}
     return payment.get("paymentStatus") not in NO_MONEY and not (void.get("voidDate") or void.get("voidBusinessDate"))
@@ -194,6 +380,10 @@ def _took_money(payment: Json) -> bool:
 
 def _gone(thing: Json) -> bool:
     return bool(thing.get("voided") or thing.get("deleted"))
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _sum(things: Iterable[Mapping[str, Any]], name: str) -> Decimal:
