@@ -25,7 +25,8 @@ def transaction_faults(rows: Sequence[Json], order: Json) -> Iterator[str]:
     """What is wrong with the rows of ``transactions``; empty where they are the newest version's (``order``)."""
     held = {(row["product_id"], _kind(row)): row for row in rows if not _is_zero(row, _NUMBERS)}
     right = oracle.transaction_rows(order)
-    yield from (f"{key} is not in the newest version: {held[key]}" for key in sorted(held.keys() - right.keys()))
+    for key in sorted(held.keys() - right.keys()):
+        yield f"{key} is not in the newest version: {_shown(held[key], _NUMBERS)}"
     yield from (f"{key} is missing: {right[key]}" for key in sorted(right.keys() - held.keys()))
     for key in sorted(held.keys() & right.keys()):
         yield from (f"{key}: {fault}" for fault in _row_faults(held[key], right[key]))
@@ -55,7 +56,7 @@ def item_faults(rows: Sequence[Json], order: Json) -> Iterator[str]:
         yield f"{guid} has no row"
     for guid in sorted(held.keys() - known):
         if not (held[guid]["is_cancelled"] and _is_zero(held[guid], _ITEM_NUMBERS)):
-            yield f"{guid} is not in the newest version: {held[guid]}"
+            yield f"{guid} is not in the newest version: {_shown(held[guid], ('is_cancelled', *_ITEM_NUMBERS))}"
     for row in rows:
         if row["order_item_id"] != f"{row['order_id']}|{row['selection_id']}":
             yield f"{row['order_item_id']} is no key of {row['order_id']} and {row['selection_id']}"
@@ -88,6 +89,10 @@ def _customer_faults(rows: Sequence[Json], order: Json) -> Iterator[str]:
 
 def _kind(row: Json) -> str:
     return RETURN if row["is_return"] else CANCELLATION if row["is_cancellation"] else PURCHASE
+
+
+def _shown(row: Json, columns: Sequence[str]) -> str:
+    return ", ".join(f"{column} {row[column]}" for column in ("modified_at", *columns))
 
 
 def _is_zero(row: Json, columns: Sequence[str]) -> bool:
