@@ -38,7 +38,7 @@ FILES, STREAMS = "files", "streams"
 WAYS = (((FILES,), 150), ((FILES,), 150), ((FILES, STREAMS), 50), ((STREAMS,), 50))
 TRANSACTIONS = "is-toast-transactions"
 ROW_STREAMS: dict[str, str] = {"transactions": TRANSACTIONS, "order_items": ITEMS, "customers": CUSTOMERS}
-VARIABLES = {f"AMPERITY_{feed.upper()}_STREAM_ID": stream_id for feed, stream_id in ROW_STREAMS.items()}
+VARIABLES: dict[str, Any] = {f"AMPERITY_{feed.upper()}_STREAM_ID": stream_id for feed, stream_id in ROW_STREAMS.items()}
 _MOST_SHOWN = 3
 
 
@@ -85,7 +85,7 @@ def streamed(sandbox: Sandbox) -> LoadingAmperity:
 def faults(amperity: LoadingAmperity, story: Story) -> list[str]:
     """What is wrong with the rows of a story's orders."""
     transactions, items = (amperity.by_order(feed) for feed in ("transactions", "order_items"))
-    found = []
+    found: list[str] = []
     for guid, order in story.newest.items():
         found += transaction_faults(transactions[guid], order)
         found += item_faults(items[guid], order)
