@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
-from docs.make_couriers import PATH, file_pattern, load_settings, render
+from docs.make_couriers import (
+    DEFAULT_PREFIX,
+    FIRST_WEEK,
+    LAST_WEEK,
+    LOOK_BACK_DAYS,
+    PATH,
+    file_pattern,
+    load_settings,
+    render,
+)
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed
+from toast_assets.defs.due_weeks import SECOND_LOOK_AFTER
 from toast_assets.store.layout import Layout
-from toast_assets.week import WeekCalendar
+from toast_assets.week import Week, WeekCalendar
 
 ROOT = Path(__file__).parents[2]
 REQUIRED = {
@@ -42,6 +52,23 @@ def test_a_files_key_matches_its_own_pattern_and_no_other(feed: str, prefix: str
     assert key == f"{prefix}amperity/{feed}/2025/09/22/{feed}_20250922_040000_r-1.ndjson.gz"
     assert [other for other in FEEDS if matches(file_pattern(prefix, other), key, day)] == [feed]
     assert not matches(file_pattern(prefix, feed), key, date(2025, 9, 23))
+
+
+def test_a_weekly_group_that_looks_back_as_far_as_the_page_says_reads_what_the_second_look_rewrites() -> None:
+    week = WeekCalendar().week("2025-09-15")
+    dropped, rewritten = week.end.date(), week.end + SECOND_LOOK_AFTER
+    runs = (week.end + timedelta(weeks=number, hours=2) for number in range(1, 10))
+    reads = next(moment for moment in runs if moment > rewritten).date()
+    assert dropped in {reads - timedelta(days=back) for back in range(LOOK_BACK_DAYS)}
+    assert f"at least {LOOK_BACK_DAYS} days" in render()
+
+
+@pytest.mark.parametrize("feed", FEEDS)
+@pytest.mark.parametrize("week", [FIRST_WEEK, LAST_WEEK], ids=lambda week: week.key)
+def test_the_days_of_the_pages_backfill_are_those_under_which_its_files_lie(feed: str, week: Week) -> None:
+    key = Layout(DEFAULT_PREFIX).feed(week, "r-1", feed)
+    first, last = re.findall(r"dated (\S+) to (\S+);", render())[0]
+    assert matches(file_pattern(DEFAULT_PREFIX, feed), key, date.fromisoformat(first if week == FIRST_WEEK else last))
 
 
 def test_nothing_else_in_the_bucket_matches_a_pattern() -> None:
