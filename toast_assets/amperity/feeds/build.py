@@ -77,8 +77,6 @@ def _of_batch(
         entry = known.get(guid)
         wanted = not (order.created_in_test_mode or order.excess_food)
         left_out += not wanted
-        if not wanted and (entry is None or entry.fed is None):
-            continue
         if clock is None:
             detail = "the restaurant's time zone is missing or no IANA name"
             rejections.append(Rejection(batch.restaurant_guid, guid, Reason.UNKNOWN_TIME_ZONE, detail))

@@ -182,9 +182,9 @@ class _Bill:
             if gone or item.is_gone:
                 voided = self._voided_at(item)
                 # A void of what nobody had paid for is a correction of the restaurant, no guest's cancellation.
-                if line.list_price >= 0 and any(paid is None or paid <= voided for paid in self.paid):
+                if line.list_price >= 0 and any(not paid or not voided or paid <= voided for paid in self.paid):
                     sums[product, PURCHASE].add(line)
-                    sums[product, CANCELLATION].add(line, -1, voided)
+                    sums[product, CANCELLATION].add(line, -1, voided or self._modified_at)
                 continue
             if line.list_price < 0:
                 # Money given back over the counter.
@@ -207,10 +207,11 @@ class _Bill:
         """The latest at which anything can have happened; ``shared_columns`` has refused orders without it."""
         return instant(self.order.modified_date) or datetime.max.replace(tzinfo=UTC)
 
-    def _voided_at(self, item: Selection) -> datetime:
+    def _voided_at(self, item: Selection) -> datetime | None:
+        """When an item was voided, with its check or order or by itself; None where Toast does not say."""
         order, check = self.order, self.check
         dates = (item.void_date, check.void_date, order.void_date, order.gone_date)
-        return next(filter(None, map(instant, dates)), self._modified_at)
+        return next(filter(None, map(instant, dates)), None)
 
     def _refunded_at(self, item: Selection) -> datetime:
         transaction = item.refund_details and item.refund_details.refund_transaction
