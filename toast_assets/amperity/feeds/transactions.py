@@ -208,10 +208,10 @@ class _Bill:
         return instant(self.order.modified_date) or datetime.max.replace(tzinfo=UTC)
 
     def _voided_at(self, item: Selection) -> datetime | None:
-        """When an item was voided, with its check or order or by itself; None where Toast does not say."""
+        """When an item was first voided, with its check or order or by itself; None where Toast does not say."""
         order, check = self.order, self.check
         dates = (item.void_date, check.void_date, order.void_date, order.gone_date)
-        return next(filter(None, map(instant, dates)), None)
+        return min(filter(None, map(instant, dates)), default=None)
 
     def _refunded_at(self, item: Selection) -> datetime:
         transaction = item.refund_details and item.refund_details.refund_transaction
