@@ -34,8 +34,8 @@ _COLUMNS: Mapping[str, Mapping[str, str]] = {
 
 def totals_reconcile(checked: CheckedWeek) -> CheckResult:
     """Orders and amounts of the tables (sales, discounts, refunds, waste, deferred revenue, donations, tax, tips and
-    payments) are those of the raw orders, which are added up on their own, for every restaurant to the cent. Orders that
-    the tables reject are named and count on neither side.
+    payments) are those of the raw orders, which are added up on their own, for every restaurant to the cent. Orders
+    that the tables reject are named and count on neither side.
 
     Where nothing else differs, rejected orders are a warning.
 

@@ -194,7 +194,8 @@ def _optional_fields() -> Iterator[OddOrder]:
 
 def _required_fields() -> Iterator[OddOrder]:
     yield _plain("amount a text", Fate.REJECTED, check(amount="ten"))
-    yield _plain("price an object", Fate.REJECTED, check(selection(preDiscountPrice={"USD": 1})))
+    item = selection(preDiscountPrice={"USD": 1})
+    yield _plain("price an object", Fate.REJECTED, check() | {"selections": [item]})
     yield _plain("quantity an array", Fate.REJECTED, check(selection() | {"quantity": [1]}))
     yield _plain("tip true", Fate.REJECTED, check(payments=[payment(tipAmount=True)]))
     yield _plain("opened a number", Fate.REJECTED, openedDate=5)
