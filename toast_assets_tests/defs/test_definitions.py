@@ -30,7 +30,10 @@ from toast_assets.toast.settings import ToastSettings
 from toast_assets.variables import known_variables
 from toast_assets.week import WeekCalendar
 
-TABLE_ASSETS = ("orders", "checks", "order_items", "payments", "discounts", "customers")
+TABLE_ASSETS = (
+    *("orders", "checks", "order_items", "payments", "discounts"),
+    *("service_charges", "taxes", "customers"),
+)
 pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
