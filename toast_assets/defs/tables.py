@@ -21,6 +21,8 @@ from toast_assets.tables.schema import TABLES
 # Of steps that could run, Dagster takes those of a higher priority first: no delivery waits for a table.
 AFTER_DELIVERY = {"dagster/priority": "-1"}
 _WEEKS_SHOWN = 8
+# Columns that hold what is known of the restaurant; Toast's orders do not say it.
+_OF_RESTAURANT = ("restaurant_guid", "restaurant_name", "currency")
 
 
 def _column_schema(table: Table) -> dg.TableSchema:
@@ -66,9 +68,9 @@ def toast_tables(
         ]
     for name, table in TABLES.items():
         file = report.files[name]
-        # Every column comes out of the raw order's JSON, except the restaurant, which Toast's orders do not say.
-        sources = {column.name: "order_json" for column in table.columns} | {"restaurant_guid": "restaurant_guid"}
-        lineage = {column: [dg.TableColumnDep(raw_toast_orders.key, source)] for column, source in sources.items()}
+        names = [column.name for column in table.columns]
+        sources = {name: "restaurant_guid" if name in _OF_RESTAURANT else "order_json" for name in names}
+        lineage = {name: [dg.TableColumnDep(raw_toast_orders.key, source)] for name, source in sources.items()}
         metadata = {
             # What people look for comes first.
             **(_orders_metadata(report, store, earlier[::-1]) if name == "orders" else {}),

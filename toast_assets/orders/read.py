@@ -38,12 +38,13 @@ _TOO_DEEP = f"modifiers are nested more than {_MOST_MODIFIER_LEVELS} levels deep
 @dataclass(frozen=True)
 class RawOrders:
     """Some hundred orders of one restaurant, each the bytes of one JSON object as Toast sent it, with the restaurant's
-    IANA time zone and ISO currency (Toast: in its ``general`` record, not in the order)."""
+    IANA time zone, ISO currency and name (Toast: in its ``general`` record, not in the order)."""
 
     restaurant_guid: str
     orders: Sequence[bytes]
     timezone: str | None = None
     currency: str | None = None
+    name: str | None = None
 
 
 class Reason(StrEnum):

@@ -176,9 +176,10 @@ def _keep_rows(guid: str, before: Mapping[str, Path], writers: Mapping[str, Tabl
 def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport) -> RestaurantSummary:
     # A file that is damaged may show it only at its end: no row is written before all of it was read.
     deque(file.bodies(), maxlen=0)
+    record = file.record
     orders, late, net_sales = 0, 0, Decimal(0)
     for bodies in file.bodies():
-        found, tables = flatten(RawOrders(file.guid, bodies, file.record.time_zone, file.record.currency))
+        found, tables = flatten(RawOrders(file.guid, bodies, record.time_zone, record.currency, record.name))
         # The next orders are decoded into the memory of these.
         found.orders.clear()
         for name, batch in tables.items():
@@ -195,7 +196,7 @@ def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport
     pull = file.pull
     seconds = datetime.fromisoformat(pull.finished_at) - datetime.fromisoformat(pull.started_at)
     return RestaurantSummary(
-        file.guid, file.record.name, orders, net_sales, late, pull.requests, seconds.total_seconds()
+        file.guid, record.name, orders, net_sales, late, pull.requests, seconds.total_seconds()
     )
 
 

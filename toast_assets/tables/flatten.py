@@ -54,7 +54,7 @@ def flatten(batch: RawOrders) -> tuple[ReadOrders, dict[str, pa.RecordBatch]]:
 
 
 def _tables_of(batch: RawOrders, orders: Iterable[Order]) -> dict[str, pa.RecordBatch]:
-    """The tables, or an UnrepresentableError; of ``batch`` only the restaurant and its time zone are used."""
+    """The tables, or an UnrepresentableError; of ``batch`` only what it says of the restaurant is used."""
     walk, clock = Walk(orders), zone(batch.timezone)
     try:
         wasted = [bool(walk.orders[order].excess_food) for order in walk.check_order]
@@ -88,7 +88,9 @@ def _orders(batch: RawOrders, walk: Walk, totals: Sequence[Totals], clock: ZoneI
     for order, of_check in zip(walk.check_order, totals, strict=True):
         of_order[order].append(of_check)
     given = _amounts([one[0] if len(one) == 1 else add(one) for one in of_order])
-    given["restaurant_guid"] = pa.repeat(pa.scalar(batch.restaurant_guid, pa.string()), len(walk.orders))
+    of_restaurant = {"restaurant_guid": batch.restaurant_guid, "restaurant_name": batch.name, "currency": batch.currency}
+    for name, value in of_restaurant.items():
+        given[name] = pa.repeat(pa.scalar(value, pa.string()), len(walk.orders))
     given["order_guid"] = [order.guid for order in walk.orders]
     given["business_date"] = [order.business_date for order in walk.orders]
     given["opened_at_local"] = lambda arrays: local_times(arrays["opened_at"], clock)

@@ -72,7 +72,11 @@ _ORDERS = Table(
     "recipe for net sales leaves out what is voided or deleted, not what was made in test mode or records wasted "
     "food: filter by created_in_test_mode and excess_food.", "", ("restaurant_guid", "order_guid"),
     (
-        _RESTAURANT, _ORDER, _BUSINESS_DATE,
+        _RESTAURANT,
+        text("restaurant_name", "The restaurant's name in Toast's configuration; null where it is unknown.", given=""),
+        text("currency", "The currency of all amounts, as ISO code; null where it is unknown. Toast has it in the "
+            "restaurant's configuration.", given=""),
+        _ORDER, _BUSINESS_DATE,
         instant("modified_at",
             "When the order, a check or an item in it was last modified: over all weeks the newest row is current.",
             "modified_date"),

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -33,7 +34,7 @@ from toast_assets_tests.support.data.invented import (
     order,
     payment,
 )
-from toast_assets_tests.support.stores.stored_weeks import store_week
+from toast_assets_tests.support.stores.stored_weeks import save_manifest, store_week
 
 LOG = logging.getLogger(__name__)
 A, B = "restaurant-a", "restaurant-b"
@@ -116,6 +117,18 @@ def test_a_restaurant_is_summed_up(store: OrderStore, week: Week, build: Build) 
     (summary,) = build().restaurants
     assert (summary.orders, summary.net_sales, summary.late) == (3, Decimal("18.5000"), 1)
     assert (summary.name, summary.requests, summary.seconds) == (f"Place {A}", 7, 60.0)
+
+
+def test_every_order_says_its_restaurants_name_and_currency_where_they_are_known(
+    store: OrderStore, week: Week, build: Build
+) -> None:
+    manifest = store_week(store, week, {A: encode(order(), order()), B: encode(order())})
+    known = {A: msgspec.structs.replace(manifest.restaurants[A], name="Pier 9", currency="CAD")}
+    unknown = {B: msgspec.structs.replace(manifest.restaurants[B], name=None, currency=None)}
+    save_manifest(store, week, msgspec.structs.replace(manifest, restaurants=known | unknown))
+    build()
+    rows = stored(store, "orders", week).select(["restaurant_guid", "restaurant_name", "currency"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [(A, "Pier 9", "CAD")] * 2 + [(B, None, None)]
 
 
 def test_orders_are_counted_by_the_hour_on_the_restaurants_clock(store: OrderStore, week: Week, build: Build) -> None:
