@@ -75,13 +75,23 @@ StreamId = Annotated[
 ]
 
 
-class PrivacySettings(Settings):
+class SaltSettings(Settings):
+    """The salt of the hashes in what is sent, and of the guests' ``email_key`` in the tables."""
+
+    redact_salt: SecretStr | None = Field(None, alias="AMPERITY_REDACT_SALT", description="The salt of the hashes.")
+
+    @property
+    def salt(self) -> bytes:
+        """The salt; empty where there is none."""
+        return self.redact_salt.get_secret_value().encode() if self.redact_salt else b""
+
+
+class PrivacySettings(SaltSettings):
     """What is dropped or hashed before it leaves for Amperity."""
 
     redact: Annotated[dict[str, Rule], BeforeValidator(_rules)] = Field(
         {}, alias="AMPERITY_REDACT", description="Fields to drop or hash, such as email=hash,phone=drop."
     )
-    redact_salt: SecretStr | None = Field(None, alias="AMPERITY_REDACT_SALT", description="The salt of the hashes.")
 
     @classmethod
     def cross_check(cls, present: Mapping[str, str]) -> list[str]:
@@ -93,8 +103,7 @@ class PrivacySettings(Settings):
     @property
     def redaction(self) -> Redaction:
         """The rules, ready to be applied."""
-        salt = self.redact_salt.get_secret_value() if self.redact_salt else ""
-        return Redaction(self.redact, salt.encode())
+        return Redaction(self.redact, self.salt)
 
 
 class BrandSettings(PrivacySettings):

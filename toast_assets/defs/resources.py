@@ -18,7 +18,7 @@ from pydantic import Field, create_model
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
-from toast_assets.amperity.settings import AmperitySettings, FeedSettings
+from toast_assets.amperity.settings import AmperitySettings, FeedSettings, SaltSettings
 from toast_assets.http.webhooks import Webhook
 from toast_assets.settings import AlertSettings, CalendarSettings, Settings
 from toast_assets.store.client import s3_client
@@ -121,6 +121,10 @@ class AmperityResource(SettingsResource):
     def feed_settings(self) -> FeedSettings:
         """The checked settings of the flat feeds."""
         return FeedSettings.parse(self.values())
+
+    def salt(self) -> bytes:
+        """The salt of the guests' keys, whatever the other settings are; empty where there is none."""
+        return SaltSettings.parse(self.values()).salt
 
 
 @_with_fields_of(AlertSettings)

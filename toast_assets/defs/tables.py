@@ -10,7 +10,7 @@ from toast_assets import markdown
 from toast_assets.defs.assets import OWNERS, TABLES_GROUP, raw_toast_orders
 from toast_assets.defs.metadata import failed_restaurants, heat_map, markdown_table, unconverted, volume
 from toast_assets.defs.preflight import closed_week, prepared
-from toast_assets.defs.resources import OrderStoreResource
+from toast_assets.defs.resources import AmperityResource, OrderStoreResource
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import earlier_manifests
 from toast_assets.tables.build import TablesReport, build_tables
@@ -57,11 +57,11 @@ def _column_schema(table: Table) -> dg.TableSchema:
     op_tags=AFTER_DELIVERY,
 )
 def toast_tables(
-    context: dg.AssetExecutionContext, order_store: OrderStoreResource
+    context: dg.AssetExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     with prepared(context, order_store) as store:
         week = closed_week(context, order_store)
-        report = build_tables(week, store, context.log)
+        report = build_tables(week, store, context.log, salt=amperity.salt())
         earlier = [
             (before.key, sum(pull.orders for pull in manifest.stored.values()))
             for before, manifest in earlier_manifests(week, order_store.calendar(), store, _WEEKS_SHOWN)

@@ -40,6 +40,15 @@ def guest_key(customer: Customer | None) -> str | None:
     return sha256(contact.encode()).hexdigest() if contact else None
 
 
+def email_key(email: str | None, salt: bytes = b"") -> str | None:
+    """The SHA-256 (hex) of the normalised e-mail, keyed by ``salt`` (HMAC) where there is one; ``None`` for what is no
+    address. People who can guess an e-mail can test the guess where there is no salt."""
+    address = normal_email(email)
+    if address is None:
+        return None
+    return hmac.digest(salt, address.encode(), "sha256").hex() if salt else sha256(address.encode()).hexdigest()
+
+
 def order_customer(order: Order) -> Customer | None:
     """The one guest of an order: of its first check that is neither voided nor deleted and has one with a key;
     else of its first check that has one."""

@@ -149,7 +149,7 @@ class Rewriting:
                 yield from (export.key for export in export_week(week, store, _LOG).exports)
             if feeds and (brand := self._brand(feeds)) is not None:
                 yield from (file.key for file in write_feeds(week, store, brand, self.scrub.redaction, _LOG).files)
-            if tables and not build_tables(week, store, _LOG).problems:
+            if tables and not build_tables(week, store, _LOG, salt=self.scrub.redaction.salt).problems:
                 yield from tables
 
     def _brand(self, feeds: Sequence[str]) -> str | None:

@@ -86,8 +86,9 @@ class TablesReport:
     seconds: float = 0
 
 
-def build_tables(week: Week, store: OrderStore, log: logging.Logger) -> TablesReport:
-    """Make all tables of a week and store those that changed. A restaurant that fails stops no other.
+def build_tables(week: Week, store: OrderStore, log: logging.Logger, *, salt: bytes = b"") -> TablesReport:
+    """Make all tables of a week and store those that changed. A restaurant that fails stops no other. ``salt`` is that
+    of the guests' ``email_key``.
 
     Raises:
         ExportError: the week was never pulled, or the raw orders of no restaurant can be read.
@@ -97,7 +98,7 @@ def build_tables(week: Week, store: OrderStore, log: logging.Logger) -> TablesRe
     report = None
     with scratch_folder() as folder:
         while report is None:
-            report = _stored_tables(StoredWeek(week, store), folder)
+            report = _stored_tables(StoredWeek(week, store), folder, salt)
     report.seconds = time.monotonic() - began
     for guid, problem in report.problems.items():
         log.error("Restaurant %s: its orders could not be read, its rows stay as they are: %s", guid, problem)
@@ -108,11 +109,11 @@ def build_tables(week: Week, store: OrderStore, log: logging.Logger) -> TablesRe
     return report
 
 
-def _stored_tables(stored: StoredWeek, folder: Path) -> TablesReport | None:
+def _stored_tables(stored: StoredWeek, folder: Path, salt: bytes) -> TablesReport | None:
     """Make them all in files below ``folder`` and store them, all of the same orders; None where newer ones came
     meanwhile."""
     records = stored.restaurants()
-    report = _made_of(stored, records, folder)
+    report = _made_of(stored, records, folder, salt)
     if len(report.problems) == len(records) and stored.restaurants() is records:
         raise all_failed(f"Week {stored.week.key}: tables", report.problems)
 
@@ -134,7 +135,7 @@ def _stored_tables(stored: StoredWeek, folder: Path) -> TablesReport | None:
     return report if stored.restaurants() is records else None
 
 
-def _made_of(stored: StoredWeek, records: Mapping[str, RestaurantRecord], folder: Path) -> TablesReport:
+def _made_of(stored: StoredWeek, records: Mapping[str, RestaurantRecord], folder: Path, salt: bytes) -> TablesReport:
     """The tables with new rows of all restaurants that can be read; of the others the rows stay."""
     week, store = stored.week, stored.store
     keys = {name: store.layout.table(name, week.key) for name in TABLES}
@@ -149,7 +150,7 @@ def _made_of(stored: StoredWeek, records: Mapping[str, RestaurantRecord], folder
         for guid in sorted(records):
             if file is not None and file.guid == guid:
                 try:
-                    report.restaurants.append(_add(file, writers, report))
+                    report.restaurants.append(_add(file, writers, report, salt))
                 except ExportError as error:
                     report.problems[guid] = str(error)
                 file = next(files, None)
@@ -173,13 +174,13 @@ def _keep_rows(guid: str, before: Mapping[str, Path], writers: Mapping[str, Tabl
         writers[name].write(rows)
 
 
-def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport) -> RestaurantSummary:
+def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport, salt: bytes) -> RestaurantSummary:
     # A file that is damaged may show it only at its end: no row is written before all of it was read.
     deque(file.bodies(), maxlen=0)
     record = file.record
     orders, late, net_sales = 0, 0, Decimal(0)
     for bodies in file.bodies():
-        found, tables = flatten(RawOrders(file.guid, bodies, record.time_zone, record.currency, record.name))
+        found, tables = flatten(RawOrders(file.guid, bodies, record.time_zone, record.currency, record.name), salt=salt)
         # The next orders are decoded into the memory of these.
         found.orders.clear()
         for name, batch in tables.items():
@@ -195,9 +196,7 @@ def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport
         net_sales += pc.sum(rows["net_sales"]).as_py() or 0
     pull = file.pull
     seconds = datetime.fromisoformat(pull.finished_at) - datetime.fromisoformat(pull.started_at)
-    return RestaurantSummary(
-        file.guid, record.name, orders, net_sales, late, pull.requests, seconds.total_seconds()
-    )
+    return RestaurantSummary(file.guid, record.name, orders, net_sales, late, pull.requests, seconds.total_seconds())
 
 
 def _changes(path: Path, before: Path | None) -> Counter[str]:

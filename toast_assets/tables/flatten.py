@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.identity import guest_key
+from toast_assets.orders.identity import email_key, guest_key
 from toast_assets.orders.model import GIFT_CARD_TYPES, Order
 from toast_assets.orders.read import RawOrders, ReadOrders, Reason, Rejection, read
 from toast_assets.orders.times import zone
@@ -34,26 +34,27 @@ from toast_assets.tables.schema import TABLES
 _INHERITED = ("restaurant_guid", "order_guid", "business_date", "order_modified_at", "check_guid", "counts")
 
 
-def flatten(batch: RawOrders) -> tuple[ReadOrders, dict[str, pa.RecordBatch]]:
+def flatten(batch: RawOrders, *, salt: bytes = b"") -> tuple[ReadOrders, dict[str, pa.RecordBatch]]:
     """The orders of ``batch`` that all tables can hold, and the Arrow batch of each table. An order that cannot be read
-    or converted is a rejection, and the others go on; Amperity's feeds take and reject the same ones."""
+    or converted is a rejection, and the others go on; Amperity's feeds take and reject the same ones. ``salt`` is that
+    of ``email_key``."""
     found = read(batch)
     with suppress(UnrepresentableError):
-        return found, _tables_of(batch, found.orders)
+        return found, _tables_of(batch, found.orders, salt)
     orders = found.orders[:]
     found.orders.clear()
     for order in orders:
         try:
-            _tables_of(batch, [order])
+            _tables_of(batch, [order], salt)
         except UnrepresentableError as error:
             rejection = Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, str(error))
             found.rejections.append(rejection)
         else:
             found.orders.append(order)
-    return found, _tables_of(batch, found.orders)
+    return found, _tables_of(batch, found.orders, salt)
 
 
-def _tables_of(batch: RawOrders, orders: Iterable[Order]) -> dict[str, pa.RecordBatch]:
+def _tables_of(batch: RawOrders, orders: Iterable[Order], salt: bytes) -> dict[str, pa.RecordBatch]:
     """The tables, or an UnrepresentableError; of ``batch`` only what it says of the restaurant is used."""
     walk, clock = Walk(orders), zone(batch.timezone)
     try:
@@ -68,7 +69,10 @@ def _tables_of(batch: RawOrders, orders: Iterable[Order]) -> dict[str, pa.Record
             "taken": list(map(is_taken, walk.payments)),
             "paid_at_local": lambda arrays: local_times(arrays["paid_at"], clock),
         }
-        of_customers = _origin(of_checks, walk.customer_check) | {"customer_key": list(map(guest_key, walk.customers))}
+        of_customers = _origin(of_checks, walk.customer_check) | {
+            "customer_key": list(map(guest_key, walk.customers)),
+            "email_key": [email_key(guest.email, salt) for guest in walk.customers],
+        }
         return {
             "orders": of_orders,
             "checks": of_checks,
@@ -88,7 +92,11 @@ def _orders(batch: RawOrders, walk: Walk, totals: Sequence[Totals], clock: ZoneI
     for order, of_check in zip(walk.check_order, totals, strict=True):
         of_order[order].append(of_check)
     given = _amounts([one[0] if len(one) == 1 else add(one) for one in of_order])
-    of_restaurant = {"restaurant_guid": batch.restaurant_guid, "restaurant_name": batch.name, "currency": batch.currency}
+    of_restaurant = {
+        "restaurant_guid": batch.restaurant_guid,
+        "restaurant_name": batch.name,
+        "currency": batch.currency,
+    }
     for name, value in of_restaurant.items():
         given[name] = pa.repeat(pa.scalar(value, pa.string()), len(walk.orders))
     given["order_guid"] = [order.guid for order in walk.orders]

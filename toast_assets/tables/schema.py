@@ -364,8 +364,11 @@ _CUSTOMERS = Table(
     (
         *_ORIGIN, _CHECK, _COUNTS,
         text("customer_key", "The guest's GUID, else the SHA-256 of the normalised e-mail, else of the phone, else "
-            "null: one key per guest, the same as in what is sent to Amperity.",
+            "null: the same as in what is sent to Amperity. Toast can have several GUIDs for one person.",
             given="checks[].customer.guid, email, phone"),
+        text("email_key", "SHA-256 of the normalised e-mail, keyed by AMPERITY_REDACT_SALT where it is set, as in the "
+            "feed; null where there is no e-mail. It joins a person's several GUIDs.",
+            given="checks[].customer.email"),
         text("customer_guid", "The guest in Toast.", "guid"),
         text("first_name", "Given name."),
         text("last_name", "Surname."),

@@ -11,12 +11,13 @@ import pytest
 
 from toast_assets.definitions import build_defs
 from toast_assets.defs.resources import LazyS3Resource, OrderStoreResource
+from toast_assets.orders.identity import email_key
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 from toast_assets_tests.defs.conftest import RunWeek
-from toast_assets_tests.support.data.invented import encode, order
+from toast_assets_tests.support.data.invented import check, customer, encode, order
 from toast_assets_tests.support.services.toast_orders import late_arrivals
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
@@ -98,6 +99,19 @@ def test_rejected_orders_are_listed_with_their_reason_and_never_their_content(
     assert metadata["rejected_orders"] == 1
     assert bad["guid"] in metadata["rejections"]
     assert "20251399" not in metadata["rejections"]
+
+
+@pytest.mark.parametrize("salt", ["", "pepper"])
+def test_keys_of_e_mails_have_amperitys_salt_whatever_its_other_settings_are(
+    run_week: RunWeek, store: OrderStore, week: Week, sandbox_environment: pytest.MonkeyPatch, salt: str
+) -> None:
+    sandbox_environment.setenv("AMPERITY_REDACT_SALT", salt)
+    sandbox_environment.setenv("AMPERITY_REDACT", "no such field=hash")
+    sandbox_environment.setenv("AMPERITY_STREAM_ID", "wrong")
+    store_week(store, week, {"here": encode(order(check(guest=customer("greta@example.com"))))})
+    assert run_week(*TABLES).success
+    (key,) = store.load_table("customers", week.key)["email_key"]
+    assert key == email_key("greta@example.com", salt.encode())
 
 
 @pytest.mark.usefixtures("sandbox_environment")

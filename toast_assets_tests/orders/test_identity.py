@@ -6,9 +6,11 @@ from hashlib import sha256
 
 import pytest
 
+from toast_assets.amperity.redaction import Redaction
 from toast_assets.errors import NoGuestError
 from toast_assets.orders.identity import (
     doubtful,
+    email_key,
     given_trait,
     given_traits,
     guest_key,
@@ -124,6 +126,17 @@ def test_north_american_numbers_have_ten_digits_and_others_their_country(
     phone: str, code: str | None, expected: str | None
 ) -> None:
     assert normal_phone(phone, code) == expected
+
+
+@pytest.mark.parametrize("email", ["greta@example.com", " Greta@Example.COM "])
+def test_an_e_mail_has_one_key_however_it_is_typed_and_with_a_salt_that_of_hashed_fields(email: str) -> None:
+    assert email_key(email) == hashed("greta@example.com")
+    assert email_key(email, b"salt") == Redaction({}, b"salt").hashed("greta@example.com")
+
+
+@pytest.mark.parametrize("email", [None, "", "no e-mail"])
+def test_what_is_no_e_mail_has_no_key(email: str | None) -> None:
+    assert email_key(email) is email_key(email, b"salt") is None
 
 
 def test_the_guest_of_an_order_is_the_first_one_on_a_check_that_still_stands() -> None:

@@ -20,7 +20,7 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
-from toast_assets_tests.support.data.invented import check, encode, order, selection
+from toast_assets_tests.support.data.invented import check, customer, encode, order, selection
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
 LOG = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ LOG = logging.getLogger(__name__)
 @pytest.fixture
 def tables(store: OrderStore, week: Week) -> OrderStore:
     sold = [order(check(selection("12.10"), selection("0.20"))), order(check(selection("1.00")), voided=True)]
+    for number, one in enumerate(sold):
+        one["checks"][0]["customer"] = customer("greta@example.com", guid=f"guest-{number}")
     store_week(store, week, {"here": encode(*sold)})
     build_tables(week, store, LOG)
     return store
@@ -125,9 +127,10 @@ def test_the_queries_of_the_page_on_tables_run_as_they_are(tables: OrderStore, t
     blocks = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     queries = [block.replace("s3://BUCKET/toast-orders/", f"{tmp_path}/") for block in blocks]
     connection = duckdb.connect()
-    sales, items, payments, fields = (connection.execute(query).fetchall() for query in queries)
+    sales, items, guests, payments, fields = (connection.execute(query).fetchall() for query in queries)
     assert [(row[0], row[1], row[2]) for row in sales] == [(date(2025, 9, 19), "here", Decimal("12.3000"))]
     assert items == [("Soup of the day", Decimal("2.000000"), Decimal("12.3000"))]
+    assert guests == [(1,)]
     assert [row[0] for row in payments] == ["CREDIT"]
     assert payments[0][1] == tables.load_table("payments", "2025-09-15")["amount"].sum()
     assert len(fields) == len(tables.load_table("orders", "2025-09-15"))

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from toast_assets.errors import ExportError
+from toast_assets.orders.identity import email_key
 from toast_assets.orders.raw import cut_orders
 from toast_assets.orders.raw_file import RAW_SCHEMA, RawFileWriter
 from toast_assets.store.order_store import OrderStore
@@ -27,9 +28,11 @@ from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import (
     Json,
     check,
+    customer,
     discount,
     encode,
     gift_card,
+    guid,
     invented_week,
     order,
     payment,
@@ -129,6 +132,16 @@ def test_every_order_says_its_restaurants_name_and_currency_where_they_are_known
     build()
     rows = stored(store, "orders", week).select(["restaurant_guid", "restaurant_name", "currency"]).to_pylist()
     assert [tuple(row.values()) for row in rows] == [(A, "Pier 9", "CAD")] * 2 + [(B, None, None)]
+
+
+def test_one_person_with_two_guids_has_one_e_mail_key(store: OrderStore, week: Week) -> None:
+    emails = ["greta@example.com", " Greta@Example.COM", None]
+    store_week(store, week, {A: encode(*(order(check(guest=customer(email, guid=guid()))) for email in emails))})
+    build_tables(week, store, LOG, salt=b"salt")
+    rows = stored(store, "customers", week)
+    assert len(set(rows["customer_key"].to_pylist())) == 3
+    assert rows["email_key"].to_pylist().count(email_key("greta@example.com", b"salt")) == 2
+    assert rows["email_key"].null_count == 1
 
 
 def test_orders_are_counted_by_the_hour_on_the_restaurants_clock(store: OrderStore, week: Week, build: Build) -> None:
