@@ -22,7 +22,11 @@ from toast_assets.week import iso_ms
 _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>.]+(\.[^@\s,;<>.]+)+")
 _NOT_DIGITS = re.compile(r"[^0-9]")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_PHONE = re.compile(r"[+(]{0,2}[0-9][0-9 ().\-/]{5,20}")
+# A number ends at a letter, as in "x12" or "ext. 12", and at what separates an extension.
+_NUMBER = re.compile(r"[+(]*[0-9](?:[0-9]|[^\w#;,])*")
+# What most people, and North Americans, dial before a country; elsewhere a city's number can begin with 011.
+_DIALLED_ABROAD = re.compile("(?:00|011)(?=[1-9][0-9]{8})")
+_PHONE = re.compile(r"[+(]{0,2}[0-9][0-9 ().\-/]{5,20}(?:(?:x|ext\.?|#|;ext=) ?[0-9]{1,6})?", re.IGNORECASE)
 _IN_BRACKETS = re.compile(r"[^<>]*<([^<>]+)>")
 _SCHEME = re.compile(r"(?:mailto|tel|urn:uuid):", re.IGNORECASE)
 _AROUND = " \t\"'<>{}[],;"
@@ -66,19 +70,28 @@ def normal_email(text: str | None) -> str | None:
 def normal_phone(text: str | None, country_code: str | None = None) -> str | None:
     """Ten digits for a North American number; ``+`` and all digits for another; ``None`` for what is no number.
 
-    A number of one repeated digit is a placeholder that many guests would share, and is none.
+    ``617.555.0111 x12`` is ``6175550111``, ``086 123 4567`` with the code 353 is ``+353861234567``. A country in the
+    text itself wins over ``country_code``. Extensions are left out. A number of one repeated digit is a placeholder
+    that many guests would share, and is none.
     """
-    raw = text.strip() if text else ""
-    digits = _NOT_DIGITS.sub("", raw)
-    code = _NOT_DIGITS.sub("", country_code or "")
-    if not 7 <= len(digits) <= 15 or len(set(digits)) == 1:
+    written = found[0] if (found := _NUMBER.search(text or "")) else ""
+    # In +44 (0)20 7946 0958 the zero is dialled within the country only.
+    digits = _NOT_DIGITS.sub("", written.replace("(0)", ""))
+    if len(digits) < 7 or len(set(digits)) == 1:
         return None
-    international = raw.startswith("+")
-    if len(digits) == 11 and digits[0] == "1" and (international or code in {"", "1"}):
-        return digits[1:]
-    if international:
-        return f"+{digits}"
-    return digits if code in {"", "1"} else f"+{code}{digits.lstrip('0')}"
+    code = _NOT_DIGITS.sub("", country_code or "").lstrip("0") or "1"
+    if "+" in written:
+        number = digits
+    elif (abroad := _DIALLED_ABROAD.match(digits)) and (code == "1" or abroad[0] == "00"):
+        number = digits[abroad.end() :]
+    elif code == "1":
+        number = f"1{digits}" if len(digits) == 10 else digits
+    else:
+        # A number within a country hardly ever has eleven digits: then the first ones are the country's.
+        number = digits if len(digits) > 10 and digits.startswith(code) else code + digits.lstrip("0")
+    if not 7 <= len(number) <= 15:
+        return None
+    return number[1:] if len(number) == 11 and number[0] == "1" else f"+{number}"
 
 
 def traits(guid: object = None, email: object = None, phone: object = None, country_code: object = None) -> list[str]:
