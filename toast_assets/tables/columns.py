@@ -37,7 +37,6 @@ _ALIASES = {
     "served_as": "diningOption",
     "place": "",
     "instructions": "notes",
-    "name": "displayName",
     "lookup_code": "plu",
     "gone_date": "deletedDate",
 }

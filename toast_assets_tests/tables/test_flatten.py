@@ -270,6 +270,15 @@ def test_optional_fields_that_became_null_are_counted_by_path() -> None:
     assert batch.tables["orders"]["source"].to_pylist()[:3] == ["5", None, None]
 
 
+def test_an_optional_number_that_is_odd_rejects_nothing() -> None:
+    batch = flat(order(displayNumber=12, numberOfGuests=Decimal("1.25")))
+    assert batch.rejections == []
+    assert batch.nulled == {"numberOfGuests": 1}
+    assert batch.tables["orders"].select(["display_number", "number_of_guests"]).to_pylist() == [
+        {"display_number": "12", "number_of_guests": None}
+    ]
+
+
 def test_a_rejection_names_the_order_where_it_can() -> None:
     made = encode(order(guid="o-1") | {"checks": "none"})[0]
     assert [rejection.order_guid for rejection in flat(made).rejections] == ["o-1"]

@@ -42,6 +42,8 @@ def test_a_toast_field_is_written_as_toast_writes_it() -> None:
         column: TABLES["order_items"].schema.field(column).metadata[b"toast"].decode() for column in ("item_guid",)
     }
     assert fields == {"item_guid": "checks[].selections[].item.guid"}
+    reason = TABLES["discounts"].schema.field("reason_name")
+    assert reason.metadata[b"toast"] == b"appliedDiscounts[].appliedDiscountReason.name"
     orders = TABLES["orders"].schema
     assert orders.field("delivery_postal_code").metadata[b"toast"] == b"deliveryInfo.zipCode"
     assert orders.field("dining_option_guid").metadata[b"toast"] == b"diningOption.guid"
