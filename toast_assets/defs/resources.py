@@ -7,7 +7,7 @@ The UI shows the variables' names and descriptions, never a value.
 import logging
 import os
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -183,6 +183,13 @@ class OrderStoreResource(SettingsResource):
         refuse_public(store.bucket)
         return store
 
-    def load_table(self, table: str, week_key: str | None = None) -> "pd.DataFrame":
+    def load_table(
+        self,
+        table: str,
+        week_key: str | Sequence[str] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        newest: bool = False,
+    ) -> "pd.DataFrame":
         """``OrderStore.load_table`` of this run's store."""
-        return self.store.load_table(table, week_key)
+        return self.store.load_table(table, week_key, columns=columns, newest=newest)

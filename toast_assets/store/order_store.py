@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from toast_assets.errors import StoreError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 CURRENT_ORDERS = "current_orders"
 PARQUET = "application/vnd.apache.parquet"
+# The last bits of a number that sorts versions hold the week, for as many weeks as 78 years have.
+_WEEK_BITS = 12
 
 
 class OrderStore:
@@ -87,13 +90,22 @@ class OrderStore:
         return sorted(filter(None, (week_in(key, folder, f"/{table}.parquet") for key in self.bucket.keys(folder))))
 
     def load_table(
-        self, table: str, week_key: str | None = None, *, columns: Sequence[str] | None = None
+        self,
+        table: str,
+        week_key: str | Sequence[str] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        newest: bool = False,
     ) -> pd.DataFrame:
-        """A week of a flat table, or all of ``current_orders``, with exact types (``pandas.ArrowDtype``).
+        """A week of a flat table, or several, or all of ``current_orders``, with exact types (``pandas.ArrowDtype``).
+
+        ``newest`` keeps of each order the rows of its newest version over all weeks, and of equally new ones those of
+        the later week; then no week has to be named.
 
         >>> store = OrderStore.from_environment()
         >>> orders = store.load_table("orders", "2025-09-15")
         >>> sales = store.load_table("current_orders", columns=["business_date", "restaurant_guid", "net_sales"])
+        >>> payments = store.load_table("payments", columns=["type", "amount", "taken"], newest=True)
 
         The same files in DuckDB, over as many weeks as wanted, ``week`` being the partition key::
 
@@ -111,28 +123,72 @@ class OrderStore:
         """
         import pandas as pd  # half a second that runs of the pipeline do not need
 
-        if (week_key is None) != (table == CURRENT_ORDERS):
-            wanted = "covers all weeks: name none" if week_key else "is kept by week: name one, such as 2025-09-15"
+        of_all_weeks = table == CURRENT_ORDERS
+        if week_key if of_all_weeks else not (week_key or newest):
+            by_week = "is kept by week: name one, such as 2025-09-15, or several, or ask for the newest versions"
+            wanted = "covers all weeks: name none" if of_all_weeks else by_week
             raise StoreError(f"The table {table} {wanted}.", hint=f"Newest state over all weeks: {CURRENT_ORDERS}.")
         folder = self.layout.table_folder(table)
-        keys = [self.layout.table(table, week_key)] if week_key else list(self.bucket.keys(folder))
+        if of_all_weeks:
+            keys = {key: "" for key in self.bucket.keys(folder) if restaurant_in(key, folder, ".parquet")}
+        else:
+            weeks = [week_key] if isinstance(week_key, str) else week_key or self.table_weeks(table)
+            keys = {self.layout.table(table, week): week for week in weeks}
+        newest_of = self._newest_versions() if newest and not of_all_weeks else {}
         parts = []
-        with scratch_folder() as scratch, readable(self.bucket.uri(folder), f"Materialize {table} again."):
-            for key in keys:
-                is_table = week_key or restaurant_in(key, folder, ".parquet")
-                if not is_table or not self.bucket.fetch(key, scratch / "table.parquet"):
-                    continue
-                hint = f"Remove it and materialize {table} again."
-                with readable(self.bucket.uri(key), hint), pq.ParquetFile(scratch / "table.parquet") as file:
-                    names = file.schema_arrow.names
-                    if unknown := [name for name in columns or () if name not in names]:
-                        text = f"The table {table} has no column {unknown[0]}."
-                        raise StoreError(text, hint=f"It has {', '.join(names)}.")
-                    parts.append(file.read(columns=list(columns) if columns else None))
-            if not parts:
-                raise self._not_made(table, week_key)
-            frame: pd.DataFrame = pa.concat_tables(parts).to_pandas(types_mapper=pd.ArrowDtype)
+        for key, week in keys.items():
+            if newest_of and week not in newest_of:
+                raise self._not_made("orders", week)
+            rows = self._rows(table, key, columns, newest_of.get(week))
+            if rows is not None:
+                parts.append(rows)
+            elif week:
+                raise self._not_made(table, week)
+        if not parts:
+            raise self._not_made(table, None)
+        with readable(self.bucket.uri(folder), f"Materialize {table} again."):
+            # A week that an earlier release made may have fewer columns.
+            found = pa.concat_tables(parts, promote_options="default")
+        frame: pd.DataFrame = found.to_pandas(types_mapper=pd.ArrowDtype)
         return frame
+
+    def _newest_versions(self) -> dict[str, pa.Table]:
+        """By week, which of its versions are the newest of their orders."""
+        parts, weeks = [], self.table_weeks("orders")
+        for number, week in enumerate(weeks):
+            rows = self._rows("orders", self.layout.table("orders", week), _version_columns("orders"))
+            if rows is not None:
+                versions = _versions(rows)
+                # One number that grows with the modified time, and with the week where the times are equal.
+                age = pc.add(pc.shift_left(versions["modified"], _WEEK_BITS), number)
+                parts.append(pa.table({"order": versions["order"], "age": age}))
+        if not parts:
+            raise self._not_made("orders", None)
+        # With threads it takes longer, and a third more memory.
+        order, age = pa.concat_tables(parts).group_by("order", use_threads=False).aggregate([("age", "max")]).columns
+        newest = pa.table({"order": order, "modified": pc.shift_right(age, _WEEK_BITS)})
+        of_week = pc.bit_wise_and(age, (1 << _WEEK_BITS) - 1)
+        return {week: newest.filter(pc.equal(of_week, number)) for number, week in enumerate(weeks)}
+
+    def _rows(
+        self, table: str, key: str, columns: Sequence[str] | None, newest: pa.Table | None = None
+    ) -> pa.Table | None:
+        """What an object of a table holds, only of the ``newest`` versions of orders; None where there is no object."""
+        with scratch_folder() as scratch:
+            if not self.bucket.fetch(key, scratch / "table.parquet"):
+                return None
+            hint = f"Remove it and materialize {table} again."
+            with readable(self.bucket.uri(key), hint), pq.ParquetFile(scratch / "table.parquet") as file:
+                names = file.schema_arrow.names
+                if unknown := [name for name in columns or () if name not in names]:
+                    text = f"The table {table} has no column {unknown[0]}."
+                    raise StoreError(text, hint=f"It has {', '.join(names)}.")
+                rows = file.read(columns=list(columns) if columns else None)
+                if newest is not None:
+                    versions = _versions(file.read(columns=_version_columns(table)))
+                    times = newest["modified"].take(pc.index_in(versions["order"], newest["order"]))
+                    rows = rows.filter(pc.equal(times, versions["modified"]))
+        return rows
 
     def _not_made(self, table: str, week_key: str | None) -> StoreError:
         folder, weeks = self.layout.tables, self.table_weeks(table)
@@ -140,3 +196,14 @@ class OrderStore:
         stored = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if weeks else ", ".join(tables) or "no tables"
         hint = f"Stored are {stored}. Materialize {table} first, or name a week by its first day."
         return StoreError(f"There is no table {table}{f' for week {week_key}' if weeks else ''}.", hint=hint)
+
+
+def _version_columns(table: str) -> list[str]:
+    return ["restaurant_guid", "order_guid", "modified_at" if table == "orders" else "order_modified_at"]
+
+
+def _versions(rows: pa.Table) -> pa.Table:
+    """For each row its ``order``, with the restaurant, and when that was ``modified``, in milliseconds."""
+    restaurant, order, modified = rows.columns
+    joined = pc.binary_join_element_wise(restaurant, order, "/")
+    return pa.table({"order": joined, "modified": modified.cast(pa.int64())})

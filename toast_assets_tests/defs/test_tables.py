@@ -142,7 +142,10 @@ def test_the_resource_loads_tables_too(run_week: RunWeek) -> None:
     run_week("raw_toast_orders", *TABLES)
     resource = OrderStoreResource.from_environment(s3=LazyS3Resource())
     with dg.build_resources({"order_store": resource}) as resources:
-        assert len(resources.order_store.load_table("orders", "2025-09-15")) > 0
+        orders = resources.order_store.load_table("orders", "2025-09-15")
+        newest = resources.order_store.load_table("orders", columns=["order_guid"], newest=True)
+    assert sorted(newest["order_guid"]) == sorted(orders["order_guid"])
+    assert len(orders) > 0
 
 
 def test_column_descriptions_name_the_fields_of_toast(bare_environment: pytest.MonkeyPatch) -> None:
