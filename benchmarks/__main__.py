@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import (
+    accumulating,
     backfilling,
     delivering,
     distant,
@@ -37,6 +38,7 @@ SECTIONS: dict[str, Measure] = {
     "delivering": delivering.measure,
     "flattening": flattening.measure,
     "distant": distant.measure,
+    "accumulating": accumulating.measure,
     "orchestration": orchestration.measure,
     "backfilling": backfilling.measure,
 }

@@ -55,7 +55,8 @@ class Reply:
 
 @dataclass
 class Services:
-    """What is served, and the books: arrival times (Unix seconds) of order calls by restaurant and of records.
+    """What is served, and the books: arrival times (Unix seconds) of order calls by restaurant and of records, calls to
+    S3 and the bytes of bodies in both directions.
 
     ``orders_per_second`` is Toast's limit per restaurant in fixed slices of a second, None for no limit; ``latency``
     in seconds is added to each reply but S3's, ``s3_latency`` to S3's.
@@ -67,6 +68,7 @@ class Services:
     latency: float = 0.0
     s3_latency: float = 0.0
     s3_calls: int = 0
+    s3_bytes: int = 0
     calls: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     throttled: int = 0
     records: list[float] = field(default_factory=list)
@@ -89,17 +91,20 @@ class Services:
                 reply = Reply(200, [json.dumps({"guid": guid, "general": _DETAILS}).encode()])
             case "_books":
                 return Reply(200, [json.dumps(self._books()).encode()])
+            case "_traffic":
+                return Reply(200, [json.dumps([self.s3_calls, self.s3_bytes]).encode()])
             case _:
                 status, headers, pieces, length = self.objects.answer(
                     request.method, unquote(request.path), request.query, request.headers
                 )
-                return self.of_s3(Reply(status, pieces, headers, length))
+                return self.of_s3(Reply(status, pieces, headers, length), sum(map(len, pieces)))
         reply.delay = self.latency
         return reply
 
-    def of_s3(self, reply: Reply) -> Reply:
-        """A reply of S3's, which is counted and comes from far away."""
+    def of_s3(self, reply: Reply, size: int) -> Reply:
+        """A reply of S3's, which is counted and comes from far away; ``size`` is that of the body, either way."""
         self.s3_calls += 1
+        self.s3_bytes += size
         reply.delay = self.s3_latency
         return reply
 
@@ -180,8 +185,9 @@ class Connection(asyncio.Protocol):
             request, self._request = self._request, None
             assert request is not None  # noqa: S101 - a body without a request cannot be
             if self._upload is not None:
+                size = self._upload.tell()
                 status, headers = self._services.objects.finish(self._upload, unquote(request.path), request.headers)
-                self._upload, reply = None, self._services.of_s3(Reply(status, (), headers))
+                self._upload, reply = None, self._services.of_s3(Reply(status, (), headers), size)
             else:
                 reply = self._services.answer(request)
             self._send(request, reply)

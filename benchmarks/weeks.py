@@ -1,7 +1,8 @@
 """Weeks of invented orders, made once and kept as the bytes that a server hands out.
 
-A week is a folder with two files a restaurant: the orders' JSON one after the other, separated by commas, and an index
-of their modified times and places. Any window is then a slice, and serving it costs next to nothing.
+A week, or a row of weeks, is a folder with two files a restaurant: the orders' JSON one after the other, separated by
+commas, and an index of their modified times and places. Any window is then a slice, and serving it costs next to
+nothing.
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ import mmap
 import os
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
 from random import Random
 
 from toast_assets.sandbox.config import Restaurant, invent_restaurants
+from toast_assets.sandbox.order_builder import decode, encode, toast_time
 from toast_assets.sandbox.orders import invent_week
-from toast_assets.week import WeekCalendar
+from toast_assets.week import Week, WeekCalendar
 
-WEEK = WeekCalendar().week("2025-09-15")
+CALENDAR = WeekCalendar(first=date(2023, 1, 2))
+WEEK = CALENDAR.week("2025-09-15")
 _SEED = 1
 
 
@@ -50,12 +55,61 @@ def make_week(folder: Path, orders: int, restaurants: int) -> StoredWeek:
     return StoredWeek(target, guids, each * restaurants, sum(sizes))
 
 
+def last_weeks(count: int) -> list[Week]:
+    """That many weeks, by time; ``WEEK`` is the last."""
+    return [CALENDAR.week(f"{WEEK.start.date() - timedelta(weeks=back)}") for back in reversed(range(count))]
+
+
+def make_weeks(folder: Path, weeks: int, restaurants: int, orders: int, edited: float) -> StoredWeek:
+    """``last_weeks`` of so many new orders a restaurant, and of newer versions of the weeks before: ``edited`` is their
+    share. The server hands out every version in its own week, as if each week had been pulled in time."""
+    guids = tuple(restaurant.guid for restaurant in invent_restaurants(restaurants, seed=_SEED))
+    target = folder / f"{weeks}-weeks"
+    target.mkdir(parents=True)
+    with ProcessPoolExecutor() as pool:
+        counts = [[count] * restaurants for count in (weeks, orders)]
+        made = list(pool.map(_make_edited, [target] * restaurants, guids, *counts, [edited] * restaurants))
+    return StoredWeek(target, guids, sum(count for count, _ in made), sum(size for _, size in made))
+
+
+def _make_edited(folder: Path, guid: str, weeks: int, count: int, edited: float) -> tuple[int, int]:
+    chance = Random(guid)  # noqa: S311 - any fixed chance will do
+    bodies: list[bytes] = []
+    versions = []
+    for week in last_weeks(weeks):
+        new = [(one.modified_ms, one.json) for one in invent_week(_SEED, _restaurant(guid, count), week.start_ms)]
+        older = chance.sample(bodies, min(len(bodies), round(count * edited / (1 - edited))))
+        newer = [_edit(body, chance.randrange(week.start_ms, week.end_ms)) for body in older]
+        bodies = [body for _, body in new]
+        versions += sorted([*new, *newer])
+    return len(versions), _write(folder, guid, versions)
+
+
+def _edit(body: bytes, modified_ms: int) -> tuple[int, bytes]:
+    """A newer version: with a guest more, and without the first check's last item."""
+    order = decode(body)
+    order |= {"modifiedDate": toast_time(modified_ms), "numberOfGuests": (order["numberOfGuests"] or 0) + 1}
+    for check in order["checks"][:1]:
+        check["selections"] = check["selections"][:-1]
+    return modified_ms, encode(order)
+
+
+def _restaurant(guid: str, count: int) -> Restaurant:
+    return Restaurant(guid, "", orders_per_week=count)
+
+
 def _make_restaurant(folder: Path, guid: str, count: int) -> int:
+    orders = invent_week(_SEED, _restaurant(guid, count), WEEK.start_ms)
+    return _write(folder, guid, ((order.modified_ms, order.json) for order in orders))
+
+
+def _write(folder: Path, guid: str, versions: Iterable[tuple[int, bytes]]) -> int:
+    """Write orders, which come by modified time; the bytes of their JSON."""
     times, ends = array("q"), array("q")
     with (folder / f"{guid}.json").open("wb") as file:
-        for order in invent_week(_SEED, Restaurant(guid, "", orders_per_week=count), WEEK.start_ms):
-            file.write(order.json + b",")
-            times.append(order.modified_ms)
+        for modified_ms, body in versions:
+            file.write(body + b",")
+            times.append(modified_ms)
             ends.append(file.tell())
         # Else the disk is still at it when the first measurement begins.
         file.flush()
@@ -63,7 +117,7 @@ def _make_restaurant(folder: Path, guid: str, count: int) -> int:
     with (folder / f"{guid}.index").open("wb") as file:
         times.tofile(file)
         ends.tofile(file)
-    return ends[-1] - count
+    return ends[-1] - len(ends)
 
 
 class ServedRestaurant:

@@ -20,7 +20,7 @@ from toast_assets.checks.check import CheckedWeek
 from toast_assets.checks.table import CHECKS
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.export.write import export_week
-from toast_assets.pull.week import PullReport, WeekPull
+from toast_assets.pull.week import WeekPull
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.build import build_tables
 from toast_assets.toast.client import ToastClient
@@ -42,23 +42,33 @@ def work_through(keys: Sequence[str]) -> None:
     amperity = AmperitySettings.from_environment()
     for key in keys:
         week = _CALENDAR.week(key)
-        asyncio.run(_pull(week, toast, store))
+        pull(week, toast, store, _CALENDAR)
         export_week(week, store, _LOG)
-        check_delivery(asyncio.run(_deliver(week, amperity, store)), amperity.max_reject_share)
+        deliver(week, amperity, store)
         build_tables(week, store, _LOG)
         _check(week, amperity, store)
 
 
-async def _pull(week: Week, settings: ToastSettings, store: OrderStore) -> PullReport:
+def pull(week: Week, settings: ToastSettings, store: OrderStore, calendar: WeekCalendar) -> None:
+    """Pull a week."""
     before = f"{date.fromisoformat(week.key) - timedelta(days=7)}"
-    previous = _CALENDAR.week(before) if _CALENDAR.is_week(before) else None
-    async with ToastClient(settings, spacing_seconds=settings.historical_spacing_seconds, log=_LOG) as client:
-        return await WeekPull(week, client, store, previous, log=_LOG).run()
+    previous = calendar.week(before) if calendar.is_week(before) else None
+
+    async def run() -> None:
+        async with ToastClient(settings, spacing_seconds=settings.historical_spacing_seconds, log=_LOG) as client:
+            await WeekPull(week, client, store, previous, log=_LOG).run()
+
+    asyncio.run(run())
 
 
-async def _deliver(week: Week, settings: AmperitySettings, store: OrderStore) -> DeliveryReport:
-    async with AmperityClient(settings, log=_LOG) as client:
-        return await WeekDelivery(week, client, store, log=_LOG).run()
+def deliver(week: Week, settings: AmperitySettings, store: OrderStore) -> None:
+    """Deliver a week that is stored and exported."""
+
+    async def run() -> DeliveryReport:
+        async with AmperityClient(settings, log=_LOG) as client:
+            return await WeekDelivery(week, client, store, log=_LOG).run()
+
+    check_delivery(asyncio.run(run()), settings.max_reject_share)
 
 
 def _check(week: Week, settings: AmperitySettings, store: OrderStore) -> None:

@@ -74,7 +74,7 @@ def orders() -> Iterator[dict[str, list[bytes]]]:
     made: list[dict[str, list[Json]]] = []
     for number, week in enumerate(WEEKS):
         moment = f"{week.start + timedelta(days=2):%Y-%m-%dT%H:%M:%S.000+0000}"
-        times = {"openedDate": moment, "createdDate": moment, "modifiedDate": moment}
+        times: dict[str, Any] = {"openedDate": moment, "createdDate": moment, "modifiedDate": moment}
         found = {}
         for place in PLACES:
             bills = [check(selection("9.00"), selection("5.00")) for _ in range(NEW_ORDERS)]
