@@ -17,7 +17,7 @@ from toast_assets_tests.amperity.feeds.rows import ZONE, rows
 from toast_assets_tests.support.data import oracle
 from toast_assets_tests.support.data.invented import RESTAURANT
 from toast_assets_tests.support.data.odd_sales import odd_week
-from toast_assets_tests.support.data.right_rows import transaction_faults
+from toast_assets_tests.support.data.right_rows import item_faults, transaction_faults
 
 SEEDS = (1, 2, 3)
 ORDERS = 1000
@@ -32,6 +32,14 @@ def week(seed: int) -> tuple[bytes, ...]:
 def table(name: str, seed: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = flatten(RawOrders(RESTAURANT, list(week(seed)), ZONE, "USD"))[1][name].to_pylist()
     return rows
+
+
+def feed(name: str, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a feed by order."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows(name, *week(seed)):
+        found[row["order_id"]].append(row)
+    return found
 
 
 def checks_of(seed: int) -> Iterator[tuple[oracle.Json, oracle.Json]]:
@@ -72,11 +80,16 @@ def test_the_items_of_a_check_add_up_to_its_net_sales_and_follow_toasts_prices(s
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_transactions_of_every_order_are_the_oracles(seed: int) -> None:
-    by_order: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows("transactions", *week(seed)):
-        by_order[row["order_id"]].append(row)
+    found = feed("transactions", seed)
     for order in map(oracle.read, week(seed)):
-        assert list(transaction_faults(by_order[order["guid"]], order)) == [], order
+        assert list(transaction_faults(found[order["guid"]], order)) == [], order
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_order_items_of_every_order_are_the_oracles(seed: int) -> None:
+    found = feed("order_items", seed)
+    for order in map(oracle.read, week(seed)):
+        assert list(item_faults(found[order["guid"]], order)) == [], order
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -161,7 +161,8 @@ def _story(chance: Random, pulls: list[int]) -> Story:
         last_pull[week] = chance.randint(last_pull[week], pulls[week])
         for made in draft.orders:
             if made["guid"] in edits:
-                made["modifiedDate"] = draft.text
+                # Of two orders that are edited together one is stored a moment later.
+                made["modifiedDate"] = draft.text.replace(".000", chance.choice([".000", ".400"]))
                 text = ", ".join(edits[made["guid"]])
                 versions.append(Version(week, last_pull[week], text, copy.deepcopy(made)))
     return Story(chance.choice(RESTAURANTS), tuple(versions))
