@@ -56,13 +56,13 @@ def make_week(folder: Path, orders: int, restaurants: int) -> StoredWeek:
 
 
 def last_weeks(count: int) -> list[Week]:
-    """That many weeks, by time; ``WEEK`` is the last."""
+    """``count`` weeks, by time; ``WEEK`` is the last."""
     return [CALENDAR.week(f"{WEEK.start.date() - timedelta(weeks=back)}") for back in reversed(range(count))]
 
 
 def make_weeks(folder: Path, weeks: int, restaurants: int, orders: int, edited: float) -> StoredWeek:
-    """``last_weeks`` of so many new orders a restaurant, and of newer versions of the weeks before: ``edited`` is their
-    share. The server hands out every version in its own week, as if each week had been pulled in time."""
+    """``last_weeks`` with ``orders`` new orders a restaurant each, and newer versions of orders of the week before, whose
+    share is ``edited``. The server hands out every version in its own week, as if each had been pulled in time."""
     guids = tuple(restaurant.guid for restaurant in invent_restaurants(restaurants, seed=_SEED))
     target = folder / f"{weeks}-weeks"
     target.mkdir(parents=True)
