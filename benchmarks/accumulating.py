@@ -46,7 +46,7 @@ def measure(scale: Scale, folder: Path, say: Callable[[str], None]) -> Section:
     head = ["", "calls, none stored", f"calls, {count - 1} stored", "MB, none stored", f"MB, {count - 1} stored"]
     note = (
         f"{restaurants} restaurants with {orders} new orders in each of {count} weeks; {EDITED:.0%} of a week's orders"
-        " are newer versions of the week before's. The week that is run first, and the one that is run last."
+        " are newer versions of orders of the weeks before. The week that is run first, and the one that is run last."
     )
     return Section("accumulating", f"{note}\n\n{table(head, rows)}", targets, figures)
 

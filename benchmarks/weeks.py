@@ -11,11 +11,13 @@ import mmap
 import os
 from array import array
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from random import Random
 
@@ -27,6 +29,8 @@ from toast_assets.week import Week, WeekCalendar
 CALENDAR = WeekCalendar(first=date(2023, 1, 2))
 WEEK = CALENDAR.week("2025-09-15")
 _SEED = 1
+# Orders are edited up to this many weeks later.
+_EDITED_WEEKS = 4
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ def last_weeks(count: int) -> list[Week]:
 
 
 def make_weeks(folder: Path, weeks: int, restaurants: int, orders: int, edited: float) -> StoredWeek:
-    """``last_weeks`` with ``orders`` new orders a restaurant each, and newer versions of orders of the week before, whose
-    share is ``edited``. The server hands out every version in its own week, as if each had been pulled in time."""
+    """``last_weeks`` with ``orders`` new orders a restaurant each; a share of ``edited`` are newer versions of orders of
+    the weeks before. The server hands out every version in its own week, as if each had been pulled in time."""
     guids = tuple(restaurant.guid for restaurant in invent_restaurants(restaurants, seed=_SEED))
     target = folder / f"{weeks}-weeks"
     target.mkdir(parents=True)
@@ -74,13 +78,14 @@ def make_weeks(folder: Path, weeks: int, restaurants: int, orders: int, edited: 
 
 def _make_edited(folder: Path, guid: str, weeks: int, count: int, edited: float) -> tuple[int, int]:
     chance = Random(guid)  # noqa: S311 - any fixed chance will do
-    bodies: list[bytes] = []
+    before: deque[list[bytes]] = deque(maxlen=_EDITED_WEEKS)
     versions = []
     for week in last_weeks(weeks):
         new = [(one.modified_ms, one.json) for one in invent_week(_SEED, _restaurant(guid, count), week.start_ms)]
+        bodies = list(chain.from_iterable(before))
         older = chance.sample(bodies, min(len(bodies), round(count * edited / (1 - edited))))
         newer = [_edit(body, chance.randrange(week.start_ms, week.end_ms)) for body in older]
-        bodies = [body for _, body in new]
+        before.append([body for _, body in new])
         versions += sorted([*new, *newer])
     return len(versions), _write(folder, guid, versions)
 
