@@ -65,8 +65,8 @@ def last_weeks(count: int) -> list[Week]:
 
 
 def make_weeks(folder: Path, weeks: int, restaurants: int, orders: int, edited: float) -> StoredWeek:
-    """``last_weeks`` with ``orders`` new orders a restaurant each; a share of ``edited`` are newer versions of orders of
-    the weeks before. The server hands out every version in its own week, as if each had been pulled in time."""
+    """``last_weeks`` with ``orders`` new orders a restaurant each; a share of ``edited`` are newer versions of earlier
+    orders. The server hands out every version in its own week, as if each had been pulled in time."""
     guids = tuple(restaurant.guid for restaurant in invent_restaurants(restaurants, seed=_SEED))
     target = folder / f"{weeks}-weeks"
     target.mkdir(parents=True)
