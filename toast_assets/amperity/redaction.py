@@ -21,7 +21,7 @@ import msgspec
 
 from toast_assets.amperity.feeds.schema import Row
 from toast_assets.errors import UnrepresentableError
-from toast_assets.orders.identity import normal_email, normal_phone
+from toast_assets.orders.identity import DERIVED_KEY, email_key, normal_email, normal_phone
 from toast_assets.orders.model import NEVER_SENT, known_fields
 
 Rule = Literal["drop", "hash"]
@@ -46,9 +46,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 # Part of every record's version: a release that hashes the same text differently changes it, so that records go again.
 _NORMAL_FORMS = 2
-# The fields of rows that hold a guest's key, and the form of a key that was derived from an e-mail or a phone.
+# The fields of rows that hold a guest's key.
 _GUEST_KEYS = ("customer_id", "fk_customer")
-_DERIVED_KEY = re.compile(r"[0-9a-f]{64}")
 # Fields that Toast or Amperity's guide has and that the recorded description of an order does not name.
 _ALSO_KNOWN = (
     *("address", "calculatedGuestCount", "createdByClientName", "deliveryInstructions", "excessFoodInfo"),
@@ -121,8 +120,12 @@ class Redaction:
         """A feed's row with the rules applied: every key stays, what is left out is null.
 
         A guest's key that is the plain hash of an e-mail or a phone could be found by trying, so where one of the two
-        is under a rule such keys are hashed once more, with the salt.
+        is under a rule such keys are hashed once more, with the salt. A guest's ``email_key`` is made here, because it
+        is keyed by the salt and goes where the e-mail is dropped.
         """
+        if "email_key" in row.__struct_fields__:
+            email = getattr(row, "email", None) if self._row_rules.get("email") != "drop" else None
+            row = msgspec.structs.replace(row, email_key=email_key(email, self.salt))
         changes: dict[str, str | None] = {}
         for name, rule in self._row_rules.items():
             value = getattr(row, name, None)
@@ -130,7 +133,7 @@ class Redaction:
                 changes[name] = self.hashed(str(value)) if rule == "hash" else None
         for name in _GUEST_KEYS if self._row_rules.keys() & {"email", "phone"} else ():
             value = getattr(row, name, None)
-            if value is not None and _DERIVED_KEY.fullmatch(value):
+            if value is not None and DERIVED_KEY.fullmatch(value):
                 changes[name] = self.hashed(value)
         return msgspec.structs.replace(row, **changes) if changes else row
 

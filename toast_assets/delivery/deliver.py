@@ -19,6 +19,7 @@ from pathlib import Path
 from toast_assets.amperity.client import AmperityClient, Receipt
 from toast_assets.amperity.records import NOTIFY, RecordKey
 from toast_assets.concurrency import in_thread, task_group
+from toast_assets.delivery.guests import StreamedGuests
 from toast_assets.delivery.history import DeliveredWeeks
 from toast_assets.delivery.ledger import (
     ARRIVED,
@@ -28,7 +29,12 @@ from toast_assets.delivery.ledger import (
     Slots,
     stored_ledgers,
 )
-from toast_assets.delivery.outgoing import DueRecord, MethodCounts, Outgoing, RestaurantRecords
+from toast_assets.delivery.outgoing import (
+    DueRecord,
+    MethodCounts,
+    Outgoing,
+    RestaurantRecords,
+)
 from toast_assets.delivery.rejects import Rejects, stored_rejects
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.export.read import export_problem
@@ -89,6 +95,7 @@ class WeekDelivery:
     slots: Slots = field(init=False, default_factory=Slots)
     at_once: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(CALLS_AT_ONCE))
     readers: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(READERS))
+    guests: StreamedGuests = field(init=False)
     orders: int = field(init=False, default=0)
     orders_done: int = field(init=False, default=0)
     failures_in_a_row: int = field(init=False, default=0)
@@ -105,7 +112,7 @@ class WeekDelivery:
         began = time.monotonic()
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE))
         with scratch_folder() as folder:
-            restaurants = await in_thread(self._prepare, folder / "rejects.ndjson.gz")
+            restaurants = await in_thread(self._prepare, folder)
             try:
                 async with task_group() as group:
                     for restaurant in restaurants:
@@ -117,14 +124,15 @@ class WeekDelivery:
         self.report.seconds = time.monotonic() - began
         return self.report
 
-    def _prepare(self, rejects: Path) -> list[_Restaurant]:
+    def _prepare(self, folder: Path) -> list[_Restaurant]:
         self.store.bucket.check()
         records = StoredWeek(self.week, self.store).restaurants()
         only = stored_rejects(self.store, self.week) if self.replay else None
         self.outgoing = Outgoing(self.amperity.settings, DeliveredWeeks(self.store, self.log, self.dry_run), only)
         methods = {method: MethodCounts() for method in self.outgoing.methods}
         self.report = DeliveryReport(self.week, methods, self.amperity.stats, self.dry_run)
-        self.rejects = Rejects(self.store, self.week, self.outgoing.methods, only, rejects)
+        self.rejects = Rejects(self.store, self.week, self.outgoing.methods, only, folder / "rejects.ndjson.gz")
+        self.guests = StreamedGuests(self.week, records, folder / "guests.sqlite", self.outgoing.delivered)
         segments = list(stored_ledgers(self.store.layout.ledger_segments(self.week), self.store))
         wanted = records.keys() if only is None else {reject.restaurant_guid for reject in only}
         restaurants = []
@@ -236,6 +244,8 @@ class _Restaurant:
 
     async def _send_due(self, records: RestaurantRecords) -> None:
         run, problem = self.run, None
+        if STREAM_CUSTOMERS in run.outgoing.methods:
+            records.guests = await in_thread(run.guests.of_restaurant, self.guid)
         await in_thread(records.fetch)
         async with task_group() as group, run.readers:
             try:

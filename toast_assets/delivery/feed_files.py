@@ -1,7 +1,8 @@
 """Writes Amperity's flat feeds of a week into the bucket, for its couriers to pull (Amperity: pull from S3).
 
-Every file is a function of what is stored: the same raw orders and the same index give the same bytes under the same
-key, and a file that has them already is left as it is.
+Files are a function of what is stored: the raw orders, and the indexes of orders and guests, which say what other weeks
+know of the same ones. Equal rows give equal bytes under the same key, and a file that has them already is left as it
+is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,10 +23,13 @@ from typing import BinaryIO, cast
 from isal import igzip
 
 from toast_assets.amperity.feeds.build import FEEDS, feed_batches
-from toast_assets.amperity.feeds.schema import CONTENT_TYPE, encode
+from toast_assets.amperity.feeds.customers import CUSTOMERS, customer_row
+from toast_assets.amperity.feeds.schema import CONTENT_TYPE, Row, encode
 from toast_assets.amperity.redaction import Redaction
+from toast_assets.delivery.guests import update_guest_index
 from toast_assets.delivery.history import DeliveredWeeks, History
 from toast_assets.errors import ExportError
+from toast_assets.index.guests import WeekGuests
 from toast_assets.orders.read import RawOrders, Rejection
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
@@ -65,10 +69,19 @@ class FeedsReport:
     problems: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
+    def add(self, other: FeedsReport) -> None:
+        """What is to report of another restaurant, too."""
+        self.files += other.files
+        self.rejections += other.rejections
+        self.left_out += other.left_out
+        self.nulled += other.nulled
+
 
 def write_feeds(week: Week, store: OrderStore, brand: str, redaction: Redaction, log: logging.Logger) -> FeedsReport:
     """Write a file per feed and restaurant; ``brand`` is the purchase brand in the rows. A restaurant that fails stops
     no other.
+
+    The files of guests come after the others, when all restaurants' guests are in the guest index.
 
     Raises:
         ExportError: the week was never pulled, or files could be written of no restaurant.
@@ -76,21 +89,37 @@ def write_feeds(week: Week, store: OrderStore, brand: str, redaction: Redaction,
     """
     report = FeedsReport()
     began = time.monotonic()
-    stored, delivered = StoredWeek(week, store), DeliveredWeeks(store, log)
+    stored = StoredWeek(week, store)
     restaurants = stored.restaurants()
-    with ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="feeds") as threads:
-        makers = {guid: partial(_written, stored, guid, brand, redaction, delivered) for guid in restaurants}
-        jobs = {guid: threads.submit(stored.made_of, guid, make) for guid, make in makers.items()}
+    with (
+        scratch_folder() as folder,
+        ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="feeds") as threads,
+    ):
+        guests, delivered = WeekGuests(folder / "guests.sqlite"), DeliveredWeeks(store, log)
+        writer = _FeedFiles(stored, brand, redaction, guests, delivered)
+        due = list(restaurants)
         try:
-            for guid, job in jobs.items():
-                with one_restaurant(guid, report.problems, store):
-                    made = job.result()
-                    report.files += made.files
-                    report.rejections += made.rejections
-                    report.left_out += made.left_out
-                    report.nulled += made.nulled
-                    rows = ", ".join(f"{file.rows} {file.feed}" for file in made.files)
-                    log.info("%s: %s; %d orders rejected.", restaurants[guid].name or guid, rows, len(made.rejections))
+            while due:
+                made: dict[str, _Made] = {}
+                makers = {guid: partial(writer.of_orders, guid) for guid in due}
+                orders = {guid: threads.submit(stored.made_of, guid, make) for guid, make in makers.items()}
+                for guid, job in orders.items():
+                    with one_restaurant(guid, report.problems, store):
+                        made[guid] = job.result()
+                    if guid not in made:
+                        guests.drop(guid)
+                update_guest_index(week, guests, delivered)
+                due = []
+                customers = {guid: threads.submit(writer.of_guests, one) for guid, one in made.items()}
+                for guid, written in customers.items():
+                    with one_restaurant(guid, report.problems, store):
+                        if (found := written.result()) is None:
+                            due.append(guid)
+                            continue
+                        report.add(found)
+                        rows = ", ".join(f"{file.rows} {file.feed}" for file in found.files)
+                        name = restaurants[guid].name or guid
+                        log.info("%s: %s; %d orders rejected.", name, rows, len(found.rejections))
         finally:
             # A run that ends here waits for the restaurants under way, and not for all that have not begun.
             threads.shutdown(cancel_futures=True)
@@ -140,67 +169,122 @@ def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> tuple[s
     return version, ExportError(text, hint="Materialize amperity_feeds for this week first.")
 
 
-def _written(
-    stored: StoredWeek,
-    guid: str,
-    brand: str,
-    redaction: Redaction,
-    delivered: DeliveredWeeks,
-    record: RestaurantRecord,
-    pull: PullRecord,
-) -> FeedsReport:
-    """Make and store the files of a restaurant, all of the same orders; an ExportError where a pull has stored newer
-    ones meanwhile."""
-    week, store = stored.week, stored.store
+@dataclass(frozen=True)
+class _Made:
+    """The files of a restaurant's orders: of which orders they are, and what there is to report."""
 
-    def change(file: FeedFile, before: StoredObject | None, _target: Path) -> Replacement | None:
-        if stored.restaurants().get(guid) != record:
-            raise manifest_mismatch(week, guid, store)
-        # No content encoding: couriers go by the key's ending. The hashes say what it holds, of which orders, and under
-        # which privacy rules.
-        metadata = {
-            "sha256": file.sha256,
-            "orders": pull.orders_sha256,
-            "privacy": redaction.digest,
-            "rows": str(file.rows),
-        }
-        same = before is not None and filecmp.cmp(before.path, folder / file.feed, shallow=False)
-        if before is not None and same and before.metadata.items() >= metadata.items():
-            return None
-        return Replacement(folder / file.feed, {"ContentType": CONTENT_TYPE, "Metadata": metadata})
-
-    with scratch_folder() as folder:
-        raw = RawFile(week, guid, record, pull, folder / "raw.parquet", store)
-        fetch_raw(week, guid, raw.path, store)
-        history = History(raw, delivered)
-        # The index first: a row that may be in a file is known there, so that a later version can take it back.
-        made = history.update(partial(_made_of, raw, history, brand, redaction, folder))
-        for file in made.files:
-            store.bucket.update(file.key, partial(change, file))
-    return made
+    guid: str
+    record: RestaurantRecord
+    pull: PullRecord
+    report: FeedsReport
 
 
-def _made_of(raw: RawFile, history: History, brand: str, redaction: Redaction, folder: Path) -> FeedsReport:
-    """The files of a restaurant, each in ``folder`` under its feed's name; ``history`` gets what is in them."""
-    made, week, guid, record = FeedsReport(), raw.week, raw.guid, raw.record
-    orders = (RawOrders(guid, bodies, record.time_zone, record.currency) for bodies in raw.bodies(_ORDERS_AT_ONCE))
-    rows, digests = Counter(dict.fromkeys(FEEDS, 0)), {feed: hashlib.sha256() for feed in FEEDS}
-    with ExitStack() as stack:
-        files = {feed: stack.enter_context(gzipped(folder / feed)) for feed in FEEDS}
-        for batch in feed_batches(orders, brand, week.key, history.entries):
-            history.put_fed(batch.fed)
-            for feed, some in batch.rows.items():
-                lines = b"".join(encode(redaction.apply_to_row(row)) + b"\n" for row in some)
-                files[feed].write(lines)
-                digests[feed].update(lines)
-                rows[feed] += len(some)
-            made.rejections += batch.rejections
-            made.left_out += batch.left_out
-            made.nulled.update(batch.nulled)
-    for feed in FEEDS:
-        key, size = raw.store.layout.feed(week, guid, feed), (folder / feed).stat().st_size
-        made.files.append(FeedFile(feed, guid, key, rows[feed], size, digests[feed].hexdigest()))
-    return made
+@dataclass(frozen=True)
+class _FeedFiles:
+    """Makes and stores the files of restaurants; ``guests`` are collected on the way."""
+
+    stored: StoredWeek
+    brand: str
+    redaction: Redaction
+    guests: WeekGuests
+    delivered: DeliveredWeeks
+
+    def of_orders(self, guid: str, record: RestaurantRecord, pull: PullRecord) -> _Made:
+        """All files of a restaurant but the one of its guests; an ExportError where a pull has stored newer orders
+        meanwhile."""
+        with scratch_folder() as folder:
+            raw = RawFile(self.stored.week, guid, record, pull, folder / "raw.parquet", self.stored.store)
+            fetch_raw(raw.week, guid, raw.path, raw.store)
+            history = History(raw, self.delivered)
+            # The index first: a row that may be in a file is known there, so that a later version can take it back.
+            made, files = history.update(partial(self._made_of, raw, history))
+            for feed, file in files.items():
+                self._store(made, feed, file)
+        return made
+
+    def _made_of(self, raw: RawFile, history: History) -> tuple[_Made, dict[str, _Lines]]:
+        """The files of a restaurant's orders, beside the raw file; ``history`` gets what is in them."""
+        made = _Made(raw.guid, raw.record, raw.pull, FeedsReport())
+        # Of an earlier attempt.
+        self.guests.drop(raw.guid)
+        bodies, record = raw.bodies(_ORDERS_AT_ONCE), raw.record
+        orders = (RawOrders(raw.guid, some, record.time_zone, record.currency) for some in bodies)
+        with ExitStack() as stack:
+            names = [feed for feed in FEEDS if feed != CUSTOMERS.name]
+            files = {feed: stack.enter_context(self._written(raw.path.with_name(feed))) for feed in names}
+            for batch in feed_batches(orders, self.brand, raw.week.key, history.entries):
+                history.put_fed(batch.fed)
+                for feed, rows in batch.rows.items():
+                    files[feed].write(rows)
+                self.guests.add(raw.guid, batch.guests)
+                made.report.rejections += batch.rejections
+                made.report.left_out += batch.left_out
+                made.report.nulled.update(batch.nulled)
+        return made, files
+
+    def of_guests(self, made: _Made) -> FeedsReport | None:
+        """The report with the file of a restaurant's guests; None where a pull has stored newer orders meanwhile."""
+        with scratch_folder() as folder:
+            with self._written(folder / CUSTOMERS.name) as file:
+                for some in self.guests.of_restaurant(made.guid):
+                    file.write(list(map(customer_row, some)))
+            try:
+                self._store(made, CUSTOMERS.name, file)
+            except ExportError:
+                if self._is_outdated(made):
+                    return None
+                raise
+        return made.report
+
+    @contextmanager
+    def _written(self, path: Path) -> Iterator[_Lines]:
+        with gzipped(path) as file:
+            yield _Lines(path, file, self.redaction)
+
+    def _is_outdated(self, made: _Made) -> bool:
+        return self.stored.restaurants().get(made.guid) != made.record
+
+    def _store(self, made: _Made, feed: str, file: _Lines) -> None:
+        """Store a file, unless it is there, and report it."""
+        week, store = self.stored.week, self.stored.store
+        size, sha256 = file.path.stat().st_size, file.digest.hexdigest()
+        found = FeedFile(feed, made.guid, store.layout.feed(week, made.guid, feed), file.rows, size, sha256)
+
+        def change(before: StoredObject | None, _target: Path) -> Replacement | None:
+            if self._is_outdated(made):
+                raise manifest_mismatch(week, made.guid, store)
+            # No content encoding: couriers go by the key's ending. The hashes say what it holds, of which orders, and
+            # under which privacy rules.
+            metadata = {
+                "sha256": sha256,
+                "orders": made.pull.orders_sha256,
+                "privacy": self.redaction.digest,
+                "rows": str(file.rows),
+            }
+            same = before is not None and filecmp.cmp(before.path, file.path, shallow=False)
+            if before is not None and same and before.metadata.items() >= metadata.items():
+                return None
+            return Replacement(file.path, {"ContentType": CONTENT_TYPE, "Metadata": metadata})
+
+        store.bucket.update(found.key, change)
+        made.report.files.append(found)
+
+
+@dataclass
+class _Lines:
+    """A file that is being written: its rows, and the hash of its lines before compression."""
+
+    path: Path
+    file: BinaryIO
+    redaction: Redaction
+    rows: int = 0
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        lines = b"".join(encode(self.redaction.apply_to_row(row)) + b"\n" for row in rows)
+        self.file.write(lines)
+        self.digest.update(lines)
+        self.rows += len(rows)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -49,6 +50,7 @@ from toast_assets.week import Week, epoch_ms
 _MOST_ATTEMPTS = 6
 _ORDERS_AT_ONCE = 250
 _Made = TypeVar("_Made")
+_key = attrgetter("key")
 
 
 @dataclass
@@ -64,7 +66,12 @@ class DeliveredWeeks:
     def of(self, restaurant_guid: str) -> list[Week]:
         """Those of a restaurant, oldest first."""
         with self._lock:
-            return sorted(self._weeks.get(restaurant_guid, ()), key=lambda week: week.key)
+            return sorted(self._weeks.get(restaurant_guid, ()), key=_key)
+
+    def all(self) -> list[Week]:
+        """Those of all restaurants together, oldest first."""
+        with self._lock:
+            return sorted({week.key: week for some in self._weeks.values() for week in some}.values(), key=_key)
 
     @cached_property
     def _weeks(self) -> Mapping[str, set[Week]]:

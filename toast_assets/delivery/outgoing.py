@@ -22,7 +22,7 @@ import msgspec
 
 from toast_assets.amperity.client import Receipt
 from toast_assets.amperity.feeds.build import FeedBatch, feed_batches
-from toast_assets.amperity.feeds.customers import CUSTOMERS
+from toast_assets.amperity.feeds.customers import CUSTOMERS, customer_row
 from toast_assets.amperity.feeds.order_items import ORDER_ITEMS
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed, encode
 from toast_assets.amperity.feeds.transactions import TRANSACTIONS
@@ -40,6 +40,7 @@ from toast_assets.amperity.records import (
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.delivery.history import DeliveredWeeks, History
 from toast_assets.delivery.rejects import RejectKey
+from toast_assets.index.guests import Guest
 from toast_assets.orders.raw_file import read_groups
 from toast_assets.orders.read import RawOrders
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
@@ -47,7 +48,7 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import RawFile, fetch_raw, reading_raw
 from toast_assets.week import Week, epoch_ms
 
-_CUSTOMERS = FEED_METHODS + CUSTOMERS.name
+STREAM_CUSTOMERS = FEED_METHODS + CUSTOMERS.name
 _ORDERS_AT_ONCE = 200
 
 
@@ -131,6 +132,8 @@ class RestaurantRecords:
     raw: RawFile
     calls_so_far: Mapping[str, int | None]
     counts: Mapping[str, MethodCounts]
+    guests: Iterable[Sequence[Guest]] = ()
+    """Those of the restaurant's orders, where their rows are streamed."""
     found: list[DueRecord] = field(default_factory=list)
     any_guest_is_wanted: bool = False
     """Once an order was refused as a whole, nothing says which of the guests are its own."""
@@ -191,6 +194,11 @@ class RestaurantRecords:
                     self._add_rows(feed, destination(settings.tenant_id, stream_id), batch)
                 yield self.found
                 self.found = []
+            for some in self.guests:
+                rows = FeedBatch({CUSTOMERS.name: list(map(customer_row, some))})
+                self._add_rows(CUSTOMERS, destination(settings.tenant_id, settings.customers_stream_id or ""), rows)
+                yield self.found
+                self.found = []
 
     def _add_orders(self) -> Iterator[list[bytes]]:
         """Add the orders that are due; the JSON of all orders, some at a time."""
@@ -206,7 +214,7 @@ class RestaurantRecords:
                         STREAM, to, guid, order.guid, of_record, order.guid, order.version, order.modified_ms
                     )
                     self._add(key, partial(stream_body, order.body, guid, redaction))
-                    self.any_guest_is_wanted |= RejectKey(_CUSTOMERS, guid, order.guid) in only
+                    self.any_guest_is_wanted |= RejectKey(STREAM_CUSTOMERS, guid, order.guid) in only
                 yield [order.body for order in some]
 
     def _add_rows(self, feed: Feed, to: str, batch: FeedBatch) -> None:

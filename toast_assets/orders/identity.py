@@ -19,6 +19,8 @@ from toast_assets.errors import NoGuestError
 from toast_assets.orders.model import Customer, Order
 from toast_assets.week import iso_ms
 
+# The form of a guest's key that was derived from an e-mail or a phone.
+DERIVED_KEY = re.compile(r"[0-9a-f]{64}")
 _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>.]+(\.[^@\s,;<>.]+)+")
 _NOT_DIGITS = re.compile(r"[^0-9]")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -68,7 +68,7 @@ class _Head(msgspec.Struct):
 
 
 class Guest(NamedTuple):
-    """A guest as one check of one order names them."""
+    """A guest as one check of one order names them; the guest index names no order and no check (``""``)."""
 
     order_guid: str
     check_guid: str

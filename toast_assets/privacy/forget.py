@@ -202,7 +202,7 @@ def find_guest(guests: Iterable[Guest], given: Iterable[str]) -> Found:
             shared |= {other for other in others if other[:2] != "g:" and is_shared(other)}
             known |= others - shared
             waiting += others - shared
-    orders, checks, keys = ({sighting[column] for sighting in sightings} for column in (1, 2, 3))
+    orders, checks, keys = ({sighting[column] for sighting in sightings} - {"o:", "c:"} for column in (1, 2, 3))
     keys |= set(map(_key, known))
     return Found(known, orders | checks, keys, len(orders), len(shared), unseen)
 

@@ -27,7 +27,7 @@ from toast_assets.amperity.redaction import Redaction
 from toast_assets.delivery.ledger import decode_ledger, encode_ledger
 from toast_assets.export.read import is_object
 from toast_assets.index.orders import OrderEntry, StoredVersion, decode_month, encode_month
-from toast_assets.orders.identity import key_trait, traits
+from toast_assets.orders.identity import DERIVED_KEY, key_trait, traits
 from toast_assets.orders.raw import with_restaurant
 from toast_assets.orders.raw_file import RawFileWriter, read_pull_evidence, read_raw, row_groups
 from toast_assets.orders.scrub import Guest, Scrubber, guests_of, without
@@ -36,6 +36,7 @@ from toast_assets.store.manifest import decode_manifest, json_for_people
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.files import sha256_of
 from toast_assets.tables.schema import TABLES
+from toast_assets.week import from_epoch_ms, iso_ms
 
 _CONTACTS = ("customer_guid", "email", "phone", "phone_country_code")
 _ADDRESS = re.compile(r"delivery_(?!status$|employee_guid$).*|curbside_.*")
@@ -198,6 +199,24 @@ class Scrub:
             fed = msgspec.structs.replace(fed, customer=None)
         return msgspec.structs.replace(entry, stored=tuple(map(version, entry.stored)), fed=fed)
 
+    def guests(self, _: Object, path: Path, target: Path) -> Metadata | None:
+        """The guest index without rows that say anything of the guest. A row that was seen after the request is one of
+        a guest who came back: orders opened before are scrubbed before they get there."""
+
+        def names(row: dict[str, Any]) -> bool:
+            seen = iso_ms(from_epoch_ms(row["seen_ms"]))
+            texts = (text for name, text in row.items() if name != "customer_id" and isinstance(text, str))
+            is_theirs = self.scrubber.forgotten.knows(key_trait(row["customer_id"]), seen)
+            return is_theirs or any(self.scrubber.holds(text, seen) for text in texts)
+
+        removed = False
+        with pq.ParquetWriter(target, pq.read_schema(path), compression="zstd", write_page_checksum=True) as writer:
+            for rows in row_groups(path):
+                theirs = [names(row) for row in rows.to_pylist()]
+                removed = removed or any(theirs)
+                writer.write_table(rows.filter(pc.invert(pa.array(theirs))))
+        return {} if removed else None
+
     def unreadable(self, _: Object, path: Path, target: Path) -> Metadata | None:
         """Orders that cannot be read, without the bytes of those that name the guest."""
         before = list(read_lines(path))
@@ -273,6 +292,7 @@ KINDS = {
     "feed": Kind(rf"amperity/[^/]+/{_DAY}/([^/]+_{_OF_END}|[^/]+)\.ndjson\.gz", Scrub.lines, _ROWS),
     "table": Kind(rf"tables/(?P<table>{'|'.join(TABLES)})/{_WEEK}/[^/]+\.parquet", Scrub.table, _ROWS),
     "current": Kind(rf"tables/current_orders/{_RESTAURANT}\.parquet", Scrub.table, _ROWS),
+    "guests": Kind(r"index/guests/guests\.parquet", Scrub.guests, _ROWS),
     "state": Kind(r"tables/current_orders/state\.json", lambda *_: None, "knows the new tables"),
     "index": Kind(
         rf"index/orders/{_RESTAURANT}/month=[^/]+\.parquet", Scrub.index, "new versions, without the guest's key"
@@ -313,6 +333,11 @@ def guests_in(one: Object, path: Path) -> Iterator[Guest]:
             for row in rows.to_pylist():
                 if found := traits(*map(row.get, _CONTACTS)):
                     yield Guest(row["order_guid"], row["check_guid"], found)
+    elif one.kind == "guests":
+        for rows in row_groups(path, ["customer_id", "email", "phone"]):
+            for row in rows.to_pylist():
+                guid = None if DERIVED_KEY.fullmatch(row["customer_id"]) else row["customer_id"]
+                yield Guest("", "", traits(guid, row["email"], row["phone"]))
 
 
 def brand_in(feed: Path) -> str:

@@ -42,13 +42,13 @@ _PROPERTIES = {
 
 
 def named_guests(store: OrderStore) -> Iterator[Guest]:
-    """All guests that orders, exports, tables and rejects name.
+    """All guests that orders, exports, tables, rejects and the guest index name.
 
     Raises:
         StoreError: an object cannot be read.
     """
     for one in objects_of(store):
-        if one.kind in ("raw", "export", "rejects") or (one.kind, one.table) == ("table", "customers"):
+        if one.kind in ("raw", "export", "rejects", "guests") or (one.kind, one.table) == ("table", "customers"):
             with _downloaded(store, one.key) as stored, readable(store.bucket.uri(one.key), _HINT):
                 yield from guests_in(one, stored.path)
 
@@ -114,8 +114,10 @@ class Rewriting:
         self._replace(one for one in planned if one.kind == "index")
         made_again = {key for week_key in sorted(weeks) for key in self._rewrite_week(week_key)}
         # The rules for single objects know no dates: they would take a guest who came back out of what was made again.
-        left = [one for one in planned if one.key not in made_again and one.kind not in ("raw", "manifest")]
+        left = [one for one in planned if one.key not in made_again and one.kind not in ("raw", "manifest", "guests")]
         self._replace(one for one in left if one.kind != "current")
+        # Feeds that were made again without an index have made one, of weeks that were not rewritten yet, too.
+        self._replace([Object(self.store.layout.guest_index(), "guests")])
         if weeks and self.store.layout.current_orders_state() in {one.key for one in touched}:
             refresh_current_orders(self.store, _LOG)
         self._replace(one for one in left if one.kind == "current")

@@ -128,7 +128,7 @@ def test_what_is_no_contact_is_hashed_trimmed_and_in_lower_case_and_other_texts_
 
 
 NOBODY = CustomerRow(**dict.fromkeys(CustomerRow.__struct_fields__))  # type: ignore[arg-type]
-SOMEBODY = CustomerRow(**{name: name for name in CustomerRow.__struct_fields__})
+SOMEBODY = CustomerRow(**{name: name for name in CustomerRow.__struct_fields__} | {"email": "ann@example.com"})
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,10 @@ SOMEBODY = CustomerRow(**{name: name for name in CustomerRow.__struct_fields__})
         ("firstName", {"given_name"}),
         ("checks.customer.lastName", {"surname"}),
         ("given_name", {"given_name"}),
-        ("checks.customer", {"given_name", "surname", "email", "phone"}),
-        ("customer", {"given_name", "surname", "email", "phone"}),
+        ("checks.customer", {"given_name", "surname", "email", "email_key", "phone"}),
+        ("customer", {"given_name", "surname", "email", "email_key", "phone"}),
+        ("checks.customer.email", {"email", "email_key"}),
+        ("email_key", {"email_key"}),
         ("deliveryInfo", {"address", "address2", "city", "state", "postal", "country"}),
         ("address", {"address", "address2", "city", "state", "postal", "country"}),
         ("deliveryInfo.zipCode", {"postal"}),
@@ -148,6 +150,21 @@ SOMEBODY = CustomerRow(**{name: name for name in CustomerRow.__struct_fields__})
 def test_a_rule_holds_for_the_rows_of_feeds_too(rule: str, gone: set[str]) -> None:
     row = Redaction({rule: "drop"}).apply_to_row(SOMEBODY)
     assert {name for name in row.__struct_fields__ if getattr(row, name) is None} == gone
+
+
+def test_the_key_of_an_e_mail_is_its_hash_with_the_salt_whether_or_not_the_e_mail_is_hashed_too() -> None:
+    def found(redaction: Redaction, row: CustomerRow = SOMEBODY) -> tuple[str | None, str | None]:
+        redacted = redaction.apply_to_row(row)
+        assert isinstance(redacted, CustomerRow)
+        return redacted.email, redacted.email_key
+
+    email = "ann@example.com"
+    plain, salted = hashlib.sha256(email.encode()).hexdigest(), expected_hash(email)
+    assert found(Redaction()) == (email, plain)
+    assert found(Redaction({}, SALT)) == (email, salted)
+    assert found(Redaction({"email": "hash"}, SALT)) == (salted, salted)
+    assert found(Redaction({"email": "hash"}))[1] == plain
+    assert found(Redaction({}, SALT), NOBODY) == (None, None)
 
 
 def test_a_rule_for_a_feeds_field_holds_for_the_stream_too() -> None:

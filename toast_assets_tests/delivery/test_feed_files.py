@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Any
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
+from botocore.exceptions import ClientError
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.redaction import Redaction
@@ -23,11 +26,12 @@ from toast_assets.pull.week import WeekPull
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
-from toast_assets.week import Week
+from toast_assets.week import Week, WeekCalendar
+from toast_assets_tests.support.data.invented import Json, check, customer, encode, order
 from toast_assets_tests.support.faults import s3_faults
 from toast_assets_tests.support.services.clients import QUICK, s3_client, toast_client
 from toast_assets_tests.support.services.toast_orders import late_arrivals
-from toast_assets_tests.support.stores.stored_weeks import save_manifest
+from toast_assets_tests.support.stores.stored_weeks import damage_at_the_end, save_manifest, store_week
 
 LOG = logging.getLogger(__name__)
 CONFIG = "cg-sandbox"
@@ -126,6 +130,79 @@ class TestFeeds:
         report = feeds(week, store)
         assert {rejection.restaurant_guid for rejection in report.rejections} == {bad}
         assert {row["store_id"] for row in rows(store, report, "transactions")} == set(sandbox.restaurant_guids[1:])
+
+
+class TestGuests:
+    """The guest index between the orders and the files of guests."""
+
+    EARLIER = WeekCalendar().week("2025-09-08")
+    GUEST = customer("ada@example.com")
+
+    def store_visits(self, store: OrderStore, week: Week, **guests: Json) -> None:
+        """A week with one order of a guest in each restaurant."""
+        modified = f"{week.start + timedelta(days=1):%Y-%m-%dT%H:%M:%S}.000+0000"
+        visits = {place: order(check(guest=guest)) | {"modifiedDate": modified} for place, guest in guests.items()}
+        store_week(store, week, {place: encode(visit) for place, visit in visits.items()})
+
+    def known(self, store: OrderStore) -> set[str]:
+        found = store.bucket.read(store.layout.guest_index())
+        assert found is not None
+        return set(pq.read_table(BytesIO(found[0]))["email"].to_pylist())
+
+    def test_guests_of_a_restaurant_that_fails_do_not_enter_the_index(self, store: OrderStore, week: Week) -> None:
+        self.store_visits(store, week, good=customer("ada@example.com"), bad=customer("bo@example.com"))
+        damage_at_the_end(store, week, "bad")
+        assert list(feeds(week, store).problems) == ["bad"]
+        assert self.known(store) == {"ada@example.com"}
+        self.store_visits(store, week, good=customer("ada@example.com"), bad=customer("bo@example.com"))
+        assert not feeds(week, store).problems
+        assert self.known(store) == {"ada@example.com", "bo@example.com"}
+
+    def test_a_restaurant_whose_file_of_guests_fails_stops_no_other(
+        self, sandbox: Sandbox, store: OrderStore, week: Week
+    ) -> None:
+        self.store_visits(store, week, good=customer("ada@example.com"), bad=customer("bo@example.com"))
+        client = s3_client(sandbox)
+
+        def refuse(params: dict[str, Any], **_: Any) -> None:
+            if params["Key"] == store.layout.feed(week, "bad", "customers"):
+                raise ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
+
+        client.meta.events.register("provide-client-params.s3.PutObject", refuse)
+        report = feeds(week, OrderStore(Bucket(client, sandbox.bucket), store.layout.prefix))
+        assert list(report.problems) == ["bad"]
+        assert {file.restaurant_guid for file in report.files} == {"good"}
+        assert len(rows(store, report, "customers")) == 1
+
+    def test_a_lost_index_is_made_of_all_weeks_that_were_delivered_and_those_that_are_gone_are_named(
+        self, store: OrderStore, week: Week, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        gone, empty = WeekCalendar().week("2025-09-01"), WeekCalendar().week("2025-08-25")
+        self.store_visits(store, self.EARLIER, place=self.GUEST, other=customer("bo@example.com"))
+        self.store_visits(store, gone, place=customer("cy@example.com"))
+        store_week(store, empty, {"place": []})
+        for earlier in (self.EARLIER, gone, empty):
+            feeds(earlier, store)
+        for lost in (gone, empty):
+            store.bucket.delete(store.layout.raw(lost, "place"))
+        store.bucket.delete(store.layout.guest_index())
+        self.store_visits(store, week, place={"guid": self.GUEST["guid"]})
+        (row,) = rows(store, feeds(week, store), "customers")
+        assert row["email"] == "ada@example.com"
+        assert self.known(store) == {"ada@example.com", "bo@example.com"}
+        warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert len(warnings) == 1
+        assert warnings[0].startswith("Week 2025-09-01: raw orders are gone")
+
+    def test_no_guest_is_in_a_log(self, store: OrderStore, week: Week, caplog: pytest.LogCaptureFixture) -> None:
+        self.store_visits(store, self.EARLIER, place=self.GUEST)
+        self.store_visits(store, week, place=self.GUEST)
+        with caplog.at_level(logging.DEBUG):
+            feeds(week, store)
+            store.bucket.write(store.layout.guest_index(), b"damaged")
+            feeds(week, store)
+        assert "made again of all stored weeks" in caplog.text
+        assert [word for word in ("ada@", self.GUEST["guid"], "Greta") if word in caplog.text] == []
 
 
 @pytest.mark.usefixtures("pulled")

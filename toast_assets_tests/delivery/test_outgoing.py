@@ -12,7 +12,7 @@ import pytest
 
 from toast_assets.delivery.deliver import check_delivery
 from toast_assets.delivery.feed_files import write_feeds
-from toast_assets.errors import AmperityError, StoreError
+from toast_assets.errors import AmperityError, StoreConflictError, StoreError
 from toast_assets.export.write import export_week
 from toast_assets.index.orders import OrderIndex
 from toast_assets.sandbox import Kind, Sandbox
@@ -33,7 +33,7 @@ from toast_assets_tests.support.stores.deliveries import (
     prepare,
     rejects,
 )
-from toast_assets_tests.support.stores.stored_weeks import store_week
+from toast_assets_tests.support.stores.stored_weeks import damage_at_the_end, store_week
 
 LOG = logging.getLogger(__name__)
 PLACE = "place-1"
@@ -198,6 +198,66 @@ async def test_a_redacted_contact_is_not_to_be_guessed_from_the_guests_key(sandb
     assert "phone" not in whole["checks"][0]["customer"]
 
 
+class TestGuestsOfAllRestaurants:
+    """The rows of guests are made of the guest index, which is merged once for all restaurants."""
+
+    def two_places(self) -> dict[str, list[bytes]]:
+        """A delivery at one restaurant, and later a guest at another one who says no more than a first name."""
+        whole = customer("ada@example.com")
+        first = order(check(selection(), guest=whole), deliveryInfo={"address1": "12 Elm Street"})
+        later = order(check(selection(), guest={"guid": whole["guid"], "firstName": "Adah"}))
+        later["modifiedDate"] = "2025-09-20T10:00:00.000+0000"
+        return {PLACE: encode(first), "place-2": encode(later)}
+
+    async def test_each_restaurant_sends_what_all_know(self, sandbox: Sandbox, week: Week) -> None:
+        prepare(sandbox, week, self.two_places())
+        await deliver(sandbox, week, **ROW_STREAMS)
+        found = contents(sandbox, CUSTOMERS)
+        assert len(found) == 2
+        assert {(row["given_name"], row["email"], row["address"]) for row in found} == {
+            ("Adah", "ada@example.com", "12 Elm Street")
+        }
+
+    async def test_a_dry_run_knows_the_same_and_stores_no_index(self, sandbox: Sandbox, week: Week) -> None:
+        prepare(sandbox, week, self.two_places())
+        report = await deliver(sandbox, week, dry_run=True, **ROW_STREAMS)
+        assert report.methods["stream_customers"].would_send == 2
+        store = order_store(sandbox)
+        assert store.bucket.info(store.layout.guest_index()) is None
+
+    async def test_damaged_raw_orders_are_the_problem_of_their_restaurant_alone(
+        self, sandbox: Sandbox, week: Week
+    ) -> None:
+        orders = prepare(sandbox, week, self.two_places())
+        damage_at_the_end(order_store(sandbox), week, PLACE)
+        report = await deliver(sandbox, week, **ROW_STREAMS)
+        assert {guid: str(problem).count("cannot be read") for guid, problem in report.problems.items()} == {PLACE: 1}
+        (row,) = contents(sandbox, CUSTOMERS)
+        assert (row["given_name"], row["email"]) == ("Adah", None)
+        prepare(sandbox, week, orders)
+        await deliver(sandbox, week, **ROW_STREAMS)
+        assert [row["email"] for row in contents(sandbox, CUSTOMERS)] == [None, "ada@example.com"]
+
+    async def test_an_index_that_cannot_be_stored_fails_every_restaurant_once(
+        self, sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        prepare(sandbox, week, self.two_places())
+        tries: list[Week] = []
+
+        def refused(week: Week, *_: Any, **__: Any) -> None:
+            tries.append(week)
+            raise StoreConflictError("The guest index was written by somebody else.")
+
+        monkeypatch.setattr("toast_assets.delivery.guests.update_guest_index", refused)
+        report = await deliver(sandbox, week, **ROW_STREAMS)
+        assert (len(tries), sorted(report.problems)) == (1, [PLACE, "place-2"])
+        assert report.accepted == 0
+
+
+def guest_of(made: Json) -> str:
+    return str(made["checks"][0]["customer"]["guid"])
+
+
 class TestAfterALaterWeek:
     """An order that was edited later stands in both weeks; the earlier week must not bring its version back."""
 
@@ -205,7 +265,7 @@ class TestAfterALaterWeek:
         first = orders(3)
         return first, [first[0] | {"modifiedDate": "2025-09-24T10:00:00.000+0000"}]
 
-    async def test_its_version_of_order_rows_and_guest_stays_here(self, sandbox: Sandbox, week: Week) -> None:
+    async def test_its_version_stays_here_and_the_guests_row_is_the_newest(self, sandbox: Sandbox, week: Week) -> None:
         first, second = self.two_weeks()
         prepare(sandbox, LATER, {PLACE: encode(*second)})
         await deliver(sandbox, LATER, **ROW_STREAMS)
@@ -217,6 +277,8 @@ class TestAfterALaterWeek:
             "stream_transactions": 0,
             "stream_customers": 0,
         }
+        guest = [row for row in contents(sandbox, CUSTOMERS) if row["customer_id"] == guest_of(first[0])]
+        assert [row["modified_at"] for row in guest] == ["2025-09-24 10:00:00.000"] * 2
         sent = [record.modified for record in accepted(sandbox) if record.guid == first[0]["guid"]]
         assert sent == [second[0]["modifiedDate"]]
         rows = ledger(sandbox, week).query("state == 'superseded'")

@@ -32,6 +32,8 @@ FIRST = [*DUE, "GET raw", *NEW_MONTH, "PUT deliveries"]
 AGAIN = [*DUE, "GET raw", "GET index", "PUT index", "PUT deliveries"]
 # Rows are noted in the index before they are sent, and orders once they have arrived.
 FIRST_WITH_ROWS = [*FIRST[:-1], "PUT index", FIRST[-1]]
+# All restaurants' guests are known before the first row of one is sent.
+GUESTS = ["GET raw"]
 
 
 def orders(count: int) -> list[bytes]:
@@ -69,7 +71,7 @@ def counted(sandbox: Sandbox, week: Week) -> CountedDelivery:
 
 
 @pytest.mark.parametrize("methods", ["stream", "stream,notify"])
-async def test_all_methods_together_fetch_the_orders_once_and_nothing_is_fetched_again_where_nothing_is_due(
+async def test_all_methods_together_fetch_the_orders_once_besides_guests_and_nothing_again_where_nothing_is_due(
     counted: CountedDelivery, methods: str
 ) -> None:
     stored = prepare(counted.sandbox, counted.week, {place: orders(3) for place in PLACES})
@@ -79,11 +81,11 @@ async def test_all_methods_together_fetch_the_orders_once_and_nothing_is_fetched
     }
     first = await counted.run(**changes)
     assert first.accepted == 9 + 9 + 9 + 3 + 3 * ("notify" in methods)
-    assert [counted.calls[place] for place in PLACES] == [FIRST_WITH_ROWS] * 3
+    assert [sorted(counted.calls[place]) for place in PLACES] == [sorted([*FIRST_WITH_ROWS, *GUESTS])] * 3
     for_the_week = len(counted.calls[""])
     second = await counted.run(**changes)
     assert [counted.calls[place] for place in PLACES] == [LOOKS] * 3
-    assert len(counted.calls[""]) <= for_the_week < 10
+    assert len(counted.calls[""]) <= for_the_week < 12
     assert {name: counts.records for name, counts in second.methods.items()} == {
         name: counts.records for name, counts in first.methods.items()
     }
@@ -91,7 +93,8 @@ async def test_all_methods_together_fetch_the_orders_once_and_nothing_is_fetched
     edited = json.dumps(json.loads(stored[PLACES[1]][0]) | {"numberOfGuests": 9}).encode()
     prepare(counted.sandbox, counted.week, stored | {PLACES[1]: [edited, *stored[PLACES[1]][1:]]})
     await counted.run(**changes)
-    assert [counted.calls[place] for place in PLACES] == [LOOKS, AGAIN, LOOKS]
+    looks, again = sorted([*LOOKS, *GUESTS]), sorted([*AGAIN, *GUESTS])
+    assert [sorted(counted.calls[place]) for place in PLACES] == [looks, again, looks]
 
 
 async def test_notices_alone_fetch_no_orders(counted: CountedDelivery) -> None:

@@ -188,6 +188,34 @@ def test_what_is_stored_of_a_guest_who_came_back_stays(store: OrderStore, week: 
     assert changed == {*result.certificate.objects, store.layout.forgotten}
     email = store.load_table("customers", week.key)["email"]
     assert EMAIL in {address.strip().lower() for address in email.dropna()}
+    index = store.layout.guest_index()
+    assert EMAIL.encode() in decompressed(index, after[index])
+
+
+def test_a_guest_of_whom_only_the_guest_index_is_left_is_found_and_goes(store: OrderStore, week: Week) -> None:
+    fill(store, week, namings(), derived=True)
+    index = store.layout.guest_index()
+    for key in content(store):
+        if key != index:
+            store.bucket.delete(key)
+    assert holding(store).keys() == {index}
+    result = forget(store, EMAIL)
+    assert (result.traits["guid"], result.certificate.orders) == (1, 0)
+    assert result.certificate.objects == {index: "rows without the guest"}
+    assert holding(store) == {}
+    assert b"stranger0@example.com" in decompressed(index, content(store)[index])
+
+
+def test_an_index_that_is_lost_when_a_guest_is_forgotten_does_not_bring_them_back(store: OrderStore) -> None:
+    earlier, week = weeks(2)
+    fill(store, earlier, namings(), derived=True)
+    fill(store, week, namings()[:1], derived=True)
+    store.bucket.delete(store.layout.guest_index())
+    forget(store, GUID)
+    assert holding(store) == {}
+    store.bucket.delete(store.layout.guest_index())
+    write_feeds(earlier, store, "brand", Redaction(), LOG)
+    assert holding(store) == {}
 
 
 async def test_a_later_pull_does_not_bring_the_guest_back(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
@@ -242,7 +270,7 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next(week: Week) -
 
 
 @pytest.mark.parametrize(
-    "part", ["/deliveries/", "/raw/", "/manifests/", "/toast-orders_", "/customers/", "state.json"]
+    "part", ["/deliveries/", "/raw/", "/manifests/", "/toast-orders_", "/customers/", "/index/", "state.json"]
 )
 def test_two_guests_that_are_forgotten_at_once_are_both_gone_and_all_agrees(week: Week, part: str) -> None:
     world, stop = World(week), Stop("put", part)

@@ -32,7 +32,7 @@ from toast_assets_tests.support.data.invented import (
     selection,
 )
 
-KEYS = {"transactions": "transaction_item_id", "order_items": "order_item_id", "customers": "customer_id"}
+KEYS = {"transactions": "transaction_item_id", "order_items": "order_item_id"}
 OPENED, TIPPED, REFUNDED, VOIDED = (f"2025-09-{day}T19:00:00.000+0000" for day in (17, 18, 23, 26))
 
 
@@ -161,34 +161,3 @@ def test_amperity_holds_the_newest_version_and_nothing_of_the_earlier_ones(name:
         amperity.load(orders, f"week {week}")
     assert amperity.revenue == Decimal(right)
     assert {guid for guid, customers in amperity.customers.items() if len(customers) > 1} == set()
-
-
-ADDRESS = {"address1": "12 Elm Street", "city": "Boston", "state": "MA", "zipCode": "02118"}
-
-
-def visit(moment: str, guest: Json, delivery: Json | None = None) -> Json:
-    return at(order(check(item("Tea", "3.00"), guest=guest), deliveryInfo=delivery), moment)
-
-
-OWN_WEEK_ONLY = pytest.mark.xfail(raises=AssertionError, reason="rows of customers hold what their own week says")
-
-
-@pytest.mark.parametrize(
-    "later",
-    [
-        pytest.param(visit(REFUNDED, GUEST), marks=OWN_WEEK_ONLY, id="takeout after a delivery"),
-        pytest.param(visit(REFUNDED, {"guid": GUEST["guid"], "entityType": "Customer"}), id="the GUID alone"),
-        pytest.param(
-            visit(REFUNDED, {"guid": GUEST["guid"], "entityType": "Customer", "firstName": "Ada"}),
-            marks=OWN_WEEK_ONLY,
-            id="the first name alone",
-        ),
-    ],
-)
-def test_a_field_of_a_guest_that_toast_sent_once_is_not_emptied(later: Json) -> None:
-    amperity = Amperity()
-    amperity.load([visit(OPENED, GUEST, ADDRESS)], "a")
-    (before,) = amperity.tables["customers"].values()
-    amperity.load([later], "b")
-    (after,) = amperity.tables["customers"].values()
-    assert {name for name in ("given_name", "email", "phone", "address") if before[name] and not after[name]} == set()

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import islice
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from toast_assets.amperity.feeds.customers import CUSTOMERS, NewestGuests, sightings
+from toast_assets.amperity.feeds.customers import CUSTOMERS
 from toast_assets.amperity.feeds.order_items import ORDER_ITEMS, OrderItemRow, no_order_item, order_items
 from toast_assets.amperity.feeds.schema import Feed, Row
 from toast_assets.amperity.feeds.shared_columns import modified_times, shared_columns
 from toast_assets.amperity.feeds.transactions import TRANSACTIONS, TransactionRow, no_transaction, transactions
 from toast_assets.errors import UnrepresentableError
+from toast_assets.index.guests import Guest, sightings
 from toast_assets.index.orders import FedRow, FedVersion, OrderEntry
 from toast_assets.orders.model import Order
 from toast_assets.orders.read import RawOrders, Reason, Rejection
@@ -27,7 +27,6 @@ from toast_assets.tables.flatten import flatten
 from toast_assets.week import epoch_ms, from_epoch_ms
 
 FEEDS: dict[str, Feed] = {feed.name: feed for feed in (ORDER_ITEMS, TRANSACTIONS, CUSTOMERS)}
-_GUESTS_AT_A_TIME = 1000
 _OrderRow = OrderItemRow | TransactionRow
 _R = TypeVar("_R", OrderItemRow, TransactionRow)
 
@@ -35,19 +34,21 @@ _R = TypeVar("_R", OrderItemRow, TransactionRow)
 @dataclass(frozen=True)
 class FeedBatch:
     """Rows by feed, the orders that were rejected, the number of orders that are no guest's, how often which optional
-    field is null because it had an unexpected type, and what the index keeps of each order's rows (``fed``)."""
+    field is null because it had an unexpected type, what the index keeps of each order's rows (``fed``), and what the
+    orders say of ``guests``."""
 
     rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     rejections: Sequence[Rejection] = ()
     left_out: int = 0
     nulled: Mapping[str, int] = field(default_factory=dict)
     fed: Mapping[str, FedVersion] = field(default_factory=dict)
+    guests: Sequence[Guest] = ()
 
 
 def feed_batches(
     batches: Iterable[RawOrders], brand: str, week: str, known: Mapping[str, OrderEntry]
 ) -> Iterator[FeedBatch]:
-    """The rows of ``order_items`` and ``transactions`` batch by batch, then those of ``customers``, a row per guest.
+    """The rows of ``order_items`` and ``transactions``, and what those of ``customers`` are made of, batch by batch.
 
     ``brand`` is what Amperity calls the purchase brand, ``week`` the orders' week, ``known`` what the order index says
     of them. What an earlier version had in the feeds and the newest lacks has a row of 0. An order of which another
@@ -56,20 +57,15 @@ def feed_batches(
     An order that cannot be sent is a rejection in every feed, and the others go on; so is every order of a restaurant
     whose time zone is unknown. Orders of the test mode and records of wasted food are left out and counted.
     """
-    guests = NewestGuests()
     for batch in batches:
-        yield _of_batch(batch, brand, week, known, guests)
-    remaining = guests.rows()
-    while chunk := list(islice(remaining, _GUESTS_AT_A_TIME)):
-        yield FeedBatch({CUSTOMERS.name: chunk})
+        yield _of_batch(batch, brand, week, known)
 
 
-def _of_batch(
-    batch: RawOrders, brand: str, week: str, known: Mapping[str, OrderEntry], guests: NewestGuests
-) -> FeedBatch:
+def _of_batch(batch: RawOrders, brand: str, week: str, known: Mapping[str, OrderEntry]) -> FeedBatch:
     found, _ = flatten(batch)
     rejections = found.rejections
     rows: dict[str, list[Row]] = {ORDER_ITEMS.name: [], TRANSACTIONS.name: []}
+    guests: list[Guest] = []
     all_fed: dict[str, FedVersion] = {}
     clock, left_out = zone(batch.timezone), 0
     for order in found.orders:
@@ -89,7 +85,6 @@ def _of_batch(
                 shared |= modified_times(from_epoch_ms(fed.modified_ms), clock) | {"fk_customer": fed.customer}
                 own = {}
             gone = [(one.feed, _gone_row(one, shared, clock)) for one in fed.rows if not one.current]
-            guests.add(sightings(order, shared) if wanted else ())
         except (UnrepresentableError, ArithmeticError) as error:
             is_named = isinstance(error, UnrepresentableError)
             detail = str(error) if is_named else "an amount is too large, or is no number"
@@ -98,7 +93,8 @@ def _of_batch(
         all_fed[guid] = fed
         for feed, row in (*((feed, row) for (feed, _), row in own.items()), *gone):
             rows[feed].append(row)
-    return FeedBatch(rows, rejections, left_out, found.nulled, all_fed)
+        guests += sightings(order, batch.timezone) if wanted else ()
+    return FeedBatch(rows, rejections, left_out, found.nulled, all_fed, guests)
 
 
 def _own_rows(order: Order, shared: Mapping[str, Any], clock: ZoneInfo) -> dict[tuple[str, str], _OrderRow]:

@@ -94,7 +94,7 @@ def test_amounts_are_json_numbers_with_their_digits() -> None:
     assert b'"item_tax_amount":0.90,' in line
 
 
-def test_rows_come_batch_by_batch_and_guests_at_the_end() -> None:
+def test_rows_and_guests_come_batch_by_batch() -> None:
     consumed = 0
 
     def raw() -> Any:
@@ -104,9 +104,10 @@ def test_rows_come_batch_by_batch_and_guests_at_the_end() -> None:
             yield RawOrders(RESTAURANT, encode(order(check(guest=customer()))), ZONE)
 
     made = feed_batches(raw(), BRAND, WEEK, {})
-    assert set(next(made).rows) == {"order_items", "transactions"}
+    first = next(made)
+    assert (set(first.rows), len(first.guests)) == ({"order_items", "transactions"}, 1)
     assert consumed == 1
-    assert [len(batch.rows.get("customers", ())) for batch in made] == [0, 0, 3]
+    assert [len(batch.guests) for batch in made] == [1, 1]
 
 
 def test_the_same_orders_make_the_same_bytes() -> None:

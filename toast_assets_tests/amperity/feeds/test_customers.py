@@ -24,7 +24,7 @@ def test_a_guest_is_one_row_however_many_orders_there_are() -> None:
     assert only("customers", visit(guest), visit(guest, FRIDAY))["customer_id"] == "g"
 
 
-def test_the_newest_order_says_what_a_guest_is_called_whatever_comes_first() -> None:
+def test_each_field_is_of_the_newest_order_that_has_it_whatever_comes_first() -> None:
     visits = [
         visit(customer(guid="g", firstName="Old", email="old@example.com"), MONDAY),
         visit(customer(guid="g", firstName="Newer", email="newer@example.com"), TUESDAY),
@@ -32,7 +32,7 @@ def test_the_newest_order_says_what_a_guest_is_called_whatever_comes_first() -> 
     ]
     for sequence in itertools.permutations(visits):
         row = only("customers", *sequence)
-        assert (row["given_name"], row["email"]) == ("New", None)
+        assert (row["given_name"], row["email"]) == ("New", "newer@example.com")
         assert row["modified_at"] == "2025-09-19 12:00:00.000"
         assert row["modified_at_local"] == "2025-09-19 08:00:00.000"
 
@@ -48,6 +48,22 @@ def test_an_address_outlives_orders_without_one() -> None:
         row = only("customers", *sequence)
         assert (row["address"], row["postal"], row["given_name"]) == ("1 Example Road", "01234", "New")
         assert row["address2"] is None
+
+
+def test_an_address_is_never_a_mixture_of_two() -> None:
+    old = ADDRESS | {"address2": "Floor 3"}
+    new = {"address1": "2 Other Street", "city": "Otherton"}
+    row = only("customers", visit(customer(guid="g"), deliveryInfo=old), visit({"guid": "g"}, FRIDAY, deliveryInfo=new))
+    assert [row[name] for name in ("address", "address2", "city", "state", "postal")] == [
+        *("2 Other Street", None, "Otherton", None, None)
+    ]
+    assert (row["email"], row["modified_at"]) == ("guest@example.com", "2025-09-19 12:00:00.000")
+
+
+def test_the_key_of_an_e_mail_is_the_hash_of_its_normal_form() -> None:
+    row = only("customers", visit(customer(" Greta@Example.COM")))
+    assert row["email_key"] == sha256(b"greta@example.com").hexdigest()
+    assert only("customers", visit(customer(None)))["email_key"] is None
 
 
 def test_an_order_that_knows_a_guest_by_guid_alone_takes_nothing_away() -> None:

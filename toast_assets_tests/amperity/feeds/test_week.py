@@ -20,6 +20,7 @@ import pytest
 from toast_assets.amperity.feeds.build import FEEDS, feed_batches
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed, encode
 from toast_assets.orders.read import RawOrders
+from toast_assets_tests.amperity.feeds.rows import customers
 from toast_assets_tests.support.data import oracle
 from toast_assets_tests.support.data.invented import RESTAURANT, Json, invented_week
 
@@ -38,10 +39,12 @@ def feed_lines() -> dict[str, list[bytes]]:
     parts = (raw()[start : start + 500] for start in range(0, ORDERS, 500))
     found: dict[str, list[bytes]] = defaultdict(list)
     orders = (RawOrders(RESTAURANT, part, "America/Chicago", "USD") for part in parts)
-    for batch in feed_batches(orders, BRAND, WEEK, {}):
+    made = list(feed_batches(orders, BRAND, WEEK, {}))
+    for batch in made:
         assert not batch.rejections
         for name, rows in batch.rows.items():
             found[name].extend(map(encode, rows))
+    found["customers"].extend(map(encode, customers(made)))
     return found
 
 

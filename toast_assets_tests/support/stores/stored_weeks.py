@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,14 @@ def store_week(
 def save_manifest(store: OrderStore, week: Week, manifest: Manifest) -> Version:
     """Stores the manifest instead of whatever is there."""
     return store.bucket.write(store.layout.manifest(week), json_for_people(manifest))
+
+
+def damage_at_the_end(store: OrderStore, week: Week, guid: str) -> None:
+    """Damages a raw file so that it shows only when all its orders were read: in the proof in its footer."""
+    key = store.layout.raw(week, guid)
+    found = store.bucket.read(key)
+    assert found is not None
+    store.bucket.write(key, re.sub(rb"(toast_assets\.rows..)[0-9a-f]{64}", rb"\g<1>" + b"0" * 64, found[0]))
 
 
 def _stored(
