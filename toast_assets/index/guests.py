@@ -10,7 +10,9 @@ number of guests.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -151,10 +153,16 @@ class WeekGuests:
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        # A generator that reads may go on in another thread, in one at a time.
-        with closing(sqlite3.connect(self._path, check_same_thread=False)) as database, database:
-            database.execute("PRAGMA synchronous = OFF")
-            yield database
+        try:
+            # A generator that reads may go on in another thread, in one at a time.
+            with closing(sqlite3.connect(self._path, check_same_thread=False)) as database, database:
+                database.execute("PRAGMA synchronous = OFF")
+                yield database
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                # As any other file says it (``machine``).
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path)) from error
+            raise
 
     def add(self, restaurant_guid: str, seen: Iterable[Guest]) -> None:
         """Take in what orders of a restaurant say; of no restaurant (``""``) for orders of other weeks."""

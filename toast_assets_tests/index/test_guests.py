@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import random
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from toast_assets.index import guests as module
 from toast_assets.index.guests import GUEST_SCHEMA, Guest, WeekGuests
+from toast_assets.machine import machine_problem
 from toast_assets.orders.raw_file import row_groups
 from toast_assets.store.order_store import OrderStore
 
@@ -128,6 +130,20 @@ def test_the_time_zone_is_that_of_the_newest_order_that_says_anything(index: Ind
 def test_guests_of_a_rebuilt_index_are_newer_than_all_revisions_of_the_lost_one(index: Index) -> None:
     assert index.merge(seen(10, given_name="Ada"), newer_ms=1000)["g"].revised_ms == 1010
     assert index.merge(seen(10, given_name="Ada"))["g"].revised_ms == 1010
+
+
+def test_a_full_disk_is_said_as_of_any_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guests, connect = WeekGuests(tmp_path / "week"), sqlite3.connect
+
+    def full(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        database: sqlite3.Connection = connect(*arguments, **options)
+        database.execute("PRAGMA max_page_count = 8")
+        return database
+
+    monkeypatch.setattr(sqlite3, "connect", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        guests.add("place", [seen(number, given_name="A" * 1000) for number in range(100)])
+    assert "no room left" in str(machine_problem(raised.value))
 
 
 def some_sightings(chance: random.Random, guests: int, count: int) -> list[Guest]:
