@@ -30,6 +30,7 @@ from toast_assets.delivery.ledger import (
     stored_ledgers,
 )
 from toast_assets.delivery.outgoing import (
+    STREAM_CUSTOMERS,
     DueRecord,
     MethodCounts,
     Outgoing,

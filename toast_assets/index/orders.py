@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from toast_assets.orders.scanner import decode
+from toast_assets.orders.scanner import decode, decoder
 from toast_assets.orders.times import instant
 from toast_assets.store.bucket import ABSENT, Replacement, StoredObject, Version
 from toast_assets.store.order_store import PARQUET, OrderStore
@@ -187,7 +187,7 @@ class OrderIndex:
             known += rows.filter(wanted).to_pylist()
             self._files[month] = _MonthFile(found[1] if found else ABSENT, rows.filter(pc.invert(wanted)))
         self.entries = {guid: OrderEntry(guid) for guid in self.months}
-        self.entries |= {entry.order_guid: entry for entry in msgspec.convert(known, list[OrderEntry])}
+        self.entries |= {entry.order_guid: entry for entry in _entries(known)}
         return lost
 
     def put(self, entry: OrderEntry) -> None:
@@ -257,7 +257,7 @@ def change_state(
 
 def _state(body: bytes) -> IndexState | None:
     try:
-        return msgspec.json.decode(body, type=IndexState)
+        return decoder(IndexState).decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
@@ -265,7 +265,13 @@ def _state(body: bytes) -> IndexState | None:
 def decode_month(body: bytes) -> list[OrderEntry] | None:
     """The entries in a month's file; None where it is damaged."""
     rows = _decoded(body)
-    return None if rows is None else msgspec.convert(rows.to_pylist(), list[OrderEntry])
+    return None if rows is None else _entries(rows.to_pylist())
+
+
+def _entries(rows: list[dict[str, Any]]) -> list[OrderEntry]:
+    # Describes the types where no other thread does.
+    decoder(list[OrderEntry])
+    return msgspec.convert(rows, list[OrderEntry])
 
 
 def encode_month(entries: Iterable[OrderEntry]) -> bytes:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple, TypeVar
+from threading import Lock
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -87,6 +88,19 @@ def _parts(text: bytes, begin: bytes) -> Iterator[bytes]:
     raise UncuttableError("it does not end")
 
 
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+_building = Lock()
+
+
+def decoder(form: type[_T]) -> msgspec.json.Decoder[_T]:
+    """msgspec's decoder of a form, made once for all threads."""
+    if form not in _decoders:
+        # msgspec describes a type when it is first used. Two threads that come to it at once can end the process.
+        with _building:
+            _decoders[form] = msgspec.json.Decoder(form)
+    return _decoders[form]
+
+
 def decode(text: bytes, form: type[_T]) -> _T:
     """What msgspec decodes, out of any JSON: half of an escaped pair of characters becomes U+FFFD, and every array and
     object that is nested deeper than decoders go becomes null.
@@ -97,9 +111,9 @@ def decode(text: bytes, form: type[_T]) -> _T:
     """
     text = readable(text)
     try:
-        return msgspec.json.decode(text, type=form)
+        return decoder(form).decode(text)
     except RecursionError:
-        return msgspec.json.decode(shallow(text), type=form)
+        return decoder(form).decode(shallow(text))
 
 
 def readable(body: bytes) -> bytes:

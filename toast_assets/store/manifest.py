@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from toast_assets.orders.scanner import decoder
+
 
 class SliceRecord(msgspec.Struct, frozen=True):
     """One window that was read whole: ``start`` inclusive, ``end`` exclusive; why it counts, and what it cost."""
@@ -100,13 +102,13 @@ def to_ask(wanted: tuple[str, ...], missing: tuple[str, ...], refresh: bool | No
 def decode_evidence(body: bytes) -> PullEvidence | None:
     """The evidence in a raw file's footer, JSON; None for what is none."""
     try:
-        return msgspec.json.decode(body, type=PullEvidence)
+        return decoder(PullEvidence).decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
 def decode_manifest(body: bytes) -> Manifest:
-    return msgspec.json.decode(body, type=Manifest)
+    return decoder(Manifest).decode(body)
 
 
 def json_for_people(content: msgspec.Struct) -> bytes:
