@@ -91,8 +91,10 @@ def item_sales(check: Check) -> list[ItemSale]:
     items = check.selections or ()
     sales = [ItemSale(sales_price(item), item_discount(item)) if item.is_sale else NO_SALE for item in items]
     due = discount_sum(check.applied_discounts)
+    if not due:
+        return sales
     weights = [max(sale.net, ZERO) for sale in sales]
-    if not due or not any(weights):
+    if not any(weights):
         return sales
     shares = [_taken_off_price(item) if item.is_sale else ZERO for item in items]
     if None in shares or min(filter(None, shares), default=ZERO) < 0 or sum(filter(None, shares), ZERO) != due:
@@ -117,20 +119,21 @@ def check_totals(
         return Totals(waste_amount=price)
     taken = [payment for payment in check.payments or () if is_taken(payment)]
     refunds = [payment.refund for payment in taken if payment.refund is not None]
-    totals = Totals(
-        payment_amount=_sum(payment.amount for payment in taken),
-        tip_amount=_sum(payment.tip_amount for payment in taken),
-        refund_amount=_sum(refund.refund_amount for refund in refunds),
-        tip_refund_amount=_sum(refund.tip_refund_amount for refund in refunds),
-    )
+    paid = {
+        "payment_amount": _sum(payment.amount for payment in taken),
+        "tip_amount": _sum(payment.tip_amount for payment in taken),
+        "refund_amount": _sum(refund.refund_amount for refund in refunds),
+        "tip_refund_amount": _sum(refund.tip_refund_amount for refund in refunds),
+    }
     if not counts:
-        return totals
+        return Totals(**paid)
     charges = check.applied_service_charges or ()
     charged = _sum(charge.charge_amount for charge in charges if charge.is_sale)
     discounts = _sum(sale.discount + sale.check_discount for sale in sold)
-    refunded = refunds_of(check, totals.refund_amount)
+    refunded = refunds_of(check, paid["refund_amount"])
     sales_refund = refunded.items + refunded.charges + refunded.custom
-    return totals._replace(
+    return Totals(
+        **paid,
         item_sales=price,
         service_charge_amount=charged,
         gross_sales=price + charged,
@@ -148,7 +151,8 @@ def check_totals(
 
 def sales_price(item: Selection) -> Decimal:
     """The gross price of an item that is a sale: with its modifiers, without the deferred ones among them."""
-    return (item.pre_discount_price or ZERO) - _sum(map(deferred_price, item.modifiers or ()))
+    price = item.pre_discount_price or ZERO
+    return price - _sum(map(deferred_price, item.modifiers)) if item.modifiers else price
 
 
 def deferred_price(selection: Selection) -> Decimal:
@@ -157,18 +161,20 @@ def deferred_price(selection: Selection) -> Decimal:
         return ZERO
     if selection.is_deferred:
         return selection.pre_discount_price or ZERO
-    return _sum(map(deferred_price, selection.modifiers or ()))
+    return _sum(map(deferred_price, selection.modifiers)) if selection.modifiers else ZERO
 
 
 def item_discount(selection: Selection) -> Decimal:
     """What the discounts on an item and on its modifiers take off sales."""
-    below = (item_discount(modifier) for modifier in selection.modifiers or () if modifier.is_sale)
-    return discount_sum(selection.applied_discounts) + _sum(below)
+    own = discount_sum(selection.applied_discounts)
+    if not selection.modifiers:
+        return own
+    return own + _sum(item_discount(modifier) for modifier in selection.modifiers if modifier.is_sale)
 
 
 def discount_sum(discounts: Iterable[AppliedDiscount] | None) -> Decimal:
     """What these discounts take off sales."""
-    return _sum(map(sales_discount, discounts or ()))
+    return _sum(map(sales_discount, discounts)) if discounts else ZERO
 
 
 def sales_discount(discount: AppliedDiscount) -> Decimal:
@@ -219,7 +225,9 @@ def refund_of(selection: Selection) -> tuple[Decimal, Decimal]:
     """
     if selection.refund_details is not None:
         return refund_amounts(selection.refund_details)
-    below = [refund_of(modifier) for modifier in selection.modifiers or ()]
+    if not selection.modifiers:
+        return ZERO, ZERO
+    below = [refund_of(modifier) for modifier in selection.modifiers]
     return _sum(amount for amount, _ in below), _sum(tax for _, tax in below)
 
 

@@ -99,5 +99,10 @@ class Walk:
 
 def _below(parents: Sequence[_P], children: Callable[[_P], Iterable[_C] | None]) -> tuple[list[_C], list[int]]:
     """What is below ``parents``, and the row of each one's parent."""
-    found = [(child, row) for row, parent in enumerate(parents) for child in children(parent) or ()]
-    return [child for child, _ in found], [row for _, row in found]
+    found: list[_C] = []
+    rows: list[int] = []
+    for row, parent in enumerate(parents):
+        if below := children(parent):
+            found += below
+            rows += [row] * (len(found) - len(rows))
+    return found, rows

@@ -114,6 +114,9 @@ def _stored_tables(stored: StoredWeek, folder: Path, salt: bytes) -> TablesRepor
     meanwhile."""
     records = stored.restaurants()
     report = _made_of(stored, records, folder, salt)
+    if report.problems:
+        # Rows of a file that turned out to be damaged may be among them.
+        report = _made_of(stored, records, folder, salt, prove_first=True)
     if len(report.problems) == len(records) and stored.restaurants() is records:
         raise all_failed(f"Week {stored.week.key}: tables", report.problems)
 
@@ -135,8 +138,11 @@ def _stored_tables(stored: StoredWeek, folder: Path, salt: bytes) -> TablesRepor
     return report if stored.restaurants() is records else None
 
 
-def _made_of(stored: StoredWeek, records: Mapping[str, RestaurantRecord], folder: Path, salt: bytes) -> TablesReport:
-    """The tables with new rows of all restaurants that can be read; of the others the rows stay."""
+def _made_of(
+    stored: StoredWeek, records: Mapping[str, RestaurantRecord], folder: Path, salt: bytes, *, prove_first: bool = False
+) -> TablesReport:
+    """The tables with new rows of all restaurants that can be read; of the others the rows stay. Damage may show only
+    at a file's end: with ``prove_first`` no row is written before all of it was read."""
     week, store = stored.week, stored.store
     keys = {name: store.layout.table(name, week.key) for name in TABLES}
     report = TablesReport(week)
@@ -150,6 +156,8 @@ def _made_of(stored: StoredWeek, records: Mapping[str, RestaurantRecord], folder
         for guid in sorted(records):
             if file is not None and file.guid == guid:
                 try:
+                    if prove_first:
+                        deque(file.bodies(), maxlen=0)
                     report.restaurants.append(_add(file, writers, report, salt))
                 except ExportError as error:
                     report.problems[guid] = str(error)
@@ -175,8 +183,6 @@ def _keep_rows(guid: str, before: Mapping[str, Path], writers: Mapping[str, Tabl
 
 
 def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport, salt: bytes) -> RestaurantSummary:
-    # A file that is damaged may show it only at its end: no row is written before all of it was read.
-    deque(file.bodies(), maxlen=0)
     record = file.record
     orders, late, net_sales = 0, 0, Decimal(0)
     for bodies in file.bodies():

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
+from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -26,8 +28,9 @@ from toast_assets.week import epoch_ms, from_epoch_ms
 
 # No amount of this world, nor the noise of one, has more places before or after the point.
 _MOST_PLACES = 40
-# The year 1 in milliseconds since 1970, so that times before 1970 are rounded down, too.
+# The years 1 to 9999 in milliseconds since 1970; counted from the first, times before 1970 are rounded down, too.
 _FIRST_MS = -62_135_596_800_000
+_LAST_MS = 253_402_300_799_999
 _QUARTER_MS = 15 * 60 * 1000
 # The rest of a key can be null where Toast leaves a GUID out, and Parquet refuses a null in a required column.
 _NEVER_NULL = frozenset({"restaurant_guid", "order_guid"})
@@ -78,10 +81,17 @@ def local_times(moments: pa.Array, clock: ZoneInfo | None) -> pa.Array:
     # Clocks change on a quarter of an hour at the earliest, so that few of them have to be asked for.
     milliseconds = moments.cast(pa.int64())
     quarters = pc.divide(pc.subtract(milliseconds, _FIRST_MS), _QUARTER_MS).dictionary_encode()
-    starts = (from_epoch_ms(quarter * _QUARTER_MS + _FIRST_MS) for quarter in quarters.dictionary.to_pylist())
-    offsets = [epoch_ms(start.astimezone(clock).replace(tzinfo=UTC)) - epoch_ms(start) for start in starts]
+    starts = (quarter * _QUARTER_MS + _FIRST_MS for quarter in quarters.dictionary.to_pylist())
+    offsets = [_offset_ms(clock, start) for start in starts]
     shifted = pc.add(milliseconds, pa.array(offsets, pa.int64()).take(quarters.indices))
     return shifted.cast(pa.timestamp("ms")).cast(Kind.LOCAL.value)
+
+
+@lru_cache(maxsize=10_000)
+def _offset_ms(clock: ZoneInfo, moment_ms: int) -> int:
+    """How much a restaurant's clock is ahead of UTC, in milliseconds."""
+    moment = from_epoch_ms(moment_ms)
+    return epoch_ms(moment.astimezone(clock).replace(tzinfo=UTC)) - moment_ms
 
 
 def _array(kind: Kind, values: Any) -> pa.Array:
@@ -90,21 +100,39 @@ def _array(kind: Kind, values: Any) -> pa.Array:
         return values
     match kind:
         case Kind.MONEY | Kind.QUANTITY:
-            scale, exact = Decimal(1).scaleb(-kind.value.scale), values
-            values = [value if value is None else value.quantize(scale, ROUND_HALF_EVEN) for value in exact]
-            # What is too large to be rounded, or no number, Decimal or Arrow refuses.
-            if not all(
-                is_representable(one) for one, rounded in zip(exact, values, strict=True) if one and not rounded
-            ):
-                raise ValueError("an amount is too small")
+            return _decimals(kind.value, values)
         case Kind.INSTANT:
-            moments = map(instant, values)
-            values = [moment and moment - timedelta(microseconds=moment.microsecond % 1000) for moment in moments]
+            return _instants(kind.value, values)
         case Kind.DAY:
             values = list(map(business_day, values))
         case Kind.FLAG:
             return pa.array(values, kind.value).fill_null(False)
     return pa.array(values, kind.value)
+
+
+def _decimals(form: pa.Decimal128Type, exact: Sequence[Decimal | None]) -> pa.Array:
+    places = [value.adjusted() for value in exact if value is not None]
+    # Arrow takes what needs no rounding, and refuses the rest. Extremes it must not see: 1e-9999999 ends the process.
+    if min(places, default=0) >= -_MOST_PLACES and max(places, default=0) <= _MOST_PLACES:
+        with suppress(pa.ArrowInvalid):
+            return pa.array(exact, form)
+    scale = Decimal(1).scaleb(-form.scale)
+    values = [value if value is None else value.quantize(scale, ROUND_HALF_EVEN) for value in exact]
+    # What is too large to be rounded, or no number, Decimal or Arrow refuses.
+    if not all(is_representable(one) for one, rounded in zip(exact, values, strict=True) if one and not rounded):
+        raise ValueError("an amount is too small")
+    return pa.array(values, form)
+
+
+def _instants(form: pa.TimestampType, texts: Sequence[str | None]) -> pa.Array:
+    # Arrow is much faster, and reads whatever it takes as ``instant`` does, except for years that Python does not have.
+    with suppress(pa.ArrowInvalid):
+        found = pa.array(texts, pa.string()).cast(form)
+        first, last = pc.min_max(found.cast(pa.int64())).as_py().values()
+        if first is None or (first >= _FIRST_MS and last <= _LAST_MS):
+            return found
+    moments = map(instant, texts)
+    return pa.array([one and one - timedelta(microseconds=one.microsecond % 1000) for one in moments], form)
 
 
 @dataclass(frozen=True)
@@ -166,10 +194,11 @@ class Table:
             UnrepresentableError: a value does not fit its column's type.
         """
         arrays: dict[str, pa.Array] = {}
+        structs: dict[str, Sequence[Any]] = {}
         for column in sorted(self.columns, key=lambda column: callable(given.get(column.name))):
             try:
                 by_path = column.given is None
-                values = _attribute(rows, column.path or column.name) if by_path else given[column.name]
+                values = _attribute(rows, column.path or column.name, structs) if by_path else given[column.name]
                 arrays[column.name] = _array(column.kind, values(arrays) if callable(values) else values)
             except (ValueError, ArithmeticError, pa.ArrowException):
                 # The error of pyarrow repeats the value, which may be a guest's.
@@ -177,8 +206,11 @@ class Table:
         return pa.RecordBatch.from_arrays([arrays[name] for name in self.schema.names], schema=self.schema)
 
 
-def _attribute(rows: Sequence[Any], path: str) -> Sequence[Any]:
-    """One value per row, None where any part of ``path`` is."""
-    for name in path.split("."):
-        rows = [None if row is None else getattr(row, name) for row in rows]
-    return rows
+def _attribute(rows: Sequence[Any], path: str, structs: dict[str, Sequence[Any]]) -> Sequence[Any]:
+    """One value per row, None where any part of ``path`` is; ``structs`` keeps what is on the way to it."""
+    above, _, name = path.rpartition(".")
+    if not above:
+        return list(map(attrgetter(name), rows))
+    if above not in structs:
+        structs[above] = _attribute(rows, above, structs)
+    return [None if struct is None else getattr(struct, name) for struct in structs[above]]

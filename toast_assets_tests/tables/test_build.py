@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from toast_assets.errors import ExportError
+from toast_assets.orders import raw_file
 from toast_assets.orders.identity import email_key
 from toast_assets.orders.raw import cut_orders
 from toast_assets.orders.raw_file import RAW_SCHEMA, RawFileWriter
@@ -228,6 +229,22 @@ def test_a_restaurant_that_cannot_be_read_is_named_and_keeps_its_rows_while_the_
     assert stored(store, "orders", week)["restaurant_guid"].to_pylist() == [A, A, B, "restaurant-c"]
     for name in TABLES:
         assert stored(store, name, week).filter(pc.field("restaurant_guid") == B).equals(before[name])
+
+
+def test_of_a_file_that_is_damaged_at_its_end_no_row_is_kept(
+    store: OrderStore, week: Week, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_file, "_ROW_GROUP_ROWS", 1)
+    bad = order(businessDate=20251399)
+    store_week(store, week, {A: encode(order(), bad, order()), B: encode(order())})
+    raw, _ = store.bucket.read(store.layout.raw(week, A)) or (b"", None)
+    last = pq.read_metadata(pa.BufferReader(raw)).row_group(2).column(RAW_SCHEMA.get_field_index("order_json"))
+    flipped = bytearray(raw)
+    flipped[last.data_page_offset + last.total_compressed_size - 500] ^= 0x41
+    store.bucket.write(store.layout.raw(week, A), bytes(flipped))
+    report = build()
+    assert (list(report.problems), report.rejected) == ([A], 0)
+    assert stored(store, "orders", week)["restaurant_guid"].to_pylist() == [B]
 
 
 def test_a_damaged_table_is_made_again(store: OrderStore, week: Week, build: Build) -> None:
