@@ -184,7 +184,9 @@ def name_problem(name: str) -> str | None:
     if name in _known_names() or _is_never_sent(name):
         return None
     known = {_plain(one): one for one in sorted(_known_names())}
-    nearest = " or ".join(known[one] for one in difflib.get_close_matches(_plain(name), known, cutoff=0.7))
+    plain = _plain(name)
+    matches = [plain] if plain in known else difflib.get_close_matches(plain, known, cutoff=0.7)
+    nearest = " or ".join(known[one] for one in matches)
     way_out = f"did you mean {nearest}?" if nearest else "write a name such as email or checks.customer.email"
     return f"holds {name!r}, which is no field of Toast's order (names are exact, case included); {way_out}"
 
