@@ -70,7 +70,7 @@ class FeedsReport:
     seconds: float = 0.0
 
     def add(self, other: FeedsReport) -> None:
-        """What is to report of another restaurant, too."""
+        """Take in the report of another restaurant."""
         self.files += other.files
         self.rejections += other.rejections
         self.left_out += other.left_out
@@ -171,7 +171,7 @@ def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> tuple[s
 
 @dataclass(frozen=True)
 class _Made:
-    """The files of a restaurant's orders: of which orders they are, and what there is to report."""
+    """The files of a restaurant's orders, by the manifest's ``record`` at that time."""
 
     guid: str
     record: RestaurantRecord

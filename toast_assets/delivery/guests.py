@@ -13,9 +13,10 @@ from toast_assets.delivery.history import DeliveredWeeks
 from toast_assets.errors import ExportError, StoreError
 from toast_assets.index.guests import Guest, WeekGuests, sightings_in
 from toast_assets.markdown import first_of
+from toast_assets.orders.raw_file import read_groups
 from toast_assets.orders.read import RawOrders
 from toast_assets.store.manifest import RestaurantRecord
-from toast_assets.store.raw_weeks import RawFile, StoredWeek, one_restaurant, raw_files
+from toast_assets.store.raw_weeks import RawFile, StoredWeek, one_restaurant, raw_files, reading_raw
 from toast_assets.week import Week
 
 
@@ -51,6 +52,8 @@ class StreamedGuests:
         return guests.of_restaurant(guid)
 
     def _collected(self) -> WeekGuests:
+        # Of an attempt that the bucket's failure ended.
+        self.path.unlink(missing_ok=True)
         guests, store = WeekGuests(self.path), self.delivered.store
         for raw in raw_files(self.week, self.records, store, self._problems):
             with one_restaurant(raw.guid, self._problems, store):
@@ -67,8 +70,11 @@ class StreamedGuests:
 
 
 def _orders(raw: RawFile) -> Iterator[RawOrders]:
-    """The orders of a raw file, some at a time; an ExportError, possibly at the end, where it cannot be read."""
-    return (RawOrders(raw.guid, some, raw.record.time_zone, raw.record.currency) for some in raw.bodies())
+    """The orders of a raw file, some at a time, also of one that a pull has stored since the manifest was read; an
+    ExportError, possibly at the end, where it cannot be read."""
+    with reading_raw(raw.week, raw.guid, raw.store):
+        for some in read_groups(raw.path):
+            yield RawOrders(raw.guid, [order.body for order in some], raw.record.time_zone, raw.record.currency)
 
 
 def _add_history(week: Week, guests: WeekGuests, delivered: DeliveredWeeks) -> bool:

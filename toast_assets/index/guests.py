@@ -133,8 +133,8 @@ def sightings(order: Order, time_zone: str | None) -> Iterator[Guest]:
 
 
 def sightings_in(batch: RawOrders) -> Iterator[Guest]:
-    """What orders say of guests; also orders of which no rows can be made because of an amount, say. That is a fifth of
-    the work of making rows."""
+    """What orders say of guests, a fifth of the work of making rows. An order that the feeds reject, because of an
+    amount, say, counts as well."""
     for order in read(batch).orders if zone(batch.timezone) is not None else ():
         if not (order.created_in_test_mode or order.excess_food):
             with suppress(ValueError):

@@ -16,6 +16,7 @@ from toast_assets.errors import AmperityError, StoreConflictError, StoreError
 from toast_assets.export.write import export_week
 from toast_assets.index.orders import OrderIndex
 from toast_assets.sandbox import Kind, Sandbox
+from toast_assets.store.bucket import Bucket
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.data.invented import Json, check, customer, encode, order, selection
 from toast_assets_tests.support.services.clients import order_store
@@ -237,6 +238,22 @@ class TestGuestsOfAllRestaurants:
         prepare(sandbox, week, orders)
         await deliver(sandbox, week, **ROW_STREAMS)
         assert [row["email"] for row in contents(sandbox, CUSTOMERS)] == [None, "ada@example.com"]
+
+    async def test_a_bucket_that_fails_while_guests_are_collected_ends_the_delivery_with_its_reason(
+        self, sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        prepare(sandbox, week, self.two_places())
+
+        def refused(*_: Any, **__: Any) -> None:
+            monkeypatch.setattr(Bucket, "check", gone)
+            raise StoreError("The bucket is gone.")
+
+        def gone(_: Bucket) -> None:
+            raise StoreError("The bucket is gone.")
+
+        monkeypatch.setattr("toast_assets.store.raw_weeks.fetch_raw", refused)
+        with pytest.raises(StoreError, match="bucket is gone"):
+            await deliver(sandbox, week, **ROW_STREAMS)
 
     async def test_an_index_that_cannot_be_stored_fails_every_restaurant_once(
         self, sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch

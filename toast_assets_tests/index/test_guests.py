@@ -103,7 +103,7 @@ def test_what_says_nothing_new_changes_nothing(index: Index) -> None:
     assert index.path.read_bytes() == before
 
 
-def test_a_guest_of_whom_only_a_guid_is_known_is_a_row_of_the_week_and_not_of_the_index(index: Index) -> None:
+def test_a_guest_known_by_guid_alone_is_a_row_of_the_week_and_not_of_the_index(index: Index) -> None:
     assert index.merge(seen(10)) == {"g": Guest(**UNKNOWN | {"customer_id": "g"})}
     assert index.rows == {}
 

@@ -192,7 +192,7 @@ def test_what_is_stored_of_a_guest_who_came_back_stays(store: OrderStore, week: 
     assert EMAIL.encode() in decompressed(index, after[index])
 
 
-def test_a_guest_of_whom_only_the_guest_index_is_left_is_found_and_goes(store: OrderStore, week: Week) -> None:
+def test_a_guest_who_is_left_in_the_guest_index_alone_is_found_and_goes(store: OrderStore, week: Week) -> None:
     fill(store, week, namings(), derived=True)
     index = store.layout.guest_index()
     for key in content(store):
