@@ -15,7 +15,8 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import earlier_manifests
 from toast_assets.tables.build import TablesReport, build_tables
 from toast_assets.tables.columns import Table
-from toast_assets.tables.current_orders import ORDERS, refresh_current_orders
+from toast_assets.tables.current_files import CURRENT
+from toast_assets.tables.current_orders import refresh_current_orders
 from toast_assets.tables.schema import TABLES
 
 # Of steps that could run, Dagster takes those of a higher priority first: no delivery waits for a table.
@@ -94,7 +95,7 @@ def toast_tables(
     # Runs of different weeks write the same files; one after the other, no run has to merge again.
     pool="current_orders",
     op_tags=AFTER_DELIVERY,
-    metadata={"dagster/column_schema": _column_schema(ORDERS)},
+    metadata={"dagster/column_schema": _column_schema(CURRENT)},
     description="One row per order over all weeks, its newest version: sales after late tips, voids and refunds.",
 )
 def current_orders(context: dg.AssetExecutionContext, order_store: OrderStoreResource) -> dg.MaterializeResult[None]:
@@ -106,7 +107,8 @@ def current_orders(context: dg.AssetExecutionContext, order_store: OrderStoreRes
         "dagster/row_count": state.orders,
         "dagster/uri": store.bucket.uri(store.layout.table_folder("current_orders")),
         "dagster/column_lineage": dg.TableColumnLineage(
-            {column.name: [dg.TableColumnDep(orders, column.name)] for column in ORDERS.columns}
+            {name: [dg.TableColumnDep(orders, name)] for name in TABLES["orders"].schema.names}
+            | {"newest_unreadable": [dg.TableColumnDep(orders, "modified_at")]}
         ),
         "orders": state.orders,
         "new_orders": report.new,

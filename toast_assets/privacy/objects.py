@@ -34,7 +34,7 @@ from toast_assets.orders.scrub import Guest, Scrubber, guests_of, without
 from toast_assets.orders.unreadable import read_lines, write_lines
 from toast_assets.store.manifest import decode_manifest, json_for_people
 from toast_assets.store.order_store import OrderStore
-from toast_assets.tables.files import sha256_of
+from toast_assets.tables.files import UNREADABLE, sha256_of
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import from_epoch_ms, iso_ms
 
@@ -176,6 +176,8 @@ class Scrub:
         with pq.ParquetWriter(target, pq.read_schema(path), compression="zstd") as writer:
             for rows in row_groups(path):
                 writer.write_table(scrubbed(rows))
+            if entry := (pq.read_metadata(path).metadata or {}).get(UNREADABLE):
+                writer.add_key_value_metadata({UNREADABLE: entry})
         return {"sha256": sha256_of(target)}
 
     def index(self, one: Object, path: Path, target: Path) -> Metadata | None:
@@ -291,7 +293,9 @@ KINDS = {
     "export": Kind(rf"toast-orders_{_OF_END}\.json\.gz", Scrub.lines, "orders without the guest"),
     "feed": Kind(rf"amperity/[^/]+/{_DAY}/([^/]+_{_OF_END}|[^/]+)\.ndjson\.gz", Scrub.lines, _ROWS),
     "table": Kind(rf"tables/(?P<table>{'|'.join(TABLES)})/{_WEEK}/[^/]+\.parquet", Scrub.table, _ROWS),
-    "current": Kind(rf"tables/current_orders/{_RESTAURANT}\.parquet", Scrub.table, _ROWS),
+    "current": Kind(
+        r"tables/current_orders/restaurant=(?P<restaurant>[^/.]+)(\.month=[^/]+)?\.parquet", Scrub.table, _ROWS
+    ),
     "guests": Kind(r"index/guests/guests\.parquet", Scrub.guests, _ROWS),
     "state": Kind(r"tables/current_orders/state\.json", lambda *_: None, "knows the new tables"),
     "index": Kind(

@@ -109,7 +109,7 @@ class Rewriting:
             *(one for one in self.objects if one.kind in _DERIVED and self._week_key(one) in weeks),
             *(one for one in self.objects if one.kind in ("workflow", "current", "state") and weeks),
         ]
-        before = {one: self.store.bucket.info(one.key) for one in touched}
+        before = dict(self.store.bucket.listed(self.store.layout.prefix))
         # Feeds that are made again take a newer version's customer from the index.
         self._replace(one for one in planned if one.kind == "index")
         made_again = {key for week_key in sorted(weeks) for key in self._rewrite_week(week_key)}
@@ -118,11 +118,12 @@ class Rewriting:
         self._replace(one for one in left if one.kind != "current")
         # Feeds that were made again without an index have made one, of weeks that were not rewritten yet, too.
         self._replace([Object(self.store.layout.guest_index(), "guests")])
-        if weeks and self.store.layout.current_orders_state() in {one.key for one in touched}:
+        if weeks and self.store.layout.current_orders_state() in before:
             refresh_current_orders(self.store, _LOG)
         self._replace(one for one in left if one.kind == "current")
-        for one, info in before.items():
-            if one.kind and self.store.bucket.info(one.key) != info:
+        after = dict(self.store.bucket.listed(self.store.layout.prefix))
+        for one in dict.fromkeys(touched):
+            if one.kind and after.get(one.key) != before.get(one.key):
                 self.rewritten[one.key] = KINDS[one.kind].what
                 _LOG.info("%s: %s.", one.key, self.rewritten[one.key])
 

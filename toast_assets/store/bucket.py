@@ -266,9 +266,13 @@ class Bucket:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that begin with ``prefix``, in S3's order."""
+        return (key for key, _ in self.listed(prefix))
+
+    def listed(self, prefix: str) -> Iterator[tuple[str, Version]]:
+        """All keys that begin with ``prefix``, in S3's order, each with its object's version."""
         with self._errors("s3:ListBucket", prefix):
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
-                yield from (entry["Key"] for entry in page.get("Contents", ()))
+                yield from ((entry["Key"], entry["ETag"]) for entry in page.get("Contents", ()))
 
     @contextmanager
     def _errors(self, permission: str, key: str = "", *, conditional: bool = False) -> Iterator[None]:

@@ -31,6 +31,13 @@ def restaurant_in(key: str, before: str, after: str) -> str | None:
     return found[1] if found else None
 
 
+def month_in(key: str, before: str) -> tuple[str, str] | None:
+    """The restaurant's GUID and the month in the ``key`` of a file of current orders, as ``week_in`` finds the week."""
+    month = key.removesuffix(".parquet").rpartition(".month=")[2]
+    guid = restaurant_in(key, before, f".month={month}.parquet")
+    return (guid, month) if guid and re.fullmatch("[0-9]{4}-[0-9]{2}|unknown", month) else None
+
+
 class Layout:
     """Keys below ``prefix``, which is empty or ends with a slash."""
 
@@ -91,9 +98,10 @@ class Layout:
     def table_folder(self, table: str) -> str:
         return f"{self.tables}{table}/"
 
-    def current_orders(self, restaurant_guid: str) -> str:
-        """The newest version of each of a restaurant's orders over all weeks, Parquet."""
-        return f"{self.table_folder('current_orders')}restaurant={restaurant_guid}.parquet"
+    def current_orders(self, restaurant_guid: str, month: str) -> str:
+        """The newest version of each of a restaurant's orders of one month (``2025-09``, ``unknown``) of creation, over
+        all weeks, Parquet."""
+        return f"{self.table_folder('current_orders')}restaurant={restaurant_guid}.month={month}.parquet"
 
     def current_orders_state(self) -> str:
         """Which weeks, in which version, the current orders hold, JSON."""

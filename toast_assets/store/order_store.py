@@ -13,7 +13,7 @@ from toast_assets.errors import StoreError
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import ABSENT, Bucket, Version
 from toast_assets.store.client import s3_client
-from toast_assets.store.layout import Layout, restaurant_in, week_in
+from toast_assets.store.layout import Layout, month_in, restaurant_in, week_in
 from toast_assets.store.manifest import Manifest, decode_manifest
 from toast_assets.store.s3_errors import readable
 from toast_assets.store.settings import StoreSettings
@@ -130,7 +130,7 @@ class OrderStore:
             raise StoreError(f"The table {table} {wanted}.", hint=f"Newest state over all weeks: {CURRENT_ORDERS}.")
         folder = self.layout.table_folder(table)
         if of_all_weeks:
-            keys = {key: "" for key in self.bucket.keys(folder) if restaurant_in(key, folder, ".parquet")}
+            keys = {key: "" for key in self.bucket.keys(folder) if month_in(key, folder)}
         else:
             weeks = [week_key] if isinstance(week_key, str) else week_key or self.table_weeks(table)
             keys = {self.layout.table(table, week): week for week in weeks}

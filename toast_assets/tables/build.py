@@ -28,7 +28,7 @@ from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.store.raw_weeks import RawFile, StoredWeek, all_failed, raw_files
-from toast_assets.tables.files import TableWriter, restaurants_in, sha256_of
+from toast_assets.tables.files import TableWriter, restaurants_in, sha256_of, unreadable_in
 from toast_assets.tables.flatten import flatten
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
@@ -179,12 +179,14 @@ def _keep_rows(guid: str, before: Mapping[str, Path], writers: Mapping[str, Tabl
         with suppress(pa.ArrowException, OSError):
             if pq.read_schema(path).equals(rows.schema):
                 rows = pq.read_table(path, filters=[("restaurant_guid", "==", guid)])
+                writers[name].unreadable |= {guid: of} if (of := unreadable_in(path).get(guid)) else {}
         writers[name].write(rows)
 
 
 def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport, salt: bytes) -> RestaurantSummary:
     record = file.record
     orders, late, net_sales = 0, 0, Decimal(0)
+    converted, rejected = [], report.rejected
     for bodies in file.bodies():
         found, tables = flatten(RawOrders(file.guid, bodies, record.time_zone, record.currency, record.name), salt=salt)
         # The next orders are decoded into the memory of these.
@@ -195,11 +197,17 @@ def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport
         report.rejections += found.rejections[: _REJECTIONS_SHOWN - len(report.rejections)]
         report.nulled.update(found.nulled)
         rows = tables["orders"]
+        converted.append(rows["order_guid"])
         report.opened.update((at.weekday(), at.hour) for at in rows["opened_at_local"].to_pylist() if at)
         orders += rows.num_rows
         over = pc.add(rows["business_date"].cast(pa.timestamp("ms")), _LATE_AFTER)
         late += pc.sum(pc.greater_equal(rows["modified_at"].cast(pa.timestamp("ms")), over)).as_py() or 0
         net_sales += pc.sum(rows["net_sales"]).as_py() or 0
+    if report.rejected > rejected:
+        raw = pq.read_table(file.path, columns=["order_guid", "modified_at"])
+        left = raw.filter(pc.invert(pc.is_in(raw["order_guid"], pa.concat_arrays(converted))))
+        times = left["modified_at"].cast(pa.int64()).to_pylist()
+        writers["orders"].unreadable[file.guid] = dict(zip(left["order_guid"].to_pylist(), times, strict=True))
     pull = file.pull
     seconds = datetime.fromisoformat(pull.finished_at) - datetime.fromisoformat(pull.started_at)
     return RestaurantSummary(file.guid, record.name, orders, net_sales, late, pull.requests, seconds.total_seconds())

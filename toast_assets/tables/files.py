@@ -9,6 +9,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,19 +23,26 @@ _ROW_GROUP_ROWS = 10_000
 _STATISTICS = ("restaurant_guid", "order_guid", "business_date", "modified_at", "order_modified_at")
 # Text that does not repeat: a dictionary of it costs time and saves nothing.
 _UNIQUE = frozenset({"order_guid", "check_guid", "selection_guid", "parent_selection_guid", "payment_guid"})
+# Entry of the footer of ``orders``.
+UNREADABLE = b"toast_assets.unreadable"
+
+Unreadable = dict[str, dict[str, int]]
+"""Stored orders that cannot be converted: their modified time (milliseconds since 1970, UTC) by restaurant and GUID."""
 
 
 class TableWriter(AbstractContextManager["TableWriter"]):
     """Writes rows of ``table``, sorted by restaurant and modified time, into a Parquet file at ``path``.
 
-    Equal rows give equal bytes, however they are cut into batches. Memory holds one row group.
+    Equal rows give equal bytes, however they are cut into batches. Memory holds one row group. ``unreadable`` goes into
+    the footer.
     """
 
     def __init__(self, path: Path, table: Table) -> None:
         self.path = path
         self.rows = 0
+        self.unreadable: Unreadable = {}
         names = table.schema.names
-        modified = "modified_at" if table.name == "orders" else "order_modified_at"
+        modified = "modified_at" if "modified_at" in names else "order_modified_at"
         self._pending = table.schema.empty_table()
         self._file = pq.ParquetWriter(
             path,
@@ -49,6 +57,8 @@ class TableWriter(AbstractContextManager["TableWriter"]):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and self._pending.num_rows:
             self._file.write_table(self._pending, row_group_size=_ROW_GROUP_ROWS)
+        if self.unreadable:
+            self._file.add_key_value_metadata({UNREADABLE: msgspec.json.encode(self.unreadable)})
         self._file.close()
 
     def write(self, rows: pa.RecordBatch | pa.Table) -> None:
@@ -64,6 +74,12 @@ def sha256_of(path: Path) -> str:
     """The hash of a file's bytes."""
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def unreadable_in(path: Path) -> Unreadable:
+    """``TableWriter.unreadable`` by the footer of a file."""
+    found = (pq.read_metadata(path).metadata or {}).get(UNREADABLE)
+    return msgspec.json.decode(found, type=Unreadable) if found else {}
 
 
 def restaurants_in(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[str, pa.Table]]:

@@ -50,7 +50,9 @@ def test_the_weekly_run_makes_every_table_of_the_week_and_the_current_orders(
         assert table.description
     current = materialization(result, "current_orders")
     assert current.partition is None
-    assert metadata_of(result, "current_orders")["orders"] == raw["orders"] == len(store.load_table("current_orders"))
+    frame, metadata = store.load_table("current_orders"), metadata_of(result, "current_orders")
+    assert metadata["orders"] == raw["orders"] == len(frame)
+    assert list(metadata["dagster/column_lineage"].deps_by_column) == list(frame.columns)
 
 
 @pytest.mark.usefixtures("sandbox_environment")

@@ -7,6 +7,7 @@ import gzip
 import logging
 from collections.abc import Iterator
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from toast_assets.privacy.forget import ForgetGuest, Forgetting, UnknownGuestErr
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.files import Unreadable, unreadable_in
 from toast_assets.week import Week
 from toast_assets_tests.checks.evaluating import evaluate
 from toast_assets_tests.support.data import invented
@@ -355,6 +357,7 @@ def test_a_guest_goes_from_orders_that_decoders_do_not_read(store: OrderStore, w
         ("toast-orders_20250922_040000_place-2.json.gz", b""),
         ("amperity/customers/2025/09/22/customers_x.ndjson.gz", gzip.compress(b"{}", mtime=0)[:-9] + b"x" * 9),
         ("tables/current_orders/restaurant=zz.parquet", b"PAR1"),
+        ("tables/current_orders/restaurant=zz.month=2025-09.parquet", b"PAR1"),
     ],
 )
 def test_an_object_that_cannot_be_read_is_named_before_anything_is_rewritten(
@@ -441,6 +444,21 @@ def test_what_outlives_the_raw_orders_is_searched_by_itself(
             store.bucket.delete(key)
     forget(store, GUID)
     assert holding(store) == {}
+
+
+def test_a_table_that_outlives_the_raw_orders_still_says_which_cannot_be_read(
+    store: OrderStore, week: Week, tmp_path: Path
+) -> None:
+    def unreadable() -> Unreadable:
+        store.bucket.fetch(store.layout.table("orders", week.key), tmp_path / "orders")
+        return unreadable_in(tmp_path / "orders")
+
+    fill(store, week, [*namings(), invented.order(businessDate=99)], derived=True)
+    before = unreadable()
+    for key in store.bucket.keys(store.layout.raw_folder(week)):
+        store.bucket.delete(key)
+    assert store.layout.table("orders", week.key) in forget(store, GUID).certificate.objects
+    assert unreadable() == before != {}
 
 
 def test_a_damaged_object_stops_the_run_and_is_named(store: OrderStore, week: Week) -> None:

@@ -25,6 +25,7 @@ from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.faults.world import LOG, Hook, Operation, Side, Stop, World, stopped
 
 PLACE = "r-1"
+MONTH = "2025-09"
 Run = Callable[[World, Hook | None], object]
 
 
@@ -120,7 +121,7 @@ def test_tables_that_were_paused_anywhere_leave_the_newest_orders_there_and_in_t
         world.tables()
         assert world.objects == before, where
         world.current_orders()
-        assert guests(world.rows(layout.current_orders(PLACE))) == NEWEST, where
+        assert guests(world.rows(layout.current_orders(PLACE, MONTH))) == NEWEST, where
 
 
 def test_current_orders_that_were_paused_anywhere_hold_and_count_what_is_newest(week: Week) -> None:
@@ -136,11 +137,11 @@ def test_current_orders_that_were_paused_anywhere_hold_and_count_what_is_newest(
 
     for world, where in paused_everywhere(week, run, meanwhile):
         store = world.store()
-        assert guests(world.rows(store.layout.current_orders(PLACE))) == NEWEST, where
+        assert guests(world.rows(store.layout.current_orders(PLACE, MONTH))) == NEWEST, where
         state = json.loads(world.objects[store.layout.current_orders_state()].body)
         assert state["restaurants"][PLACE]["rows"] == len(NEWEST), where
         world.current_orders()
-        assert guests(world.rows(store.layout.current_orders(PLACE))) == NEWEST, where
+        assert guests(world.rows(store.layout.current_orders(PLACE, MONTH))) == NEWEST, where
 
 
 def test_feeds_that_were_paused_anywhere_leave_the_newest_orders(week: Week) -> None:

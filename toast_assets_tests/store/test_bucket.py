@@ -115,6 +115,12 @@ def test_keys_are_listed_over_several_pages(sandbox: Sandbox, bucket: Bucket) ->
     assert len(sizes) == 3
 
 
+def test_keys_are_listed_with_the_versions_of_their_objects(bucket: Bucket) -> None:
+    written = {key: bucket.write(key, key.encode()) for key in ("folder/a", "folder/b", "other")}
+    infos = {key: bucket.info(key) for key in written}
+    assert dict(bucket.listed("")) == written == {key: info.version for key, info in infos.items() if info}
+
+
 def test_uris_are_those_of_s3(bucket: Bucket, sandbox: Sandbox) -> None:
     assert bucket.uri("a/b") == f"s3://{sandbox.bucket}/a/b"
 

@@ -21,6 +21,7 @@ from toast_assets.errors import SettingsError, StoreError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.build import build_tables
+from toast_assets.tables.current_orders import refresh_current_orders
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.data.invented import Json, check, customer, encode, order, payment, selection
@@ -180,15 +181,13 @@ def documented_queries(folder: Path) -> Iterator[str]:
 
 
 def local_copy(store: OrderStore, folder: Path) -> None:
-    """Tables and raw orders as files, and the week's orders as the current ones."""
+    """Tables, the current orders among them, and raw orders as files."""
+    refresh_current_orders(store, LOG)
     for kind in ("tables/", "raw/"):
         for key in store.bucket.keys(f"{store.layout.prefix}{kind}"):
             path = folder / key.removeprefix(store.layout.prefix)
-            path.parent.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             store.bucket.fetch(key, path)
-    current = folder / "tables/current_orders/restaurant=here.parquet"
-    current.parent.mkdir()
-    store.bucket.fetch(store.layout.table("orders", "2025-09-15"), current)
 
 
 def test_the_documented_duckdb_queries_run_as_they_are(tables: OrderStore, tmp_path: Path) -> None:
@@ -204,7 +203,8 @@ def test_the_queries_of_the_page_on_tables_run_as_they_are(tables: OrderStore, t
     blocks = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     queries = [block.replace("s3://BUCKET/toast-orders/", f"{tmp_path}/") for block in blocks]
     connection = duckdb.connect()
-    sales, items, guests, payments, fields = (connection.execute(query).fetchall() for query in queries)
+    unread, sales, items, guests, payments, fields = (connection.execute(query).fetchall() for query in queries)
+    assert unread == []
     assert [(row[0], row[1], row[2]) for row in sales] == [(date(2025, 9, 19), "here", Decimal("12.3000"))]
     assert items == [("Soup of the day", Decimal("2.000000"), Decimal("12.3000"))]
     assert guests == [(1,)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from toast_assets.orders.raw_file import RAW_SCHEMA, RawFileWriter
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables import files as table_files
 from toast_assets.tables.build import TablesReport, build_tables
+from toast_assets.tables.files import Unreadable, unreadable_in
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 from toast_assets_tests.support.data.guide import guide_order
@@ -113,6 +115,32 @@ def test_of_many_rejections_all_are_counted_and_the_first_are_named(
     store_week(store, week, {A: encode(*(order(businessDate=20251399) for _ in range(30)), order())})
     report = build()
     assert (report.rejected, len(report.rejections), report.files["orders"].rows) == (30, 20, 1)
+
+
+def unreadable(store: OrderStore, week: Week, folder: Path) -> Unreadable:
+    store.bucket.fetch(store.layout.table("orders", week.key), folder / "orders")
+    return unreadable_in(folder / "orders")
+
+
+def test_the_table_of_orders_names_every_order_that_could_not_be_converted(
+    store: OrderStore, week: Week, build: Build, tmp_path: Path
+) -> None:
+    times = {guid: at(f"{day}T10:00:00", guid=guid, businessDate=99) for guid, day in (("o1", "16"), ("o2", "17"))}
+    many = [at("18T10:00:00", businessDate=20251399) for _ in range(30)]
+    store_week(store, week, {A: encode(at("15T10:00:00"), *times.values()), B: encode(*many)})
+    first = build()
+    found = unreadable(store, week, tmp_path)
+    milliseconds = [int(datetime(2025, 9, day, 10, tzinfo=UTC).timestamp() * 1000) for day in (16, 17)]
+    assert found[A] == dict(zip(("o1", "o2"), milliseconds, strict=True))
+    assert found[B].keys() == {one["guid"] for one in many}
+    assert build().files == first.files
+    # A restaurant that cannot be read keeps its own, and a table without them says nothing of them.
+    store.bucket.delete(store.layout.raw(week, B))
+    build()
+    assert unreadable(store, week, tmp_path) == found
+    store_week(store, week, {A: encode(at("15T10:00:00")), B: encode(at("15T10:00:00"))})
+    build()
+    assert unreadable(store, week, tmp_path) == {}
 
 
 def test_a_restaurant_is_summed_up(store: OrderStore, week: Week, build: Build) -> None:

@@ -29,6 +29,8 @@ from toast_assets_tests.support.stores.stored_weeks import store_week
 LOG = logging.getLogger(__name__)
 KEYS = ("2025-09-15", "2025-09-22", "2025-09-29")
 A, B = "restaurant-a", "restaurant-b"
+# Invented orders are created in this month.
+MONTH = "2025-09"
 
 
 def modified(made: Json, day: date, **changes: Any) -> Json:
@@ -151,7 +153,7 @@ def test_a_refresh_that_died_before_its_state_is_made_up_for(
         patched.setattr(Bucket, "write", dying_at(store.layout.current_orders_state()))
         with pytest.raises(KeyboardInterrupt):
             refresh(store)
-    assert store.bucket.read(store.layout.current_orders(A)) is not None
+    assert store.bucket.read(store.layout.current_orders(A, MONTH)) is not None
     refresh(store)
     assert sales(store) == RIGHT
 
@@ -178,7 +180,7 @@ def test_two_refreshes_at_once_lose_nothing(store: OrderStore, monkeypatch: pyte
     def meddle(bucket: Bucket, key: str, *content: Any, **properties: Any) -> Version:
         nonlocal meddled
         with lock:
-            first = not meddled and key == store.layout.current_orders(which)
+            first = not meddled and key == store.layout.current_orders(which, MONTH)
             meddled = meddled or first
         if first:
             put(store, KEYS[1], weeks[KEYS[1]])
@@ -248,7 +250,7 @@ def test_a_damaged_file_is_made_again_out_of_all_weeks_whether_or_not_anything_i
     for key, orders in three_weeks().items():
         put(store, key, orders)
     refresh(store)
-    key = store.layout.current_orders(A)
+    key = store.layout.current_orders(A, MONTH)
     found = store.bucket.read(key)
     assert found is not None
     if harm == "removed":

@@ -161,9 +161,9 @@ class MemoryS3:
         del Bucket
         self._call("list", Prefix, "before")
         with self.lock:
-            keys = sorted(key for key in self.objects if key.startswith(Prefix))
-        for first in range(0, max(1, len(keys)), 1000):
-            yield {"Contents": [{"Key": key} for key in keys[first : first + 1000]]}
+            found = sorted((key, one.etag) for key, one in self.objects.items() if key.startswith(Prefix))
+        for first in range(0, max(1, len(found)), 1000):
+            yield {"Contents": [{"Key": key, "ETag": etag} for key, etag in found[first : first + 1000]]}
 
     def _existing(self, key: str, code: str, operation: str) -> StoredObject:
         found = self.objects.get(key)
