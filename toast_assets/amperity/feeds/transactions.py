@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, text
 from toast_assets.amperity.feeds.shared_columns import order_times, product_id
-from toast_assets.orders.model import Check, Order, Selection
+from toast_assets.orders.model import Check, Order, Payment, Selection
 from toast_assets.orders.times import instant
 from toast_assets.orders.totals import (
     ZERO,
@@ -158,13 +158,14 @@ class _Bill:
 
     order: Order
     check: Check
-    paid: list[datetime | None] = field(init=False)
+    paid: list[Payment] = field(init=False)
+    """The payments that took money, also those that were voided later."""
     refunded: dict[str | None, datetime] = field(init=False)
     """When money was given back, by refund transaction; under None the last time."""
 
     def __post_init__(self) -> None:
         payments = self.check.payments or ()
-        self.paid = [instant(one.paid_date) for one in payments if one.amount and one.payment_status not in _NEVER_PAID]
+        self.paid = [one for one in payments if one.amount and one.payment_status not in _NEVER_PAID]
         self.refunded = {}
         for refund in (one.refund for one in payments if one.refund is not None and is_taken(one)):
             if (at := instant(refund.refund_date)) is not None:
@@ -182,7 +183,7 @@ class _Bill:
             if gone or item.is_gone:
                 voided = self._voided_at(item)
                 # A void of what nobody had paid for is a correction of the restaurant, no guest's cancellation.
-                if line.list_price >= 0 and any(not paid or not voided or paid <= voided for paid in self.paid):
+                if line.list_price >= 0 and self._was_paid(voided, due=ZERO if gone else self.check.total_amount):
                     sums[product, PURCHASE].add(line)
                     sums[product, CANCELLATION].add(line, -1, voided or self._modified_at)
                 continue
@@ -212,6 +213,13 @@ class _Bill:
         order, check = self.order, self.check
         dates = (item.void_date, check.void_date, order.void_date, order.gone_date)
         return min(filter(None, map(instant, dates)), default=None)
+
+    def _was_paid(self, voided: datetime | None, due: Decimal | None) -> bool:
+        """Whether money had been taken before the void. Where Toast does not say when that was, more was paid than is
+        ``due`` without what was voided, tax included."""
+        if voided is None:
+            return sum((one.amount or ZERO for one in self.paid), ZERO) > (due or ZERO)
+        return any((paid := instant(one.paid_date)) is None or paid <= voided for one in self.paid)
 
     def _refunded_at(self, item: Selection) -> datetime:
         transaction = item.refund_details and item.refund_details.refund_transaction

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,8 @@ from toast_assets_tests.support.data.invented import (
 
 SOUP = "400000000001"
 SALAD = "400000000002"
+# Payments are of 18:40.
+BEFORE, AFTER = "2025-09-19T18:30:00.000+0000", "2025-09-19T18:44:00.000+0000"
 
 
 def salad(price: str = "5.00", **more: object) -> Json:
@@ -109,18 +112,45 @@ def test_a_discount_on_the_check_is_shared_out_to_the_cent() -> None:
 
 
 def test_what_is_voided_bears_no_share_of_a_discount() -> None:
-    made = order(check(selection("10.00", voided=True), salad("20.00"), appliedDiscounts=[discount("1.00")]))
+    made = order(
+        check(selection("10.00", voided=True, voidDate=AFTER), salad("20.00"), appliedDiscounts=[discount("1.00")])
+    )
     shared = {row["product_id"]: row["check_discount_amount"] for row in rows("transactions", made)}
     assert shared == {SOUP: 0, SALAD: 1}
 
 
 def test_what_is_voided_after_it_was_paid_stays_a_purchase_and_is_taken_back_by_a_cancellation() -> None:
-    found = by_kind(order(check(selection("10.00"), selection("4.00", voided=True))))
+    found = by_kind(order(check(selection("10.00"), selection("4.00", voided=True, voidDate=AFTER))))
     assert set(found) == {"purchase", "cancellation"}
     assert (found["purchase"]["item_quantity"], found["purchase"]["item_revenue"]) == (2, 14)
     back = found["cancellation"]
     assert (back["item_quantity"], back["item_list_price"], back["item_revenue"]) == (-1, -4, -4)
     assert (back["is_cancellation"], back["is_return"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("voided", "paid", "kinds"),
+    [
+        ({"voidDate": BEFORE}, "10.80", {"purchase"}),
+        ({"voidDate": AFTER}, "10.80", {"purchase", "cancellation"}),
+        # Without a date: was the voided item paid for?
+        ({}, "10.80", {"purchase"}),
+        ({}, "15.12", {"purchase", "cancellation"}),
+    ],
+)
+def test_what_was_voided_before_anybody_paid_for_it_is_no_purchase(
+    voided: dict[str, Any], paid: str, kinds: set[str]
+) -> None:
+    made = order(check(selection("10.00"), selection("4.00", voided=True, **voided), payments=[payment(paid)]))
+    found = by_kind(made)
+    assert set(found) == kinds
+    assert found["purchase"]["item_revenue"] == (10 if kinds == {"purchase"} else 14)
+
+
+def test_where_no_money_was_taken_nothing_is_cancelled() -> None:
+    denied = [payment("10.80", paymentStatus="DENIED"), payment("0")]
+    assert rows("transactions", order(check(payments=denied), voided=True)) == []
+    assert len(rows("transactions", order(check(payments=[payment("10.80", voided=True)]), voided=True))) == 2
 
 
 @pytest.mark.parametrize("made", [order(voided=True), order(deleted=True), order(check() | {"voided": True})])

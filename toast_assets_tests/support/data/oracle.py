@@ -181,7 +181,7 @@ def transaction_rows(order: Json) -> Entries:
                 whole = amount >= line.revenue > 0
                 back = Entry(line.units if whole else ZERO, amount, tax=tax)
                 found[product, RETURN].add(back, -1, refunded if amount or tax else ())
-            elif money_taken(check, min(voids)):
+            elif money_taken(order, check, min(voids)):
                 found[product, PURCHASE].add(line, 1, [_time(order["openedDate"])])
                 found[product, CANCELLATION].add(line, -1, voids)
         if not (_gone(order) or _gone(check)):
@@ -190,14 +190,15 @@ def transaction_rows(order: Json) -> Entries:
     return {key: entry for key, entry in found.items() if not entry.is_zero}
 
 
-def money_taken(check: Json, moment: datetime) -> bool:
+def money_taken(order: Json, check: Json, moment: datetime) -> bool:
     """Whether a payment of the check precedes the ``moment`` at which something was voided, even if the payment was
-    voided later."""
-    return any(
-        payment.get("paymentStatus") not in NEVER_TAKEN
-        and (payment.get("paidDate") is None or _time(payment["paidDate"]) <= moment)
-        for payment in check.get("payments") or []
-    )
+    voided later. A void without a date came after it if more was paid than the rest of the check costs."""
+    paid = [each for each in check.get("payments") or [] if each.get("paymentStatus") not in NEVER_TAKEN]
+    paid = [each for each in paid if _number(each.get("amount"))]
+    if moment == UNKNOWN_TIME:
+        rest = ZERO if _gone(order) or _gone(check) else _number(check.get("totalAmount"))
+        return _sum(paid, "amount") > rest
+    return any(each.get("paidDate") is None or _time(each["paidDate"]) <= moment for each in paid)
 
 
 def customer(order: Json) -> str | None:
