@@ -213,6 +213,13 @@ def test_a_refresh_without_news_only_lists_and_reads_its_state() -> None:
     assert calls.operations == {"list": 2, "get": 2}
 
 
+def test_the_file_of_a_new_month_is_written_without_asking_for_it() -> None:
+    bucket, calls = Bucket(), Calls()
+    bucket.put(WEEKS[0], Version("o"))
+    bucket.refresh(calls)
+    assert (calls.months("get"), calls.months("put")) == ([], ["2025-09"])
+
+
 def test_a_week_with_a_late_order_asks_for_no_object_without_reading_it() -> None:
     bucket = Bucket()
     bucket.put(WEEKS[0], Version("o"), Version("edited"))
@@ -484,20 +491,21 @@ def three_months() -> Bucket:
     return bucket
 
 
-@pytest.mark.parametrize("harm", ["cut", "removed", "of another month"])
-def test_of_all_files_only_the_damaged_one_is_made_again(harm: str) -> None:
+@pytest.mark.parametrize("harm", ["cut", "removed", "copied", "exchanged"])
+def test_of_all_files_only_the_damaged_ones_are_made_again(harm: str) -> None:
     bucket = three_months()
     layout, objects = bucket.world.store().layout, dict(bucket.world.objects)
-    key = layout.current_orders(A, "2025-08")
-    if harm == "removed":
-        del bucket.world.objects[key]
-    else:
-        other = objects[layout.current_orders(A, "2025-09")].body
-        bucket.world.store().bucket.write(key, other if harm == "of another month" else objects[key].body[:-100])
+    one, other = (layout.current_orders(A, month) for month in ("2025-08", "2025-09"))
+    bodies = {"cut": {one: objects[one].body[:-100]}, "copied": {one: objects[other].body}, "removed": {}}
+    exchanged = {one: objects[other].body, other: objects[one].body}
+    del bucket.world.objects[one]
+    for key, body in bodies.get(harm, exchanged).items():
+        bucket.world.store().bucket.write(key, body)
     calls = Calls()
     report = bucket.refresh(calls)
     assert report.weeks == tuple(week.key for week in WEEKS[:3])
-    assert set(calls.months("put")) == {"2025-08"}
+    assert set(calls.months("put")) == ({"2025-08", "2025-09"} if harm == "exchanged" else {"2025-08"})
+    assert not [key for _, key in calls.made if f"restaurant={B}" in key]
     assert bucket.world.objects == objects
     assert bucket.refresh().weeks == ()
 
