@@ -114,22 +114,23 @@ def check_totals(
     deleted, ``wasted`` true when its order records wasted food."""
     counts = counts and not check.is_gone
     sold = (item_sales(check) if sales is None else sales) if counts else ()
-    price = _sum(sale.price for sale in sold)
+    price = _sum([sale.price for sale in sold])
     if wasted:
         return Totals(waste_amount=price)
     taken = [payment for payment in check.payments or () if is_taken(payment)]
     refunds = [payment.refund for payment in taken if payment.refund is not None]
     paid = {
-        "payment_amount": _sum(payment.amount for payment in taken),
-        "tip_amount": _sum(payment.tip_amount for payment in taken),
-        "refund_amount": _sum(refund.refund_amount for refund in refunds),
-        "tip_refund_amount": _sum(refund.tip_refund_amount for refund in refunds),
+        "payment_amount": _sum([payment.amount for payment in taken]),
+        "tip_amount": _sum([payment.tip_amount for payment in taken]),
+        "refund_amount": _sum([refund.refund_amount for refund in refunds]),
+        "tip_refund_amount": _sum([refund.tip_refund_amount for refund in refunds]),
     }
     if not counts:
         return Totals(**paid)
     charges = check.applied_service_charges or ()
-    charged = _sum(charge.charge_amount for charge in charges if charge.is_sale)
-    discounts = _sum(sale.discount + sale.check_discount for sale in sold)
+    charged = _sum([charge.charge_amount for charge in charges if charge.is_sale])
+    gratuities = [charge.charge_amount for charge in charges if charge.gratuity and not charge.is_donation]
+    discounts = _sum([sale.discount + sale.check_discount for sale in sold])
     refunded = refunds_of(check, paid["refund_amount"])
     sales_refund = refunded.items + refunded.charges + refunded.custom
     return Totals(
@@ -143,8 +144,8 @@ def check_totals(
         tax_refund_amount=refunded.tax,
         net_sales_after_refunds=price + charged - discounts - sales_refund,
         deferred_amount=_sum(map(deferred_price, check.selections or ())),
-        gratuity_amount=_sum(charge.charge_amount for charge in charges if charge.gratuity and not charge.is_donation),
-        donation_amount=_sum(charge.charge_amount for charge in charges if charge.is_donation),
+        gratuity_amount=_sum(gratuities),
+        donation_amount=_sum([charge.charge_amount for charge in charges if charge.is_donation]),
         tax_amount=check.tax_amount or ZERO,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import TypeVar
@@ -77,16 +78,21 @@ class Walk:
         self.discount_place = [place for _, place in discounts]
 
     def _discounts(self) -> Iterator[tuple[AppliedDiscount, DiscountPlace]]:
+        discounted: dict[int, list[Line]] = defaultdict(list)
+        for line, check_row in zip(self.items, self.item_check, strict=True):
+            if line.selection.applied_discounts:
+                discounted[check_row].append(line)
         check_rows = count()
         for row, order in enumerate(self.orders):
-            applied = [(order.applied_discounts, DiscountPlace(row, -1, None, "order"))]
+            for discount in order.applied_discounts or ():
+                yield discount, DiscountPlace(row, -1, None, "order")
             for check, check_row in zip(order.checks or (), check_rows, strict=False):
-                applied.append((check.applied_discounts, DiscountPlace(row, check_row, None, "check")))
-                for line in lines(check.selections):
-                    if found := line.selection.applied_discounts:
-                        level = "modifier" if line.depth else "item"
-                        applied.append((found, DiscountPlace(row, check_row, line.selection.guid, level, line.is_sale)))
-            yield from ((discount, place) for found, place in applied for discount in found or ())
+                for discount in check.applied_discounts or ():
+                    yield discount, DiscountPlace(row, check_row, None, "check")
+                for line in discounted.get(check_row, ()):
+                    level = "modifier" if line.depth else "item"
+                    place = DiscountPlace(row, check_row, line.selection.guid, level, line.is_sale)
+                    yield from ((discount, place) for discount in line.selection.applied_discounts or ())
 
     def _taxes(self) -> Iterator[tuple[AppliedTax, TaxPlace]]:
         for line, check in zip(self.items, self.item_check, strict=True):
