@@ -20,12 +20,13 @@ from toast_assets.delivery.ledger import LedgerEntry, fold_into, read_ledger, to
 from toast_assets.delivery.workflow import load_key
 from toast_assets.errors import NoGuestError, StoreError
 from toast_assets.export.write import export_week
-from toast_assets.orders.identity import given_traits
+from toast_assets.orders.identity import email_key, given_traits
 from toast_assets.orders.unreadable import UnreadableLine
 from toast_assets.privacy.forget import ForgetGuest, Forgetting, UnknownGuestError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.build import build_tables
 from toast_assets.tables.files import Unreadable, unreadable_in
 from toast_assets.week import Week
 from toast_assets_tests.checks.evaluating import evaluate
@@ -175,6 +176,15 @@ def test_feeds_of_other_privacy_rules_are_scrubbed_and_not_made_again(store: Ord
     lines = gzip.decompress(content(store)[feed])
     assert (info.metadata["rows"], info.metadata["sha256"]) == (str(len(lines.splitlines())), sha256(lines).hexdigest())
     assert b"6175560000" not in lines
+
+
+def test_tables_that_are_made_again_keep_the_salted_keys_of_other_guests(store: OrderStore, week: Week) -> None:
+    other = invented.customer("other@example.org")
+    orders = [invented.order(invented.check(guest=one)) for one in (guest(), other)]
+    store_week(store, week, {"place-1": invented.encode(*orders)})
+    build_tables(week, store, LOG, salt=b"salt")
+    forget(store, EMAIL, redaction=Redaction({}, b"salt"))
+    assert list(store.load_table("customers", week.key)["email_key"]) == [email_key("other@example.org", b"salt")]
 
 
 def test_what_is_stored_of_a_guest_who_came_back_stays(store: OrderStore, week: Week) -> None:
