@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from threading import Lock
@@ -62,19 +61,22 @@ class DeliveredWeeks:
     log: logging.Logger
     read_only: bool = False
     _lock: Lock = field(default_factory=Lock)
+    _weeks: Mapping[str, set[Week]] | None = None
 
     def of(self, restaurant_guid: str) -> list[Week]:
         """Those of a restaurant, oldest first."""
-        with self._lock:
-            return sorted(self._weeks.get(restaurant_guid, ()), key=_key)
+        return sorted(self._listed().get(restaurant_guid, ()), key=_key)
 
     def all(self) -> list[Week]:
         """Those of all restaurants together, oldest first."""
-        with self._lock:
-            return sorted({week.key: week for some in self._weeks.values() for week in some}.values(), key=_key)
+        return sorted({week for some in self._listed().values() for week in some}, key=_key)
 
-    @cached_property
-    def _weeks(self) -> Mapping[str, set[Week]]:
+    def _listed(self) -> Mapping[str, set[Week]]:
+        with self._lock:
+            self._weeks = self._list() if self._weeks is None else self._weeks
+            return self._weeks
+
+    def _list(self) -> Mapping[str, set[Week]]:
         layout, found = self.store.layout, defaultdict[str, set[Week]](set)
         ledgers = [*stored_ledgers(layout.all_deliveries, self.store)]
         files = [
