@@ -4,37 +4,32 @@ One Parquet file, sorted by customer id. A field that was seen once stays until 
 weeks can be merged in any order, twice, or by two runs at once. An address counts as one field, so that it is never a
 mixture of two.
 
-A week's sightings are collected in a local database, and merged row group by row group: memory does not grow with the
-number of guests.
+What a week's orders say is collected in a local database, and merged into one row group after the other: memory does
+not grow with the number of guests.
 """
 
 from __future__ import annotations
 
 import errno
+import heapq
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from itertools import chain, groupby, islice
-from operator import itemgetter
+from functools import cache
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from toast_assets.orders.identity import (
-    Forgotten,
-    guest_key,
-    key_trait,
-    normal_email,
-    normal_phone,
-    order_customer,
-    traits,
-)
+from toast_assets.orders.identity import Forgotten, guest_key, normal_email, normal_phone, order_customer
 from toast_assets.orders.model import Address, Order
 from toast_assets.orders.raw_file import row_groups
 from toast_assets.orders.read import RawOrders, read
@@ -42,45 +37,16 @@ from toast_assets.orders.times import instant, zone
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.order_store import PARQUET, OrderStore
-from toast_assets.week import epoch_ms, from_epoch_ms, iso_ms
+from toast_assets.week import epoch_ms, from_epoch_ms
 
-# Columns that are seen together, by the name of the column with their time.
-_PARTS = {
-    **{f"{name}_ms": (name,) for name in ("given_name", "surname", "email", "phone")},
-    "address_ms": ("address", "address2", "city", "state", "postal", "country"),
-    # The restaurant's of the newest order that says anything.
-    "seen_ms": ("time_zone",),
-}
-_VALUES = tuple(chain.from_iterable(_PARTS.values()))
-GUEST_SCHEMA = pa.schema(
-    [
-        pa.field("customer_id", pa.string(), nullable=False),
-        *(pa.field(name, pa.string()) for name in _VALUES),
-        *(pa.field(name, pa.int64()) for name in _PARTS),
-        pa.field("revised_ms", pa.int64(), nullable=False),
-    ]
-)
 _ROW_GROUP_ROWS = 10_000
 _GUESTS_AT_A_TIME = 1_000
 # A lost index does not say how often its rows were revised. Rows of a rebuilt one are newer than those.
 _REBUILT_MS = 1_000
 # Leaves room for revisions and for every clock before the end of the calendar, 9999-12-31.
 _LATEST_MS = 253_402_128_000_000
-_COLUMNS = ", ".join(("customer_id", *_VALUES, "revised_ms"))
-_CREATE = f"""
-    CREATE TABLE sightings (restaurant, {_COLUMNS});
-    CREATE TABLE guests ({_COLUMNS.replace(",", " PRIMARY KEY,", 1)}) WITHOUT ROWID;
-"""
-_BY_RESTAURANT = "CREATE INDEX IF NOT EXISTS by_restaurant ON sightings (restaurant, customer_id)"
-_ADD_SIGHTING = "INSERT INTO sightings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_ADD_GUEST = "INSERT INTO guests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_OF_RESTAURANT = """
-    SELECT * FROM (SELECT DISTINCT customer_id FROM sightings WHERE restaurant = ?)
-    LEFT JOIN guests USING (customer_id) ORDER BY customer_id
-"""
-_Parts = tuple[tuple[int, tuple[str, ...]], ...]
-"""Each part's time and values; ``""`` is null, and the time of a part that is not known is 0."""
-_UNKNOWN: _Parts = tuple((0, ("",) * len(columns)) for columns in _PARTS.values())
+_Row = dict[str, Any]
+"""A row of the index, by name of the column."""
 
 
 class Guest(NamedTuple):
@@ -105,31 +71,34 @@ class Guest(NamedTuple):
     revised_ms: int | None
 
 
+# The columns that are seen together, the parts of a guest, by the name of the column with their time.
+_PARTS = {f"{name}_ms": (name,) for name in ("given_name", "surname", "email", "phone")} | {
+    "address_ms": ("address", "address2", "city", "state", "postal", "country"),
+    # The restaurant's of the newest order that says anything.
+    "seen_ms": ("time_zone",),
+}
+_TYPES = dict.fromkeys(Guest._fields[:-1], pa.string()) | dict.fromkeys([*_PARTS, "revised_ms"], pa.int64())
+_REQUIRED = ("customer_id", "revised_ms")
+GUEST_SCHEMA = pa.schema([pa.field(name, kind, nullable=name not in _REQUIRED) for name, kind in _TYPES.items()])
+_NOTHING: _Row = dict.fromkeys(GUEST_SCHEMA.names) | {"revised_ms": 0}
+
+
 def sightings(order: Order, time_zone: str | None) -> Iterator[Guest]:
     """What one order says of its guests, one for each check that names one. The delivery address is the order's one
     guest's."""
     modified = instant(order.modified_date)
     for check in order.checks or ():
-        guest = check.customer
-        if modified is None or guest is None or (key := guest_key(guest)) is None:
+        if modified is None or (guest := check.customer) is None or (key := guest_key(guest)) is None:
             continue
-        is_main = order.delivery_info is not None and guest is order_customer(order)
-        address = order.delivery_info.place if order.delivery_info and is_main else Address()
-        yield Guest(
-            customer_id=key,
-            given_name=_filled(guest.first_name),
-            surname=_filled(guest.last_name),
-            email=normal_email(guest.email),
-            phone=normal_phone(guest.phone, guest.phone_country_code),
-            address=_filled(address.address1),
-            address2=_filled(address.address2),
-            city=_filled(address.city),
-            state=_filled(address.state) or _filled(address.administrative_area),
-            postal=_filled(address.zip_code),
-            country=_filled(address.country),
-            time_zone=time_zone,
-            revised_ms=min(epoch_ms(modified), _LATEST_MS),
+        place = order.delivery_info.place if order.delivery_info and guest is order_customer(order) else Address()
+        state = (place.state or "").strip() or place.administrative_area
+        address = place.address1, place.address2, place.city, state, place.zip_code, place.country
+        given, surname, *filled = (
+            (text or "").strip() or None for text in (guest.first_name, guest.last_name, *address)
         )
+        contact = normal_email(guest.email), normal_phone(guest.phone, guest.phone_country_code)
+        at_ms = min(epoch_ms(modified), _LATEST_MS)
+        yield Guest._make((key, given, surname, *contact, *filled, time_zone, at_ms))
 
 
 def sightings_in(batch: RawOrders) -> Iterator[Guest]:
@@ -149,7 +118,11 @@ class WeekGuests:
         self._lock = Lock()
         self._forgotten = Forgotten(b"", {})
         with self._database() as database:
-            database.executescript(_CREATE)
+            database.executescript("""
+                CREATE TABLE sightings (restaurant, id, guest);
+                CREATE INDEX by_restaurant ON sightings (restaurant, id);
+                CREATE TABLE guests (id PRIMARY KEY, guest) WITHOUT ROWID;
+            """)
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
@@ -167,8 +140,8 @@ class WeekGuests:
     def add(self, restaurant_guid: str, seen: Iterable[Guest]) -> None:
         """Take in what orders of a restaurant say; of no restaurant (``""``) for orders of other weeks."""
         with self._lock, self._database() as database:
-            rows = ((restaurant_guid, *one) for one in seen)
-            database.executemany(_ADD_SIGHTING, rows)
+            rows = ((restaurant_guid, one.customer_id, msgspec.json.encode(one)) for one in seen)
+            database.executemany("INSERT INTO sightings VALUES (?, ?, ?)", rows)
 
     def drop(self, restaurant_guid: str) -> None:
         """Remove what orders of a restaurant say."""
@@ -184,167 +157,110 @@ class WeekGuests:
         A lost or damaged index is made of this week and of what ``add_history`` adds: the orders of other weeks. That
         says whether there are any.
 
-        Raises:
-            StoreConflictError: other runs kept writing the index.
-            StoreError: the bucket is missing or refuses access.
+        Raises StoreConflictError where other runs kept writing the index, StoreError where the bucket fails.
         """
-        has_history: bool | None = None
+        # Once, also where another run writes the index meanwhile.
+        add_history = cache(add_history)
 
         def change(stored: StoredObject | None, target: Path) -> Replacement | None:
-            nonlocal has_history
             # What was added can be of orders that were stored before a guest was forgotten.
             self._forgotten = load_forgotten(store)
-            changed = self._merge_stored(stored.path, target, log) if stored else None
+            changed: bool | None = None
+            try:
+                if stored and pq.read_schema(stored.path).equals(GUEST_SCHEMA):
+                    changed = self.merge(row_groups(stored.path), target)
+            except (pa.ArrowException, OSError) as error:
+                # Arrow's own have no number; one with a number is the system's, such as a full disk.
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise
             if changed is None:
-                has_history = add_history() if has_history is None else has_history
-                self.merge((), target, _REBUILT_MS if has_history else 0)
+                if stored:
+                    log.warning("The guest index cannot be read, so it is made again of all stored weeks.")
+                self.merge((), target, _REBUILT_MS if add_history() else 0)
             return Replacement(target, {"ContentType": PARQUET}) if save and changed is not False else None
 
         store.bucket.update(store.layout.guest_index(), change)
 
     def of_restaurant(self, restaurant_guid: str) -> Iterator[list[Guest]]:
         """The guests that a restaurant's orders of the week name, each once, by customer id, some at a time."""
+        query = "SELECT guest FROM guests WHERE id IN (SELECT id FROM sightings WHERE restaurant = ?) ORDER BY id"
         with self._database() as database:
-            rows = database.execute(_OF_RESTAURANT, (restaurant_guid,))
-            while some := rows.fetchmany(_GUESTS_AT_A_TIME):
-                yield list(map(Guest._make, some))
-
-    def _merge_stored(self, stored: Path, target: Path, log: logging.Logger) -> bool | None:
-        """Whether the index has changed; None where it cannot be read."""
-        try:
-            if pq.read_schema(stored).equals(GUEST_SCHEMA):
-                return self.merge(row_groups(stored), target)
-            problem = "has other columns"
-        except (pa.ArrowException, OSError) as error:
-            # Arrow's own have no number; one with a number is the system's, such as a full disk.
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            problem = f"is damaged ({type(error).__name__})"
-        log.warning("The guest index %s, so it is made again of all stored weeks.", problem)
-        return None
+            found = database.execute(query, (restaurant_guid,))
+            while some := found.fetchmany(_GUESTS_AT_A_TIME):
+                yield [Guest(*msgspec.json.decode(guest)) for (guest,) in some]
 
     def merge(self, groups: Iterable[pa.Table], target: Path, newer_ms: int = 0) -> bool:
         """Write the index in ``groups`` and what was added into ``target``; whether that changes it. Guests it does not
         have are ``newer_ms`` newer than their orders."""
         changed = False
-
-        def merged(database: sqlite3.Connection) -> Iterator[pa.Table]:
-            nonlocal changed
-            for rows, some in _side_by_side(groups, _seen(database, self._forgotten)):
-                found = pc.is_in(rows["customer_id"], pa.array([one.customer_id for one in some], pa.string()))
-                before = {row["customer_id"]: row for row in rows.filter(found).to_pylist()}
-                revised = (_revised(before.get(one.customer_id), one, newer_ms) for one in some)
-                after = {row["customer_id"]: row for row in revised if row["revised_ms"]}
-                due = (after[one.customer_id] for one in some if one.in_week and one.customer_id in after)
-                values = ([row[name] for name in Guest._fields] for row in due)
-                database.executemany(_ADD_GUEST, values)
-                changed = changed or before != after
-                parts = [rows.filter(pc.invert(found)), pa.Table.from_pylist(list(after.values()), GUEST_SCHEMA)]
-                yield pa.concat_tables(parts).sort_by("customer_id") if after else rows
-
         with (
             self._database() as database,
             pq.ParquetWriter(target, GUEST_SCHEMA, compression="zstd", write_page_checksum=True) as writer,
         ):
             database.execute("DELETE FROM guests")
-            for group in _regrouped(merged(database)):
-                writer.write_table(group)
-            database.execute(_BY_RESTAURANT)
+            for rows, added in _side_by_side(groups, _added(database, self._forgotten)):
+                found = pc.is_in(rows["customer_id"], pa.array([row["customer_id"] for row in added], pa.string()))
+                before = {row["customer_id"]: row for row in rows.filter(found).to_pylist()}
+                after = [_revised(before.get(row["customer_id"], _NOTHING), row, newer_ms) for row in added]
+                saved = ((row["customer_id"], msgspec.json.encode([*map(row.get, Guest._fields)])) for row in after)
+                database.executemany("INSERT INTO guests VALUES (?, ?)", saved)
+                known = pa.Table.from_pylist([row for row in after if row["revised_ms"]], GUEST_SCHEMA)
+                merged = pa.concat_tables([rows.filter(pc.invert(found)), known]).sort_by("customer_id")
+                changed = changed or not merged.equals(rows)
+                if count := merged.num_rows:
+                    # A row group grows until it can be cut in two.
+                    writer.write_table(merged, count if count < 2 * _ROW_GROUP_ROWS else (count + 1) // 2)
         return changed
 
 
-class _Seen(NamedTuple):
-    """All sightings of a guest in one; ``in_week`` if one of them is of the week."""
-
-    customer_id: str
-    parts: _Parts
-    in_week: bool
-
-
-def _seen(database: sqlite3.Connection, forgotten: Forgotten) -> Iterator[_Seen]:
-    rows = database.execute("SELECT * FROM sightings ORDER BY customer_id")
-    for customer_id, group in groupby(rows, key=itemgetter(1)):
-        parts, in_week = _UNKNOWN, False
-        for restaurant, *values in group:
-            guest = Guest._make(values)
-            if not (forgotten.since and _is_forgotten(guest, forgotten)):
-                parts = _newest(parts, _parts_seen(guest))
-            in_week = in_week or bool(restaurant)
-        yield _Seen(customer_id, parts, in_week)
+def _added(database: sqlite3.Connection, forgotten: Forgotten) -> Iterator[_Row]:
+    """What all orders say of each guest, by customer id, but for those from before the guest was forgotten."""
+    found = database.execute("SELECT guest FROM sightings ORDER BY id")
+    guests = (Guest(*msgspec.json.decode(guest)) for (guest,) in found)
+    for customer_id, group in groupby(guests, key=attrgetter("customer_id")):
+        said = _NOTHING | {"customer_id": customer_id}
+        for one in group:
+            if not forgotten.knows_guest(customer_id, one.email, one.phone, from_epoch_ms(one.revised_ms or 0)):
+                # A GUID alone says nothing.
+                at_ms = one.revised_ms if any(one[1:-2]) else None
+                said = _newest(said, one._asdict() | dict.fromkeys(_PARTS, at_ms))
+        yield said
 
 
-def _is_forgotten(guest: Guest, forgotten: Forgotten) -> bool:
-    seen = iso_ms(from_epoch_ms(guest.revised_ms or 0))
-    found = (key_trait(guest.customer_id), *traits(None, guest.email, guest.phone))
-    return any(forgotten.knows(trait, seen) for trait in found)
-
-
-def _parts_seen(guest: Guest) -> _Parts:
-    at_ms = guest.revised_ms if any(guest[1:-2]) else 0
-    return _parts(guest._asdict() | dict.fromkeys(_PARTS, at_ms))
-
-
-def _parts(row: dict[str, Any]) -> _Parts:
-    values = ((row[name], tuple(row[column] or "" for column in columns)) for name, columns in _PARTS.items())
-    return tuple((at_ms if at_ms and any(texts) else 0, texts) for at_ms, texts in values)
-
-
-def _newest(one: _Parts, other: _Parts) -> _Parts:
-    """The newer of each part; of two of one time the greater, whichever comes first."""
-    return tuple(map(max, one, other))
-
-
-def _revised(row: dict[str, Any] | None, seen: _Seen, newer_ms: int) -> dict[str, Any]:
-    """A guest's row after they were seen. Where it says something else than before, it is revised later than before,
-    even by an order older than what was known: Amperity keeps the row that was revised last."""
-    after = seen.parts
-    revised_ms = max(at_ms for at_ms, _ in after)
-    if row:
-        before = _parts(row)
-        after = _newest(before, seen.parts)
-        changed = [texts for _, texts in before] != [texts for _, texts in after]
-        revised_ms = max(revised_ms, row["revised_ms"] + changed)
-    elif revised_ms:
-        revised_ms += newer_ms
-    made: dict[str, Any] = {"customer_id": seen.customer_id, "revised_ms": revised_ms}
-    for (name, columns), (at_ms, texts) in zip(_PARTS.items(), after, strict=True):
-        made |= dict(zip(columns, (text or None for text in texts), strict=True))
-        made[name] = at_ms or None
+def _newest(one: _Row, other: _Row) -> _Row:
+    """Each part of ``one``, or of the ``other`` where that is newer; of one time the greater, whichever comes first."""
+    made = dict(one)
+    for at, names in _PARTS.items():
+        mine, theirs = ((row[at] or 0, [row[name] or "" for name in names]) for row in (one, other))
+        if theirs > mine and other[at] and any(theirs[1]):
+            made |= {name: other[name] for name in (at, *names)}
     return made
 
 
-def _side_by_side(groups: Iterable[pa.Table], seen: Iterator[_Seen]) -> Iterator[tuple[pa.Table, Sequence[_Seen]]]:
-    """The row groups of the index, each with the guests who belong between its rows; both are sorted, and cut where
-    there are many of them."""
-    ahead = next(seen, None)
-    for group in groups:
-        rows = group
-        last = group["customer_id"][-1].as_py() if group.num_rows else ""
-        while rows.num_rows:
-            some: list[_Seen] = []
-            while ahead is not None and ahead.customer_id <= last and len(some) < _ROW_GROUP_ROWS:
-                some.append(ahead)
-                ahead = next(seen, None)
-            is_all = len(some) < _ROW_GROUP_ROWS
-            within = pc.less_equal(rows["customer_id"], last if is_all else some[-1].customer_id)
+def _revised(before: _Row, added: _Row, newer_ms: int) -> _Row:
+    """A guest's row after they were seen. Where it says something else than before, it is revised later than before,
+    even by an order older than what was known: Amperity keeps the row that was revised last."""
+    after = _newest(before, added)
+    newest_ms = max(after[at] or 0 for at in _PARTS)
+    is_other = any(after[name] != before[name] for name in Guest._fields[1:-1])
+    revised_ms = max(newest_ms and newest_ms + newer_ms, before["revised_ms"] + is_other)
+    return after | {"customer_id": added["customer_id"], "revised_ms": revised_ms or None}
+
+
+def _side_by_side(groups: Iterable[pa.Table], added: Iterator[_Row]) -> Iterator[tuple[pa.Table, list[_Row]]]:
+    """The row groups of the index, each with the guests added from its first on; cut where many were added."""
+
+    def first(one: pa.Table | _Row) -> str:
+        return str(one["customer_id"] if isinstance(one, dict) else one["customer_id"][0])
+
+    rows, some = GUEST_SCHEMA.empty_table(), list[_Row]()
+    for one in heapq.merge(filter(len, groups), added, key=first):
+        if isinstance(one, pa.Table) or len(some) == _ROW_GROUP_ROWS:
+            within = pc.less(rows["customer_id"], first(one))
             yield rows.filter(within), some
-            rows = rows.filter(pc.invert(within))
-    while ahead is not None:
-        yield GUEST_SCHEMA.empty_table(), [ahead, *islice(seen, _ROW_GROUP_ROWS - 1)]
-        ahead = next(seen, None)
-
-
-def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in row groups of one size."""
-    pending = GUEST_SCHEMA.empty_table()
-    for table in tables:
-        pending = pa.concat_tables([pending, table])
-        while pending.num_rows >= _ROW_GROUP_ROWS:
-            yield pending.slice(0, _ROW_GROUP_ROWS)
-            pending = pending.slice(_ROW_GROUP_ROWS)
-    if pending.num_rows:
-        yield pending
-
-
-def _filled(value: str | None) -> str | None:
-    return (value.strip() or None) if value else None
+            rows, some = rows.filter(pc.invert(within)), []
+        if isinstance(one, pa.Table):
+            rows = one
+        else:
+            some.append(one)
+    yield rows, some

@@ -187,6 +187,11 @@ class Forgotten:
             return True
         return moment.replace(tzinfo=moment.tzinfo or UTC) <= datetime.fromisoformat(since)
 
+    def knows_guest(self, key: str, email: str | None, phone: str | None, seen: datetime) -> bool:
+        """Whether the guest with Amperity's key is forgotten in an order of then."""
+        found = [key_trait(key), *traits(email=email, phone=phone)] if self.since else []
+        return any(self.knows(trait, iso_ms(seen)) for trait in found)
+
     def with_traits(self, traits: Iterable[str], now: datetime, certificate: str | None) -> Forgotten:
         """The same and ``traits``, forgotten ``now``, under a ``certificate`` that is open."""
         since = dict(self.since) | {self.digest(trait): iso_ms(now) for trait in traits}
