@@ -83,8 +83,8 @@ class StreamedGuests:
 
 
 def _orders(files: Iterable[RawFile], problems: dict[str, str]) -> Iterator[RawOrders]:
-    """The orders of raw files, some at a time, also of one that a pull has stored since the manifest was read. Where one
-    cannot be read, the reason is added to ``problems``, possibly after some of its orders."""
+    """The orders of raw files, some at a time, also of files that a pull has stored since the manifest was read. Why a
+    file cannot be read is added to ``problems``, possibly after some of its orders."""
     for raw in files:
         with one_restaurant(raw.guid, problems, raw.store), reading_raw(raw.week, raw.guid, raw.store):
             for some in read_groups(raw.path):

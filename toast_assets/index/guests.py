@@ -84,8 +84,7 @@ _NOTHING: _Row = dict.fromkeys(GUEST_SCHEMA.names) | {"revised_ms": 0}
 
 
 def sightings(order: Order, time_zone: str | None) -> Iterator[Guest]:
-    """What one order says of its guests, one for each check that names one. The delivery address is the order's one
-    guest's."""
+    """What one order says of its guests, by check; the delivery address is that of the order's one guest."""
     modified = instant(order.modified_date)
     for check in order.checks or ():
         if modified is None or (guest := check.customer) is None or (key := guest_key(guest)) is None:
@@ -93,17 +92,14 @@ def sightings(order: Order, time_zone: str | None) -> Iterator[Guest]:
         place = order.delivery_info.place if order.delivery_info and guest is order_customer(order) else Address()
         state = (place.state or "").strip() or place.administrative_area
         address = place.address1, place.address2, place.city, state, place.zip_code, place.country
-        given, surname, *filled = (
-            (text or "").strip() or None for text in (guest.first_name, guest.last_name, *address)
-        )
+        texts = guest.first_name, guest.last_name, *address
+        given, surname, *filled = ((text or "").strip() or None for text in texts)
         contact = normal_email(guest.email), normal_phone(guest.phone, guest.phone_country_code)
-        at_ms = min(epoch_ms(modified), _LATEST_MS)
-        yield Guest._make((key, given, surname, *contact, *filled, time_zone, at_ms))
+        yield Guest._make((key, given, surname, *contact, *filled, time_zone, min(epoch_ms(modified), _LATEST_MS)))
 
 
 def sightings_in(batch: RawOrders) -> Iterator[Guest]:
-    """What orders say of guests, a fifth of the work of making rows. An order that the feeds reject, because of an
-    amount, say, counts as well."""
+    """What orders say of guests. One that the feeds reject, because of an amount, say, counts as well."""
     for order in read(batch).orders if zone(batch.timezone) is not None else ():
         if not (order.created_in_test_mode or order.excess_food):
             with suppress(ValueError):
@@ -175,7 +171,7 @@ class WeekGuests:
                     raise
             if changed is None:
                 if stored:
-                    log.warning("The guest index cannot be read, so it is made again of all stored weeks.")
+                    log.warning("The guest index is damaged or of other columns: it is made again of all stored weeks.")
                 self.merge((), target, _REBUILT_MS if add_history() else 0)
             return Replacement(target, {"ContentType": PARQUET}) if save and changed is not False else None
 
@@ -193,10 +189,8 @@ class WeekGuests:
         """Write the index in ``groups`` and what was added into ``target``; whether that changes it. Guests it does not
         have are ``newer_ms`` newer than their orders."""
         changed = False
-        with (
-            self._database() as database,
-            pq.ParquetWriter(target, GUEST_SCHEMA, compression="zstd", write_page_checksum=True) as writer,
-        ):
+        writer = pq.ParquetWriter(target, GUEST_SCHEMA, compression="zstd", write_page_checksum=True)
+        with writer, self._database() as database:
             database.execute("DELETE FROM guests")
             for rows, added in _side_by_side(groups, _added(database, self._forgotten)):
                 found = pc.is_in(rows["customer_id"], pa.array([row["customer_id"] for row in added], pa.string()))
@@ -218,13 +212,13 @@ def _added(database: sqlite3.Connection, forgotten: Forgotten) -> Iterator[_Row]
     found = database.execute("SELECT guest FROM sightings ORDER BY id")
     guests = (Guest(*msgspec.json.decode(guest)) for (guest,) in found)
     for customer_id, group in groupby(guests, key=attrgetter("customer_id")):
-        said = _NOTHING | {"customer_id": customer_id}
-        for one in group:
-            if not forgotten.knows_guest(customer_id, one.email, one.phone, from_epoch_ms(one.revised_ms or 0)):
+        row = _NOTHING | {"customer_id": customer_id}
+        for seen in group:
+            if not forgotten.knows_guest(customer_id, seen.email, seen.phone, from_epoch_ms(seen.revised_ms or 0)):
                 # A GUID alone says nothing.
-                at_ms = one.revised_ms if any(one[1:-2]) else None
-                said = _newest(said, one._asdict() | dict.fromkeys(_PARTS, at_ms))
-        yield said
+                at_ms = seen.revised_ms if any(seen[1:-2]) else None
+                row = _newest(row, seen._asdict() | dict.fromkeys(_PARTS, at_ms))
+        yield row
 
 
 def _newest(one: _Row, other: _Row) -> _Row:

@@ -195,6 +195,7 @@ def test_weeks_in_any_sequence_with_repeats_and_cut_anywhere_give_the_same_guest
             key: truth(delivered, key) for key in {one.customer_id for one in delivered}
         }
     assert list(index.rows) == sorted(index.rows)
+    assert all(0 < group.num_rows < 2 * module._ROW_GROUP_ROWS for group in row_groups(index.path))
     at_once = next(new_index).merge(*itertools.chain(*weeks))
     assert {key: fields(guest) for key, guest in at_once.items()} == {key: fields(held[key]) for key in held}
 
