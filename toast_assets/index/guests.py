@@ -116,7 +116,6 @@ class WeekGuests:
         with self._database() as database:
             database.executescript("""
                 CREATE TABLE sightings (restaurant, id, guest);
-                CREATE INDEX by_restaurant ON sightings (restaurant, id);
                 CREATE TABLE guests (id PRIMARY KEY, guest) WITHOUT ROWID;
             """)
 
@@ -204,6 +203,7 @@ class WeekGuests:
                 if count := merged.num_rows:
                     # A row group grows until it can be cut in two.
                     writer.write_table(merged, count if count < 2 * _ROW_GROUP_ROWS else (count + 1) // 2)
+            database.execute("CREATE INDEX IF NOT EXISTS by_restaurant ON sightings (restaurant, id)")
         return changed
 
 
