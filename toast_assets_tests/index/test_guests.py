@@ -132,6 +132,13 @@ def test_guests_of_a_rebuilt_index_are_newer_than_all_revisions_of_the_lost_one(
     assert index.merge(seen(10, given_name="Ada"))["g"].revised_ms == 1010
 
 
+def test_a_row_group_whose_guests_were_all_forgotten_is_passed_over(index: Index) -> None:
+    with pq.ParquetWriter(index.path, GUEST_SCHEMA) as writer:
+        writer.write_table(GUEST_SCHEMA.empty_table())
+    assert [group.num_rows for group in row_groups(index.path)] == [0]
+    assert index.merge(seen(10, given_name="Ada"))["g"] == seen(10, given_name="Ada")
+
+
 def test_a_full_disk_is_said_as_of_any_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guests, connect = WeekGuests(tmp_path / "week"), sqlite3.connect
 
