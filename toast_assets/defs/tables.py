@@ -98,9 +98,11 @@ def toast_tables(
     metadata={"dagster/column_schema": _column_schema(CURRENT)},
     description="One row per order over all weeks, its newest version: sales after late tips, voids and refunds.",
 )
-def current_orders(context: dg.AssetExecutionContext, order_store: OrderStoreResource) -> dg.MaterializeResult[None]:
+def current_orders(
+    context: dg.AssetExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
+) -> dg.MaterializeResult[None]:
     with prepared(context, order_store) as store:
-        report = refresh_current_orders(store, context.log)
+        report = refresh_current_orders(store, context.log, salt=amperity.salt())
     state = report.state
     orders = dg.AssetKey("orders")
     metadata: dict[str, Any] = {

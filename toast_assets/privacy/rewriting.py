@@ -119,7 +119,7 @@ class Rewriting:
         # Feeds that were made again without an index have made one, of weeks that were not rewritten yet, too.
         self._replace([Object(self.store.layout.guest_index(), "guests")])
         if weeks and self.store.layout.current_orders_state() in before:
-            refresh_current_orders(self.store, _LOG)
+            refresh_current_orders(self.store, _LOG, salt=self.scrub.redaction.salt)
         self._replace(one for one in left if one.kind == "current")
         after = dict(self.store.bucket.listed(self.store.layout.prefix))
         for one in dict.fromkeys(touched):

@@ -94,9 +94,10 @@ class CurrentReport:
     seconds: float = 0
 
 
-def refresh_current_orders(store: OrderStore, log: logging.Logger) -> CurrentReport:
+def refresh_current_orders(store: OrderStore, log: logging.Logger, *, salt: bytes = b"") -> CurrentReport:
     """Merge every week's ``orders`` table that changed since the last refresh; all of them into the files of a
-    restaurant that are not those of the last refresh.
+    restaurant that are not those of the last refresh. A week's tables that have to be made again are made with
+    ``salt``.
 
     Raises:
         StoreConflictError: other runs kept writing the same objects.
@@ -107,7 +108,7 @@ def refresh_current_orders(store: OrderStore, log: logging.Logger) -> CurrentRep
     while report is None:
         attempts += 1
         try:
-            report = _Refresh(store, log).run()
+            report = _Refresh(store, log, salt).run()
         except StoreConflictError:
             if attempts == _MOST_ATTEMPTS:
                 raise
@@ -129,6 +130,7 @@ class _Refresh:
 
     store: OrderStore
     log: logging.Logger
+    salt: bytes
     state: CurrentState = field(init=False)
     files: dict[str, dict[str, Version]] = field(default_factory=dict)
     again: set[str] = field(default_factory=set)
@@ -193,7 +195,7 @@ class _Refresh:
         if sha256_of(path) == stored.metadata.get("sha256") and pq.read_schema(path).equals(ORDERS.schema):
             return stored
         try:
-            build_tables(week_of(week_key, self.store), self.store, self.log)
+            build_tables(week_of(week_key, self.store), self.store, self.log, salt=self.salt)
         except ExportError as error:
             self.log.warning("Week %s: its table of orders is damaged and cannot be made again: %s", week_key, error)
             return None

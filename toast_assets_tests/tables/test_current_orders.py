@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from toast_assets.orders.identity import email_key
 from toast_assets.store.bucket import Bucket, Version
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables import files as table_files
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.current_orders import CurrentReport, refresh_current_orders
 from toast_assets.week import WeekCalendar
-from toast_assets_tests.support.data.invented import Json, check, encode, order, payment, selection
+from toast_assets_tests.support.data.invented import Json, check, customer, encode, order, payment, selection
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
 LOG = logging.getLogger(__name__)
@@ -274,6 +275,13 @@ def test_a_damaged_table_of_a_week_is_made_again_before_it_is_merged(store: Orde
     assert refresh(store).weeks == KEYS
     assert sales(store) == RIGHT
     assert store.bucket.read(key) == found
+
+
+def test_tables_that_are_made_again_have_the_salt(store: OrderStore) -> None:
+    put(store, KEYS[0], {A: [order(check(guest=customer("ann@example.com")))]})
+    store.bucket.write(store.layout.table("orders", KEYS[0]), b"damaged")
+    refresh_current_orders(store, LOG, salt=b"salt")
+    assert store.load_table("customers", KEYS[0])["email_key"].to_list() == [email_key("ann@example.com", b"salt")]
 
 
 def test_a_damaged_table_whose_raw_orders_are_gone_is_named_and_stops_no_other_week(
