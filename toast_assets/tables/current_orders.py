@@ -16,7 +16,7 @@ import hashlib
 import heapq
 import logging
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -231,7 +231,7 @@ class _Refresh:
         guid, incoming = restaurant
         versions, known = self.files.setdefault(guid, {}), self.state.restaurants.get(guid, CurrentFiles())
         is_known, marked = self._is_known(guid), self.marked.get(guid, set())
-        wanted = marked.union(incoming["order_guid"].to_pylist())
+        replacing = pa.array(sorted(marked.union(incoming["order_guid"].to_pylist())), pa.string())
         months = {*known.undated, *months_of(incoming).to_pylist()} & versions.keys()
         if not is_known or marked or incoming["created_at"].null_count:
             months = {*versions}
@@ -239,11 +239,7 @@ class _Refresh:
             paths = {month: self._fetched_file(guid, month, folder / month) for month in sorted(months)}
             if not is_known:
                 paths = {month: path for month, path in paths.items() if fits(path, month)}
-                columns = [pq.read_table(path, columns=["order_guid"])["order_guid"] for path in paths.values()]
-                orders = Counter(order for column in columns for order in column.to_pylist())
-                known = CurrentFiles(orders.total())
-                wanted |= {order for order, times in orders.items() if times > 1}
-            replacing = pa.array(sorted(wanted), pa.string())
+                known = CurrentFiles(sum(pq.read_metadata(path).num_rows for path in paths.values()))
             before = rows_of(replacing, paths.values())
             # Toast can change an order without a new modified time: of one time the row of the newer pull wins.
             rows = flagged(newest(pa.concat_tables([before, incoming])), self.unreadable.get(guid, {}))

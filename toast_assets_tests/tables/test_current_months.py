@@ -207,7 +207,8 @@ def test_a_refresh_makes_the_same_calls_however_many_weeks_are_stored() -> None:
 def test_a_refresh_without_news_only_lists_and_reads_its_state() -> None:
     bucket = Bucket()
     bucket.put(WEEKS[0], Version("o"), Version("p", readable=False))
-    bucket.refresh()
+    bucket.put(WEEKS[0], Version("q", readable=False), restaurant=B)
+    assert bucket.refresh().state.restaurants.keys() == {A}
     calls = Calls()
     bucket.refresh(calls)
     assert calls.operations == {"list": 2, "get": 1}
@@ -270,6 +271,15 @@ def test_an_order_whose_month_changes_is_in_one_file_whatever_comes_first(kind: 
 
 
 MONTHS = ("2025-09", "2025-10", "2025-11")
+
+
+def test_an_order_without_a_time_of_creation_is_still_found_after_its_file_got_others() -> None:
+    bucket = Bucket()
+    versions = Version("o", created=None, opened="2025-10"), Version("p", created="2025-10"), Version("o")
+    for week, version in zip(WEEKS, versions, strict=False):
+        bucket.put(week, version)
+        bucket.refresh()
+        assert bucket.rows() == expected(bucket.all_versions())
 
 
 def test_a_moved_order_is_counted_as_replaced() -> None:
@@ -448,6 +458,8 @@ def test_a_run_that_is_killed_at_any_write_is_made_up_for_by_the_next() -> None:
             where = str(killed)
         else:
             break
+        held = {guid for table in bucket.files().values() for guid in table["order_guid"].to_pylist()}
+        assert held >= {version.guid for version in TWO_WEEKS[0] if version.readable}, where
         bucket.refresh()
         assert bucket.rows() == expected(bucket.all_versions()), where
         assert bucket.state().orders == len(bucket.rows()), where
