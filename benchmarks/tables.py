@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.tables`` makes weeks of invented orders of about 5 KB in a folder that stands in for the bucket,
 and measures ``build_tables`` and the checks' one reading of the raw orders, each in a process of its own on one core,
-three times, of which the median counts. It fails if the tables are slower than 15,000 orders a second or if memory
+three times, of which the median counts. It fails if the tables are slower than 12,000 orders a second or if memory
 grows with the week.
 """
 
@@ -38,7 +38,7 @@ from toast_assets.tables.build import build_tables
 from toast_assets.week import Week, WeekCalendar, iso_ms
 
 SMALL, LARGE = 10_000, 100_000
-WANTED_ORDERS_PER_SECOND = 15_000
+WANTED_ORDERS_PER_SECOND = 12_000
 ALLOWED_GROWTH = 1.25
 _RESTAURANTS = 10
 _ROUNDS = 3
