@@ -24,7 +24,7 @@ from toast_assets.amperity.feeds.build import FEEDS, feed_batches
 from toast_assets.amperity.feeds.transactions import TRANSACTIONS
 from toast_assets.amperity.records import FEED_METHODS, STREAM
 from toast_assets.delivery.ledger import ARRIVED, LEDGER_SCHEMA, read_ledger, stored_ledgers
-from toast_assets.errors import ExportError, StoreConflictError
+from toast_assets.errors import StoreConflictError
 from toast_assets.index.orders import (
     UNKNOWN_MONTH,
     FedVersion,
@@ -42,7 +42,7 @@ from toast_assets.orders.read import RawOrders
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import RawFile, reading_raw, week_of
+from toast_assets.store.raw_weeks import RawFile, one_restaurant, reading_raw, week_of
 from toast_assets.week import Week, epoch_ms
 
 # Two runs that deliver weeks of one restaurant at once are rare.
@@ -82,7 +82,7 @@ class DeliveredWeeks:
         files = [
             layout.feed_in(key, TRANSACTIONS.name) for key in self.store.bucket.keys(layout.feeds(TRANSACTIONS.name))
         ]
-        weeks = [*self._pulled()] if ledgers or files else []
+        weeks = self._pulled() if ledgers or files else []
         by_key, by_end = {week.key: week for week in weeks}, {week.end: week for week in weeks}
         for key, guid, _ in ledgers:
             if key in by_key:
@@ -92,10 +92,15 @@ class DeliveredWeeks:
                 found[guid].add(by_end[end])
         return found
 
-    def _pulled(self) -> Iterator[Week]:
+    def _pulled(self) -> list[Week]:
+        weeks: list[Week] = []
+        problems: dict[str, str] = {}
         for key in self.store.pulled_weeks():
-            with suppress(ExportError):
-                yield week_of(key, self.store)
+            with one_restaurant(key, problems, self.store):
+                weeks.append(week_of(key, self.store))
+        for key, problem in problems.items():
+            self.log.warning("The indexes are rebuilt without week %s: %s", key, problem)
+        return weeks
 
 
 @dataclass
@@ -192,10 +197,11 @@ class _Rebuilding:
             # No order is modified before it was created.
             if f"{week.end:%Y-%m}" < self.first:
                 continue
-            try:
+            problems: dict[str, str] = {}
+            with one_restaurant(self.guid, problems, self.store):
                 self._read(week)
-            except ExportError as error:
-                self.log.warning("The order index of %s is rebuilt without week %s: %s", self.guid, week.key, error)
+            for guid, problem in problems.items():
+                self.log.warning("The order index of %s is rebuilt without week %s: %s", guid, week.key, problem)
         if self.expired:
             text = "The order index of %s is rebuilt without weeks whose raw orders are not stored any more: %s."
             self.log.warning(text, self.guid, ", ".join(self.expired))

@@ -157,6 +157,20 @@ def test_weeks_that_cannot_be_read_are_named_when_the_index_is_rebuilt(
     assert (state.expired, state.months) == ((FIRST.key,), ("2025-09",))
 
 
+@pytest.mark.parametrize("damaged", ["manifest", "ledger"])
+def test_a_damaged_object_of_another_week_stops_no_delivery_that_rebuilds_the_index(
+    store: OrderStore, versions: dict[Week, Json], caplog: pytest.LogCaptureFixture, damaged: str
+) -> None:
+    feed(store, FIRST, versions[FIRST])
+    feed(store, SECOND, versions[SECOND])
+    layout = store.layout
+    store.bucket.write(layout.manifest(FIRST) if damaged == "manifest" else layout.ledger(FIRST, PLACE), b"damaged")
+    for key in list(store.bucket.keys(layout.order_index_folder(PLACE))):
+        store.bucket.delete(key)
+    assert revenue(feed(store, THIRD, versions[THIRD]))["tea"] == 0
+    assert "rebuilt without week 2025-09-15" in caplog.text
+
+
 def test_weeks_that_were_stored_and_never_delivered_are_not_read(
     store: OrderStore, versions: dict[Week, Json], caplog: pytest.LogCaptureFixture
 ) -> None:
