@@ -17,7 +17,7 @@ from toast_assets.checks.facts import MOST_NAMED
 from toast_assets.errors import StoreError
 from toast_assets.markdown import plain
 from toast_assets.orders.raw_file import read_groups
-from toast_assets.orders.read import RawOrders, Rejection
+from toast_assets.orders.read import Rejection
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.raw_weeks import one_restaurant, raw_files, reading_raw
 from toast_assets.store.s3_errors import readable
@@ -125,9 +125,7 @@ def _rejected(
         with one_restaurant(file.guid, unreadable, checked.store), reading_raw(checked.week, file.guid, checked.store):
             for orders in read_groups(file.path):
                 bodies = {order.guid: order.body for order in orders}
-                of_orders = [order.body for order in orders]
-                batch = RawOrders(file.guid, of_orders, file.record.time_zone, file.record.currency)
-                for one in flatten(batch)[0].rejections:
+                for one in flatten(file.batch([*bodies.values()]))[0].rejections:
                     if one.order_guid in bodies:
                         amounts = {"orders": Decimal(1)}
                         # What cannot be added up is not in the sums of the raw orders either.

@@ -46,6 +46,7 @@ from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import RawFile, StoredWeek
+from toast_assets.tables.names import StoredNames
 from toast_assets.week import Week, epoch_ms
 
 # This many records in a row without an answer mean that Amperity is down, not that single records fail.
@@ -129,7 +130,9 @@ class WeekDelivery:
         self.store.bucket.check()
         records = StoredWeek(self.week, self.store).restaurants()
         only = stored_rejects(self.store, self.week) if self.replay else None
-        self.outgoing = Outgoing(self.amperity.settings, DeliveredWeeks(self.store, self.log, self.dry_run), only)
+        delivered = DeliveredWeeks(self.store, self.log, self.dry_run)
+        names = StoredNames(self.store, folder, self.log)
+        self.outgoing = Outgoing(self.amperity.settings, delivered, names, only)
         methods = {method: MethodCounts() for method in self.outgoing.methods}
         self.report = DeliveryReport(self.week, methods, self.amperity.stats, self.dry_run)
         self.rejects = Rejects(self.store, self.week, self.outgoing.methods, only, folder / "rejects.ndjson.gz")

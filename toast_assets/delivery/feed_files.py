@@ -30,13 +30,14 @@ from toast_assets.delivery.guests import update_guest_index
 from toast_assets.delivery.history import DeliveredWeeks, History
 from toast_assets.errors import ExportError
 from toast_assets.index.guests import WeekGuests
-from toast_assets.orders.read import RawOrders, Rejection
+from toast_assets.orders.read import Rejection
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.client import CALLS_AT_ONCE
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import RawFile, StoredWeek, all_failed, fetch_raw, manifest_mismatch, one_restaurant
+from toast_assets.tables.names import StoredNames
 from toast_assets.week import Week
 
 _COMPRESSION = 2
@@ -96,7 +97,7 @@ def write_feeds(week: Week, store: OrderStore, brand: str, redaction: Redaction,
         ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="feeds") as threads,
     ):
         guests, delivered = WeekGuests(folder / "guests.sqlite"), DeliveredWeeks(store, log)
-        writer = _FeedFiles(stored, brand, redaction, guests, delivered)
+        writer = _FeedFiles(stored, brand, redaction, guests, delivered, StoredNames(store, folder, log))
         due = list(restaurants)
         try:
             while due:
@@ -188,6 +189,7 @@ class _FeedFiles:
     redaction: Redaction
     guests: WeekGuests
     delivered: DeliveredWeeks
+    names: StoredNames
 
     def of_orders(self, guid: str, record: RestaurantRecord, pull: PullRecord) -> _Made:
         """All files of a restaurant but the one of its guests; an ExportError where a pull has stored newer orders
@@ -207,11 +209,11 @@ class _FeedFiles:
         made = _Made(raw.guid, raw.record, raw.pull, FeedsReport())
         # Of an earlier attempt.
         self.guests.drop(raw.guid)
-        bodies, record = raw.bodies(_ORDERS_AT_ONCE), raw.record
-        orders = (RawOrders(raw.guid, some, record.time_zone, record.currency) for some in bodies)
+        names = self.names.of(raw.guid)
+        orders = (raw.batch(some, names) for some in raw.bodies(_ORDERS_AT_ONCE))
         with ExitStack() as stack:
-            names = [feed for feed in FEEDS if feed != CUSTOMERS.name]
-            files = {feed: stack.enter_context(self._written(raw.path.with_name(feed))) for feed in names}
+            feeds = [feed for feed in FEEDS if feed != CUSTOMERS.name]
+            files = {feed: stack.enter_context(self._written(raw.path.with_name(feed))) for feed in feeds}
             for batch in feed_batches(orders, self.brand, raw.week.key, history.entries):
                 history.put_fed(batch.fed)
                 for feed, rows in batch.rows.items():

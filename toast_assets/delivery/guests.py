@@ -88,4 +88,4 @@ def _orders(files: Iterable[RawFile], problems: dict[str, str]) -> Iterator[RawO
     for raw in files:
         with one_restaurant(raw.guid, problems, raw.store), reading_raw(raw.week, raw.guid, raw.store):
             for some in read_groups(raw.path):
-                yield RawOrders(raw.guid, [order.body for order in some], raw.record.time_zone, raw.record.currency)
+                yield raw.batch([order.body for order in some])

@@ -42,10 +42,10 @@ from toast_assets.delivery.history import DeliveredWeeks, History
 from toast_assets.delivery.rejects import RejectKey
 from toast_assets.index.guests import Guest
 from toast_assets.orders.raw_file import read_groups
-from toast_assets.orders.read import RawOrders
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import RawFile, fetch_raw, reading_raw
+from toast_assets.tables.names import StoredNames
 from toast_assets.week import Week, epoch_ms
 
 STREAM_CUSTOMERS = FEED_METHODS + CUSTOMERS.name
@@ -104,6 +104,7 @@ class Outgoing:
 
     settings: AmperitySettings
     delivered: DeliveredWeeks
+    names: StoredNames
     only: Set[RejectKey] | None = None
 
     @cached_property
@@ -158,8 +159,8 @@ class RestaurantRecords:
             self.history.put_fed(batch.fed)
 
     def _feed_batches(self, chunks: Iterable[Sequence[bytes]]) -> Iterator[FeedBatch]:
-        guid, record = self.raw.guid, self.raw.record
-        orders = (RawOrders(guid, bodies, record.time_zone, record.currency) for bodies in chunks)
+        names = self.outgoing.names.of(self.raw.guid)
+        orders = (self.raw.batch(bodies, names) for bodies in chunks)
         brand, week = self.outgoing.settings.purchase_brand, self.raw.week.key
         return feed_batches(orders, brand, week, self.history.entries)
 

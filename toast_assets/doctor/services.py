@@ -84,7 +84,7 @@ async def _restaurants(toast: ToastClient) -> list[Finding]:
     findings: list[Finding] = []
     if toast.settings.discovers:
         try:
-            guids = tuple(one.guid for one in await discover_restaurants(toast, _LOG))
+            guids = tuple(one.guid for one in await discover_restaurants(toast, _LOG) if not one.archived)
         except ToastError as error:
             return [TOAST.failed("restaurants", error)]
         findings = [TOAST.ok("restaurants", f"{len(guids)} discovered, deleted and archived ones left out")]
@@ -94,7 +94,7 @@ async def _restaurants(toast: ToastClient) -> list[Finding]:
         async with slots:
             await toast.orders_page(guid, _EMPTY)
             details = await toast.restaurant(guid, essential=True)
-        shown = details.name or guid
+        shown = details.full_name or guid
         if details.archived:
             return TOAST.failed(name, f"{shown} is archived", "Remove it from TOAST_RESTAURANT_GUID.")
         if details.time_zone is None:

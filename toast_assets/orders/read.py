@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 import msgspec
 
 from toast_assets.orders.model import Order
+from toast_assets.orders.names import NO_NAMES, Names
 from toast_assets.orders.raw import guid_of
 from toast_assets.orders.scanner import decode, readable, shallow
 
@@ -38,13 +39,15 @@ _TOO_DEEP = f"modifiers are nested more than {_MOST_MODIFIER_LEVELS} levels deep
 @dataclass(frozen=True)
 class RawOrders:
     """Some hundred orders of one restaurant, each the bytes of one JSON object as Toast sent it, with the restaurant's
-    IANA time zone, ISO currency and name (Toast: in its ``general`` record, not in the order)."""
+    IANA time zone, ISO currency and name (Toast: in its ``general`` record, not in the order), and the ``names`` in its
+    configuration."""
 
     restaurant_guid: str
     orders: Sequence[bytes]
     timezone: str | None = None
     currency: str | None = None
     name: str | None = None
+    names: Names = NO_NAMES
 
 
 class Reason(StrEnum):

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from toast_assets.concurrency import in_thread
+from toast_assets.concurrency import in_thread, task_group
 from toast_assets.errors import DamagedObjectError, ToastError, ToastLoginError, WeekError
 from toast_assets.http.service import CallStats
 from toast_assets.orders.raw import RawOrder
@@ -32,7 +32,9 @@ from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import PullEvidence, PullRecord, RestaurantRecord, SliceRecord, decode_evidence
 from toast_assets.store.order_store import PARQUET, OrderStore
+from toast_assets.tables.names import ReadConfiguration
 from toast_assets.toast.client import ToastClient
+from toast_assets.toast.configuration import read_names
 from toast_assets.toast.density import Density
 from toast_assets.toast.page import OrdersPage, Window
 from toast_assets.toast.restaurants import Restaurant
@@ -59,7 +61,8 @@ class PulledRestaurant:
 class RestaurantPull:
     """One restaurant in one run: its record in the manifest ``before``, the windows of an ``earlier`` pull with their
     counts, moved into this week, and Toast's ``details``, if that was asked. ``is_stored``: had a raw file before.
-    ``scrubber`` takes forgotten guests out, ``window_read`` is called with every window."""
+    ``scrubber`` takes forgotten guests out, ``window_read`` is called with every window, ``configuration`` gets what is
+    read of it."""
 
     week: Week
     toast: ToastClient
@@ -67,6 +70,7 @@ class RestaurantPull:
     now: Callable[[], datetime]
     scrubber: Scrubber
     window_read: Callable[[str, ProvedWindow], None]
+    configuration: ReadConfiguration
     guid: str
     before: RestaurantRecord | None
     earlier: Sequence[tuple[Window, int]]
@@ -84,9 +88,11 @@ class RestaurantPull:
         with scratch_folder() as folder:
             try:
                 pulled = folder / "pulled.parquet"
-                evidence, content = await self._read(folder, pulled)
-                # Before the orders are stored: between the raw file and the manifest lies as little as possible.
-                known = await self._described()
+                async with task_group() as group:
+                    described = group.create_task(self._described())
+                    evidence, content = await self._read(folder, pulled)
+                    # Before the orders are stored: between the raw file and the manifest lies as little as possible.
+                    known = await described
                 merged = await in_thread(self._merge_and_store, pulled, content, evidence)
             except ToastLoginError:
                 raise
@@ -227,17 +233,30 @@ class RestaurantPull:
             ) from error
 
     async def _described(self) -> RestaurantRecord:
-        """A complete record without its pull. Name and time zone are for display and local times, so a refusal here
-        fails nothing."""
-        known = self.before or RestaurantRecord(outcome="complete")
-        details = self.details
+        """A complete record without its pull. Names and time zone are for display and local times, so a refusal here
+        fails nothing. What was read once for this week is not asked for again."""
+        known, details = self.before or RestaurantRecord(outcome="complete"), self.details
         if details is None and known.time_zone is None:
             with suppress(ToastError):
                 details = await self.toast.restaurant(self.guid)
         if details is not None and details.time_zone is not None:
-            described = {name: getattr(details, name) for name in ("name", "time_zone", "closeout_hour")}
-            known = msgspec.structs.replace(known, currency=details.currency_code, **described)
+            described = {name: getattr(details, name) for name in ("time_zone", "closeout_hour")}
+            known = msgspec.structs.replace(known, name=details.full_name, currency=details.currency_code, **described)
+        if details is not None:
+            self.configuration.add_restaurant(details, self.now())
+        if known.names_read_at is None and self.toast.settings.names == "on":
+            known = msgspec.structs.replace(known, **await self._named())
         return msgspec.structs.replace(known, outcome="complete", pull=None, failure=None)
+
+    async def _named(self) -> dict[str, str | None]:
+        """Read the names; what the record says of that."""
+        try:
+            entities = await read_names(self.toast, self.guid)
+        except ToastError as error:
+            return {"names_failure": str(error)}
+        at = self.now()
+        await in_thread(self.configuration.add_names, self.guid, entities, at)
+        return {"names_read_at": iso_ms(at), "names_failure": None}
 
 
 def check_closed(week: Week, toast: ToastClient) -> None:

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from logging import Logger, getLogger
 from pathlib import Path
 
@@ -27,10 +26,12 @@ from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
 from toast_assets.pull.estimate import ASSUMED, Measure, in_words, measures_for, pull_seconds
 from toast_assets.pull.restaurant import PulledRestaurant, RestaurantPull, check_closed
+from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, json_for_people, to_ask
 from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.names import ReadConfiguration
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.discovery import discover_restaurants
 from toast_assets.toast.page import Window
@@ -81,6 +82,10 @@ class WeekPull:
             ToastLoginError: Toast refuses the credentials, or a login failed half-way; what was finished is stored.
             ToastIncompleteError: not one restaurant could be pulled; nothing was written.
         """
+        with scratch_folder() as folder:
+            return await self._run(ReadConfiguration(folder))
+
+    async def _run(self, configuration: ReadConfiguration) -> PullReport:
         began = time.monotonic()
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
         await asyncio.to_thread(self.store.bucket.check)
@@ -116,6 +121,7 @@ class WeekPull:
                 now=self.now,
                 scrubber=scrubber,
                 window_read=progress.window_read,
+                configuration=configuration,
                 guid=guid,
                 before=known.get(guid),
                 earlier=_earlier_windows(this.get(guid), before.get(guid)),
@@ -129,7 +135,11 @@ class WeekPull:
             records[guid] = record
             progress.finished(guid, record, results.get(guid))
 
-        save = partial(save_manifest, self.store, self.week, known, asked, wanted, records)
+        def save() -> Manifest:
+            # Names first: what the manifest calls read is not asked for again.
+            self._save_configuration(configuration, records)
+            return save_manifest(self.store, self.week, known, asked, wanted, records)
+
         try:
             async with task_group() as group:
                 for guid in asked:
@@ -150,6 +160,18 @@ class WeekPull:
             )
         final = await asyncio.to_thread(save)
         return PullReport(self.week, final, pulled, self.toast.logins, time.monotonic() - began)
+
+    def _save_configuration(self, configuration: ReadConfiguration, records: dict[str, RestaurantRecord]) -> None:
+        """Save the names that were read; where that fails, the ``records`` say so."""
+        try:
+            configuration.save(self.store)
+        except StoreError as error:
+            unsaved = {"names_read_at": None, "names_failure": str(error)}
+            for guid in configuration.restaurants & records.keys():
+                records[guid] = msgspec.structs.replace(records[guid], **unsaved)
+        failures = {record.names_failure: guid for guid, record in sorted(records.items()) if record.names_failure}
+        for failure, guid in failures.items():
+            self.log.warning("Names of %s were not read: %s", guid, failure)
 
     def announce(self, asked: Sequence[str], earlier: Mapping[str, Measure]) -> None:
         """Log what the pull of the restaurants ``asked`` is about to do, and how long it may take."""
@@ -184,7 +206,7 @@ class WeekPull:
         spelling in which it is ``known``, else in the first one. ``before`` are those of last week."""
         settings, found = self.toast.settings, dict[str, Restaurant | None]()
         if settings.discovers:
-            found |= {one.guid: one for one in await discover_restaurants(self.toast, self.log)}
+            found |= {one.guid: one for one in await discover_restaurants(self.toast, self.log) if not one.archived}
         else:
             found |= dict.fromkeys(settings.restaurant_guids)
             if doubled := settings.doubled_restaurants:

@@ -98,6 +98,10 @@ class Layout:
     def table_folder(self, table: str) -> str:
         return f"{self.tables}{table}/"
 
+    def whole_table(self, table: str) -> str:
+        """A table over all weeks and restaurants that is one file, Parquet."""
+        return f"{self.table_folder(table)}{table}.parquet"
+
     def current_orders(self, restaurant_guid: str, month: str) -> str:
         """The newest version of each of a restaurant's orders of one month (``2025-09``, ``unknown``) of creation, over
         all weeks, Parquet."""

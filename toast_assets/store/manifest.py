@@ -47,13 +47,19 @@ class PullRecord(PullEvidence, frozen=True, kw_only=True):
 
 
 class RestaurantRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One restaurant: what is stored (``pull``), and why the last attempt failed, if it did (``failure``)."""
+    """One restaurant: what is stored (``pull``), and why the last attempt failed, if it did (``failure``).
+
+    ``names_read_at`` is when the names in its configuration were read for this week, ``names_failure`` why they were
+    not, if that was tried.
+    """
 
     outcome: Literal["complete", "failed"]
     name: str | None = None
     time_zone: str | None = None
     closeout_hour: int | None = None
     currency: str | None = None
+    names_read_at: str | None = None
+    names_failure: str | None = None
     pull: PullRecord | None = None
     failure: str | None = None
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CURRENT_ORDERS = "current_orders"
+NAMES_TABLE, RESTAURANTS_TABLE = "names", "restaurants"
 PARQUET = "application/vnd.apache.parquet"
 # The last bits of a number that sorts versions hold the week, for as many weeks as 78 years have.
 _WEEK_BITS = 12
@@ -97,7 +98,8 @@ class OrderStore:
         columns: Sequence[str] | None = None,
         newest: bool = False,
     ) -> pd.DataFrame:
-        """A week of a flat table, or several, or all of ``current_orders``, with exact types (``pandas.ArrowDtype``).
+        """A week of a flat table, or several, or all of one over all weeks (``current_orders``, ``names``,
+        ``restaurants``), with exact types (``pandas.ArrowDtype``).
 
         ``newest`` keeps of each order the rows of its newest version over all weeks, and of equally new ones those of
         the later week; then no week has to be named.
@@ -123,14 +125,15 @@ class OrderStore:
         """
         import pandas as pd  # half a second that runs of the pipeline do not need
 
-        of_all_weeks = table == CURRENT_ORDERS
+        of_all_weeks = table in (CURRENT_ORDERS, NAMES_TABLE, RESTAURANTS_TABLE)
         if week_key if of_all_weeks else not (week_key or newest):
             by_week = "is kept by week: name one, such as 2025-09-15, or several, or ask for the newest versions"
             wanted = "covers all weeks: name none" if of_all_weeks else by_week
             raise StoreError(f"The table {table} {wanted}.", hint=f"Newest state over all weeks: {CURRENT_ORDERS}.")
         folder = self.layout.table_folder(table)
         if of_all_weeks:
-            keys = {key: "" for key in self.bucket.keys(folder) if month_in(key, folder)}
+            whole = self.layout.whole_table(table)
+            keys = {key: "" for key in self.bucket.keys(folder) if key == whole or month_in(key, folder)}
         else:
             weeks = [week_key] if isinstance(week_key, str) else week_key or self.table_weeks(table)
             keys = {self.layout.table(table, week): week for week in weeks}

@@ -7,7 +7,7 @@ the newest content. Everything raises StoreError where the bucket fails, or a ma
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +21,9 @@ import pyarrow as pa
 
 from toast_assets.errors import ExportError, StoreError
 from toast_assets.markdown import first_of
+from toast_assets.orders.names import NO_NAMES, Names
 from toast_assets.orders.raw_file import UnreadableFileError, check_raw, orders_sha256, read_groups
+from toast_assets.orders.read import RawOrders
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import ABSENT
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
@@ -97,6 +99,11 @@ class RawFile:
     pull: PullRecord
     path: Path
     store: OrderStore
+
+    def batch(self, bodies: Sequence[bytes], names: Names = NO_NAMES) -> RawOrders:
+        """Some of its orders with what is known of the restaurant, and with ``names`` where these matter."""
+        record = self.record
+        return RawOrders(self.guid, bodies, record.time_zone, record.currency, record.name, names)
 
     def bodies(self, at_once: int = _ORDERS_AT_ONCE) -> Iterator[list[bytes]]:
         """The orders' JSON, ``at_once`` at a time; an ExportError, possibly at the end, where the file cannot be read,

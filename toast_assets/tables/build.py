@@ -22,7 +22,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from toast_assets.errors import ExportError
-from toast_assets.orders.read import RawOrders, Rejection
+from toast_assets.orders.names import Names
+from toast_assets.orders.read import Rejection
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import RestaurantRecord
@@ -30,6 +31,7 @@ from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.store.raw_weeks import RawFile, StoredWeek, all_failed, raw_files
 from toast_assets.tables.files import TableWriter, restaurants_in, sha256_of, unreadable_in
 from toast_assets.tables.flatten import flatten
+from toast_assets.tables.names import StoredNames
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week
 
@@ -98,7 +100,7 @@ def build_tables(week: Week, store: OrderStore, log: logging.Logger, *, salt: by
     report = None
     with scratch_folder() as folder:
         while report is None:
-            report = _stored_tables(StoredWeek(week, store), folder, salt)
+            report = _stored_tables(StoredWeek(week, store), folder, salt, StoredNames(store, folder, log))
     report.seconds = time.monotonic() - began
     for guid, problem in report.problems.items():
         log.error("Restaurant %s: its orders could not be read, its rows stay as they are: %s", guid, problem)
@@ -109,14 +111,14 @@ def build_tables(week: Week, store: OrderStore, log: logging.Logger, *, salt: by
     return report
 
 
-def _stored_tables(stored: StoredWeek, folder: Path, salt: bytes) -> TablesReport | None:
+def _stored_tables(stored: StoredWeek, folder: Path, salt: bytes, names: StoredNames) -> TablesReport | None:
     """Make them all in files below ``folder`` and store them, all of the same orders; None where newer ones came
     meanwhile."""
     records = stored.restaurants()
-    report = _made_of(stored, records, folder, salt)
+    report = _made_of(stored, records, folder, salt, names)
     if report.problems:
         # Rows of a file that turned out to be damaged may be among them.
-        report = _made_of(stored, records, folder, salt, prove_first=True)
+        report = _made_of(stored, records, folder, salt, names, prove_first=True)
     if len(report.problems) == len(records) and stored.restaurants() is records:
         raise all_failed(f"Week {stored.week.key}: tables", report.problems)
 
@@ -139,7 +141,13 @@ def _stored_tables(stored: StoredWeek, folder: Path, salt: bytes) -> TablesRepor
 
 
 def _made_of(
-    stored: StoredWeek, records: Mapping[str, RestaurantRecord], folder: Path, salt: bytes, *, prove_first: bool = False
+    stored: StoredWeek,
+    records: Mapping[str, RestaurantRecord],
+    folder: Path,
+    salt: bytes,
+    names: StoredNames,
+    *,
+    prove_first: bool = False,
 ) -> TablesReport:
     """The tables with new rows of all restaurants that can be read; of the others the rows stay. Damage may show only
     at a file's end: with ``prove_first`` no row is written before all of it was read."""
@@ -158,7 +166,7 @@ def _made_of(
                 try:
                     if prove_first:
                         deque(file.bodies(), maxlen=0)
-                    report.restaurants.append(_add(file, writers, report, salt))
+                    report.restaurants.append(_add(file, writers, report, salt, names.of(guid)))
                 except ExportError as error:
                     report.problems[guid] = str(error)
                 file = next(files, None)
@@ -183,12 +191,14 @@ def _keep_rows(guid: str, before: Mapping[str, Path], writers: Mapping[str, Tabl
         writers[name].write(rows)
 
 
-def _add(file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport, salt: bytes) -> RestaurantSummary:
+def _add(
+    file: RawFile, writers: Mapping[str, TableWriter], report: TablesReport, salt: bytes, names: Names
+) -> RestaurantSummary:
     record = file.record
     orders, late, net_sales = 0, 0, Decimal(0)
     converted, rejected = [], report.rejected
     for bodies in file.bodies():
-        found, tables = flatten(RawOrders(file.guid, bodies, record.time_zone, record.currency, record.name), salt=salt)
+        found, tables = flatten(file.batch(bodies, names), salt=salt)
         # The next orders are decoded into the memory of these.
         found.orders.clear()
         for name, batch in tables.items():

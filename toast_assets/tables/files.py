@@ -31,7 +31,8 @@ Unreadable = dict[str, dict[str, int]]
 
 
 class TableWriter(AbstractContextManager["TableWriter"]):
-    """Writes rows of ``table``, sorted by restaurant and modified time, into a Parquet file at ``path``.
+    """Writes rows of ``table``, sorted by restaurant and, where they have one, modified time, into a Parquet file at
+    ``path``.
 
     Equal rows give equal bytes, however they are cut into batches. Memory holds one row group. ``unreadable`` goes into
     the footer.
@@ -42,7 +43,7 @@ class TableWriter(AbstractContextManager["TableWriter"]):
         self.rows = 0
         self.unreadable: Unreadable = {}
         names = table.schema.names
-        modified = "modified_at" if "modified_at" in names else "order_modified_at"
+        sorted_by = [name for name in ("restaurant_guid", "modified_at", "order_modified_at") if name in names][:2]
         self._pending = table.schema.empty_table()
         self._file = pq.ParquetWriter(
             path,
@@ -51,7 +52,7 @@ class TableWriter(AbstractContextManager["TableWriter"]):
             compression_level=1,
             use_dictionary=[c.name for c in table.columns if c.kind is Kind.TEXT and c.name not in _UNIQUE],
             write_statistics=[name for name in _STATISTICS if name in names],
-            sorting_columns=[pq.SortingColumn(names.index(name)) for name in ("restaurant_guid", modified)],
+            sorting_columns=[pq.SortingColumn(names.index(name)) for name in sorted_by],
         )
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -32,6 +32,7 @@ from toast_assets.http.retry import RetryPolicy, date_of
 from toast_assets.http.service import CallStats, ClientOptions, Route, ServiceClient
 from toast_assets.orders.times import format_time
 from toast_assets.toast import limits
+from toast_assets.toast.configuration import CONFIGURATION_PATH, ENTITIES, ConfigurationPage, read_page
 from toast_assets.toast.login import LOGIN_PATH, OPTIONAL, ToastLogin, read_grant
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, PageReader, Window
 from toast_assets.toast.restaurants import (
@@ -49,6 +50,7 @@ RESTAURANT_HEADER = "Toast-Restaurant-External-ID"
 T = TypeVar("T")
 
 _ADDRESS = "TOAST_API_URL"
+_CONFIGURATION_RATE = 10.0
 # As httpx's client names itself; gateways may refuse a request without.
 _HEADERS = {
     "Accept": "application/json",
@@ -85,6 +87,8 @@ class ToastClient(ServiceClient):
         super().__init__(settings.timeout_seconds, **options)
         self.settings = settings
         self.stats: defaultdict[str, CallStats] = defaultdict(CallStats)
+        """By restaurant, all calls but those for its configuration, which ``configuration_stats`` counts."""
+        self.configuration_stats: defaultdict[str, CallStats] = defaultdict(CallStats)
         self.spacing_seconds = max(spacing_seconds, limits.pace_spacing(settings.requests_per_second))
         self.server_time: datetime | None = None
         """The moment (UTC) of the newest reply by Toast's clock; None where no reply had a date that can be read."""
@@ -92,6 +96,10 @@ class ToastClient(ServiceClient):
         self._everyone = limiter(settings.total_requests_per_second)
         self._limiters = defaultdict[str, RateLimiter](
             lambda: limiter(settings.requests_per_second, self.spacing_seconds)
+        )
+        # Toast allows 20 calls a second for a restaurant, of which 5 are for its orders.
+        self._configuration_limiters = defaultdict[str, RateLimiter](
+            lambda: limiter(max(_CONFIGURATION_RATE, settings.requests_per_second))
         )
         self._login = ToastLogin(settings, self._log_in, clock=self._clock)
         self.way(settings.api_url, _ADDRESS)
@@ -133,6 +141,17 @@ class ToastClient(ServiceClient):
             essential=essential,
         )
 
+    async def configuration_page(self, restaurant_guid: str, kind: str, token: str | None = None) -> ConfigurationPage:
+        """A page of a restaurant's entities of one kind, the first one or the one that ``token`` stands for (Toast:
+        Configuration API; needs config:read). A call is repeated only once and renews no login."""
+        return await self._get(
+            CONFIGURATION_PATH + ENTITIES[kind],
+            lambda response: read_page(response, kind),
+            restaurant_guid=restaurant_guid,
+            parameters={"pageToken": token} if token else None,
+            essential=False,
+        )
+
     async def partner_restaurants(self) -> dict[str, bool]:
         """All restaurants that the client may read: by GUID, whether it is deleted (Toast: Partners API)."""
         return await self._get(PARTNERS_PATH, lambda response: read_partner_list(response.content))
@@ -158,6 +177,9 @@ class ToastClient(ServiceClient):
         limiters = [self._everyone]
         if restaurant_guid and path == ORDERS_PATH:
             limiters.append(self._limiters[restaurant_guid])
+        if restaurant_guid and path.startswith(CONFIGURATION_PATH):
+            stats = self.configuration_stats[restaurant_guid]
+            limiters.append(self._configuration_limiters[restaurant_guid])
         request = httpx.Request(
             "GET",
             self.settings.api_url + path,
@@ -217,6 +239,7 @@ class ToastClient(ServiceClient):
             self._everyone.pause(seconds)
         elif restaurant_guid is not None:
             self._limiters[restaurant_guid].pause(seconds)
+            self._configuration_limiters[restaurant_guid].pause(seconds)
 
     def _raise_for_status(self, response: httpx.Response) -> None:
         status = response.status_code
@@ -228,7 +251,10 @@ class ToastClient(ServiceClient):
             raise ToastTransientError(message, throttled=True, retry_after=seconds)
         if status >= 500 or status in (408, 425):
             raise ToastTransientError(message)
-        raise ToastRefusedError(message, status=status, hint=_HINTS.get(status, _OTHER_HINT))
+        hint = _HINTS.get(status, _OTHER_HINT)
+        if status == 403 and response.request.url.path.startswith(CONFIGURATION_PATH):
+            hint = _NO_CONFIGURATION
+        raise ToastRefusedError(message, status=status, hint=hint)
 
     def _details(self, response: httpx.Response) -> str:
         """Toast's message and request id, for its support; never more of a body than these (Toast: error body)."""
@@ -248,7 +274,9 @@ _HINTS = {
     401: "Toast takes the credentials but not for this call; check the client's scopes and restaurants.",
     403: "The client may not read this restaurant; check its scopes (orders:read) and TOAST_RESTAURANT_GUID.",
     404: "Toast does not know it; check TOAST_RESTAURANT_GUID and TOAST_API_URL.",
+    409: "The restaurant's configuration was published while it was read; the next pull of the week reads it again.",
 }
+_NO_CONFIGURATION = "The client lacks the scope config:read; ask Toast to add it, or set TOAST_NAMES=off."
 _OTHER_HINT = "Toast does not answer like this: check TOAST_API_URL, and whether a proxy answered in Toast's place."
 
 

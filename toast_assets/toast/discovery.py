@@ -1,7 +1,7 @@
 """Finds the restaurants that ``TOAST_RESTAURANT_GUID=*`` stands for.
 
 A partner can list its restaurants, and any member of a management group the others; both lists are joined. A restaurant
-is left out only if Toast says that it is deleted or archived.
+is deleted or archived only if Toast says so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _AT_ONCE = 10
 
 
 async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[Restaurant]:
-    """All restaurants of these credentials that are neither deleted nor archived, by GUID, with their details.
+    """All restaurants of these credentials that are not deleted, by GUID, with their details, archived ones included.
 
     Raises:
         ToastError: a list cannot be had, or there is no restaurant at all.
@@ -59,9 +59,9 @@ async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[
                 return Restaurant(guid)
 
     found = await asyncio.gather(*map(describe, sorted(guids)))
-    open_ones = [restaurant for restaurant in found if not restaurant.archived]
+    archived = sum(bool(restaurant.archived) for restaurant in found)
     log.info(
         "Toast lists %d restaurants; left out: %d deleted, %d archived.",
-        *(len(open_ones), len(deleted), len(found) - len(open_ones)),
+        *(len(found) - archived, len(deleted), archived),
     )
-    return open_ones
+    return found

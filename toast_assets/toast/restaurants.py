@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,20 +20,27 @@ T = TypeVar("T")
 
 class Restaurant(msgspec.Struct, frozen=True, rename="camel"):
     """One location. ``time_zone`` is an IANA name, ``closeout_hour`` the local hour at which its day begins,
-    ``currency_code`` one of ISO 4217."""
+    ``currency_code`` one of ISO 4217, ``first_business_date`` an integer such as 20250919."""
 
     guid: str = ""
     name: str | None = None
     location_name: str | None = None
+    location_code: str | None = None
     time_zone: str | None = None
     closeout_hour: int | None = None
     currency_code: str | None = None
+    first_business_date: int | None = None
     management_group_guid: str | None = None
-    archived: bool | None = False
+    archived: bool | None = None
+
+    @property
+    def full_name(self) -> str | None:
+        """The name of the restaurant with that of the location."""
+        return " – ".join(filter(None, (self.name, self.location_name))) or None
 
 
 class _Details(msgspec.Struct):
-    general: Restaurant | None = None
+    general: dict[str, Any] | None = None
 
 
 class _Partner(msgspec.Struct):
@@ -45,14 +53,17 @@ class _Member(msgspec.Struct):
 
 
 def read_restaurant(body: bytes, guid: str) -> Restaurant:
-    """A restaurant's details; its name is that of the group with that of the location.
+    """A restaurant's details; what is of an unexpected type is left out.
 
     Raises:
         ToastReplyError: the body is not what Toast documents.
     """
-    found = _decoded(body, _Details, f"Toast's details of restaurant {guid} cannot be read.").general or Restaurant()
-    name = " – ".join(filter(None, (found.name, found.location_name))) or None
-    return msgspec.structs.replace(found, guid=guid, name=name)
+    general = _decoded(body, _Details, f"Toast's details of restaurant {guid} cannot be read.").general or {}
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(Restaurant):
+        with suppress(msgspec.ValidationError):
+            found[field.name] = msgspec.convert(general.get(field.encode_name), field.type, strict=False)
+    return Restaurant(**found | {"guid": guid})
 
 
 def read_partner_list(body: bytes) -> dict[str, bool]:

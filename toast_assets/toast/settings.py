@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 
@@ -92,6 +92,11 @@ class ToastSettings(ToastLimits):
         None,
         alias="TOAST_MEMBER_RESTAURANT_GUID",
         description="With *: one restaurant of the management group, to find its members without partner access.",
+    )
+    names: Literal["on", "off"] = Field(
+        "on",
+        alias="TOAST_NAMES",
+        description="on or off: read names of dining options, menu items, … from Toast's configuration (config:read).",
     )
     timeout_seconds: Seconds = Field(
         60.0, alias="TOAST_TIMEOUT_SECONDS", description="Seconds after which a call is cut off."
