@@ -10,6 +10,7 @@ import dagster as dg
 from toast_assets.defs.alerts import build_alert_sensors
 from toast_assets.defs.assets import GROUP, TABLES_GROUP, WEEKLY_JOB, weekly_assets
 from toast_assets.defs.checks import asset_checks
+from toast_assets.defs.names import toast_configuration
 from toast_assets.defs.partitions import weekly_partitions
 from toast_assets.defs.preflight import FEEDS
 from toast_assets.defs.resources import (
@@ -54,7 +55,10 @@ def build_defs(settings: DefinitionSettings | None = None) -> dg.Definitions:
     selection = dg.AssetSelection.groups(GROUP, TABLES_GROUP)
     weekly, s3 = weekly_partitions(settings.calendar), LazyS3Resource()
     return dg.Definitions(
-        assets=[*weekly_assets(settings.calendar, weekly, [toast_tables], loads_feeds), current_orders],
+        assets=[
+            *weekly_assets(settings.calendar, weekly, [toast_tables], loads_feeds),
+            *(current_orders, toast_configuration),
+        ],
         asset_checks=asset_checks(weekly),
         jobs=[
             dg.define_asset_job(

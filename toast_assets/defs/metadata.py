@@ -68,6 +68,7 @@ def raw_metadata(report: PullReport, store: OrderStore) -> Metadata:
         "failed_restaurants": len(report.manifest.failures),
         "bytes": sum(pull.bytes for pull in stored.values()),
         **{name: sum(getattr(one.calls, name) for one in restaurants) for name in calls},
+        "configuration_requests": report.configuration_requests,
         "logins": report.logins,
         "seconds": round(report.seconds, 2),
         "manifest": dg.MetadataValue.url(store.bucket.uri(store.layout.manifest(report.week))),

@@ -26,7 +26,7 @@ _WEEKS_SHOWN = 8
 _OF_RESTAURANT = ("restaurant_guid", "restaurant_name", "currency")
 
 
-def _column_schema(table: Table) -> dg.TableSchema:
+def column_schema(table: Table) -> dg.TableSchema:
     """Names, types and descriptions of a table's columns, each with its Toast field."""
     return dg.TableSchema(
         columns=[
@@ -50,7 +50,7 @@ def _column_schema(table: Table) -> dg.TableSchema:
             group_name=TABLES_GROUP,
             kinds={"parquet", "s3"},
             description=table.description,
-            metadata={"dagster/column_schema": _column_schema(table)},
+            metadata={"dagster/column_schema": column_schema(table)},
         )
         for name, table in TABLES.items()
     ],
@@ -77,7 +77,7 @@ def toast_tables(
             **(_orders_metadata(report, store, earlier[::-1]) if name == "orders" else {}),
             "dagster/row_count": file.rows,
             "dagster/uri": store.bucket.uri(file.key),
-            "dagster/column_schema": _column_schema(table),
+            "dagster/column_schema": column_schema(table),
             "dagster/column_lineage": dg.TableColumnLineage(lineage),
             "rows": file.rows,
             "bytes": file.bytes,
@@ -95,7 +95,7 @@ def toast_tables(
     # Runs of different weeks write the same files; one after the other, no run has to merge again.
     pool="current_orders",
     op_tags=AFTER_DELIVERY,
-    metadata={"dagster/column_schema": _column_schema(CURRENT)},
+    metadata={"dagster/column_schema": column_schema(CURRENT)},
     description="One row per order over all weeks, its newest version: sales after late tips, voids and refunds.",
 )
 def current_orders(

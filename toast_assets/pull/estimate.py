@@ -21,6 +21,7 @@ from toast_assets.errors import StoreError, WeekError
 from toast_assets.store.calendar import check_boundaries
 from toast_assets.store.manifest import Manifest, PullRecord, to_ask
 from toast_assets.store.order_store import OrderStore
+from toast_assets.toast.configuration import ENTITIES
 from toast_assets.toast.limits import historical_spacing, pace_spacing
 from toast_assets.toast.settings import ToastLimits
 from toast_assets.week import KEY_FORMAT, Week, WeekCalendar
@@ -30,7 +31,7 @@ RUN_SECONDS = 10.0
 
 
 class Measure(NamedTuple):
-    """Orders of one restaurant's week, and the requests for them: without retries, and without that for its name."""
+    """Orders of one restaurant's week, and the requests for them: without retries, and without those for names."""
 
     requests: float
     orders: float
@@ -160,6 +161,9 @@ def estimate_backfill(
         requests = [measure.requests for measure in measures.values()]
         named = {guid for guid, record in manifest.restaurants.items() if record.time_zone}
         described = 1 + len(wanted) if limits.discovers else len({*asked} - named)
+        if limits.names == "on":
+            read = {guid for guid, record in manifest.restaurants.items() if record.names_read_at}
+            described += len({*asked} - read) * len(ENTITIES)
         # What is stored already counts as delivered: of that only differences go.
         undelivered = sum(measures[guid].orders for guid in to_pull if guid not in manifest.stored)
         spacing = max(historical_spacing(limits, week.end, now), pace_spacing(limits.requests_per_second))

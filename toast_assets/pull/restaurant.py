@@ -242,18 +242,19 @@ class RestaurantPull:
         if details is not None and details.time_zone is not None:
             described = {name: getattr(details, name) for name in ("time_zone", "closeout_hour")}
             known = msgspec.structs.replace(known, name=details.full_name, currency=details.currency_code, **described)
-        if details is not None:
-            self.configuration.add_restaurant(details, self.now())
+            if self.before is None or self.before.time_zone is None:
+                self.configuration.add_restaurant(details, self.now())
         if known.names_read_at is None and self.toast.settings.names == "on":
             known = msgspec.structs.replace(known, **await self._named())
         return msgspec.structs.replace(known, outcome="complete", pull=None, failure=None)
 
     async def _named(self) -> dict[str, str | None]:
-        """Read the names; what the record says of that."""
+        """Read the names; what the record says of that. A reason is the same for all restaurants, and in every run."""
         try:
             entities = await read_names(self.toast, self.guid)
         except ToastError as error:
-            return {"names_failure": str(error)}
+            reason = error.message.partition(" for restaurant ")[0].rstrip(".")
+            return {"names_failure": f"{reason}. {error.hint}".rstrip()}
         at = self.now()
         await in_thread(self.configuration.add_names, self.guid, entities, at)
         return {"names_read_at": iso_ms(at), "names_failure": None}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -53,6 +54,7 @@ class PullReport:
     manifest: Manifest
     restaurants: Sequence[PulledRestaurant]
     logins: int
+    configuration_requests: int
     seconds: float
 
 
@@ -72,6 +74,7 @@ class WeekPull:
     refresh: bool | None = None
     log: Logger = field(default_factory=lambda: getLogger(__name__))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _archived: list[Restaurant] = field(init=False, default_factory=list)
 
     async def run(self) -> PullReport:
         """Pull, store and report.
@@ -159,19 +162,22 @@ class WeekPull:
                 hint="Fix the causes above, then materialize the week again.",
             )
         final = await asyncio.to_thread(save)
-        return PullReport(self.week, final, pulled, self.toast.logins, time.monotonic() - began)
+        for_names = sum(calls.requests for calls in self.toast.configuration_stats.values())
+        return PullReport(self.week, final, pulled, self.toast.logins, for_names, time.monotonic() - began)
 
     def _save_configuration(self, configuration: ReadConfiguration, records: dict[str, RestaurantRecord]) -> None:
-        """Save the names that were read; where that fails, the ``records`` say so."""
+        """Save what was read of names and restaurants; where that fails, the ``records`` say so."""
+        for one in self._archived if configuration.restaurants else ():
+            configuration.add_restaurant(one, self.now())
         try:
             configuration.save(self.store)
         except StoreError as error:
             unsaved = {"names_read_at": None, "names_failure": str(error)}
             for guid in configuration.restaurants & records.keys():
                 records[guid] = msgspec.structs.replace(records[guid], **unsaved)
-        failures = {record.names_failure: guid for guid, record in sorted(records.items()) if record.names_failure}
-        for failure, guid in failures.items():
-            self.log.warning("Names of %s were not read: %s", guid, failure)
+        for failure, count in Counter(record.names_failure for record in records.values()).items():
+            if failure is not None:
+                self.log.warning("The names of %d restaurants were not read: %s", count, failure)
 
     def announce(self, asked: Sequence[str], earlier: Mapping[str, Measure]) -> None:
         """Log what the pull of the restaurants ``asked`` is about to do, and how long it may take."""
@@ -206,7 +212,9 @@ class WeekPull:
         spelling in which it is ``known``, else in the first one. ``before`` are those of last week."""
         settings, found = self.toast.settings, dict[str, Restaurant | None]()
         if settings.discovers:
-            found |= {one.guid: one for one in await discover_restaurants(self.toast, self.log) if not one.archived}
+            discovered = await discover_restaurants(self.toast, self.log)
+            self._archived = [one for one in discovered if one.archived]
+            found |= {one.guid: one for one in discovered if not one.archived}
         else:
             found |= dict.fromkeys(settings.restaurant_guids)
             if doubled := settings.doubled_restaurants:

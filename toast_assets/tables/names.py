@@ -20,13 +20,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toast_assets.errors import StoreError
 from toast_assets.orders.names import NO_NAMES, Name, Names
 from toast_assets.orders.times import business_day
+from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.order_store import NAMES_TABLE, PARQUET, RESTAURANTS_TABLE, OrderStore
 from toast_assets.store.s3_errors import readable
@@ -156,10 +156,23 @@ class StoredNames:
                 return NO_NAMES
 
 
-def names_version(store: OrderStore) -> str:
-    """A hash of all names and behaviors that are stored; empty where there are none."""
-    info = store.bucket.info(store.layout.whole_table(NAMES_TABLE))
-    return info.metadata.get("names", "") if info else ""
+def names_version(store: OrderStore, table: Table = NAMES) -> str:
+    """A hash of what ``names`` or ``restaurants`` says, without the times at which it was read; empty where there is no
+    such table."""
+    info = store.bucket.info(store.layout.whole_table(table.name))
+    return info.metadata.get("version", "") if info else ""
+
+
+def stored_rows(store: OrderStore, table: Table) -> pa.Table:
+    """All rows of ``names`` or ``restaurants``, none where there is no file.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    key = store.layout.whole_table(table.name)
+    with scratch_folder() as folder, readable(store.bucket.uri(key), _HINT):
+        found = store.bucket.fetch(key, folder / "table.parquet")
+        return pq.read_table(found.path) if found else table.schema.empty_table()
 
 
 def _rows(table: Table, rows: Iterable[dict[str, Any]], at: datetime) -> pa.Table:
@@ -187,13 +200,11 @@ def _merged(
         for _, of_restaurant in groupby(parts, key=itemgetter(0)):
             rows = _united(table, [row for _, part in of_restaurant for row in part.to_pylist()])
             writer.write(pa.Table.from_pylist(rows, table.schema))
-            digest.update(msgspec.json.encode([[row.get(name) for name in _NAMING] for row in rows]))
+            timeless = [name for name in table.schema.names if not name.endswith("_seen")]
+            digest.update(str([[row[name] for name in timeless] for row in rows]).encode())
     if stored and filecmp.cmp(stored.path, target, shallow=False):
         return None
-    return Replacement(target, {"ContentType": PARQUET, "Metadata": {"names": digest.hexdigest()}})
-
-
-_NAMING = ("restaurant_guid", "kind", "guid", "name", "behavior")
+    return Replacement(target, {"ContentType": PARQUET, "Metadata": {"version": digest.hexdigest()}})
 
 
 def _united(table: Table, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -252,8 +252,8 @@ class ToastClient(ServiceClient):
         if status >= 500 or status in (408, 425):
             raise ToastTransientError(message)
         hint = _HINTS.get(status, _OTHER_HINT)
-        if status == 403 and response.request.url.path.startswith(CONFIGURATION_PATH):
-            hint = _NO_CONFIGURATION
+        if response.request.url.path.startswith(CONFIGURATION_PATH):
+            hint = _CONFIGURATION_HINTS.get(status, hint)
         raise ToastRefusedError(message, status=status, hint=hint)
 
     def _details(self, response: httpx.Response) -> str:
@@ -274,9 +274,11 @@ _HINTS = {
     401: "Toast takes the credentials but not for this call; check the client's scopes and restaurants.",
     403: "The client may not read this restaurant; check its scopes (orders:read) and TOAST_RESTAURANT_GUID.",
     404: "Toast does not know it; check TOAST_RESTAURANT_GUID and TOAST_API_URL.",
-    409: "The restaurant's configuration was published while it was read; the next pull of the week reads it again.",
 }
-_NO_CONFIGURATION = "The client lacks the scope config:read; ask Toast to add it, or set TOAST_NAMES=off."
+_CONFIGURATION_HINTS = {
+    403: "The client lacks the scope config:read; ask Toast to add it, or set TOAST_NAMES=off.",
+    409: "The configuration was published again and again while it was read; the next pull of the week reads it again.",
+}
 _OTHER_HINT = "Toast does not answer like this: check TOAST_API_URL, and whether a proxy answered in Toast's place."
 
 

@@ -31,7 +31,7 @@ class Restaurant(msgspec.Struct, frozen=True, rename="camel"):
     currency_code: str | None = None
     first_business_date: int | None = None
     management_group_guid: str | None = None
-    archived: bool | None = None
+    archived: bool | None = False
 
     @property
     def full_name(self) -> str | None:
@@ -61,8 +61,8 @@ def read_restaurant(body: bytes, guid: str) -> Restaurant:
     general = _decoded(body, _Details, f"Toast's details of restaurant {guid} cannot be read.").general or {}
     found: dict[str, Any] = {}
     for field in msgspec.structs.fields(Restaurant):
-        with suppress(msgspec.ValidationError):
-            found[field.name] = msgspec.convert(general.get(field.encode_name), field.type, strict=False)
+        with suppress(KeyError, msgspec.ValidationError):
+            found[field.name] = msgspec.convert(general[field.encode_name], field.type, strict=False)
     return Restaurant(**found | {"guid": guid})
 
 

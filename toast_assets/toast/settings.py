@@ -49,6 +49,11 @@ class ToastLimits(Settings):
         ge=1,
         le=500,
     )
+    names: Literal["on", "off"] = Field(
+        "on",
+        alias="TOAST_NAMES",
+        description="on or off: read names of dining options, menu items, … from Toast's configuration (config:read).",
+    )
 
     @field_validator("listed_restaurants")
     @classmethod
@@ -92,11 +97,6 @@ class ToastSettings(ToastLimits):
         None,
         alias="TOAST_MEMBER_RESTAURANT_GUID",
         description="With *: one restaurant of the management group, to find its members without partner access.",
-    )
-    names: Literal["on", "off"] = Field(
-        "on",
-        alias="TOAST_NAMES",
-        description="on or off: read names of dining options, menu items, … from Toast's configuration (config:read).",
     )
     timeout_seconds: Seconds = Field(
         60.0, alias="TOAST_TIMEOUT_SECONDS", description="Seconds after which a call is cut off."

@@ -18,11 +18,15 @@ LOG = logging.getLogger(__name__)
 
 async def discover(sandbox: Sandbox, member: str = "") -> list[str]:
     async with toast_client(sandbox, TOAST_RESTAURANT_GUID="*", TOAST_MEMBER_RESTAURANT_GUID=member) as toast:
-        return [restaurant.guid for restaurant in await discover_restaurants(toast, LOG)]
+        return [restaurant.guid for restaurant in await discover_restaurants(toast, LOG) if not restaurant.archived]
 
 
-async def test_deleted_and_archived_restaurants_are_left_out(sandbox: Sandbox) -> None:
-    assert await discover(sandbox) == sorted(sandbox.restaurant_guids)
+async def test_deleted_restaurants_are_left_out_and_archived_ones_are_marked(sandbox: Sandbox) -> None:
+    async with toast_client(sandbox, TOAST_RESTAURANT_GUID="*") as toast:
+        found = await discover_restaurants(toast, LOG)
+    archived = [one.guid for one in sandbox.config.restaurants if one.state == "archived"]
+    assert sorted(one.guid for one in found) == sorted([*sandbox.restaurant_guids, *archived])
+    assert [one.guid for one in found if one.archived] == archived
 
 
 async def test_what_toast_tells_of_each_is_kept(sandbox: Sandbox) -> None:

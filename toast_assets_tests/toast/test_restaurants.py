@@ -21,9 +21,15 @@ def test_details_without_names_or_zone_are_details_all_the_same() -> None:
 
 
 def test_details_that_are_no_object_are_an_error_to_be_retried() -> None:
-    for body in (b"", b"<html>", b"[]", b'{"general":{"archived":"perhaps"}}'):
+    for body in (b"", b"<html>", b"[]", b'{"general":[]}'):
         with pytest.raises(ToastReplyError, match="one"):
             read_restaurant(body, "one")
+
+
+def test_a_detail_of_an_unexpected_type_is_left_out_and_the_others_stay() -> None:
+    body = b'{"general":{"name":"Pier","locationName":7,"archived":"perhaps","timeZone":"UTC","firstBusinessDate":"x"}}'
+    found = read_restaurant(body, "one")
+    assert (found.full_name, found.time_zone, found.archived, found.first_business_date) == ("Pier", "UTC", False, None)
 
 
 def test_the_partner_list_marks_deleted_restaurants_and_knows_each_once() -> None:

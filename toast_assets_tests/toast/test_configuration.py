@@ -1,0 +1,134 @@
+"""A restaurant's configuration, page by page: tokens, a configuration that is published meanwhile, odd entities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from toast_assets.errors import ToastError, ToastRefusedError, ToastReplyError
+from toast_assets.http.retry import RetryPolicy
+from toast_assets.toast.configuration import CONFIGURATION_PATH, ENTITIES, Entity, read_names, read_page
+from toast_assets_tests.support.services.scripted import ScriptedToast, login_reply
+from toast_assets_tests.support.services.virtual_time import run_virtual
+
+Pages = Callable[[str, str | None], httpx.Response]
+"""The answer to a request for a kind's page, by Toast's name of the kind and the token."""
+
+
+def page(*names: str, token: str | None = None) -> httpx.Response:
+    headers = {"Toast-Next-Page-Token": token} if token else {}
+    return httpx.Response(200, headers=headers, json=[{"guid": f"guid-{name}", "name": name} for name in names])
+
+
+def read(pages: Pages, asked: list[tuple[str, str | None]] | None = None) -> list[Entity]:
+    """All names of the restaurant ``one``; ``asked`` gets the requests for them."""
+    requests: list[tuple[str, str | None]] = [] if asked is None else asked
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if not request.url.path.startswith(CONFIGURATION_PATH):
+            return login_reply()
+        assert request.headers["Toast-Restaurant-External-ID"] == "one"
+        assert set(request.url.params) <= {"pageToken"}
+        requests.append((request.url.path.removeprefix(CONFIGURATION_PATH), request.url.params.get("pageToken")))
+        return pages(*requests[-1])
+
+    async def work() -> list[Entity]:
+        async with ScriptedToast().client(transport=httpx.MockTransport(answer), retry=RetryPolicy()) as toast:
+            return await read_names(toast, "one")
+
+    return run_virtual(work())
+
+
+def test_each_kind_is_asked_for_once_and_each_further_page_by_its_token() -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def pages(kind: str, token: str | None) -> httpx.Response:
+        if kind == "menuItems":
+            return {None: page("a", token="2/+ "), "2/+ ": page(token="3"), "3": page("b")}[token]
+        return page(kind)
+
+    found = read(pages, asked)
+    assert len(asked) == 13 + 2
+    assert [token for kind, token in asked if kind == "menuItems"] == [None, "2/+ ", "3"]
+    assert [one.name for one in found if one.kind == "menu_item"] == ["a", "b"]
+    assert {one.kind for one in found} == ENTITIES.keys()
+
+
+def test_a_configuration_that_is_published_meanwhile_is_read_from_its_first_page_again() -> None:
+    versions = iter([page("old", token="1"), httpx.Response(409), page("new 1", token="2"), page("new 2")])
+    asked: list[tuple[str, str | None]] = []
+    found = read(lambda kind, _: next(versions) if kind == "tables" else page(), asked)
+    assert [one.name for one in found] == ["new 1", "new 2"]
+    assert [token for kind, token in asked if kind == "tables"] == [None, "1", None, "2"]
+    assert len(asked) == 13 + 3
+
+
+def test_a_configuration_that_is_published_again_and_again_is_given_up() -> None:
+    asked: list[tuple[str, str | None]] = []
+    with pytest.raises(ToastRefusedError, match=r"409 .*published again and again"):
+        read(lambda *_: httpx.Response(409), asked)
+    assert len(asked) == 5
+
+
+@pytest.mark.parametrize("tokens", [lambda token: "same", lambda token: f"{token}1"], ids=["the same", "new ones"])
+def test_pages_without_an_end_are_an_error(tokens: Callable[[str | None], str]) -> None:
+    with pytest.raises(ToastError, match="pages of diningOptions for restaurant one do not end"):
+        read(lambda _, token: page(token=tokens(token)))
+
+
+def test_without_the_scope_one_request_is_made_and_the_error_names_the_scope() -> None:
+    asked: list[tuple[str, str | None]] = []
+    with pytest.raises(ToastRefusedError, match=r"403 to /config/v2/diningOptions .*config:read.*TOAST_NAMES=off"):
+        read(lambda *_: httpx.Response(403), asked)
+    assert len(asked) == 1
+
+
+def test_a_fault_is_asked_for_once_more_and_no_longer() -> None:
+    asked: list[tuple[str, str | None]] = []
+    replies = iter([httpx.Response(500)])
+    assert read(lambda *_: next(replies, page()), asked) == []
+    assert len(asked) == 14
+    asked.clear()
+    with pytest.raises(ToastError, match="500"):
+        read(lambda *_: httpx.Response(500), asked)
+    assert len(asked) == 2
+
+
+def test_calls_for_names_keep_below_toasts_limit_and_are_counted_apart_from_those_for_orders() -> None:
+    toast = ScriptedToast(others=lambda _: page())
+
+    async def work() -> tuple[int, int]:
+        async with toast.client() as client:
+            await read_names(client, "one")
+            return client.configuration_stats["one"].requests, client.stats["one"].requests
+
+    assert run_virtual(work()) == (13, 0)
+    times = [each.at for each in toast.asked if each.path.startswith(CONFIGURATION_PATH)]
+    assert all(later - earlier >= 1 for earlier, later in zip(times, times[10:], strict=False))
+
+
+def test_an_odd_entity_is_left_out_and_the_others_stay() -> None:
+    odd: list[Any] = [
+        {"guid": "a", "name": " Dine In ", "behavior": "DINE_IN", "new": {}},
+        *(None, 7, [], {}, {"guid": None, "name": "x"}, {"guid": " "}, {"guid": True}),
+        {"guid": "b", "name": 12},
+        {"guid": "c", "name": {"en": "Bar"}, "behavior": 5.5},
+        {"guid": "d", "name": ""},
+    ]
+    found = read_page(httpx.Response(200, json=odd), "dining_option")
+    assert found.token is None
+    assert found.entities == [
+        Entity("dining_option", "a", "Dine In", "DINE_IN"),
+        Entity("dining_option", "b", "12", None),
+        Entity("dining_option", "c", None, None),
+        Entity("dining_option", "d", None, None),
+    ]
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"results":[]}', b"[", b'[{"guid":"\xff"}]', b"[" * 100_000])
+def test_a_body_that_is_no_array_is_an_error_to_be_retried(body: bytes) -> None:
+    with pytest.raises(ToastReplyError, match="list of menuItems"):
+        read_page(httpx.Response(200, content=body), "menu_item")
