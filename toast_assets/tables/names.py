@@ -81,6 +81,9 @@ RESTAURANTS = Table(
 )
 
 
+_NAMING = ["kind", "guid", "name", "behavior"]
+
+
 class ReadConfiguration:
     """What one run has read of restaurants' configuration; names are kept in files in ``folder``."""
 
@@ -146,10 +149,10 @@ class StoredNames:
                 return NO_NAMES
             try:
                 with readable(self._store.bucket.uri(key), _HINT):
-                    rows = pq.read_table(self._path, filters=[("restaurant_guid", "==", restaurant_guid)]).to_pylist()
-                    return Names(
-                        {(one["kind"], one["guid"].lower()): Name(one["name"], one["behavior"]) for one in rows}
-                    )
+                    of_restaurant = [("restaurant_guid", "==", restaurant_guid)]
+                    found = pq.read_table(self._path, columns=_NAMING, filters=of_restaurant).to_pydict().values()
+                    rows = zip(*found, strict=True)
+                    return Names({(kind, guid.lower()): Name(*called) for kind, guid, *called in rows})
             except StoreError as error:
                 self._log.warning("Names are left out: %s", error)
                 self._path.unlink()
