@@ -14,7 +14,7 @@ from toast_assets.sandbox.order_builder import as_guid
 @dataclass(frozen=True)
 class Restaurant:
     """One location. ``closeout_hour`` is local; ``state`` says why it has no orders, or why these credentials may not
-    read them, and is empty if they may."""
+    read them, and is empty if they may. ``currency`` is an ISO code."""
 
     guid: str
     name: str
@@ -22,6 +22,7 @@ class Restaurant:
     closeout_hour: int = 4
     orders_per_week: int = 300
     state: Literal["", "deleted", "archived", "forbidden"] = ""
+    currency: str = "USD"
 
 
 def invent_restaurants(count: int, orders_per_week: int = 300, seed: int = 1) -> tuple[Restaurant, ...]:
@@ -40,7 +41,8 @@ class SandboxConfig:
     """Settings of one sandbox. Rates are requests; ``now`` gives Unix seconds.
 
     ``port`` is Toast's, Amperity and S3 have the next two; 0 takes any that are free. ``now`` is the clock of token
-    expiry, rate limits, what "modified now" means and which orders exist already.
+    expiry, rate limits, what "modified now" means and which orders exist already. With ``late_changes`` a week's orders
+    change in the week after, as soon as somebody asks for that one. ``configuration_page_size`` is at most 300.
     """
 
     seed: int = 1
@@ -52,6 +54,7 @@ class SandboxConfig:
         Restaurant("4f51ae96-b071-4c23-9e54-8160afb2c345", "Harbor & Thistle, Winter Garden", state="archived"),
     )
     now: Callable[[], float] = time.time
+    late_changes: bool = True
     latency_seconds: float = 0.0
     rate_limits: bool = True
     port: int = 0
@@ -61,6 +64,7 @@ class SandboxConfig:
     scopes: str = "orders:read restaurants:read config:read guest.pi:read delivery_info.address:read"
     partner: bool = True
     requests_per_quarter_hour: int = 10_000
+    configuration_page_size: int = 300
 
     tenant: str = "sandbox"
     amperity_api_key: str = "sandbox-api-key"

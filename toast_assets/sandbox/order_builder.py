@@ -8,7 +8,9 @@ missing, null or only a GUID, and so on (``SHAPES``).
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
@@ -23,6 +25,8 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
 _MINUTE_MS = 60_000
+# The restaurant's business day ends at 4:00 local time.
+_DAY_ENDS = 4
 _GIFT_CARDS = (("gift_card_sold", 0.005, "TOAST_CARD_SELL"), ("gift_card_reload", 0.003, "TOAST_CARD_RELOAD"))
 
 # An order as JSON and back: decimals keep their digits (``12.10``), whole amounts are given as integers.
@@ -35,6 +39,9 @@ BLANKS: dict[str, Json] = decode(Path(__file__).with_name("blanks.json").read_by
 # begin with 555.
 MENU: Json = decode(Path(__file__).with_name("menu.json").read_bytes())
 _BY_WEIGHT = next(dish for dish in MENU["dishes"] if "by weight" in dish)
+# Every table, and the service area that it belongs to.
+TABLES: Json = {table: area for area, tables in MENU["service areas"].items() for table in tables}
+DELIVERY_FEE = 399  # In cents.
 # One order in forty is made for each odd shape; more happen by chance. Some shapes need a dining option.
 SHAPES: dict[str, str | None] = MENU["shapes"]
 
@@ -54,22 +61,82 @@ def as_guid(digits: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-{digits[18:]}"
 
 
-class OrderBuilder:
+def reference(restaurant_guid: str, kind: str, name: str) -> Json:
+    """How orders name what a restaurant owns (an employee, a table): by a GUID, never by ``name`` [doc]."""
+    return {"guid": as_guid(_digest(f"{kind}:{name}", 9) + _digest(restaurant_guid, 6)), "entityType": kind}
+
+
+class Parts:
+    """What the parts of an order have in common: chance, ids, and times relative to its last modification.
+
+    An order is placed by its id of twelve hexadecimal digits, its restaurant, its last modification in milliseconds
+    since 1970 (UTC), and the restaurant's offset from UTC in hours. Offsets of times count from the last modification,
+    in milliseconds.
+    """
+
+    def __init__(self, rng: Random, order_id: str, restaurant_guid: str, modified_ms: int, utc_offset: int) -> None:
+        self.rng = rng
+        self.suffix = "+0000"
+        self._order_id = order_id
+        self._reference = partial(reference, restaurant_guid)
+        self._modified_ms = modified_ms
+        self._utc_offset = utc_offset
+
+    def _guid(self) -> str:
+        return as_guid(f"{self.rng.getrandbits(72):018x}{self._order_id}")
+
+    def _part(self, kind: str) -> Json:
+        """One of Toast's objects with a GUID of its own."""
+        return BLANKS[kind] | {"guid": self._guid()}
+
+    def _employee(self) -> Json:
+        return self._reference("RestaurantUser", str(self.rng.randrange(12)))
+
+    def _time(self, offset_ms: int) -> str:
+        return toast_time(self._modified_ms + offset_ms, self.suffix)
+
+    def _business_time(self, offset_ms: int) -> datetime:
+        """The local time less the hours that belong to the business day before."""
+        return from_epoch_ms(self._modified_ms + offset_ms + (self._utc_offset - _DAY_ENDS) * HOUR_MS)
+
+    def _business_date(self, offset_ms: int) -> int:
+        return int(f"{self._business_time(offset_ms):%Y%m%d}")
+
+    def _void_fields(self, voided: bool) -> Json:
+        return {
+            "voided": voided,
+            "voidDate": self._time(0) if voided else None,
+            "voidBusinessDate": self._business_date(0) if voided else None,
+        }
+
+    def _void_info(self) -> Json:
+        """Who voided a payment, when, and why."""
+        staff = {"voidUser": self._employee(), "voidApprover": self._employee()}
+        dates = {"voidDate": self._time(0), "voidBusinessDate": self._business_date(0)}
+        return staff | dates | {"voidReason": self._reference("VoidReason", self.rng.choice(MENU["void reasons"]))}
+
+    def _refund(self, cents: int) -> Json:
+        """The first of the two places for refunds [doc]."""
+        return {
+            "refundAmount": money(cents),
+            "tipRefundAmount": 0,
+            "refundDate": self._time(0),
+            "refundBusinessDate": self._business_date(0),
+            "refundTransaction": self._part("refund transaction"),
+        }
+
+
+class OrderBuilder(Parts):
     """The ``number``-th kind of order of a seed: equal seeds and numbers give equal orders, but for what places them.
 
-    The number decides the shape, the rest is the seed's chance. An order is placed by its id of twelve hexadecimal
-    digits, its restaurant, its last modification in milliseconds since 1970 (UTC), and the restaurant's offset from UTC
-    in hours. Offsets of times count from the last modification, in milliseconds.
+    The number decides the shape, the rest is the seed's chance.
     """
 
     def __init__(
         self, seed: int, number: int, order_id: str, restaurant_guid: str, modified_ms: int, utc_offset: int
     ) -> None:
-        self.rng = rng = Random(f"{seed}:{number}")
-        self._order_id = order_id
-        self._restaurant_id = _digest(restaurant_guid, 6)
-        self._modified_ms = modified_ms
-        self._utc_offset = utc_offset
+        rng = Random(f"{seed}:{number}")
+        super().__init__(rng, order_id, restaurant_guid, modified_ms, utc_offset)
         self.shape = dict(enumerate(SHAPES)).get(number % 40, "plain")
         # A few orders have times that end in Z [seen].
         self.suffix = "Z" if self.shape == "zulu" or rng.random() < 0.01 else "+0000"
@@ -79,7 +146,7 @@ class OrderBuilder:
         if self.shape in ("refund_full", "refund_partial"):
             self.opened_ms -= rng.randrange(1, 4) * DAY_MS
         self.paid_ms = self.opened_ms // 10
-        by_chance: str = rng.choices(MENU["dining options"], (58, 24, 15, 3))[0]
+        by_chance: str = rng.choices([*MENU["dining options"]], (58, 24, 15, 3))[0]
         self.dining = SHAPES.get(self.shape) or by_chance
 
     def _chance(self, shape: str, probability: float) -> bool:
@@ -103,12 +170,7 @@ class OrderBuilder:
             "requiredPrepTime": None if dine_in else "PT20M",
             "displayNumber": str(rng.randrange(1, 400)),
             "numberOfGuests": rng.randrange(1, 7) if dine_in else 0,
-            "table": self._reference("Table", str(rng.randrange(30))) if dine_in else None,
-            "serviceArea": self._reference("ServiceArea", "Main Room") if dine_in else None,
-            # Nearly every reference can be null [seen].
-            "diningOption": self._reference("DiningOption", self.dining),
-            "restaurantService": self._reference("RestaurantService", "Dinner"),
-            "revenueCenter": self._reference("RevenueCenter", self.dining) if rng.random() < 0.8 else None,
+            **self._place(),
             "server": self._employee() if dine_in else None,
             "createdInTestMode": self._chance("test_mode", 0.003),
             "excessFood": self._chance("excess_food", 0.003),
@@ -117,14 +179,27 @@ class OrderBuilder:
             "curbsidePickupInfo": self._part("curbside") if self.dining == "Curbside" else None,
             "checks": checks,
         }
-        return order | (BLANKS["unknown fields"] if self._chance("unknown_fields", 0.01) else {})
+        if self._chance("unknown_fields", 0.01):
+            order |= BLANKS["unknown fields"]
+        if self.dining == "Delivery" and (provider := rng.choice((None, *MENU["delivery services"]))):
+            # Some guests order at a market place, whose driver delivers.
+            driver = {"driverName": rng.choice(MENU["first names"]), "driverPhoneNumber": "5555550100"}
+            order["deliveryServiceInfo"] = self._part("delivery service") | driver | {"providerName": provider}
+        return order
 
-    def _guid(self) -> str:
-        return as_guid(f"{self.rng.getrandbits(72):018x}{self._order_id}")
-
-    def _part(self, kind: str) -> Json:
-        """One of Toast's objects with a GUID of its own."""
-        return BLANKS[kind] | {"guid": self._guid()}
+    def _place(self) -> Json:
+        """Where and when in the restaurant. Nearly every reference can be null [seen]."""
+        table, area = self.rng.choice([*TABLES.items()]) if self.dining == "Dine In" else (None, None)
+        hour = self._business_time(self.opened_ms).hour + _DAY_ENDS
+        service = next(name for name, end in MENU["services"] if hour < end)
+        center = MENU["revenue centers"].get(area) or MENU["revenue centers"][self.dining]
+        return {
+            "table": table and self._reference("Table", table),
+            "serviceArea": area and self._reference("ServiceArea", area),
+            "diningOption": self._reference("DiningOption", self.dining),
+            "restaurantService": self._reference("RestaurantService", service),
+            "revenueCenter": self._reference("RevenueCenter", center) if self.rng.random() < 0.8 else None,
+        }
 
     def _visit(self, kind: Literal["order", "check"], *, voided: bool, closed: bool) -> Json:
         """What an order and its checks have in common."""
@@ -133,35 +208,13 @@ class OrderBuilder:
         ends = {"modifiedDate": self._time(0), "duration": (self.paid_ms - self.opened_ms) // 1000}
         return self._part(kind) | times | self._void_fields(voided) | ends
 
-    def _reference(self, kind: str, name: str) -> Json:
-        # What the restaurant owns (an employee, a table) is a GUID, never a name [doc].
-        return {"guid": as_guid(_digest(f"{kind}:{name}", 9) + self._restaurant_id), "entityType": kind}
-
     def _item(self, kind: str, name: str) -> Json:
         # A part of the menu has an id across locations.
         number = 700_000_000_000_000_000 + int(_digest(name, 6), 16)
         return {**self._reference(kind, name), "multiLocationId": str(number)}
 
-    def _employee(self) -> Json:
-        return self._reference("RestaurantUser", str(self.rng.randrange(12)))
-
     def _devices(self) -> Json:
         return {name: {"id": f"terminal-{self.rng.randrange(4)}"} for name in ("createdDevice", "lastModifiedDevice")}
-
-    def _time(self, offset_ms: int) -> str:
-        return toast_time(self._modified_ms + offset_ms, self.suffix)
-
-    def _business_date(self, offset_ms: int) -> int:
-        # The restaurant's business day ends at 4:00 local time.
-        local_ms = self._modified_ms + offset_ms + (self._utc_offset - 4) * HOUR_MS
-        return int(f"{from_epoch_ms(local_ms):%Y%m%d}")
-
-    def _void_fields(self, voided: bool) -> Json:
-        return {
-            "voided": voided,
-            "voidDate": self._time(0) if voided else None,
-            "voidBusinessDate": self._business_date(0) if voided else None,
-        }
 
     def _check(self, number: int, order_voided: bool) -> Json:
         rng, dine_in = self.rng, self.dining == "Dine In"
@@ -169,7 +222,7 @@ class OrderBuilder:
         lines = self._lines(voided)
         subtotal = sum(cents for _, cents in lines)
         discounts, discounted = self._discounts("check_discount", subtotal)
-        fees = 399 if self.dining == "Delivery" or self.shape == "service_charge" else 0
+        fees = DELIVERY_FEE if self.dining == "Delivery" or self.shape == "service_charge" else 0
         charges, gratuities = [self._service_charge("delivery fee", fees)] if fees else [], 0
         if dine_in and self._chance("gratuity", 0.06):
             gratuities = subtotal * 18 // 100
@@ -195,7 +248,7 @@ class OrderBuilder:
 
     def _discounts(self, shape: str, cents: int) -> tuple[list[Json], int]:
         """The discount on ``cents``, if any, and what it takes off."""
-        name, percent = self.rng.choice(MENU["discounts"])
+        name, percent, code = self.rng.choice(MENU["discounts"])
         if not self._chance(shape, 0.05):
             return [], 0
         discounted = cents * percent // 100
@@ -206,6 +259,8 @@ class OrderBuilder:
             "discount": self._reference("Discount", name),
             "discountPercent": percent,
             "approver": self._employee() if percent == 50 else None,
+            # Guests enter codes when they order online.
+            "appliedPromoCode": code if self.dining != "Dine In" else None,
         }
         return [discount], discounted
 
@@ -248,7 +303,8 @@ class OrderBuilder:
         net = gross - discounted
         tax = net * 7 // 100
         line = self._line(dish["name"], quantity, gross, net) | self._void_fields(voided)
-        applied = self._part("tax") | {"taxRate": self._reference("TaxRate", "state"), "taxAmount": money(tax)}
+        applied = self._part("tax") | {"taxAmount": money(tax)}
+        applied["taxRate"] = self._reference("TaxRate", applied["name"])
         if self._chance("tax_without_guid", 0.02):
             del applied["guid"]  # [seen]
         line |= {
@@ -305,7 +361,8 @@ class OrderBuilder:
         full, partial = self._chance("refund_full", 0.01), self._chance("refund_partial", 0.01)
         refund = cents if full else cents // 2 if partial else 0
         voided = self._chance("void_payment", 0.01)
-        card = kind == "CREDIT"
+        card, others = kind == "CREDIT", MENU["alternate payment types"]
+        other = others[cents % len(others)]
         payment = self._part("payment") | {
             "type": kind,
             "amount": money(cents),
@@ -315,22 +372,12 @@ class OrderBuilder:
             "paymentStatus": "VOIDED" if voided else ("CAPTURED" if card else None),
             "refundStatus": "FULL" if full else "PARTIAL" if partial else "NONE",
             "cashDrawer": self._reference("CashDrawer", "1") if kind == "CASH" else None,
-            "otherPayment": self._reference("AlternatePaymentType", "House") if kind == "OTHER" else None,
+            "otherPayment": self._reference("AlternatePaymentType", other) if kind == "OTHER" else None,
         }
         if voided:
-            staff = {"voidUser": self._employee(), "voidApprover": self._employee()}
-            dates = {"voidDate": self._time(0), "voidBusinessDate": self._business_date(0)}
-            reason = self._reference("VoidReason", rng.choice(MENU["void reasons"]))
-            payment["voidInfo"] = staff | dates | {"voidReason": reason}
+            payment["voidInfo"] = self._void_info()
         if refund:
-            # The first of the two places for refunds [doc].
-            payment["refund"] = {
-                "refundAmount": money(refund),
-                "tipRefundAmount": 0,
-                "refundDate": self._time(0),
-                "refundBusinessDate": self._business_date(0),
-                "refundTransaction": self._part("refund transaction"),
-            }
+            payment["refund"] = self._refund(refund)
         if card:
             payment |= {
                 "tipAmount": money(tip),
@@ -359,7 +406,13 @@ class OrderBuilder:
             return {"customer": None} if self.rng.random() < 0.5 else {}
         guid, without = {"guid": customer["guid"]}, {name: customer[name] for name in customer if name != "guid"}
         odd = {"customer_null": None, "customer_guid_only": guid, "customer_without_guid": without}
-        return {"customer": odd.get(self.shape, customer)}
+        if self.shape in odd:
+            return {"customer": odd[self.shape]}
+        if number % 4:
+            return {"customer": customer}
+        account = {"loyaltyIdentifier": customer["phone"], "maskedLoyaltyIdentifier": f"xxxxxx{number:04d}"}
+        applied = self._reference("AppliedLoyaltyInfo", customer["guid"])
+        return {"customer": customer, "appliedLoyaltyInfo": BLANKS["loyalty"] | applied | account}
 
     def _delivery(self) -> Json:
         rng = self.rng

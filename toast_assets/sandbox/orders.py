@@ -1,6 +1,7 @@
 """A restaurant's orders at Toast: invented a week at a time, when somebody first asks for the week.
 
-The same seed, restaurant, week and count give the same orders.
+The same seed, restaurant, week and count give the same orders. Orders of the week before change then, and the same
+sequence of questions gives the same changes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from toast_assets.sandbox.config import Restaurant, SandboxConfig
+from toast_assets.sandbox.late_changes import late_versions
 from toast_assets.sandbox.order_builder import HOUR_MS, OrderBuilder, encode
 from toast_assets.week import from_epoch_ms
 
@@ -62,8 +64,7 @@ def invent_week(seed: int, restaurant: Restaurant, start_ms: int) -> list[Stored
     a window's inclusive and exclusive bound both matter.
     """
     end_ms, guid, count = start_ms + _WEEK_MS, restaurant.guid, restaurant.orders_per_week
-    offset = from_epoch_ms(start_ms).astimezone(ZoneInfo(restaurant.timezone)).utcoffset()
-    utc_offset = int(offset.total_seconds() // 3600) if offset else 0
+    utc_offset = _utc_offset(restaurant, start_ms)
     rng = Random(f"{seed}:{guid}:{start_ms}")
     kinds = rng.sample(range(KINDS), KINDS)
     ids: dict[str, None] = {}
@@ -84,6 +85,12 @@ def invent_week(seed: int, restaurant: Restaurant, start_ms: int) -> list[Stored
         invented(seed, kinds[number % KINDS], order_id, guid, modified_ms, utc_offset)
         for number, (order_id, modified_ms) in enumerate(zip(ids, times, strict=True))
     ]
+
+
+def _utc_offset(restaurant: Restaurant, moment_ms: int) -> int:
+    """In hours."""
+    offset = from_epoch_ms(moment_ms).astimezone(ZoneInfo(restaurant.timezone)).utcoffset()
+    return int(offset.total_seconds() // 3600) if offset else 0
 
 
 class RestaurantOrders:
@@ -107,12 +114,28 @@ class RestaurantOrders:
         if self.inventing and start_ms < end_ms:
             first, last = ((moment - _FIRST_WEEK_MS) // _WEEK_MS for moment in (start_ms, end_ms - 1))
             with self._lock:
-                for number in set(range(first, last + 1)) - self._weeks:
-                    week = invent_week(self.config.seed, self.restaurant, _FIRST_WEEK_MS + number * _WEEK_MS)
+                for number in sorted(set(range(first, last + 1)) - self._weeks):
+                    week_ms = _FIRST_WEEK_MS + number * _WEEK_MS
+                    week = invent_week(self.config.seed, self.restaurant, week_ms)
                     self.newest.update((order.guid, order) for order in week)
+                    if self.config.late_changes and number - 1 in self._weeks:
+                        self._change_week_before(week_ms)
                     self._weeks.add(number)
         found = [order for order in list(self.newest.values()) if start_ms <= order.modified_ms < end_ms]
         return sorted(found, key=lambda order: (order.modified_ms, order.guid))
+
+    def _change_week_before(self, start_ms: int) -> None:
+        """Some of its orders have newer versions in the week that begins at ``start_ms``: they leave their own
+        [inferred]. Only served orders that nobody else edited change, and only before now."""
+        seed, restaurant, newest = self.config.seed, self.restaurant, self.newest
+        end_ms = min(start_ms + _WEEK_MS, int(self.config.now() * 1000))
+        week = invent_week(seed, restaurant, start_ms - _WEEK_MS) if start_ms < end_ms else []
+        unchanged = (each for each in week if each.guid in newest and newest[each.guid].modified_ms == each.modified_ms)
+        orders = [each for each in unchanged if each.guid in self.served]
+        rng = Random(f"changes:{seed}:{restaurant.guid}:{start_ms}")
+        place = (restaurant.guid, (start_ms, end_ms), _utc_offset(restaurant, start_ms))
+        for guid, modified_ms, raw in late_versions(rng, orders, *place):
+            newest[guid] = StoredOrder(guid, modified_ms, partial(bytes, raw))
 
     def view(self, start_ms: int, end_ms: int) -> list[StoredOrder]:
         """A window as ``ordersBulk`` pages through it: shuffled, because Toast documents no order [forum].

@@ -50,6 +50,11 @@ class Call:
         return self.request.path_params.get("stream_id") or self.header("toast-restaurant-external-id") or None
 
     @property
+    def entity(self) -> str | None:
+        """What of the configuration Toast is asked for, such as ``tables``."""
+        return self.request.path_params.get("entity")
+
+    @property
     def media_type(self) -> str:
         """The body's media type in lower case, without parameters; empty if it is missing."""
         return (self.header("content-type") or "").partition(";")[0].strip().lower()
@@ -57,6 +62,16 @@ class Call:
     def header(self, name: str) -> str | None:
         """The header's value, if any; several values are joined by a comma."""
         return ", ".join(values) if (values := self.request.headers.getlist(name)) else None
+
+    def query(self, type_: type[T]) -> T:
+        """The parameters, each given once, which must fit this type; else it is a 400."""
+        given = self.request.query_params.multi_items()
+        if len(given) != len(dict(given)):
+            raise HTTPException(400, "A parameter is given twice.")
+        try:
+            return msgspec.convert(dict(given), type_)
+        except msgspec.ValidationError as problem:
+            raise HTTPException(400, f"The parameters are wrong: {problem}") from None
 
     def read(self, type_: type[T]) -> T:
         """The body, which must be JSON of this type; else it is a 400."""
@@ -78,6 +93,7 @@ class LoggedRequest(NamedTuple):
     window: tuple[int, int] | None
     page: int
     orders: int
+    entity: str | None
 
 
 class RequestLog:
@@ -87,7 +103,8 @@ class RequestLog:
         self.entries: list[LoggedRequest] = []
 
     def write(self, call: Call, status: int, at: float) -> None:
-        self.entries.append(LoggedRequest(at, call.path, call.target, status, call.window, call.page, call.orders))
+        found = (call.window, call.page, call.orders, call.entity)
+        self.entries.append(LoggedRequest(at, call.path, call.target, status, *found))
 
     def count(self, path: str | None = None, target: str | None = None, status: int | None = None) -> int:
         """The number of requests that match what is given."""

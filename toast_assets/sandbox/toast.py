@@ -1,4 +1,4 @@
-"""The stand-in for Toast: login, orders, locations.
+"""The stand-in for Toast: login, orders, locations, configuration.
 
 A data call is judged in this order (judgement): token (401), restaurant header (400, 404, 403), rate limits (429),
 scope (403), parameters (400). A method that a path does not have is a 405, another path a 404 (judgement).
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import math
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any
+from zlib import crc32
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -17,15 +18,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from toast_assets.sandbox.config import SandboxConfig
+from toast_assets.sandbox.configuration import ENTITIES, Configuration
 from toast_assets.sandbox.faults import Faults, Kind
 from toast_assets.sandbox.order_builder import BLANKS, DAY_MS, decode, encode, toast_time
 from toast_assets.sandbox.orders import RestaurantOrders, StoredOrder
 from toast_assets.sandbox.service import Call, Limit, Service
 from toast_assets.week import epoch_ms
 
+_FIRST_OPENING = date(2015, 1, 1)
 _TOKEN_SECONDS, _RENEWAL_SECONDS = 86_400, 60
 # [doc]; the forum knows no maximum.
 _LONGEST_MS = 31 * DAY_MS
+# Any of these scopes will do [doc].
+_SCOPES = {
+    "orders": ("orders:read", "orders.channel:read"),
+    "restaurants": ("restaurants:read",),
+    "configuration": ("config:read",),
+}
 _ADDRESS = ("address1", "address2", "city", "state", "administrativeArea", "zipCode", "latitude", "longitude")
 # Exactly three fraction digits and an offset [doc], without a colon (judgement: no example of Toast's has one). A bare
 # plus is a space, and so refused [doc].
@@ -49,12 +58,20 @@ class _PageQuery(msgspec.Struct, forbid_unknown_fields=True):
     pageSize: Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]?|100)\Z")] = "100"
 
 
+class _ConfigurationQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """The parameters of ``/config/v2`` [doc]. Any other is a 400 (judgement)."""
+
+    pageToken: str | None = None
+    lastModified: _Time | None = None
+
+
 class ToastService(Service):
-    """Toast's HTTP API on its ``orders``, by restaurant GUID."""
+    """Toast's HTTP API on its ``orders`` and ``configurations``, by restaurant GUID."""
 
     def __init__(self, config: SandboxConfig, faults: Faults) -> None:
         super().__init__(config, faults)
         self.orders = {each.guid: RestaurantOrders(each, config) for each in config.restaurants}
+        self.configurations = {each.guid: Configuration(each.guid, config) for each in config.restaurants}
         self._scopes = frozenset(config.scopes.split())
         self._token = ""
         # The limits over all APIs are shared between the paths [doc].
@@ -70,6 +87,7 @@ class ToastService(Service):
             self.route("GET", "/partners/v1/restaurants", "restaurants", self._partner_list),
             self.route("GET", "/restaurants/v1/groups/{group}/restaurants", "restaurants", self._group_members),
             self.route("GET", "/restaurants/v1/restaurants/{guid}", "restaurants", self._restaurant),
+            self.route("GET", "/config/v2/{entity}", "configuration", self._configuration),
             self.route("POST", "/authentication/v1/authentication/login", "login", self._login),
         ]
 
@@ -109,9 +127,8 @@ class ToastService(Service):
                 raise HTTPException(403, "These credentials have no access to the restaurant.")
         if self.config.rate_limits:
             self._check_limits(call)
-        needed = ("orders:read", "orders.channel:read") if call.path == "orders" else ("restaurants:read",)
-        if self._scopes.isdisjoint(needed):
-            raise HTTPException(403, f"The scope {needed[0]} is missing.")
+        if self._scopes.isdisjoint(_SCOPES[call.path]):
+            raise HTTPException(403, f"The scope {_SCOPES[call.path][0]} is missing.")
 
     def _check_limits(self, call: Call) -> None:
         """Counts the call; the limit that decides is one that refuses, else the tightest."""
@@ -208,31 +225,47 @@ class ToastService(Service):
             raise HTTPException(404, "No such restaurant.")
         restaurant = orders.restaurant
         brand, _, location = restaurant.name.partition(", ")
-        blank = BLANKS["restaurant"]
+        blank, opened = BLANKS["restaurant"], _FIRST_OPENING + timedelta(days=crc32(restaurant.guid.encode()) % 3000)
         general = {
             "name": brand,
             "locationName": location,
-            "locationCode": restaurant.guid[:4],
+            "locationCode": "".join(filter(str.isalnum, location or brand)).upper()[:6],
             "timeZone": restaurant.timezone,
             "closeoutHour": restaurant.closeout_hour,
+            "currencyCode": restaurant.currency,
+            "firstBusinessDate": int(f"{opened:%Y%m%d}"),
             "archived": restaurant.state == "archived",
         }
         return JSONResponse(blank | {"guid": restaurant.guid, "general": blank["general"] | general})
 
+    def _configuration(self, call: Call) -> Response:
+        """A bare JSON array; the header ``Toast-Next-Page-Token`` is absent on the last page [doc]."""
+        self._check(call)
+        entity = call.entity
+        if entity not in ENTITIES:
+            raise HTTPException(404, "No such path.")
+        query = call.query(_ConfigurationQuery)
+        after_ms = _read_time(query.lastModified) if query.lastModified else None
+        page, following = self.configurations[call.target or ""].page(entity, after_ms, query.pageToken)
+        headers = {"toast-next-page-token": following} if following else None
+        return Response(encode(page), headers=headers, media_type="application/json")
+
 
 def _read_query(call: Call) -> tuple[tuple[int, int], int, int]:
     """The window [start, end) in milliseconds since 1970 (UTC), the page and its size."""
-    given = call.request.query_params.multi_items()
-    if len(given) != len(dict(given)):
-        raise HTTPException(400, "A parameter is given twice.")
-    try:
-        query = msgspec.convert(dict(given), _PageQuery)
-        start_ms, end_ms = (epoch_ms(datetime.fromisoformat(time)) for time in (query.startDate, query.endDate))
-    except (msgspec.ValidationError, ValueError) as problem:
-        raise HTTPException(400, f"The parameters are wrong: {problem}") from None
+    query = call.query(_PageQuery)
+    start_ms, end_ms = _read_time(query.startDate), _read_time(query.endDate)
     if not start_ms < end_ms <= start_ms + _LONGEST_MS:
         raise HTTPException(400, "endDate must be after startDate, by at most a month.")
     return (start_ms, end_ms), int(query.page), int(query.pageSize)
+
+
+def _read_time(time: str) -> int:
+    """Milliseconds since 1970 (UTC)."""
+    try:
+        return epoch_ms(datetime.fromisoformat(time))
+    except ValueError as problem:
+        raise HTTPException(400, f"The parameters are wrong: {problem}") from None
 
 
 def _base64(content: Any) -> str:

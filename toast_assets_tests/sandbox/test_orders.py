@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from toast_assets.sandbox import Restaurant
+from toast_assets.sandbox import Restaurant, RestaurantOrders, SandboxConfig
 from toast_assets.sandbox.order_builder import decode, toast_time
 from toast_assets.sandbox.orders import StoredOrder, invent_week
 from toast_assets.week import epoch_ms
-from toast_assets_tests.support.services.toast_orders import edited, invent_order
+from toast_assets_tests.support.services.toast_orders import edit, edited, invent_order
 
 Json = dict[str, Any]
 MONDAY = datetime(2025, 9, 15, 4, tzinfo=UTC)
@@ -43,6 +43,10 @@ def payments() -> Iterator[Json]:
     return (payment for check in checks() for payment in check["payments"])
 
 
+def discounts(check: Json) -> list[Json]:
+    return [each for part in (check, *check["selections"]) for each in part["appliedDiscounts"]]
+
+
 def depth(lines: list[Json]) -> int:
     return max((1 + depth(line["modifiers"]) for line in lines), default=0)
 
@@ -62,7 +66,7 @@ def test_a_week_is_the_same_for_the_same_arguments() -> None:
 def test_the_orders_of_a_seed_stay_the_same_in_every_release() -> None:
     """The README, the pictures and other tests quote their numbers."""
     digest = sha256(b"\n".join(order.json for order in week())).hexdigest()
-    assert digest == "4401384d3a28cb65585f69e91b0000c2d8418f4c43df19682d35d7424d6fb181"
+    assert digest == "0757471234253021a3a32f915e9bf5de2a0b1d72236da22b5b537f42619bb80f"
 
 
 def test_another_seed_or_restaurant_gives_other_orders() -> None:
@@ -162,6 +166,18 @@ SHAPES: dict[str, Callable[[], bool]] = {
     "an order opened in the week before": lambda: any(
         datetime.fromisoformat(o["openedDate"]) < MONDAY for o in bodies()
     ),
+    "a delivery by a market place": lambda: any(
+        (o["deliveryServiceInfo"] or {}).get("providerName") in ("Quickdish", "Curbly") for o in bodies()
+    ),
+    "a promotion code": lambda: any(d["appliedPromoCode"] == "LOYAL15" for c in checks() for d in discounts(c)),
+    "a discount without a promotion code": lambda: any(
+        d["appliedPromoCode"] is None for c in checks() for d in discounts(c)
+    ),
+    "a guest in the loyalty program": lambda: any(
+        c["appliedLoyaltyInfo"] and c["appliedLoyaltyInfo"]["loyaltyIdentifier"] == c["customer"]["phone"]
+        for c in checks()
+    ),
+    "a guest who is not": lambda: any(c.get("customer") and not c["appliedLoyaltyInfo"] for c in checks()),
     "a promised time after the modification": lambda: any(o["promisedDate"] for o in bodies()),
 }
 
@@ -185,3 +201,184 @@ def test_one_more_order_is_deterministic_too() -> None:
     first, again = (invent_order(1, "r1", 1_757_908_800_000, 3) for _ in range(2))
     assert first.json == again.json
     assert first.guid != invent_order(1, "r1", 1_757_908_800_000, 4).guid
+
+
+# Changes in the week after
+
+DAY_MS = 86_400_000
+TOTALS = ("amount", "taxAmount", "totalAmount")
+RESTAURANTS = [each for each in SandboxConfig().restaurants if not each.state]
+
+
+def orders_of(restaurant: Restaurant = RESTAURANTS[0], **settings: Any) -> RestaurantOrders:
+    return RestaurantOrders(restaurant, SandboxConfig(**({"now": lambda: 1_790_000_000.0} | settings)))
+
+
+def serve_week(orders: RestaurantOrders, number: int) -> dict[str, Json]:
+    """The orders of the ``number``-th week from ``MONDAY`` on as Toast serves them, by GUID."""
+    start_ms = epoch_ms(MONDAY) + 7 * DAY_MS * number
+    served = {order.guid: decode(order.json) for order in orders.view(start_ms, start_ms + 7 * DAY_MS)}
+    orders.served.update(served)
+    return served
+
+
+@cache
+def changed_orders() -> tuple[tuple[str, Json, Json], ...]:
+    """What changed in six weeks of the default sandbox: the restaurant, the order before and after."""
+    found = []
+    for restaurant in RESTAURANTS:
+        orders = orders_of(restaurant)
+        before: dict[str, Json] = {}
+        for number in range(6):
+            after = serve_week(orders, number)
+            found += [(restaurant.guid, before[guid], after[guid]) for guid in after if guid in before]
+            before |= after
+    return tuple(found)
+
+
+def kinds_of(restaurant: str) -> set[str]:
+    kinds = set()
+    for guid, before, after in changed_orders():
+        if guid == restaurant:
+            pairs = [
+                (payment, newer)
+                for check, changed in zip(before["checks"], after["checks"], strict=False)
+                for payment, newer in zip(check["payments"], changed["payments"], strict=False)
+            ]
+            kinds |= {"void"} if after["voided"] else set()
+            kinds |= {"move"} if after["deleted"] else set()
+            kinds |= {"refund"} if any(newer["refund"] for _, newer in pairs) else set()
+            kinds |= {"tip"} if any(newer["tipAmount"] > payment["tipAmount"] for payment, newer in pairs) else set()
+    return kinds
+
+
+@pytest.mark.parametrize("restaurant", RESTAURANTS)
+def test_orders_are_tipped_voided_refunded_and_moved_in_later_weeks(restaurant: Restaurant) -> None:
+    assert kinds_of(restaurant.guid) == {"tip", "void", "refund", "move"}
+
+
+@pytest.mark.parametrize(("count", "least", "most"), [(19, 0, 0), (20, 2, 4), (320, 10, 20)])
+def test_some_orders_leave_their_week_for_the_next(count: int, least: int, most: int) -> None:
+    orders = orders_of(Restaurant("r1", "Pier 9", orders_per_week=count))
+    before, second = serve_week(orders, 0), serve_week(orders, 1)
+    changed = set(before) & set(second)
+    # A move is one change of two orders.
+    assert least <= len(changed) <= most
+    assert set(serve_week(orders, 0)) == set(before) - changed
+    assert len(second) == count + len(changed)
+    assert len(set(serve_week(orders, 2)) & set(before)) == 0, "each order changes once"
+    for guid in changed:
+        assert datetime.fromisoformat(second[guid]["modifiedDate"]) >= MONDAY + timedelta(days=7)
+
+
+def test_the_same_questions_give_the_same_changes() -> None:
+    first, again = ([serve_week(orders, number) for number in range(3)] for orders in (orders_of(), orders_of()))
+    assert first == again
+
+
+def test_what_is_stored_of_a_changed_order_agrees_with_what_is_sent() -> None:
+    orders = orders_of()
+    changed = set(serve_week(orders, 0)) & set(serve_week(orders, 1))
+    for guid in changed:
+        version = orders.newest[guid]
+        body = decode(version.json)
+        assert body["guid"] == guid
+        assert datetime.fromisoformat(body["modifiedDate"]) == datetime.fromisoformat(toast_time(version.modified_ms))
+
+
+def test_an_order_that_was_not_served_or_that_somebody_edited_stays_as_it_is() -> None:
+    orders = orders_of()
+    first = [order.guid for order in orders.between(epoch_ms(MONDAY), epoch_ms(MONDAY) + 7 * DAY_MS)]
+    orders.served.update(first[:40])
+    for guid in first[:20]:
+        edit(orders, guid, orders.newest[guid].modified_ms + 1)
+    changed = set(serve_week(orders, 1)) & set(first)
+    assert 2 <= len(changed) <= 4
+    assert changed <= set(first[20:40])
+
+
+@pytest.mark.parametrize("later", [2, -1])
+def test_nothing_changes_in_another_week_than_the_next(later: int) -> None:
+    orders = orders_of()
+    assert not set(serve_week(orders, 0)) & set(serve_week(orders, later))
+
+
+def test_changes_can_be_switched_off() -> None:
+    orders = orders_of(late_changes=False)
+    assert not set(serve_week(orders, 0)) & set(serve_week(orders, 1))
+
+
+def test_changes_in_a_week_that_has_not_ended_are_past() -> None:
+    now = epoch_ms(MONDAY) + 7 * DAY_MS + 5
+    orders = orders_of(now=lambda: now / 1000)
+    changed = set(serve_week(orders, 0)) & set(serve_week(orders, 1))
+    assert changed
+    assert all(orders.newest[guid].modified_ms < now for guid in changed)
+
+
+def test_no_order_changes_in_a_week_that_has_not_begun() -> None:
+    now = epoch_ms(MONDAY) + 7 * DAY_MS
+    orders = orders_of(now=lambda: now / 1000)
+    before = serve_week(orders, 0)
+    orders.between(now, now + 7 * DAY_MS)
+    assert serve_week(orders, 0) == before
+
+
+def test_the_sums_of_a_changed_order_agree() -> None:
+    for _, _, after in changed_orders():
+        for check in after["checks"]:
+            charges = check["appliedServiceCharges"]
+            items = sum(line["price"] for line in check["selections"] if not line["voided"])
+            gratuities = sum(each["chargeAmount"] for each in charges if each["gratuity"])
+            fees = sum(each["chargeAmount"] for each in charges) - gratuities
+            taken_off = sum(each["nonTaxDiscountAmount"] for each in check["appliedDiscounts"])
+            assert check["amount"] == items + fees - taken_off
+            assert check["totalAmount"] == check["amount"] + check["taxAmount"] + gratuities
+            for payment in check["payments"]:
+                voided, refund = payment["paymentStatus"] == "VOIDED", payment["refund"]
+                assert voided or payment["amount"] == check["totalAmount"]
+                assert not refund or refund["refundAmount"] <= payment["amount"]
+
+
+def test_a_late_void_is_a_void_on_all_levels() -> None:
+    for _, before, after in changed_orders():
+        if after["voided"]:
+            assert after["voidDate"] == after["modifiedDate"]
+            assert after["voidBusinessDate"] > before["businessDate"]
+            for check in after["checks"]:
+                assert check["voided"]
+                assert all(line["voided"] and line["voidReason"] for line in check["selections"])
+                assert all(payment["paymentStatus"] == "VOIDED" for payment in check["payments"])
+                assert all(payment["voidInfo"]["voidReason"] for payment in check["payments"])
+
+
+def test_a_late_refund_leaves_the_checks_totals_as_they_were() -> None:
+    refunds = [(b, a) for _, b, a in changed_orders() if any(p["refund"] for c in a["checks"] for p in c["payments"])]
+    for before, after in refunds:
+        payment = after["checks"][0]["payments"][0]
+        part = payment["refund"]["refundAmount"] / payment["amount"]
+        assert part == 1 if payment["refundStatus"] == "FULL" else 0 < part <= Decimal("0.5")
+        for check, changed in zip(before["checks"], after["checks"], strict=True):
+            assert [check[name] for name in TOTALS] == [changed[name] for name in TOTALS]
+    assert {after["checks"][0]["payments"][0]["refundStatus"] for _, after in refunds} == {"FULL", "PARTIAL"}
+
+
+def test_a_check_moves_to_another_order_and_its_own_is_deleted() -> None:
+    moved = [(guid, before, after) for guid, before, after in changed_orders() if after["deleted"]]
+    for guid, before, after in moved:
+        (check,) = before["checks"]
+        assert (after["checks"], after["deletedDate"]) == ([], after["modifiedDate"])
+        (target,) = (
+            newer
+            for restaurant, _, newer in changed_orders()
+            if restaurant == guid and check["guid"] in {each["guid"] for each in newer["checks"]}
+        )
+        arrived = target["checks"][-1]
+        assert (target["modifiedDate"][:23], target["businessDate"]) == (
+            after["modifiedDate"][:23],
+            after["businessDate"],
+        )
+        assert [arrived[name] for name in ("selections", "payments", *TOTALS)] == [
+            check[name] for name in ("selections", "payments", *TOTALS)
+        ]
+        assert arrived["displayNumber"] == str(len(target["checks"]))

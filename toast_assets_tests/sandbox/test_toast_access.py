@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+from toast_assets.sandbox import Restaurant
 from toast_assets_tests.sandbox.conftest import ARCHIVED, DELETED, ONE, SMALL, Caller, Start
 
 OTHER = "5e5e5e5e-0000-4000-a000-000000000000"
@@ -68,3 +70,15 @@ def test_a_restaurant_tells_its_time_zone_close_out_hour_and_whether_it_is_archi
     assert (general["timeZone"], general["closeoutHour"], general["archived"]) == ("America/Los_Angeles", 3, False)
     assert caller.toast(f"/restaurants/v1/restaurants/{ARCHIVED}").json()["general"]["archived"] is True
     assert caller.toast(f"/restaurants/v1/restaurants/{OTHER}").status_code == 404
+
+
+def test_a_restaurant_tells_its_code_its_currency_and_its_first_business_date(start: Start) -> None:
+    names = {ONE: "Harbor & Thistle, Pier 9", SMALL: "Café Ciénaga", OTHER: "Harbor & Thistle, Quai 2"}
+    restaurants = [Restaurant(guid, name, currency="CAD" if guid == OTHER else "USD") for guid, name in names.items()]
+    caller = start(restaurants=tuple(restaurants))
+    told = [caller.toast(f"/restaurants/v1/restaurants/{guid}").json()["general"] for guid in names]
+    assert [each["locationCode"] for each in told] == ["PIER9", "CAFÉCI", "QUAI2"]
+    assert [each["currencyCode"] for each in told] == ["USD", "USD", "CAD"]
+    days = [datetime.strptime(str(each["firstBusinessDate"]), "%Y%m%d").replace(tzinfo=UTC) for each in told]
+    assert all(2015 <= day.year < 2025 for day in days)
+    assert len(set(days)) == 3
