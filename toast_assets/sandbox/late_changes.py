@@ -34,29 +34,29 @@ def late_versions(
     # Where only few orders change, every kind occurs after some weeks.
     next(islice(kinds, rng.randrange(4), None))
     for _ in range(max(2, round(_SHARE * len(orders))) if len(orders) >= _FEWEST else 0):
-        place = (restaurant_guid, rng.randrange(*window), utc_offset)
+        modified_ms = rng.randrange(*window)
+        place = (restaurant_guid, modified_ms, utc_offset)
         tries = (
-            change(each, _ordinary(waiting, place)) for change in islice(kinds, 4) for each in _ordinary(waiting, place)
+            change(version, waiting)
+            for change in islice(kinds, 4)
+            for each in waiting
+            if (version := NewerVersion(each, place)).ordinary
         )
-        changed = {version.guid: encode(version.order) for version in next(filter(None, tries), ())}
-        yield from ((guid, place[1], raw) for guid, raw in changed.items())
+        changed = {version.older.guid: encode(version.order) for version in next(filter(None, tries), ())}
+        yield from ((guid, modified_ms, raw) for guid, raw in changed.items())
         waiting = [each for each in waiting if each.guid not in changed]
-
-
-def _ordinary(orders: Sequence[StoredOrder], place: tuple[str, int, int]) -> Iterator[NewerVersion]:
-    return (version for order in orders if (version := NewerVersion(order, *place)).ordinary)
 
 
 class NewerVersion(Parts):
     """A newer version of an order. Each kind of change returns the versions that it changed, none if it cannot.
 
-    ``order`` is the order's content, changed in place.
+    ``order`` is the order's content, changed in place. ``place`` is its restaurant, the time of the change in
+    milliseconds since 1970 (UTC), and the restaurant's offset from UTC in hours.
     """
 
-    def __init__(self, older: StoredOrder, restaurant_guid: str, modified_ms: int, utc_offset: int) -> None:
-        rng = Random(f"{older.guid}:{modified_ms}")
-        super().__init__(rng, older.guid[-12:], restaurant_guid, modified_ms, utc_offset)
-        self.guid = older.guid
+    def __init__(self, older: StoredOrder, place: tuple[str, int, int]) -> None:
+        super().__init__(Random(f"{older.guid}:{place[1]}"), older.guid[-12:], *place)
+        self.older, self._place = older, place
         self.order: Json = decode(older.json)
         self.suffix = "Z" if self.order["modifiedDate"].endswith("Z") else "+0000"
         self._modified = {"modifiedDate": self._time(0)}
@@ -73,7 +73,7 @@ class NewerVersion(Parts):
             or any(each["paymentStatus"] == "VOIDED" or each["refund"] or not each["amount"] for each in payments)
         )
 
-    def tip(self, _others: Iterator[NewerVersion]) -> list[NewerVersion]:
+    def tip(self, _others: Sequence[StoredOrder]) -> list[NewerVersion]:
         """The tip on a slip is corrected; only cards have slips."""
         check = self.order["checks"][0]
         payment = check["payments"][0]
@@ -81,7 +81,7 @@ class NewerVersion(Parts):
         payment["tipAmount"] += self.rng.randrange(1, 6)
         return [self] if payment["type"] == "CREDIT" else []
 
-    def void(self, _others: Iterator[NewerVersion]) -> list[NewerVersion]:
+    def void(self, _others: Sequence[StoredOrder]) -> list[NewerVersion]:
         """The order is voided on all levels, so that nothing was to be paid."""
         void = self._void_fields(voided=True)
         reason = self._reference("VoidReason", self.rng.choice(MENU["void reasons"]))
@@ -95,7 +95,7 @@ class NewerVersion(Parts):
                 payment.update(paymentStatus="VOIDED", voidInfo=self._void_info())
         return [self]
 
-    def refund(self, _others: Iterator[NewerVersion]) -> list[NewerVersion]:
+    def refund(self, _others: Sequence[StoredOrder]) -> list[NewerVersion]:
         """All or half of a payment is given back; the check's totals stay [doc]."""
         check = self.order["checks"][0]
         payment = check["payments"][0]
@@ -105,16 +105,19 @@ class NewerVersion(Parts):
         payment |= {"refundStatus": status, "refund": refund}
         return [self]
 
-    def move(self, others: Iterator[NewerVersion]) -> list[NewerVersion]:
+    def move(self, others: Sequence[StoredOrder]) -> list[NewerVersion]:
         """The guests sit down at another table: their check moves to its order, and theirs is deleted [doc]."""
-        table, checks, date = (self.order[name] for name in ("table", "checks", "businessDate"))
-        joined = (each for each in others if each.order["table"] and each.order["businessDate"] == date)
-        target = next((each for each in joined if each.guid != self.guid), None)
-        if not table or len(checks) > 1 or target is None:
+        checks, date = self.order["checks"], self.order["businessDate"]
+        if not self.order["table"] or len(checks) > 1:
             return []
-        (check,) = checks
-        self.order |= {"checks": [], "deleted": True, "deletedDate": self._time(0)}
-        there = target.order["checks"]
-        there.append(check | self._modified | {"displayNumber": str(len(there) + 1)})
-        target.order["numberOfGuests"] += self.order["numberOfGuests"]
-        return [self, target]
+        # Most likely the same day's: those of about the same time.
+        near = sorted(others, key=lambda other: abs(other.modified_ms - self.older.modified_ms))
+        versions = (NewerVersion(each, self._place) for each in near if each is not self.older)
+        for target in versions:
+            if target.ordinary and target.order["table"] and target.order["businessDate"] == date:
+                there = target.order["checks"]
+                there.append(checks[0] | self._modified | {"displayNumber": str(len(there) + 1)})
+                target.order["numberOfGuests"] += self.order["numberOfGuests"]
+                self.order |= {"checks": [], "deleted": True, "deletedDate": self._time(0)}
+                return [self, target]
+        return []
