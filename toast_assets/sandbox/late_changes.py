@@ -66,11 +66,12 @@ class NewerVersion(Parts):
     def ordinary(self) -> bool:
         """Whether the order counts, is paid, and nothing was voided or refunded."""
         checks = self.order["checks"]
-        payments = [payment for check in checks for payment in check["payments"]]
+        payments, lines = ([each for check in checks for each in check[name]] for name in ("payments", "selections"))
         return not (
             any(self.order[flag] for flag in ("voided", "deleted", "createdInTestMode", "excessFood"))
             or any(check["voided"] or check["paymentStatus"] != "CLOSED" for check in checks)
             or any(each["paymentStatus"] == "VOIDED" or each["refund"] or not each["amount"] for each in payments)
+            or any(line["refundDetails"] for line in lines)
         )
 
     def tip(self, _others: Sequence[StoredOrder]) -> list[NewerVersion]:

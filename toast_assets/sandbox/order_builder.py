@@ -170,7 +170,7 @@ class OrderBuilder(Parts):
             "requiredPrepTime": None if dine_in else "PT20M",
             "displayNumber": str(rng.randrange(1, 400)),
             "numberOfGuests": rng.randrange(1, 7) if dine_in else 0,
-            **self._place(),
+            **self._whereabouts(),
             "server": self._employee() if dine_in else None,
             "createdInTestMode": self._chance("test_mode", 0.003),
             "excessFood": self._chance("excess_food", 0.003),
@@ -187,7 +187,7 @@ class OrderBuilder(Parts):
             order["deliveryServiceInfo"] = self._part("delivery service") | driver | {"providerName": provider}
         return order
 
-    def _place(self) -> Json:
+    def _whereabouts(self) -> Json:
         """Where and when in the restaurant. Nearly every reference can be null [seen]."""
         table, area = self.rng.choice([*TABLES.items()]) if self.dining == "Dine In" else (None, None)
         hour = self._business_time(self.opened_ms).hour + _DAY_ENDS

@@ -324,6 +324,17 @@ def test_no_order_changes_in_a_week_that_has_not_begun() -> None:
     assert serve_week(orders, 0) == before
 
 
+def test_only_orders_that_count_and_are_paid_change() -> None:
+    for _, before, _ in changed_orders():
+        assert not any(before[flag] for flag in ("voided", "deleted", "createdInTestMode", "excessFood"))
+        for check in before["checks"]:
+            assert (check["voided"], check["paymentStatus"]) == (False, "CLOSED")
+            assert all(
+                each["paymentStatus"] != "VOIDED" and each["refundStatus"] == "NONE" for each in check["payments"]
+            )
+            assert not any(line["refundDetails"] for line in check["selections"])
+
+
 def test_the_sums_of_a_changed_order_agree() -> None:
     for _, _, after in changed_orders():
         for check in after["checks"]:
