@@ -15,25 +15,7 @@ from typing import Any, NamedTuple
 from starlette.exceptions import HTTPException
 
 from toast_assets.sandbox.config import SandboxConfig
-from toast_assets.sandbox.order_builder import BLANKS, DELIVERY_FEE, MENU, TABLES, Json, money, reference
-
-_TAX = BLANKS["tax"]
-_CODES = {name: [{"code": code, "name": name}] if code else [] for name, _, code in MENU["discounts"]}
-_CHARGES: Json = {
-    charge["name"]: {
-        "amountType": charge["chargeType"],
-        "amount": amount,
-        "percent": charge["percent"],
-        "gratuity": charge["gratuity"],
-        "taxable": charge["taxable"],
-        "category": "SERVICE_CHARGE",
-        "destination": destination,
-    }
-    for charge, amount, destination in (
-        (BLANKS["gratuity"], None, "SERVER"),
-        (BLANKS["delivery fee"], money(DELIVERY_FEE), "RESTAURANT"),
-    )
-}
+from toast_assets.sandbox.order_builder import MENU, TABLES, Json, reference
 
 
 def _plain(names: Iterable[str]) -> Json:
@@ -50,11 +32,11 @@ ENTITIES: dict[str, tuple[str, Json]] = {
     "salesCategories": ("SalesCategory", _plain(dish["category"] for dish in MENU["dishes"])),
     "menuGroups": ("MenuGroup", _plain(dish["group"] for dish in MENU["dishes"])),
     "menuItems": ("MenuItem", _plain(dish["name"] for dish in MENU["dishes"]) | _plain(MENU["modifiers"])),
-    "discounts": ("Discount", {name: {"promoCodes": codes} for name, codes in _CODES.items()}),
-    "serviceCharges": ("ServiceCharge", _CHARGES),
+    "discounts": ("Discount", MENU["discounts"]),
+    "serviceCharges": ("ServiceCharge", MENU["service charges"]),
     "voidReasons": ("VoidReason", _plain(MENU["void reasons"])),
     "alternatePaymentTypes": ("AlternatePaymentType", _plain(MENU["alternate payment types"])),
-    "taxRates": ("TaxRate", {_TAX["name"]: {"rate": _TAX["rate"], "type": _TAX["type"]}}),
+    "taxRates": ("TaxRate", MENU["tax rates"]),
 }
 
 

@@ -41,7 +41,7 @@ MENU: Json = decode(Path(__file__).with_name("menu.json").read_bytes())
 _BY_WEIGHT = next(dish for dish in MENU["dishes"] if "by weight" in dish)
 # Every table, and the service area that it belongs to.
 TABLES: Json = {table: area for area, tables in MENU["service areas"].items() for table in tables}
-DELIVERY_FEE = 399  # In cents.
+_DELIVERY_FEE = int(MENU["service charges"]["Delivery Fee"]["amount"] * 100)
 # One order in forty is made for each odd shape; more happen by chance. Some shapes need a dining option.
 SHAPES: dict[str, str | None] = MENU["shapes"]
 
@@ -222,7 +222,7 @@ class OrderBuilder(Parts):
         lines = self._lines(voided)
         subtotal = sum(cents for _, cents in lines)
         discounts, discounted = self._discounts("check_discount", subtotal)
-        fees = DELIVERY_FEE if self.dining == "Delivery" or self.shape == "service_charge" else 0
+        fees = _DELIVERY_FEE if self.dining == "Delivery" or self.shape == "service_charge" else 0
         charges, gratuities = [self._service_charge("delivery fee", fees)] if fees else [], 0
         if dine_in and self._chance("gratuity", 0.06):
             gratuities = subtotal * 18 // 100
@@ -248,7 +248,8 @@ class OrderBuilder(Parts):
 
     def _discounts(self, shape: str, cents: int) -> tuple[list[Json], int]:
         """The discount on ``cents``, if any, and what it takes off."""
-        name, percent, code = self.rng.choice(MENU["discounts"])
+        name, configured = self.rng.choice([*MENU["discounts"].items()])
+        percent, codes = configured["percentage"], configured["promoCodes"]
         if not self._chance(shape, 0.05):
             return [], 0
         discounted = cents * percent // 100
@@ -260,7 +261,7 @@ class OrderBuilder(Parts):
             "discountPercent": percent,
             "approver": self._employee() if percent == 50 else None,
             # Guests enter codes when they order online.
-            "appliedPromoCode": code if self.dining != "Dine In" else None,
+            "appliedPromoCode": codes[0]["code"] if codes and self.dining != "Dine In" else None,
         }
         return [discount], discounted
 

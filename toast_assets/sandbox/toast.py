@@ -29,12 +29,8 @@ _FIRST_OPENING = date(2015, 1, 1)
 _TOKEN_SECONDS, _RENEWAL_SECONDS = 86_400, 60
 # [doc]; the forum knows no maximum.
 _LONGEST_MS = 31 * DAY_MS
-# Any of these scopes will do [doc].
-_SCOPES = {
-    "orders": ("orders:read", "orders.channel:read"),
-    "restaurants": ("restaurants:read",),
-    "configuration": ("config:read",),
-}
+# Any of them will do [doc]; locations need another.
+_SCOPES = {"orders": ("orders:read", "orders.channel:read"), "configuration": ("config:read",)}
 _ADDRESS = ("address1", "address2", "city", "state", "administrativeArea", "zipCode", "latitude", "longitude")
 # Exactly three fraction digits and an offset [doc], without a colon (judgement: no example of Toast's has one). A bare
 # plus is a space, and so refused [doc].
@@ -127,8 +123,9 @@ class ToastService(Service):
                 raise HTTPException(403, "These credentials have no access to the restaurant.")
         if self.config.rate_limits:
             self._check_limits(call)
-        if self._scopes.isdisjoint(_SCOPES[call.path]):
-            raise HTTPException(403, f"The scope {_SCOPES[call.path][0]} is missing.")
+        needed = _SCOPES.get(call.path, ("restaurants:read",))
+        if self._scopes.isdisjoint(needed):
+            raise HTTPException(403, f"The scope {needed[0]} is missing.")
 
     def _check_limits(self, call: Call) -> None:
         """Counts the call; the limit that decides is one that refuses, else the tightest."""
