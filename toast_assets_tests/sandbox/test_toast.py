@@ -229,6 +229,16 @@ def test_orders_that_are_modified_in_the_future_do_not_exist_yet(start: Start) -
     assert 0 < len(orders) < 100
 
 
+def test_orders_that_change_in_the_week_after_leave_the_window_that_showed_them(caller: Caller) -> None:
+    later = {"startDate": WEEK["endDate"], "endDate": "2025-09-29T04:00:00.000+0000"}
+    before, second, after = (
+        {order["guid"] for page in walk(caller, **query) for order in page} for query in (WEEK, later, WEEK)
+    )
+    assert len(before) == 320
+    assert before - after == before & second
+    assert len(before & second) >= 10
+
+
 @pytest.mark.parametrize("sort", SORTS)
 def test_every_sort_order_holds_the_same_orders(caller: Caller, sort: str) -> None:
     sort_pages(caller.sandbox, sort)
