@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from toast_assets.sandbox import Call, Kind
-from toast_assets.sandbox.configuration import ENTITIES, Configuration
+from toast_assets.sandbox import Call, Configuration, Kind
+from toast_assets.sandbox.configuration import ENTITIES
 from toast_assets.sandbox.order_builder import decode, toast_time
 from toast_assets_tests.sandbox.conftest import ARCHIVED, DELETED, END_MS, ONE, SMALL, START_MS, Caller, Start
 
