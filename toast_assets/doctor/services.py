@@ -41,6 +41,12 @@ _ASK_TOAST = "Ask Toast to add the scope to the API client (Toast Web: Integrati
 _SCOPES = (
     ("orders:read", "no order can be read", True),
     ("restaurants:read", "restaurants have no name and no time zone, so local times are unknown", True),
+    (
+        "config:read",
+        "names of dining options, menu items, discounts, … stay empty, and dine-in cannot be told from takeout and"
+        " delivery",
+        False,
+    ),
     ("guest.pi:read", "guests are left out: orders come without name, e-mail and phone, and Amperity has nobody", True),
     ("delivery_info.address:read", "delivery addresses are left out", False),
 )
@@ -58,11 +64,11 @@ async def check_toast(settings: ToastSettings) -> AsyncIterator[Finding]:
         yield login
         yield clock
         if login.state is State.OK:
-            for finding in (*_scopes(await toast.login()), *await _restaurants(toast)):
+            for finding in (*_scopes(await toast.login(), settings), *await _restaurants(toast)):
                 yield finding
 
 
-def _scopes(token: str) -> Iterator[Finding]:
+def _scopes(token: str, settings: ToastSettings) -> Iterator[Finding]:
     scope = claims_of(token).get("scope")
     if not isinstance(scope, str):
         yield TOAST.unknown("scopes", "the token does not name them")
@@ -70,7 +76,9 @@ def _scopes(token: str) -> Iterator[Finding]:
     granted = scope.split()
     for name, without, needed in _SCOPES:
         line = f"scope {name}"
-        if name in granted:
+        if name == "config:read" and settings.names == "off":
+            yield TOAST.ok(line, "not needed: TOAST_NAMES=off")
+        elif name in granted:
             yield TOAST.ok(line)
         elif name == "orders:read" and "orders.channel:read" in granted:
             only = "only orders.channel:read is granted: nothing but orders that this client submitted itself is seen"
@@ -122,7 +130,8 @@ async def check_amperity(settings: AmperitySettings, *, canary: bool = False) ->
             yield await AMPERITY.checked("client credentials", amperity.token.token(), "they bring a new token")
     async with AmperityClient(settings, retry=INTERACTIVE_RETRY) as amperity:
         if streams:
-            for stream_id in (settings.stream_id, settings.order_items_stream_id, settings.customers_stream_id):
+            rows = (settings.transactions_stream_id, settings.order_items_stream_id, settings.customers_stream_id)
+            for stream_id in (settings.stream_id, *rows):
                 if stream_id:
                     yield await AMPERITY.checked(f"stream {stream_id}", _stream(amperity, stream_id))
             if canary and settings.stream_id:

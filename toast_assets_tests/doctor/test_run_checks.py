@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from toast_assets.amperity.settings import STREAMS
 from toast_assets.doctor import checks, services
 from toast_assets.doctor.checks import check_instance, read_setup, run_checks
 from toast_assets.doctor.findings import Finding, State, exit_code
@@ -87,6 +88,13 @@ FAULTS = {
         "addresses are left out",
         State.WARNING,
         config=without("delivery_info.address:read"),
+    ),
+    "no configuration": Fault(
+        "scope config:read",
+        "it is missing: names of dining options, menu items, discounts, … stay empty, and dine-in cannot be told from"
+        " takeout and delivery",
+        State.WARNING,
+        config=without("config:read"),
     ),
     "no orders": Fault("scope orders:read", "no order can be read", config=without("orders:read"), also=(PLACE,)),
     "a restaurant is forbidden": Fault(
@@ -219,6 +227,27 @@ def test_all_is_well_and_nothing_stays_behind(sandbox: Sandbox, home: Path) -> N
     assert "America/New_York" in next(one.detail for one in findings if one.name.startswith("restaurant "))
     assert not sandbox.objects()
     assert not sandbox.amperity.accepted
+
+
+@pytest.mark.parametrize("scope", ["config:read", "config:write"])
+def test_names_that_are_switched_off_need_no_scope(start_sandbox: StartSandbox, home: Path, scope: str) -> None:
+    sandbox = start_sandbox(restaurants=ONE, scopes=SandboxConfig.scopes.replace("config:read", scope))
+    findings = checked(sandbox, home, Fault("", "", environment={"TOAST_NAMES": "off"}))
+    (found,) = [one for one in findings if one.name == "scope config:read"]
+    assert (found.state, found.detail) == (State.OK, "not needed: TOAST_NAMES=off")
+
+
+def test_every_stream_that_is_set_is_asked(sandbox: Sandbox, home: Path) -> None:
+    streams: dict[str, str | None] = {
+        "AMPERITY_STREAM_ID": "is-orders",
+        "AMPERITY_TRANSACTIONS_STREAM_ID": "is-transactions",
+        "AMPERITY_ORDER_ITEMS_STREAM_ID": "is-order-items",
+        "AMPERITY_CUSTOMERS_STREAM_ID": "is-customers",
+    }
+    assert set(streams) == set(STREAMS)
+    findings = checked(sandbox, home, Fault("", "", environment=streams))
+    asked = {one.name: one.state for one in findings if one.name.startswith("stream is-")}
+    assert asked == dict.fromkeys((f"stream {one}" for one in streams.values()), State.OK)
 
 
 @pytest.mark.parametrize("operation", ["UploadPart", "CompleteMultipartUpload"])
