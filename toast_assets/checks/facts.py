@@ -1,13 +1,14 @@
 """Facts of a week's raw orders: what the asset checks need, out of one reading of every restaurant's file.
 
 They hold counts and sums, order GUIDs and field names, and nothing of any guest; their size has a bound per restaurant.
-They are stored with the version of their data, and made again once an order changed. What can only warn never ends the
-reading of what can stop a delivery.
+They are stored with the versions of their data, and made again once an order or a name changed. What can only warn
+never ends the reading of what can stop a delivery.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -21,22 +22,28 @@ import msgspec
 
 from toast_assets.checks.amounts import SUMS, UnreadableAmountsError, read_amounts
 from toast_assets.checks.drift import DriftDetector, DriftFinding, decoded, shown_value
-from toast_assets.errors import StoreConflictError
+from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.markdown import plain
 from toast_assets.orders.model import known_fields
+from toast_assets.orders.names import NO_NAMES, Names, references
 from toast_assets.orders.raw_file import read_groups
+from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import ABSENT
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import manifest_mismatch, one_restaurant, raw_files, reading_raw
+from toast_assets.tables.names import StoredNames, names_version
 from toast_assets.week import Week
 
 MOST_NAMED = 20
 # Changes when the same orders would give other facts.
-_FORM = 5
+_FORM = 6
 # An open list of Toast's: what comes after that many is one channel.
 _MOST_CHANNELS = 30
 _OTHER_CHANNELS = "(other channels)"
+# Of a restaurant's week: far more than a configuration has.
+_MOST_REFERENCES = 50_000
+_LOG = logging.getLogger(__name__)
 _Made = TypeVar("_Made")
 _SHARED = """
 SELECT guid, group_concat(DISTINCT restaurant) FROM orders GROUP BY guid
@@ -45,11 +52,20 @@ HAVING count(DISTINCT restaurant) > 1 ORDER BY guid
 
 
 class GuestCoverage(msgspec.Struct, frozen=True):
-    """Orders of one channel: all, those that name a guest, and those with an e-mail or phone."""
+    """Orders of one channel: all, those that name a guest, those with an e-mail or phone, and those whose channel is
+    certain: Toast's configuration has the behavior of their dining option."""
 
     orders: int
     with_guest: int
     reachable: int
+    certain: int
+
+
+class NameCoverage(msgspec.Struct, frozen=True):
+    """Distinct GUIDs of one kind that orders refer to: all, and those without a name."""
+
+    guids: int
+    without_name: int
 
 
 class RestaurantFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +73,7 @@ class RestaurantFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     ``repeats`` counts orders that the file holds once more, ``outside_week`` those modified at another time.
     ``amounts`` are decimals in currency units as text, by name (``SUMS``). ``versions`` is the ``versions_digest``.
+    ``names`` are by kind (``dining_option``, …); of more than 50,000 GUIDs they count the first ones.
     """
 
     orders: int
@@ -67,6 +84,7 @@ class RestaurantFacts(msgspec.Struct, frozen=True, kw_only=True):
     amounts: dict[str, str]
     versions: str
     channels: dict[str, GuestCoverage]
+    names: dict[str, NameCoverage]
 
 
 class SharedOrder(msgspec.Struct, frozen=True):
@@ -80,16 +98,20 @@ class WeekFacts(msgspec.Struct, frozen=True, kw_only=True):
     """All facts of a week, by restaurant, and the drift over all of them.
 
     ``damaged`` are restaurants whose raw orders cannot be read, each with the reason: they have no facts.
-    ``reports_failure`` is the kind of error that ended the look at fields and guests; then there is no ``drift``, and
-    ``channels`` are not complete. ``shared_orders`` counts orders of several restaurants, ``shared`` has the first.
+    ``names_version`` is empty where no names are stored, ``names_failure`` says why stored names cannot be read.
+    ``reports_failure`` is the kind of error that ended the look at fields, names and guests; then there is no
+    ``drift``, and ``channels`` and ``names`` are not complete. ``shared_orders`` counts orders of several restaurants,
+    ``shared`` has the first.
     """
 
     form: int
     data_version: str
+    names_version: str = ""
     restaurants: dict[str, RestaurantFacts]
     damaged: dict[str, str] = {}
     drift: tuple[DriftFinding, ...] = ()
     reports_failure: str | None = None
+    names_failure: str | None = None
     shared_orders: int = 0
     shared: tuple[SharedOrder, ...] = ()
 
@@ -102,9 +124,9 @@ class _Stored(msgspec.Struct, frozen=True):
 
 
 def week_facts(week: Week, manifest: Manifest, store: OrderStore) -> WeekFacts:
-    """The week's facts: the stored ones if they are of these very orders, else new ones, which are stored.
+    """The week's facts: the stored ones if they are of these very orders and names, else new ones, which are stored.
 
-    Facts with ``damaged`` restaurants are not stored: their files may be restored without a change of the manifest.
+    Facts with ``damaged`` restaurants or a failure are not stored: what could not be read may be restored as it was.
 
     Raises:
         StoreError: the bucket is missing or refuses access.
@@ -112,11 +134,16 @@ def week_facts(week: Week, manifest: Manifest, store: OrderStore) -> WeekFacts:
     key = store.layout.inspection(week)
     found = store.bucket.read(key)
     known = _stored_facts(found[0]) if found is not None else None
-    if known is not None and (known.form, known.data_version) == (_FORM, manifest.data_version):
+    names = ""
+    # Names only serve reports, which say so where the bucket refuses them.
+    with suppress(StoreError):
+        names = names_version(store)
+    of_these = (_FORM, manifest.data_version, names)
+    if known is not None and (known.form, known.data_version, known.names_version) == of_these:
         return known
-    with closing(sqlite3.connect("")) as orders:
-        facts = _WeekReader(week, manifest, store, orders).read()
-    if not facts.damaged:
+    with scratch_folder() as folder, closing(sqlite3.connect("")) as orders:
+        facts = _WeekReader(week, manifest, store, orders, names, StoredNames(store, folder, _LOG)).read()
+    if not (facts.damaged or facts.reports_failure or facts.names_failure):
         body = msgspec.json.encode(facts)
         stored = msgspec.json.encode(_Stored(hashlib.sha256(body).hexdigest(), msgspec.Raw(body))) + b"\n"
         # Another run that wrote them in the meantime looked at the same orders, or at newer ones.
@@ -154,6 +181,8 @@ class _WeekReader:
     manifest: Manifest
     store: OrderStore
     orders: sqlite3.Connection
+    names_version: str
+    names: StoredNames
     drift: DriftDetector = field(default_factory=DriftDetector)
     failure: str | None = None
 
@@ -173,10 +202,12 @@ class _WeekReader:
         return WeekFacts(
             form=_FORM,
             data_version=self.manifest.data_version,
+            names_version=self.names_version,
             restaurants=restaurants,
             damaged=damaged,
             drift=() if self.failure else drift,
             reports_failure=self.failure,
+            names_failure=self.names.failure,
             shared_orders=len(shared),
             shared=tuple(
                 SharedOrder(plain(guid), tuple(sorted(holders.split(","))[:MOST_NAMED]))
@@ -197,7 +228,7 @@ class _WeekReader:
         orders, outside_week, versions = 0, 0, versions_digest(())
         inside = range(self.week.start_ms, self.week.end_ms)
         sums = [Decimal(0)] * len(SUMS)
-        channels: dict[str, list[int]] = {}
+        reports = _Reports(self._report(self.names.of, restaurant_guid) or NO_NAMES)
         for group in read_groups(path):
             orders += len(group)
             guids.update(order.guid for order in group)
@@ -212,7 +243,7 @@ class _WeekReader:
                 self._report(self.drift.add, order)
                 with suppress(UnreadableAmountsError):
                     sums = [total + amount for total, amount in zip(sums, read_amounts(order), strict=True)]
-                    self._report(_count_guests, order, channels)
+                    self._report(reports.add, order)
         repeated = list((guids - Counter(guids.keys())).elements())
         return RestaurantFacts(
             orders=orders,
@@ -222,34 +253,61 @@ class _WeekReader:
             first_outside=tuple(map(plain, outside)),
             amounts={name: str(amount) for name, amount in zip(SUMS, sums, strict=True)},
             versions=versions,
-            channels={channel: GuestCoverage(*counts) for channel, counts in sorted(channels.items())},
+            channels={channel: GuestCoverage(*counts) for channel, counts in sorted(reports.channels.items())},
+            names={kind: NameCoverage(*counts) for kind, counts in sorted(reports.kinds.items())},
         )
 
 
-def _count_guests(order: Mapping[str, Any], channels: dict[str, list[int]]) -> None:
-    guests = [guest for check in order.get("checks") or () if isinstance(guest := check.get("customer"), dict)]
-    channel, values = _channel(order), known_fields().values
-    if channel not in values["source"] and channel not in values["diningOption.behavior"]:
-        # What Toast is not known for is shown only if it cannot be a guest's data.
-        channel = shown_value(channel)
-    if channel not in channels and len(channels) >= _MOST_CHANNELS:
-        channel = _OTHER_CHANNELS
-    counts = channels.setdefault(channel, [0, 0, 0])
-    counts[0] += 1
-    counts[1] += bool(guests)
-    counts[2] += any(guest.get("email") or guest.get("phone") for guest in guests)
+class _Reports:
+    """Counts guests by channel and names by kind, over the orders of one restaurant."""
+
+    def __init__(self, names: Names) -> None:
+        self.channels: dict[str, list[int]] = {}
+        self.kinds: dict[str, list[int]] = {}
+        self._names = names
+        # Hashes: a GUID may be of any length.
+        self._seen: set[int] = set()
+
+    def add(self, order: Mapping[str, Any]) -> None:
+        """Count an order whose amounts can be read."""
+        self._count_guests(order)
+        for kind, guid in references(order):
+            reference = hash((kind, guid.lower()))
+            if reference not in self._seen and len(self._seen) < _MOST_REFERENCES:
+                self._seen.add(reference)
+                counts = self.kinds.setdefault(kind, [0, 0])
+                counts[0] += 1
+                counts[1] += self._names.find(kind, guid).name is None
+
+    def _count_guests(self, order: Mapping[str, Any]) -> None:
+        guests = [guest for check in order.get("checks") or () if isinstance(guest := check.get("customer"), dict)]
+        (channel, is_certain), values = _channel(order, self._names), known_fields().values
+        if channel not in values["source"] and channel not in values["diningOption.behavior"]:
+            # What Toast is not known for is shown only if it cannot be a guest's data.
+            channel = shown_value(channel)
+        if channel not in self.channels and len(self.channels) >= _MOST_CHANNELS:
+            channel = _OTHER_CHANNELS
+        counts = self.channels.setdefault(channel, [0, 0, 0, 0])
+        counts[0] += 1
+        counts[1] += bool(guests)
+        counts[2] += any(guest.get("email") or guest.get("phone") for guest in guests)
+        counts[3] += is_certain
 
 
-def _channel(order: Mapping[str, Any]) -> str:
-    """DELIVERY, TAKE_OUT or DINE_IN where the order says so, else its source, as in ``Online``: Toast's text."""
+def _channel(order: Mapping[str, Any], names: Names) -> tuple[str, bool]:
+    """DELIVERY, TAKE_OUT or DINE_IN where Toast's configuration (then it is certain) or the order says so, else the
+    order's source, as in ``Online``: Toast's text."""
     option = order.get("diningOption")
     option = option if isinstance(option, dict) else order.get("dining")
-    behavior = option.get("behavior") if isinstance(option, dict) else None
+    option = option if isinstance(option, dict) else {}
+    guid, behavior, source = option.get("guid"), option.get("behavior"), order.get("source")
+    configured = names.find("dining_option", guid).behavior if isinstance(guid, str) else None
+    if configured:
+        return configured, True
     if isinstance(behavior, str) and behavior:
-        return behavior
+        return behavior, False
     if isinstance(order.get("deliveryInfo"), dict):
-        return "DELIVERY"
+        return "DELIVERY", False
     if isinstance(order.get("curbsidePickupInfo"), dict):
-        return "TAKE_OUT"
-    source = order.get("source")
-    return source if isinstance(source, str) and source else "Unknown"
+        return "TAKE_OUT", False
+    return (source if isinstance(source, str) and source else "Unknown"), False

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from math import sqrt
 from statistics import median
 
-import msgspec
-
 from toast_assets.checks.check import CheckedWeek, CheckResult
 from toast_assets.checks.drift import KINDS, DriftFinding
 from toast_assets.checks.facts import WeekFacts
+from toast_assets.markdown import first_of
 from toast_assets.orders.raw_file import UnreadableFileError
 from toast_assets.orders.unreadable import read_lines
 from toast_assets.scratch import scratch_folder
@@ -22,6 +22,19 @@ _FEWEST_WEEKS = 3
 _FEWEST_ORDERS = 10
 # "Online" is takeout by another name: orders that guests place under their names.
 _AWAY = frozenset({"DELIVERY", "TAKE_OUT", "Online"})
+_NO_NAMES = "Names were not read for this week (TOAST_NAMES is off, or an earlier release pulled it)."
+_NO_SCOPE = (
+    "The credential lacks the scope config:read, so dining options, menu items, discounts, … have no names. Ask Toast"
+    " to add it, then materialize the week again with refresh: true, or set TOAST_NAMES=off"
+)
+# By whether the names of the restaurant were read for the week.
+_NAMELESS = {
+    True: "archived before the first pull that read names, or deleted",
+    False: "of a restaurant whose names were not read for this week",
+}
+# What differs in one reason from restaurant to restaurant.
+_OWN = re.compile(r" for restaurant [\w-]+| \(request id [^)]*\)|, request id [^)]*")
+_FIRST_RESTAURANTS = 3
 
 
 def every_restaurant_complete(checked: CheckedWeek) -> CheckResult:
@@ -158,7 +171,8 @@ def no_schema_drift(checked: CheckedWeek) -> CheckResult:
 
 
 def _not_looked_at(facts: WeekFacts) -> str:
-    return f"Fields and guests of these orders could not be looked at ({facts.reports_failure}); nothing depends on it"
+    found = f"Fields, names and guests of these orders could not be looked at ({facts.reports_failure})"
+    return f"{found}; nothing depends on it"
 
 
 def _drifted(one: DriftFinding) -> str:
@@ -168,18 +182,25 @@ def _drifted(one: DriftFinding) -> str:
 
 
 def guests_scope_present(checked: CheckedWeek) -> CheckResult:
-    """Takeout and delivery orders name guests; if none does, the credential lacks the scope guest.pi:read."""
+    """Takeout and delivery orders name guests; if none does, the credential lacks the scope guest.pi:read.
+
+    Toast requires a guest where its configuration calls the dining option takeout or delivery: if no order of the week
+    names a guest, one such order is enough to warn. Otherwise it takes ten.
+    """
     facts = checked.facts
     if facts.reports_failure is not None:
         return CheckResult([_not_looked_at(facts)], warns=True)
-    away = [one for of in facts.restaurants.values() for channel, one in of.channels.items() if channel in _AWAY]
+    found = [(channel, one) for of in facts.restaurants.values() for channel, one in of.channels.items()]
+    away = [one for channel, one in found if channel in _AWAY]
     orders, named = sum(one.orders for one in away), sum(one.with_guest for one in away)
+    nobody = not any(one.with_guest for _, one in found)
+    enough = orders >= _FEWEST_ORDERS or (nobody and any(one.certain for one in away))
     problem = (
         f"None of {orders} takeout and delivery orders names a guest: the credential lacks the scope guest.pi:read."
         " Ask Toast to add it, then materialize the week again with refresh: true"
     )
     return CheckResult(
-        [problem] if orders >= _FEWEST_ORDERS and not named else [],
+        [problem] if enough and not named else [],
         f"{named} of {orders} takeout and delivery orders name a guest.",
         warns=True,
         figures={"takeout_and_delivery": orders, "with_guest": named},
@@ -195,17 +216,73 @@ def guests_reachable(checked: CheckedWeek) -> CheckResult:
     if facts.reports_failure is not None:
         return CheckResult(fine=_not_looked_at(facts))
     found = [(guid, *one) for guid, of in facts.restaurants.items() for one in of.channels.items()]
-    orders, reached = sum(one.orders for *_, one in found), sum(one.reachable for *_, one in found)
-    share = reached / orders if orders else 0.0
+    found.sort(key=lambda row: (row[0], -row[2].orders))
+    of_all = {guid: sum(one.orders for one in of.channels.values()) for guid, of in facts.restaurants.items()}
+    orders, reached = sum(of_all.values()), sum(one.reachable for *_, one in found)
     return CheckResult(
-        fine=f"{reached} of {orders} orders ({share:.0%}) have an e-mail or a phone.",
-        figures={"orders": orders, "reachable_orders": reached, "reachable_share": round(share, 4)},
-        heads=("restaurant", "channel", "orders", "with a guest", "with e-mail or phone", "share"),
+        fine=f"{reached} of {orders} orders ({_share(reached, orders):.0%}) have an e-mail or a phone.",
+        figures={"orders": orders, "reachable_orders": reached, "reachable_share": round(_share(reached, orders), 4)},
+        heads=(
+            *("restaurant", "channel", "orders", "share of orders"),
+            *("with a guest", "with e-mail or phone", "share reachable"),
+        ),
         rows=[
-            (checked.named(guid), channel, *msgspec.structs.astuple(one), f"{one.reachable / one.orders:.0%}")
+            (
+                *(checked.named(guid), channel, one.orders, f"{_share(one.orders, of_all[guid]):.0%}"),
+                *(one.with_guest, one.reachable, f"{_share(one.reachable, one.orders):.0%}"),
+            )
             for guid, channel, one in found
         ],
     )
+
+
+def _share(part: int, of: int) -> float:
+    return part / of if of else 0.0
+
+
+def names_known(checked: CheckedWeek) -> CheckResult:
+    """Dining options, menu items, discounts, … in orders have a name from Toast's configuration. Does not block: names
+    are for reports."""
+    facts, records = checked.facts, checked.manifest.restaurants
+    problems = _unread_names(checked)
+    if facts.reports_failure is not None:
+        return CheckResult([*problems, _not_looked_at(facts)], warns=True)
+    was_read = any(record.names_read_at for record in records.values())
+    if not (problems or was_read or facts.names_version or facts.names_failure):
+        return CheckResult(fine=_NO_NAMES)
+    found = [(guid, *one) for guid, of in facts.restaurants.items() for one in of.names.items()]
+    found.sort(key=lambda row: -row[2].without_name)
+    guids, unnamed = sum(one.guids for *_, one in found), sum(one.without_name for *_, one in found)
+    if facts.names_failure is not None:
+        problems.append(facts.names_failure)
+    elif unnamed:
+        were_read = {bool(records[guid].names_read_at) for guid, _, one in found if one.without_name}
+        reasons = " or ".join(_NAMELESS[one] for one in sorted(were_read, reverse=True))
+        problems.append(f"{unnamed} of {guids} GUIDs ({_share(unnamed, guids):.1%}) have no name: {reasons}")
+    return CheckResult(
+        problems,
+        f"All {guids} GUIDs have a name.",
+        warns=True,
+        figures={"guids": guids, "guids_without_name": unnamed, "share_without_name": round(_share(unnamed, guids), 4)},
+        heads=("restaurant", "kind", "GUIDs", "without a name", "share"),
+        rows=[
+            (checked.named(guid), kind, one.guids, one.without_name, f"{_share(one.without_name, one.guids):.0%}")
+            for guid, kind, one in found
+        ],
+    )
+
+
+def _unread_names(checked: CheckedWeek) -> list[str]:
+    """Why the configuration of restaurants could not be read: each reason once, the most frequent first."""
+    records, restaurants = checked.manifest.restaurants, dict[str, list[str]]()
+    for guid, record in records.items():
+        if failure := record.names_failure:
+            reason = _NO_SCOPE if "config:read" in failure else _OWN.sub("", failure).rstrip(".")
+            restaurants.setdefault(reason, []).append(checked.named(guid))
+    return [
+        f"{reason} ({len(some)} of {len(records)} restaurants: {', '.join(first_of(some, _FIRST_RESTAURANTS))})"
+        for reason, some in sorted(restaurants.items(), key=lambda one: -len(one[1]))
+    ]
 
 
 def volume_as_usual(checked: CheckedWeek) -> CheckResult:

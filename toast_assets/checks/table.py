@@ -18,6 +18,7 @@ CHECKS: Mapping[str, Sequence[Check]] = {
         raw_orders.no_schema_drift,
         raw_orders.guests_scope_present,
         raw_orders.guests_reachable,
+        raw_orders.names_known,
         raw_orders.volume_as_usual,
     ),
     "toast_orders_s3_export": (delivery.export_equals_raw,),

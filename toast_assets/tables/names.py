@@ -128,7 +128,8 @@ class StoredNames:
     """The stored names of all restaurants, in a file in ``folder`` that is fetched when they are first asked for.
     Threads may share it.
 
-    They are for display: a file that cannot be read is reported once, and then nothing has a name.
+    They are for display: a file that cannot be read is reported once, and then nothing has a name. ``failure`` says
+    why.
     """
 
     def __init__(self, store: OrderStore, folder: Path, log: logging.Logger) -> None:
@@ -137,6 +138,7 @@ class StoredNames:
         self._log = log
         self._lock = Lock()
         self._is_fetched = False
+        self.failure: str | None = None
 
     def of(self, restaurant_guid: str) -> Names:
         """The names of one restaurant."""
@@ -154,6 +156,7 @@ class StoredNames:
                     rows = zip(*found, strict=True)
                     return Names({(kind, guid.lower()): Name(*called) for kind, guid, *called in rows})
             except StoreError as error:
+                self.failure = str(error)
                 self._log.warning("Names are left out: %s", error)
                 self._path.unlink()
                 return NO_NAMES

@@ -6,22 +6,29 @@ import logging
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from toast_assets.checks import facts
 from toast_assets.checks.amounts import AMOUNTS
 from toast_assets.checks.drift import DriftDetector
-from toast_assets.checks.facts import week_facts
+from toast_assets.checks.facts import NameCoverage, week_facts
+from toast_assets.errors import StoreError
 from toast_assets.export.write import export_week
+from toast_assets.orders.raw_file import read_groups
 from toast_assets.store.bucket import Bucket, StoredObject
-from toast_assets.store.order_store import OrderStore
+from toast_assets.store.order_store import NAMES_TABLE, OrderStore
 from toast_assets.tables.build import build_tables
+from toast_assets.tables.names import StoredNames
+from toast_assets.toast.configuration import Entity
 from toast_assets.week import Week
 from toast_assets_tests.checks.evaluating import conclude, evaluate
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import check, encode, gift_card, invented_week, order, payment, selection
 from toast_assets_tests.support.data.odd_sales import odd_week
+from toast_assets_tests.support.stores.names import store_names
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
 LOG = logging.getLogger(__name__)
@@ -183,8 +190,14 @@ def test_an_order_of_two_restaurants_warns_with_both_and_one_that_stands_twice_i
     assert "Place b (b): 1 orders are in the week more than once, such as order-1" in unique.description
 
 
-@pytest.mark.parametrize("report", [(DriftDetector, "add"), (DriftDetector, "findings"), (facts, "_channel")])
-def test_a_look_at_fields_or_guests_that_fails_is_a_warning_of_its_own_checks_alone(
+REPORTS = [
+    *((DriftDetector, "add"), (DriftDetector, "findings")),
+    *((facts, "_channel"), (facts, "references"), (StoredNames, "of")),
+]
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_a_look_at_fields_names_or_guests_that_fails_is_a_warning_of_its_own_checks_alone(
     store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch, report: tuple[object, str]
 ) -> None:
     def fail(*given: object) -> None:
@@ -193,12 +206,15 @@ def test_a_look_at_fields_or_guests_that_fails_is_a_warning_of_its_own_checks_al
     monkeypatch.setattr(*report, fail)
     manifest = store_week(store, week, {"here": encode(order(), order())})
     found = week_facts(week, manifest, store)
-    for one in (conclude("no_schema_drift", facts=found), conclude("guests_scope_present", facts=found)):
+    for name in ("no_schema_drift", "guests_scope_present", "names_known"):
+        one = conclude(name, facts=found)
         assert (one.passed, one.warns) == (False, True)
         assert "could not be looked at (ZeroDivisionError)" in one.description
     assert conclude("guests_reachable", facts=found).passed
     assert conclude("order_guids_unique", manifest, facts=found).passed
     assert found.restaurants["here"].amounts["net_sales"] == "20.0000"
+    monkeypatch.undo()
+    assert week_facts(week, manifest, store).reports_failure is None
 
 
 def test_what_is_kept_and_said_stays_short_however_long_a_guid_is(store: OrderStore, week: Week) -> None:
@@ -229,6 +245,114 @@ def test_channels_are_those_of_toast_and_nothing_of_a_guest(store: OrderStore, w
     assert sum(coverage.orders for coverage in channels.values()) == 44
     assert len(channels) == 31
     assert not [channel for channel in channels if "Jane" in channel or "2025550123" in channel]
+
+
+def dining(guid: object, **more: Any) -> dict[str, Any]:
+    return order(diningOption={"guid": guid} | more, source="In Store")
+
+
+def test_the_channel_is_what_the_configuration_of_the_restaurant_says_of_the_dining_option(
+    store: OrderStore, week: Week
+) -> None:
+    store_names(store, "here", Entity("dining_option", "Away", "To go", "TAKE_OUT"))
+    made = [dining("away"), dining("AWAY", behavior="DINE_IN"), dining("other", behavior="DINE_IN"), dining(7)]
+    guides = order(dining={"guid": "Away"}, diningOption=None)
+    manifest = store_week(store, week, {"here": encode(*made, guides), "there": encode(dining("away"))})
+    facts = week_facts(week, manifest, store)
+    found = facts.restaurants
+    assert facts.reports_failure is None
+    assert {channel: (one.orders, one.certain) for channel, one in found["here"].channels.items()} == {
+        "TAKE_OUT": (3, 3),
+        "DINE_IN": (1, 0),
+        "In Store": (1, 0),
+    }
+    assert {channel: one.certain for channel, one in found["there"].channels.items()} == {"In Store": 0}
+
+
+def test_guids_are_counted_once_by_kind_with_those_that_have_no_name(store: OrderStore, week: Week) -> None:
+    known = [("menu_item", "soup", "Soup"), ("menu_item", "mute", None), ("table", "here", "Table 1")]
+    store_names(store, "here", *(Entity(*one, None) for one in known))
+    items = [selection(item={"guid": guid}, itemGroup=None, salesCategory=None) for guid in ("soup", "SOUP", "mute")]
+    nothing: dict[str, Any] = {"diningOption": None, "revenueCenter": None, "restaurantService": None}
+    made = order(check(*items), **nothing, table={"guid": "here"}, serviceArea={"guid": 7})
+    manifest = store_week(store, week, {"here": encode(made, order(checks=1, **nothing))})
+    names = week_facts(week, manifest, store).restaurants["here"].names
+    assert names["menu_item"] == NameCoverage(3, 2)
+    assert names["table"] == NameCoverage(1, 0)
+    assert "service_area" not in names
+
+
+def test_no_more_guids_are_counted_than_a_restaurant_can_have(
+    store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "_MOST_REFERENCES", 5)
+    manifest = store_week(store, week, {"here": encode(order(), order())})
+    names = week_facts(week, manifest, store).restaurants["here"].names
+    assert sum(one.guids for one in names.values()) == 5
+
+
+def test_facts_are_made_again_once_a_name_changed_and_not_where_it_was_only_seen_again(
+    store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Mock(wraps=read_groups)
+    monkeypatch.setattr(facts, "read_groups", read)
+    manifest = store_week(store, week, {"here": encode(dining("d"))})
+
+    def certain() -> int:
+        return sum(one.certain for one in week_facts(week, manifest, store).restaurants["here"].channels.values())
+
+    option = Entity("dining_option", "d", "To go", "TAKE_OUT")
+    assert (certain(), read.call_count) == (0, 1)
+    store_names(store, "here", option)
+    assert (certain(), read.call_count) == (1, 2)
+    store_names(store, "here", option, day=29)
+    assert (certain(), read.call_count) == (1, 2)
+    store_names(store, "here", option._replace(name="Pick-up"), day=29)
+    assert (certain(), read.call_count) == (1, 3)
+
+
+def test_a_damaged_file_of_names_is_named_by_its_own_check_and_stops_nothing(store: OrderStore, week: Week) -> None:
+    store_names(store, "here", Entity("dining_option", "d", "To go", "TAKE_OUT"))
+    manifest = store_week(store, week, {"here": encode(dining("d"))})
+    key = store.layout.whole_table(NAMES_TABLE)
+    whole, _ = store.bucket.read(key) or (b"", None)
+    described = store.bucket.info(key)
+    assert described is not None
+    # As storage damages it: what the object says of itself stays.
+    store.bucket.write(key, b"no Parquet", Metadata=described.metadata)
+    found = week_facts(week, manifest, store)
+    known = conclude("names_known", manifest, facts=found)
+    assert (known.passed, known.warns) == (False, True)
+    assert "names.parquet cannot be read" in known.description
+    assert conclude("order_guids_unique", manifest, facts=found).passed
+    assert conclude("guests_reachable", manifest, facts=found).passed
+    store.bucket.write(key, whole, Metadata=described.metadata)
+    restored = week_facts(week, manifest, store)
+    assert restored.restaurants["here"].channels["TAKE_OUT"].certain == 1
+    assert restored.names_failure is None
+
+
+def test_names_that_the_bucket_refuses_stop_nothing(
+    store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_names(store, "here", Entity("dining_option", "d", "To go", "TAKE_OUT"))
+    manifest = store_week(store, week, {"here": encode(dining("d"))})
+    with monkeypatch.context() as patch:
+        for name in ("info", "fetch"):
+            patch.setattr(Bucket, name, refused_names(getattr(Bucket, name)))
+        found = week_facts(week, manifest, store)
+    assert conclude("order_guids_unique", manifest, facts=found).passed
+    assert "could not be looked at (StoreError)" in conclude("names_known", manifest, facts=found).description
+    assert week_facts(week, manifest, store).restaurants["here"].channels["TAKE_OUT"].certain == 1
+
+
+def refused_names(call: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(bucket: Bucket, key: str, *given: Any) -> Any:
+        if key.endswith("names.parquet"):
+            raise StoreError("refused")
+        return call(bucket, key, *given)
+
+    return checked
 
 
 ODD_ORDERS = {

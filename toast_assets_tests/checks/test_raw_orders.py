@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import msgspec
 import pytest
 
 from toast_assets.checks.check import CheckResult
-from toast_assets.checks.facts import GuestCoverage, RestaurantFacts, WeekFacts
+from toast_assets.checks.facts import GuestCoverage, NameCoverage, RestaurantFacts, WeekFacts
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
 from toast_assets_tests.checks.evaluating import conclude
 
@@ -24,18 +26,20 @@ def manifest(**orders: int) -> Manifest:
     return Manifest(partition="", start_date="", end_date="", outcome="complete", restaurants=records)
 
 
-def coverage(**channels: GuestCoverage) -> WeekFacts:
-    facts = RestaurantFacts(
-        orders=0,
-        repeats=0,
-        first_repeated=(),
-        outside_week=0,
-        first_outside=(),
-        amounts={},
-        versions="",
-        channels=channels,
+def of_restaurant(**given: Any) -> RestaurantFacts:
+    counts: dict[str, Any] = {"orders": 0, "repeats": 0, "outside_week": 0, "first_repeated": (), "first_outside": ()}
+    return RestaurantFacts(**counts | {"amounts": {}, "versions": "", "channels": {}, "names": {}} | given)
+
+
+def of_week(restaurants: Mapping[str, RestaurantFacts], **given: Any) -> WeekFacts:
+    return WeekFacts(form=1, data_version="", restaurants=dict(restaurants), **given)
+
+
+def coverage(**channels: tuple[int, int, int, int]) -> WeekFacts:
+    """Of one restaurant: orders, with a guest, reachable, and certain, by channel."""
+    return of_week(
+        {"here": of_restaurant(channels={name: GuestCoverage(*counts) for name, counts in channels.items()})}
     )
-    return WeekFacts(form=1, data_version="", restaurants={"here": facts}, drift=())
 
 
 @pytest.mark.parametrize(
@@ -72,13 +76,124 @@ def test_a_restaurant_that_usually_trades_and_was_not_asked_for_is_missed() -> N
     assert conclude("volume_as_usual", manifest(here=310), earlier=earlier[:2]).passed
 
 
-def test_guests_are_missed_on_takeout_and_delivery_only_and_not_among_a_handful() -> None:
-    assert not conclude(
-        "guests_scope_present", facts=coverage(DELIVERY=GuestCoverage(6, 0, 0), Online=GuestCoverage(6, 0, 0))
-    ).passed
-    assert conclude("guests_scope_present", facts=coverage(DELIVERY=GuestCoverage(9, 0, 0))).passed
-    assert conclude("guests_scope_present", facts=coverage(DELIVERY=GuestCoverage(900, 1, 0))).passed
-    assert conclude("guests_scope_present", facts=coverage(DINE_IN=GuestCoverage(900, 0, 0))).passed
+@pytest.mark.parametrize(
+    ("channels", "passes"),
+    [
+        # By guesses it takes ten orders.
+        ({"DELIVERY": (6, 0, 0, 0), "Online": (6, 0, 0, 0)}, False),
+        ({"DELIVERY": (9, 0, 0, 0)}, True),
+        ({"DELIVERY": (900, 1, 0, 0)}, True),
+        ({"DINE_IN": (900, 0, 0, 0)}, True),
+        # Where the configuration has the behavior, one order is enough if nobody at all is named.
+        ({"TAKE_OUT": (1, 0, 0, 1)}, False),
+        ({"TAKE_OUT": (1, 0, 0, 1), "DINE_IN": (9, 0, 0, 9)}, False),
+        ({"TAKE_OUT": (1, 0, 0, 1), "DINE_IN": (9, 1, 0, 9)}, True),
+        ({"TAKE_OUT": (9, 0, 0, 0), "DINE_IN": (9, 0, 0, 9)}, True),
+        ({"TAKE_OUT": (1, 1, 0, 1), "DELIVERY": (1, 0, 0, 1)}, True),
+    ],
+)
+def test_guests_are_missed_on_takeout_and_delivery_only(
+    channels: dict[str, tuple[int, int, int, int]], passes: bool
+) -> None:
+    assert conclude("guests_scope_present", facts=coverage(**channels)).passed is passes
+
+
+def test_guests_are_reported_with_the_share_of_each_channel_the_largest_first() -> None:
+    facts = coverage(DELIVERY=(10, 10, 5, 0), DINE_IN=(30, 3, 3, 30))
+    found = conclude("guests_reachable", manifest(here=40), facts=facts)
+    assert found.description == "8 of 40 orders (20%) have an e-mail or a phone."
+    assert found.heads[3] == "share of orders"
+    assert found.rows == [("here", "DINE_IN", 30, "75%", 3, 3, "10%"), ("here", "DELIVERY", 10, "25%", 10, 5, "50%")]
+
+
+def names(**counts: tuple[int, int]) -> RestaurantFacts:
+    """GUIDs and those without a name, by kind."""
+    return of_restaurant(names={kind: NameCoverage(*numbers) for kind, numbers in counts.items()})
+
+
+def of_names(**restaurants: dict[str, str]) -> Manifest:
+    """A manifest whose records say this of the names of each restaurant."""
+    base = manifest(**dict.fromkeys(restaurants, 1))
+    records = {guid: msgspec.structs.replace(base.restaurants[guid], **said) for guid, said in restaurants.items()}
+    return msgspec.structs.replace(base, restaurants=records)
+
+
+READ = {"names_read_at": "2025-09-22T04:15:00.000Z"}
+
+
+def refused(guid: str, number: int) -> dict[str, str]:
+    """What a pull says where Toast refuses the configuration."""
+    text = f"Toast answered 403 to /config/v2/diningOptions for restaurant {guid} (not allowed, request id r-{number})."
+    hint = "The client lacks the scope config:read; ask Toast to add it, or set TOAST_NAMES=off."
+    return {"names_failure": f"{text} {hint}"}
+
+
+def test_a_missing_scope_is_one_sentence_however_many_restaurants_there_are() -> None:
+    guids = [f"place-{number}" for number in range(12)]
+    week = of_names(**{guid: refused(guid, number) for number, guid in enumerate(guids)})
+    found = conclude("names_known", week, facts=of_week({}))
+    (problem,) = found.problems
+    assert found.warns
+    assert problem == (
+        "The credential lacks the scope config:read, so dining options, menu items, discounts, … have no names."
+        " Ask Toast to add it, then materialize the week again with refresh: true, or set TOAST_NAMES=off"
+        " (12 of 12 restaurants: place-0, place-1, place-2, and 9 more)"
+    )
+
+
+def test_each_reason_for_names_that_could_not_be_read_is_said_once_the_most_frequent_first() -> None:
+    def down(guid: str, details: str = "") -> dict[str, str]:
+        where = f"/config/v2/menuItems for restaurant {guid}{details}"
+        return {"names_failure": f"Toast answered 503 to {where}. It failed 2 times."}
+
+    week = of_names(a=refused("a", 1), b=down("b", " (request id 7-x)"), c=down("c", " (request id 8-y)"), d=READ)
+    found = conclude("names_known", week, facts=of_week({}))
+    down_there, no_scope = found.problems
+    assert down_there == "Toast answered 503 to /config/v2/menuItems. It failed 2 times (2 of 4 restaurants: b, c)"
+    assert no_scope.endswith("(1 of 4 restaurants: a)")
+
+
+def test_guids_without_a_name_warn_with_their_share_and_the_kinds_that_lack_most_come_first() -> None:
+    facts = of_week({"a": names(menu_item=(90, 2), table=(10, 0)), "b": names(menu_item=(100, 23))}, names_version="1")
+    found = conclude("names_known", of_names(a=READ, b=READ), facts=facts)
+    assert (found.passed, found.warns) == (False, True)
+    assert found.description == (
+        "25 of 200 GUIDs (12.5%) have no name: archived before the first pull that read names, or deleted"
+    )
+    assert found.figures == {"guids": 200, "guids_without_name": 25, "share_without_name": 0.125}
+    assert found.rows == [
+        ("b", "menu_item", 100, 23, "23%"),
+        ("a", "menu_item", 90, 2, "2%"),
+        ("a", "table", 10, 0, "0%"),
+    ]
+
+
+def test_guids_of_restaurants_whose_names_were_not_read_have_that_reason() -> None:
+    facts = of_week({"a": names(table=(4, 1)), "b": names(table=(4, 4))}, names_version="1")
+    both = conclude("names_known", of_names(a=READ, b=refused("b", 1)), facts=facts)
+    assert both.problems[1].endswith(
+        "have no name: archived before the first pull that read names, or deleted"
+        " or of a restaurant whose names were not read for this week"
+    )
+    neither = conclude("names_known", of_names(a={}, b={}), facts=facts)
+    assert neither.description == (
+        "5 of 8 GUIDs (62.5%) have no name: of a restaurant whose names were not read for this week"
+    )
+
+
+def test_names_pass_where_all_are_known_and_where_they_are_switched_off() -> None:
+    facts = of_week({"a": names(table=(4, 0))}, names_version="1")
+    assert conclude("names_known", of_names(a=READ), facts=facts).description == "All 4 GUIDs have a name."
+    off = conclude("names_known", of_names(a={}), facts=of_week({"a": names(table=(4, 4))}))
+    assert off.passed
+    assert off.description == (
+        "Names were not read for this week (TOAST_NAMES is off, or an earlier release pulled it)."
+    )
+
+
+def test_names_that_were_read_and_are_gone_warn() -> None:
+    facts = of_week({"a": names(table=(4, 4))})
+    assert not conclude("names_known", of_names(a=READ), facts=facts).passed
 
 
 def test_of_many_problems_the_first_are_named_and_the_others_counted() -> None:

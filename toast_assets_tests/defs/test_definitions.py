@@ -55,6 +55,7 @@ def test_names_are_the_ones_that_users_rely_on() -> None:
         "no_schema_drift",
         "guests_scope_present",
         "guests_reachable",
+        "names_known",
         "volume_as_usual",
         "export_equals_raw",
         "delivered_equals_exported",

@@ -10,7 +10,7 @@ import pytest
 
 from toast_assets.checks.check import CheckResult
 from toast_assets.checks.drift import DriftFinding
-from toast_assets.checks.facts import GuestCoverage, RestaurantFacts, WeekFacts
+from toast_assets.checks.facts import GuestCoverage, NameCoverage, RestaurantFacts, WeekFacts
 from toast_assets.definitions import build_defs
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
@@ -58,11 +58,18 @@ def failing() -> dict[str, CheckResult]:
         first_outside=("a",),
         amounts={},
         versions="",
-        channels={"DELIVERY": GuestCoverage(20, 0, 0)},
+        channels={"DELIVERY": GuestCoverage(20, 0, 0, 0)},
+        names={"table": NameCoverage(1, 1)},
     )
     drift = (DriftFinding("new field", "lane", None, "a"),)
-    found = WeekFacts(form=1, data_version="", restaurants={"here": facts}, drift=drift)
-    names = ("order_guids_unique", "modified_times_inside_week", "no_schema_drift", "guests_scope_present")
+    found = WeekFacts(form=1, data_version="", names_version="1", restaurants={"here": facts}, drift=drift)
+    names = (
+        "order_guids_unique",
+        "modified_times_inside_week",
+        "no_schema_drift",
+        "guests_scope_present",
+        "names_known",
+    )
     return {
         "every_restaurant_complete": conclude("every_restaurant_complete", manifest(1)),
         "volume_as_usual": conclude("volume_as_usual", manifest(1), earlier=[manifest(900)] * 3),
