@@ -27,6 +27,7 @@ import msgspec
 
 from benchmarks.results import middle
 from toast_assets.checks.facts import week_facts
+from toast_assets.orders.names import references
 from toast_assets.orders.raw import cut_orders
 from toast_assets.orders.raw_file import RawFileWriter
 from toast_assets.sandbox.config import Restaurant, invent_restaurants
@@ -35,6 +36,8 @@ from toast_assets.store.bucket import Bucket, StoredObject, Version
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord, json_for_people
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.build import build_tables
+from toast_assets.tables.names import ReadConfiguration
+from toast_assets.toast.configuration import Entity
 from toast_assets.week import Week, WeekCalendar, iso_ms
 
 SMALL, LARGE = 10_000, 100_000
@@ -191,14 +194,20 @@ def _make_week(folder: Path, count: int) -> int:
     """A week of ``count`` orders, as a pull would leave it; the bytes of its orders."""
     store = OrderStore(FolderBucket(folder), "")
     records = {}
+    configuration = ReadConfiguration(folder)
     for restaurant in invent_restaurants(_RESTAURANTS):
         path = folder / "raw.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
+        referred = set[tuple[str, str]]()
         with RawFileWriter(path, restaurant.guid) as writer:
             for body in _orders(restaurant.guid, count // _RESTAURANTS):
+                referred.update(references(msgspec.json.decode(body)))
                 writer.write(cut_orders(b"[" + body + b"]", restaurant_guid=restaurant.guid, pulled_ms=0)[0])
         store.bucket.write(store.layout.raw(_WEEK, restaurant.guid), path)
         path.unlink()
+        # Every reference has a name.
+        named = [Entity(kind, guid, f"Name of {guid[:8]}", None) for kind, guid in sorted(referred)]
+        configuration.add_names(restaurant.guid, named, _WEEK.end)
         pull = PullRecord(
             orders=writer.orders,
             bytes=writer.bytes,
@@ -213,6 +222,7 @@ def _make_week(folder: Path, count: int) -> int:
             slices=(),
         )
         records[restaurant.guid] = RestaurantRecord(outcome="complete", time_zone=restaurant.timezone, pull=pull)
+    configuration.save(store)
     manifest = Manifest(
         partition=_WEEK.key,
         start_date=iso_ms(_WEEK.start),

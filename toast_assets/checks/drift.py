@@ -84,7 +84,7 @@ def _types_of(struct: type, before: str) -> Iterator[tuple[str, frozenset[type]]
         of_member = getattr(member.holds, "__origin__", member.holds)
         below = issubclass(of_member, msgspec.Struct)
         holds = list if member.many else dict if below else of_member
-        yield f"{before}{name}", frozenset(_FORMS.get(holds, (holds,)))
+        yield f"{before}{name}", frozenset((*_FORMS.get(holds, (holds,)), *([str] if member.or_text else [])))
         # Modifiers of modifiers have the path of modifiers.
         if below and not before.endswith(f"{name}."):
             yield from _types_of(member.holds, f"{before}{name}.")

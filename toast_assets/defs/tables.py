@@ -1,20 +1,23 @@
 """The flat tables: six assets that one step makes out of a week's stored raw orders, and ``current_orders`` of all
 weeks, which each weekly run refreshes; with what a person sees of them."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
 
 from toast_assets import markdown
 from toast_assets.defs.assets import OWNERS, TABLES_GROUP, raw_toast_orders
-from toast_assets.defs.metadata import failed_restaurants, heat_map, markdown_table, unconverted, volume
+from toast_assets.defs.metadata import failed_restaurants, markdown_table, unconverted
+from toast_assets.defs.pictures import channel_table, heat_map, sales_by_channel, sales_by_hour, volume
 from toast_assets.defs.preflight import closed_week, prepared
 from toast_assets.defs.resources import AmperityResource, OrderStoreResource
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import earlier_manifests
 from toast_assets.tables.build import TablesReport, build_tables
-from toast_assets.tables.columns import Table
+from toast_assets.tables.columns import Column, Table
 from toast_assets.tables.current_files import CURRENT
 from toast_assets.tables.current_orders import refresh_current_orders
 from toast_assets.tables.schema import TABLES
@@ -22,6 +25,7 @@ from toast_assets.tables.schema import TABLES
 # Of steps that could run, Dagster takes those of a higher priority first: no delivery waits for a table.
 AFTER_DELIVERY = {"dagster/priority": "-1"}
 _WEEKS_SHOWN = 8
+_NAMES = dg.AssetKey(["toast", "names"])
 # Columns that hold what is known of the restaurant; Toast's orders do not say it.
 _OF_RESTAURANT = ("restaurant_guid", "restaurant_name", "currency")
 
@@ -39,6 +43,15 @@ def column_schema(table: Table) -> dg.TableSchema:
             for column, field in zip(table.columns, table.schema, strict=True)
         ]
     )
+
+
+def _sources(column: Column) -> Iterator[dg.TableColumnDep]:
+    """The columns that a column is made of."""
+    if column.lookup:
+        yield dg.TableColumnDep(_NAMES, column.lookup.what)
+    if column.path or not column.lookup:
+        source = "restaurant_guid" if column.name in _OF_RESTAURANT else "order_json"
+        yield dg.TableColumnDep(raw_toast_orders.key, source)
 
 
 @dg.multi_asset(
@@ -69,9 +82,7 @@ def toast_tables(
         ]
     for name, table in TABLES.items():
         file = report.files[name]
-        names = [column.name for column in table.columns]
-        sources = {name: "restaurant_guid" if name in _OF_RESTAURANT else "order_json" for name in names}
-        lineage = {name: [dg.TableColumnDep(raw_toast_orders.key, source)] for name, source in sources.items()}
+        lineage = {column.name: [*_sources(column)] for column in table.columns}
         metadata = {
             # What people look for comes first.
             **(_orders_metadata(report, store, earlier[::-1]) if name == "orders" else {}),
@@ -128,10 +139,15 @@ def current_orders(
 def _orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tuple[str, int]]) -> Mapping[str, Any]:
     """What ``orders`` shows beyond the other tables; ``weeks`` are earlier weeks' keys and orders, oldest first."""
     orders = report.files["orders"].rows
-    rows = [
-        (one.name or one.guid, one.orders, f"{one.net_sales:,.2f}", one.late, one.requests, f"{one.seconds:.1f}")
-        for one in report.restaurants
-    ]
+    rows = []
+    net_sales: dict[str, Decimal] = defaultdict(Decimal)
+    for one in report.restaurants:
+        currency = one.currency or "unknown currency"
+        amount = f"{one.net_sales:,.2f} {currency}"
+        rows.append((one.name or one.guid, one.orders, amount, one.late, one.requests, f"{one.seconds:.1f}"))
+        net_sales[f"net_sales_{currency}"] += one.net_sales
+    if len(net_sales) <= 1:
+        net_sales = {"net_sales": sum(net_sales.values(), Decimal(0))}
     objects = [
         (one.name or one.guid, markdown.code(store.bucket.uri(key(report.week, one.guid))))
         for one in report.restaurants
@@ -140,13 +156,16 @@ def _orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tu
     return {
         "orders": orders,
         # Dagster plots numbers, and it knows no decimals.
-        "net_sales": float(sum(one.net_sales for one in report.restaurants)),
+        **{name: float(amount) for name, amount in net_sales.items()},
         "late_changes": sum(one.late for one in report.restaurants),
         "restaurants": len(report.restaurants),
         **{f"{what}_orders": report.changes[what] for what in ("new", "changed", "unchanged")},
         "per_restaurant": markdown_table(
             ("restaurant", "orders", "net sales", "late changes", "requests", "seconds"), rows
         ),
+        "per_channel": channel_table(report.sales),
+        "sales_by_channel": sales_by_channel(report.sales),
+        "sales_by_hour": sales_by_hour(report.sales),
         "orders_by_hour": heat_map(report.opened),
         "orders_by_week": volume([*weeks, (report.week.key, orders)]),
         "objects": markdown_table(("restaurant", "object"), objects),

@@ -112,6 +112,20 @@ class DeliveryInfo(Address, frozen=True):
         return self.notes if self.notes is not None else self.delivery_instructions
 
 
+class DeliveryService(_Toast, frozen=True):
+    """Who delivers for the restaurant. The driver is not read at all."""
+
+    provider_name: str | None = None
+
+
+class ThirdParty(_Toast, frozen=True):
+    """The market place that brought an order. Toast names the field and says nothing of what is in it."""
+
+    provider_name: str | None = None
+    provider: str | None = None
+    name: str | None = None
+
+
 class CurbsidePickup(_Toast, frozen=True):
     transport_description: str | None = None
     transport_color: str | None = None
@@ -379,6 +393,8 @@ class Order(_Voidable, frozen=True):
     created_device: Device | None = None
     last_modified_device: Device | None = None
     delivery_info: DeliveryInfo | None = None
+    delivery_service_info: DeliveryService | None = None
+    third_party_provider_info: ThirdParty | str | None = None
     curbside_pickup_info: CurbsidePickup | None = None
     applied_discounts: tuple[AppliedDiscount, ...] | None = None
     checks: tuple[Check, ...] | None = None
@@ -392,6 +408,13 @@ class Order(_Voidable, frozen=True):
     def served_as(self) -> DiningOption | None:
         """The dining option; ``dining`` in the guide's example."""
         return self.dining_option if self.dining_option is not None else self.dining
+
+    @property
+    def marketplace(self) -> str | None:
+        """The market place that brought the order, else its delivery service."""
+        third, service = self.third_party_provider_info, self.delivery_service_info
+        said = (third.provider_name, third.provider, third.name) if isinstance(third, ThirdParty) else (third,)
+        return next(filter(None, said), None) or (service.provider_name if service else None)
 
     @property
     def gone_date(self) -> str | None:

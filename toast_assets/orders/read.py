@@ -128,11 +128,13 @@ def decode_order(data: bytes, noted: list[str] | None = None) -> Order:
 
 
 class Member(NamedTuple):
-    """A member of a struct: what it holds (of an array, each of its elements), and whether it is needed."""
+    """A member of a struct: what it holds (of an array, each of its elements), whether it is needed, and whether it may
+    be a text instead of an object."""
 
     holds: type
     many: bool
     needed: bool
+    or_text: bool
 
 
 _read_tree = json.JSONDecoder(parse_int=Decimal, parse_float=Decimal, parse_constant=Decimal).decode
@@ -156,11 +158,11 @@ def members(struct: type) -> dict[str, Member]:
     hints, found = get_type_hints(struct, include_extras=True), {}
     for field in msgspec.structs.fields(struct):
         name = field.encode_name
-        (holds,) = (one for one in get_args(hints[field.name]) if one is not NoneType)
+        holds, *others = (one for one in get_args(hints[field.name]) if one is not NoneType)
         many = get_origin(holds) is tuple
         holds = get_args(holds)[0] if many else holds
         needed = holds in (Decimal, bool) or name in _HOLDERS | _IDENTIFIERS or name.endswith("Date")
-        found[name] = Member(holds, many, needed)
+        found[name] = Member(holds, many, needed, or_text=others == [str])
     return found
 
 
@@ -188,6 +190,8 @@ def _fitting(value: object, member: Member, path: str, noted: list[str]) -> Any:
             return None
         return [_fitted(element, member.holds, path, noted) for element in value]
     if isinstance(member.holds, type) and issubclass(member.holds, msgspec.Struct):
+        if member.or_text and isinstance(value, str):
+            return value
         return _fitted(value, member.holds, path, noted) if isinstance(value, dict) else None
     return _scalar(value, member)
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -53,7 +54,7 @@ class TableFile:
 
 @dataclass(frozen=True)
 class RestaurantSummary:
-    """What the tables hold of one restaurant. ``net_sales`` is in its currency's units.
+    """What the tables hold of one restaurant. ``net_sales`` is in its ``currency`` (an ISO code).
 
     ``late`` orders were last modified when their business date was over for a day or more. ``requests`` and
     ``seconds`` are those of the pull that brought the orders.
@@ -61,6 +62,7 @@ class RestaurantSummary:
 
     guid: str
     name: str | None
+    currency: str | None
     orders: int
     net_sales: Decimal
     late: int
@@ -68,10 +70,32 @@ class RestaurantSummary:
     seconds: float
 
 
+class SalesPart(NamedTuple):
+    """Orders of one currency and channel (``dining_behavior``, else ``source``) that were opened in one hour of the day
+    on the restaurant's clock; None is unknown."""
+
+    currency: str | None
+    channel: str | None
+    hour: int | None
+
+
+@dataclass
+class Sold:
+    """Orders, and their net sales in currency units."""
+
+    orders: int = 0
+    net_sales: Decimal = Decimal(0)
+
+    def add(self, other: Sold) -> None:
+        self.orders += other.orders
+        self.net_sales += other.net_sales
+
+
 @dataclass
 class TablesReport:
     """The tables of a week. ``changes`` counts orders that are ``new``, ``changed`` (by their modified time) and
-    ``unchanged`` since the tables were last made, ``opened`` by day (0 is Monday) and hour on the restaurant's clock;
+    ``unchanged`` since the tables were last made, ``opened`` by day (0 is Monday) and hour on the restaurant's clock.
+    ``sales`` are without what is voided or deleted, wasted food and orders made in test mode.
     ``rejections`` are the first of ``rejected`` orders that could not be converted; ``nulled`` counts optional fields
     that are null because they had an unexpected type, by path. ``problems`` say by restaurant why its stored orders
     could not be read; of these the tables keep the rows that they had."""
@@ -82,6 +106,7 @@ class TablesReport:
     restaurants: list[RestaurantSummary] = field(default_factory=list)
     changes: Counter[str] = field(default_factory=Counter)
     opened: Counter[tuple[int, int]] = field(default_factory=Counter)
+    sales: dict[SalesPart, Sold] = field(default_factory=lambda: defaultdict(Sold))
     rejected: int = 0
     rejections: list[Rejection] = field(default_factory=list)
     nulled: Counter[str] = field(default_factory=Counter)
@@ -209,6 +234,7 @@ def _add(
         rows = tables["orders"]
         converted.append(rows["order_guid"])
         report.opened.update((at.weekday(), at.hour) for at in rows["opened_at_local"].to_pylist() if at)
+        _add_sales(rows, record.currency, report)
         orders += rows.num_rows
         over = pc.add(rows["business_date"].cast(pa.timestamp("ms")), _LATE_AFTER)
         late += pc.sum(pc.greater_equal(rows["modified_at"].cast(pa.timestamp("ms")), over)).as_py() or 0
@@ -220,7 +246,21 @@ def _add(
         writers["orders"].unreadable[file.guid] = dict(zip(left["order_guid"].to_pylist(), times, strict=True))
     pull = file.pull
     seconds = datetime.fromisoformat(pull.finished_at) - datetime.fromisoformat(pull.started_at)
-    return RestaurantSummary(file.guid, record.name, orders, net_sales, late, pull.requests, seconds.total_seconds())
+    work = pull.requests, seconds.total_seconds()
+    return RestaurantSummary(file.guid, record.name, record.currency, orders, net_sales, late, *work)
+
+
+def _add_sales(orders: pa.RecordBatch, currency: str | None, report: TablesReport) -> None:
+    parts = {
+        "channel": pc.coalesce(orders["dining_behavior"], orders["source"]),
+        "hour": pc.hour(orders["opened_at_local"]),
+        "net_sales": orders["net_sales"],
+    }
+    no_sale = reduce(pc.or_, (orders[name] for name in ("voided", "deleted", "excess_food", "created_in_test_mode")))
+    found = pa.table(parts).filter(pc.invert(no_sale)).group_by(["channel", "hour"])
+    for row in found.aggregate([("net_sales", "count"), ("net_sales", "sum")]).to_pylist():
+        part = SalesPart(currency, row["channel"], row["hour"])
+        report.sales[part].add(Sold(row["net_sales_count"], row["net_sales_sum"]))
 
 
 def _changes(path: Path, before: Path | None) -> Counter[str]:

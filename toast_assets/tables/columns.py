@@ -1,7 +1,7 @@
 """How a table is declared, and how rows of decoded orders become an Arrow batch of it.
 
 Most columns name an attribute of the row's struct (``item.guid``), from which the Toast field in the documentation
-follows; the walk through the order hands over the others.
+follows; the walk through the order hands over others, and names come from Toast's configuration.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from enum import Enum
 from functools import cached_property, lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toast_assets.errors import UnrepresentableError
+from toast_assets.orders.names import NO_NAMES, Names
 from toast_assets.orders.times import business_day, instant
 from toast_assets.week import epoch_ms, from_epoch_ms
 
@@ -135,13 +136,28 @@ def _instants(form: pa.TimestampType, texts: Sequence[str | None]) -> pa.Array:
     return pa.array([one and one - timedelta(microseconds=one.microsecond % 1000) for one in moments], form)
 
 
+class Lookup(NamedTuple):
+    """Which of the ``names`` in Toast's configuration a column has: of the things of a ``kind`` their ``what`` (an
+    attribute of ``Name``), by the GUID in another column, which compares without case."""
+
+    kind: str
+    guid: str
+    what: str
+
+    def find(self, guids: pa.Array, names: Names) -> pa.Array:
+        """The text for each of ``guids``; null where it is unknown. Each GUID is looked up once."""
+        encoded = guids.dictionary_encode()
+        found = [getattr(names.find(self.kind, guid), self.what) for guid in encoded.dictionary.to_pylist()]
+        return pa.array(found, Kind.TEXT.value).take(encoded.indices)
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: its kind, its name, a sentence on what it holds, and where in Toast's order it comes from.
 
     ``path`` is the attribute of the row's struct, by default the column's name. The walk hands over the value of a
     column with ``given``, which names the Toast fields behind it. ``toast`` replaces the field that follows from
-    ``path``.
+    ``path``. A column with a ``lookup`` has what that finds, else the attribute at ``path`` where it has one.
     """
 
     kind: Kind
@@ -150,6 +166,7 @@ class Column:
     path: str = ""
     given: str | None = None
     toast: str = ""
+    lookup: Lookup | None = None
 
 
 @dataclass(frozen=True)
@@ -184,8 +201,10 @@ class Table:
         below = ".".join(re.sub("_(.)", lambda match: match[1].upper(), name) for name in names if name)
         return column.toast or (f"{self.root}.{below}" if self.root else below)
 
-    def batch(self, rows: Sequence[msgspec.Struct], given: Mapping[str, Any]) -> pa.RecordBatch:
-        """The Arrow batch of ``rows``.
+    def batch(
+        self, rows: Sequence[msgspec.Struct], given: Mapping[str, Any], names: Names = NO_NAMES
+    ) -> pa.RecordBatch:
+        """The Arrow batch of ``rows`` of one restaurant, with the ``names`` in its configuration.
 
         ``given`` has the given columns: each a list, an Arrow array, or a function of the arrays of all columns that
         are not functions.
@@ -197,9 +216,12 @@ class Table:
         structs: dict[str, Sequence[Any]] = {}
         for column in sorted(self.columns, key=lambda column: callable(given.get(column.name))):
             try:
-                by_path = column.given is None
-                values = _attribute(rows, column.path or column.name, structs) if by_path else given[column.name]
-                arrays[column.name] = _array(column.kind, values(arrays) if callable(values) else values)
+                found = [column.lookup.find(arrays[column.lookup.guid], names)] if column.lookup else []
+                if column.path or not found:
+                    by_path = column.given is None
+                    values = _attribute(rows, column.path or column.name, structs) if by_path else given[column.name]
+                    found.append(_array(column.kind, values(arrays) if callable(values) else values))
+                arrays[column.name] = pc.coalesce(*found) if len(found) > 1 else found[0]
             except (ValueError, ArithmeticError, pa.ArrowException):
                 # The error of pyarrow repeats the value, which may be a guest's.
                 raise UnrepresentableError(f"a value of {self.name}.{column.name} is no {column.kind.name}") from None

@@ -12,6 +12,7 @@ import pyarrow as pa
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.identity import email_key, guest_key
 from toast_assets.orders.model import GIFT_CARD_TYPES, Order
+from toast_assets.orders.names import Names
 from toast_assets.orders.read import RawOrders, ReadOrders, Reason, Rejection, read
 from toast_assets.orders.times import zone
 from toast_assets.orders.totals import (
@@ -76,11 +77,11 @@ def _tables_of(batch: RawOrders, orders: Iterable[Order], salt: bytes) -> dict[s
         return {
             "orders": of_orders,
             "checks": of_checks,
-            "order_items": _items(of_checks, walk, counted, clock),
-            "payments": TABLES["payments"].batch(walk.payments, of_payments),
-            "discounts": _discounts(of_orders, of_checks, walk, counted),
-            "service_charges": _service_charges(of_checks, walk),
-            "taxes": _taxes(of_checks, walk),
+            "order_items": _items(of_checks, walk, counted, clock, batch.names),
+            "payments": TABLES["payments"].batch(walk.payments, of_payments, batch.names),
+            "discounts": _discounts(of_orders, of_checks, walk, counted, batch.names),
+            "service_charges": _service_charges(of_checks, walk, batch.names),
+            "taxes": _taxes(of_checks, walk, batch.names),
             "customers": TABLES["customers"].batch(walk.customers, of_customers),
         }
     except (ValueError, ArithmeticError):
@@ -103,7 +104,7 @@ def _orders(batch: RawOrders, walk: Walk, totals: Sequence[Totals], clock: ZoneI
     given["business_date"] = [order.business_date for order in walk.orders]
     given["opened_at_local"] = lambda arrays: local_times(arrays["opened_at"], clock)
     given["check_count"] = [len(order.checks or ()) for order in walk.orders]
-    return TABLES["orders"].batch(walk.orders, given)
+    return TABLES["orders"].batch(walk.orders, given, batch.names)
 
 
 def _checks(orders: pa.RecordBatch, walk: Walk, totals: Sequence[Totals]) -> pa.RecordBatch:
@@ -121,7 +122,7 @@ def _amounts(totals: Sequence[Totals]) -> dict[str, Any]:
 
 
 def _items(
-    checks: pa.RecordBatch, walk: Walk, sales: Sequence[Sequence[ItemSale]], clock: ZoneInfo | None
+    checks: pa.RecordBatch, walk: Walk, sales: Sequence[Sequence[ItemSale]], clock: ZoneInfo | None, names: Names
 ) -> pa.RecordBatch:
     """``sales`` are those of each check, none of one that does not count."""
     selections = [line.selection for line in walk.items]
@@ -140,11 +141,11 @@ def _items(
     given["net_sales"] = [sale.net for sale in rows]
     given["created_at_local"] = lambda arrays: local_times(arrays["created_at"], clock)
     given["is_gift_card"] = [one.selection_type in GIFT_CARD_TYPES for one in selections]
-    return TABLES["order_items"].batch(selections, given)
+    return TABLES["order_items"].batch(selections, given, names)
 
 
 def _discounts(
-    orders: pa.RecordBatch, checks: pa.RecordBatch, walk: Walk, sales: Sequence[Sequence[ItemSale]]
+    orders: pa.RecordBatch, checks: pa.RecordBatch, walk: Walk, sales: Sequence[Sequence[ItemSale]], names: Names
 ) -> pa.RecordBatch:
     """``sales`` are those of each check, none of one that does not count."""
     places = walk.discount_place
@@ -160,22 +161,22 @@ def _discounts(
     given["selection_guid"] = [place.selection_guid for place in places]
     given["level"] = [place.level for place in places]
     given["sales_discount_amount"] = list(map(sales_discount, walk.discounts))
-    return TABLES["discounts"].batch(walk.discounts, given)
+    return TABLES["discounts"].batch(walk.discounts, given, names)
 
 
-def _service_charges(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
+def _service_charges(checks: pa.RecordBatch, walk: Walk, names: Names) -> pa.RecordBatch:
     given = _origin(checks, walk.charge_check)
     given["tax_amount"] = [
         sum((tax.tax_amount or ZERO for tax in charge.applied_taxes or ()), ZERO) for charge in walk.charges
     ]
-    return TABLES["service_charges"].batch(walk.charges, given)
+    return TABLES["service_charges"].batch(walk.charges, given, names)
 
 
-def _taxes(checks: pa.RecordBatch, walk: Walk) -> pa.RecordBatch:
+def _taxes(checks: pa.RecordBatch, walk: Walk, names: Names) -> pa.RecordBatch:
     given = _origin(checks, [place.check for place in walk.tax_place])
     given["selection_guid"] = [place.selection_guid for place in walk.tax_place]
     given["service_charge_id"] = [place.service_charge_id for place in walk.tax_place]
-    return TABLES["taxes"].batch(walk.taxes, given)
+    return TABLES["taxes"].batch(walk.taxes, given, names)
 
 
 def _origin(parents: pa.RecordBatch, rows: Sequence[int]) -> dict[str, Any]:

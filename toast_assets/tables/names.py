@@ -36,7 +36,7 @@ from toast_assets.toast.configuration import Entity
 from toast_assets.toast.restaurants import Restaurant
 
 _HINT = "Restore an earlier version of it. Or remove it: the next pull reads the names that Toast has today."
-_RESTAURANT = Column(Kind.TEXT, "restaurant_guid", "The restaurant.", given="general.guid")
+_RESTAURANT = Column(Kind.TEXT, "restaurant_guid", "The restaurant.", given="")
 _SEEN = (
     Column(Kind.INSTANT, "first_seen", "When a pull first read it.", given=""),
     Column(Kind.INSTANT, "last_seen", "When a pull last read it. Toast does not return what is archived.", given=""),

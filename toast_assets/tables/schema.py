@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from toast_assets.tables.columns import Column, Kind, Table
+from toast_assets.tables.columns import Column, Kind, Lookup, Table
+from toast_assets.toast.configuration import ENTITIES
 
 text = partial(Column, Kind.TEXT)
 money = partial(Column, Kind.MONEY)
@@ -15,6 +16,16 @@ day = partial(Column, Kind.DAY)
 flag = partial(Column, Kind.FLAG)
 count = partial(Column, Kind.COUNT)
 coordinate = partial(Column, Kind.COORDINATE)
+
+
+def named(
+    name: str, kind: str, guid: str, description: str, path: str = "", own: str = "", what: str = "name"
+) -> Column:
+    """A column with what Toast's configuration says of the thing of a ``kind`` whose GUID is in the column ``guid``;
+    where that is unknown the attribute at ``path``, which is Toast's field ``own``, else null."""
+    toast = f"config: {ENTITIES[kind]}.{what}" + (f", {own}" if own else "")
+    return Column(Kind.TEXT, name, description, path, toast=toast, lookup=Lookup(kind, guid, what))
+
 
 # fmt: off
 # A column is one line where it fits.
@@ -99,18 +110,26 @@ _ORDERS = Table(
         flag("created_in_test_mode", "The restaurant was in test mode."),
         flag("excess_food", "The order records wasted food, not a guest's order."),
         text("source", "How it was placed: In Store, Online, API, Kiosk, …; an open list."),
+        text("marketplace", "The market place that brought the order, such as DoorDash, else its delivery service.",
+            toast="thirdPartyProviderInfo, deliveryServiceInfo.providerName"),
         text("approval_status", "APPROVED, FUTURE, …; an open list."),
         count("duration_seconds", "Seconds from creation to payment.", "duration"),
         count("number_of_guests", "Guests at the table."),
         text("required_prep_time", "Preparation time as an ISO-8601 duration."),
         text("dining_option_guid", "The dining option.", "served_as.guid"),
-        text("dining_behavior",
-            "DINE_IN, TAKE_OUT, DELIVERY where the order says so; Toast's real orders have the GUID alone.",
-            "served_as.behavior"),
+        named("dining_option_name", "dining_option", "dining_option_guid", "Its name in Toast's configuration."),
+        named("dining_behavior", "dining_option", "dining_option_guid",
+            "Its kind: DINE_IN, TAKE_OUT, DELIVERY; where Toast's configuration is unknown, what the order says of it.",
+            "served_as.behavior", "diningOption.behavior", "behavior"),
         text("revenue_center_guid", "The revenue centre.", "revenue_center.guid"),
+        named("revenue_center_name", "revenue_center", "revenue_center_guid", "Its name in Toast's configuration."),
         text("restaurant_service_guid", "The meal: lunch, dinner, ….", "restaurant_service.guid"),
+        named("restaurant_service_name", "restaurant_service", "restaurant_service_guid",
+            "Its name in Toast's configuration."),
         text("service_area_guid", "The service area.", "service_area.guid"),
+        named("service_area_name", "service_area", "service_area_guid", "Its name in Toast's configuration."),
         text("table_guid", "The table.", "table.guid"),
+        named("table_name", "table", "table_guid", "Its name in Toast's configuration."),
         text("server_guid", "The employee who served; never a name.", "server.guid"),
         text("channel_guid", "Reserved by Toast."),
         text("created_device_id", "The device that created the order.", "created_device.id"),
@@ -197,13 +216,18 @@ _ORDER_ITEMS = Table(
         text("display_name", "What the guest read, the item's name.", "name",
             toast="checks[].selections[].displayName"),
         text("item_guid", "The menu item; null for gift cards and special requests.", "item.guid"),
+        named("item_name", "menu_item", "item_guid",
+            "Its newest name in Toast's configuration; display_name is what it was called then."),
         text("item_multi_location_id", "The menu item's key across all restaurants of the group.",
             "item.multi_location_id"),
         text("item_group_guid", "The menu group it was ordered from.", "item_group.guid"),
+        named("item_group_name", "menu_group", "item_group_guid", "Its name in Toast's configuration."),
         text("option_group_guid", "The modifier group, for a modifier.", "option_group.guid"),
         text("pre_modifier_guid", "The pre-modifier, such as NO or EXTRA.", "pre_modifier.guid"),
         text("sales_category_guid", "The sales category.", "sales_category.guid"),
+        named("sales_category_name", "sales_category", "sales_category_guid", "Its name in Toast's configuration."),
         text("dining_option_guid", "The item's own dining option.", "dining_option.guid"),
+        named("dining_option_name", "dining_option", "dining_option_guid", "Its name in Toast's configuration."),
         text("plu", "The price look-up code.", "lookup_code"),
         text("selection_type",
             "NONE or null for a menu item; OPEN_ITEM, SPECIAL_REQUEST, TOAST_CARD_SELL, …; an open list."),
@@ -233,6 +257,7 @@ _ORDER_ITEMS = Table(
         instant("voided_at", "When it was voided.", "void_date"),
         day("void_business_date", "The business date of the void."),
         text("void_reason_guid", "Why it was voided.", "void_reason.guid"),
+        named("void_reason_name", "void_reason", "void_reason_guid", "The reason in Toast's configuration."),
         flag("deleted", "This item or modifier was deleted."),
         instant("created_at", "When it was ordered.", "created_date"),
         local("created_at_local", "created_at on the restaurant's clock; null where its time zone is unknown.",
@@ -280,10 +305,13 @@ _PAYMENTS = Table(
         instant("voided_at", "When it was voided.", "void_info.void_date"),
         day("void_business_date", "The business date of the void.", "void_info.void_business_date"),
         text("void_reason_guid", "Why it was voided.", "void_info.void_reason.guid"),
+        named("void_reason_name", "void_reason", "void_reason_guid", "The reason in Toast's configuration."),
         text("server_guid", "The employee who took it; never a name.", "server.guid"),
         text("cash_drawer_guid", "The cash drawer.", "cash_drawer.guid"),
         text("house_account_guid", "The house account.", "house_account.guid"),
         text("other_payment_guid", "The restaurant's own way of payment.", "other_payment.guid"),
+        named("alternate_payment_name", "alternate_payment_type", "other_payment_guid",
+            "Its name in Toast's configuration."),
     ),
 )
 
@@ -302,7 +330,9 @@ _DISCOUNTS = Table(
             given="voided, deleted, checks[].voided, checks[].deleted, checks[].selections[].voided"),
         text("applied_discount_guid", "The discount as applied.", "guid"),
         text("discount_guid", "The discount as configured.", "discount.guid"),
-        text("name", "Its name."),
+        named("discount_name", "discount", "discount_guid",
+            "Its newest name in Toast's configuration; name is what it was called then."),
+        text("name", "Its name on the check."),
         text("discount_type", "PERCENT, FIXED, OPEN_PERCENT, OPEN_FIXED, BOGO, FIXED_TOTAL; an open list."),
         quantity("discount_percent", "0 to 100, for a percentage."),
         money("discount_amount", "The whole discount."),
@@ -328,7 +358,9 @@ _SERVICE_CHARGES = Table(
         *_ORIGIN, _CHECK,
         text("service_charge_id", "The service charge as applied.", "guid"),
         text("service_charge_guid", "The service charge as configured.", "service_charge.guid"),
-        text("service_charge_name", "Its name.", "name"),
+        named("service_charge_name", "service_charge", "service_charge_guid",
+            "Its name in Toast's configuration, else its name on the check.",
+            "name", "checks[].appliedServiceCharges[].name"),
         text("category", "SERVICE_CHARGE, CREDIT_CARD_SURCHARGE, FUNDRAISING_CAMPAIGN, CASH_ROUNDING, …; an open list.",
             "service_charge_category"),
         money("amount", "The charge, without tax.", "charge_amount"),
@@ -350,7 +382,8 @@ _TAXES = Table(
         text("service_charge_id", "The service charge as applied; null for a tax on an item.",
             given="checks[].appliedServiceCharges[].guid"),
         text("tax_rate_guid", "The tax rate as configured.", "tax_rate.guid"),
-        text("tax_name", "Its name.", "name"),
+        named("tax_rate_name", "tax_rate", "tax_rate_guid", "Its name in Toast's configuration."),
+        text("tax_name", "Its name on the check.", "name"),
         quantity("rate", "The rate, such as 0.0625."),
         money("tax_amount", "The tax."),
         flag("facilitator_collects", "A market place collects and remits this tax, not the restaurant.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from toast_assets.orders.raw import cut_orders
 from toast_assets.orders.raw_file import RAW_SCHEMA, RawFileWriter
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables import files as table_files
-from toast_assets.tables.build import TablesReport, build_tables
+from toast_assets.tables.build import SalesPart, Sold, TablesReport, build_tables
 from toast_assets.tables.files import Unreadable, unreadable_in
 from toast_assets.tables.schema import TABLES
+from toast_assets.toast.configuration import Entity
 from toast_assets.week import Week
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import (
@@ -40,7 +41,8 @@ from toast_assets_tests.support.data.invented import (
     order,
     payment,
 )
-from toast_assets_tests.support.stores.stored_weeks import save_manifest, store_week
+from toast_assets_tests.support.stores.stored_names import store_names
+from toast_assets_tests.support.stores.stored_weeks import PULLED, save_manifest, store_week
 
 LOG = logging.getLogger(__name__)
 A, B = "restaurant-a", "restaurant-b"
@@ -161,6 +163,78 @@ def test_every_order_says_its_restaurants_name_and_currency_where_they_are_known
     build()
     rows = stored(store, "orders", week).select(["restaurant_guid", "restaurant_name", "currency"]).to_pylist()
     assert [tuple(row.values()) for row in rows] == [(A, "Pier 9", "CAD")] * 2 + [(B, None, None)]
+
+
+def dining_option(guid: str, name: str, behavior: str | None = None) -> Entity:
+    return Entity("dining_option", guid, name, behavior)
+
+
+def served(store: OrderStore, week: Week) -> list[tuple[str | None, ...]]:
+    names = ["restaurant_guid", "dining_option_name", "dining_behavior"]
+    return [tuple(row.values()) for row in stored(store, "orders", week).select(names).to_pylist()]
+
+
+def test_every_restaurant_has_the_names_of_its_own_configuration(store: OrderStore, week: Week, build: Build) -> None:
+    here = order(diningOption={"guid": "Option-1"})
+    store_week(store, week, {guid: encode(here) for guid in (A, B, "restaurant-c")})
+    names = {A: [dining_option("option-1", "Bar", "DINE_IN")], B: [dining_option("OPTION-1", "Counter", "TAKE_OUT")]}
+    store_names(store, names)
+    build()
+    assert served(store, week) == [(A, "Bar", "DINE_IN"), (B, "Counter", "TAKE_OUT"), ("restaurant-c", None, None)]
+
+
+def test_a_new_name_is_in_the_tables_that_are_made_then_and_an_archived_one_stays(
+    store: OrderStore, week: Week, build: Build
+) -> None:
+    store_week(store, week, {A: encode(*(at("15T10:00:00", diningOption={"guid": guid}) for guid in ("one", "two")))})
+    store_names(store, {A: [dining_option("one", "Bar", "DINE_IN"), dining_option("two", "Window", "TAKE_OUT")]})
+    first = build()
+    store_names(store, {A: [dining_option("one", "Lounge")]}, PULLED + timedelta(days=1))
+    second = build()
+    assert served(store, week) == [(A, "Lounge", "DINE_IN"), (A, "Window", "TAKE_OUT")]
+    assert first.files["orders"].sha256 != second.files["orders"].sha256
+    assert first.files["checks"] == second.files["checks"]
+    assert second.changes == Counter(unchanged=2)
+
+
+def test_a_table_of_names_that_is_damaged_costs_the_names_alone(
+    store: OrderStore, week: Week, build: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    store_week(store, week, {A: encode(order(diningOption={"guid": "one"}))})
+    store.bucket.write(store.layout.whole_table("names"), b"PAR1")
+    assert build().problems == {}
+    assert served(store, week) == [(A, None, None)]
+    assert "Names are left out" in caplog.text
+
+
+def test_net_sales_are_added_up_by_currency_channel_and_local_hour(store: OrderStore, week: Week, build: Build) -> None:
+    sold = [
+        order(diningOption={"guid": "one"}),
+        order(diningOption={"guid": "one"}, checks=2),
+        order(diningOption={"guid": "one"}, openedDate="2025-09-15T04:30:00.000Z"),
+        order(source="Kiosk"),
+        order(source="Kiosk", openedDate=None),
+        order(source=None),
+    ]
+    none = [
+        *(order(source="Kiosk", **{what: True}) for what in ("voided", "deleted", "createdInTestMode", "excessFood")),
+        order(check(gift_card()), source="Kiosk"),
+    ]
+    manifest = store_week(store, week, {A: encode(*sold, *none), B: encode(order(source="Kiosk"))})
+    canadian = {B: msgspec.structs.replace(manifest.restaurants[B], currency="CAD")}
+    save_manifest(store, week, msgspec.structs.replace(manifest, restaurants=manifest.restaurants | canadian))
+    store_names(store, {A: [dining_option("one", "Bar", "DINE_IN")]})
+    report = build()
+    assert report.sales == {
+        SalesPart(None, "DINE_IN", 13): Sold(2, Decimal(30)),
+        SalesPart(None, "DINE_IN", 23): Sold(1, Decimal(10)),
+        # The gift card is an order without sales.
+        SalesPart(None, "Kiosk", 13): Sold(2, Decimal(10)),
+        SalesPart(None, "Kiosk", None): Sold(1, Decimal(10)),
+        SalesPart(None, None, 13): Sold(1, Decimal(10)),
+        SalesPart("CAD", "Kiosk", 13): Sold(1, Decimal(10)),
+    }
+    assert [one.currency for one in report.restaurants] == [None, "CAD"]
 
 
 def test_one_person_with_two_guids_has_one_e_mail_key(store: OrderStore, week: Week) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from toast_assets.orders.names import NO_NAMES, Name, Names
 from toast_assets.orders.read import RawOrders, Reason, Rejection
 from toast_assets.tables.flatten import flatten
 from toast_assets.tables.schema import TABLES
@@ -37,21 +39,21 @@ class FlatBatch(NamedTuple):
     nulled: dict[str, int]
 
 
-def flat(*orders: Json | bytes, timezone: str | None = "America/New_York") -> FlatBatch:
+def flat(*orders: Json | bytes, timezone: str | None = "America/New_York", names: Names = NO_NAMES) -> FlatBatch:
     data = [one if isinstance(one, bytes) else encode(one)[0] for one in orders]
-    found, tables = flatten(RawOrders(RESTAURANT, data, timezone))
+    found, tables = flatten(RawOrders(RESTAURANT, data, timezone, names=names))
     return FlatBatch(tables, found.rejections, found.nulled)
 
 
-def rows(table: str, *orders: Json, timezone: str | None = "America/New_York") -> list[Json]:
-    batch = flat(*orders, timezone=timezone)
+def rows(table: str, *orders: Json, timezone: str | None = "America/New_York", names: Names = NO_NAMES) -> list[Json]:
+    batch = flat(*orders, timezone=timezone, names=names)
     assert batch.rejections == []
     made: list[Json] = batch.tables[table].to_pylist()
     return made
 
 
-def only(table: str, *orders: Json) -> Json:
-    (row,) = rows(table, *orders)
+def only(table: str, *orders: Json, names: Names = NO_NAMES) -> Json:
+    (row,) = rows(table, *orders, names=names)
     return row
 
 
@@ -159,6 +161,145 @@ def test_the_guides_example_is_all_in_the_tables() -> None:
     assert [item["display_name"] for item in rows("order_items", guide_order())] == ["Flatbread", "Olives"]
     assert only("payments", guide_order())["amount"] == 1853
     assert only("customers", guide_order())["email"] == "greta.guest@example.com"
+
+
+# By table and column: the kind, and the order that refers to one of it.
+NAMED: dict[tuple[str, str], tuple[str, Callable[[Json], Json]]] = {
+    ("orders", "dining_option_name"): ("dining_option", lambda it: order(diningOption=it)),
+    ("orders", "revenue_center_name"): ("revenue_center", lambda it: order(revenueCenter=it)),
+    ("orders", "restaurant_service_name"): ("restaurant_service", lambda it: order(restaurantService=it)),
+    ("orders", "service_area_name"): ("service_area", lambda it: order(serviceArea=it)),
+    ("orders", "table_name"): ("table", lambda it: order(table=it)),
+    ("order_items", "item_name"): ("menu_item", lambda it: order(check(selection(item=it)))),
+    ("order_items", "item_group_name"): ("menu_group", lambda it: order(check(selection(itemGroup=it)))),
+    ("order_items", "sales_category_name"): ("sales_category", lambda it: order(check(selection(salesCategory=it)))),
+    ("order_items", "dining_option_name"): ("dining_option", lambda it: order(check(selection(diningOption=it)))),
+    ("order_items", "void_reason_name"): ("void_reason", lambda it: order(check(selection(voidReason=it)))),
+    ("payments", "void_reason_name"): (
+        "void_reason",
+        lambda it: order(check(payments=[payment(voidInfo={"voidReason": it})])),
+    ),
+    ("payments", "alternate_payment_name"): (
+        "alternate_payment_type",
+        lambda it: order(check(payments=[payment(otherPayment=it)])),
+    ),
+    ("discounts", "discount_name"): (
+        "discount",
+        lambda it: order(check(appliedDiscounts=[discount("1", discount=it)])),
+    ),
+    ("service_charges", "service_charge_name"): (
+        "service_charge",
+        lambda it: order(check(appliedServiceCharges=[service_charge("1", serviceCharge=it)])),
+    ),
+    ("taxes", "tax_rate_name"): (
+        "tax_rate",
+        lambda it: order(check(selection(appliedTaxes=[{"taxRate": it, "name": "State"}]))),
+    ),
+}
+
+
+def test_the_names_that_are_tried_here_are_those_of_all_tables() -> None:
+    named = {(name, one.name): one for name, table in TABLES.items() for one in table.columns if one.lookup}
+    assert named.keys() - {("orders", "dining_behavior")} == NAMED.keys()
+
+
+@pytest.mark.parametrize(("table", "column"), NAMED, ids=[".".join(one) for one in NAMED])
+def test_a_guid_has_its_name_in_toasts_configuration_whatever_case_it_is_written_in(table: str, column: str) -> None:
+    kind, referring = NAMED[table, column]
+    made = [referring({"guid": guid}) for guid in ("A0-B1", "a0-b1", "another", None)]
+    of_others = {("of another kind", "another"): Name("wrong"), (kind, "unused"): Name("wrong")}
+    names = Names({(kind, "a0-b1"): Name("What it is called"), **of_others})
+    found = [row[column] for row in rows(table, *made, names=names)]
+    unknown = "Delivery fee" if column == "service_charge_name" else None
+    assert found == [*["What it is called"] * 2, *[unknown] * 2]
+    assert [row[column] for row in rows(table, *made)] == [unknown] * 4
+
+
+def test_a_modifiers_menu_item_has_its_name_too() -> None:
+    names = Names({("menu_item", "cheese"): Name("Cheese"), ("menu_item", "soup"): Name("Soup")})
+    made = selection(item={"guid": "soup"}, modifiers=[modifier(item={"guid": "cheese"})])
+    assert [row["item_name"] for row in rows("order_items", order(check(made)), names=names)] == ["Soup", "Cheese"]
+
+
+@pytest.mark.parametrize(
+    ("configured", "own", "expected"),
+    [
+        (Name("Here", "DINE_IN"), None, "DINE_IN"),
+        (Name("Here", "DINE_IN"), "DELIVERY", "DINE_IN"),
+        (Name("Here"), "DELIVERY", "DELIVERY"),
+        (None, "DELIVERY", "DELIVERY"),
+        (None, None, None),
+    ],
+)
+def test_how_an_order_is_served_says_toasts_configuration_else_the_order(
+    configured: Name | None, own: str | None, expected: str | None
+) -> None:
+    names = Names({("dining_option", "here"): configured} if configured else {})
+    made = order(diningOption={"guid": "HERE", "behavior": own})
+    assert only("orders", made, names=names)["dining_behavior"] == expected
+
+
+def test_a_name_is_kept_beside_what_the_check_said() -> None:
+    names = Names({("discount", "d"): Name("Friends & family"), ("service_charge", "s"): Name("Delivery")})
+    reduced = discount("1", discount={"guid": "d"})
+    made = order(check(appliedDiscounts=[reduced], appliedServiceCharges=[service_charge("1", serviceCharge=None)]))
+    row = only("discounts", made, names=names)
+    assert (row["name"], row["discount_name"]) == ("Friends", "Friends & family")
+    assert only("service_charges", made, names=names)["service_charge_name"] == "Delivery fee"
+
+
+def test_a_discount_has_its_promo_code() -> None:
+    made = order(check(appliedDiscounts=[discount("1", appliedPromoCode="SOUP25")]))
+    assert only("discounts", made)["promo_code"] == "SOUP25"
+
+
+SERVICE = {"providerName": "Wheels", "driverName": "Dora", "driverPhoneNumber": 6175550199}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"thirdPartyProviderInfo": None, "deliveryServiceInfo": None}, None),
+        ({"thirdPartyProviderInfo": {"providerName": "DoorDash", "provider": "DD"}}, "DoorDash"),
+        ({"thirdPartyProviderInfo": {"providerName": None, "provider": "DD", "name": "x"}}, "DD"),
+        ({"thirdPartyProviderInfo": {"name": "Uber Eats", "orderId": 5}}, "Uber Eats"),
+        ({"thirdPartyProviderInfo": "Grubhub"}, "Grubhub"),
+        ({"thirdPartyProviderInfo": "Grubhub", "deliveryServiceInfo": SERVICE}, "Grubhub"),
+        ({"thirdPartyProviderInfo": {"providerName": ""}, "deliveryServiceInfo": SERVICE}, "Wheels"),
+        ({"thirdPartyProviderInfo": "", "deliveryServiceInfo": SERVICE}, "Wheels"),
+        ({"deliveryServiceInfo": {"driverName": "Dora"}}, None),
+    ],
+)
+def test_an_order_names_its_market_place_in_whatever_form_toast_has_it(fields: Json, expected: str | None) -> None:
+    batch = flat(order(**fields))
+    assert batch.tables["orders"]["marketplace"].to_pylist() == [expected]
+    assert (batch.rejections, batch.nulled) == ([], {})
+    assert "Dora" not in str(batch.tables["orders"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected", "nulled"),
+    [
+        ({"thirdPartyProviderInfo": ["DoorDash"]}, None, {"thirdPartyProviderInfo": 1}),
+        (
+            {"thirdPartyProviderInfo": {"providerName": {"en": "x"}, "name": "Uber Eats"}},
+            "Uber Eats",
+            {"thirdPartyProviderInfo.providerName": 1},
+        ),
+        ({"thirdPartyProviderInfo": True, "deliveryServiceInfo": SERVICE}, "Wheels", {"thirdPartyProviderInfo": 1}),
+        ({"deliveryServiceInfo": "Wheels"}, None, {"deliveryServiceInfo": 1}),
+        # Another field of an unexpected type is no reason to read this one otherwise.
+        ({"thirdPartyProviderInfo": "Grubhub", "source": []}, "Grubhub", {"source": 1}),
+        ({"deliveryServiceInfo": SERVICE | {"driverName": []}}, "Wheels", {}),
+    ],
+)
+def test_a_market_place_of_an_unexpected_type_is_null_and_counted(
+    fields: Json, expected: str | None, nulled: Json
+) -> None:
+    batch = flat(order(**fields))
+    assert batch.tables["orders"]["marketplace"].to_pylist() == [expected]
+    assert (batch.rejections, batch.nulled) == ([], nulled)
 
 
 def null_everywhere() -> Json:

@@ -7,7 +7,9 @@ import re
 import pyarrow as pa
 import pytest
 
+from toast_assets.orders.names import references
 from toast_assets.tables.columns import Column, Kind, Table
+from toast_assets.tables.names import NAMES, RESTAURANTS
 from toast_assets.tables.schema import TABLES
 
 ALL = [(table, column) for table in TABLES.values() for column in table.columns]
@@ -47,6 +49,32 @@ def test_a_toast_field_is_written_as_toast_writes_it() -> None:
     orders = TABLES["orders"].schema
     assert orders.field("delivery_postal_code").metadata[b"toast"] == b"deliveryInfo.zipCode"
     assert orders.field("dining_option_guid").metadata[b"toast"] == b"diningOption.guid"
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_every_guid_of_which_toasts_configuration_has_a_name_is_followed_by_that_name(table: Table) -> None:
+    for place, column in enumerate(table.columns):
+        field = table.toast_field(column)
+        if column.lookup is None and field.endswith(".guid"):
+            kinds = [kind for kind, _ in references({field.split(".")[-2]: {"guid": "any"}})]
+            after = table.columns[place + 1].lookup if kinds else None
+            assert kinds == ([after.kind] if after else [])
+            assert after is None or (after.guid, after.what) == (column.name, "name")
+
+
+def test_a_name_says_where_toasts_configuration_has_it() -> None:
+    orders, charges = TABLES["orders"].schema, TABLES["service_charges"].schema
+    assert orders.field("dining_option_name").metadata[b"toast"] == b"config: diningOptions.name"
+    behavior = b"config: diningOptions.behavior, diningOption.behavior"
+    assert orders.field("dining_behavior").metadata[b"toast"] == behavior
+    charge = b"config: serviceCharges.name, checks[].appliedServiceCharges[].name"
+    assert charges.field("service_charge_name").metadata[b"toast"] == charge
+
+
+@pytest.mark.parametrize("table", [NAMES, RESTAURANTS], ids=lambda table: table.name)
+def test_the_tables_of_toasts_configuration_are_described(table: Table) -> None:
+    assert set(table.key) <= set(table.schema.names)
+    assert all(column.description.endswith(".") for column in table.columns)
 
 
 @pytest.mark.parametrize(("table", "column"), ALL, ids=IDS)

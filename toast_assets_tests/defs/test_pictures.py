@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from toast_assets.defs.metadata import heat_map, volume
+from toast_assets.defs.pictures import heat_map, volume
 
 BUSY = {(day, hour): day * hour for day in range(7) for hour in range(24)}
 
