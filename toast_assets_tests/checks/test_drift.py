@@ -194,6 +194,11 @@ def test_what_may_cost_an_amount_comes_first_and_new_fields_last() -> None:
     assert kinds == ["vanished field", "other type", "new value", "new field"]
 
 
+def test_a_market_place_may_be_an_object_or_a_text() -> None:
+    made = [plain(thirdPartyProviderInfo=one) for one in ({"name": "x"}, "x", ["x"])]
+    assert drift(*made).other_types == {("thirdPartyProviderInfo", "an array"): (made[2]["guid"], 1)}
+
+
 def test_null_is_not_the_same_as_vanished() -> None:
     assert not drift(plain(businessDate=None)).vanished_fields
 

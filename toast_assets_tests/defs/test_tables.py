@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+import msgspec
 import pytest
 
 from toast_assets.definitions import build_defs
@@ -19,7 +20,7 @@ from toast_assets.week import Week
 from toast_assets_tests.defs.conftest import RunWeek
 from toast_assets_tests.support.data.invented import check, customer, encode, order
 from toast_assets_tests.support.services.toast_orders import late_arrivals
-from toast_assets_tests.support.stores.stored_weeks import store_week
+from toast_assets_tests.support.stores.stored_weeks import save_manifest, store_week
 
 
 def materialization(result: dg.ExecuteInProcessResult, asset: str) -> dg.AssetMaterialization:
@@ -76,11 +77,12 @@ def test_tables_are_made_although_the_delivery_fails(
 def test_orders_show_restaurants_pictures_and_what_changed(run_week: RunWeek, sandbox: Sandbox, week: Week) -> None:
     first = metadata_of(run_week(), "orders")
     assert first["new_orders"] == first["orders"]
-    for name in ("orders_by_hour", "orders_by_week"):
+    for name in ("orders_by_hour", "orders_by_week", "sales_by_channel", "sales_by_hour"):
         _, _, picture = first[name].partition("base64,")
         assert base64.b64decode(picture.removesuffix(")")).startswith(b"\x89PNG")
         assert len(first[name]) < 60_000
     assert "Pier 9 | 320 |" in first["per_restaurant"]
+    assert "| In Store |" in first["per_channel"]
     assert f"raw/week=2025-09-15/restaurant={sandbox.restaurant_guids[0]}.parquet" in first["objects"]
     late_arrivals(sandbox.toast.orders[sandbox.restaurant_guids[0]], week.start, week.end, 2)
     second = metadata_of(run_week(), "orders")
@@ -148,6 +150,44 @@ def test_the_resource_loads_tables_too(run_week: RunWeek) -> None:
         newest = resources.order_store.load_table("orders", columns=["order_guid"], newest=True)
     assert sorted(newest["order_guid"]) == sorted(orders["order_guid"])
     assert len(orders) > 0
+
+
+@pytest.mark.usefixtures("sandbox_environment")
+def test_net_sales_in_different_currencies_are_figures_of_their_own(
+    run_week: RunWeek, store: OrderStore, week: Week
+) -> None:
+    manifest = store_week(store, week, {guid: encode(order()) for guid in ("here", "there", "elsewhere")})
+    currencies = {"here": "USD", "there": "CAD", "elsewhere": "CAD"}
+    known = {
+        guid: msgspec.structs.replace(manifest.restaurants[guid], currency=code) for guid, code in currencies.items()
+    }
+    save_manifest(store, week, msgspec.structs.replace(manifest, restaurants=known))
+    metadata = metadata_of(run_week(*TABLES), "orders")
+    assert {name: value for name, value in metadata.items() if name.startswith("net_sales")} == {
+        "net_sales_CAD": 20.0,
+        "net_sales_USD": 10.0,
+    }
+    assert "| Place here | 1 | 10.00 USD |" in metadata["per_restaurant"]
+    assert metadata["sales_by_channel"].count("](data:image/png") == 2
+
+
+@pytest.mark.usefixtures("sandbox_environment")
+def test_the_lineage_of_a_name_leads_to_the_names_and_to_the_orders_where_they_say_it_too(
+    run_week: RunWeek, store: OrderStore, week: Week
+) -> None:
+    store_week(store, week, {"here": encode(order())})
+    result = run_week(*TABLES)
+
+    def sources(table: str, column: str) -> set[tuple[str, str]]:
+        lineage = metadata_of(result, table)["dagster/column_lineage"].deps_by_column
+        return {(one.asset_key.to_user_string(), one.column_name) for one in lineage[column]}
+
+    raw = ("raw_toast_orders", "order_json")
+    assert sources("orders", "dining_option_name") == {("toast/names", "name")}
+    assert sources("orders", "dining_behavior") == {("toast/names", "behavior"), raw}
+    assert sources("service_charges", "service_charge_name") == {("toast/names", "name"), raw}
+    assert sources("orders", "marketplace") == {raw}
+    assert sources("orders", "restaurant_name") == {("raw_toast_orders", "restaurant_guid")}
 
 
 def test_column_descriptions_name_the_fields_of_toast(bare_environment: pytest.MonkeyPatch) -> None:

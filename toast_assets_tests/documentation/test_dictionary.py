@@ -10,6 +10,7 @@ import pytest
 
 from docs.make_dictionary import PATH, render
 from toast_assets.amperity.feeds.build import FEEDS
+from toast_assets.tables.names import NAMES, RESTAURANTS
 from toast_assets.tables.schema import TABLES
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +22,7 @@ def test_the_document_is_in_step_with_the_code() -> None:
 
 def test_every_column_of_every_table_and_feed_is_in_it() -> None:
     document = render()
-    for table in TABLES.values():
+    for table in (*TABLES.values(), NAMES, RESTAURANTS):
         assert f"### `{table.name}`" in document
         assert all(f"| `{column.name}` |" in document for column in table.columns)
     for feed in FEEDS.values():

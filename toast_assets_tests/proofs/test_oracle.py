@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from toast_assets.orders.names import Names
 from toast_assets.orders.read import RawOrders
 from toast_assets.tables.flatten import flatten
+from toast_assets.tables.schema import TABLES
 from toast_assets_tests.amperity.feeds.rows import ZONE, rows
 from toast_assets_tests.support.data import oracle
 from toast_assets_tests.support.data.invented import RESTAURANT
-from toast_assets_tests.support.data.odd_sales import odd_week
+from toast_assets_tests.support.data.odd_sales import odd_names, odd_week
 from toast_assets_tests.support.data.right_rows import item_faults, transaction_faults
 
 SEEDS = (1, 2, 3)
@@ -30,7 +32,8 @@ def week(seed: int) -> tuple[bytes, ...]:
 
 @cache
 def table(name: str, seed: int) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = flatten(RawOrders(RESTAURANT, list(week(seed)), ZONE, "USD"))[1][name].to_pylist()
+    orders = RawOrders(RESTAURANT, list(week(seed)), ZONE, "USD", names=Names(odd_names()))
+    rows: list[dict[str, Any]] = flatten(orders)[1][name].to_pylist()
     return rows
 
 
@@ -76,6 +79,19 @@ def test_the_items_of_a_check_add_up_to_its_net_sales_and_follow_toasts_prices(s
         by_price = oracle.item_shares(order, check)
         if by_price is not None:
             assert {guid: share for guid, share in shares.items() if share} == by_price, check
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", [name for name, one in TABLES.items() if any(column.lookup for column in one.columns)])
+def test_every_name_of_every_row_is_the_oracles(name: str, seed: int) -> None:
+    columns = [one.name for one in TABLES[name].columns if one.lookup or one.name == "marketplace"]
+    found = [[row[column] for column in columns] for row in table(name, seed)]
+    right = [row for order in map(oracle.read, week(seed)) for row in oracle.named(order, odd_names())[name]]
+    assert found == right
+    # Each has several values and is also null, but for charges, which have a name of their own.
+    for column, values in zip(columns, zip(*right, strict=True), strict=True):
+        assert len({*values}) > 3, column
+        assert (None in values) != (column == "service_charge_name"), column
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -22,10 +22,14 @@ from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.current_orders import refresh_current_orders
+from toast_assets.tables.names import NAMES, RESTAURANTS, ReadConfiguration
 from toast_assets.tables.schema import TABLES
+from toast_assets.toast.configuration import Entity
+from toast_assets.toast.restaurants import Restaurant
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.data.invented import Json, check, customer, encode, order, payment, selection
-from toast_assets_tests.support.stores.stored_weeks import store_week
+from toast_assets_tests.support.stores.stored_names import store_names
+from toast_assets_tests.support.stores.stored_weeks import PULLED, store_week
 
 LOG = logging.getLogger(__name__)
 
@@ -35,7 +39,9 @@ def tables(store: OrderStore, week: Week) -> OrderStore:
     sold = [order(check(selection("12.10"), selection("0.20"))), order(check(selection("1.00")), voided=True)]
     for number, one in enumerate(sold):
         one["checks"][0]["customer"] = customer("greta@example.com", guid=f"guest-{number}")
+        one |= {"diningOption": {"guid": "Option-1"}, "thirdPartyProviderInfo": {"providerName": "DoorDash"}}
     store_week(store, week, {"here": encode(*sold)})
+    store_names(store, {"here": [Entity("dining_option", "option-1", "Dining room", "DINE_IN")]})
     build_tables(week, store, LOG)
     return store
 
@@ -61,6 +67,8 @@ def test_only_the_columns_that_are_asked_for_are_loaded(tables: OrderStore) -> N
         ("orders", [], "The table orders is kept by week: name one"),
         ("orders", ["2025-09-15", "2025-09-22"], "no table orders for week 2025-09-22"),
         ("current_orders", "2025-09-15", "The table current_orders covers all weeks: name none"),
+        ("names", "2025-09-15", "The table names covers all weeks: name none"),
+        ("restaurants", None, "There is no table restaurants. Stored are checks, .*names"),
         (
             "current_orders",
             None,
@@ -73,6 +81,32 @@ def test_what_is_not_there_is_a_clear_error(
 ) -> None:
     with pytest.raises(StoreError, match=message):
         tables.load_table(table, week_key)
+
+
+def test_names_and_restaurants_are_loaded_whole(tables: OrderStore, tmp_path: Path) -> None:
+    names = tables.load_table("names")
+    assert list(names.columns) == NAMES.schema.names
+    assert names[["restaurant_guid", "kind", "guid", "name", "behavior"]].to_numpy().tolist() == [
+        ["here", "dining_option", "option-1", "Dining room", "DINE_IN"],
+    ]
+    assert list(tables.load_table("names", columns=["name"], newest=True)["name"]) == ["Dining room"]
+    read = ReadConfiguration(tmp_path)
+    for guid, code in (("there", "CAD"), ("here", "USD")):
+        read.add_restaurant(Restaurant(guid, f"Place {guid}", currency_code=code, first_business_date=20250102), PULLED)
+    read.save(tables)
+    restaurants = tables.load_table("restaurants")
+    assert list(restaurants.columns) == RESTAURANTS.schema.names
+    assert restaurants[["restaurant_guid", "restaurant_name", "currency"]].to_numpy().tolist() == [
+        *(["here", "Place here", "USD"], ["there", "Place there", "CAD"]),
+    ]
+    assert set(restaurants["first_business_date"]) == {date(2025, 1, 2)}
+
+
+def test_the_tables_of_orders_have_the_names(tables: OrderStore) -> None:
+    refresh_current_orders(tables, LOG)
+    for orders in (tables.load_table("orders", "2025-09-15"), tables.load_table("current_orders")):
+        named = orders[["dining_option_name", "dining_behavior", "marketplace"]].to_numpy().tolist()
+        assert named == [["Dining room", "DINE_IN", "DoorDash"]] * 2
 
 
 def test_an_unknown_column_is_a_clear_error(tables: OrderStore) -> None:
@@ -203,7 +237,8 @@ def test_the_queries_of_the_page_on_tables_run_as_they_are(tables: OrderStore, t
     blocks = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     queries = [block.replace("s3://BUCKET/toast-orders/", f"{tmp_path}/") for block in blocks]
     connection = duckdb.connect()
-    unread, sales, items, guests, payments, fields = (connection.execute(query).fetchall() for query in queries)
+    served, unread, sales, items, guests, payments, fields = (connection.execute(query).fetchall() for query in queries)
+    assert served == [(date(2025, 9, 19), "DINE_IN", "DoorDash", None, Decimal("12.3000"))]
     assert unread == []
     assert [(row[0], row[1], row[2]) for row in sales] == [(date(2025, 9, 19), "here", Decimal("12.3000"))]
     assert items == [("Soup of the day", Decimal("2.000000"), Decimal("12.3000"))]

@@ -3,10 +3,12 @@ donations, waste, deposits, deferred modifiers, combos, refunds of what was void
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from random import Random
+from typing import Any
 
+from toast_assets.orders.names import Name
 from toast_assets_tests.support.data.invented import (
     Json,
     check,
@@ -28,14 +30,84 @@ PAID = ("2025-09-19T18:40:00.000+0000", "2025-09-19T18:55:00.000+0000")
 # Before any payment, at the time of the first, and after all; Toast does not always say when.
 VOIDED = ("2025-09-19T18:20:00.000+0000", PAID[0], "2025-09-19T19:30:00.000+0000", None)
 REFUNDED = ("2025-09-20T10:00:00.000+0000", "2025-09-23T17:05:00.000+0000")
+# What a market place's field was seen to hold, or may hold.
+MARKETPLACES: tuple[Any, ...] = (
+    *(None, "Grubhub", "", {"providerName": "DoorDash", "provider": "dd"}, {"provider": "Uber Eats", "name": "x"}),
+    *({"name": "Slice"}, {"orderId": "5"}, {}),
+)
+SERVICES: tuple[Any, ...] = (
+    None,
+    {"providerName": "Wheels", "driverName": "Dora", "driverPhoneNumber": "6175550199"},
+    {},
+)
+# Fields of each part of an order that refer to something in Toast's configuration.
+OF_ORDERS = ("diningOption", "revenueCenter", "restaurantService", "serviceArea", "table")
+OF_ITEMS = ("item", "itemGroup", "salesCategory", "diningOption", "voidReason")
 CATEGORIES = ("SERVICE_CHARGE", "FUNDRAISING_CAMPAIGN", "CREDIT_CARD_SURCHARGE", "CASH_ROUNDING", None)
 
 
 def odd_week(orders: int, seed: int) -> Iterator[bytes]:
     """That many orders, as bytes."""
-    # Times have a chance of their own, so that all else of a seed stays as it is.
-    chance, times = Random(seed), Random(f"times of {seed}")
-    return (encode(_timed(times, _order(chance)))[0] for _ in range(orders))
+    # Times and references have chances of their own, so that all else of a seed stays as it is.
+    chance, times, references = Random(seed), Random(f"times of {seed}"), Random(f"references of {seed}")
+    return (encode(_referring(references, _timed(times, _order(chance))))[0] for _ in range(orders))
+
+
+def odd_names() -> dict[tuple[str, str], Name]:
+    """The names of most of what the orders refer to, by kind and GUID in lower case."""
+    kinds = {
+        *("dining_option", "revenue_center", "restaurant_service", "service_area", "table", "menu_item", "menu_group"),
+        *("sales_category", "void_reason", "alternate_payment_type", "discount", "service_charge", "tax_rate"),
+    }
+    behaviors = {1: "DINE_IN", 2: "TAKE_OUT", 3: "DELIVERY"}
+    return {
+        (kind, f"guid-{number}"): Name(
+            f"{kind} {number}" if number != 4 else None, behaviors.get(number) if kind == "dining_option" else None
+        )
+        for kind in kinds
+        for number in range(1, 6)
+    }
+
+
+def _referring(chance: Random, made: Json) -> Json:
+    """The order with references to things that have a name, or none, in whatever case."""
+    _refer(chance, made, *OF_ORDERS)
+    if made["diningOption"]:
+        made["diningOption"]["behavior"] = chance.choice([None, "DINE_IN", "CATERING"])
+    made["thirdPartyProviderInfo"] = chance.choice(MARKETPLACES)
+    made["deliveryServiceInfo"] = chance.choice(SERVICES)
+    for bill in made["checks"]:
+        for line in _lines(bill["selections"]):
+            if line["item"]:
+                _refer(chance, line, *OF_ITEMS)
+            for tax in line["appliedTaxes"]:
+                _refer(chance, tax, "taxRate")
+            for reduced in line["appliedDiscounts"]:
+                _refer(chance, reduced, "discount")
+        for reduced in bill["appliedDiscounts"]:
+            _refer(chance, reduced, "discount")
+        for charge in bill["appliedServiceCharges"]:
+            _refer(chance, charge, "serviceCharge")
+        for paid in bill["payments"]:
+            _refer(chance, paid, "otherPayment")
+            if paid["paymentStatus"] == "VOIDED":
+                # Without a time, which would say more than the status.
+                paid["voidInfo"] = {}
+                _refer(chance, paid["voidInfo"], "voidReason")
+    return made
+
+
+def _refer(chance: Random, thing: Json, *fields: str) -> None:
+    for field in fields:
+        # The last ones have no name.
+        guid = chance.choice(("guid-{}", "GUID-{}", "Guid-{}")).format(chance.randint(1, 7))
+        thing[field] = (thing.get(field) or {}) | {"guid": guid} if chance.random() < 0.8 else None
+
+
+def _lines(selections: Iterable[Json]) -> Iterator[Json]:
+    for line in selections:
+        yield line
+        yield from _lines(line["modifiers"])
 
 
 def _timed(times: Random, made: Json) -> Json:

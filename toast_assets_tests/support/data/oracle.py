@@ -138,6 +138,72 @@ def check_amounts(order: Json, check: Json) -> dict[str, Decimal]:
     return found
 
 
+def named(order: Json, names: Mapping[tuple[str, str], tuple[str | None, str | None]]) -> dict[str, list[list[Any]]]:
+    """By table, for each row in its order: what Toast's configuration says of it (``names`` has name and behavior by
+    kind and GUID in lower case), and of orders also the market place, in the sequence of the table's columns."""
+
+    def find(thing: Json, field: str, kind: str) -> tuple[str | None, str | None]:
+        guid = (thing.get(field) or {}).get("guid")
+        return names.get((kind, guid.lower()), (None, None)) if guid else (None, None)
+
+    option, behavior = find(order, "diningOption", "dining_option")
+    found: dict[str, list[list[Any]]] = {
+        "orders": [
+            [
+                _marketplace(order),
+                option,
+                behavior or (order.get("diningOption") or {}).get("behavior"),
+                find(order, "revenueCenter", "revenue_center")[0],
+                find(order, "restaurantService", "restaurant_service")[0],
+                find(order, "serviceArea", "service_area")[0],
+                find(order, "table", "table")[0],
+            ]
+        ],
+        **{table: [] for table in ("order_items", "payments", "discounts", "service_charges", "taxes")},
+    }
+
+    def add_line(line: Json, discounts: list[list[Any]]) -> None:
+        fields = {
+            "item": "menu_item",
+            "itemGroup": "menu_group",
+            "salesCategory": "sales_category",
+            "diningOption": "dining_option",
+            "voidReason": "void_reason",
+        }
+        found["order_items"].append([find(line, field, kind)[0] for field, kind in fields.items()])
+        found["taxes"] += [[find(tax, "taxRate", "tax_rate")[0]] for tax in line.get("appliedTaxes") or []]
+        discounts += [[find(one, "discount", "discount")[0]] for one in line.get("appliedDiscounts") or []]
+        for modifier in line.get("modifiers") or []:
+            add_line(modifier, discounts)
+
+    for check in order.get("checks") or []:
+        of_lines: list[list[Any]] = []
+        for item in check.get("selections") or []:
+            add_line(item, of_lines)
+        of_check = [[find(one, "discount", "discount")[0]] for one in check.get("appliedDiscounts") or []]
+        found["discounts"] += of_check + of_lines
+        found["payments"] += [
+            [
+                find(payment.get("voidInfo") or {}, "voidReason", "void_reason")[0],
+                find(payment, "otherPayment", "alternate_payment_type")[0],
+            ]
+            for payment in check.get("payments") or []
+        ]
+        found["service_charges"] += [
+            [find(charge, "serviceCharge", "service_charge")[0] or charge.get("name")]
+            for charge in check.get("appliedServiceCharges") or []
+        ]
+    return found
+
+
+def _marketplace(order: Json) -> str | None:
+    third, service = order.get("thirdPartyProviderInfo"), order.get("deliveryServiceInfo") or {}
+    if isinstance(third, dict):
+        third = third.get("providerName") or third.get("provider") or third.get("name")
+    found: str | None = third or service.get("providerName")
+    return found
+
+
 def revenue(order: Json) -> Decimal:
     """What the rows of ``transactions`` of an order add up to."""
     if _is_nobodys(order):
