@@ -30,7 +30,7 @@ from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.store.raw_weeks import RawFile, StoredWeek, all_failed, raw_files
-from toast_assets.tables.files import TableWriter, restaurants_in, sha256_of, unreadable_in
+from toast_assets.tables.files import TableWriter, fitted, restaurants_in, sha256_of, unreadable_in
 from toast_assets.tables.flatten import flatten
 from toast_assets.tables.names import StoredNames
 from toast_assets.tables.schema import TABLES
@@ -208,11 +208,10 @@ def _made_of(
 def _keep_rows(guid: str, before: Mapping[str, Path], writers: Mapping[str, TableWriter]) -> None:
     for name, path in before.items():
         rows = TABLES[name].schema.empty_table()
-        # A file that is damaged, or of an earlier schema, has no rows to keep.
-        with suppress(pa.ArrowException, OSError):
-            if pq.read_schema(path).equals(rows.schema):
-                rows = pq.read_table(path, filters=[("restaurant_guid", "==", guid)])
-                writers[name].unreadable |= {guid: of} if (of := unreadable_in(path).get(guid)) else {}
+        # A file that is damaged has no rows to keep.
+        with suppress(pa.ArrowException, ValueError, OSError):
+            rows = fitted(pq.read_table(path, filters=[("restaurant_guid", "==", guid)]), rows.schema)
+            writers[name].unreadable |= {guid: of} if (of := unreadable_in(path).get(guid)) else {}
         writers[name].write(rows)
 
 

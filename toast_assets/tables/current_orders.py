@@ -37,7 +37,7 @@ from toast_assets.store.order_store import CURRENT_ORDERS, PARQUET, OrderStore
 from toast_assets.store.raw_weeks import week_of
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.current_files import CURRENT, ORDERS, fits, flagged, months_of, newest, rows_of, write_merged
-from toast_assets.tables.files import Unreadable, restaurants_in, sha256_of, unreadable_in
+from toast_assets.tables.files import Unreadable, fit_file, restaurants_in, sha256_of, unreadable_in
 
 # Each open week, and each restaurant, holds a row group in memory.
 _WEEKS_AT_ONCE = 8
@@ -187,16 +187,20 @@ class _Refresh:
         return known is not None and known.etags == _hash(self.files.get(guid, {}))
 
     def _fetched(self, week_key: str, path: Path) -> StoredObject | None:
-        """A week's table, made again where damaged or of an earlier schema; None where its raw orders are gone."""
+        """A week's table, made again where damaged or of an earlier schema. Where its raw orders are gone, columns that
+        an earlier schema did not have are null; None where the table is damaged."""
         key = self.store.layout.table("orders", week_key)
         stored = self.store.bucket.fetch(key, path)
         if stored is None:
             return None
-        if sha256_of(path) == stored.metadata.get("sha256") and pq.read_schema(path).equals(ORDERS.schema):
+        is_whole = sha256_of(path) == stored.metadata.get("sha256")
+        if is_whole and pq.read_schema(path).equals(ORDERS.schema):
             return stored
         try:
             build_tables(week_of(week_key, self.store), self.store, self.log, salt=self.salt)
         except ExportError as error:
+            if is_whole and fit_file(path, ORDERS):
+                return stored
             self.log.warning("Week %s: its table of orders is damaged and cannot be made again: %s", week_key, error)
             return None
         return self.store.bucket.fetch(key, path)

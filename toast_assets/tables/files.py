@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -81,6 +81,27 @@ def unreadable_in(path: Path) -> Unreadable:
     """``TableWriter.unreadable`` by the footer of a file."""
     found = (pq.read_metadata(path).metadata or {}).get(UNREADABLE)
     return msgspec.json.decode(found, type=Unreadable) if found else {}
+
+
+def fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows that an earlier release wrote, with null in columns that it did not have; an ArrowException or ValueError
+    where ``schema`` cannot hold them."""
+    known = rows.select([name for name in schema.names if name in rows.schema.names])
+    return pa.concat_tables([schema.empty_table(), known], promote_options="default").cast(schema)
+
+
+def fit_file(path: Path, table: Table) -> bool:
+    """Rewrite a file of an earlier release with the columns of ``table``; whether it could
+    be done."""
+    target = path.with_name(f"{path.name}.fitted")
+    with suppress(pa.ArrowException, ValueError, OSError):
+        with TableWriter(target, table) as writer:
+            writer.unreadable = unreadable_in(path)
+            for group in row_groups(path):
+                writer.write(fitted(group, table.schema))
+        target.replace(path)
+        return True
+    return False
 
 
 def restaurants_in(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[str, pa.Table]]:

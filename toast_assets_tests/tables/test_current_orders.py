@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Sequence
@@ -23,8 +24,10 @@ from toast_assets.store.order_store import OrderStore
 from toast_assets.tables import files as table_files
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.current_orders import CurrentReport, refresh_current_orders
+from toast_assets.toast.configuration import Entity
 from toast_assets.week import WeekCalendar
 from toast_assets_tests.support.data.invented import Json, check, customer, encode, order, payment, selection
+from toast_assets_tests.support.stores.stored_names import store_names
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
 LOG = logging.getLogger(__name__)
@@ -206,6 +209,41 @@ def test_files_of_another_schema_or_a_broken_state_are_made_again(store: OrderSt
     store.bucket.write(store.layout.current_orders_state(), b"{")
     assert refresh(store).weeks == KEYS
     assert sales(store) == RIGHT
+
+
+@pytest.mark.parametrize("raw_orders", ["kept", "removed", "removed of one restaurant"])
+def test_weeks_and_files_that_an_earlier_release_made_without_names_stay_and_get_names_where_they_can(
+    store: OrderStore, raw_orders: str
+) -> None:
+    bar: Json = {"diningOption": {"guid": "bar"}}
+    late = order(businessDate=20251399)
+    for key in KEYS:
+        day = date.fromisoformat(key)
+        put(store, key, {guid: [modified(order(), day, **bar), modified(late, day)] for guid in (A, B)})
+    report = refresh(store)
+    before = store.load_table("current_orders").drop(columns=["dining_option_name", "dining_behavior", "marketplace"])
+    files = [store.layout.table("orders", key) for key in KEYS]
+    for key in (*files, *(store.layout.current_orders(guid, MONTH) for guid in (A, B))):
+        body, _ = store.bucket.read(key) or (b"", None)
+        fewer = rewritten(body, lambda rows: rows.drop_columns(["dining_option_name", "marketplace"]))
+        store.bucket.write(key, fewer, Metadata={"sha256": hashlib.sha256(fewer).hexdigest()})
+    state = msgspec.structs.replace(report.state, schema="an earlier one")
+    store.bucket.write(store.layout.current_orders_state(), msgspec.json.encode(state))
+    store_names(store, {guid: [Entity("dining_option", "bar", "Bar", "DINE_IN")] for guid in (A, B)})
+    gone = {"kept": (), "removed": (A, B), "removed of one restaurant": (A,)}[raw_orders]
+    for guid in gone:
+        store.bucket.delete(store.layout.raw(WeekCalendar().week(KEYS[0]), guid))
+    after = refresh(store)
+    assert (after.weeks, after.left_out) == (KEYS, ())
+    current = store.load_table("current_orders")
+    pd.testing.assert_frame_equal(current[before.columns], before)
+    unnamed = current[current["dining_option_name"].isna()]
+    assert list(unnamed["restaurant_guid"]) == list(gone)
+    # The stored versions that cannot be read are still known.
+    assert {guid: list(of) for week in after.state.weeks.values() for guid, of in week.unreadable.items()} == {
+        guid: [late["guid"]] for guid in (A, B)
+    }
+    assert refresh(store).weeks == ()
 
 
 def test_many_row_groups_stay_sorted_and_whole(store: OrderStore, monkeypatch: pytest.MonkeyPatch) -> None:
