@@ -76,6 +76,22 @@ the formula takes nothing off twice: an order of 100.00 with 10.00 off its check
 
 Amperity's report "Quantity should be negative when items were canceled or returned" lists returns with quantity 0. They
 are correct: a partial refund and a refund of no certain item (`UNITEMIZED_REFUND`) give back money and no unit.
+
+## Feeds loaded from an earlier release
+
+| feed | add these fields |
+| --- | --- |
+| `transactions` | `store_name`, `product_subcategory`, `digital_channel` |
+| `order_items` | `store_name`, `product_category`, `product_subcategory`, `digital_channel` |
+| `customers` | `loyalty_id`, with both of its semantic tags |
+
+In `transactions`, `product_category` has names now instead of GUIDs. In both feeds of orders `purchase_channel` has the
+dining behavior (`DINE_IN`) instead of Toast's source (`In Store`), which `digital_channel` has now. Before you load the
+first new file, change segments and queries that compare these fields with GUIDs or sources.
+
+Rows that Amperity has stay as they are until their weeks are loaded again. Materialize `raw_toast_orders` for one week,
+because pulls read the names, then `amperity_feeds` for all weeks. Run the courier group over their days. Streamed rows
+are sent again when their week is delivered the next time.
 """
 # A group reads the day on which the files were dropped once more when it runs after the second look.
 LOOK_BACK_DAYS = 8
@@ -117,7 +133,7 @@ def _parts() -> Iterator[str]:
 
 
 def _feed(feed: Feed) -> Iterator[str]:
-    personal = any(one.tag in {"email", "phone"} for one in feed.columns.values())
+    personal = any({"email", "phone"} & {*one.tags} for one in feed.columns.values())
     yield f"## `{feed.name}`\n"
     yield f"{feed.description}\n"
     settings = [
@@ -132,7 +148,7 @@ def _feed(feed: Feed) -> Iterator[str]:
     listing = msgspec.json.format(msgspec.json.encode(load_settings(feed.name)), indent=2).decode()
     yield f"```json\n{listing}\n```\n"
     yield "Feed, fields:\n"
-    rows = [(f"`{name}`", one.type, f"`{one.tag}`" if one.tag else "") for name, one in feed.columns.items()]
+    rows = [(f"`{name}`", one.type, ", ".join(f"`{tag}`" for tag in one.tags)) for name, one in feed.columns.items()]
     yield markdown.table(("field", "type", "semantic tag"), rows)
 
 

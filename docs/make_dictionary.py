@@ -84,7 +84,9 @@ def _feed(feed: Feed) -> Iterator[str]:
     yield f"### `{feed.name}`\n"
     yield f"{feed.description} For {feed.purpose}\n"
     yield f"Key: `{feed.key}`. Last updated: `{LAST_UPDATED}`.\n"
-    rows = [(f"`{name}`", one.type, one.description, _toast(one.tag)) for name, one in feed.columns.items()]
+    rows = [
+        (f"`{name}`", one.type, one.description, ", ".join(map(_toast, one.tags))) for name, one in feed.columns.items()
+    ]
     yield markdown.table(("field", "type", "description", "Amperity's semantic tag"), rows)
 
 

@@ -34,6 +34,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "surname": ("checks.customer.lastName",),
     "email": ("checks.customer.email",),
     "phone": ("checks.customer.phone",),
+    "loyalty_id": ("checks.appliedLoyaltyInfo.loyaltyIdentifier",),
     "address": ("deliveryInfo.address1", "deliveryInfo.address.address1"),
     "address2": ("deliveryInfo.address2", "deliveryInfo.address.address2"),
     "city": ("deliveryInfo.city", "deliveryInfo.address.city"),
@@ -41,9 +42,13 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "postal": ("deliveryInfo.zipCode", "deliveryInfo.address.zipCode"),
     "country": ("deliveryInfo.country", "deliveryInfo.address.country"),
     "product_name": ("checks.selections.displayName", "checks.selections.modifiers.displayName"),
-    "purchase_channel": ("source",),
+    "purchase_channel": ("source", "diningOption.behavior"),
+    "digital_channel": ("source",),
     "payment_method": ("checks.payments.type",),
 }
+_CONTACTS = ("email", "phone")
+# Loyalty accounts are often known by one of these.
+_LOYALTY = ("loyaltyIdentifier", "maskedLoyaltyIdentifier")
 # Part of every record's version: a release that hashes the same text differently changes it, so that records go again.
 _NORMAL_FORMS = 2
 # The fields of rows that hold a guest's key.
@@ -64,7 +69,8 @@ class Redaction:
 
     A rule's name is a field's (``email``), at any depth, its path (``checks.customer.email``; modifiers of modifiers
     are at ``checks.selections.modifiers``), or a field of a feed's row. Names of guests are typed on tabs, too: what is
-    done to ``customer`` is done to ``tabName``, unless that has a rule of its own.
+    done to ``customer`` is done to ``tabName``, unless that has a rule of its own. What is done to ``customer``,
+    ``email`` or ``phone`` is done to identifiers of loyalty accounts in the same way.
     """
 
     rules: Mapping[str, Rule] = field(default_factory=dict)
@@ -72,19 +78,20 @@ class Redaction:
 
     @cached_property
     def digest(self) -> str:
-        """Changes with all that shapes what is sent: rules, salt, what is never sent, and the forms that are hashed.
-        It reveals the salt only to guessing."""
-        shape = msgspec.json.encode([_NORMAL_FORMS, NEVER_SENT, sorted(self.rules.items())])
+        """Changes with all that shapes what is sent: the fields that the rules mean, salt, what is never sent, and the
+        forms that are hashed. It reveals the salt only to guessing."""
+        shape = msgspec.json.encode([_NORMAL_FORMS, NEVER_SENT, sorted(self._fields.items())])
         return hmac.new(self.salt, shape, hashlib.sha256).hexdigest()
 
     @cached_property
     def _fields(self) -> dict[str, Rule]:
         """The rules by name, at any depth, and by path, which begins with a dot."""
-        customer = self.rules.get("customer") or self.rules.get("checks.customer")
-        rules = {"tabName": customer} if customer and "checks.tabName" not in self.rules else {}
-        for name, rule in self.rules.items():
-            rules |= dict.fromkeys(_meant(name), rule)
-        return rules
+        own = {name: rule for given, rule in self.rules.items() for name in _meant(given)}
+        customer = {own.get("customer"), own.get(".checks.customer")}
+        contact = customer | {own.get(f"{place}{name}") for place in ("", ".checks.customer.") for name in _CONTACTS}
+        implied = {"tabName": _strictest(customer)} | dict.fromkeys(_LOYALTY, _strictest(contact))
+        named = {name.rpartition(".")[2] for name in own}
+        return own | {name: rule for name, rule in implied.items() if rule and name not in named}
 
     @cached_property
     def _mentions(self) -> re.Pattern[bytes]:
@@ -131,7 +138,7 @@ class Redaction:
             value = getattr(row, name, None)
             if value is not None:
                 changes[name] = self.hashed(str(value)) if rule == "hash" else None
-        for name in _GUEST_KEYS if self._row_rules.keys() & {"email", "phone"} else ():
+        for name in _GUEST_KEYS if self._row_rules.keys() & {*_CONTACTS} else ():
             value = getattr(row, name, None)
             if value is not None and DERIVED_KEY.fullmatch(value):
                 changes[name] = self.hashed(value)

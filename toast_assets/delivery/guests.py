@@ -26,7 +26,7 @@ def update_guest_index(week: Week, guests: WeekGuests, delivered: DeliveredWeeks
     def add_history() -> bool:
         weeks = [other for other in delivered.all() if other.key != week.key]
         if weeks:
-            log.info("There is no guest index, so it is made of all %d weeks that were delivered.", len(weeks) + 1)
+            log.info("The guest index is made of all %d weeks that were delivered.", len(weeks) + 1)
         for other in weeks:
             problems: dict[str, str] = {}
             with one_restaurant(f"week {other.key}", problems, store):

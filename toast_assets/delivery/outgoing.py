@@ -24,7 +24,7 @@ from toast_assets.amperity.client import Receipt
 from toast_assets.amperity.feeds.build import FeedBatch, feed_batches
 from toast_assets.amperity.feeds.customers import CUSTOMERS, customer_row
 from toast_assets.amperity.feeds.order_items import ORDER_ITEMS
-from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed, encode
+from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed, Row, encode
 from toast_assets.amperity.feeds.transactions import TRANSACTIONS
 from toast_assets.amperity.records import (
     FEED_METHODS,
@@ -37,6 +37,7 @@ from toast_assets.amperity.records import (
     order_version,
     stream_body,
 )
+from toast_assets.amperity.redaction import Redaction
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.delivery.history import DeliveredWeeks, History
 from toast_assets.delivery.rejects import RejectKey
@@ -95,6 +96,10 @@ def feed_streams(settings: AmperitySettings) -> list[tuple[Feed, str]]:
         (CUSTOMERS, settings.customers_stream_id),
     )
     return [(feed, stream_id) for feed, stream_id in streams if stream_id]
+
+
+def _row_body(row: Row, redaction: Redaction) -> bytes:
+    return encode(redaction.apply_to_row(row))
 
 
 @dataclass(frozen=True)
@@ -221,18 +226,21 @@ class RestaurantRecords:
     def _add_rows(self, feed: Feed, to: str, batch: FeedBatch) -> None:
         """Add a feed's rows that are due, and the orders of which no rows can be made."""
         method, guid = FEED_METHODS + feed.name, self.raw.guid
+        redaction = self.outgoing.settings.redaction
         for rejection in batch.rejections:
             key = RecordKey(method, to, guid, rejection.order_guid or "", "", rejection.order_guid)
             if self._is_wanted(key):
                 self.counts[method].records += 1
                 receipt = Receipt("rejected", None, 0, f"{rejection.reason}: {rejection.detail}")
                 self.found.append(DueRecord(key, receipt=receipt))
-        for row in map(self.outgoing.settings.redaction.apply_to_row, batch.rows.get(feed.name, ())):
-            record_id, order_guid = getattr(row, feed.key), getattr(row, "order_id", None)
-            modified_ms = epoch_ms(datetime.fromisoformat(getattr(row, LAST_UPDATED)).replace(tzinfo=UTC))
-            of_row = hashlib.sha256(encode(row)).hexdigest()
+        for row in batch.rows.get(feed.name, ()):
+            unnamed = redaction.apply_to_row(feed.without_names(row))
+            record_id, order_guid = getattr(unnamed, feed.key), getattr(unnamed, "order_id", None)
+            modified_ms = epoch_ms(datetime.fromisoformat(getattr(unnamed, LAST_UPDATED)).replace(tzinfo=UTC))
+            # Another name is no other version: whole weeks would be sent again.
+            of_row = hashlib.sha256(encode(unnamed)).hexdigest()
             key = RecordKey(method, to, guid, record_id, of_row, order_guid, None, modified_ms)
-            self._add(key, partial(encode, row))
+            self._add(key, partial(_row_body, row, redaction))
 
     def _add(self, key: RecordKey, body: Callable[[], bytes]) -> None:
         """Count a record that is wanted, and add it unless it has arrived."""

@@ -61,6 +61,7 @@ class Guest(NamedTuple):
     surname: str | None
     email: str | None
     phone: str | None
+    loyalty_id: str | None
     address: str | None
     address2: str | None
     city: str | None
@@ -72,7 +73,7 @@ class Guest(NamedTuple):
 
 
 # The columns that are seen together, the parts of a guest, by the name of the column with their time.
-_PARTS = {f"{name}_ms": (name,) for name in ("given_name", "surname", "email", "phone")} | {
+_PARTS = {f"{name}_ms": (name,) for name in ("given_name", "surname", "email", "phone", "loyalty_id")} | {
     "address_ms": ("address", "address2", "city", "state", "postal", "country"),
     # The restaurant's of the newest order that says anything.
     "seen_ms": ("time_zone",),
@@ -80,6 +81,7 @@ _PARTS = {f"{name}_ms": (name,) for name in ("given_name", "surname", "email", "
 _TYPES = dict.fromkeys(Guest._fields[:-1], pa.string()) | dict.fromkeys([*_PARTS, "revised_ms"], pa.int64())
 _REQUIRED = ("customer_id", "revised_ms")
 GUEST_SCHEMA = pa.schema([pa.field(name, kind, nullable=name not in _REQUIRED) for name, kind in _TYPES.items()])
+_EARLIER_SCHEMA = pa.schema([one for one in GUEST_SCHEMA if one.name not in ("loyalty_id", "loyalty_id_ms")])
 _NOTHING: _Row = dict.fromkeys(GUEST_SCHEMA.names) | {"revised_ms": 0}
 
 
@@ -92,7 +94,8 @@ def sightings(order: Order, time_zone: str | None) -> Iterator[Guest]:
         place = order.delivery_info.place if order.delivery_info and guest is order_customer(order) else Address()
         state = (place.state or "").strip() or place.administrative_area
         address = place.address1, place.address2, place.city, state, place.zip_code, place.country
-        texts = guest.first_name, guest.last_name, *address
+        loyalty = check.applied_loyalty_info.loyalty_identifier if check.applied_loyalty_info else None
+        texts = guest.first_name, guest.last_name, loyalty, *address
         given, surname, *filled = ((text or "").strip() or None for text in texts)
         contact = normal_email(guest.email), normal_phone(guest.phone, guest.phone_country_code)
         yield Guest._make((key, given, surname, *contact, *filled, time_zone, min(epoch_ms(modified), _LATEST_MS)))
@@ -150,7 +153,8 @@ class WeekGuests:
         the bucket stays as it is.
 
         A lost or damaged index is made of this week and of what ``add_history`` adds: the orders of other weeks. That
-        says whether there are any.
+        says whether there are any. The index of an earlier release keeps what it has, because these orders can be gone,
+        and takes in what they say.
 
         Raises StoreConflictError where other runs kept writing the index, StoreError where the bucket fails.
         """
@@ -162,8 +166,13 @@ class WeekGuests:
             self._forgotten = load_forgotten(store)
             changed: bool | None = None
             try:
-                if stored and pq.read_schema(stored.path).equals(GUEST_SCHEMA):
+                schema = pq.read_schema(stored.path) if stored else None
+                if stored and schema == GUEST_SCHEMA:
                     changed = self.merge(row_groups(stored.path), target)
+                elif stored and schema == _EARLIER_SCHEMA:
+                    add_history()
+                    self.merge(map(_widened, row_groups(stored.path)), target)
+                    changed = True
             except (pa.ArrowException, OSError) as error:
                 # Arrow's own have no number; one with a number is the system's, such as a full disk.
                 if isinstance(error, OSError) and error.errno is not None:
@@ -205,6 +214,11 @@ class WeekGuests:
                     writer.write_table(merged, count if count < 2 * _ROW_GROUP_ROWS else (count + 1) // 2)
             database.execute("CREATE INDEX IF NOT EXISTS by_restaurant ON sightings (restaurant, id)")
         return changed
+
+
+def _widened(rows: pa.Table) -> pa.Table:
+    """Rows of an index of an earlier release, null in the columns that it lacks."""
+    return pa.concat_tables([GUEST_SCHEMA.empty_table(), rows], promote_options="default")
 
 
 def _added(database: sqlite3.Connection, forgotten: Forgotten) -> Iterator[_Row]:

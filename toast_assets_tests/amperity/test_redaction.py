@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.amperity.feeds.customers import CustomerRow
+from toast_assets.amperity.feeds.order_items import OrderItemRow
 from toast_assets.amperity.redaction import COLUMNS, Redaction, contradiction, name_problem
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.model import known_fields
@@ -98,6 +99,59 @@ def test_what_is_done_to_the_customer_is_done_to_the_name_on_the_tab(name: str) 
     assert json.loads(own.apply(body)) == {"checks": [{"tabName": expected_hash("Ann"), "amount": 1.0}]}
 
 
+LOYAL = {
+    "loyaltyIdentifier": "617.555.0123",
+    "maskedLoyaltyIdentifier": "***0123",
+    "vendor": "TOAST",
+}
+OWN_RULE = "loyaltyIdentifier"
+
+
+def loyalty(rules: dict[str, Any]) -> dict[str, Any]:
+    """What is left of a loyalty account in a streamed order; in the row of its guest it is the same."""
+    redaction = Redaction(rules, SALT)
+    body = json.dumps({"checks": [{"appliedLoyaltyInfo": LOYAL}]}).encode()
+    (check,) = json.loads(redaction.apply(body))["checks"]
+    streamed: dict[str, Any] = check.get("appliedLoyaltyInfo") or {}
+    row = redaction.apply_to_row(msgspec.structs.replace(NOBODY, loyalty_id=LOYAL["loyaltyIdentifier"]))
+    assert isinstance(row, CustomerRow)
+    assert row.loyalty_id == streamed.get("loyaltyIdentifier")
+    return streamed
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("phone", "email", "customer", "checks.customer", "checks.customer.phone", "checks.customer.email"),
+        *("checks.appliedLoyaltyInfo", "appliedLoyaltyInfo"),
+    ],
+)
+def test_what_is_done_to_phone_email_or_customer_is_done_to_the_identifier_of_a_loyalty_account(name: str) -> None:
+    hashed = loyalty({name: "hash"})
+    assert hashed["loyaltyIdentifier"] == expected_hash("617.555.0123")
+    assert hashed["maskedLoyaltyIdentifier"] == expected_hash("***0123")
+    assert set(loyalty({name: "drop"})) <= {"vendor"}
+
+
+def test_of_several_rules_for_contacts_the_strictest_is_that_of_a_loyalty_account() -> None:
+    assert loyalty({"phone": "hash", "email": "drop"}) == {"vendor": "TOAST"}
+    assert loyalty({"phone": "drop", "checks.customer.email": "hash"}) == {"vendor": "TOAST"}
+    assert loyalty({"firstName": "drop", "source": "drop"}) == LOYAL
+
+
+@pytest.mark.parametrize("name", [OWN_RULE, f"checks.appliedLoyaltyInfo.{OWN_RULE}", "loyalty_id"])
+def test_a_loyalty_account_with_a_rule_of_its_own_follows_that_one(name: str) -> None:
+    found = loyalty({"phone": "drop", "customer": "drop", name: "hash"})
+    assert found == {OWN_RULE: expected_hash("617.555.0123"), "vendor": "TOAST"}
+    assert loyalty({"phone": "hash", name: "drop"}).keys() == {"maskedLoyaltyIdentifier", "vendor"}
+
+
+def test_a_loyalty_account_that_is_a_number_is_hashed_as_its_digits() -> None:
+    body = b'{"checks":[{"appliedLoyaltyInfo":{"loyaltyIdentifier":6175550123}}]}'
+    found = json.loads(Redaction({"phone": "hash"}, SALT).apply(body))
+    assert found["checks"][0]["appliedLoyaltyInfo"] == {"loyaltyIdentifier": expected_hash("6175550123")}
+
+
 EMAILS = ["ann@example.com", "Ann@Example.com", " ann@example.com ", "ANN@EXAMPLE.COM"]
 PHONES = ["6175550123", "(617) 555-0123", "+1 617 555 0123", "617.555.0123", 6175550123, 6175550123.0]
 
@@ -128,6 +182,7 @@ def test_what_is_no_contact_is_hashed_trimmed_and_in_lower_case_and_other_texts_
 
 
 NOBODY = CustomerRow(**dict.fromkeys(CustomerRow.__struct_fields__))  # type: ignore[arg-type]
+LINE = OrderItemRow(**{name: name for name in OrderItemRow.__struct_fields__})  # type: ignore[arg-type]
 SOMEBODY = CustomerRow(**{name: name for name in CustomerRow.__struct_fields__} | {"email": "ann@example.com"})
 
 
@@ -137,9 +192,12 @@ SOMEBODY = CustomerRow(**{name: name for name in CustomerRow.__struct_fields__} 
         ("firstName", {"given_name"}),
         ("checks.customer.lastName", {"surname"}),
         ("given_name", {"given_name"}),
-        ("checks.customer", {"given_name", "surname", "email", "email_key", "phone"}),
-        ("customer", {"given_name", "surname", "email", "email_key", "phone"}),
-        ("checks.customer.email", {"email", "email_key"}),
+        ("checks.customer", {"given_name", "surname", "email", "email_key", "phone", "loyalty_id"}),
+        ("customer", {"given_name", "surname", "email", "email_key", "phone", "loyalty_id"}),
+        ("checks.customer.email", {"email", "email_key", "loyalty_id"}),
+        ("phone", {"phone", "loyalty_id"}),
+        ("loyalty_id", {"loyalty_id"}),
+        ("maskedLoyaltyIdentifier", set()),
         ("email_key", {"email_key"}),
         ("deliveryInfo", {"address", "address2", "city", "state", "postal", "country"}),
         ("address", {"address", "address2", "city", "state", "postal", "country"}),
@@ -165,6 +223,24 @@ def test_the_key_of_an_e_mail_is_its_hash_with_the_salt_whether_or_not_the_e_mai
     assert found(Redaction({"email": "hash"}, SALT)) == (salted, salted)
     assert found(Redaction({"email": "hash"}))[1] == plain
     assert found(Redaction({}, SALT), NOBODY) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("rule", "gone"),
+    [
+        ("source", {"purchase_channel", "digital_channel"}),
+        ("digital_channel", {"purchase_channel", "digital_channel"}),
+        ("diningOption", {"purchase_channel"}),
+        ("diningOption.behavior", {"purchase_channel"}),
+        ("store_name", {"store_name"}),
+        ("product_category", {"product_category"}),
+        ("product_subcategory", {"product_subcategory"}),
+    ],
+)
+def test_a_rule_for_the_source_holds_for_both_channels_and_names_can_have_rules(rule: str, gone: set[str]) -> None:
+    row = Redaction({rule: "drop"}).apply_to_row(LINE)
+    assert {name for name in row.__struct_fields__ if getattr(row, name) is None} == gone
+    assert name_problem(rule) is None
 
 
 def test_a_rule_for_a_feeds_field_holds_for_the_stream_too() -> None:
@@ -219,6 +295,19 @@ def test_another_rule_or_salt_is_another_digest_and_none_of_them_tells_the_salt(
     assert len(digests) == 4
     assert Redaction({"a": "drop", "b": "hash"}).digest == Redaction({"b": "hash", "a": "drop"}).digest
     assert SALT.decode() not in "".join(digests)
+
+
+def test_the_digest_changes_with_what_a_release_does_by_the_same_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    def digests() -> list[str]:
+        every: list[dict[str, Any]] = [{}, {"firstName": "drop"}, {"phone": "drop"}, {"customer": "hash"}]
+        return [Redaction(rules).digest for rules in every]
+
+    plain, first_name, phone, customer = digests()
+    monkeypatch.setattr("toast_assets.amperity.redaction._LOYALTY", ())
+    before = digests()
+    assert before[:2] == [plain, first_name]
+    assert phone not in before
+    assert customer not in before
 
 
 def test_what_cannot_be_read_must_not_leave_and_its_error_does_not_quote_it() -> None:

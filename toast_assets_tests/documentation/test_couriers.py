@@ -25,6 +25,11 @@ from toast_assets.store.layout import Layout
 from toast_assets.week import Week, WeekCalendar
 
 ROOT = Path(__file__).parents[2]
+# Amperity's semantic tags of transactions, as far as a feed could use them.
+KNOWN = {
+    *("currency", "digital-channel", "item-discount-amount", "item-list-price", "item-tax-amount", "payment-method"),
+    *("product-category", "product-name", "product-subcategory"),
+}
 REQUIRED = {
     *("order-id", "order-datetime", "product-id", "item-quantity", "item-revenue", "order-discount-amount"),
     *("is-return", "is-cancellation", "store-id", "purchase-channel", "purchase-brand"),
@@ -85,16 +90,30 @@ def test_every_feed_has_one_key_and_a_last_updated_moment(feed: Feed) -> None:
 
 
 def test_transactions_have_every_tag_that_amperity_requires_and_are_named_after_them() -> None:
-    tags = {field.tag: name for name, field in FEEDS["transactions"].columns.items() if field.tag}
-    assert {f"txn-item/{tag}" for tag in REQUIRED} | {"fk-customer"} <= set(tags)
+    tags = {tag: name for name, field in FEEDS["transactions"].columns.items() for tag in field.tags}
+    assert set(tags) == {f"txn-item/{tag}" for tag in REQUIRED | KNOWN} | {"fk-customer"}
     for tag, name in tags.items():
         assert name == tag.removeprefix("txn-item/").replace("-", "_")
 
 
+def test_a_field_with_two_tags_shows_both() -> None:
+    assert "| `loyalty_id` | string | `loy/loyalty-id`, `fk-loyalty-id` |" in render()
+
+
+def test_the_fields_that_an_earlier_release_did_not_have_are_fields_now() -> None:
+    table = render().partition("## Feeds loaded from an earlier release")[2].partition("\n\nIn ")[0]
+    added = {
+        feed: set(re.findall("`([a-z_]+)`", fields)) for feed, fields in re.findall(r"\| `(\w+)` \| (.*?) \|", table)
+    }
+    assert added.keys() == FEEDS.keys()
+    assert all(fields and fields <= FEEDS[feed].columns.keys() for feed, fields in added.items())
+
+
 def test_personal_data_is_in_customers_alone() -> None:
     personal = {"given-name", "surname", "email", "phone", "address", "address2", "city", "state", "postal"}
+    personal |= {"loy/loyalty-id", "fk-loyalty-id"}
     for name, feed in FEEDS.items():
-        tags = {field.tag for field in feed.columns.values()}
+        tags = {tag for field in feed.columns.values() for tag in field.tags}
         assert (personal <= tags) if name == "customers" else not (personal & tags)
 
 

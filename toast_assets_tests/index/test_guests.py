@@ -85,6 +85,13 @@ def test_each_field_is_the_newest_that_is_known_and_an_address_is_one_field(inde
     )
 
 
+def test_a_loyalty_account_stays_and_is_as_good_as_a_name(index: Index) -> None:
+    index.merge(seen(10, loyalty_id="617-555-0188"))
+    index.merge(seen(30, loyalty_id="gold"), seen(20, loyalty_id="silver"))
+    known = index.merge(seen(40, given_name="Ada"))["g"]
+    assert known == seen(40, given_name="Ada", loyalty_id="gold")
+
+
 def test_an_older_order_adds_what_is_not_known_and_makes_the_row_a_millisecond_newer(index: Index) -> None:
     index.merge(seen(20, given_name="Ada"))
     assert index.merge(seen(10, given_name="Old", email="ada@example.com"))["g"] == seen(
@@ -170,7 +177,7 @@ def truth(sightings: Sequence[Guest], customer_id: str) -> dict[str, Any]:
     """The newest known fields, in plain Python."""
     mine = [one for one in sightings if one.customer_id == customer_id]
     found = UNKNOWN | {"customer_id": customer_id}
-    for names in (("given_name",), ("surname",), ("email",), ("phone",), ADDRESS):
+    for names in (("given_name",), ("surname",), ("email",), ("phone",), ("loyalty_id",), ADDRESS):
         known = [(one.revised_ms or 0, *(getattr(one, name) or "" for name in names)) for one in mine]
         newest = max((one for one in known if any(one[1:])), default=None)
         if newest is not None:
@@ -244,6 +251,37 @@ class TestStored:
         ((known,),) = week_guests.of_restaurant("place")
         assert known.given_name == "Ada"
         assert store.bucket.info(store.layout.guest_index()) is None
+
+    @pytest.mark.parametrize("loyal", [True, False])
+    def test_the_index_of_an_earlier_release_keeps_what_it_has_and_takes_in_what_other_weeks_say(
+        self, store: OrderStore, week_guests: WeekGuests, loyal: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        earlier = WeekGuests(tmp_path / "earlier")
+        earlier.add("", [seen(10, email="ada@example.com"), seen(10, "gone", email="bo@example.com")])
+        earlier.merge((), tmp_path / "index", 7)
+        rows = pq.read_table(tmp_path / "index").drop_columns(["loyalty_id", "loyalty_id_ms"])
+        pq.write_table(rows, tmp_path / "index")
+        store.bucket.write(store.layout.guest_index(), tmp_path / "index")
+        histories = list[bool]()
+
+        def add_history() -> bool:
+            histories.append(True)
+            account = {"loyalty_id": "gold"} if loyal else {}
+            week_guests.add("", [seen(5, given_name="Older", **account), seen(5, "new", surname="Roe", **account)])
+            return True
+
+        for _ in range(2):
+            week_guests.update_index(store, add_history, LOG)
+        found = {row["customer_id"]: row for row in self.rows(store, tmp_path)}
+        assert histories == [True]
+        assert list(found["g"]) == GUEST_SCHEMA.names
+        account = "gold" if loyal else None
+        assert {name: found["g"][name] for name in ("given_name", "email", "loyalty_id", "revised_ms")} == {
+            **{"given_name": "Ada", "email": "ada@example.com", "loyalty_id": account, "revised_ms": 20}
+        }
+        assert (found["gone"]["email"], found["gone"]["revised_ms"]) == ("bo@example.com", 17)
+        assert (found["new"]["surname"], found["new"]["loyalty_id"], found["new"]["revised_ms"]) == ("Roe", account, 5)
+        assert not caplog.records
 
     @pytest.mark.parametrize("damage", ["cut", "bits", "columns", "nothing of ours"])
     def test_an_index_that_cannot_be_read_is_made_of_all_weeks(

@@ -218,6 +218,27 @@ def test_a_guest_who_is_left_in_the_guest_index_alone_is_found_and_goes(store: O
     assert b"stranger0@example.com" in decompressed(index, content(store)[index])
 
 
+def test_the_guest_index_forgets_the_loyalty_account_and_it_does_not_come_back(store: OrderStore, week: Week) -> None:
+    fill(store, week, namings()[:1], derived=True)
+    index = store.layout.guest_index()
+    assert b"loyal-jane" in decompressed(index, content(store)[index])
+    forget(store, PHONE)
+    assert b"loyal-jane" not in decompressed(index, content(store)[index])
+    derive(store, week)
+    assert holding(store) == {}
+
+
+def test_a_row_of_the_guest_index_whose_loyalty_account_is_the_guests_phone_goes(store: OrderStore, week: Week) -> None:
+    account = {"loyaltyIdentifier": "+1 617.555.0188"}
+    other = invented.order(invented.check(guest={"guid": "another"}, appliedLoyaltyInfo=account))
+    fill(store, week, [*namings()[:1], other], derived=True)
+    index = store.layout.guest_index()
+    assert b"another" in decompressed(index, content(store)[index])
+    forget(store, PHONE)
+    assert holding(store) == {}
+    assert b"another" not in decompressed(index, content(store)[index])
+
+
 def test_an_index_that_is_lost_when_a_guest_is_forgotten_does_not_bring_them_back(store: OrderStore) -> None:
     earlier, week = weeks(2)
     fill(store, earlier, namings(), derived=True)

@@ -20,6 +20,7 @@ from toast_assets.errors import UnrepresentableError
 from toast_assets.index.guests import Guest, sightings
 from toast_assets.index.orders import FedRow, FedVersion, OrderEntry
 from toast_assets.orders.model import Order
+from toast_assets.orders.names import Names
 from toast_assets.orders.read import RawOrders, Reason, Rejection
 from toast_assets.orders.times import zone
 from toast_assets.tables.columns import is_representable
@@ -79,7 +80,7 @@ def _of_batch(batch: RawOrders, brand: str, week: str, known: Mapping[str, Order
             continue
         try:
             shared = shared_columns(batch, order, clock, brand)
-            own = _own_rows(order, shared, clock) if wanted else {}
+            own = _own_rows(order, shared, clock, batch.names) if wanted else {}
             fed = _fed(week, shared, own, entry.fed if entry else None)
             if fed.week != week:
                 shared |= modified_times(from_epoch_ms(fed.modified_ms), clock) | {"fk_customer": fed.customer}
@@ -97,15 +98,17 @@ def _of_batch(batch: RawOrders, brand: str, week: str, known: Mapping[str, Order
     return FeedBatch(rows, rejections, left_out, found.nulled, all_fed, guests)
 
 
-def _own_rows(order: Order, shared: Mapping[str, Any], clock: ZoneInfo) -> dict[tuple[str, str], _OrderRow]:
+def _own_rows(
+    order: Order, shared: Mapping[str, Any], clock: ZoneInfo, names: Names
+) -> dict[tuple[str, str], _OrderRow]:
     """An order's rows, by feed and key within the order."""
     rows: dict[tuple[str, str], _OrderRow] = {}
-    for item in order_items(order, shared):
+    for item in order_items(order, shared, names):
         # An item that was moved to another check can still be in its old one, deleted.
         key = (ORDER_ITEMS.name, item.selection_id)
         if key not in rows or not item.is_cancelled:
             rows[key] = _finite(item)
-    for row in transactions(order, shared, clock):
+    for row in transactions(order, shared, clock, names):
         rows[TRANSACTIONS.name, row.transaction_item_id.removeprefix(f"{order.guid}|")] = _finite(row)
     return rows
 

@@ -25,6 +25,7 @@ class CustomerRow(Row, frozen=True):
     email: Annotated[str | None, text("E-mail, trimmed and in lower case; null when it is none.")]
     phone: Annotated[str | None, text("Ten digits for North America, else + and all digits; null when it is none.")]
     email_key: Annotated[str | None, text("SHA-256 (hex) of email, keyed by AMPERITY_REDACT_SALT where that is set.")]
+    loyalty_id: Annotated[str | None, text("The loyalty account on the newest check that names the guest with one.")]
     address: Annotated[str | None, text("Street of the newest delivery.")]
     address2: Annotated[str | None, text("Second line of that address.")]
     city: Annotated[str | None, text("City of that address.")]
@@ -38,13 +39,16 @@ class CustomerRow(Row, frozen=True):
 
 
 _PERSON = ("given_name", "surname", "email", "phone")
+# Amperity: profiles of loyalty accounts are told apart where one field has both.
+_LOYALTY = ("loy/loyalty-id", "fk-loyalty-id")
 _ADDRESS = ("address", "address2", "city", "state", "postal", "country")
 CUSTOMERS = Feed(
     "customers",
     "One row per guest of the week, also of voided orders, with the newest that all weeks say of each.",
     CustomerRow,
     "Identity resolution: the only feed with personal data.",
-    {name: name.replace("_", "-") for name in ("fk_customer", *_PERSON, *_ADDRESS)} | {"modified_at": "update-dt"},
+    {name: (name.replace("_", "-"),) for name in ("fk_customer", *_PERSON, *_ADDRESS)}
+    | {"loyalty_id": _LOYALTY, "modified_at": ("update-dt",)},
 )
 
 
@@ -53,5 +57,5 @@ def customer_row(guest: Guest) -> CustomerRow:
     times = {"modified_at": NOTHING_KNOWN_AT, "modified_at_local": NOTHING_KNOWN_AT}
     if guest.revised_ms is not None:
         times = modified_times(from_epoch_ms(guest.revised_ms), zone(guest.time_zone) or ZoneInfo("UTC"))
-    known = {name: getattr(guest, name) for name in ("customer_id", *_PERSON, *_ADDRESS)}
+    known = {name: getattr(guest, name) for name in ("customer_id", *_PERSON, "loyalty_id", *_ADDRESS)}
     return CustomerRow(fk_customer=guest.customer_id, email_key=None, **known, **times)

@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, quantity, text
-from toast_assets.amperity.feeds.shared_columns import product_id
+from toast_assets.amperity.feeds.shared_columns import NAMES, product_id, product_names
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.model import Order
+from toast_assets.orders.names import Names
 from toast_assets.orders.totals import ZERO, discount_sum
 from toast_assets.orders.walk import lines
 
@@ -24,6 +25,7 @@ class OrderItemRow(Row, frozen=True):
     parent_selection_id: Annotated[str | None, text("For a modifier the row it belongs to; null for an item.")]
     depth: Annotated[int, integer("0 for an item, 1 for its modifiers, 2 for theirs, ….")]
     store_id: Annotated[str, text("The restaurant: Toast's GUID.")]
+    store_name: Annotated[str | None, text("The name of the restaurant, with that of the location.")]
     business_date: Annotated[str | None, day("The business date on the restaurant's calendar.")]
     order_datetime: Annotated[str, moment("When the order was opened, on the restaurant's clock.")]
     order_datetime_utc: Annotated[str, moment("When the order was opened, in UTC.")]
@@ -31,6 +33,8 @@ class OrderItemRow(Row, frozen=True):
     modified_at_local: Annotated[str, moment("When the order was last modified, on the restaurant's clock.")]
     product_id: Annotated[str, text("The item's multiLocationId, else its GUID, else Toast's selection type.")]
     product_name: Annotated[str | None, text("What the guest read.")]
+    product_category: Annotated[str | None, text("The sales category's name; null where it is not known.")]
+    product_subcategory: Annotated[str | None, text("The menu group's name; null where it is not known.")]
     menu_group_id: Annotated[str | None, text("The menu group it was ordered from: Toast's GUID.")]
     sales_category_id: Annotated[str | None, text("The sales category: Toast's GUID.")]
     selection_type: Annotated[str | None, text("Toast's selection type: NONE, OPEN_ITEM, SPECIAL_REQUEST, ….")]
@@ -45,7 +49,8 @@ class OrderItemRow(Row, frozen=True):
     is_cancelled: Annotated[bool, flag("The row, its item, check or order was voided, deleted, or removed.")]
     refund_amount: Annotated[Decimal | None, decimal("Refunded of this row and its modifiers, without tax, positive.")]
     tax_refund_amount: Annotated[Decimal | None, decimal("Refunded tax, as a positive amount.")]
-    purchase_channel: Annotated[str, text("How it was ordered: Toast's source, or Unknown.")]
+    purchase_channel: Annotated[str, text("How it was served: the dining behavior, else Toast's source, or Unknown.")]
+    digital_channel: Annotated[str | None, text("Where it was ordered: Toast's source.")]
     purchase_brand: Annotated[str, text("The brand, a setting.")]
     currency: Annotated[str | None, text("The restaurant's ISO currency code, null where it is not known.")]
     fk_customer: Annotated[str | None, text("The order's one guest, as in customers; null where there is none.")]
@@ -56,12 +61,13 @@ ORDER_ITEMS = Feed(
     "One row per item and per modifier, to any depth, gift cards and voided ones included.",
     OrderItemRow,
     "A custom table: no semantic tags, joined to the others by order_id and fk_customer.",
+    names=NAMES,
 )
 
 
-def order_items(order: Order, shared: Mapping[str, Any]) -> Iterator[OrderItemRow]:
-    """The rows of one order; ``shared`` are its ``shared_columns``. Two can have one key where an item was moved to
-    another check and is still in its old one, deleted.
+def order_items(order: Order, shared: Mapping[str, Any], names: Names) -> Iterator[OrderItemRow]:
+    """The rows of one order; ``shared`` are its ``shared_columns``, ``names`` the restaurant's. Two can have one key
+    where an item was moved to another check and is still in its old one, deleted.
 
     Raises:
         UnrepresentableError: an item or modifier has no GUID, so that its row would have no key.
@@ -78,6 +84,7 @@ def order_items(order: Order, shared: Mapping[str, Any]) -> Iterator[OrderItemRo
             refund = selection.refund_details
             yield OrderItemRow(
                 **shared,
+                **product_names(selection, names),
                 order_item_id=f"{order.guid}|{selection.guid}",
                 selection_id=selection.guid,
                 check_id=check.guid,
@@ -113,6 +120,8 @@ def no_order_item(shared: Mapping[str, Any], selection_guid: str, product: str) 
         depth=0,
         product_id=product,
         product_name=None,
+        product_category=None,
+        product_subcategory=None,
         menu_group_id=None,
         sales_category_id=None,
         selection_type=None,

@@ -6,7 +6,7 @@ the schema. Field names are lower-case letters, digits and underscores.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import get_type_hints
@@ -21,12 +21,12 @@ CONTENT_TYPE = "application/x-ndjson"
 
 @dataclass(frozen=True)
 class Field:
-    """What one field of a row holds: its documented type, a description with the rule applied, Amperity's tag."""
+    """What one field of a row holds: its documented type, a description with the rule applied, Amperity's tags."""
 
     type: str
     description: str
     key: bool = False
-    tag: str = ""
+    tags: Sequence[str] = ()
 
 
 # Each takes a description. Ids, postal codes and phones are strings, too; an amount is in currency units; a time is
@@ -46,26 +46,31 @@ class Row(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Feed:
-    """A feed: what one row is, the struct of its rows, the Amperity table that it is meant for, and Amperity's semantic
-    tags by field."""
+    """A feed: what one row is, the struct of its rows, the Amperity table that it is meant for, Amperity's semantic
+    tags by field, and the fields that depend on ``names``: what Toast's configuration, not the order, says."""
 
     name: str
     description: str
     row: type[Row]
     purpose: str
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    names: Sequence[str] = ()
 
     @cached_property
     def columns(self) -> dict[str, Field]:
         """The fields by name, in the order in which they are written."""
         hints = get_type_hints(self.row, include_extras=True)
         names = self.row.__struct_fields__
-        return {name: replace(hints[name].__metadata__[0], tag=self.tags.get(name, "")) for name in names}
+        return {name: replace(hints[name].__metadata__[0], tags=self.tags.get(name, ())) for name in names}
 
     @cached_property
     def key(self) -> str:
         """The name of the key field."""
         return next(name for name, one in self.columns.items() if one.key)
+
+    def without_names(self, row: Row) -> Row:
+        """The row as it is whatever its names are: they can change while the order does not."""
+        return msgspec.structs.replace(row, **dict.fromkeys(self.names, ""))
 
 
 def encode(row: Row) -> bytes:

@@ -9,10 +9,13 @@ from zoneinfo import ZoneInfo
 from toast_assets.errors import UnrepresentableError
 from toast_assets.orders.identity import guest_key, order_customer
 from toast_assets.orders.model import Order, Selection
+from toast_assets.orders.names import Names
 from toast_assets.orders.read import RawOrders
 from toast_assets.orders.times import business_day, instant
 
 UNKNOWN_PRODUCT = "UNKNOWN_ITEM"
+# The columns that depend on Toast's configuration.
+NAMES = ("store_name", "product_category", "product_subcategory", "purchase_channel")
 
 
 def shared_columns(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -> dict[str, Any]:
@@ -30,12 +33,16 @@ def shared_columns(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) 
         business_date = business_day(order.business_date)
     except ValueError:
         raise UnrepresentableError("the business date is no date") from None
+    option = order.served_as
+    behavior = option and (batch.names.find("dining_option", option.guid).behavior or option.behavior)
     return {
         "order_id": order.guid,
         "store_id": batch.restaurant_guid,
+        "store_name": batch.name,
         "purchase_brand": brand,
         "currency": batch.currency,
-        "purchase_channel": order.source or "Unknown",
+        "purchase_channel": behavior or order.source or "Unknown",
+        "digital_channel": order.source or None,
         "business_date": business_date.isoformat() if business_date is not None else None,
         **order_times(opened, clock),
         **modified_times(modified, clock),
@@ -61,6 +68,15 @@ def product_id(selection: Selection) -> str:
     item, kind = selection.item, selection.selection_type
     known = item and (item.multi_location_id or item.guid)
     return known or (kind if kind != "NONE" else None) or UNKNOWN_PRODUCT
+
+
+def product_names(selection: Selection, names: Names) -> dict[str, Any]:
+    """The columns of what a product belongs to; null where Toast's configuration has no name of it."""
+    category, group = selection.sales_category, selection.item_group
+    return {
+        "product_category": names.find("sales_category", category.guid).name if category else None,
+        "product_subcategory": names.find("menu_group", group.guid).name if group else None,
+    }
 
 
 def _local(moment: datetime, clock: ZoneInfo) -> str:

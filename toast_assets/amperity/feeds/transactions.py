@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from toast_assets.amperity.feeds.schema import Feed, Row, day, decimal, flag, integer, moment, text
-from toast_assets.amperity.feeds.shared_columns import order_times, product_id
+from toast_assets.amperity.feeds.shared_columns import NAMES, order_times, product_id, product_names
 from toast_assets.orders.model import Check, Order, Payment, Selection
+from toast_assets.orders.names import Names
 from toast_assets.orders.times import instant
 from toast_assets.orders.totals import (
     ZERO,
@@ -48,7 +49,8 @@ class TransactionRow(Row, frozen=True):
     business_date: Annotated[str | None, day("The order's business date on the restaurant's calendar.")]
     product_id: Annotated[str, text("The item's multiLocationId, else GUID, else its type; or UNITEMIZED_REFUND.")]
     product_name: Annotated[str | None, text("What the guest read.")]
-    product_category: Annotated[str | None, text("The sales category's GUID, else the menu group's.")]
+    product_category: Annotated[str | None, text("The sales category's name; null where it is not known.")]
+    product_subcategory: Annotated[str | None, text("The menu group's name; null where it is not known.")]
     item_quantity: Annotated[int, integer("Units; a weighed item is 1. Below 0 in returns of items and cancellations.")]
     item_list_price: Annotated[Decimal, decimal("Gross price of all units with their modifiers, without tax.")]
     item_discount_amount: Annotated[Decimal, decimal("Non-tax discounts on the items, and their share of the check's.")]
@@ -59,7 +61,9 @@ class TransactionRow(Row, frozen=True):
     is_return: Annotated[bool, flag("Refunded: values are 0 or below.")]
     is_cancellation: Annotated[bool, flag("Voided or deleted after it was paid: values are 0 or below.")]
     store_id: Annotated[str, text("The restaurant: Toast's GUID.")]
-    purchase_channel: Annotated[str, text("How it was ordered: Toast's source, or Unknown.")]
+    store_name: Annotated[str | None, text("The name of the restaurant, with that of the location.")]
+    purchase_channel: Annotated[str, text("How it was served: the dining behavior, else Toast's source, or Unknown.")]
+    digital_channel: Annotated[str | None, text("Where it was ordered: Toast's source.")]
     purchase_brand: Annotated[str, text("The brand, a setting.")]
     payment_method: Annotated[str | None, text("The type of the order's largest payment.")]
     currency: Annotated[str | None, text("The restaurant's ISO currency code, null where it is not known.")]
@@ -70,7 +74,8 @@ class TransactionRow(Row, frozen=True):
 
 _UNTAGGED = {
     *("transaction_item_id", "order_datetime_utc", "business_date", "check_discount_amount"),
-    *("modified_at", "modified_at_local"),
+    # Amperity has no such tag.
+    *("store_name", "modified_at", "modified_at_local"),
 }
 _TAGGED = [name for name in TransactionRow.__struct_fields__ if name not in _UNTAGGED]
 TRANSACTIONS = Feed(
@@ -78,7 +83,8 @@ TRANSACTIONS = Feed(
     "One row per order, product and kind: purchase, return, cancellation.",
     TransactionRow,
     "Unified Itemized Transactions.",
-    {name: f"txn-item/{name.replace('_', '-')}" for name in _TAGGED} | {"fk_customer": "fk-customer"},
+    {name: (f"txn-item/{name.replace('_', '-')}",) for name in _TAGGED} | {"fk_customer": ("fk-customer",)},
+    NAMES,
 )
 
 
@@ -94,6 +100,7 @@ class _Sum:
     tax: Decimal | None = ZERO
     name: str | None = None
     category: str | None = None
+    subcategory: str | None = None
     at: datetime | None = None
 
     def add(self, other: _Sum, sign: int = 1, at: datetime | None = None) -> None:
@@ -105,18 +112,20 @@ class _Sum:
         self.tax = None if self.tax is None or other.tax is None else self.tax + sign * other.tax
         self.name = self.name or other.name
         self.category = self.category or other.category
+        self.subcategory = self.subcategory or other.subcategory
         self.at = max(filter(None, (self.at, at)), default=None)
 
 
-def transactions(order: Order, shared: Mapping[str, Any], clock: ZoneInfo) -> list[TransactionRow]:
-    """The rows of one order, by product in the order's own sequence; ``shared`` are its ``shared_columns``.
+def transactions(order: Order, shared: Mapping[str, Any], clock: ZoneInfo, names: Names) -> list[TransactionRow]:
+    """The rows of one order, by product in the order's own sequence; ``shared`` are its ``shared_columns``, ``names``
+    the restaurant's.
 
     Raises:
         UnrepresentableError: a time is beyond the calendar on the restaurant's ``clock``.
     """
     sums = defaultdict[tuple[str, str], _Sum](_Sum)
     for check in order.checks or ():
-        _Bill(order, check).add_to(sums)
+        _Bill(order, check, names).add_to(sums)
     taken = [payment for check in order.checks or () for payment in check.payments or () if is_taken(payment)]
     largest = max(taken, key=lambda payment: payment.amount or ZERO, default=None)
     method = largest.type if largest is not None else None
@@ -139,6 +148,7 @@ def _row(
         product_id=product,
         product_name=amounts.name,
         product_category=amounts.category,
+        product_subcategory=amounts.subcategory,
         item_quantity=_whole(amounts.units),
         item_list_price=amounts.list_price,
         item_discount_amount=amounts.discount,
@@ -158,6 +168,7 @@ class _Bill:
 
     order: Order
     check: Check
+    names: Names
     paid: list[Payment] = field(init=False)
     """The payments that took money, also those that were voided later."""
     refunded: dict[str | None, datetime] = field(init=False)
@@ -179,7 +190,7 @@ class _Bill:
         for item, sale in zip(self.check.selections or (), item_sales(self.check), strict=True):
             if not item.is_revenue:
                 continue
-            product, line = product_id(item), _line(item, sale.check_discount)
+            product, line = product_id(item), self._line(item, sale.check_discount)
             if gone or item.is_gone:
                 voided = self._voided_at(item)
                 # A void of what nobody had paid for is a correction of the restaurant, no guest's cancellation.
@@ -196,7 +207,7 @@ class _Bill:
             if amount or tax:
                 whole = amount >= line.list_price - line.discount > 0
                 units = line.units if whole else ZERO
-                back = _Sum(units, amount, tax=tax, name=line.name, category=line.category)
+                back = replace(line, units=units, list_price=amount, discount=ZERO, check_discount=ZERO, tax=tax)
                 sums[product, RETURN].add(back, -1, self._refunded_at(item))
         custom = ZERO if gone else refunds_of(self.check, check_totals(self.check).refund_amount).custom
         if custom:
@@ -226,18 +237,17 @@ class _Bill:
         last = self.refunded.get(None, self._modified_at)
         return self.refunded.get(transaction.guid, last) if transaction else last
 
-
-def _line(item: Selection, share: Decimal) -> _Sum:
-    category = item.sales_category or item.item_group
-    units = _ONE if item.quantity is None else abs(item.quantity)
-    if units and item.unit_of_measure not in {None, "", "NONE"}:
-        # Weighed.
-        units = _ONE
-    price, tax, discount = sales_price(item), item.tax or ZERO, item_discount(item)
-    names = (item.name, category.guid if category is not None else None)
-    if price < 0:
-        return _Sum(-units, price - discount, ZERO, share, -abs(tax), *names)
-    return _Sum(units, price, discount + share, share, tax, *names)
+    def _line(self, item: Selection, share: Decimal) -> _Sum:
+        units = _ONE if item.quantity is None else abs(item.quantity)
+        if units and item.unit_of_measure not in {None, "", "NONE"}:
+            # Weighed.
+            units = _ONE
+        price, tax, discount = sales_price(item), item.tax or ZERO, item_discount(item)
+        names = product_names(item, self.names)
+        texts = (item.name, names["product_category"], names["product_subcategory"])
+        if price < 0:
+            return _Sum(-units, price - discount, ZERO, share, -abs(tax), *texts)
+        return _Sum(units, price, discount + share, share, tax, *texts)
 
 
 def _whole(units: Decimal) -> int:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from toast_assets.amperity.feeds.build import FEEDS, feed_batches
+from toast_assets.index.orders import OrderEntry
+from toast_assets.orders.names import Name
 from toast_assets.orders.read import RawOrders, Reason
-from toast_assets_tests.amperity.feeds.rows import BRAND, WEEK, ZONE, batches, lines, rows
+from toast_assets_tests.amperity.feeds.rows import (
+    BRAND,
+    STORE,
+    WEEK,
+    ZONE,
+    batches,
+    customers,
+    lines,
+    names,
+    ref,
+    rows,
+)
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import RESTAURANT, Json, check, customer, encode, order, selection
+
+DINING = names(dining_option=Name("Walk-up", "TAKE_OUT"))
 
 
 @pytest.mark.parametrize("timezone", [None, "", "Mars/Olympus", "EST5EDT\0", "../../etc/passwd", "America"])
@@ -86,6 +102,34 @@ def test_every_row_has_every_key_in_the_declared_order() -> None:
         found = rows(name, order(check(guest=customer())), order(check(guest={"guid": "g"})), guide_order())
         assert found
         assert all(list(row) == declared for row in found)
+
+
+def test_rows_of_zero_have_every_key_too_and_what_is_the_same_on_all_rows_of_an_order() -> None:
+    before = order(check(selection(), selection(item=None)))
+    after = before | {"checks": [check()], "modifiedDate": "2025-09-20T10:00:00.000+0000"}
+    raw = [
+        RawOrders(RESTAURANT, encode(one | {"diningOption": ref("dining_option")}), ZONE, "USD", STORE, DINING)
+        for one in (before, after)
+    ]
+    (first,) = feed_batches(raw[:1], BRAND, WEEK, {})
+    index = {guid: OrderEntry(guid, fed=fed) for guid, fed in first.fed.items()}
+    made = list(feed_batches(raw[1:], BRAND, WEEK, index))
+    for feed, count in (("transactions", 2), ("order_items", 3)):
+        found = [json.loads(line) for line in lines(feed, made)]
+        assert [list(row) for row in found] == [list(FEEDS[feed].columns)] * count
+        channels = {(row["store_name"], row["purchase_channel"], row["digital_channel"]) for row in found}
+        assert channels == {(STORE, "TAKE_OUT", "In Store")}
+
+
+def test_without_its_names_a_row_is_the_same_whatever_they_are() -> None:
+    made = order(diningOption=ref("dining_option"))
+    for feed in (FEEDS["transactions"], FEEDS["order_items"]):
+        found = [batches(made, names=known)[0].rows[feed.name] for known in (names(), DINING)]
+        (one,), (other,) = found
+        assert one != other
+        assert feed.without_names(one) == feed.without_names(other)
+    (guest,) = customers(batches(order(check(guest=customer()))))
+    assert FEEDS["customers"].without_names(guest) == guest
 
 
 def test_amounts_are_json_numbers_with_their_digits() -> None:

@@ -66,6 +66,45 @@ def test_the_key_of_an_e_mail_is_the_hash_of_its_normal_form() -> None:
     assert only("customers", visit(customer(None)))["email_key"] is None
 
 
+def loyal(guest: Json | None, account: object, modified: str = MONDAY) -> Json:
+    return order(check(guest=guest, appliedLoyaltyInfo=account), modifiedDate=modified)
+
+
+def test_the_loyalty_account_is_the_newest_on_a_check_that_names_the_guest() -> None:
+    guest = customer(guid="g")
+    visits = [
+        loyal(guest, {"loyaltyIdentifier": "old"}, MONDAY),
+        loyal({"guid": "g"}, {"loyaltyIdentifier": " 617.555.0188 "}, TUESDAY),
+        loyal(guest, {"loyaltyIdentifier": None}, FRIDAY),
+        loyal(guest, None, FRIDAY),
+    ]
+    for sequence in itertools.permutations(visits):
+        assert only("customers", *sequence)["loyalty_id"] == "617.555.0188"
+
+
+def test_a_loyalty_account_is_that_of_its_own_checks_guest_and_of_nobody_where_there_is_none() -> None:
+    bills = [check(guest=customer(guid="a"), appliedLoyaltyInfo={"loyaltyIdentifier": "1"})]
+    bills += [check(guest=customer(guid="b")), check(appliedLoyaltyInfo={"loyaltyIdentifier": "3"})]
+    found = rows("customers", order(*bills))
+    assert {row["customer_id"]: row["loyalty_id"] for row in found} == {"a": "1", "b": None}
+
+
+@pytest.mark.parametrize(
+    ("account", "known"),
+    [
+        ({"loyaltyIdentifier": 6175550188}, "6175550188"),
+        ({"loyaltyIdentifier": ["1"]}, None),
+        ({"loyaltyIdentifier": "  "}, None),
+        ("Gold", None),
+    ],
+)
+def test_a_loyalty_account_of_an_unexpected_type_is_read_where_it_has_digits(
+    account: object, known: str | None
+) -> None:
+    row = only("customers", loyal(customer(), account))
+    assert (row["loyalty_id"], row["given_name"]) == (known, "Greta")
+
+
 def test_an_order_that_knows_a_guest_by_guid_alone_takes_nothing_away() -> None:
     row = only("customers", visit({"guid": "g"}, FRIDAY), visit(customer(guid="g"), MONDAY))
     assert (row["given_name"], row["modified_at"]) == ("Greta", "2025-09-15 12:00:00.000")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from toast_assets_tests.amperity.feeds.rows import batches, lines, only, rows
+from toast_assets.orders.names import Name
+from toast_assets_tests.amperity.feeds.rows import STORE, batches, lines, names, only, ref, rows
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import check, gift_card, modifier, order, refund_details, selection
 
@@ -35,6 +36,17 @@ def test_what_is_voided_at_any_level_is_marked_with_all_that_is_below_it() -> No
     assert [row["is_cancelled"] for row in found] == [False, True, True, False, False]
     assert all(row["is_cancelled"] for row in rows("order_items", order(check(tree) | {"voided": True})))
     assert all(row["is_cancelled"] for row in rows("order_items", order(check(tree), deleted=True)))
+
+
+def test_a_modifier_has_the_names_of_its_own_category_and_the_guids_stay_beside_the_names() -> None:
+    known = names(sales_category=Name("Food"), menu_group=Name("Soups"))
+    placed = {"salesCategory": ref("sales_category"), "itemGroup": ref("menu_group")}
+    extra = modifier(salesCategory=ref("sales_category"), itemGroup=None)
+    item, below = rows("order_items", order(check(selection(modifiers=[extra], **placed))), names=known)  # type: ignore[arg-type]
+    assert (item["product_category"], item["product_subcategory"]) == ("Food", "Soups")
+    assert (item["sales_category_id"], item["menu_group_id"]) == ("GUID OF A SALES_CATEGORY", "GUID OF A MENU_GROUP")
+    assert (below["product_category"], below["product_subcategory"], below["menu_group_id"]) == ("Food", None, None)
+    assert {row["store_name"] for row in (item, below)} == {STORE}
 
 
 def test_quantities_and_prices_keep_the_digits_that_toast_sent() -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from toast_assets_tests.amperity.feeds.rows import only, rows
+from toast_assets.orders.names import Name, Names
+from toast_assets_tests.amperity.feeds.rows import STORE, names, only, ref, rows
+from toast_assets_tests.support.data import invented
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import (
     Json,
@@ -18,7 +20,6 @@ from toast_assets_tests.support.data.invented import (
     modifier,
     order,
     payment,
-    ref,
     refund_details,
     selection,
     service_charge,
@@ -31,7 +32,7 @@ BEFORE, AFTER = "2025-09-19T18:30:00.000+0000", "2025-09-19T18:44:00.000+0000"
 
 
 def salad(price: str = "5.00", **more: object) -> Json:
-    return selection(price, item=ref("MenuItem", multiLocationId=SALAD), **more)  # type: ignore[arg-type]
+    return selection(price, item=invented.ref("MenuItem", multiLocationId=SALAD), **more)  # type: ignore[arg-type]
 
 
 def by_kind(*orders: Json) -> dict[str, Json]:
@@ -248,13 +249,75 @@ def test_another_time_stands_in_where_the_order_was_never_opened() -> None:
     assert row["order_datetime_utc"] == "2025-09-19 18:40:00.000"
 
 
-def test_store_channel_brand_and_currency_are_on_every_row() -> None:
-    row = only("transactions", order(source=None))
-    assert (row["purchase_channel"], row["purchase_brand"], row["currency"]) == ("Unknown", "Example Brand", "USD")
-    assert only("transactions", order(source="Kiosk"))["purchase_channel"] == "Kiosk"
-    assert row["store_id"]
+def test_store_brand_and_currency_are_on_every_row() -> None:
+    row = only("transactions", order())
+    assert (row["store_id"], row["store_name"]) == (invented.RESTAURANT, STORE)
+    assert (row["purchase_brand"], row["currency"]) == ("Example Brand", "USD")
+
+
+CONFIGURED = names(dining_option=Name("Walk-up", "TAKE_OUT"))
+OWN = ref("dining_option") | {"behavior": "DINE_IN"}
+
+
+@pytest.mark.parametrize(
+    ("said", "names", "channels"),
+    [
+        ({"source": "Kiosk", "diningOption": OWN}, CONFIGURED, ("TAKE_OUT", "Kiosk")),
+        ({"source": None, "diningOption": ref("dining_option")}, CONFIGURED, ("TAKE_OUT", None)),
+        ({"source": "Kiosk", "diningOption": OWN}, names(), ("DINE_IN", "Kiosk")),
+        ({"source": "Kiosk", "diningOption": OWN}, names(dining_option=Name("Walk-up")), ("DINE_IN", "Kiosk")),
+        ({"source": "Kiosk", "diningOption": OWN}, names(menu_item=Name("Soup", "TAKE_OUT")), ("DINE_IN", "Kiosk")),
+        ({"source": "Kiosk", "diningOption": ref("dining_option")}, names(), ("Kiosk", "Kiosk")),
+        ({"source": "Kiosk", "diningOption": {"behavior": "DELIVERY"}}, CONFIGURED, ("DELIVERY", "Kiosk")),
+        ({"source": "Kiosk", "diningOption": None}, CONFIGURED, ("Kiosk", "Kiosk")),
+        ({"source": None, "diningOption": None}, CONFIGURED, ("Unknown", None)),
+        ({"source": "", "diningOption": ref("dining_option") | {"behavior": ""}}, names(), ("Unknown", None)),
+    ],
+)
+@pytest.mark.parametrize("feed", ["transactions", "order_items"])
+def test_the_purchase_channel_is_the_dining_behavior_and_the_digital_channel_is_toasts_source(
+    feed: str, said: Json, names: Names, channels: tuple[str, str | None]
+) -> None:
+    row = only(feed, order(**said), names=names)
+    assert (row["purchase_channel"], row["digital_channel"]) == channels
+
+
+MENU = names(sales_category=Name("Food"), menu_group=Name("Soups"))
+PLACED: dict[str, Any] = {"salesCategory": ref("sales_category"), "itemGroup": ref("menu_group")}
+
+
+@pytest.mark.parametrize("feed", ["transactions", "order_items"])
+def test_category_and_subcategory_are_the_names_of_sales_category_and_menu_group(feed: str) -> None:
+    def found(names: Names = MENU, **placed: Json | None) -> tuple[str | None, str | None]:
+        row = only(feed, order(check(selection(**PLACED | placed))), names=names)
+        return row["product_category"], row["product_subcategory"]
+
+    assert found() == ("Food", "Soups")
+    assert found(salesCategory=None) == (None, "Soups")
+    assert found(itemGroup=None) == ("Food", None)
+    assert found(names(menu_group=Name("Soups"))) == (None, "Soups")
+    assert found(names()) == (None, None)
+
+
+def test_a_product_whose_first_item_has_no_category_has_that_of_the_next() -> None:
+    items = [selection(salesCategory=None), selection(**PLACED | {"itemGroup": None}), selection(**PLACED)]
+    row = only("transactions", order(check(*items)), names=MENU)
+    assert (row["product_category"], row["product_subcategory"], row["item_quantity"]) == ("Food", "Soups", 3)
+
+
+def test_returns_and_cancellations_have_the_names_of_their_purchase() -> None:
+    item = selection("20.00", refundDetails=refund_details("20.00"), **PLACED)
+    voided = salad("4.00", voided=True, voidDate=AFTER, **PLACED)
+    found = rows("transactions", order(check(item, voided, payments=[payment("21.60", refund="29.32")])), names=MENU)
+    kinds = [row["transaction_item_id"].rpartition("|")[2] for row in found]
+    assert kinds == ["purchase", "return", "purchase", "cancellation", "return"]
+    named = [(row["product_category"], row["product_subcategory"]) for row in found]
+    assert named == [("Food", "Soups")] * 4 + [(None, None)]
+    assert [row["item_revenue"] for row in found] == [20, -20, 4, -4, -5]
+    assert [row["check_discount_amount"] for row in found] == [0] * 5
 
 
 def test_the_guides_example_is_a_transaction() -> None:
     row = only("transactions", guide_order())
-    assert (row["item_revenue"], row["product_name"], row["purchase_channel"]) == (1500, "Flatbread", "ONLINE")
+    assert (row["item_revenue"], row["product_name"]) == (1500, "Flatbread")
+    assert (row["purchase_channel"], row["digital_channel"]) == ("DELIVERY", "ONLINE")

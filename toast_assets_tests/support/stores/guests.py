@@ -29,7 +29,7 @@ EMAIL, PHONE = "jane.roe@example.org", "6175550188"
 # Everything of the guest, as it stands in some object or other.
 SECRETS = (
     *(GUID, "jane.roe@example.org", "6175550188", "(617) 555-0188", "+1 617.555.0188", "Janelle", "Roe-Quimby"),
-    *("9 Hidden Lane", "Ring the blue bell", "crimson coupe", "Janelle's tab", "card-of-jane"),
+    *("9 Hidden Lane", "Ring the blue bell", "crimson coupe", "Janelle's tab", "card-of-jane", "loyal-jane"),
 )
 
 
@@ -50,8 +50,9 @@ def namings() -> list[invented.Json]:
     }
     car = {"guid": invented.guid(), "transportColor": "red", "transportDescription": "crimson coupe", "notes": None}
     loyalty = {"vendor": "TOAST", "loyaltyIdentifier": "+1 617.555.0188"}
+    known = {"tabName": "Janelle's tab", "appliedLoyaltyInfo": loyalty | {"loyaltyIdentifier": "loyal-jane"}}
     named = [
-        invented.check(guest=guest(), tabName="Janelle's tab", payments=[invented.payment("10.00") | card]),
+        invented.check(guest=guest(), payments=[invented.payment("10.00") | card], **known),
         invented.check(guest={"guid": GUID}),
         invented.check(guest=guest(guid=None, phone=None)),
         invented.check(guest=guest(guid=None, email=None)),
