@@ -202,22 +202,26 @@ class Scrub:
         return msgspec.structs.replace(entry, stored=tuple(map(version, entry.stored)), fed=fed)
 
     def guests(self, _: Object, path: Path, target: Path) -> Metadata | None:
-        """The guest index without rows that say anything of the guest. A row that was seen after the request is one of
-        a guest who came back: orders opened before are scrubbed before they get there."""
+        """The guest index without the guest's rows, and without what other guests' rows say of them, such as a loyalty
+        account that is shared. A row that was seen after the request is one of a guest who came back: orders opened
+        before are scrubbed before they get there."""
 
-        def names(row: dict[str, Any]) -> bool:
+        def scrubbed(row: dict[str, Any]) -> dict[str, Any] | None:
             seen = iso_ms(from_epoch_ms(row["seen_ms"]))
-            texts = (text for name, text in row.items() if name != "customer_id" and isinstance(text, str))
-            is_theirs = self.scrubber.forgotten.knows(key_trait(row["customer_id"]), seen)
-            return is_theirs or any(self.scrubber.holds(text, seen) for text in texts)
+            texts = {name for name, text in row.items() if name != "customer_id" and isinstance(text, str)}
+            theirs = {name for name in texts if self.scrubber.holds(row[name], seen)}
+            if theirs & {"email", "phone"} or self.scrubber.forgotten.knows(key_trait(row["customer_id"]), seen):
+                return None
+            return row | dict.fromkeys(theirs)
 
-        removed = False
+        changed = False
         with pq.ParquetWriter(target, pq.read_schema(path), compression="zstd", write_page_checksum=True) as writer:
             for rows in row_groups(path):
-                theirs = [names(row) for row in rows.to_pylist()]
-                removed = removed or any(theirs)
-                writer.write_table(rows.filter(pc.invert(pa.array(theirs))))
-        return {} if removed else None
+                before = rows.to_pylist()
+                after = [one for row in before if (one := scrubbed(row)) is not None]
+                changed = changed or after != before
+                writer.write_table(pa.Table.from_pylist(after, rows.schema))
+        return {} if changed else None
 
     def unreadable(self, _: Object, path: Path, target: Path) -> Metadata | None:
         """Orders that cannot be read, without the bytes of those that name the guest."""

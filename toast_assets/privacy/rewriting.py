@@ -110,8 +110,8 @@ class Rewriting:
             *(one for one in self.objects if one.kind in ("workflow", "current", "state") and weeks),
         ]
         before = dict(self.store.bucket.listed(self.store.layout.prefix))
-        # Feeds that are made again take a newer version's customer from the index.
-        self._replace(one for one in planned if one.kind == "index")
+        # Feeds that are made again take a newer version's customer, and what is known of guests, from the indexes.
+        self._replace(one for one in planned if one.kind in ("index", "guests"))
         made_again = {key for week_key in sorted(weeks) for key in self._rewrite_week(week_key)}
         # The rules for single objects know no dates: they would take a guest who came back out of what was made again.
         left = [one for one in planned if one.key not in made_again and one.kind not in ("raw", "manifest", "guests")]

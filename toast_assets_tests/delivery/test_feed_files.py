@@ -25,12 +25,14 @@ from toast_assets.errors import AmperityError, AmperityRefusedError, ExportError
 from toast_assets.pull.week import WeekPull
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.bucket import Bucket
-from toast_assets.store.order_store import OrderStore
+from toast_assets.store.order_store import NAMES_TABLE, OrderStore
+from toast_assets.toast.configuration import Entity
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.data.invented import Json, check, customer, encode, order
 from toast_assets_tests.support.faults import s3_faults
 from toast_assets_tests.support.services.clients import QUICK, s3_client, toast_client
 from toast_assets_tests.support.services.toast_orders import late_arrivals
+from toast_assets_tests.support.stores.names import names_of, store_names
 from toast_assets_tests.support.stores.stored_weeks import damage_at_the_end, save_manifest, store_week
 
 LOG = logging.getLogger(__name__)
@@ -130,6 +132,42 @@ class TestFeeds:
         report = feeds(week, store)
         assert {rejection.restaurant_guid for rejection in report.rejections} == {bad}
         assert {row["store_id"] for row in rows(store, report, "transactions")} == set(sandbox.restaurant_guids[1:])
+
+
+class TestNames:
+    """Names that a pull has stored, in the files of a week that was stored before or after."""
+
+    NAMED = ("Place place", "TAKE_OUT", "In Store", "Food", "Soups")
+
+    def found(self, store: OrderStore, week: Week) -> set[tuple[str | None, ...]]:
+        columns = ("store_name", "purchase_channel", "digital_channel", "product_category", "product_subcategory")
+        report = feeds(week, store)
+        some = [row for feed in ("transactions", "order_items") for row in rows(store, report, feed)]
+        return {tuple(row[name] for name in columns) for row in some}
+
+    def test_files_have_todays_names_when_they_are_made_again(self, store: OrderStore, week: Week) -> None:
+        made = order()
+        store_week(store, week, {"place": encode(made)})
+        assert self.found(store, week) == {("Place place", "In Store", "In Store", None, None)}
+        store_names(store, "place", *names_of(made, "Walk-up", "TAKE_OUT", "Food", "Soups"))
+        assert self.found(store, week) == {self.NAMED}
+        store_names(store, "place", *names_of(made, "Walk-up", "DELIVERY", "Meals", "Broths"), day=29)
+        assert self.found(store, week) == {("Place place", "DELIVERY", "In Store", "Meals", "Broths")}
+
+    def test_a_name_that_toast_no_longer_returns_stays_in_the_files(self, store: OrderStore, week: Week) -> None:
+        made = order()
+        store_week(store, week, {"place": encode(made)})
+        store_names(store, "place", *names_of(made, "Walk-up", "TAKE_OUT", "Food", "Soups"))
+        store_names(store, "place", Entity("menu_group", "new", "Salads", None), day=29)
+        assert self.found(store, week) == {self.NAMED}
+
+    def test_damaged_names_are_reported_and_the_files_are_written_without(
+        self, store: OrderStore, week: Week, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        store_week(store, week, {"place": encode(order())})
+        store.bucket.write(store.layout.whole_table(NAMES_TABLE), b"PAR1 and nothing else")
+        assert self.found(store, week) == {("Place place", "In Store", "In Store", None, None)}
+        assert "Names are left out" in caplog.text
 
 
 class TestGuests:

@@ -6,17 +6,24 @@ import gzip
 import hashlib
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from toast_assets.delivery.deliver import check_delivery
 from toast_assets.delivery.feed_files import write_feeds
+from toast_assets.delivery.history import DeliveredWeeks
+from toast_assets.delivery.outgoing import Outgoing
 from toast_assets.errors import AmperityError, StoreConflictError, StoreError
 from toast_assets.export.write import export_week
 from toast_assets.index.orders import OrderIndex
 from toast_assets.sandbox import Kind, Sandbox
 from toast_assets.store.bucket import Bucket
+from toast_assets.store.manifest import RestaurantRecord
+from toast_assets.store.raw_weeks import StoredWeek
+from toast_assets.tables.names import StoredNames
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.data.invented import Json, check, customer, encode, order, selection
 from toast_assets_tests.support.services.clients import order_store
@@ -34,7 +41,8 @@ from toast_assets_tests.support.stores.deliveries import (
     prepare,
     rejects,
 )
-from toast_assets_tests.support.stores.stored_weeks import damage_at_the_end, store_week
+from toast_assets_tests.support.stores.names import names_of, store_names
+from toast_assets_tests.support.stores.stored_weeks import damage_at_the_end, save_manifest, store_week
 
 LOG = logging.getLogger(__name__)
 PLACE = "place-1"
@@ -197,6 +205,99 @@ async def test_a_redacted_contact_is_not_to_be_guessed_from_the_guests_key(sandb
     (whole,) = contents(sandbox, STREAM)
     assert "guest@example.com" not in json.dumps(whole)
     assert "phone" not in whole["checks"][0]["customer"]
+
+
+class TestNames:
+    """Names of Toast's configuration are in streamed rows, and are no part of their versions."""
+
+    ORDER_ROWS = (ITEMS, TRANSACTIONS)
+    COLUMNS = ("store_name", "purchase_channel", "digital_channel", "product_category", "product_subcategory")
+    UNNAMED = ("Place place-1", "In Store", "In Store", None, None)
+    NAMED = ("Place place-1", "TAKE_OUT", "In Store", "Food", "Soups")
+
+    def sent(self, sandbox: Sandbox, stream: str) -> list[tuple[str | None, ...]]:
+        return [tuple(row[name] for name in self.COLUMNS) for row in contents(sandbox, stream)]
+
+    async def run(self, sandbox: Sandbox, week: Week, made: list[Json], **changes: Any) -> dict[str, int]:
+        """The records that a delivery of these orders sends, by method."""
+        prepare(sandbox, week, {PLACE: encode(*made)})
+        report = await deliver(sandbox, week, **ROW_STREAMS, **changes)
+        return {name: counts.accepted for name, counts in report.methods.items() if counts.accepted}
+
+    async def test_stored_names_are_in_every_streamed_row(self, sandbox: Sandbox, week: Week) -> None:
+        made = order()
+        store_names(order_store(sandbox), PLACE, *names_of(made, "Walk-up", "TAKE_OUT", "Food", "Soups"))
+        await self.run(sandbox, week, [made])
+        for stream in self.ORDER_ROWS:
+            assert self.sent(sandbox, stream) == [self.NAMED]
+
+    async def test_names_of_another_restaurant_are_not_used(self, sandbox: Sandbox, week: Week) -> None:
+        made = order()
+        store_names(order_store(sandbox), "place-2", *names_of(made, "Walk-up", "TAKE_OUT", "Food", "Soups"))
+        await self.run(sandbox, week, [made])
+        for stream in self.ORDER_ROWS:
+            assert self.sent(sandbox, stream) == [self.UNNAMED]
+
+    async def test_another_name_sends_nothing_again_and_an_edited_order_is_sent_with_it(
+        self, sandbox: Sandbox, week: Week
+    ) -> None:
+        store, made, another = order_store(sandbox), order(), order()
+        await self.run(sandbox, week, [made])
+        requests = sandbox.amperity.log.count("stream")
+        store_names(store, PLACE, *names_of(made, "Walk-up", "TAKE_OUT", "Food", "Soups"))
+        assert await self.run(sandbox, week, [made]) == {}
+        assert sandbox.amperity.log.count("stream") == requests
+        # Another order lets the restaurant be looked at again, row by row.
+        rows = {"stream": 1, "stream_order_items": 1, "stream_transactions": 1}
+        assert await self.run(sandbox, week, [made, another]) == rows
+        store_names(store, PLACE, *names_of(made, "To go", "DELIVERY", "Meals", "Broths"), day=23)
+        edited = made | {"modifiedDate": "2025-09-20T10:00:00.000+0000"}
+        assert await self.run(sandbox, week, [edited, another]) == rows
+        for stream in self.ORDER_ROWS:
+            found = self.sent(sandbox, stream)
+            assert found == [self.UNNAMED, self.UNNAMED, ("Place place-1", "DELIVERY", "In Store", "Meals", "Broths")]
+
+    async def test_another_name_of_the_restaurant_sends_nothing_again(self, sandbox: Sandbox, week: Week) -> None:
+        made, another, store = order(), order(), order_store(sandbox)
+        await self.run(sandbox, week, [made])
+        prepare(sandbox, week, {PLACE: encode(made, another)})
+        manifest, _ = store.load_manifest(week)
+        assert manifest is not None
+        record = msgspec.structs.replace(manifest.restaurants[PLACE], name="Harbor Grill")
+        save_manifest(store, week, msgspec.structs.replace(manifest, restaurants={PLACE: record}))
+        await deliver(sandbox, week, **ROW_STREAMS)
+        for stream in self.ORDER_ROWS:
+            assert [row[0] for row in self.sent(sandbox, stream)] == ["Place place-1", "Harbor Grill"]
+
+    @pytest.mark.parametrize("rule", ["product_category=drop", "store_name=hash", "source=drop"])
+    async def test_a_rule_for_a_name_sends_the_rows_again(self, sandbox: Sandbox, week: Week, rule: str) -> None:
+        made = order()
+        store_names(order_store(sandbox), PLACE, *names_of(made, "Walk-up", "TAKE_OUT", "Food", "Soups"))
+        await self.run(sandbox, week, [made])
+        changes = {"AMPERITY_REDACT": rule, "AMPERITY_REDACT_SALT": "pepper"}
+        again = {"stream": 1, "stream_order_items": 1, "stream_transactions": 1}
+        assert await self.run(sandbox, week, [made], **changes) == again
+        for stream in self.ORDER_ROWS:
+            first, second = self.sent(sandbox, stream)
+            assert first == self.NAMED != second
+            assert second[1:2] == ((None,) if rule.startswith("source") else first[1:2])
+
+    async def test_the_digest_of_what_is_sent_does_not_depend_on_names(
+        self, sandbox: Sandbox, week: Week, tmp_path: Path
+    ) -> None:
+        store, made = order_store(sandbox), order()
+        prepare(sandbox, week, {PLACE: encode(made)})
+        record = StoredWeek(week, store).restaurants()[PLACE]
+
+        def digest(record: RestaurantRecord) -> str:
+            names = StoredNames(store, tmp_path, LOG)
+            return Outgoing(amperity_settings(sandbox), DeliveredWeeks(store, LOG), names).digest(record)
+
+        before = digest(record)
+        store_names(store, PLACE, *names_of(made, "Walk-up", "TAKE_OUT", "Food", "Soups"))
+        assert digest(record) == before
+        assert digest(msgspec.structs.replace(record, name="Harbor Grill")) == before
+        assert digest(msgspec.structs.replace(record, currency="CAD")) != before
 
 
 class TestGuestsOfAllRestaurants:

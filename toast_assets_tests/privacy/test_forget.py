@@ -228,15 +228,19 @@ def test_the_guest_index_forgets_the_loyalty_account_and_it_does_not_come_back(s
     assert holding(store) == {}
 
 
-def test_a_row_of_the_guest_index_whose_loyalty_account_is_the_guests_phone_goes(store: OrderStore, week: Week) -> None:
+def test_another_guest_loses_the_loyalty_account_that_is_the_forgotten_phone_and_nothing_else(
+    store: OrderStore, week: Week
+) -> None:
     account = {"loyaltyIdentifier": "+1 617.555.0188"}
-    other = invented.order(invented.check(guest={"guid": "another"}, appliedLoyaltyInfo=account))
-    fill(store, week, [*namings()[:1], other], derived=True)
+    other = invented.check(guest={"guid": "another", "firstName": "Quentin"}, appliedLoyaltyInfo=account)
+    fill(store, week, [*namings()[:1], invented.order(other)], derived=True)
     index = store.layout.guest_index()
-    assert b"another" in decompressed(index, content(store)[index])
+    assert b"+1 617.555.0188" in decompressed(index, content(store)[index])
     forget(store, PHONE)
     assert holding(store) == {}
-    assert b"another" not in decompressed(index, content(store)[index])
+    kept = content(store)
+    for key in (index, store.layout.feed(week, "place-1", "customers")):
+        assert {name in decompressed(key, kept[key]) for name in (b"another", b"Quentin", b"stranger0@")} == {True}
 
 
 def test_an_index_that_is_lost_when_a_guest_is_forgotten_does_not_bring_them_back(store: OrderStore) -> None:

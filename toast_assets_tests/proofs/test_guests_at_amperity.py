@@ -63,9 +63,10 @@ ADDRESS = {"address1": "12 Elm Street", "address2": "Floor 3", "city": "Boston",
 OTHER_ADDRESS = {"address1": "9 Ash Road", "city": "Salem"}
 
 
-def visit(week: Week, guest: Json, delivery: Json | None = None, *, day: int = 1) -> Json:
+def visit(week: Week, guest: Json, delivery: Json | None = None, *, day: int = 1, loyalty: Json | None = None) -> Json:
     moment = f"{week.start:%Y-%m}-{week.start.day + day:02d}T19:00:00.000+0000"
-    return order(check(selection(), guest=guest), deliveryInfo=delivery) | {"modifiedDate": moment}
+    bill = check(selection(), guest=guest, appliedLoyaltyInfo=loyalty)
+    return order(bill, deliveryInfo=delivery) | {"modifiedDate": moment}
 
 
 LATER = {
@@ -80,7 +81,8 @@ LATER = {
 @pytest.mark.parametrize("name", LATER)
 def test_a_field_that_toast_sent_once_is_not_emptied_by_a_later_week(name: str, sequence: tuple[int, ...]) -> None:
     guest, address = LATER[name]
-    orders = [visit(WEEKS[0], GUEST, ADDRESS), visit(WEEKS[1], guest, address)]
+    account = {"loyaltyIdentifier": "6175550123"}
+    orders = [visit(WEEKS[0], GUEST, ADDRESS, loyalty=account), visit(WEEKS[1], guest, address)]
     amperity = Amperity()
     for number in [*sequence, *sequence]:
         amperity.deliver(WEEKS[number], {PLACES[0]: [orders[number]]})
@@ -91,6 +93,7 @@ def test_a_field_that_toast_sent_once_is_not_emptied_by_a_later_week(name: str, 
     assert (row["email"], row["phone"], row["surname"]) == ("ada@example.com", "6175550123", GUEST["lastName"])
     assert (row["address"], row["address2"]) == (newest["address1"], newest.get("address2"))
     assert row["given_name"] == guest.get("firstName", GUEST["firstName"])
+    assert row["loyalty_id"] == "6175550123"
 
 
 @pytest.mark.parametrize("places", list(permutations(PLACES)))
@@ -125,7 +128,8 @@ def some_week(chance: random.Random, week: Week, guids: Sequence[str]) -> Orders
         guest = {"guid": chance.choice(guids)} | {key: known[key] for key in known if chance.random() < 0.4}
         parts = {"address1": chance.choice("12"), "address2": chance.choice("34"), "city": chance.choice("56")}
         address = {key: parts[key] for key in parts if chance.random() < 0.3} or None
-        return visit(week, guest, address, day=chance.randrange(1, 5))
+        loyalty = {"vendor": "TOAST", "loyaltyIdentifier": chance.choice("789")} if chance.random() < 0.3 else None
+        return visit(week, guest, address, day=chance.randrange(1, 5), loyalty=loyalty)
 
     return {place: [one() for _ in range(chance.randrange(4))] for place in PLACES}
 
@@ -135,6 +139,7 @@ FIELDS = {
     ("surname",): ("lastName",),
     ("email",): ("email",),
     ("phone",): ("phone",),
+    ("loyalty_id",): ("loyaltyIdentifier",),
     ("address", "address2", "city"): ("address1", "address2", "city"),
 }
 
@@ -147,7 +152,7 @@ def truth(orders: Sequence[Json]) -> dict[str, dict[str, Any]]:
         guest = one["checks"][0]["customer"]
         row = found.setdefault(guest["guid"], dict.fromkeys(name for names in FIELDS for name in names))
         for names, keys in FIELDS.items():
-            said = guest | (one["deliveryInfo"] or {})
+            said = guest | (one["deliveryInfo"] or {}) | (one["checks"][0]["appliedLoyaltyInfo"] or {})
             values = tuple(said.get(key) or "" for key in keys)
             this = (one["modifiedDate"], *values)
             if any(values) and this > newest.get((guest["guid"], names), ()):

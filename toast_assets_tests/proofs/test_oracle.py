@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from toast_assets.orders.names import Names
+from toast_assets.orders.names import Name, Names
 from toast_assets.orders.read import RawOrders
 from toast_assets.tables.flatten import flatten
 from toast_assets.tables.schema import TABLES
@@ -20,6 +20,7 @@ from toast_assets_tests.support.data import oracle
 from toast_assets_tests.support.data.invented import RESTAURANT
 from toast_assets_tests.support.data.odd_sales import odd_names, odd_week
 from toast_assets_tests.support.data.right_rows import item_faults, transaction_faults
+from toast_assets_tests.support.stores.names import some_names
 
 SEEDS = (1, 2, 3)
 ORDERS = 1000
@@ -37,10 +38,16 @@ def table(name: str, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
+@cache
+def configured(seed: int) -> oracle.Names:
+    return some_names(map(oracle.read, week(seed)))
+
+
 def feed(name: str, seed: int) -> dict[str, list[dict[str, Any]]]:
     """The rows of a feed by order."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows(name, *week(seed)):
+    known = Names({(kind, guid.lower()): Name(*names) for (kind, guid), names in configured(seed).items()})
+    for row in rows(name, *week(seed), names=known):
         found[row["order_id"]].append(row)
     return found
 
@@ -98,14 +105,14 @@ def test_every_name_of_every_row_is_the_oracles(name: str, seed: int) -> None:
 def test_the_transactions_of_every_order_are_the_oracles(seed: int) -> None:
     found = feed("transactions", seed)
     for order in map(oracle.read, week(seed)):
-        assert list(transaction_faults(found[order["guid"]], order)) == [], order
+        assert list(transaction_faults(found[order["guid"]], order, configured(seed))) == [], order
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_order_items_of_every_order_are_the_oracles(seed: int) -> None:
     found = feed("order_items", seed)
     for order in map(oracle.read, week(seed)):
-        assert list(item_faults(found[order["guid"]], order)) == [], order
+        assert list(item_faults(found[order["guid"]], order, configured(seed))) == [], order
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -25,10 +25,11 @@ from toast_assets.week import Week
 from toast_assets_tests.support.data import oracle
 from toast_assets_tests.support.data.invented import Json
 from toast_assets_tests.support.data.right_rows import item_faults, transaction_faults
-from toast_assets_tests.support.data.stories import WEEKS, Story, World, explain, make_world
+from toast_assets_tests.support.data.stories import RESTAURANTS, WEEKS, Story, World, explain, make_world
 from toast_assets_tests.support.services.clients import order_store
 from toast_assets_tests.support.services.loading_amperity import LoadingAmperity, decoded, feed_keys, file_rows
 from toast_assets_tests.support.stores.deliveries import CUSTOMERS, ITEMS, accepted, deliver
+from toast_assets_tests.support.stores.names import entities, some_names, store_names
 from toast_assets_tests.support.stores.pulls import LOG
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
@@ -82,13 +83,13 @@ def streamed(sandbox: Sandbox) -> LoadingAmperity:
     return amperity
 
 
-def faults(amperity: LoadingAmperity, story: Story) -> list[str]:
+def faults(amperity: LoadingAmperity, story: Story, names: oracle.Names) -> list[str]:
     """What is wrong with the rows of a story's orders."""
     transactions, items = (amperity.by_order(feed) for feed in ("transactions", "order_items"))
     found: list[str] = []
     for guid, order in story.newest.items():
-        found += transaction_faults(transactions[guid], order)
-        found += item_faults(items[guid], order)
+        found += transaction_faults(transactions[guid], order, names)
+        found += item_faults(items[guid], order, names)
         if any(row["fk_customer"] not in {None, *amperity.tables["customers"]} for row in transactions[guid]):
             found.append(f"the customer {oracle.customer(order)} has no row")
     return found
@@ -117,6 +118,9 @@ async def test_amperity_ends_with_the_newest_version_of_every_order_whatever_the
     world = make_world(number, stories)
     sandbox = start_sandbox(streams=("is-toast-orders", *ROW_STREAMS.values()))
     store = order_store(sandbox)
+    names = some_names(version.order for story in world.stories for version in story.versions)
+    for restaurant in RESTAURANTS:
+        store_names(store, restaurant, *entities(names))
     files = Files(store, Random(number))
     for step in world.steps:
         week = WEEKS[step.week]
@@ -132,6 +136,6 @@ async def test_amperity_ends_with_the_newest_version_of_every_order_whatever_the
     if STREAMS in ways:
         amperities["the streams"] = streamed(sandbox)
     for name, amperity in amperities.items():
-        wrong = {place: faults(amperity, story) for place, story in enumerate(world.stories)}
+        wrong = {place: faults(amperity, story, names) for place, story in enumerate(world.stories)}
         wrong = {place: one for place, one in wrong.items() if one}
         assert not wrong, f"World {number}, {name}: {report(world, wrong)}"

@@ -79,6 +79,8 @@ class Entry:
 
 Entries = dict[tuple[str, str], Entry]
 """By product and kind."""
+Names = Mapping[tuple[str, str], tuple[str | None, str | None]]
+"""The name and the behavior that the configuration has, by kind and GUID."""
 
 
 def read(body: bytes | str) -> Json:
@@ -256,6 +258,29 @@ def transaction_rows(order: Json) -> Entries:
     return {key: entry for key, entry in found.items() if not entry.is_zero}
 
 
+def referred(order: Json) -> Iterable[tuple[str, str]]:
+    """The kinds and GUIDs that an order refers to and whose names are in feeds."""
+    if (option := order.get("diningOption")) is not None:
+        yield "dining_option", option["guid"]
+    for item in all_selections(order):
+        for kind, member in (("sales_category", "salesCategory"), ("menu_group", "itemGroup")):
+            if (reference := item.get(member)) is not None:
+                yield kind, reference["guid"]
+
+
+def channels(order: Json, names: Names) -> tuple[str, str | None]:
+    """The purchase channel and the digital channel."""
+    option, source = order.get("diningOption") or {}, order.get("source")
+    _, configured = names.get(("dining_option", option.get("guid", "")), (None, None))
+    return configured or option.get("behavior") or source or "Unknown", source
+
+
+def categories(item: Json, names: Names) -> tuple[str | None, str | None]:
+    """The product category and the product subcategory of an item or modifier."""
+    category, group = ((item.get(member) or {}).get("guid", "") for member in ("salesCategory", "itemGroup"))
+    return names.get(("sales_category", category), (None,))[0], names.get(("menu_group", group), (None,))[0]
+
+
 def money_taken(order: Json, check: Json, moment: datetime) -> bool:
     """Whether a payment of the check precedes the ``moment`` at which something was voided, even if the payment was
     voided later. A void without a date came after it if more was paid than the rest of the check costs."""
@@ -291,14 +316,15 @@ def live_items(order: Json) -> list[Json]:
 
 def selection_guids(order: Json) -> set[str]:
     """Of all items and modifiers of an order, whatever became of them."""
+    return set() if _is_nobodys(order) else {one["guid"] for one in all_selections(order)}
 
-    def below(selection: Json) -> Iterable[str]:
-        yield selection["guid"]
-        for modifier in selection.get("modifiers") or []:
-            yield from below(modifier)
 
-    checks = () if _is_nobodys(order) else order.get("checks") or []
-    return {guid for check in checks for item in check.get("selections") or [] for guid in below(item)}
+def all_selections(order: Json) -> Iterable[Json]:
+    """All items and modifiers of an order."""
+    waiting = [item for check in order.get("checks") or [] for item in check.get("selections") or []]
+    while waiting:
+        yield (selection := waiting.pop())
+        waiting += selection.get("modifiers") or []
 
 
 def item_shares(order: Json, check: Json) -> dict[str, Decimal] | None:

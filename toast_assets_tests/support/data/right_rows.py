@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from toast_assets_tests.support.data import oracle
-from toast_assets_tests.support.data.oracle import CANCELLATION, PURCHASE, RETURN, ZERO, Entry, Json
+from toast_assets_tests.support.data.oracle import CANCELLATION, PURCHASE, RETURN, ZERO, Entry, Json, Names
 
 _NUMBERS = (
     *("item_quantity", "item_list_price", "item_discount_amount", "check_discount_amount"),
@@ -21,8 +21,9 @@ _ITEM_NUMBERS = (
 )
 
 
-def transaction_faults(rows: Sequence[Json], order: Json) -> Iterator[str]:
-    """What is wrong with the rows of ``transactions``; empty where they are the newest version's (``order``)."""
+def transaction_faults(rows: Sequence[Json], order: Json, names: Names) -> Iterator[str]:
+    """What is wrong with the rows of ``transactions``; empty where they are the newest version's (``order``), with
+    ``names`` of what it refers to."""
     held = {(row["product_id"], _kind(row)): row for row in rows if not _is_zero(row, _NUMBERS)}
     right = oracle.transaction_rows(order)
     for key in sorted(held.keys() - right.keys()):
@@ -30,6 +31,7 @@ def transaction_faults(rows: Sequence[Json], order: Json) -> Iterator[str]:
     yield from (f"{key} is missing: {right[key]}" for key in sorted(right.keys() - held.keys()))
     for key in sorted(held.keys() & right.keys()):
         yield from (f"{key}: {fault}" for fault in _row_faults(held[key], right[key]))
+        yield from (f"{key}: {fault}" for fault in _category_faults(held[key], order, names))
     for row in rows:
         name = row["transaction_item_id"]
         if row["order_discount_amount"] != 0:
@@ -39,6 +41,7 @@ def transaction_faults(rows: Sequence[Json], order: Json) -> Iterator[str]:
         if row["is_return"] and row["is_cancellation"]:
             yield f"{name}: both a return and a cancellation"
     yield from _customer_faults(rows, order)
+    yield from _channel_faults(rows, order, names)
     yield from _differences("check_discount_amount", _sum(rows, "check_discount_amount"), oracle.check_discounts(order))
     yield from _differences("item_revenue", _sum(rows, "item_revenue"), oracle.revenue(order))
     # Amperity's template: order_revenue + order_returned_revenue + order_canceled_revenure - order_discount_amount.
@@ -46,7 +49,7 @@ def transaction_faults(rows: Sequence[Json], order: Json) -> Iterator[str]:
     yield from _differences("net_order_revenue", net, oracle.revenue(order))
 
 
-def item_faults(rows: Sequence[Json], order: Json) -> Iterator[str]:
+def item_faults(rows: Sequence[Json], order: Json, names: Names) -> Iterator[str]:
     """What is wrong with the rows of ``order_items``."""
     known, live = oracle.selection_guids(order), oracle.live_items(order)
     held = {row["selection_id"]: row for row in rows}
@@ -66,7 +69,12 @@ def item_faults(rows: Sequence[Json], order: Json) -> Iterator[str]:
     for column, member in (("list_price", "preDiscountPrice"), ("net_price", "price")):
         right = sum((item[member] for item in live), ZERO)
         yield from _differences(f"{column} of items", _sum(standing, column), right)
+    for selection in oracle.all_selections(order):
+        if selection["guid"] in known & held.keys():
+            found = tuple(held[selection["guid"]][name] for name in ("product_category", "product_subcategory"))
+            yield from _differences(f"categories of {selection['guid']}", found, oracle.categories(selection, names))
     yield from _customer_faults(rows, order)
+    yield from _channel_faults(rows, order, names)
 
 
 def _row_faults(row: Json, right: Entry) -> Iterator[str]:
@@ -85,6 +93,22 @@ def _customer_faults(rows: Sequence[Json], order: Json) -> Iterator[str]:
     customers = {row["fk_customer"] for row in rows}
     if customers - {oracle.customer(order)}:
         yield f"customers {customers}, right {oracle.customer(order)}"
+
+
+def _channel_faults(rows: Sequence[Json], order: Json, names: Names) -> Iterator[str]:
+    found = {(row["purchase_channel"], row["digital_channel"]) for row in rows}
+    if found - {oracle.channels(order, names)}:
+        yield f"channels {found}, right {oracle.channels(order, names)}"
+
+
+def _category_faults(row: Json, order: Json, names: Names) -> Iterator[str]:
+    """A row sums several items: its names are those of some of them, and null only where not all have one."""
+    items = [item for check in order["checks"] for item in check["selections"]]
+    of_product = [oracle.categories(item, names) for item in items if oracle.product_id(item) == row["product_id"]]
+    some = zip(*of_product, strict=True) if of_product else ((None,), (None,))
+    for name, right in zip(("product_category", "product_subcategory"), some, strict=True):
+        if row[name] not in {*right, None} or (row[name] is None and None not in right):
+            yield f"{name} {row[name]}, right {right}"
 
 
 def _kind(row: Json) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zlib import crc32
 
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.names import ReadConfiguration
 from toast_assets.toast.configuration import Entity
+from toast_assets_tests.support.data import oracle
 from toast_assets_tests.support.data.invented import Json
 
 
@@ -18,6 +21,22 @@ def store_names(store: OrderStore, restaurant_guid: str, *entities: Entity, day:
         configuration = ReadConfiguration(Path(folder))
         configuration.add_names(restaurant_guid, entities, datetime(2025, 9, day, 4, 15, tzinfo=UTC))
         configuration.save(store)
+
+
+def some_names(orders: Iterable[Json]) -> oracle.Names:
+    """Names of two thirds of what orders refer to."""
+    found = {}
+    for kind, guid in {one for order in orders for one in oracle.referred(order)}:
+        number = crc32(guid.encode())
+        if number % 3:
+            behavior = ("DINE_IN", "TAKE_OUT", "DELIVERY", None)[number % 4] if kind == "dining_option" else None
+            found[kind, guid] = f"{kind} {number % 5}", behavior
+    return found
+
+
+def entities(names: oracle.Names) -> list[Entity]:
+    """The same as a pull reads them."""
+    return [Entity(kind, guid, name, behavior) for (kind, guid), (name, behavior) in names.items()]
 
 
 def names_of(made: Json, dining: str, behavior: str, category: str, group: str) -> list[Entity]:
