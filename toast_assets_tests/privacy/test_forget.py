@@ -229,11 +229,13 @@ def test_the_guest_index_forgets_the_loyalty_account_and_it_does_not_come_back(s
 
 
 def test_another_guest_loses_the_loyalty_account_that_is_the_forgotten_phone_and_nothing_else(
-    store: OrderStore, week: Week
+    store: OrderStore,
 ) -> None:
-    account = {"loyaltyIdentifier": "+1 617.555.0188"}
-    other = invented.check(guest={"guid": "another", "firstName": "Quentin"}, appliedLoyaltyInfo=account)
-    fill(store, week, [*namings()[:1], invented.order(other)], derived=True)
+    earlier, week = weeks(2)
+    other, account = {"guid": "another"}, {"loyaltyIdentifier": "+1 617.555.0188"}
+    fill(store, earlier, [invented.order(invented.check(guest=other | {"firstName": "Quentin"}))], derived=True)
+    visit = invented.order(invented.check(guest=other, appliedLoyaltyInfo=account))
+    fill(store, week, [*namings()[:1], visit], derived=True)
     index = store.layout.guest_index()
     assert b"+1 617.555.0188" in decompressed(index, content(store)[index])
     forget(store, PHONE)

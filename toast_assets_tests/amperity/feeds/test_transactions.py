@@ -314,7 +314,14 @@ def test_returns_and_cancellations_have_the_names_of_their_purchase() -> None:
     named = [(row["product_category"], row["product_subcategory"]) for row in found]
     assert named == [("Food", "Soups")] * 4 + [(None, None)]
     assert [row["item_revenue"] for row in found] == [20, -20, 4, -4, -5]
-    assert [row["check_discount_amount"] for row in found] == [0] * 5
+
+
+def test_a_return_is_what_was_given_back_and_has_no_discount() -> None:
+    item = selection("20.00", off="1.00", refundDetails=refund_details("17.00", "1.36"))
+    bill = check(item, appliedDiscounts=[discount("2.00")], payments=[payment("18.36", refund="18.36")])
+    back = by_kind(order(bill))["return"]
+    amounts = [back[name] for name in ("item_list_price", "item_discount_amount", "check_discount_amount")]
+    assert (amounts, back["item_tax_amount"]) == ([-17, 0, 0], Decimal("-1.36"))
 
 
 def test_the_guides_example_is_a_transaction() -> None:
