@@ -45,7 +45,7 @@ def test_names_are_the_ones_that_users_rely_on() -> None:
         "amperity_feeds",
         "amperity_delivery",
         *TABLE_ASSETS,
-        "current_orders",
+        *("current_orders", "toast/names", "toast/restaurants"),
     }
     assert {key.name for key in repository.asset_graph.asset_check_keys} == {
         "every_restaurant_complete",
