@@ -33,8 +33,8 @@ ALL = {
     *("delivered_equals_exported", "totals_reconcile", "net_sales_agree_with_toast"),
     "every_order_readable",
 }
-# The sandbox invents fields, and its configuration need not have every name.
-MAY_WARN = {"no_schema_drift", "names_known"}
+# The sandbox invents fields.
+MAY_WARN = {"no_schema_drift"}
 Evaluate = Callable[[str], dg.AssetCheckEvaluation]
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
@@ -294,5 +294,7 @@ def test_without_the_scope_the_sandbox_shows_what_toast_would(
     for name, value in sandbox.environment().items():
         bare_environment.setenv(name, value)
     bare_environment.setenv("TOAST_REQUESTS_PER_SECOND", "100000")
-    found = evaluations(run_week("raw_toast_orders"))["guests_scope_present"]
-    assert (found.passed, found.severity) == (False, WARN)
+    found = evaluations(run_week("raw_toast_orders"))
+    for name, scope in {"guests_scope_present": "guest.pi:read", "names_known": "config:read"}.items():
+        assert (found[name].passed, found[name].severity) == (False, WARN)
+        assert scope in (found[name].description or "")
