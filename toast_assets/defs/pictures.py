@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import dagster as dg
 
 from toast_assets.defs.metadata import markdown_table
 from toast_assets.markdown import plain
-from toast_assets.tables.build import SalesPart, Sold
+from toast_assets.tables.build import SalesPart
 from toast_assets.week import DAY_NAMES
 
 if TYPE_CHECKING:
@@ -22,21 +21,13 @@ _LABELS = {"DINE_IN": "Dine in", "TAKE_OUT": "Takeout", "DELIVERY": "Delivery"}
 _UNKNOWN, _REST = "Unknown", "Other"
 _COLORS = {"Dine in": "#1f5f8b", "Takeout": "#e0a030", "Delivery": "#4f9d69", _UNKNOWN: "#c8c8c8", _REST: "#8a8a8a"}
 _MORE_COLORS = ("#7b5ea7", "#c8553d", "#5fb0b7", "#d68fb3", "#7a5230", "#a9b665", "#44546a", "#b9cfdf")
-# Toast's sources are an open list; a picture stays readable with this many.
+# Toast's sources are an open list.
 _MOST_CHANNELS = 8
 _LONGEST_LABEL = 24
 
 
-@dataclass
-class _Channel:
-    """What was sold through a channel, and its net sales by the hour of opening on the restaurants' clocks."""
-
-    sold: Sold = field(default_factory=Sold)
-    by_hour: list[Decimal] = field(default_factory=lambda: [Decimal(0)] * 24)
-
-    def add(self, sold: Sold, by_hour: Iterable[Decimal]) -> None:
-        self.sold.add(sold)
-        self.by_hour = [sum(both, Decimal(0)) for both in zip(self.by_hour, by_hour, strict=True)]
+Channels = dict[str, list[Decimal]]
+"""By channel, those that sold most first: net sales by local hour of opening, and last those of unknown hours."""
 
 
 def heat_map(orders: Mapping[tuple[int, int], int]) -> dg.MarkdownMetadataValue:
@@ -61,44 +52,39 @@ def volume(weeks: Sequence[tuple[str, int]]) -> dg.MarkdownMetadataValue:
         bars = axes.bar(keys, counts, color=["#b9cfdf"] * (len(weeks) - 1) + ["#1f5f8b"])
         axes.bar_label(bars, labels=[f"{count:,}" for count in counts], fontsize=8)
         axes.margins(y=0.15)
-        axes.tick_params(axis="x", labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(axis="x", labelsize=7)
         axes.set_ylabel("orders")
 
     return _picture("Orders by week", draw)
 
 
-def sales_by_channel(sales: Mapping[SalesPart, Sold]) -> dg.MarkdownMetadataValue:
+def sales_by_channel(sales: Mapping[SalesPart, Decimal]) -> dg.MarkdownMetadataValue:
     """Net sales by channel, a picture for each currency."""
 
-    def draw(axes: "Axes", channels: Mapping[str, _Channel]) -> None:
-        amounts = [one.sold.net_sales for one in channels.values()]
+    def draw(axes: "Axes", channels: Channels) -> None:
+        amounts = list(map(_sum, channels.values()))
         bars = axes.barh(range(len(channels)), list(map(float, amounts)), color=_colors(channels))
         axes.bar_label(bars, [f"{one:,.0f} ({_share(one, amounts)})" for one in amounts], fontsize=8, padding=3)
         axes.set_yticks(range(len(channels)), list(channels))
         axes.invert_yaxis()
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.2)
         axes.xaxis.set_major_formatter("{x:,.0f}")
 
     return _by_currency("Net sales by channel", sales, draw)
 
 
-def sales_by_hour(sales: Mapping[SalesPart, Sold]) -> dg.MarkdownMetadataValue:
+def sales_by_hour(sales: Mapping[SalesPart, Decimal]) -> dg.MarkdownMetadataValue:
     """Net sales by the hour of opening on the restaurants' clocks, stacked by channel, a picture for each currency.
     Orders without a local time are left out."""
 
-    def draw(axes: "Axes", channels: Mapping[str, _Channel]) -> None:
+    def draw(axes: "Axes", channels: Channels) -> None:
         below, bars = [0.0] * 24, []
-        for one, color in zip(channels.values(), _colors(channels), strict=True):
-            heights = list(map(float, one.by_hour))
+        for amounts, color in zip(channels.values(), _colors(channels), strict=True):
+            heights = list(map(float, amounts[:24]))
             bars.append(axes.bar(range(24), heights, bottom=below, color=color))
             below = [sum(both) for both in zip(below, heights, strict=True)]
         axes.set_xticks(range(0, 24, 2), [f"{hour:02d}" for hour in range(0, 24, 2)])
         axes.set_xlabel("hour of opening")
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.01)
         axes.yaxis.set_major_formatter("{x:,.0f}")
         # As they are stacked.
@@ -107,42 +93,40 @@ def sales_by_hour(sales: Mapping[SalesPart, Sold]) -> dg.MarkdownMetadataValue:
     return _by_currency("Net sales by hour, restaurant-local time", sales, draw)
 
 
-def channel_table(sales: Mapping[SalesPart, Sold]) -> dg.MarkdownMetadataValue:
-    """Orders, net sales and their share of all sales in that currency, by channel."""
+def channel_table(sales: Mapping[SalesPart, Decimal]) -> dg.MarkdownMetadataValue:
+    """Net sales by channel, and their share of all net sales in that currency."""
     rows = []
     for currency, channels in _channels(sales).items():
-        amounts = [one.sold.net_sales for one in channels.values()]
-        rows += [
-            (label, one.sold.orders, f"{amount:,.2f} {currency}", _share(amount, amounts))
-            for (label, one), amount in zip(channels.items(), amounts, strict=True)
-        ]
-    return markdown_table(("channel", "orders", "net sales", "share of sales"), rows)
+        amounts = {label: _sum(by_hour) for label, by_hour in channels.items()}
+        rows += [(label, f"{one:,.2f} {currency}", _share(one, amounts.values())) for label, one in amounts.items()]
+    return markdown_table(("channel", "net sales", "share"), rows)
 
 
-def _channels(sales: Mapping[SalesPart, Sold]) -> dict[str, dict[str, _Channel]]:
-    """By currency the channels by label, those that sold most first."""
-    found: dict[str, dict[str, _Channel]] = {}
-    for part, sold in sales.items():
+def _channels(sales: Mapping[SalesPart, Decimal]) -> dict[str, Channels]:
+    """The channels by currency, at most so many that a picture stays readable."""
+    found: dict[str, Channels] = {}
+    for part, amount in sales.items():
         label = plain(_LABELS.get(part.channel or "", part.channel or "")).strip()[:_LONGEST_LABEL] or _UNKNOWN
-        channels = found.setdefault(part.currency or "unknown currency", {})
-        by_hour = [sold.net_sales if hour == part.hour else Decimal(0) for hour in range(24)]
-        channels.setdefault(label, _Channel()).add(sold, by_hour)
+        of_currency = found.setdefault(part.currency or "unknown currency", {})
+        of_currency.setdefault(label, [Decimal(0)] * 25)[24 if part.hour is None else part.hour] += amount
     return {currency: _ranked(channels) for currency, channels in sorted(found.items())}
 
 
-def _ranked(channels: dict[str, _Channel]) -> dict[str, _Channel]:
-    ranked = sorted(channels, key=lambda label: (-channels[label].sold.net_sales, label))
-    if len(ranked) <= _MOST_CHANNELS:
-        return {label: channels[label] for label in ranked}
-    shown = [label for label in ranked if label != _REST][: _MOST_CHANNELS - 1]
-    rest = _Channel()
-    for label in channels.keys() - set(shown):
-        rest.add(channels[label].sold, channels[label].by_hour)
-    return {label: channels[label] for label in shown} | {_REST: rest}
+def _ranked(channels: Channels) -> Channels:
+    shown = ranked = sorted(channels, key=lambda label: (-_sum(channels[label]), label))
+    if len(ranked) > _MOST_CHANNELS:
+        shown = [label for label in ranked if label != _REST][: _MOST_CHANNELS - 1]
+    rest = [channels[label] for label in ranked if label not in shown]
+    merged = {_REST: list(map(_sum, zip(*rest, strict=True)))} if rest else {}
+    return {label: channels[label] for label in shown} | merged
 
 
-def _share(amount: Decimal, of_all: Sequence[Decimal]) -> str:
-    return f"{amount / total:.1%}" if (total := sum(of_all)) else "–"
+def _sum(amounts: Iterable[Decimal]) -> Decimal:
+    return sum(amounts, Decimal(0))
+
+
+def _share(amount: Decimal, of_all: Iterable[Decimal]) -> str:
+    return f"{amount / total:.1%}" if (total := _sum(of_all)) else "–"
 
 
 def _colors(labels: Iterable[str]) -> list[str]:
@@ -150,7 +134,9 @@ def _colors(labels: Iterable[str]) -> list[str]:
     return [_COLORS.get(label) or next(more) for label in labels]
 
 
-def _by_currency(title: str, sales: Mapping[SalesPart, Sold], draw: "Callable[..., None]") -> dg.MarkdownMetadataValue:
+def _by_currency(
+    title: str, sales: Mapping[SalesPart, Decimal], draw: "Callable[..., None]"
+) -> dg.MarkdownMetadataValue:
     pictures = [
         _picture(f"{title}, {currency}", partial(draw, channels=channels)).md_str or ""
         for currency, channels in _channels(sales).items()
@@ -167,6 +153,8 @@ def _picture(title: str, draw: "Callable[[Axes], None]") -> dg.MarkdownMetadataV
     figure = Figure(figsize=(7.2, 2.6), dpi=80, layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, fontsize=10)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
     draw(axes)
     for text in figure.findobj(Text):
         # In names that Toast sent, $ begins no formula.

@@ -80,22 +80,10 @@ class SalesPart(NamedTuple):
 
 
 @dataclass
-class Sold:
-    """Orders, and their net sales in currency units."""
-
-    orders: int = 0
-    net_sales: Decimal = Decimal(0)
-
-    def add(self, other: Sold) -> None:
-        self.orders += other.orders
-        self.net_sales += other.net_sales
-
-
-@dataclass
 class TablesReport:
     """The tables of a week. ``changes`` counts orders that are ``new``, ``changed`` (by their modified time) and
     ``unchanged`` since the tables were last made, ``opened`` by day (0 is Monday) and hour on the restaurant's clock.
-    ``sales`` are without what is voided or deleted, wasted food and orders made in test mode.
+    ``sales`` are net sales without what is voided or deleted, wasted food and orders made in test mode.
     ``rejections`` are the first of ``rejected`` orders that could not be converted; ``nulled`` counts optional fields
     that are null because they had an unexpected type, by path. ``problems`` say by restaurant why its stored orders
     could not be read; of these the tables keep the rows that they had."""
@@ -106,7 +94,7 @@ class TablesReport:
     restaurants: list[RestaurantSummary] = field(default_factory=list)
     changes: Counter[str] = field(default_factory=Counter)
     opened: Counter[tuple[int, int]] = field(default_factory=Counter)
-    sales: dict[SalesPart, Sold] = field(default_factory=lambda: defaultdict(Sold))
+    sales: dict[SalesPart, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     rejected: int = 0
     rejections: list[Rejection] = field(default_factory=list)
     nulled: Counter[str] = field(default_factory=Counter)
@@ -257,9 +245,8 @@ def _add_sales(orders: pa.RecordBatch, currency: str | None, report: TablesRepor
     }
     no_sale = reduce(pc.or_, (orders[name] for name in ("voided", "deleted", "excess_food", "created_in_test_mode")))
     found = pa.table(parts).filter(pc.invert(no_sale)).group_by(["channel", "hour"])
-    for row in found.aggregate([("net_sales", "count"), ("net_sales", "sum")]).to_pylist():
-        part = SalesPart(currency, row["channel"], row["hour"])
-        report.sales[part].add(Sold(row["net_sales_count"], row["net_sales_sum"]))
+    for row in found.aggregate([("net_sales", "sum")]).to_pylist():
+        report.sales[SalesPart(currency, row["channel"], row["hour"])] += row["net_sales_sum"]
 
 
 def _changes(path: Path, before: Path | None) -> Counter[str]:
