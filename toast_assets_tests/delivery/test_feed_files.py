@@ -7,6 +7,7 @@ import json
 import logging
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -231,6 +232,27 @@ class TestGuests:
         warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
         assert len(warnings) == 1
         assert warnings[0].startswith("Week 2025-09-01: raw orders are gone")
+
+    def test_an_index_without_loyalty_accounts_gets_those_of_other_weeks_and_keeps_what_their_orders_no_longer_say(
+        self, store: OrderStore, week: Week, tmp_path: Path
+    ) -> None:
+        gone = WeekCalendar().week("2025-09-01")
+        self.store_visits(store, gone, place=self.GUEST)
+        feeds(gone, store)
+        store.bucket.delete(store.layout.raw(gone, "place"))
+        found = store.bucket.read(store.layout.guest_index())
+        assert found is not None
+        earlier = pq.read_table(BytesIO(found[0])).drop_columns(["loyalty_id", "loyalty_id_ms"])
+        pq.write_table(earlier, tmp_path / "earlier")
+        store.bucket.write(store.layout.guest_index(), tmp_path / "earlier")
+        account = {"vendor": "TOAST", "loyaltyIdentifier": "gold"}
+        known = {"guid": self.GUEST["guid"]}
+        visit = order(check(guest=known, appliedLoyaltyInfo=account), modifiedDate="2025-09-09T10:00:00.000+0000")
+        store_week(store, self.EARLIER, {"place": encode(visit)})
+        store.bucket.write(store.layout.feed(self.EARLIER, "place", "transactions"), b"of the earlier release")
+        self.store_visits(store, week, place=known)
+        (row,) = rows(store, feeds(week, store), "customers")
+        assert (row["email"], row["loyalty_id"]) == ("ada@example.com", "gold")
 
     def test_no_guest_is_in_a_log(self, store: OrderStore, week: Week, caplog: pytest.LogCaptureFixture) -> None:
         self.store_visits(store, self.EARLIER, place=self.GUEST)
