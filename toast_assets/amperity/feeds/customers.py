@@ -39,7 +39,7 @@ class CustomerRow(Row, frozen=True):
 
 
 _PERSON = ("given_name", "surname", "email", "phone")
-# Amperity: profiles of loyalty accounts are told apart where one field has both.
+# Amperity: loyalty profiles are unique by Amperity ID where one field has both.
 _LOYALTY = ("loy/loyalty-id", "fk-loyalty-id")
 _ADDRESS = ("address", "address2", "city", "state", "postal", "country")
 CUSTOMERS = Feed(
