@@ -82,7 +82,7 @@ def test_orders_show_restaurants_pictures_and_what_changed(run_week: RunWeek, sa
         assert base64.b64decode(picture.removesuffix(")")).startswith(b"\x89PNG")
         assert len(first[name]) < 60_000
     assert "Pier 9 | 320 |" in first["per_restaurant"]
-    assert "| In Store |" in first["per_channel"]
+    assert "| Dine in |" in first["per_channel"]
     assert f"raw/week=2025-09-15/restaurant={sandbox.restaurant_guids[0]}.parquet" in first["objects"]
     late_arrivals(sandbox.toast.orders[sandbox.restaurant_guids[0]], week.start, week.end, 2)
     second = metadata_of(run_week(), "orders")

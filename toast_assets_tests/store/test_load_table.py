@@ -28,7 +28,7 @@ from toast_assets.toast.configuration import Entity
 from toast_assets.toast.restaurants import Restaurant
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.data.invented import Json, check, customer, encode, order, payment, selection
-from toast_assets_tests.support.stores.stored_names import store_names
+from toast_assets_tests.support.stores.names import store_names
 from toast_assets_tests.support.stores.stored_weeks import PULLED, store_week
 
 LOG = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def tables(store: OrderStore, week: Week) -> OrderStore:
         one["checks"][0]["customer"] = customer("greta@example.com", guid=f"guest-{number}")
         one |= {"diningOption": {"guid": "Option-1"}, "thirdPartyProviderInfo": {"providerName": "DoorDash"}}
     store_week(store, week, {"here": encode(*sold)})
-    store_names(store, {"here": [Entity("dining_option", "option-1", "Dining room", "DINE_IN")]})
+    store_names(store, "here", Entity("dining_option", "option-1", "Dining room", "DINE_IN"))
     build_tables(week, store, LOG)
     return store
 

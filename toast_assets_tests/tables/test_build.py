@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,8 @@ from toast_assets_tests.support.data.invented import (
     order,
     payment,
 )
-from toast_assets_tests.support.stores.stored_names import store_names
-from toast_assets_tests.support.stores.stored_weeks import PULLED, save_manifest, store_week
+from toast_assets_tests.support.stores.names import store_names
+from toast_assets_tests.support.stores.stored_weeks import save_manifest, store_week
 
 LOG = logging.getLogger(__name__)
 A, B = "restaurant-a", "restaurant-b"
@@ -177,8 +177,8 @@ def served(store: OrderStore, week: Week) -> list[tuple[str | None, ...]]:
 def test_every_restaurant_has_the_names_of_its_own_configuration(store: OrderStore, week: Week, build: Build) -> None:
     here = order(diningOption={"guid": "Option-1"})
     store_week(store, week, {guid: encode(here) for guid in (A, B, "restaurant-c")})
-    names = {A: [dining_option("option-1", "Bar", "DINE_IN")], B: [dining_option("OPTION-1", "Counter", "TAKE_OUT")]}
-    store_names(store, names)
+    store_names(store, A, dining_option("option-1", "Bar", "DINE_IN"))
+    store_names(store, B, dining_option("OPTION-1", "Counter", "TAKE_OUT"))
     build()
     assert served(store, week) == [(A, "Bar", "DINE_IN"), (B, "Counter", "TAKE_OUT"), ("restaurant-c", None, None)]
 
@@ -187,9 +187,9 @@ def test_a_new_name_is_in_the_tables_that_are_made_then_and_an_archived_one_stay
     store: OrderStore, week: Week, build: Build
 ) -> None:
     store_week(store, week, {A: encode(*(at("15T10:00:00", diningOption={"guid": guid}) for guid in ("one", "two")))})
-    store_names(store, {A: [dining_option("one", "Bar", "DINE_IN"), dining_option("two", "Window", "TAKE_OUT")]})
+    store_names(store, A, dining_option("one", "Bar", "DINE_IN"), dining_option("two", "Window", "TAKE_OUT"))
     first = build()
-    store_names(store, {A: [dining_option("one", "Lounge")]}, PULLED + timedelta(days=1))
+    store_names(store, A, dining_option("one", "Lounge"), day=23)
     second = build()
     assert served(store, week) == [(A, "Lounge", "DINE_IN"), (A, "Window", "TAKE_OUT")]
     assert first.files["orders"].sha256 != second.files["orders"].sha256
@@ -223,7 +223,7 @@ def test_net_sales_are_added_up_by_currency_channel_and_local_hour(store: OrderS
     manifest = store_week(store, week, {A: encode(*sold, *none), B: encode(order(source="Kiosk"))})
     canadian = {B: msgspec.structs.replace(manifest.restaurants[B], currency="CAD")}
     save_manifest(store, week, msgspec.structs.replace(manifest, restaurants=manifest.restaurants | canadian))
-    store_names(store, {A: [dining_option("one", "Bar", "DINE_IN")]})
+    store_names(store, A, dining_option("one", "Bar", "DINE_IN"))
     report = build()
     assert report.sales == {
         SalesPart(None, "DINE_IN", 13): 30,

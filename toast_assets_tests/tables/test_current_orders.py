@@ -27,7 +27,7 @@ from toast_assets.tables.current_orders import CurrentReport, refresh_current_or
 from toast_assets.toast.configuration import Entity
 from toast_assets.week import WeekCalendar
 from toast_assets_tests.support.data.invented import Json, check, customer, encode, order, payment, selection
-from toast_assets_tests.support.stores.stored_names import store_names
+from toast_assets_tests.support.stores.names import store_names
 from toast_assets_tests.support.stores.stored_weeks import store_week
 
 LOG = logging.getLogger(__name__)
@@ -229,7 +229,8 @@ def test_weeks_and_files_that_an_earlier_release_made_without_names_stay_and_get
         store.bucket.write(key, fewer, Metadata={"sha256": hashlib.sha256(fewer).hexdigest()})
     state = msgspec.structs.replace(report.state, schema="an earlier one")
     store.bucket.write(store.layout.current_orders_state(), msgspec.json.encode(state))
-    store_names(store, {guid: [Entity("dining_option", "bar", "Bar", "DINE_IN")] for guid in (A, B)})
+    for guid in (A, B):
+        store_names(store, guid, Entity("dining_option", "bar", "Bar", "DINE_IN"))
     gone = {"kept": (), "removed": (A, B), "removed of one restaurant": (A,)}[raw_orders]
     for guid in gone:
         store.bucket.delete(store.layout.raw(WeekCalendar().week(KEYS[0]), guid))
