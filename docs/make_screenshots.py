@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -24,9 +24,8 @@ from playwright.sync_api import Page
 
 from toast_assets.cli.display import Display
 from toast_assets.cli.environment import dagster_home, only, sandbox_config, sandbox_environment
-from toast_assets.cli.runs import last_closed_week, materialize
+from toast_assets.cli.runs import last_closed_weeks, materialize
 from toast_assets.sandbox import Sandbox
-from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.services.browser import CHROMIUM, HOW_TO_GET_IT, open_browser
 from toast_assets_tests.support.services.toast_orders import edit, late_arrivals
 
@@ -69,7 +68,7 @@ def _running_ui() -> Iterator[tuple[str, str]]:
     with Sandbox(sandbox_config()) as sandbox:
         environment = sandbox_environment(sandbox, home)
         with only(environment):
-            for week in _last_weeks():
+            for week in last_closed_weeks(WEEKS):
                 materialize(week, home, Display())
         _second_look(sandbox, environment, home)
         with _webserver(environment, home) as ui:
@@ -78,19 +77,12 @@ def _running_ui() -> Iterator[tuple[str, str]]:
 
 def _second_look(sandbox: Sandbox, environment: Mapping[str, str], home: Path) -> None:
     """Materialize the last week again, after tips came late and a device that was offline sent its orders."""
-    last, guid = _last_weeks()[-1], sandbox.restaurant_guids[0]
+    (last,), guid = last_closed_weeks(1), sandbox.restaurant_guids[0]
     late_arrivals(sandbox.toast.orders[guid], last.start, last.end, 3)
     for order in sandbox.toast.orders[guid].between(last.start_ms, last.end_ms)[10:15]:
         edit(sandbox.toast.orders[guid], order.guid, at=last.end - timedelta(hours=1))
     with only(environment):
         materialize(last, home, Display())
-
-
-def _last_weeks() -> list[Week]:
-    """The last closed weeks, oldest first."""
-    last, calendar = last_closed_week(), WeekCalendar()
-    days = (date.fromisoformat(last.key) - timedelta(days=7 * back) for back in reversed(range(WEEKS)))
-    return [calendar.week(str(day)) for day in days]
 
 
 @contextmanager
@@ -159,6 +151,8 @@ PICTURES: dict[str, tuple[str, int, Callable[[Page], None]]] = {
     "asset-page": ("{ui}/assets/orders", 1300, _metadata),
     "orders-by-hour": ("{ui}/assets/orders", 700, _picture("orders_by_hour")),
     "orders-by-week": ("{ui}/assets/orders", 700, _picture("orders_by_week")),
+    "sales-by-channel": ("{ui}/assets/orders", 700, _picture("sales_by_channel")),
+    "sales-by-hour": ("{ui}/assets/orders", 700, _picture("sales_by_hour")),
     "asset-plots": ("{ui}/assets/orders", 1100, _plots),
     "sandbox": ("{sandbox}/", 900, _nothing),
 }

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from toast_assets.cli.display import Display
 from toast_assets.cli.environment import dagster_home, only, sandbox_config, sandbox_environment
-from toast_assets.cli.runs import last_closed_week, materialize
+from toast_assets.cli.runs import last_closed_weeks, materialize
 from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
@@ -25,7 +25,7 @@ def run_demo() -> None:
     console = Console(highlight=False)
     home = dagster_home()
     with Sandbox(sandbox_config()) as sandbox, only(sandbox_environment(sandbox, home)):
-        week, places = last_closed_week(), len(sandbox.restaurant_guids)
+        (week,), places = last_closed_weeks(1), len(sandbox.restaurant_guids)
         console.print(f"Week {week.key} of {places} restaurants, from Toast to S3 and Amperity, in a sandbox\n")
         materialize(week, home, Display(console))
         counts = reconcile(sandbox, week)

@@ -44,12 +44,15 @@ def in_process_instance(home: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def last_closed_week() -> Week:
-    """The week that the sensor would ask for now, by this process's environment."""
-    week = CalendarSettings.from_environment().calendar().last_closed(datetime.now(UTC))
-    if week is None:
+def last_closed_weeks(count: int) -> list[Week]:
+    """Up to ``count`` weeks that have closed by now, the newest last, by this process's environment."""
+    calendar, weeks, at = CalendarSettings.from_environment().calendar(), list[Week](), datetime.now(UTC)
+    while len(weeks) < count and (week := calendar.last_closed(at)):
+        weeks.insert(0, week)
+        at = week.start + calendar.settling
+    if not weeks:
         raise ToastAssetsError("The first week has not closed yet.", hint="Set TOAST_START_DATE to an earlier week.")
-    return week
+    return weeks
 
 
 def materialize(week: Week, home: Path, display: Display) -> dict[str, dict[str, Any]]:

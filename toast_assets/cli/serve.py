@@ -19,7 +19,7 @@ from rich.console import Console
 
 from toast_assets.cli.display import Display
 from toast_assets.cli.environment import dagster_home, only, sandbox_environment
-from toast_assets.cli.runs import last_closed_week, materialize
+from toast_assets.cli.runs import last_closed_weeks, materialize
 from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox import Sandbox, SandboxConfig
 from toast_assets.sandbox.server import HOST, listen
@@ -66,9 +66,11 @@ def _serve_ui(sandbox: Sandbox, port: int, console: Console) -> None:
     home = dagster_home()
     environment = sandbox_environment(sandbox, home)
     with only(environment):
-        week = last_closed_week()
-        console.print(f"\nThe bucket is empty: materializing week {week.key}, so that there is something to see.\n")
-        materialize(week, home, Display(console))
+        weeks = last_closed_weeks(2)
+        keys = " and ".join(week.key for week in weeks)
+        console.print(f"\nThe bucket is empty: materializing {keys}. Some orders of a week change in the next one.\n")
+        for week in weeks:
+            materialize(week, home, Display(console))
     log = home.parent / "dagster-dev.log"
     console.print("\nStarting Dagster …")
     with dagster_dev(port, environment, log) as process:

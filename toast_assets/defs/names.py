@@ -1,10 +1,12 @@
 """The assets ``toast/names`` and ``toast/restaurants``, over all weeks: each pull merges what it reads into them, and
 this step reports what they hold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from toast_assets.defs.assets import OWNERS, TABLES_GROUP, raw_toast_orders
 from toast_assets.defs.metadata import markdown_table
@@ -14,7 +16,6 @@ from toast_assets.defs.tables import AFTER_DELIVERY, column_schema
 from toast_assets.tables.names import NAMES, RESTAURANTS, names_version, stored_rows
 
 _KEYS = {table.name: dg.AssetKey(["toast", table.name]) for table in (NAMES, RESTAURANTS)}
-_SHOWN = ("restaurant_name", "location_name", "location_code", "time_zone", "currency", "archived")
 
 
 @dg.multi_asset(
@@ -38,30 +39,29 @@ def toast_configuration(
     context: dg.AssetExecutionContext, order_store: OrderStoreResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     with prepared(context, order_store, writes=False) as store:
-        for table in (NAMES, RESTAURANTS):
-            if _KEYS[table.name] not in context.selected_asset_keys:
-                continue
-            rows = stored_rows(store, table)
-            metadata: dict[str, Any] = {
-                "dagster/row_count": len(rows),
-                "dagster/uri": store.bucket.uri(store.layout.whole_table(table.name)),
-                "rows": len(rows),
-            }
-            if not rows:
-                metadata["note"] = (
-                    "Nothing was read yet: TOAST_NAMES is off, or the client lacks the scope config:read."
+        for table, details in ((NAMES, _kinds), (RESTAURANTS, _descriptions)):
+            if _KEYS[table.name] in context.selected_asset_keys:
+                rows, uri = stored_rows(store, table), store.bucket.uri(store.layout.whole_table(table.name))
+                yield dg.MaterializeResult(
+                    asset_key=_KEYS[table.name],
+                    metadata={"dagster/row_count": len(rows), "dagster/uri": uri, "rows": len(rows), **details(rows)},
+                    data_version=dg.DataVersion(names_version(store, table)),
                 )
-            if table is NAMES:
-                kinds = rows.group_by("kind").aggregate([("guid", "count"), ("last_seen", "max")]).sort_by("kind")
-                metadata["kinds"] = markdown_table(
-                    ("kind", "names", "last read"), list(zip(*kinds.to_pydict().values(), strict=True))
-                )
-            else:
-                listed = rows.select(_SHOWN).sort_by("restaurant_name").to_pylist()
-                metadata["list"] = markdown_table(
-                    [name.replace("_", " ") for name in _SHOWN], [one.values() for one in listed]
-                )
-            version = names_version(store, table)
-            yield dg.MaterializeResult(
-                asset_key=_KEYS[table.name], metadata=metadata, data_version=dg.DataVersion(version)
-            )
+
+
+def _kinds(names: pa.Table) -> Mapping[str, Any]:
+    if not len(names):
+        return {"note": "No name was read yet: TOAST_NAMES is off, or the client lacks the scope config:read."}
+    last = names.group_by("restaurant_guid").aggregate([("last_seen", "max")])
+    both = names.join(last, "restaurant_guid")
+    gone = pc.less(both["last_seen"], both["last_seen_max"]).cast(pa.int32())
+    counts = [("guid", "count"), ("gone", "sum")]
+    found = both.append_column("gone", gone).group_by("kind").aggregate(counts).sort_by("kind").to_pydict()
+    heads = ("kind", "names", "no longer at Toast")
+    return {"kinds": markdown_table(heads, list(zip(*found.values(), strict=True)))}
+
+
+def _descriptions(restaurants: pa.Table) -> Mapping[str, Any]:
+    heads = ("restaurant_name", "location_name", "location_code", "time_zone", "currency", "archived")
+    rows = restaurants.select(heads).sort_by("restaurant_name").to_pylist()
+    return {"list": markdown_table([head.replace("_", " ") for head in heads], [row.values() for row in rows])}

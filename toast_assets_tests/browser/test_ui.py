@@ -21,7 +21,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from toast_assets.cli.environment import dagster_home, sandbox_environment
-from toast_assets.cli.runs import last_closed_week
+from toast_assets.cli.runs import last_closed_weeks
 from toast_assets.cli.serve import dagster_dev
 from toast_assets.sandbox import Sandbox, SandboxConfig
 from toast_assets.sandbox.config import invent_restaurants
@@ -231,7 +231,7 @@ def switch_the_sensor_on(ui: Ui) -> None:
 
 def closed_weeks(count: int) -> list[str]:
     """The keys of the last ``count`` closed weeks, the newest first."""
-    last = date.fromisoformat(last_closed_week().key)
+    last = date.fromisoformat(last_closed_weeks(1)[0].key)
     return [str(last - timedelta(days=7 * number)) for number in range(count)]
 
 
