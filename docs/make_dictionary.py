@@ -14,8 +14,7 @@ from toast_assets import markdown
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed
 from toast_assets.tables.columns import Table
-from toast_assets.tables.names import NAMES, RESTAURANTS
-from toast_assets.tables.schema import TABLES
+from toast_assets.tables.schema import NAMES, RESTAURANTS, TABLES
 
 PATH = "docs/data-dictionary.md"
 _INTRODUCTION = """# Data dictionary

@@ -13,7 +13,8 @@ from toast_assets.defs.metadata import markdown_table
 from toast_assets.defs.preflight import prepared
 from toast_assets.defs.resources import OrderStoreResource
 from toast_assets.defs.tables import AFTER_DELIVERY, column_schema
-from toast_assets.tables.names import NAMES, RESTAURANTS, names_version, stored_rows
+from toast_assets.tables.names import names_version, stored_rows
+from toast_assets.tables.schema import NAMES, RESTAURANTS
 
 _KEYS = {table.name: dg.AssetKey(["toast", table.name]) for table in (NAMES, RESTAURANTS)}
 

@@ -28,59 +28,15 @@ from toast_assets.orders.names import NO_NAMES, Name, Names
 from toast_assets.orders.times import business_day
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
-from toast_assets.store.order_store import NAMES_TABLE, PARQUET, RESTAURANTS_TABLE, OrderStore
+from toast_assets.store.order_store import NAMES_TABLE, PARQUET, OrderStore
 from toast_assets.store.s3_errors import readable
-from toast_assets.tables.columns import Column, Kind, Table
+from toast_assets.tables.columns import Table
 from toast_assets.tables.files import TableWriter, restaurants_in
+from toast_assets.tables.schema import NAMES, RESTAURANTS
 from toast_assets.toast.configuration import Entity
 from toast_assets.toast.restaurants import Restaurant
 
 _HINT = "Restore an earlier version of it. Or remove it: the next pull reads the names that Toast has today."
-_RESTAURANT = Column(Kind.TEXT, "restaurant_guid", "The restaurant.", given="")
-_SEEN = (
-    Column(Kind.INSTANT, "first_seen", "When a pull first read it.", given=""),
-    Column(Kind.INSTANT, "last_seen", "When a pull last read it. Toast does not return what is archived.", given=""),
-)
-NAMES = Table(
-    NAMES_TABLE,
-    "One row per GUID of Toast's configuration, with its newest name. A name stays when Toast archives its entity.",
-    "",
-    ("restaurant_guid", "kind", "guid"),
-    (
-        _RESTAURANT,
-        Column(
-            Kind.TEXT,
-            "kind",
-            "dining_option, revenue_center, restaurant_service, service_area, table, sales_category, menu_group,"
-            " menu_item, discount, service_charge, void_reason, alternate_payment_type, tax_rate.",
-            given="",
-        ),
-        Column(Kind.TEXT, "guid", "What the name is of."),
-        Column(Kind.TEXT, "name", "Its newest name."),
-        Column(Kind.TEXT, "behavior", "Of a dining option: DINE_IN, TAKE_OUT, DELIVERY; an open list."),
-        *_SEEN,
-    ),
-)
-RESTAURANTS = Table(
-    RESTAURANTS_TABLE,
-    "One row per restaurant, as Toast last described it.",
-    "general",
-    ("restaurant_guid",),
-    (
-        _RESTAURANT,
-        Column(Kind.TEXT, "restaurant_name", "The name of the restaurant, often of the brand.", "name"),
-        Column(Kind.TEXT, "location_name", "The name of the location."),
-        Column(Kind.TEXT, "location_code", "The brand's own code of the location."),
-        Column(Kind.TEXT, "time_zone", "The IANA time zone."),
-        Column(Kind.TEXT, "currency", "The currency of all amounts, as ISO code.", "currency_code"),
-        Column(Kind.COUNT, "closeout_hour", "The local hour at which a business day ends."),
-        Column(Kind.DAY, "first_business_date", "The first business date."),
-        Column(Kind.FLAG, "archived", "Toast has archived the restaurant."),
-        *_SEEN,
-    ),
-)
-
-
 _NAMING = ["kind", "guid", "name", "behavior"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from toast_assets.store.order_store import NAMES_TABLE, RESTAURANTS_TABLE
 from toast_assets.tables.columns import Column, Kind, Lookup, Table
 from toast_assets.toast.configuration import ENTITIES
 
@@ -409,6 +410,40 @@ _CUSTOMERS = Table(
         text("email", "E-mail as Toast has it."),
         text("phone", "Phone as Toast has it."),
         text("phone_country_code", "The phone's country code."),
+    ),
+)
+
+_SEEN = (
+    instant("first_seen", "When a pull first read it.", given=""),
+    instant("last_seen", "When a pull last read it. Toast does not return what is archived.", given=""),
+)
+NAMES = Table(
+    NAMES_TABLE, "One row per GUID of Toast's configuration, with its newest name. A name stays when Toast archives "
+    "its entity.", "", ("restaurant_guid", "kind", "guid"),
+    (
+        text("restaurant_guid", "The restaurant.", given=""),
+        text("kind", "dining_option, revenue_center, restaurant_service, service_area, table, sales_category, "
+            "menu_group, menu_item, discount, service_charge, void_reason, alternate_payment_type, tax_rate.",
+            given=""),
+        text("guid", "What the name is of."),
+        text("name", "Its newest name."),
+        text("behavior", "Of a dining option: DINE_IN, TAKE_OUT, DELIVERY; an open list."),
+        *_SEEN,
+    ),
+)
+RESTAURANTS = Table(
+    RESTAURANTS_TABLE, "One row per restaurant, as Toast last described it.", "general", ("restaurant_guid",),
+    (
+        text("restaurant_guid", "The restaurant.", given=""),
+        text("restaurant_name", "The name of the restaurant, often of the brand.", "name"),
+        text("location_name", "The name of the location."),
+        text("location_code", "The brand's own code of the location."),
+        text("time_zone", "The IANA time zone."),
+        text("currency", "The currency of all amounts, as ISO code.", "currency_code"),
+        count("closeout_hour", "The local hour at which a business day ends."),
+        day("first_business_date", "The first business date."),
+        flag("archived", "Toast has archived the restaurant."),
+        *_SEEN,
     ),
 )
 

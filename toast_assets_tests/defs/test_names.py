@@ -10,7 +10,8 @@ import pytest
 
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
-from toast_assets.tables.names import NAMES, stored_rows
+from toast_assets.tables.names import stored_rows
+from toast_assets.tables.schema import NAMES
 
 RunWeek = Callable[..., dg.ExecuteInProcessResult]
 pytestmark = pytest.mark.usefixtures("sandbox_environment")

@@ -10,8 +10,7 @@ import pytest
 
 from docs.make_dictionary import PATH, render
 from toast_assets.amperity.feeds.build import FEEDS
-from toast_assets.tables.names import NAMES, RESTAURANTS
-from toast_assets.tables.schema import TABLES
+from toast_assets.tables.schema import NAMES, RESTAURANTS, TABLES
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,8 @@ from toast_assets.orders.names import references
 from toast_assets.sandbox import Call, Kind, Restaurant, Sandbox
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
-from toast_assets.tables.names import NAMES, RESTAURANTS, StoredNames, stored_rows
+from toast_assets.tables.names import StoredNames, stored_rows
+from toast_assets.tables.schema import NAMES, RESTAURANTS
 from toast_assets.toast.configuration import ENTITIES
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.services.clients import order_store

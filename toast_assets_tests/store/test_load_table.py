@@ -22,8 +22,8 @@ from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.current_orders import refresh_current_orders
-from toast_assets.tables.names import NAMES, RESTAURANTS, ReadConfiguration
-from toast_assets.tables.schema import TABLES
+from toast_assets.tables.names import ReadConfiguration
+from toast_assets.tables.schema import NAMES, RESTAURANTS, TABLES
 from toast_assets.toast.configuration import Entity
 from toast_assets.toast.restaurants import Restaurant
 from toast_assets.week import Week, WeekCalendar

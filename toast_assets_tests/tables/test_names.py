@@ -14,14 +14,8 @@ import pytest
 from toast_assets.errors import StoreError
 from toast_assets.orders.names import NO_NAMES, Name
 from toast_assets.store.order_store import OrderStore
-from toast_assets.tables.names import (
-    NAMES,
-    RESTAURANTS,
-    ReadConfiguration,
-    StoredNames,
-    names_version,
-    stored_rows,
-)
+from toast_assets.tables.names import ReadConfiguration, StoredNames, names_version, stored_rows
+from toast_assets.tables.schema import NAMES, RESTAURANTS
 from toast_assets.toast.configuration import Entity
 from toast_assets.toast.restaurants import Restaurant
 

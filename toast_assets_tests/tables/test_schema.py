@@ -9,8 +9,7 @@ import pytest
 
 from toast_assets.orders.names import references
 from toast_assets.tables.columns import Column, Kind, Table
-from toast_assets.tables.names import NAMES, RESTAURANTS
-from toast_assets.tables.schema import TABLES
+from toast_assets.tables.schema import NAMES, RESTAURANTS, TABLES
 
 ALL = [(table, column) for table in TABLES.values() for column in table.columns]
 IDS = [f"{table.name}.{column.name}" for table, column in ALL]
