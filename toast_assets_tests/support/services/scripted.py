@@ -13,6 +13,7 @@ import httpx
 from toast_assets.http.retry import RetryPolicy
 from toast_assets.orders.times import parse_time_ms
 from toast_assets.toast.client import ORDERS_PATH, RESTAURANT_HEADER, ToastClient
+from toast_assets.toast.configuration import CONFIGURATION_PATH
 from toast_assets.toast.login import LOGIN_PATH
 from toast_assets.toast.page import Window
 from toast_assets.toast.settings import ToastSettings
@@ -123,6 +124,8 @@ class MemoryToast(httpx.AsyncBaseTransport):
             return login_reply()
         if url.path.startswith("/partners/"):
             return httpx.Response(200, json=[{"restaurantGuid": each} for each in self.listed])
+        if url.path.startswith(CONFIGURATION_PATH):
+            return httpx.Response(200, json=[])
         if url.path != ORDERS_PATH:
             general = {"name": "Pier 9", "timeZone": "America/New_York", "closeoutHour": 4, "currencyCode": "USD"}
             return httpx.Response(200, json={"guid": guid, "general": general})
