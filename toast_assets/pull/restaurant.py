@@ -242,8 +242,8 @@ class RestaurantPull:
         if details is not None and details.time_zone is not None:
             described = {name: getattr(details, name) for name in ("time_zone", "closeout_hour")}
             known = msgspec.structs.replace(known, name=details.full_name, currency=details.currency_code, **described)
-            if self.before is None or self.before.time_zone is None:
-                self.configuration.add_restaurant(details, self.now())
+        if details is not None and details.full_name and (self.before is None or self.before.name is None):
+            self.configuration.add_restaurant(details, self.now())
         if known.names_read_at is None and self.toast.settings.names == "on":
             known = msgspec.structs.replace(known, **await self._named())
         return msgspec.structs.replace(known, outcome="complete", pull=None, failure=None)

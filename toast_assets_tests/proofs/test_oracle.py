@@ -46,7 +46,7 @@ def configured(seed: int) -> oracle.Names:
 def feed(name: str, seed: int) -> dict[str, list[dict[str, Any]]]:
     """The rows of a feed by order."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    known = Names({(kind, guid.lower()): Name(*names) for (kind, guid), names in configured(seed).items()})
+    known = Names({key: Name(*called) for key, called in configured(seed).items()})
     for row in rows(name, *week(seed), names=known):
         found[row["order_id"]].append(row)
     return found

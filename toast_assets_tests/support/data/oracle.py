@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -80,7 +81,7 @@ class Entry:
 Entries = dict[tuple[str, str], Entry]
 """By product and kind."""
 Names = Mapping[tuple[str, str], tuple[str | None, str | None]]
-"""The name and the behavior that the configuration has, by kind and GUID."""
+"""The name and the behavior that the configuration has, by kind and GUID in lower case."""
 
 
 def read(body: bytes | str) -> Json:
@@ -140,13 +141,16 @@ def check_amounts(order: Json, check: Json) -> dict[str, Decimal]:
     return found
 
 
-def named(order: Json, names: Mapping[tuple[str, str], tuple[str | None, str | None]]) -> dict[str, list[list[Any]]]:
-    """By table, for each row in its order: what Toast's configuration says of it (``names`` has name and behavior by
-    kind and GUID in lower case), and of orders also the market place, in the sequence of the table's columns."""
+def _called(names: Names, thing: Json, field: str, kind: str) -> tuple[str | None, str | None]:
+    """The name and the behavior of what a field refers to."""
+    guid = (thing.get(field) or {}).get("guid")
+    return names.get((kind, guid.lower()), (None, None)) if guid else (None, None)
 
-    def find(thing: Json, field: str, kind: str) -> tuple[str | None, str | None]:
-        guid = (thing.get(field) or {}).get("guid")
-        return names.get((kind, guid.lower()), (None, None)) if guid else (None, None)
+
+def named(order: Json, names: Names) -> dict[str, list[list[Any]]]:
+    """By table, for each row in its order: what Toast's configuration says of it, and of orders also the market place,
+    in the sequence of the table's columns."""
+    find = partial(_called, names)
 
     option, behavior = find(order, "diningOption", "dining_option")
     found: dict[str, list[list[Any]]] = {
@@ -261,24 +265,24 @@ def transaction_rows(order: Json) -> Entries:
 def referred(order: Json) -> Iterable[tuple[str, str]]:
     """The kinds and GUIDs that an order refers to and whose names are in feeds."""
     if (option := order.get("diningOption")) is not None:
-        yield "dining_option", option["guid"]
+        yield "dining_option", option["guid"].lower()
     for item in all_selections(order):
         for kind, member in (("sales_category", "salesCategory"), ("menu_group", "itemGroup")):
             if (reference := item.get(member)) is not None:
-                yield kind, reference["guid"]
+                yield kind, reference["guid"].lower()
 
 
 def channels(order: Json, names: Names) -> tuple[str, str | None]:
     """The purchase channel and the digital channel."""
     option, source = order.get("diningOption") or {}, order.get("source")
-    _, configured = names.get(("dining_option", option.get("guid", "")), (None, None))
+    _, configured = _called(names, order, "diningOption", "dining_option")
     return configured or option.get("behavior") or source or "Unknown", source
 
 
 def categories(item: Json, names: Names) -> tuple[str | None, str | None]:
     """The product category and the product subcategory of an item or modifier."""
-    category, group = ((item.get(member) or {}).get("guid", "") for member in ("salesCategory", "itemGroup"))
-    return names.get(("sales_category", category), (None,))[0], names.get(("menu_group", group), (None,))[0]
+    category, group = (("salesCategory", "sales_category"), ("itemGroup", "menu_group"))
+    return _called(names, item, *category)[0], _called(names, item, *group)[0]
 
 
 def money_taken(order: Json, check: Json, moment: datetime) -> bool:
