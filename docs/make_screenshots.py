@@ -140,20 +140,12 @@ def _picture(name: str) -> Callable[[Page], None]:
     return show
 
 
-def _plots(page: Page) -> None:
-    page.get_by_text("Plots", exact=True).first.click()
-
-
 # Folded sections stay folded from one page to the next: the browser remembers them.
 PICTURES: dict[str, tuple[str, int, Callable[[Page], None]]] = {
     "asset-graph": ("{ui}/asset-groups", 760, _expand),
     "asset-checks": ("{ui}/assets/raw_toast_orders?view=checks", 900, _check_details),
     "asset-page": ("{ui}/assets/orders", 1300, _metadata),
-    "orders-by-hour": ("{ui}/assets/orders", 700, _picture("orders_by_hour")),
-    "orders-by-week": ("{ui}/assets/orders", 700, _picture("orders_by_week")),
-    "sales-by-channel": ("{ui}/assets/orders", 700, _picture("sales_by_channel")),
     "sales-by-hour": ("{ui}/assets/orders", 700, _picture("sales_by_hour")),
-    "asset-plots": ("{ui}/assets/orders", 1100, _plots),
     "sandbox": ("{sandbox}/", 900, _nothing),
 }
 
