@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from math import sqrt
 from statistics import median
@@ -23,17 +22,11 @@ _FEWEST_ORDERS = 10
 # "Online" is takeout by another name: orders that guests place under their names.
 _AWAY = frozenset({"DELIVERY", "TAKE_OUT", "Online"})
 _NO_NAMES = "Names were not read for this week (TOAST_NAMES is off, or an earlier release pulled it)."
-_NO_SCOPE = (
-    "The credential lacks the scope config:read, so dining options, menu items, discounts, … have no names. Ask Toast"
-    " to add it, then materialize the week again with refresh: true, or set TOAST_NAMES=off"
-)
 # By whether the names of the restaurant were read for the week.
 _NAMELESS = {
     True: "archived before the first pull that read names, or deleted",
     False: "of a restaurant whose names were not read for this week",
 }
-# What differs in one reason from restaurant to restaurant.
-_OWN = re.compile(r" for restaurant [\w-]+| \(request id [^)]*\)|, request id [^)]*")
 _FIRST_RESTAURANTS = 3
 
 
@@ -277,8 +270,7 @@ def _unread_names(checked: CheckedWeek) -> list[str]:
     records, restaurants = checked.manifest.restaurants, dict[str, list[str]]()
     for guid, record in records.items():
         if failure := record.names_failure:
-            reason = _NO_SCOPE if "config:read" in failure else _OWN.sub("", failure).rstrip(".")
-            restaurants.setdefault(reason, []).append(checked.named(guid))
+            restaurants.setdefault(failure.rstrip("."), []).append(checked.named(guid))
     return [
         f"{reason} ({len(some)} of {len(records)} restaurants: {', '.join(first_of(some, _FIRST_RESTAURANTS))})"
         for reason, some in sorted(restaurants.items(), key=lambda one: -len(one[1]))

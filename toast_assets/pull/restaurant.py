@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -40,6 +41,9 @@ from toast_assets.toast.page import OrdersPage, Window
 from toast_assets.toast.restaurants import Restaurant
 from toast_assets.toast.windows import ProvedWindow, read_week
 from toast_assets.week import Week, from_epoch_ms, iso_ms
+
+# What differs in one reason from restaurant to restaurant, and from run to run.
+_OWN = re.compile(r" for restaurant [\w-]+| \([^()]*request id [^()]*\)")
 
 
 @dataclass(frozen=True)
@@ -244,20 +248,20 @@ class RestaurantPull:
             known = msgspec.structs.replace(known, name=details.full_name, currency=details.currency_code, **described)
         if details is not None and details.full_name and (self.before is None or self.before.name is None):
             self.configuration.add_restaurant(details, self.now())
-        if known.names_read_at is None and self.toast.settings.names == "on":
+        if self.toast.settings.names == "off":
+            known = msgspec.structs.replace(known, names_failure=None)
+        elif known.names_read_at is None:
             known = msgspec.structs.replace(known, **await self._named())
         return msgspec.structs.replace(known, outcome="complete", pull=None, failure=None)
 
     async def _named(self) -> dict[str, str | None]:
         """Read the names; what the record says of that. A reason is the same for all restaurants, and in every run."""
-        try:
-            entities = await read_names(self.toast, self.guid)
-        except ToastError as error:
-            reason = error.message.partition(" for restaurant ")[0].rstrip(".")
-            return {"names_failure": f"{reason}. {error.hint}".rstrip()}
-        at = self.now()
-        await in_thread(self.configuration.add_names, self.guid, entities, at)
-        return {"names_read_at": iso_ms(at), "names_failure": None}
+        (entities, problem), at = await read_names(self.toast, self.guid), self.now()
+        if entities:
+            await in_thread(self.configuration.add_names, self.guid, entities, at)
+        if problem is None:
+            return {"names_read_at": iso_ms(at), "names_failure": None}
+        return {"names_failure": _OWN.sub("", str(problem))}
 
 
 def check_closed(week: Week, toast: ToastClient) -> None:

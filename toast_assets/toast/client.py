@@ -276,7 +276,8 @@ _HINTS = {
     404: "Toast does not know it; check TOAST_RESTAURANT_GUID and TOAST_API_URL.",
 }
 _CONFIGURATION_HINTS = {
-    403: "The client lacks the scope config:read; ask Toast to add it, or set TOAST_NAMES=off.",
+    403: "The client lacks the scope config:read, so dining options, menu items, discounts, … have no names. Ask Toast"
+    " to add it, then materialize the week again; or set TOAST_NAMES=off.",
     409: "The configuration was published again and again while it was read; the next pull of the week reads it again.",
 }
 _OTHER_HINT = "Toast does not answer like this: check TOAST_API_URL, and whether a proxy answered in Toast's place."

@@ -71,25 +71,33 @@ def read_page(response: httpx.Response, kind: str) -> ConfigurationPage:
     return ConfigurationPage(entities, response.headers.get(_NEXT_PAGE) or None)
 
 
-async def read_names(toast: ToastClient, restaurant_guid: str) -> list[Entity]:
-    """All entities of a restaurant: a request for each kind, and one for each further page.
-
-    Raises:
-        ToastError: a call failed, or Toast published the configuration again and again.
-    """
+async def read_names(toast: ToastClient, restaurant_guid: str) -> tuple[list[Entity], ToastError | None]:
+    """A restaurant's entities of all kinds that can be read: a request for each kind, and one for each further page;
+    and the first error, if there was one. Where Toast refuses access or is out of reach, no other kind is asked for."""
     found: list[Entity] = []
+    problem: ToastError | None = None
     for kind in ENTITIES:
-        for attempt in range(1, _MOST_PUBLISHED + 1):
-            try:
-                found += await _read_kind(toast, restaurant_guid, kind)
+        try:
+            found += await _read_kind(toast, restaurant_guid, kind)
+        except ToastError as error:
+            problem = problem or error
+            concerns_kind = error.status not in (401, 403) if isinstance(error, ToastRefusedError) else False
+            if not (concerns_kind or isinstance(error, ToastReplyError)):
                 break
-            except ToastRefusedError as error:
-                if error.status != _PUBLISHED or attempt == _MOST_PUBLISHED:
-                    raise
-    return found
+    return found, problem
 
 
 async def _read_kind(toast: ToastClient, restaurant_guid: str, kind: str) -> list[Entity]:
+    for _ in range(_MOST_PUBLISHED - 1):
+        try:
+            return await _read_pages(toast, restaurant_guid, kind)
+        except ToastRefusedError as error:
+            if error.status != _PUBLISHED:
+                raise
+    return await _read_pages(toast, restaurant_guid, kind)
+
+
+async def _read_pages(toast: ToastClient, restaurant_guid: str, kind: str) -> list[Entity]:
     found: list[Entity] = []
     token, tokens = None, set[str]()
     while True:
@@ -99,7 +107,7 @@ async def _read_kind(toast: ToastClient, restaurant_guid: str, kind: str) -> lis
         if token is None:
             return found
         if token in tokens or len(tokens) >= _MOST_PAGES:
-            raise ToastError(f"Toast's pages of {ENTITIES[kind]} for restaurant {restaurant_guid} do not end.")
+            raise ToastReplyError(f"Toast's pages of {ENTITIES[kind]} for restaurant {restaurant_guid} do not end.")
         tokens.add(token)
 
 

@@ -121,35 +121,28 @@ def of_names(**restaurants: dict[str, str]) -> Manifest:
 READ = {"names_read_at": "2025-09-22T04:15:00.000Z"}
 
 
-def refused(guid: str, number: int) -> dict[str, str]:
-    """What a pull says where Toast refuses the configuration."""
-    text = f"Toast answered 403 to /config/v2/diningOptions for restaurant {guid} (not allowed, request id r-{number})."
-    hint = "The client lacks the scope config:read; ask Toast to add it, or set TOAST_NAMES=off."
-    return {"names_failure": f"{text} {hint}"}
+REFUSED = {"names_failure": "Toast answered 403 to /config/v2/diningOptions. The client lacks the scope config:read."}
+"""What a pull says where Toast refuses the configuration."""
 
 
 def test_a_missing_scope_is_one_sentence_however_many_restaurants_there_are() -> None:
     guids = [f"place-{number}" for number in range(12)]
-    week = of_names(**{guid: refused(guid, number) for number, guid in enumerate(guids)})
+    week = of_names(**dict.fromkeys(guids, REFUSED))
     found = conclude("names_known", week, facts=of_week({}))
     (problem,) = found.problems
     assert found.warns
     assert problem == (
-        "The credential lacks the scope config:read, so dining options, menu items, discounts, … have no names."
-        " Ask Toast to add it, then materialize the week again with refresh: true, or set TOAST_NAMES=off"
+        "Toast answered 403 to /config/v2/diningOptions. The client lacks the scope config:read"
         " (12 of 12 restaurants: place-0, place-1, place-2, and 9 more)"
     )
 
 
 def test_each_reason_for_names_that_could_not_be_read_is_said_once_the_most_frequent_first() -> None:
-    def down(guid: str, details: str = "") -> dict[str, str]:
-        where = f"/config/v2/menuItems for restaurant {guid}{details}"
-        return {"names_failure": f"Toast answered 503 to {where}. It failed 2 times."}
-
-    week = of_names(a=refused("a", 1), b=down("b", " (request id 7-x)"), c=down("c", " (request id 8-y)"), d=READ)
+    down = {"names_failure": "Toast answered 503 to /config/v2/menuItems."}
+    week = of_names(a=REFUSED, b=down, c=down, d=READ)
     found = conclude("names_known", week, facts=of_week({}))
     down_there, no_scope = found.problems
-    assert down_there == "Toast answered 503 to /config/v2/menuItems. It failed 2 times (2 of 4 restaurants: b, c)"
+    assert down_there == "Toast answered 503 to /config/v2/menuItems (2 of 4 restaurants: b, c)"
     assert no_scope.endswith("(1 of 4 restaurants: a)")
 
 
@@ -170,7 +163,7 @@ def test_guids_without_a_name_warn_with_their_share_and_the_kinds_that_lack_most
 
 def test_guids_of_restaurants_whose_names_were_not_read_have_that_reason() -> None:
     facts = of_week({"a": names(table=(4, 1)), "b": names(table=(4, 4))}, names_version="1")
-    both = conclude("names_known", of_names(a=READ, b=refused("b", 1)), facts=facts)
+    both = conclude("names_known", of_names(a=READ, b=REFUSED), facts=facts)
     assert both.problems[1].endswith(
         "have no name: archived before the first pull that read names, or deleted"
         " or of a restaurant whose names were not read for this week"

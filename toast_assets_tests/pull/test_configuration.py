@@ -163,8 +163,10 @@ async def test_no_fault_in_the_configuration_fails_a_pull_or_takes_a_known_name(
     report = await pull(sandbox, NEXT, TOAST_TIMEOUT_SECONDS="2" if kind is Kind.NEVER else "60")
     assert report.manifest.outcome == "complete"
     assert not any(one.failure for one in report.restaurants)
-    failures = [bool(record.names_failure) for record in report.manifest.restaurants.values()]
-    assert failures == [False, True, False]
+    failures = [record.names_failure for record in report.manifest.restaurants.values()]
+    assert [bool(failure) for failure in failures] == [False, True, False]
+    assert "request id" not in (failures[1] or "")
+    assert sandbox.restaurant_guids[1] not in (failures[1] or "")
     assert [names(store, guid) for guid in sandbox.restaurant_guids] == known
 
 

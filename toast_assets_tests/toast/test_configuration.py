@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from toast_assets.errors import ToastError, ToastRefusedError, ToastReplyError
+from toast_assets.errors import ToastError, ToastReplyError
 from toast_assets.http.retry import RetryPolicy
 from toast_assets.toast.configuration import CONFIGURATION_PATH, ENTITIES, Entity, read_names, read_page
 from toast_assets_tests.support.services.scripted import ScriptedToast, login_reply
@@ -23,8 +23,10 @@ def page(*names: str, token: str | None = None) -> httpx.Response:
     return httpx.Response(200, headers=headers, json=[{"guid": f"guid-{name}", "name": name} for name in names])
 
 
-def read(pages: Pages, asked: list[tuple[str, str | None]] | None = None) -> list[Entity]:
-    """All names of the restaurant ``one``; ``asked`` gets the requests for them."""
+def read(
+    pages: Pages, asked: list[tuple[str, str | None]] | None = None, problems: list[ToastError] | None = None
+) -> list[Entity]:
+    """All names of the restaurant ``one``; ``asked`` gets the requests for them, ``problems`` the first error."""
     requests: list[tuple[str, str | None]] = [] if asked is None else asked
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -35,11 +37,16 @@ def read(pages: Pages, asked: list[tuple[str, str | None]] | None = None) -> lis
         requests.append((request.url.path.removeprefix(CONFIGURATION_PATH), request.url.params.get("pageToken")))
         return pages(*requests[-1])
 
-    async def work() -> list[Entity]:
+    async def work() -> tuple[list[Entity], ToastError | None]:
         async with ScriptedToast().client(transport=httpx.MockTransport(answer), retry=RetryPolicy()) as toast:
             return await read_names(toast, "one")
 
-    return run_virtual(work())
+    found, problem = run_virtual(work())
+    if problems is not None and problem is not None:
+        problems.append(problem)
+    else:
+        assert problem is None
+    return found
 
 
 def test_each_kind_is_asked_for_once_and_each_further_page_by_its_token() -> None:
@@ -66,35 +73,64 @@ def test_a_configuration_that_is_published_meanwhile_is_read_from_its_first_page
     assert len(asked) == 13 + 3
 
 
-def test_a_configuration_that_is_published_again_and_again_is_given_up() -> None:
+def test_a_list_that_is_published_again_and_again_is_given_up_and_the_others_are_read() -> None:
     asked: list[tuple[str, str | None]] = []
-    with pytest.raises(ToastRefusedError, match=r"409 .*published again and again"):
-        read(lambda *_: httpx.Response(409), asked)
-    assert len(asked) == 5
+    problems: list[ToastError] = []
+    found = read(lambda kind, _: httpx.Response(409) if kind == "tables" else page(kind), asked, problems)
+    assert len(asked) == 12 + 5
+    assert [one.kind for one in found] == [kind for kind in ENTITIES if kind != "table"]
+    assert "409" in problems[0].message
+    assert "published again and again" in problems[0].hint
 
 
 @pytest.mark.parametrize("tokens", [lambda token: "same", lambda token: f"{token}1"], ids=["the same", "new ones"])
-def test_pages_without_an_end_are_an_error(tokens: Callable[[str | None], str]) -> None:
-    with pytest.raises(ToastError, match="pages of diningOptions for restaurant one do not end"):
-        read(lambda _, token: page(token=tokens(token)))
+def test_pages_without_an_end_are_given_up_and_the_other_lists_are_read(tokens: Callable[[str | None], str]) -> None:
+    problems: list[ToastError] = []
+
+    def pages(kind: str, token: str | None) -> httpx.Response:
+        return page(token=tokens(token)) if kind == "diningOptions" else page(kind)
+
+    assert len(read(pages, problems=problems)) == 12
+    assert "pages of diningOptions for restaurant one do not end" in problems[0].message
 
 
-def test_without_the_scope_one_request_is_made_and_the_error_names_the_scope() -> None:
+@pytest.mark.parametrize(
+    "reply", [httpx.Response(404), httpx.Response(400), httpx.Response(200, json={"results": []})], ids=str
+)
+def test_a_list_that_cannot_be_read_leaves_the_others(reply: httpx.Response) -> None:
+    problems: list[ToastError] = []
+    found = read(lambda kind, _: reply if kind == "menuGroups" else page(kind), problems=problems)
+    assert len(found) == 12
+    assert "menuGroups" in problems[0].message
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_without_access_no_other_list_is_asked_for(status: int) -> None:
     asked: list[tuple[str, str | None]] = []
-    with pytest.raises(ToastRefusedError, match=r"403 to /config/v2/diningOptions .*config:read.*TOAST_NAMES=off"):
-        read(lambda *_: httpx.Response(403), asked)
+    problems: list[ToastError] = []
+    assert read(lambda *_: httpx.Response(status), asked, problems) == []
     assert len(asked) == 1
+    assert f"{status} to /config/v2/diningOptions" in problems[0].message
 
 
-def test_a_fault_is_asked_for_once_more_and_no_longer() -> None:
+def test_without_the_scope_the_error_names_it_and_the_way_out() -> None:
+    problems: list[ToastError] = []
+    read(lambda *_: httpx.Response(403), problems=problems)
+    assert "config:read" in problems[0].hint
+    assert "TOAST_NAMES=off" in problems[0].hint
+
+
+def test_a_fault_is_asked_for_once_more_and_then_toast_counts_as_out_of_reach() -> None:
     asked: list[tuple[str, str | None]] = []
     replies = iter([httpx.Response(500)])
     assert read(lambda *_: next(replies, page()), asked) == []
     assert len(asked) == 14
     asked.clear()
-    with pytest.raises(ToastError, match="500"):
-        read(lambda *_: httpx.Response(500), asked)
-    assert len(asked) == 2
+    problems: list[ToastError] = []
+    found = read(lambda kind, _: httpx.Response(500) if kind == "tables" else page(kind), asked, problems)
+    assert len(found) == 4, "what was read before stays"
+    assert len(asked) == 4 + 2
+    assert "500" in problems[0].message
 
 
 def test_calls_for_names_keep_below_toasts_limit_and_are_counted_apart_from_those_for_orders() -> None:
