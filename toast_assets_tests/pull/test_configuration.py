@@ -152,6 +152,15 @@ async def test_a_second_look_tries_again_what_failed_and_changes_no_byte_while_i
     assert all(names(store, guid) for guid in sandbox.restaurant_guids)
 
 
+async def test_a_failure_is_forgotten_where_names_are_switched_off(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    sandbox.faults.arm(Kind.STATUS, "configuration", status=403, last=None)
+    await pull(sandbox, week)
+    await pull(sandbox, week, TOAST_NAMES="off")
+    assert {record.names_failure for record in manifest_of(store, week).restaurants.values()} == {None}
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_no_fault_in_the_configuration_fails_a_pull_or_takes_a_known_name(
     fault: str, sandbox: Sandbox, store: OrderStore, week: Week

@@ -11,6 +11,7 @@ import pytest
 from toast_assets.errors import ToastError, ToastReplyError
 from toast_assets.http.retry import RetryPolicy
 from toast_assets.toast.configuration import CONFIGURATION_PATH, ENTITIES, Entity, read_names, read_page
+from toast_assets.toast.page import Window
 from toast_assets_tests.support.services.scripted import ScriptedToast, login_reply
 from toast_assets_tests.support.services.virtual_time import run_virtual
 
@@ -144,6 +145,22 @@ def test_calls_for_names_keep_below_toasts_limit_and_are_counted_apart_from_thos
     assert run_virtual(work()) == (39, 0)
     times = [each.at for each in toast.asked if each.path.startswith(CONFIGURATION_PATH)]
     assert all(later - earlier >= 1 for earlier, later in zip(times, times[14:], strict=False))
+
+
+def test_calls_for_names_wait_with_those_for_orders_where_the_restaurants_limit_is_used_up() -> None:
+    toast = ScriptedToast(orders=lambda _: httpx.Response(429, headers={"Retry-After": "30"}), others=lambda _: page())
+
+    async def work() -> None:
+        async with toast.client(retry=RetryPolicy(throttled_for=0.0)) as client:
+            with pytest.raises(ToastError):
+                await client.orders_page("one", Window(1_757_908_800_000, 1_758_513_600_000))
+            await read_names(client, "one")
+
+    run_virtual(work())
+    (refused,) = toast.times(restaurant="one")
+    times = [each.at for each in toast.asked if each.path.startswith(CONFIGURATION_PATH)]
+    assert len(times) == 13
+    assert min(times) >= refused + 30
 
 
 def test_an_odd_entity_is_left_out_and_the_others_stay() -> None:
