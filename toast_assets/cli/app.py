@@ -53,7 +53,7 @@ def demo() -> None:
 
 
 @main.command()
-@click.option("--ui", is_flag=True, help="Materialize the last closed week, then open Dagster's UI on the sandbox.")
+@click.option("--ui", is_flag=True, help="Materialize two weeks, then open Dagster's UI on the sandbox.")
 @click.option(
     "--port",
     default=9300,

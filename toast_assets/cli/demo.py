@@ -41,8 +41,8 @@ def run_demo() -> None:
         console.print("\n[green]✓[/] again: 0 new, nothing sent twice")
     console.print(
         "\nDagster's UI on the same data: [bold]toast-assets sandbox --ui[/]\n"
-        "[dim]This sandbox and its bucket are gone now. The next one invents the same orders and materializes the same"
-        " week before the UI opens; the runs above are in its history.[/]",
+        "[dim]This sandbox and its bucket are gone now. The next one invents the same orders and materializes this"
+        " week and the one before, then opens the UI; the runs above are in its history.[/]",
         soft_wrap=True,
     )
 

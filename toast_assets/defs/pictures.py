@@ -103,7 +103,7 @@ def channel_table(sales: Mapping[SalesPart, Decimal]) -> dg.MarkdownMetadataValu
 
 
 def _channels(sales: Mapping[SalesPart, Decimal]) -> dict[str, Channels]:
-    """The channels by currency, at most so many that a picture stays readable."""
+    """The channels by currency, no more than a picture can show."""
     found: dict[str, Channels] = {}
     for part, amount in sales.items():
         label = plain(_LABELS.get(part.channel or "", part.channel or "")).strip()[:_LONGEST_LABEL] or _UNKNOWN

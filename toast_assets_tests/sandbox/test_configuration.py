@@ -88,8 +88,8 @@ def test_restaurants_have_the_same_names_under_other_guids(caller: Caller) -> No
 
 
 def test_dining_options_tell_how_guests_are_served(caller: Caller) -> None:
-    told = {each["name"]: (each["behavior"], each["curbside"]) for each in ask(caller, "diningOptions").json()}
-    assert told == {
+    options = {each["name"]: (each["behavior"], each["curbside"]) for each in ask(caller, "diningOptions").json()}
+    assert options == {
         "Dine In": ("DINE_IN", False),
         "Take Out": ("TAKE_OUT", False),
         "Delivery": ("DELIVERY", False),

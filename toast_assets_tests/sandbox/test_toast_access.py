@@ -76,9 +76,9 @@ def test_a_restaurant_tells_its_code_its_currency_and_its_first_business_date(st
     names = {ONE: "Harbor & Thistle, Pier 9", SMALL: "Café Ciénaga", OTHER: "Harbor & Thistle, Quai 2"}
     restaurants = [Restaurant(guid, name, currency="CAD" if guid == OTHER else "USD") for guid, name in names.items()]
     caller = start(restaurants=tuple(restaurants))
-    told = [caller.toast(f"/restaurants/v1/restaurants/{guid}").json()["general"] for guid in names]
-    assert [each["locationCode"] for each in told] == ["PIER9", "CAFÉCI", "QUAI2"]
-    assert [each["currencyCode"] for each in told] == ["USD", "USD", "CAD"]
-    days = [datetime.strptime(str(each["firstBusinessDate"]), "%Y%m%d").replace(tzinfo=UTC) for each in told]
+    general = [caller.toast(f"/restaurants/v1/restaurants/{guid}").json()["general"] for guid in names]
+    assert [each["locationCode"] for each in general] == ["PIER9", "CAFÉCI", "QUAI2"]
+    assert [each["currencyCode"] for each in general] == ["USD", "USD", "CAD"]
+    days = [datetime.strptime(str(each["firstBusinessDate"]), "%Y%m%d").replace(tzinfo=UTC) for each in general]
     assert all(2015 <= day.year < 2025 for day in days)
     assert len(set(days)) == 3
