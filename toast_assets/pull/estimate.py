@@ -54,9 +54,9 @@ def measures_for(guids: Sequence[str], earlier: Mapping[str, Measure]) -> dict[s
     return {guid: earlier.get(guid, unknown) for guid in guids}
 
 
-def pull_seconds(requests: Sequence[float], limits: ToastLimits, spacing: float) -> float:
+def pull_seconds(requests: Sequence[float], limits: ToastLimits, spacing: float, others: float = 0.0) -> float:
     """The time of a run that makes these ``requests``, one number per restaurant, in this order, with ``spacing``
-    seconds between two for one restaurant.
+    seconds between two for one restaurant. The ``others`` are made beside them, and count only for the limit over all.
 
     A restaurant begins as soon as one of those before it is done; its first request does not wait.
     """
@@ -64,7 +64,7 @@ def pull_seconds(requests: Sequence[float], limits: ToastLimits, spacing: float)
     for each in requests:
         heapreplace(ends, ends[0] + max(0.0, each - 1) * spacing)
     total = limits.total_requests_per_second
-    return max(*ends, (sum(requests) - 1) * pace_spacing(total) if total else 0.0)
+    return max(*ends, (sum(requests) + others - 1) * pace_spacing(total) if total else 0.0)
 
 
 class State(StrEnum):
@@ -176,7 +176,7 @@ def estimate_backfill(
             requests=sum(requests) + described,
             orders=sum(measure.orders for measure in measures.values()),
             spacing=spacing,
-            pull_seconds=pull_seconds(requests, limits, spacing),
+            pull_seconds=pull_seconds(requests, limits, spacing, described if to_pull else 0.0),
             undelivered=undelivered,
             delivery_seconds=undelivered / delivery.requests_per_second if "stream" in delivery.methods else 0.0,
             basis=Counter(known.get(guid, otherwise) for guid in to_pull),

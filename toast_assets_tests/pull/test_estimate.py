@@ -291,7 +291,7 @@ def test_where_nothing_is_asked_no_time_passes() -> None:
     [
         ({}, 5.0, 14 * 5.0),
         ({"TOAST_REQUESTS_PER_SECOND": "0.1"}, 10.25, 14 * 10.25),
-        ({"TOAST_TOTAL_REQUESTS_PER_SECOND": "0.2"}, 5.0, 14 * 5.125),
+        ({"TOAST_TOTAL_REQUESTS_PER_SECOND": "0.2"}, 5.0, (14 + 1 + 13) * 5.125),
     ],
 )
 def test_the_slower_of_limit_and_spacing_is_kept_as_the_client_keeps_it(
