@@ -1,4 +1,4 @@
-"""The flat tables: six assets that one step makes out of a week's stored raw orders, and ``current_orders`` of all
+"""The flat tables: the assets that one step makes out of a week's stored raw orders, and ``current_orders`` of all
 weeks, which each weekly run refreshes; with what a person sees of them."""
 
 from collections import defaultdict

@@ -43,8 +43,7 @@ _SCOPES = (
     ("restaurants:read", "restaurants have no name and no time zone, so local times are unknown", True),
     (
         "config:read",
-        "names of dining options, menu items, discounts, … stay empty, and dine-in cannot be told from takeout and"
-        " delivery",
+        "names of dining options, menu items, discounts, … stay empty, and dine-in looks like takeout and delivery",
         False,
     ),
     ("guest.pi:read", "guests are left out: orders come without name, e-mail and phone, and Amperity has nobody", True),

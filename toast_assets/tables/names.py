@@ -13,7 +13,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -145,28 +144,22 @@ def _merge(store: OrderStore, table: Table, read: Callable[[], Iterator[tuple[st
     """Merge the rows that were ``read``, by restaurant, into the stored ``table``, with one restaurant in memory at a
     time."""
     key = store.layout.whole_table(table.name)
-    store.bucket.update(key, partial(_merged, store.bucket.uri(key), table, read))
 
+    def change(stored: StoredObject | None, target: Path) -> Replacement | None:
+        digest = hashlib.sha256()
+        with readable(store.bucket.uri(key), _HINT), TableWriter(target, table) as writer:
+            known = restaurants_in(stored.path) if stored else iter(())
+            parts = heapq.merge(known, read(), key=itemgetter(0))
+            for _, of_restaurant in groupby(parts, key=itemgetter(0)):
+                rows = _united(table, [row for _, part in of_restaurant for row in part.to_pylist()])
+                writer.write(pa.Table.from_pylist(rows, table.schema))
+                digest.update(str([[row[name] for name in timeless] for row in rows]).encode())
+        if stored and filecmp.cmp(stored.path, target, shallow=False):
+            return None
+        return Replacement(target, {"ContentType": PARQUET, "Metadata": {"version": digest.hexdigest()}})
 
-def _merged(
-    uri: str,
-    table: Table,
-    read: Callable[[], Iterator[tuple[str, pa.Table]]],
-    stored: StoredObject | None,
-    target: Path,
-) -> Replacement | None:
-    digest = hashlib.sha256()
-    with readable(uri, _HINT), TableWriter(target, table) as writer:
-        known = restaurants_in(stored.path) if stored else iter(())
-        parts = heapq.merge(known, read(), key=itemgetter(0))
-        for _, of_restaurant in groupby(parts, key=itemgetter(0)):
-            rows = _united(table, [row for _, part in of_restaurant for row in part.to_pylist()])
-            writer.write(pa.Table.from_pylist(rows, table.schema))
-            timeless = [name for name in table.schema.names if not name.endswith("_seen")]
-            digest.update(str([[row[name] for name in timeless] for row in rows]).encode())
-    if stored and filecmp.cmp(stored.path, target, shallow=False):
-        return None
-    return Replacement(target, {"ContentType": PARQUET, "Metadata": {"version": digest.hexdigest()}})
+    timeless = [name for name in table.schema.names if not name.endswith("_seen")]
+    store.bucket.update(key, change)
 
 
 def _united(table: Table, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -91,7 +91,7 @@ FAULTS = {
     ),
     "no configuration": Fault(
         "scope config:read",
-        "it is missing: names of dining options, menu items, discounts, … stay empty, and dine-in cannot be told from"
+        "it is missing: names of dining options, menu items, discounts, … stay empty, and dine-in looks like"
         " takeout and delivery",
         State.WARNING,
         config=without("config:read"),
