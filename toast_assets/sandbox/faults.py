@@ -16,7 +16,10 @@ import msgspec
 if TYPE_CHECKING:
     from toast_assets.sandbox.service import Call
 
-PATHS = ("login", "orders", "restaurants", "configuration", "stream", "token", "notice", "control")
+PATHS = (
+    *("login", "orders", "order list", "order", "payment list", "payment", "restaurants", "configuration"),
+    *("stream", "token", "notice", "control"),
+)
 
 # When in a call a fault acts: before or instead of any check of the service, inside ``ordersBulk`` on a request that
 # passed every check, or on a reply of success.

@@ -6,7 +6,8 @@ sequence of questions gives the same changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime
 from functools import lru_cache, partial
 from itertools import accumulate
 from random import Random
@@ -15,10 +16,12 @@ from typing import NamedTuple
 from zlib import crc32
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from toast_assets.sandbox.config import Restaurant, SandboxConfig
 from toast_assets.sandbox.late_changes import late_versions
-from toast_assets.sandbox.order_builder import HOUR_MS, OrderBuilder, encode
-from toast_assets.week import from_epoch_ms
+from toast_assets.sandbox.order_builder import DAY_MS, HOUR_MS, OrderBuilder, decode, encode
+from toast_assets.week import epoch_ms, from_epoch_ms
 
 KINDS = 480
 _WEEK_MS = 168 * HOUR_MS
@@ -93,11 +96,18 @@ def _utc_offset(restaurant: Restaurant, moment_ms: int) -> int:
     return int(offset.total_seconds() // 3600) if offset else 0
 
 
+class ByDay(NamedTuple):
+    """Under which business days (``20250919``) an order is listed, and its payments by GUID."""
+
+    business_date: int | None
+    payments: Mapping[str, int | None]
+
+
 class RestaurantOrders:
     """A restaurant's orders: ``newest`` is the newest version of each by GUID, without the weeks nobody asked for.
 
     While ``inventing``, a week's orders are invented when they are first asked for; ``served`` are the GUIDs on all
-    pages. Any thread may call.
+    pages. ``lost`` GUIDs are on no page, and else like all others. Any thread may call.
     """
 
     def __init__(self, restaurant: Restaurant, config: SandboxConfig) -> None:
@@ -106,29 +116,64 @@ class RestaurantOrders:
         self.newest: dict[str, StoredOrder] = {}
         self.inventing = not restaurant.state
         self.served: set[str] = set()
+        self.lost: set[str] = set()
         self._weeks: set[int] = set()
+        self._late: set[int] = set()
+        self._days: dict[StoredOrder, ByDay] = {}
         self._lock = Lock()
 
     def between(self, start_ms: int, end_ms: int) -> list[StoredOrder]:
         """The truth: what Toast holds now with a modified time in [start, end) (milliseconds since 1970, UTC)."""
-        if self.inventing and start_ms < end_ms:
-            first, last = ((moment - _FIRST_WEEK_MS) // _WEEK_MS for moment in (start_ms, end_ms - 1))
-            with self._lock:
-                for number in sorted(set(range(first, last + 1)) - self._weeks):
-                    week_ms = _FIRST_WEEK_MS + number * _WEEK_MS
-                    week = invent_week(self.config.seed, self.restaurant, week_ms)
-                    self.newest.update((order.guid, order) for order in week)
-                    if self.config.late_changes and number - 1 in self._weeks:
-                        self._change_week_before(week_ms)
-                    self._weeks.add(number)
+        with self._lock:
+            for number in self._invent(start_ms, end_ms):
+                if self.config.late_changes and number not in self._late and number - 1 in self._weeks:
+                    self._change_week_before(_FIRST_WEEK_MS + number * _WEEK_MS)
+                self._late.add(number)
         found = [order for order in list(self.newest.values()) if start_ms <= order.modified_ms < end_ms]
         return sorted(found, key=lambda order: (order.modified_ms, order.guid))
+
+    def _invent(self, start_ms: int, end_ms: int) -> range:
+        """Invents the weeks of a window that are not there yet; the numbers of all its weeks."""
+        if not self.inventing or start_ms >= end_ms:
+            return range(0)
+        first, last = ((moment - _FIRST_WEEK_MS) // _WEEK_MS for moment in (start_ms, end_ms - 1))
+        weeks = range(first, last + 1)
+        for number in weeks:
+            if number not in self._weeks:
+                week = invent_week(self.config.seed, self.restaurant, _FIRST_WEEK_MS + number * _WEEK_MS)
+                self.newest.update((order.guid, order) for order in week)
+                self._weeks.add(number)
+        return weeks
+
+    def since(self, day: date) -> Iterator[tuple[StoredOrder, ByDay]]:
+        """The orders modified from the day before a business day on, by ``now``, with the days under which they are
+        listed: all orders of that day, and others."""
+        since_ms, now_ms = epoch_ms(datetime(day.year, day.month, day.day, tzinfo=UTC)) - DAY_MS, self._now_ms
+        with self._lock:
+            # Orders stay open for some days.
+            self._invent(since_ms, min(since_ms + _WEEK_MS, now_ms + 1))
+        for order in list(self.newest.values()):
+            if since_ms <= order.modified_ms <= now_ms:
+                yield order, self._by_day(order)
+
+    def of_payment(self, guid: str) -> StoredOrder | None:
+        """The order that has a payment, if it was invented or put here."""
+        return next((order for order in list(self.newest.values()) if guid in self._by_day(order).payments), None)
+
+    def _by_day(self, order: StoredOrder) -> ByDay:
+        if order not in self._days:
+            self._days[order] = _by_day(order)
+        return self._days[order]
+
+    @property
+    def _now_ms(self) -> int:
+        return int(self.config.now() * 1000)
 
     def _change_week_before(self, start_ms: int) -> None:
         """Some of its orders have newer versions in the week that begins at ``start_ms``: they leave their own
         [inferred]. Only served orders that nobody else edited change, and only before now."""
         seed, restaurant, newest = self.config.seed, self.restaurant, self.newest
-        end_ms = min(start_ms + _WEEK_MS, int(self.config.now() * 1000))
+        end_ms = min(start_ms + _WEEK_MS, self._now_ms)
         week = invent_week(seed, restaurant, start_ms - _WEEK_MS) if start_ms < end_ms else []
         unchanged = (each for each in week if each.guid in newest and newest[each.guid].modified_ms == each.modified_ms)
         orders = [each for each in unchanged if each.guid in self.served]
@@ -142,7 +187,18 @@ class RestaurantOrders:
 
         Orders modified after ``now`` do not exist yet [inferred].
         """
-        orders = self.between(start_ms, min(end_ms, int(self.config.now() * 1000) + 1))
+        orders = self.between(start_ms, min(end_ms, self._now_ms + 1))
+        orders = [order for order in orders if order.guid not in self.lost]
         # By a key of each order's own: an edit moves one order, and the others stay as they were.
         salt = crc32(str(start_ms).encode())
         return sorted(orders, key=lambda order: crc32(order.guid.encode(), salt))
+
+
+def _by_day(order: StoredOrder) -> ByDay:
+    try:
+        content = decode(order.json)
+        payments = (payment for check in content.get("checks") or [] for payment in check.get("payments") or [])
+        return ByDay(content.get("businessDate"), {one["guid"]: one.get("paidBusinessDate") for one in payments})
+    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
+        # A test's own bytes.
+        return ByDay(None, {})

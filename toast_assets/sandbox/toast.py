@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import math
+import re
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 from zlib import crc32
@@ -21,7 +23,7 @@ from toast_assets.sandbox.config import SandboxConfig
 from toast_assets.sandbox.configuration import ENTITIES, Configuration
 from toast_assets.sandbox.faults import Faults, Kind
 from toast_assets.sandbox.order_builder import BLANKS, DAY_MS, decode, encode, toast_time
-from toast_assets.sandbox.orders import RestaurantOrders, StoredOrder
+from toast_assets.sandbox.orders import ByDay, RestaurantOrders, StoredOrder
 from toast_assets.sandbox.service import Call, Limit, Service
 from toast_assets.week import epoch_ms
 
@@ -30,7 +32,11 @@ _TOKEN_SECONDS, _RENEWAL_SECONDS = 86_400, 60
 # [doc]; the forum knows no maximum.
 _LONGEST_MS = 31 * DAY_MS
 # Any of them will do [doc]; locations need another.
-_SCOPES = {"orders": ("orders:read", "orders.channel:read"), "configuration": ("config:read",)}
+_READ_ORDERS = ("orders:read", "orders.channel:read")
+_SCOPES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("orders", "order list", "order", "payment list", "payment"), _READ_ORDERS),
+    "configuration": ("config:read",),
+}
 _ADDRESS = ("address1", "address2", "city", "state", "administrativeArea", "zipCode", "latitude", "longitude")
 # Exactly three fraction digits and an offset [doc], without a colon (judgement: no example of Toast's has one). A bare
 # plus is a space, and so refused [doc].
@@ -52,6 +58,13 @@ class _PageQuery(msgspec.Struct, forbid_unknown_fields=True):
     page: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,8}\Z")] = "1"
     # The default is a judgement.
     pageSize: Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]?|100)\Z")] = "100"
+
+
+class _DayQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """The parameter of lists of GUIDs [doc]; the list of orders has others, which are deprecated, too."""
+
+    businessDate: str | None = None
+    paidBusinessDate: str | None = None
 
 
 class _ConfigurationQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,6 +93,10 @@ class ToastService(Service):
     def routes(self) -> list[Route]:
         return [
             self.route("GET", "/orders/v2/ordersBulk", "orders", self._orders_bulk),
+            self.route("GET", "/orders/v2/orders", "order list", self._order_list),
+            self.route("GET", "/orders/v2/orders/{guid}", "order", self._order),
+            self.route("GET", "/orders/v2/payments", "payment list", self._payment_list),
+            self.route("GET", "/orders/v2/payments/{guid}", "payment", self._payment),
             self.route("GET", "/partners/v1/restaurants", "restaurants", self._partner_list),
             self.route("GET", "/restaurants/v1/groups/{group}/restaurants", "restaurants", self._group_members),
             self.route("GET", "/restaurants/v1/restaurants/{guid}", "restaurants", self._restaurant),
@@ -181,6 +198,44 @@ class ToastService(Service):
                 response.headers.append("link", f'<{url}>; rel="{relation}"')
         return response
 
+    def _order_list(self, call: Call) -> Response:
+        """The GUIDs of all orders of a business day, without pages [doc]: the day in the order (judgement)."""
+        self._check(call)
+        day = _read_day(call.query(_DayQuery).businessDate)
+        found = [order.guid for order, days in self._since(call, day) if days.business_date == int(f"{day:%Y%m%d}")]
+        return JSONResponse(sorted(found))
+
+    def _payment_list(self, call: Call) -> Response:
+        """The GUIDs of all payments of a business day [doc]."""
+        self._check(call)
+        day = _read_day(call.query(_DayQuery).paidBusinessDate)
+        payments = (paid for _, days in self._since(call, day) for paid in days.payments.items())
+        return JSONResponse(sorted(guid for guid, paid in payments if paid == int(f"{day:%Y%m%d}")))
+
+    def _since(self, call: Call, day: date) -> Iterable[tuple[StoredOrder, ByDay]]:
+        # With orders.channel:read alone a client sees the orders that it submitted: none [doc].
+        return self.orders[call.target or ""].since(day) if "orders:read" in self._scopes else ()
+
+    def _order(self, call: Call) -> Response:
+        """One order [doc]: 400 for what is no GUID, 404 for one that is not known."""
+        self._check(call)
+        order = self.orders[call.target or ""].newest.get(_read_guid(call))
+        if order is None or "orders:read" not in self._scopes:
+            raise HTTPException(404, "No such order.")
+        return Response(self._visible(order), media_type="application/json")
+
+    def _payment(self, call: Call) -> Response:
+        """One payment, with the GUIDs of its order and check [doc]."""
+        self._check(call)
+        guid = _read_guid(call)
+        order = self.orders[call.target or ""].of_payment(guid)
+        if order is None or "orders:read" not in self._scopes:
+            raise HTTPException(404, "No such payment.")
+        payments = ((check, payment) for check in decode(order.json)["checks"] for payment in check["payments"])
+        check, payment = next(each for each in payments if each[1]["guid"] == guid)
+        whose = {"orderGuid": order.guid, "checkGuid": check["guid"]}
+        return Response(encode(payment | whose), media_type="application/json")
+
     def _visible(self, order: StoredOrder) -> bytes:
         """What the scopes show: guests [doc] and addresses (judgement: the same silence) are absent without theirs."""
         customers, addresses = (scope in self._scopes for scope in ("guest.pi:read", "delivery_info.address:read"))
@@ -255,6 +310,21 @@ def _read_query(call: Call) -> tuple[tuple[int, int], int, int]:
     if not start_ms < end_ms <= start_ms + _LONGEST_MS:
         raise HTTPException(400, "endDate must be after startDate, by at most a month.")
     return (start_ms, end_ms), int(query.page), int(query.pageSize)
+
+
+def _read_day(text: str | None) -> date:
+    try:
+        return datetime.strptime(text or "", "%Y%m%d").date()  # noqa: DTZ007 - a day has no time zone
+    except ValueError:
+        raise HTTPException(400, "The business day must be like 20250919.") from None
+
+
+def _read_guid(call: Call) -> str:
+    guid = str(call.request.path_params["guid"])
+    # What Toast takes for malformed is not said (judgement).
+    if not re.fullmatch("[0-9A-Za-z_-]+", guid):
+        raise HTTPException(400, "The GUID is malformed.")
+    return guid
 
 
 def _read_time(time: str) -> int:
