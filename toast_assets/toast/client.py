@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import TypeVar, Unpack
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -30,9 +31,11 @@ from toast_assets.http.own_secrets import without_secrets
 from toast_assets.http.rate import RateLimiter, acquire_all
 from toast_assets.http.retry import RetryPolicy, date_of
 from toast_assets.http.service import CallStats, ClientOptions, Route, ServiceClient
+from toast_assets.orders.raw import RawOrder, UnreadableOrder
 from toast_assets.orders.times import format_time
 from toast_assets.toast import limits
 from toast_assets.toast.configuration import CONFIGURATION_PATH, ENTITIES, ConfigurationPage, read_page
+from toast_assets.toast.guids import read_guids, read_order, read_order_guid
 from toast_assets.toast.login import LOGIN_PATH, OPTIONAL, ToastLogin, read_grant
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, PageReader, Window
 from toast_assets.toast.restaurants import (
@@ -45,13 +48,16 @@ from toast_assets.toast.restaurants import (
 from toast_assets.toast.settings import ToastSettings
 
 ORDERS_PATH = "/orders/v2/ordersBulk"
+ORDER_LIST_PATH = "/orders/v2/orders"
+PAYMENT_LIST_PATH = "/orders/v2/payments"
 RESTAURANT_HEADER = "Toast-Restaurant-External-ID"
 
 T = TypeVar("T")
 
 _ADDRESS = "TOAST_API_URL"
-# Toast allows 20 calls a second for a restaurant: 5 are for its orders, one is for its name.
-_CONFIGURATION_RATE = 14.0
+# Calls a second for one restaurant, over all APIs: Toast allows 20, and a call for orders may count here before its own
+# limit lets it leave.
+_MOST_PER_RESTAURANT = 19.0
 # As httpx's client names itself; gateways may refuse a request without.
 _HEADERS = {
     "Accept": "application/json",
@@ -88,8 +94,10 @@ class ToastClient(ServiceClient):
         super().__init__(settings.timeout_seconds, **options)
         self.settings = settings
         self.stats: defaultdict[str, CallStats] = defaultdict(CallStats)
-        """By restaurant, all calls but those for its configuration, which ``configuration_stats`` counts."""
+        """By restaurant, all calls but those that the next two count: for its configuration, and for orders and
+        payments by business day or GUID."""
         self.configuration_stats: defaultdict[str, CallStats] = defaultdict(CallStats)
+        self.census_stats: defaultdict[str, CallStats] = defaultdict(CallStats)
         self.spacing_seconds = max(spacing_seconds, limits.pace_spacing(settings.requests_per_second))
         self.server_time: datetime | None = None
         """The moment (UTC) of the newest reply by Toast's clock; None where no reply had a date that can be read."""
@@ -98,8 +106,8 @@ class ToastClient(ServiceClient):
         self._limiters = defaultdict[str, RateLimiter](
             lambda: limiter(settings.requests_per_second, self.spacing_seconds)
         )
-        self._configuration_limiters = defaultdict[str, RateLimiter](
-            lambda: limiter(max(_CONFIGURATION_RATE, settings.requests_per_second))
+        self._restaurant_limiters = defaultdict[str, RateLimiter](
+            lambda: limiter(max(_MOST_PER_RESTAURANT, settings.requests_per_second))
         )
         self._login = ToastLogin(settings, self._log_in, clock=self._clock)
         self.way(settings.api_url, _ADDRESS)
@@ -152,6 +160,46 @@ class ToastClient(ServiceClient):
             essential=False,
         )
 
+    async def order_guids(self, restaurant_guid: str, day: date) -> list[str]:
+        """The GUIDs of all orders of a business day (Toast: Orders API, orders; listed as deprecated). A call is
+        repeated only once and renews no login, and so are the next three."""
+        return await self._get(
+            ORDER_LIST_PATH,
+            lambda response: read_guids(response.content),
+            restaurant_guid=restaurant_guid,
+            parameters={"businessDate": f"{day:%Y%m%d}"},
+            essential=False,
+        )
+
+    async def payment_guids(self, restaurant_guid: str, day: date) -> list[str]:
+        """The GUIDs of all payments of a business day, complete some six hours after closeout (Toast: Orders API,
+        payments)."""
+        return await self._get(
+            PAYMENT_LIST_PATH,
+            lambda response: read_guids(response.content),
+            restaurant_guid=restaurant_guid,
+            parameters={"paidBusinessDate": f"{day:%Y%m%d}"},
+            essential=False,
+        )
+
+    async def order(self, restaurant_guid: str, guid: str) -> RawOrder | UnreadableOrder:
+        """One order (Toast: Orders API, orders)."""
+        return await self._get(
+            f"{ORDER_LIST_PATH}/{quote(guid, safe='')}",
+            lambda response: read_order(response, restaurant_guid, int(self._now() * 1000)),
+            restaurant_guid=restaurant_guid,
+            essential=False,
+        )
+
+    async def order_of_payment(self, restaurant_guid: str, guid: str) -> str:
+        """The GUID of the order that a payment belongs to (Toast: Orders API, payments)."""
+        return await self._get(
+            f"{PAYMENT_LIST_PATH}/{quote(guid, safe='')}",
+            lambda response: read_order_guid(response.content),
+            restaurant_guid=restaurant_guid,
+            essential=False,
+        )
+
     async def partner_restaurants(self) -> dict[str, bool]:
         """All restaurants that the client may read: by GUID, whether it is deleted (Toast: Partners API)."""
         return await self._get(PARTNERS_PATH, lambda response: read_partner_list(response.content))
@@ -173,13 +221,17 @@ class ToastClient(ServiceClient):
         parameters: Mapping[str, str | int] | None = None,
         essential: bool = True,
     ) -> T:
-        stats = self.stats[restaurant_guid or ""]
+        stats = self.stats
+        if path.startswith(CONFIGURATION_PATH):
+            stats = self.configuration_stats
+        elif path != ORDERS_PATH and path.startswith((ORDER_LIST_PATH, PAYMENT_LIST_PATH)):
+            stats = self.census_stats
+        calls = stats[restaurant_guid or ""]
         limiters = [self._everyone]
-        if restaurant_guid and path == ORDERS_PATH:
-            limiters.append(self._limiters[restaurant_guid])
-        if restaurant_guid and path.startswith(CONFIGURATION_PATH):
-            stats = self.configuration_stats[restaurant_guid]
-            limiters.append(self._configuration_limiters[restaurant_guid])
+        if restaurant_guid:
+            limiters.append(self._restaurant_limiters[restaurant_guid])
+            if path == ORDERS_PATH:
+                limiters.append(self._limiters[restaurant_guid])
         request = httpx.Request(
             "GET",
             self.settings.api_url + path,
@@ -190,15 +242,15 @@ class ToastClient(ServiceClient):
 
         async def exchange(request: httpx.Request) -> httpx.Response:
             await acquire_all(limiters)
-            stats.requests += 1
+            calls.requests += 1
             response = await self._send(request)
-            stats.bytes += len(response.content)
+            calls.bytes += len(response.content)
             self._obey(response, restaurant_guid)
             return response
 
         # What is only for display may not hold up a pull for long.
         policy = self._retry if essential else replace(self._retry, attempts=2, throttled_for=60.0)
-        return await self._repeat(lambda: self._login.send(request, exchange), read, policy, stats)
+        return await self._repeat(lambda: self._login.send(request, exchange), read, policy, calls)
 
     async def _log_in(self, credentials: dict[str, str]) -> tuple[str, float]:
         request = httpx.Request("POST", self.settings.api_url + LOGIN_PATH, headers=_HEADERS, json=credentials)
@@ -239,7 +291,7 @@ class ToastClient(ServiceClient):
             self._everyone.pause(seconds)
         elif restaurant_guid is not None:
             self._limiters[restaurant_guid].pause(seconds)
-            self._configuration_limiters[restaurant_guid].pause(seconds)
+            self._restaurant_limiters[restaurant_guid].pause(seconds)
 
     def _raise_for_status(self, response: httpx.Response) -> None:
         status = response.status_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 
 from toast_assets.errors import ToastError, ToastReplyError
 from toast_assets.http.retry import RetryPolicy
+from toast_assets.toast.client import ToastClient
 from toast_assets.toast.configuration import CONFIGURATION_PATH, ENTITIES, Entity, read_names, read_page
+from toast_assets.toast.login import LOGIN_PATH
 from toast_assets.toast.page import Window
 from toast_assets_tests.support.services.scripted import ScriptedToast, login_reply
 from toast_assets_tests.support.services.virtual_time import run_virtual
@@ -134,17 +137,24 @@ def test_a_fault_is_asked_for_once_more_and_then_toast_counts_as_out_of_reach() 
     assert "500" in problems[0].message
 
 
-def test_calls_for_names_keep_below_toasts_limit_and_are_counted_apart_from_those_for_orders() -> None:
-    toast = ScriptedToast(others=lambda number: page(token=str(number) if number < 3 else None))
+def test_all_calls_for_a_restaurant_keep_toasts_limit_together_and_names_are_counted_apart() -> None:
+    toast = ScriptedToast(others=lambda number: page(token=str(number) if number < 30 else None))
 
     async def work() -> tuple[int, int]:
+        async def read_orders(client: ToastClient) -> None:
+            for start in range(1_757_908_800_000, 1_757_908_800_020):
+                await client.orders_page("one", Window(start, start + 1))
+
         async with toast.client() as client:
-            await read_names(client, "one")
+            await asyncio.gather(read_names(client, "one"), read_orders(client))
             return client.configuration_stats["one"].requests, client.stats["one"].requests
 
-    assert run_virtual(work()) == (39, 0)
-    times = [each.at for each in toast.asked if each.path.startswith(CONFIGURATION_PATH)]
-    assert all(later - earlier >= 1 for earlier, later in zip(times, times[14:], strict=False))
+    assert run_virtual(work()) == (13 * 30, 20)
+    times = sorted(each.at for each in toast.asked if each.path != LOGIN_PATH)
+    assert len(times) == 13 * 30 + 20
+    assert all(later - earlier >= 1 for earlier, later in zip(times, times[20:], strict=False))
+    # The orders wait for no name: they leave as fast as they may.
+    assert max(toast.times(restaurant="one")) - times[0] < 5
 
 
 def test_calls_for_names_wait_with_those_for_orders_where_the_restaurants_limit_is_used_up() -> None:
