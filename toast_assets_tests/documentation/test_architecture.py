@@ -28,7 +28,7 @@ LAYERS = (
     "variables",
     *("pull", "export", "delivery", "checks"),
     "privacy",
-    "doctor",
+    *("doctor", "probe"),
     "defs",
     "definitions",
     "sandbox",
