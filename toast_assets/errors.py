@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+
+_OWN = re.compile(r" for restaurant [\w-]+| \([^()]*request id [^()]*\)")
 
 
 class ToastAssetsError(Exception):
@@ -80,6 +84,11 @@ class TransientError(ToastAssetsError):
 
 class ToastError(ToastAssetsError):
     """Anything that went wrong between this package and Toast."""
+
+    @property
+    def reason(self) -> str:
+        """Its text without what differs from restaurant to restaurant and from run to run."""
+        return _OWN.sub("", str(self))
 
 
 class ToastLoginError(ToastError):

@@ -65,7 +65,7 @@ def raw_toast_orders(
 
         async def pull() -> PullReport:
             async with toast.client(week, context.log) as client:
-                return await WeekPull(week, client, store, previous, config.refresh, context.log).run()
+                return await WeekPull(week, client, store, previous, config.refresh, context.log, calendar=weeks).run()
 
         report = run(pull())
         keep_boundaries(store, weeks)

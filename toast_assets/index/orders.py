@@ -217,6 +217,14 @@ class OrderIndex:
         return self.store.layout.order_index(self.restaurant_guid, month)
 
 
+def indexed_orders(store: OrderStore, restaurant_guid: str, month: str) -> dict[str, int]:
+    """When the newest stored version of each order of a month was modified (milliseconds since 1970, UTC); empty where
+    the month has no file, or a damaged one."""
+    found = store.bucket.read(store.layout.order_index(restaurant_guid, month))
+    entries = (decode_month(found[0]) or []) if found else []
+    return {one.order_guid: max(version.modified_ms for version in one.stored) for one in entries if one.stored}
+
+
 def store_month(store: OrderStore, restaurant_guid: str, month: str, entries: Iterable[OrderEntry]) -> None:
     """Store a month that was lost, with these entries; a StoreConflictError where another run does, too."""
     key = store.layout.order_index(restaurant_guid, month)

@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 from toast_assets.amperity.settings import DeliverySpeed
 from toast_assets.errors import StoreError, WeekError
+from toast_assets.pull.census import USUAL_REQUESTS
 from toast_assets.store.calendar import check_boundaries
 from toast_assets.store.manifest import Manifest, PullRecord, to_ask
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.configuration import ENTITIES
-from toast_assets.toast.limits import historical_spacing, pace_spacing
+from toast_assets.toast.limits import MOST_PER_RESTAURANT, historical_spacing, pace_spacing
 from toast_assets.toast.settings import ToastLimits
 from toast_assets.week import KEY_FORMAT, Week, WeekCalendar
 
@@ -31,7 +32,7 @@ RUN_SECONDS = 10.0
 
 
 class Measure(NamedTuple):
-    """Orders of one restaurant's week, and the requests for them: without retries, and without those for names."""
+    """Orders of one restaurant's week, and the requests for them: without retries, names and the census."""
 
     requests: float
     orders: float
@@ -39,7 +40,7 @@ class Measure(NamedTuple):
     @classmethod
     def of(cls, pull: PullRecord) -> Measure:
         """What a pull took."""
-        return cls(sum(window.requests for window in pull.slices), pull.orders)
+        return cls(sum(window.requests for window in pull.windows), pull.orders)
 
 
 # Before any pull: what a restaurant of a thousand orders a week takes.
@@ -58,11 +59,13 @@ def pull_seconds(requests: Sequence[float], limits: ToastLimits, spacing: float,
     """The time of a run that makes these ``requests``, one number per restaurant, in this order, with ``spacing``
     seconds between two for one restaurant. The ``others`` are made beside them, and count only for the limit over all.
 
-    A restaurant begins as soon as one of those before it is done; its first request does not wait.
+    A restaurant begins as soon as one of those before it is done; its first request does not wait, its census comes
+    last.
     """
     ends = [0.0] * limits.concurrent_restaurants
+    census = USUAL_REQUESTS * pace_spacing(MOST_PER_RESTAURANT) if limits.census == "on" else 0.0
     for each in requests:
-        heapreplace(ends, ends[0] + max(0.0, each - 1) * spacing)
+        heapreplace(ends, ends[0] + max(0.0, each - 1) * spacing + census)
     total = limits.total_requests_per_second
     return max(*ends, (sum(requests) + others - 1) * pace_spacing(total) if total else 0.0)
 
@@ -164,6 +167,8 @@ def estimate_backfill(
         if limits.names == "on":
             read = {guid for guid, record in manifest.restaurants.items() if record.names_read_at}
             described += len({*asked} - read) * len(ENTITIES)
+        if limits.census == "on":
+            described += len(asked) * USUAL_REQUESTS
         # What is stored already counts as delivered: of that only differences go.
         undelivered = sum(measures[guid].orders for guid in to_pull if guid not in manifest.stored)
         spacing = max(historical_spacing(limits, week.end, now), pace_spacing(limits.requests_per_second))

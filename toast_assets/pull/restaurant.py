@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -24,14 +24,23 @@ from toast_assets.orders.raw_file import (
     content_of,
     merge,
     read_pull_evidence,
+    read_raw,
     repeats,
 )
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
 from toast_assets.orders.unreadable import add_unreadable, merge_lines
+from toast_assets.pull.census import Census, PulledWeeks
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
-from toast_assets.store.manifest import PullEvidence, PullRecord, RestaurantRecord, SliceRecord, decode_evidence
+from toast_assets.store.manifest import (
+    CENSUS,
+    PullEvidence,
+    PullRecord,
+    RestaurantRecord,
+    SliceRecord,
+    decode_evidence,
+)
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.tables.names import ReadConfiguration
 from toast_assets.toast.client import ToastClient
@@ -41,9 +50,6 @@ from toast_assets.toast.page import OrdersPage, Window
 from toast_assets.toast.restaurants import Restaurant
 from toast_assets.toast.windows import ProvedWindow, read_week
 from toast_assets.week import Week, from_epoch_ms, iso_ms
-
-# What differs in one reason from restaurant to restaurant, and from run to run.
-_OWN = re.compile(r" for restaurant [\w-]+| \([^()]*request id [^()]*\)")
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ class RestaurantPull:
     guid: str
     before: RestaurantRecord | None
     earlier: Sequence[tuple[Window, int]]
+    pulled_weeks: PulledWeeks
     details: Restaurant | None
     is_stored: bool
 
@@ -97,6 +104,7 @@ class RestaurantPull:
                     evidence, content = await self._read(folder, pulled)
                     # Before the orders are stored: between the raw file and the manifest lies as little as possible.
                     known = await described
+                evidence, content, known = await self._witnessed(folder, pulled, evidence, content, known)
                 merged = await in_thread(self._merge_and_store, pulled, content, evidence)
             except ToastLoginError:
                 raise
@@ -114,16 +122,26 @@ class RestaurantPull:
         return msgspec.structs.replace(known, pull=pull), result
 
     async def resumed(self) -> RestaurantRecord | None:
-        """The record of what a run stored that was killed before it wrote the manifest; None where there is nothing."""
-        with scratch_folder() as folder:
-            pull = await in_thread(self._stored_pull, folder / "stored.parquet")
-        return msgspec.structs.replace(await self._described(), pull=pull) if pull else None
+        """The record of what a run stored that was killed before it wrote the manifest; None where there is nothing, or
+        where the pull will say what is damaged."""
+        with scratch_folder() as folder, suppress(DamagedObjectError):
+            path = folder / "stored.parquet"
+            if stored := await in_thread(self._stored_pull, path):
+                known = await self._described()
+                evidence, content, known = await self._witnessed(folder, path, *stored, known, is_resumed=True)
+                if content is not stored[1]:
+                    merged = await in_thread(self._merge_and_store, path, content, evidence)
+                    content = replace(
+                        merged, new=stored[1].new + merged.new, changed=stored[1].changed + merged.changed
+                    )
+                return msgspec.structs.replace(known, pull=_record(evidence, content))
+        return None
 
     @property
     def _calls(self) -> CallStats:
         return self.toast.stats[self.guid]
 
-    def _stored_pull(self, path: Path) -> PullRecord | None:
+    def _stored_pull(self, path: Path) -> tuple[PullEvidence, Content] | None:
         if not self.store.bucket.fetch(self.store.layout.raw(self.week, self.guid), path):
             return None
         before = self.before.pull if self.before else None
@@ -137,7 +155,7 @@ class RestaurantPull:
             return None
         new = max(0, content.orders - before.orders) if before else content.orders
         changed = max(0, content.recent - new) if before else 0
-        return _record(evidence, replace(content, new=new, changed=changed))
+        return evidence, replace(content, new=new, changed=changed)
 
     async def _read(self, folder: Path, path: Path) -> tuple[PullEvidence, Content]:
         """Read the week into the raw file at ``path``; how it was read, and what the file holds."""
@@ -178,6 +196,54 @@ class RestaurantPull:
         if outside or is_repeated:
             content = await in_thread(self._united, folder, path, outside, writer.pull_evidence)
         return evidence, content
+
+    async def _witnessed(
+        self,
+        folder: Path,
+        path: Path,
+        evidence: PullEvidence,
+        content: Content,
+        known: RestaurantRecord,
+        *,
+        is_resumed: bool = False,
+    ) -> tuple[PullEvidence, Content, RestaurantRecord]:
+        """Take the census, and add what it finds to the raw file at ``path``: the evidence, the file's content and the
+        record after it. ``is_resumed``: the file has all that is stored of the week."""
+        if self.toast.settings.census == "off":
+            return evidence, content, known
+        census = Census(
+            week=self.week,
+            guid=self.guid,
+            toast=self.toast,
+            store=self.store,
+            pulled=self.pulled_weeks,
+            now=self.now(),
+            log=self.pulled_weeks.log,
+            record=known,
+            held=lambda: read_raw(path),
+            is_stored=self.is_stored and not is_resumed,
+        )
+        result = await census.take()
+        windows = {order.guid: _window_of(order.modified_ms, evidence) for order in result.found}
+        earlier = self.before.pull.slices if self.before and self.before.pull else ()
+        slices = [*evidence.windows, *(one for one in earlier if one.evidence == CENSUS)]
+        slices += [SliceRecord(*window, count, count, CENSUS) for window, count in Counter(windows.values()).items()]
+        evidence = msgspec.structs.replace(evidence, slices=tuple(slices))
+        if result.unreadable:
+            where = (self.guid, iso_ms(self.week.start), iso_ms(self.week.end))
+            add_unreadable(folder / "fetched.ndjson.gz", result.unreadable, where, self.scrubber.holds)
+            count = await in_thread(self._store_unreadable, folder / "fetched.ndjson.gz")
+            evidence = msgspec.structs.replace(evidence, unreadable=count)
+        if result.found:
+            found = {order.guid: order for order in result.found}
+            content = await in_thread(self._united, folder, path, found, msgspec.json.encode(evidence))
+        before = known.census.found if known.census else {}
+        found_in = before | {guid: f"[{start}, {end})" for guid, (start, end) in windows.items()}
+        return (
+            evidence,
+            content,
+            msgspec.structs.replace(known, census=msgspec.structs.replace(result.record, found=found_in)),
+        )
 
     def _united(self, folder: Path, path: Path, outside: Mapping[str, RawOrder], note: bytes) -> Content:
         # The file is sorted by time, and these belong elsewhere in it.
@@ -261,7 +327,7 @@ class RestaurantPull:
             await in_thread(self.configuration.add_names, self.guid, entities, at)
         if problem is None:
             return {"names_read_at": iso_ms(at), "names_failure": None}
-        return {"names_failure": _OWN.sub("", str(problem))}
+        return {"names_failure": problem.reason}
 
 
 def check_closed(week: Week, toast: ToastClient) -> None:
@@ -283,6 +349,12 @@ def _record(evidence: PullEvidence, found: Content) -> PullRecord:
     counts: dict[str, Any] = {"orders": found.orders, "new": found.new, "changed": found.changed}
     counts |= msgspec.structs.asdict(evidence)
     return PullRecord(bytes=found.bytes, orders_sha256=found.sha256, **counts)
+
+
+def _window_of(modified_ms: int, evidence: PullEvidence) -> tuple[str, str]:
+    """The window of ``ordersBulk`` that should have returned an order; its millisecond if that is another week's."""
+    at = (_iso(modified_ms), _iso(modified_ms + 1))
+    return next(((one.start, one.end) for one in evidence.windows if one.start <= at[0] < one.end), at)
 
 
 def _iso(milliseconds: int) -> str:

@@ -25,6 +25,7 @@ from toast_assets.errors import StoreError, ToastIncompleteError
 from toast_assets.markdown import first_of
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
+from toast_assets.pull.census import PulledWeeks
 from toast_assets.pull.estimate import ASSUMED, Measure, in_words, measures_for, pull_seconds
 from toast_assets.pull.restaurant import PulledRestaurant, RestaurantPull, check_closed
 from toast_assets.scratch import scratch_folder
@@ -38,7 +39,7 @@ from toast_assets.toast.discovery import discover_restaurants
 from toast_assets.toast.page import Window
 from toast_assets.toast.restaurants import Restaurant
 from toast_assets.toast.windows import ProvedWindow
-from toast_assets.week import Week, iso_ms
+from toast_assets.week import Week, WeekCalendar, iso_ms
 
 # Most of an S3 call is waiting, and asyncio's own pool has hardly more threads than the machine has processors.
 _THREADS = 32
@@ -55,6 +56,7 @@ class PullReport:
     restaurants: Sequence[PulledRestaurant]
     logins: int
     configuration_requests: int
+    census_requests: int
     seconds: float
 
 
@@ -64,7 +66,7 @@ class WeekPull:
 
     ``refresh`` true asks Toast for every restaurant, false only for those that an earlier run did not finish; None
     does the latter after a run that was incomplete, the former otherwise. ``previous`` is the week before, whose
-    manifest tells how busy the restaurants are.
+    manifest tells how busy the restaurants are; ``calendar`` tells which weeks have closed.
     """
 
     week: Week
@@ -74,6 +76,7 @@ class WeekPull:
     refresh: bool | None = None
     log: Logger = field(default_factory=lambda: getLogger(__name__))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    calendar: WeekCalendar = field(default_factory=WeekCalendar)
     _archived: list[Restaurant] = field(init=False, default_factory=list)
 
     async def run(self) -> PullReport:
@@ -114,6 +117,7 @@ class WeekPull:
         progress = PullProgress(self.week, len(asked), self.log)
         records: dict[str, RestaurantRecord] = {}
         results: dict[str, PulledRestaurant] = {}
+        pulled_weeks = PulledWeeks(self.store, self.calendar, self.week, self.now(), self.log)
         slots = asyncio.Semaphore(self.toast.settings.concurrent_restaurants)
 
         async def pull(guid: str) -> None:
@@ -128,6 +132,7 @@ class WeekPull:
                 guid=guid,
                 before=known.get(guid),
                 earlier=_earlier_windows(this.get(guid), before.get(guid)),
+                pulled_weeks=pulled_weeks,
                 details=details[guid],
                 is_stored=guid in raw_files,
             )
@@ -162,8 +167,11 @@ class WeekPull:
                 hint="Fix the causes above, then materialize the week again.",
             )
         final = await asyncio.to_thread(save)
-        for_names = sum(calls.requests for calls in self.toast.configuration_stats.values())
-        return PullReport(self.week, final, pulled, self.toast.logins, for_names, time.monotonic() - began)
+        for_names, for_census = (
+            sum(calls.requests for calls in stats.values())
+            for stats in (self.toast.configuration_stats, self.toast.census_stats)
+        )
+        return PullReport(self.week, final, pulled, self.toast.logins, for_names, for_census, time.monotonic() - began)
 
     def _save_configuration(self, configuration: ReadConfiguration, records: dict[str, RestaurantRecord]) -> None:
         """Save what was read of names and restaurants; where that fails, the ``records`` say so."""
@@ -253,7 +261,7 @@ def _earlier_windows(this: PullRecord | None, before: PullRecord | None) -> list
     pull, shift = this or before, 0 if this else _WEEK_MS
     return [
         (Window(parse_time_ms(entry.start) + shift, parse_time_ms(entry.end) + shift), entry.orders)
-        for entry in (pull.slices if pull else ())
+        for entry in (pull.windows if pull else ())
     ]
 
 

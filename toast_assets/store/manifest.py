@@ -12,6 +12,9 @@ import msgspec
 
 from toast_assets.orders.scanner import decoder
 
+CENSUS = "census"
+"""The evidence of orders that were fetched by GUID: a business day's list has them, and their window did not."""
+
 
 class SliceRecord(msgspec.Struct, frozen=True):
     """One window that was read whole: ``start`` inclusive, ``end`` exclusive; why it counts, and what it cost."""
@@ -35,6 +38,11 @@ class PullEvidence(msgspec.Struct, frozen=True, kw_only=True):
     slices: tuple[SliceRecord, ...]
     unreadable: int = 0
 
+    @property
+    def windows(self) -> tuple[SliceRecord, ...]:
+        """The windows of ``ordersBulk``, which touch exactly: the slices without what the census found in them."""
+        return tuple(one for one in self.slices if one.evidence != CENSUS)
+
 
 class PullRecord(PullEvidence, frozen=True, kw_only=True):
     """The raw file of a restaurant's week (``bytes`` of the orders' JSON), and what the last pull brought to it."""
@@ -46,11 +54,42 @@ class PullRecord(PullEvidence, frozen=True, kw_only=True):
     changed: int
 
 
+class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many orders, or payments, Toast lists for a business day: ``held`` by some week, ``pending`` until a week is
+    pulled, ``found`` by this pull, or ``unknown`` because they cannot be fetched."""
+
+    listed: int
+    held: int
+    pending: int
+    found: int
+    unknown: int
+
+
+class CensusDay(msgspec.Struct, frozen=True, kw_only=True):
+    """A business day (``2025-09-15``); without ``payments`` where their list was not complete, or not available."""
+
+    business_date: str
+    orders: Verdicts
+    payments: Verdicts | None = None
+
+
+class CensusRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The census of a restaurant's week (``pull.census``). ``failure`` says why not all days have orders, or none,
+    ``payments_failure`` the same of payments. ``found`` has the window that should have returned each order that any
+    look found, ``unknown`` the number of looks that could not fetch an order or a payment, at most two."""
+
+    days: tuple[CensusDay, ...] = ()
+    failure: str | None = None
+    payments_failure: str | None = None
+    found: dict[str, str] = {}
+    unknown: dict[str, int] = {}
+
+
 class RestaurantRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One restaurant: what is stored (``pull``), and why the last attempt failed, if it did (``failure``).
 
     ``names_read_at`` is when the names in its configuration were read for this week, ``names_failure`` why they were
-    not, if that was tried.
+    not, if that was tried. Without ``census`` none was taken.
     """
 
     outcome: Literal["complete", "failed"]
@@ -60,6 +99,7 @@ class RestaurantRecord(msgspec.Struct, frozen=True, kw_only=True):
     currency: str | None = None
     names_read_at: str | None = None
     names_failure: str | None = None
+    census: CensusRecord | None = None
     pull: PullRecord | None = None
     failure: str | None = None
 

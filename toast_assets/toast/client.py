@@ -55,9 +55,6 @@ RESTAURANT_HEADER = "Toast-Restaurant-External-ID"
 T = TypeVar("T")
 
 _ADDRESS = "TOAST_API_URL"
-# Calls a second for one restaurant, over all APIs: Toast allows 20, and a call for orders may count here before its own
-# limit lets it leave.
-_MOST_PER_RESTAURANT = 19.0
 # As httpx's client names itself; gateways may refuse a request without.
 _HEADERS = {
     "Accept": "application/json",
@@ -107,7 +104,7 @@ class ToastClient(ServiceClient):
             lambda: limiter(settings.requests_per_second, self.spacing_seconds)
         )
         self._restaurant_limiters = defaultdict[str, RateLimiter](
-            lambda: limiter(max(_MOST_PER_RESTAURANT, settings.requests_per_second))
+            lambda: limiter(max(limits.MOST_PER_RESTAURANT, settings.requests_per_second))
         )
         self._login = ToastLogin(settings, self._log_in, clock=self._clock)
         self.way(settings.api_url, _ADDRESS)
@@ -304,8 +301,11 @@ class ToastClient(ServiceClient):
         if status >= 500 or status in (408, 425):
             raise ToastTransientError(message)
         hint = _HINTS.get(status, _OTHER_HINT)
-        if response.request.url.path.startswith(CONFIGURATION_PATH):
+        path = response.request.url.path
+        if path.startswith(CONFIGURATION_PATH):
             hint = _CONFIGURATION_HINTS.get(status, hint)
+        elif path in (ORDER_LIST_PATH, PAYMENT_LIST_PATH):
+            hint = _NO_LIST
         raise ToastRefusedError(message, status=status, hint=hint)
 
     def _details(self, response: httpx.Response) -> str:
@@ -332,6 +332,7 @@ _CONFIGURATION_HINTS = {
     " to add it, then materialize the week again; or set TOAST_NAMES=off.",
     409: "The configuration was published again and again while it was read; the next pull of the week reads it again.",
 }
+_NO_LIST = "The pull does not need this list; without it, nothing but ordersBulk says that the week is whole."
 _OTHER_HINT = "Toast does not answer like this: check TOAST_API_URL, and whether a proxy answered in Toast's place."
 
 

@@ -20,6 +20,9 @@ from toast_assets.toast.settings import ToastLimits
 _SLACK = 1.025
 # The most calls that follow each other at once where the rate allows more; the rest of a second is for the others.
 _MOST_TOGETHER = 50
+# Calls a second for one restaurant, over all APIs: Toast allows 20, and a call for orders may count here before its own
+# limit lets it leave.
+MOST_PER_RESTAURANT = 19.0
 # Toast's longest documented window. A reset further away than this, and a little more for clocks that differ, is a
 # mistake, not a limit.
 LONGEST_WINDOW = 15 * 60.0

@@ -55,6 +55,12 @@ class ToastLimits(Settings):
         description="on or off: read names of dining options, menu items, … from Toast's configuration (config:read).",
     )
 
+    census: Literal["on", "off"] = Field(
+        "on",
+        alias="TOAST_CENSUS",
+        description="on or off: ask Toast a second way which orders and payments each business day has.",
+    )
+
     @field_validator("listed_restaurants")
     @classmethod
     def _identifiers(cls, value: tuple[str, ...]) -> tuple[str, ...]:

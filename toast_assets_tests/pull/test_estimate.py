@@ -102,8 +102,8 @@ async def test_what_a_run_stored_before_it_died_is_not_asked_for(sandbox: Sandbo
     save_manifest(store, WEEK, pending)
     estimate = of_one(sandbox, store, WEEK)
     requests, restaurants = await asked(sandbox, WEEK)
-    assert (estimate.state, estimate.restaurants, estimate.requests) == (State.INCOMPLETE, 0, 1 + 13)
-    assert (requests, restaurants) == (1 + 13, set())
+    assert (estimate.state, estimate.restaurants, estimate.requests) == (State.INCOMPLETE, 0, 1 + 13 + 16)
+    assert (requests, restaurants) == (1 + 13 + 16, set())
 
 
 async def test_a_restaurant_that_was_added_is_all_that_a_run_asks_for(sandbox: Sandbox, store: OrderStore) -> None:
@@ -157,14 +157,16 @@ async def test_a_restaurant_that_was_never_pulled_counts_as_the_others_do(sandbo
 def test_where_nothing_is_stored_it_says_that_it_assumes(sandbox: Sandbox, store: OrderStore) -> None:
     estimate = estimated(sandbox, store, BEFORE, WEEK)
     assert [week.basis for week in estimate] == [{"assumption": 3}] * 2
-    assert [(week.requests, week.orders) for week in estimate] == [(3 * (15 + 1 + 13), 3 * 1000)] * 2
+    assert [(week.requests, week.orders) for week in estimate] == [(3 * (15 + 1 + 13 + 16), 3 * 1000)] * 2
 
 
 # Time
 
 
 async def test_old_weeks_are_spaced_and_young_ones_are_not(sandbox: Sandbox, store: OrderStore) -> None:
-    limits = ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a", "TOAST_HISTORICAL_SPACING_SECONDS": "7"})
+    limits = ToastLimits.parse(
+        {"TOAST_RESTAURANT_GUID": "a", "TOAST_CENSUS": "off", "TOAST_HISTORICAL_SPACING_SECONDS": "7"}
+    )
     now = WEEK.end + timedelta(days=31)
     weeks = estimate_backfill(store, CALENDAR, [BEFORE, WEEK], limits, DeliverySpeed.parse({}), now)
     assert [week.spacing for week in weeks] == pytest.approx([7, 0.205])
@@ -172,8 +174,9 @@ async def test_old_weeks_are_spaced_and_young_ones_are_not(sandbox: Sandbox, sto
 
 
 def test_pulls_follow_each_other_and_deliveries_go_on_beside_them(sandbox: Sandbox, store: OrderStore) -> None:
-    slow = estimated(sandbox, store, BEFORE, WEEK, TOAST_HISTORICAL_SPACING_SECONDS="50")
-    quick = estimated(sandbox, store, BEFORE, WEEK, TOAST_HISTORICAL_SPACING_SECONDS="2")
+    weeks, off = (BEFORE, WEEK), "off"
+    slow = estimated(sandbox, store, *weeks, TOAST_HISTORICAL_SPACING_SECONDS="50", TOAST_CENSUS=off)
+    quick = estimated(sandbox, store, *weeks, TOAST_HISTORICAL_SPACING_SECONDS="2", TOAST_CENSUS=off)
     assert [week.pull_seconds for week in (*slow, *quick)] == [14 * 50, 14 * 50, 28, 28]
     assert backfill_seconds(slow) == 2 * 14 * 50 + 300 + RUN_SECONDS
     assert backfill_seconds(quick) == 28 + 2 * 300 + RUN_SECONDS
@@ -198,7 +201,7 @@ async def test_only_what_is_not_stored_yet_has_to_be_delivered(sandbox: Sandbox,
 
 
 def test_only_records_that_are_streamed_take_their_turns(sandbox: Sandbox, store: OrderStore) -> None:
-    limits = ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a"})
+    limits = ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a", "TOAST_CENSUS": "off"})
     delivery = DeliverySpeed.parse({"AMPERITY_DELIVERY": "s3_pull"})
     (week,) = estimate_backfill(store, CALENDAR, [WEEK], limits, delivery, LONG_AFTER)
     assert (week.undelivered, week.delivery_seconds) == (1000, 0)
@@ -249,7 +252,7 @@ async def test_weeks_that_begin_elsewhere_are_refused_as_a_run_refuses_them(
 ) -> None:
     await pull(sandbox, WEEK)
     moved = WeekCalendar(hour=5)
-    limits = ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a"})
+    limits = ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a", "TOAST_CENSUS": "off"})
     with pytest.raises(CalendarError):
         estimate_backfill(store, moved, [moved.week(AFTER.key)], limits, DeliverySpeed.parse({}), LONG_AFTER)
 
@@ -258,7 +261,9 @@ async def test_weeks_that_begin_elsewhere_are_refused_as_a_run_refuses_them(
 
 
 def seconds(requests: list[float], spacing: float = 5.0, **variables: str) -> float:
-    return pull_seconds(requests, ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a", **variables}), spacing)
+    return pull_seconds(
+        requests, ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a", "TOAST_CENSUS": "off", **variables}), spacing
+    )
 
 
 def test_the_slowest_restaurant_decides_how_long_it_takes() -> None:
@@ -267,6 +272,12 @@ def test_the_slowest_restaurant_decides_how_long_it_takes() -> None:
 
 def test_the_first_request_waits_for_nothing() -> None:
     assert seconds([1] * 1000) == 0
+
+
+def test_a_census_takes_its_turn_after_the_orders_of_each_restaurant() -> None:
+    variables = {"TOAST_CONCURRENT_RESTAURANTS": "2"}
+    with_census = pull_seconds([3, 3, 3], ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a", **variables}), 5.0)
+    assert with_census == pytest.approx(2 * (10 + 16 / 19), rel=0.03)
 
 
 def test_many_restaurants_share_the_slots() -> None:
@@ -297,7 +308,7 @@ def test_where_nothing_is_asked_no_time_passes() -> None:
 def test_the_slower_of_limit_and_spacing_is_kept_as_the_client_keeps_it(
     store: OrderStore, variables: dict[str, str], spacing: float, taken: float
 ) -> None:
-    limits = ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a", **variables})
+    limits = ToastLimits.parse({"TOAST_RESTAURANT_GUID": "a", "TOAST_CENSUS": "off", **variables})
     (week,) = estimate_backfill(store, CALENDAR, [WEEK], limits, DeliverySpeed.parse({}), LONG_AFTER)
     assert (week.spacing, week.pull_seconds) == pytest.approx((spacing, taken))
 

@@ -40,7 +40,7 @@ def test_without_an_earlier_pull_the_estimate_says_what_it_assumes(
     caplog: pytest.LogCaptureFixture, week: Week
 ) -> None:
     text = announced(caplog, week, ["a"], {}, 0.205)
-    assert "First pull of these restaurants; about 3 s if each has 1000 orders" in text
+    assert "First pull of these restaurants; about 4 s if each has 1000 orders" in text
 
 
 def test_where_no_restaurant_is_asked_nothing_is_estimated(caplog: pytest.LogCaptureFixture, week: Week) -> None:

@@ -256,9 +256,9 @@ class CountedCalls:
 
 
 async def counted(sandbox: Sandbox, week: Week, *, refresh: bool | None = None) -> CountedCalls:
-    """One pull's calls to S3."""
+    """One pull's calls to S3, without those of the census."""
     calls = CountedCalls()
-    async with toast_client(sandbox) as toast:
+    async with toast_client(sandbox, TOAST_CENSUS="off") as toast:
         await WeekPull(week, toast, calls.store(sandbox), refresh=refresh, log=LOG).run()
     return calls
 
@@ -356,7 +356,7 @@ async def test_a_restaurant_that_another_run_stored_first_is_merged_with_it(
         return write(key, body, **properties)
 
     counted_store.bucket.write = after_another_run  # type: ignore[method-assign]
-    async with toast_client(sandbox) as toast:
+    async with toast_client(sandbox, TOAST_CENSUS="off") as toast:
         report = await WeekPull(week, toast, counted_store, log=LOG).run()
     # Of two records in the manifest, the hash tells which one describes what is stored.
     assert calls.of(guid) == ["PutObject", "GetObject", "HeadObject"]
@@ -378,7 +378,7 @@ async def test_an_answer_of_s3_that_was_lost_counts_as_this_runs_own_write(sandb
         return version
 
     store.bucket.write = lost  # type: ignore[method-assign]
-    async with toast_client(sandbox) as toast:
+    async with toast_client(sandbox, TOAST_CENSUS="off") as toast:
         report = await WeekPull(week, toast, store, log=LOG).run()
     assert calls.of(guid) == ["PutObject", "GetObject"]
     (result,) = [result for result in report.restaurants if result.guid == guid]
