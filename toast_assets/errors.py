@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-
 _OWN = re.compile(r" for restaurant [\w-]+| \([^()]*request id [^()]*\)")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from toast_assets.checks import delivery, net_sales, raw_orders, totals
+from toast_assets.checks import census, delivery, net_sales, raw_orders, totals
 from toast_assets.checks.check import CheckedWeek, CheckResult
 
 Check = Callable[[CheckedWeek], CheckResult]
@@ -13,6 +13,7 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     "raw_toast_orders": (
         raw_orders.every_restaurant_complete,
         raw_orders.every_order_readable,
+        census.no_order_missing,
         raw_orders.order_guids_unique,
         raw_orders.modified_times_inside_week,
         raw_orders.no_schema_drift,

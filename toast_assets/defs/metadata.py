@@ -16,6 +16,7 @@ from toast_assets.export.write import ExportReport
 from toast_assets.orders.raw_file import RAW_SCHEMA
 from toast_assets.orders.read import Rejection
 from toast_assets.pull.week import PullReport
+from toast_assets.store.manifest import VERDICTS, CensusRecord
 from toast_assets.store.order_store import OrderStore
 
 Metadata = Mapping[str, Any]
@@ -45,12 +46,13 @@ def raw_metadata(report: PullReport, store: OrderStore) -> Metadata:
     orders = sum(pull.orders for pull in stored.values())
     new, changed = sum(one.new for one in restaurants), sum(one.changed for one in restaurants)
     calls = ("requests", "retries", "throttled")
-    heads = ("restaurant", "outcome", "orders", "new", "changed", "requests", "retries", "429s", "seconds")
+    heads = ("restaurant", "outcome", "orders", "new", "changed", "census", "requests", "retries", "429s", "seconds")
     rows = []
     for one in restaurants:
         outcome = "failed" if one.failure else "complete"
-        counts = (one.orders, one.new, one.changed, *(getattr(one.calls, name) for name in calls))
-        rows.append((one.name or one.guid, outcome, *counts, f"{one.seconds:.1f}"))
+        counts = (one.orders, one.new, one.changed, _census(report.manifest.restaurants[one.guid].census))
+        took = (*(getattr(one.calls, name) for name in calls), f"{one.seconds:.1f}")
+        rows.append((one.name or one.guid, outcome, *counts, *took))
     return {
         "dagster/row_count": orders,
         "dagster/uri": store.bucket.uri(store.layout.raw_folder(report.week)),
@@ -63,11 +65,21 @@ def raw_metadata(report: PullReport, store: OrderStore) -> Metadata:
         "bytes": sum(pull.bytes for pull in stored.values()),
         **{name: sum(getattr(one.calls, name) for one in restaurants) for name in calls},
         "configuration_requests": report.configuration_requests,
+        "census_requests": report.census_requests,
         "logins": report.logins,
         "seconds": round(report.seconds, 2),
         "manifest": dg.MetadataValue.url(store.bucket.uri(store.layout.manifest(report.week))),
         "per_restaurant": markdown_table(heads, rows),
     }
+
+
+def _census(taken: CensusRecord | None) -> str:
+    """What became of the orders that Toast lists for a restaurant's business days."""
+    if taken is None:
+        return "not taken"
+    counts = {verdict: sum(getattr(day.orders, verdict) for day in taken.days) for verdict in VERDICTS}
+    text = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count or verdict == "listed")
+    return f"not available ({text})" if taken.failure else text
 
 
 def export_metadata(report: ExportReport, store: OrderStore) -> Metadata:

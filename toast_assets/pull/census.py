@@ -28,7 +28,7 @@ from toast_assets.orders.raw_file import UnreadableFileError, read_raw
 from toast_assets.orders.scanner import decode
 from toast_assets.orders.times import zone
 from toast_assets.scratch import scratch_folder
-from toast_assets.store.manifest import CensusDay, CensusRecord, RestaurantRecord, Verdicts
+from toast_assets.store.manifest import LOOKS, CensusDay, CensusRecord, RestaurantRecord, Verdicts
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
 from toast_assets.week import Week, WeekCalendar
@@ -41,8 +41,6 @@ _PAYMENTS_SETTLE = timedelta(hours=6)
 USUAL_REQUESTS = 16
 # Orders in memory at once while what is missing is fetched.
 _AT_ONCE = 20
-# From this look on an order that cannot be fetched is no news.
-LOOKS = 2
 
 _Reply = TypeVar("_Reply")
 _Missing = dict[str, tuple[str, date]]

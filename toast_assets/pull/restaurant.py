@@ -210,7 +210,8 @@ class RestaurantPull:
         """Take the census, and add what it finds to the raw file at ``path``: the evidence, the file's content and the
         record after it. ``is_resumed``: the file has all that is stored of the week."""
         if self.toast.settings.census == "off":
-            return evidence, content, known
+            taken = known.census if known.census and not known.census.failure else None
+            return evidence, content, msgspec.structs.replace(known, census=taken)
         census = Census(
             week=self.week,
             guid=self.guid,

@@ -14,6 +14,8 @@ from toast_assets.orders.scanner import decoder
 
 CENSUS = "census"
 """The evidence of orders that were fetched by GUID: a business day's list has them, and their window did not."""
+LOOKS = 2
+"""From this look on an order that cannot be fetched is no news."""
 
 
 class SliceRecord(msgspec.Struct, frozen=True):
@@ -65,6 +67,9 @@ class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
     unknown: int
 
 
+VERDICTS = Verdicts.__struct_fields__
+
+
 class CensusDay(msgspec.Struct, frozen=True, kw_only=True):
     """A business day (``2025-09-15``); without ``payments`` where their list was not complete, or not available."""
 
@@ -76,7 +81,7 @@ class CensusDay(msgspec.Struct, frozen=True, kw_only=True):
 class CensusRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The census of a restaurant's week (``pull.census``). ``failure`` says why not all days have orders, or none,
     ``payments_failure`` the same of payments. ``found`` has the window that should have returned each order that any
-    look found, ``unknown`` the number of looks that could not fetch an order or a payment, at most two."""
+    look found, ``unknown`` the number of looks that could not fetch an order or a payment, at most ``LOOKS``."""
 
     days: tuple[CensusDay, ...] = ()
     failure: str | None = None

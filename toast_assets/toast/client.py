@@ -332,7 +332,7 @@ _CONFIGURATION_HINTS = {
     " to add it, then materialize the week again; or set TOAST_NAMES=off.",
     409: "The configuration was published again and again while it was read; the next pull of the week reads it again.",
 }
-_NO_LIST = "The pull does not need this list; without it, nothing but ordersBulk says that the week is whole."
+_NO_LIST = "Without this list nothing but ordersBulk says that a week is whole. TOAST_CENSUS=off ends the question."
 _OTHER_HINT = "Toast does not answer like this: check TOAST_API_URL, and whether a proxy answered in Toast's place."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import Mock
 
@@ -31,7 +32,7 @@ ALL = {
     *("every_restaurant_complete", "order_guids_unique", "modified_times_inside_week", "no_schema_drift"),
     *("guests_scope_present", "guests_reachable", "names_known", "volume_as_usual", "export_equals_raw"),
     *("delivered_equals_exported", "totals_reconcile", "net_sales_agree_with_toast"),
-    "every_order_readable",
+    *("every_order_readable", "no_order_missing"),
 }
 # The sandbox invents fields.
 MAY_WARN = {"no_schema_drift"}
@@ -97,6 +98,34 @@ class TestAWeeklyRun:
         found = evaluations(run_week("raw_toast_orders"))["names_known"]
         assert found.passed
         assert "TOAST_NAMES is off" in str(found.description)
+
+    def test_a_refused_census_is_never_shown_as_passed(
+        self, run_week: RunWeek, sandbox: Sandbox, sandbox_environment: pytest.MonkeyPatch
+    ) -> None:
+        sandbox.faults.arm("status", "order list", status=403, last=None)
+        found = evaluations(run_week("raw_toast_orders"))["no_order_missing"]
+        assert (found.passed, found.severity) == (False, WARN)
+        assert "not available: Toast answered 403" in str(found.description)
+        sandbox_environment.setenv("TOAST_CENSUS", "off")
+        assert "TOAST_CENSUS is off" in str(evaluations(run_week("raw_toast_orders"))["no_order_missing"].description)
+
+    def test_an_order_that_ordersbulk_never_shows_is_delivered_in_the_same_run(
+        self, run_week: RunWeek, sandbox: Sandbox
+    ) -> None:
+        # The last closed week: all weeks from its business days on are pulled with it.
+        week = WeekCalendar().last_closed(datetime.now(UTC))
+        assert week is not None
+        orders = sandbox.toast.orders[sandbox.restaurant_guids[0]]
+        lost = orders.between(week.start_ms, week.end_ms)[100].guid
+        orders.lost.add(lost)
+        result = run_week(partition=week.key)
+        assert result.success
+        found = evaluations(result)["no_order_missing"]
+        assert (found.passed, found.severity) == (False, WARN)
+        assert lost in str(found.description)
+        assert [record.guid for record in sandbox.amperity.accepted].count(lost) == 1
+        (made,) = result.asset_materializations_for_node("raw_toast_orders")
+        assert "1 found" in str(made.metadata["per_restaurant"].value)
 
     def test_refused_orders_warn(self, run_week: RunWeek, sandbox_environment: pytest.MonkeyPatch) -> None:
         sandbox_environment.setenv("AMPERITY_MAX_RECORD_BYTES", "9000")

@@ -56,6 +56,7 @@ def test_names_are_the_ones_that_users_rely_on() -> None:
         "guests_scope_present",
         "guests_reachable",
         "names_known",
+        "no_order_missing",
         "volume_as_usual",
         "export_equals_raw",
         "delivered_equals_exported",
