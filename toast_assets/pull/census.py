@@ -142,15 +142,19 @@ class Census:
             StoreError: the bucket fails.
         """
         days = self._days()
+        # A list that is refused costs one request.
         orders, failure = await self._lists(self.toast.order_guids, days[:1])
         payments: dict[date, list[str]] = {}
         payments_failure = failure
         if failure is None:
             over = [day for day in days if self.now >= self._begin(day + timedelta(days=1)) + _PAYMENTS_SETTLE]
             (more, failure), (payments, payments_failure) = await asyncio.gather(
-                self._lists(self.toast.order_guids, days[1:]), self._lists(self.toast.payment_guids, over)
+                self._lists(self.toast.order_guids, days[1:]), self._lists(self.toast.payment_guids, over[:1])
             )
             orders |= more
+            if payments_failure is None:
+                more, payments_failure = await self._lists(self.toast.payment_guids, over[1:])
+                payments |= more
         self._orders, self._payments = _by_guid(orders), _by_guid(payments)
         stored = await in_thread(self._strike_held, days)
         if stored and not any(orders.values()) and failure is None:
@@ -200,21 +204,9 @@ class Census:
     async def _lists(
         self, ask: Callable[[str, date], Awaitable[list[str]]], days: Sequence[date]
     ) -> tuple[dict[date, list[str]], str | None]:
-        """The listed GUIDs by day, and why some days have none; where the first is refused no other is asked for."""
-        listed: dict[date, list[str]] = {}
-        problem: str | None = None
-        for some in filter(None, (days[:1], days[1:])):
-            replies = await asyncio.gather(*(ask(self.guid, day) for day in some), return_exceptions=True)
-            for day, reply in zip(some, replies, strict=True):
-                if not isinstance(reply, BaseException):
-                    listed[day] = reply
-                elif not isinstance(reply, ToastError) or isinstance(reply, ToastLoginError):
-                    raise reply
-                else:
-                    problem = problem or reply.reason
-            if problem:
-                break
-        return listed, problem
+        """The listed GUIDs by day, and why some days have none."""
+        listed, refused = await _answers(ask(self.guid, day) for day in days)
+        return {days[number]: guids for number, guids in listed.items()}, refused[0].reason if refused else None
 
     def _strike_held(self, days: Sequence[date]) -> int:
         """Strike what is stored out of what is missing; how many orders of these days are in the week itself."""
@@ -281,16 +273,11 @@ class Census:
 
     async def _ask(self, ask: Callable[[str, str], Awaitable[_Reply]], guids: Sequence[str]) -> dict[str, _Reply]:
         """The replies by GUID, without those that Toast refuses."""
-        replies = await asyncio.gather(*(ask(self.guid, guid) for guid in guids), return_exceptions=True)
-        answered: dict[str, _Reply] = {}
-        for guid, reply in zip(guids, replies, strict=True):
-            if not isinstance(reply, BaseException):
-                answered[guid] = reply
-            elif not isinstance(reply, ToastError) or isinstance(reply, ToastLoginError):
-                raise reply
-            else:
-                self.log.warning("The census cannot fetch %s: %s", guid, reply)
-        return answered
+        answered, refused = await _answers(ask(self.guid, guid) for guid in guids)
+        if refused:
+            text = "The census of %s cannot fetch %d orders or payments that are missing; the first: %s"
+            self.log.warning(text, self.guid, len(refused), refused[0])
+        return {guids[number]: reply for number, reply in answered.items()}
 
     def _verdict(self, guid: str, order: RawOrder | UnreadableOrder) -> _Verdict:
         if order.guid is None or order.guid.lower() != guid.lower():
@@ -305,6 +292,20 @@ class Census:
             return _Verdict.PENDING
         self._found[order.guid] = order
         return _Verdict.FOUND
+
+
+async def _answers(calls: Iterable[Awaitable[_Reply]]) -> tuple[dict[int, _Reply], list[ToastError]]:
+    """The replies by the number of their call, and the errors of Toast; any other error is raised."""
+    answered: dict[int, _Reply] = {}
+    refused: list[ToastError] = []
+    for number, reply in enumerate(await asyncio.gather(*calls, return_exceptions=True)):
+        if not isinstance(reply, BaseException):
+            answered[number] = reply
+        elif isinstance(reply, ToastError) and not isinstance(reply, ToastLoginError):
+            refused.append(reply)
+        else:
+            raise reply
+    return answered, refused
 
 
 class _Payment(msgspec.Struct):
