@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from toast_assets.index.orders import OrderEntry, StoredVersion, store_month
 from toast_assets.pull.week import PullReport, WeekPull
 from toast_assets.sandbox import Kind, Sandbox
 from toast_assets.sandbox.config import Restaurant
@@ -301,3 +302,76 @@ async def test_a_run_that_was_killed_after_it_stored_a_restaurant_still_takes_th
     assert [*census_of(report).found] == [lost.guid]
     assert report.manifest.stored[GUID].orders == 120
     assert report.manifest.stored[GUID].new == 120
+
+
+@pytest.mark.parametrize(
+    ("place", "closeout", "first", "last"),
+    [
+        ("America/Los_Angeles", 3, "2025-09-14", "2025-09-21"),
+        ("Asia/Tokyo", 4, "2025-09-15", "2025-09-22"),
+        ("Europe/London", 0, "2025-09-15", "2025-09-22"),
+        ("Europe/London", 5, "2025-09-15", "2025-09-21"),
+    ],
+)
+async def test_business_days_are_the_restaurants_own(
+    start_sandbox: Callable[..., Sandbox], week: Week, place: str, closeout: int, first: str, last: str
+) -> None:
+    sandbox = start_sandbox(restaurants=(Restaurant(GUID, "Elsewhere", place, closeout, orders_per_week=20),))
+    days = census_of(await look(sandbox, week)).days
+    assert (days[0].business_date, days[-1].business_date) == (first, last)
+
+
+async def test_orders_of_before_the_first_week_are_pending(sandbox: Sandbox, week: Week) -> None:
+    calendar = WeekCalendar(first=date.fromisoformat(week.key))
+    now = week.end + timedelta(hours=1)
+    orders_of(sandbox, BEFORE)
+    async with toast_client(sandbox) as toast:
+        report = await WeekPull(week, toast, order_store(sandbox), log=LOG, now=lambda: now, calendar=calendar).run()
+    (sunday, *_) = census_of(report).days
+    assert sunday.orders.pending > 10
+    assert sunday.orders.found == 0
+
+
+async def test_an_order_that_only_the_index_knows_is_held(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
+    """Retention removed the raw file of the week that held it."""
+    lost = lose(sandbox, week)
+    expired = StoredVersion("2025-09-01", "", lost.modified_ms)
+    store_month(store, GUID, "2025-09", [OrderEntry(lost.guid.upper(), (expired,))])
+    counts = totals(census_of(await look(sandbox, week)).days)
+    assert counts["found"] == counts["unknown"] == 0
+
+
+@pytest.mark.parametrize(("known_ms", "found"), [(0, 0), (-1, 1)])
+async def test_an_order_that_was_created_in_another_month_is_looked_up_there(
+    sandbox: Sandbox, store: OrderStore, week: Week, known_ms: int, found: int
+) -> None:
+    lost = lose(sandbox, week)
+    older = edited(lost, lost.modified_ms, lambda order: order.update(createdDate="2025-07-31T10:00:00.000+0000"))
+    sandbox.toast.orders[GUID].newest[lost.guid] = older
+    expired = StoredVersion("2025-09-01", "", lost.modified_ms + known_ms)
+    store_month(store, GUID, "2025-07", [OrderEntry(lost.guid, (expired,))])
+    report = await look(sandbox, week)
+    assert totals(census_of(report).days)["found"] == found
+    assert (lost.guid in stored_versions(store, week, GUID)) == bool(found)
+
+
+async def test_another_order_than_the_one_that_was_asked_for_is_none(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    lost, other = lose(sandbox, week), orders_of(sandbox, AFTER)[3]
+    sandbox.toast.orders[GUID].newest[lost.guid] = lost._replace(
+        build=lambda: other.json.replace(b'"modifiedDate":"2025-09-2', b'"modifiedDate":"2025-09-1', 1)
+    )
+    sandbox.toast.orders[GUID].__dict__["_days"].clear()
+    report = await look(sandbox, week)
+    assert not census_of(report).found
+    assert other.guid not in stored_versions(store, week, GUID)
+
+
+async def test_guids_compare_without_case(sandbox: Sandbox, week: Week) -> None:
+    orders = sandbox.toast.orders[GUID]
+    for order in orders_of(sandbox, week):
+        orders.newest[order.guid] = order._replace(guid=order.guid.upper())
+    counts = totals(census_of(await look(sandbox, week)).days)
+    assert counts["held"] >= 90
+    assert counts["found"] == counts["unknown"] == 0
