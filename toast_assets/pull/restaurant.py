@@ -227,7 +227,7 @@ class RestaurantPull:
         result = await census.take()
         windows = {order.guid: _window_of(order.modified_ms, evidence) for order in result.found}
         earlier = self.before.pull.slices if self.before and self.before.pull else ()
-        slices = [*evidence.windows, *(one for one in earlier if one.evidence == CENSUS)]
+        slices = [*evidence.slices, *(one for one in earlier if one.evidence == CENSUS and one not in evidence.slices)]
         slices += [SliceRecord(*window, count, count, CENSUS) for window, count in Counter(windows.values()).items()]
         evidence = msgspec.structs.replace(evidence, slices=tuple(slices))
         if result.unreadable:

@@ -302,6 +302,10 @@ async def test_a_run_that_was_killed_after_it_stored_a_restaurant_still_takes_th
     assert [*census_of(report).found] == [lost.guid]
     assert report.manifest.stored[GUID].orders == 120
     assert report.manifest.stored[GUID].new == 120
+    # Killed once more: the raw file itself says how its orders were found.
+    store.bucket.delete(store.layout.manifest(week))
+    again = (await look(sandbox, week)).manifest.stored[GUID]
+    assert [one.evidence for one in again.slices].count("census") == 1
 
 
 @pytest.mark.parametrize(
@@ -339,6 +343,18 @@ async def test_an_order_that_only_the_index_knows_is_held(sandbox: Sandbox, stor
     store_month(store, GUID, "2025-09", [OrderEntry(lost.guid.upper(), (expired,))])
     counts = totals(census_of(await look(sandbox, week)).days)
     assert counts["found"] == counts["unknown"] == 0
+
+
+async def test_payments_are_looked_for_where_the_index_knows_all_orders(
+    sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    await look(sandbox, BEFORE, after=week)
+    held = [
+        OrderEntry(one.guid, (StoredVersion(BEFORE.key, "", one.modified_ms),)) for one in orders_of(sandbox, BEFORE)
+    ]
+    store_month(store, GUID, "2025-09", held)
+    await look(sandbox, week)
+    assert asked(sandbox)["payment"] == 0
 
 
 @pytest.mark.parametrize(("known_ms", "found"), [(0, 0), (-1, 1)])
