@@ -12,7 +12,13 @@ import httpx
 
 from toast_assets.http.retry import RetryPolicy
 from toast_assets.orders.times import parse_time_ms
-from toast_assets.toast.client import ORDERS_PATH, RESTAURANT_HEADER, ToastClient
+from toast_assets.toast.client import (
+    ORDER_LIST_PATH,
+    ORDERS_PATH,
+    PAYMENT_LIST_PATH,
+    RESTAURANT_HEADER,
+    ToastClient,
+)
 from toast_assets.toast.configuration import CONFIGURATION_PATH
 from toast_assets.toast.login import LOGIN_PATH
 from toast_assets.toast.page import Window
@@ -124,7 +130,7 @@ class MemoryToast(httpx.AsyncBaseTransport):
             return login_reply()
         if url.path.startswith("/partners/"):
             return httpx.Response(200, json=[{"restaurantGuid": each} for each in self.listed])
-        if url.path.startswith(CONFIGURATION_PATH):
+        if url.path.startswith((CONFIGURATION_PATH, ORDER_LIST_PATH, PAYMENT_LIST_PATH)) and url.path != ORDERS_PATH:
             return httpx.Response(200, json=[])
         if url.path != ORDERS_PATH:
             general = {"name": "Pier 9", "timeZone": "America/New_York", "closeoutHour": 4, "currencyCode": "USD"}
