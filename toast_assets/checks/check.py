@@ -6,8 +6,8 @@ stay short.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from toast_assets.amperity.settings import AmperitySettings
@@ -15,7 +15,7 @@ from toast_assets.checks.facts import WeekFacts, week_facts
 from toast_assets.markdown import plain
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import earlier_manifests
+from toast_assets.store.raw_weeks import earlier_manifests, one_restaurant
 from toast_assets.week import Week, WeekCalendar
 
 _MOST_REASONS = 10
@@ -43,6 +43,16 @@ class CheckedWeek:
         """The manifests of the weeks before, the nearest first."""
         found = earlier_manifests(self.week, self.calendar, self.store, _WEEKS_COMPARED)
         return [manifest for _, manifest in found]
+
+    def others(self) -> Iterator[Manifest]:
+        """The manifests of all stored weeks but this one and ``earlier``, the newest first, without damaged ones."""
+        known = {self.week.key, *(manifest.partition for manifest in self.earlier)}
+        for key in reversed(self.store.pulled_weeks()):
+            if key not in known:
+                with one_restaurant(key, {}, self.store):
+                    manifest, _ = self.store.load_manifest(replace(self.week, key=key))
+                    if manifest is not None:
+                        yield manifest
 
     def named(self, guid: str, manifest: Manifest | None = None) -> str:
         """A restaurant's name in the ``manifest`` of this or another week, with its GUID; else the GUID alone."""

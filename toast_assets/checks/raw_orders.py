@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
+from itertools import chain
 from math import sqrt
 from statistics import median
 
 from toast_assets.checks.check import CheckedWeek, CheckResult
 from toast_assets.checks.drift import KINDS, DriftFinding
 from toast_assets.checks.facts import WeekFacts
+from toast_assets.errors import StoreError
 from toast_assets.markdown import first_of
 from toast_assets.orders.raw_file import UnreadableFileError
 from toast_assets.orders.unreadable import read_lines
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.layout import restaurant_in
 from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.names import stored_rows
+from toast_assets.tables.schema import RESTAURANTS
 
 # With fewer earlier weeks there is no "usual", with fewer orders a share means nothing.
 _FEWEST_WEEKS = 3
@@ -28,6 +33,10 @@ _NAMELESS = {
     False: "of a restaurant whose names were not read for this week",
 }
 _FIRST_RESTAURANTS = 3
+_NEVER_ORDERED = (
+    "no order in any stored week. It is new, or the client may not read its orders: Toast can answer that with an empty"
+    " list. Check the client's access and scopes for it, or remove it from TOAST_RESTAURANT_GUID"
+)
 
 
 def every_restaurant_complete(checked: CheckedWeek) -> CheckResult:
@@ -278,7 +287,7 @@ def _unread_names(checked: CheckedWeek) -> list[str]:
 
 
 def volume_as_usual(checked: CheckedWeek) -> CheckResult:
-    """Each restaurant has about as many orders as in its own last weeks.
+    """Each restaurant has about as many orders as in its own last weeks, and has had an order in some stored week.
 
     A week is unusual if it differs from the median by more than 40 %, by more than four times its usual distance from
     it, and by more than chance moves a count of that size (three times its square root). A restaurant that usually
@@ -308,11 +317,32 @@ def volume_as_usual(checked: CheckedWeek) -> CheckResult:
             name = next(checked.named(guid, one) for one in checked.earlier if guid in one.stored)
             problems.append(f"{name}: not asked for, usually {usual} orders")
             rows.append((name, "not asked for", usual, len(weeks)))
+    figures = {"unusual_restaurants": len(rows), "compared_restaurants": compared}
+    never = sorted(map(checked.named, _never_ordered(checked)))
+    problems += [f"{name}: {_NEVER_ORDERED}" for name in never]
+    rows += [(name, 0, "no order in any stored week", 0) for name in never]
     return CheckResult(
         problems,
         f"{compared} of {len(manifest.stored)} restaurants have earlier weeks to compare with, and are as usual.",
         warns=True,
-        figures={"unusual_restaurants": len(rows), "compared_restaurants": compared},
+        figures={**figures, "restaurants_without_orders": len(never)},
         heads=("restaurant", "orders", "usual", "earlier weeks"),
         rows=rows,
     )
+
+
+def _never_ordered(checked: CheckedWeek) -> set[str]:
+    """The restaurants whose week is complete and without orders, and so is every other week that is stored of them;
+    without those that Toast has archived."""
+    records = checked.manifest.restaurants
+    found = {guid for guid, pull in checked.manifest.stored.items() if records[guid].outcome == "complete"}
+    for one in chain((checked.manifest,), checked.earlier, checked.others()):
+        ordered = {guid.lower() for guid, pull in one.stored.items() if pull.orders or pull.unreadable}
+        found = {guid for guid in found if guid.lower() not in ordered}
+        if not found:
+            return found
+    # Which are archived only shortens the list.
+    with suppress(StoreError):
+        described = stored_rows(checked.store, RESTAURANTS).select(["restaurant_guid", "archived"]).to_pylist()
+        found -= {row["restaurant_guid"] for row in described if row["archived"]}
+    return found

@@ -156,14 +156,16 @@ def week_of(key: str, store: OrderStore) -> Week:
 def earlier_manifests(
     week: Week, calendar: WeekCalendar, store: OrderStore, weeks: int
 ) -> Iterator[tuple[Week, Manifest]]:
-    """The manifests of up to ``weeks`` weeks before ``week``, the nearest first; weeks never pulled are left out."""
+    """The manifests of up to ``weeks`` weeks before ``week``, the nearest first; a week that was never pulled, or whose
+    manifest is damaged, is left out."""
     days = (date.fromisoformat(week.key) - timedelta(days=7 * number) for number in range(1, weeks + 1))
     for day in days:
         if day >= calendar.first:
             earlier = calendar.week(f"{day:{KEY_FORMAT}}")
-            manifest, _ = store.load_manifest(earlier)
-            if manifest is not None:
-                yield earlier, manifest
+            with one_restaurant(earlier.key, {}, store):
+                manifest, _ = store.load_manifest(earlier)
+                if manifest is not None:
+                    yield earlier, manifest
 
 
 def fetch_raw(week: Week, guid: str, path: Path, store: OrderStore) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -11,7 +13,12 @@ import pytest
 from toast_assets.checks.check import CheckResult
 from toast_assets.checks.facts import GuestCoverage, NameCoverage, RestaurantFacts, WeekFacts
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
-from toast_assets_tests.checks.evaluating import conclude
+from toast_assets.store.order_store import OrderStore
+from toast_assets.tables.names import ReadConfiguration
+from toast_assets.toast.restaurants import Restaurant
+from toast_assets.week import Week, WeekCalendar
+from toast_assets_tests.checks.evaluating import conclude, evaluate
+from toast_assets_tests.support.stores.stored_weeks import PULLED, save_manifest
 
 
 def manifest(**orders: int) -> Manifest:
@@ -65,7 +72,7 @@ def test_each_restaurant_is_measured_by_itself() -> None:
     earlier = [manifest(big=1000, small=50)] * 4
     found = conclude("volume_as_usual", manifest(big=50, small=50, new=1), earlier=earlier)
     assert "big: 50 orders, usually 1000" in found.description
-    assert found.figures == {"unusual_restaurants": 1, "compared_restaurants": 2}
+    assert found.figures == {"unusual_restaurants": 1, "compared_restaurants": 2, "restaurants_without_orders": 0}
 
 
 def test_a_restaurant_that_usually_trades_and_was_not_asked_for_is_missed() -> None:
@@ -74,6 +81,61 @@ def test_a_restaurant_that_usually_trades_and_was_not_asked_for_is_missed() -> N
     assert (found.passed, found.figures["compared_restaurants"]) == (False, 1)
     assert "closed: not asked for, usually 55 orders" in found.description
     assert conclude("volume_as_usual", manifest(here=310), earlier=earlier[:2]).passed
+
+
+def store_counts(store: OrderStore, key: str, **orders: int) -> Manifest:
+    found = msgspec.structs.replace(manifest(**orders), partition=key)
+    save_manifest(store, WeekCalendar().week(key), found)
+    return found
+
+
+def test_a_restaurant_without_an_order_in_any_stored_week_is_named(
+    store: OrderStore, week: Week, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_counts(store, "2025-03-03", busy=5, reopened=1, phantom=0)
+    store_counts(store, "2025-03-10", busy=5, phantom=0)
+    (unreadable,) = manifest(odd=0).restaurants.values()
+    assert unreadable.pull is not None
+    odd = msgspec.structs.replace(unreadable, pull=msgspec.structs.replace(unreadable.pull, unreadable=1))
+    failed = msgspec.structs.replace(unreadable, outcome="failed", failure="403")
+    this = store_counts(store, week.key, busy=5, closed=0, Reopened=0, phantom=0)
+    this.restaurants.update(odd=odd, failed=failed)
+    store_counts(store, "2025-09-08", busy=5, closed=3, phantom=0)
+    store_counts(store, "2025-09-22", busy=5)
+    found = evaluate("volume_as_usual", week, this, store)
+    assert (found.passed, found.warns, found.figures["restaurants_without_orders"]) == (False, True, 1)
+    assert found.description.startswith("phantom: no order in any stored week. It is new, or the client may not read")
+    assert "Check the client's access and scopes for it, or remove it from TOAST_RESTAURANT_GUID" in found.description
+    assert found.rows == [("phantom", 0, "no order in any stored week", 0)]
+    # A later week counts, too, and once each has an order no more weeks are read.
+    store_counts(store, "2025-09-29", phantom=1, reopened=1)
+    load = Mock(side_effect=store.load_manifest)
+    monkeypatch.setattr(store, "load_manifest", load)
+    assert evaluate("volume_as_usual", week, this, store).passed
+    read = [call.args[0].key for call in load.mock_calls]
+    assert read == ["2025-09-08", "2025-09-01", "2025-08-25", "2025-08-18", "2025-08-11", "2025-08-04", "2025-09-29"]
+
+
+@pytest.mark.parametrize("key", ["2025-03-03", "2025-09-08"])
+def test_a_damaged_manifest_of_another_week_does_not_fail_the_look_for_orders(
+    store: OrderStore, week: Week, key: str
+) -> None:
+    store_counts(store, "2025-03-10", closed=1)
+    store.bucket.write(store.layout.manifest(WeekCalendar().week(key)), b"damaged")
+    found = evaluate("volume_as_usual", week, store_counts(store, week.key, closed=0, phantom=0), store)
+    assert [name for name, *_ in found.rows] == ["phantom"]
+
+
+def test_an_archived_restaurant_without_orders_is_not_named(store: OrderStore, week: Week, tmp_path: Path) -> None:
+    read = ReadConfiguration(tmp_path)
+    read.add_restaurant(Restaurant("gone", archived=True), PULLED)
+    read.add_restaurant(Restaurant("phantom", archived=False), PULLED)
+    read.save(store)
+    found = evaluate("volume_as_usual", week, store_counts(store, week.key, gone=0, phantom=0), store)
+    assert [name for name, *_ in found.rows] == ["phantom"]
+    store.bucket.write(store.layout.whole_table("restaurants"), b"damaged")
+    found = evaluate("volume_as_usual", week, store_counts(store, week.key, gone=0, phantom=0), store)
+    assert [name for name, *_ in found.rows] == ["gone", "phantom"]
 
 
 @pytest.mark.parametrize(
