@@ -37,7 +37,7 @@ from toast_assets.week import Week
 
 MOST_NAMED = 20
 # Changes when the same orders would give other facts.
-_FORM = 6
+_FORM = 7
 # An open list of Toast's: what comes after that many is one channel.
 _MOST_CHANNELS = 30
 _OTHER_CHANNELS = "(other channels)"
@@ -71,7 +71,8 @@ class NameCoverage(msgspec.Struct, frozen=True):
 class RestaurantFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What one restaurant's raw orders say.
 
-    ``repeats`` counts orders that the file holds once more, ``outside_week`` those modified at another time.
+    ``repeats`` counts orders that the file holds once more, ``outside_week`` those modified at another time, by up to
+    ``farthest_outside_ms`` milliseconds before its first or after its last one.
     ``amounts`` are decimals in currency units as text, by name (``SUMS``). ``versions`` is the ``versions_digest``.
     ``names`` are by kind (``dining_option``, …); of more than 50,000 GUIDs they count the first ones.
     """
@@ -80,6 +81,7 @@ class RestaurantFacts(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int
     first_repeated: tuple[str, ...]
     outside_week: int
+    farthest_outside_ms: int
     first_outside: tuple[str, ...]
     amounts: dict[str, str]
     versions: str
@@ -225,16 +227,18 @@ class _WeekReader:
 
     def _restaurant(self, restaurant_guid: str, path: Path) -> RestaurantFacts:
         guids, outside = Counter[str](), list[str]()
-        orders, outside_week, versions = 0, 0, versions_digest(())
+        orders, outside_week, farthest, versions = 0, 0, 0, versions_digest(())
         inside = range(self.week.start_ms, self.week.end_ms)
         sums = [Decimal(0)] * len(SUMS)
         reports = _Reports(self._report(self.names.of, restaurant_guid) or NO_NAMES)
         for group in read_groups(path):
             orders += len(group)
             guids.update(order.guid for order in group)
-            strangers = [order.guid for order in group if order.modified_ms not in inside]
+            strangers = [order for order in group if order.modified_ms not in inside]
             outside_week += len(strangers)
-            outside += strangers[: MOST_NAMED - len(outside)]
+            outside += [order.guid for order in strangers[: MOST_NAMED - len(outside)]]
+            for order in strangers:
+                farthest = max(farthest, inside[0] - order.modified_ms, order.modified_ms - inside[-1])
             versions = versions_digest(((order.guid, order.version) for order in group), versions)
             # GUIDs compare without case.
             holders = ((order.guid.lower(), restaurant_guid) for order in group)
@@ -250,6 +254,7 @@ class _WeekReader:
             repeats=len(repeated),
             first_repeated=tuple(map(plain, repeated[:MOST_NAMED])),
             outside_week=outside_week,
+            farthest_outside_ms=farthest,
             first_outside=tuple(map(plain, outside)),
             amounts={name: str(amount) for name, amount in zip(SUMS, sums, strict=True)},
             versions=versions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from itertools import chain
-from math import sqrt
+from math import ceil, sqrt
 from statistics import median
 
 from toast_assets.checks.check import CheckedWeek, CheckResult
@@ -15,6 +15,7 @@ from toast_assets.errors import StoreError
 from toast_assets.markdown import first_of
 from toast_assets.orders.raw_file import UnreadableFileError
 from toast_assets.orders.unreadable import read_lines
+from toast_assets.pull.estimate import in_words
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.layout import restaurant_in
 from toast_assets.store.order_store import OrderStore
@@ -134,21 +135,25 @@ def order_guids_unique(checked: CheckedWeek) -> CheckResult:
 def modified_times_inside_week(checked: CheckedWeek) -> CheckResult:
     """Every order was modified within the week. Does not block: what is stored stays stored, so that a week whose
     bounds were set differently once would never be delivered again."""
+    found = [(checked.named(guid), one) for guid, one in checked.facts.restaurants.items() if one.outside_week]
     rows = [
-        (checked.named(guid), facts.outside_week, ", ".join(facts.first_outside))
-        for guid, facts in checked.facts.restaurants.items()
-        if facts.outside_week
+        (name, one.outside_week, in_words(ceil(one.farthest_outside_ms / 1000)), ", ".join(one.first_outside))
+        for name, one in found
     ]
     problems = [
-        f"{name}: {count} orders were modified outside, such as {some.split(', ')[0]}" for name, count, some in rows
+        f"{name}: {count} orders were modified outside, by up to {distance}, such as {some.split(', ')[0]}"
+        for name, count, distance, some in rows
     ]
     start, end = checked.week.start, checked.week.end
     return CheckResult(
         [*problems, *checked.damaged],
         f"All were modified from {start:%Y-%m-%d %H:%M} until before {end:%Y-%m-%d %H:%M} UTC.",
         warns=True,
-        figures={"orders_outside": sum(count for _, count, _ in rows)},
-        heads=("restaurant", "orders outside", "the first of them"),
+        figures={
+            "orders_outside": sum(one.outside_week for _, one in found),
+            "farthest_outside_seconds": max((one.farthest_outside_ms / 1000 for _, one in found), default=0.0),
+        },
+        heads=("restaurant", "orders outside", "by up to", "the first of them"),
         rows=rows,
     )
 

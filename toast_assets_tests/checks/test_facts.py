@@ -217,6 +217,24 @@ def test_a_look_at_fields_names_or_guests_that_fails_is_a_warning_of_its_own_che
     assert week_facts(week, manifest, store).reports_failure is None
 
 
+@pytest.mark.parametrize(
+    ("times", "count", "farthest"),
+    [
+        (("2025-09-15T04:00:00.000+0000", "2025-09-22T03:59:59.999+0000"), 0, 0),
+        (("2025-09-22T04:00:00.000+0000",), 1, 1),
+        (("2025-09-15T03:59:59.999+0000",), 1, 1),
+        (("2025-09-15T03:00:00.000+0000", "2025-09-22T05:00:00.000+0000"), 2, 3_600_001),
+        (("2025-09-13T04:00:00.000+0000", "2025-09-22T05:00:00.000+0000"), 2, 2 * 86_400_000),
+    ],
+)
+def test_orders_outside_the_week_are_measured_from_its_first_or_last_millisecond(
+    store: OrderStore, week: Week, times: tuple[str, ...], count: int, farthest: int
+) -> None:
+    manifest = store_week(store, week, {"here": encode(*(order(modifiedDate=time) for time in times))})
+    found = week_facts(week, manifest, store).restaurants["here"]
+    assert (found.outside_week, found.farthest_outside_ms) == (count, farthest)
+
+
 def test_what_is_kept_and_said_stays_short_however_long_a_guid_is(store: OrderStore, week: Week) -> None:
     long = order(guid="g" * 1_000_000, modifiedDate="2025-09-22T04:00:00.000+0000", loyaltyTier=1)
     manifest = store_week(store, week, {"here": encode(long, long), "there": encode(long)})

@@ -34,7 +34,8 @@ def manifest(**orders: int) -> Manifest:
 
 
 def of_restaurant(**given: Any) -> RestaurantFacts:
-    counts: dict[str, Any] = {"orders": 0, "repeats": 0, "outside_week": 0, "first_repeated": (), "first_outside": ()}
+    counts: dict[str, Any] = {"orders": 0, "repeats": 0, "outside_week": 0, "farthest_outside_ms": 0}
+    counts |= {"first_repeated": (), "first_outside": ()}
     return RestaurantFacts(**counts | {"amounts": {}, "versions": "", "channels": {}, "names": {}} | given)
 
 
@@ -136,6 +137,27 @@ def test_an_archived_restaurant_without_orders_is_not_named(store: OrderStore, w
     store.bucket.write(store.layout.whole_table("restaurants"), b"damaged")
     found = evaluate("volume_as_usual", week, store_counts(store, week.key, gone=0, phantom=0), store)
     assert [name for name, *_ in found.rows] == ["gone", "phantom"]
+
+
+def test_orders_outside_the_week_are_counted_with_the_largest_distance() -> None:
+    day = 86_400_000
+    facts = of_week(
+        {
+            "busy": of_restaurant(outside_week=3, farthest_outside_ms=5 * day, first_outside=("a", "b", "c")),
+            "near": of_restaurant(outside_week=1, farthest_outside_ms=1, first_outside=("d",)),
+            "fine": of_restaurant(),
+        }
+    )
+    found = conclude("modified_times_inside_week", facts=facts)
+    assert (found.passed, found.warns) == (False, True)
+    assert found.description == (
+        "busy: 3 orders were modified outside, by up to 5.0 days, such as a;"
+        " near: 1 orders were modified outside, by up to 1 s, such as d"
+    )
+    assert found.figures == {"orders_outside": 4, "farthest_outside_seconds": 432_000.0}
+    assert found.rows == [("busy", 3, "5.0 days", "a, b, c"), ("near", 1, "1 s", "d")]
+    none = conclude("modified_times_inside_week", facts=of_week({"fine": of_restaurant()}))
+    assert (none.passed, none.figures["farthest_outside_seconds"]) == (True, 0.0)
 
 
 @pytest.mark.parametrize(

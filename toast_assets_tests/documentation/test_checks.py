@@ -55,6 +55,7 @@ def failing() -> dict[str, CheckResult]:
         repeats=1,
         first_repeated=("a",),
         outside_week=1,
+        farthest_outside_ms=1,
         first_outside=("a",),
         amounts={},
         versions="",

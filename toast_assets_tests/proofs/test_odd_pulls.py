@@ -145,6 +145,9 @@ async def test_orders_from_outside_their_window_are_stored_with_evidence_and_war
     evidence = [piece.evidence for piece in report.manifest.stored["here"].slices]
     assert "outside_window" in evidence
     assert sum(piece.orders for piece in report.manifest.stored["here"].slices) == 22
+    found = evaluate("modified_times_inside_week", week, report.manifest, store)
+    assert found.figures == {"orders_outside": 2, "farthest_outside_seconds": week.start_ms / 1000}
+    assert found.description == "Pier 9 (here): 2 orders were modified outside, by up to 20346.2 days, such as early"
     export_week(week, store, LOG)
     check_export(store, week, "here")
 
