@@ -39,8 +39,14 @@ async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[
     deleted = {guid for guid, is_deleted in listed.items() if is_deleted}
     guids = set(listed)
     if member is not None:
-        group = (await toast.restaurant(member, essential=True)).management_group_guid
-        guids |= {member} if group is None else {member, *await toast.group_members(group, member)}
+        guids.add(member)
+        try:
+            if group := (await toast.restaurant(member, essential=True)).management_group_guid:
+                guids |= {*await toast.group_members(group, member)}
+        except ToastRefusedError as error:
+            if not listed:
+                raise
+            log.warning("Only the partner's list of restaurants is used: %s", error)
     guids -= deleted
     if not guids:
         raise ToastError(

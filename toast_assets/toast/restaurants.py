@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 
 from toast_assets.errors import ToastReplyError
 from toast_assets.http.bodies import UnreadableBodyError, decode
+from toast_assets.markdown import first_of, plain
 from toast_assets.setting_values import is_identifier
 
 PARTNERS_PATH = "/partners/v1/restaurants"
 _UNREADABLE_LIST = "Toast's list of restaurants cannot be read."
+_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -43,15 +45,6 @@ class _Details(msgspec.Struct):
     general: dict[str, Any] | None = None
 
 
-class _Partner(msgspec.Struct):
-    restaurantGuid: str
-    deleted: bool | None = None
-
-
-class _Member(msgspec.Struct):
-    guid: str
-
-
 def read_restaurant(body: bytes, guid: str) -> Restaurant:
     """A restaurant's details; what is of an unexpected type is left out.
 
@@ -68,14 +61,32 @@ def read_restaurant(body: bytes, guid: str) -> Restaurant:
 
 def read_partner_list(body: bytes) -> dict[str, bool]:
     """The restaurants that a partner client may read: by GUID, whether it is deleted. Raises as ``read_restaurant``."""
-    entries = _decoded(body, list[_Partner], _UNREADABLE_LIST)
-    deleted = {entry.restaurantGuid for entry in entries if entry.deleted}
-    return {guid: guid in deleted for guid in _identifiers(entry.restaurantGuid for entry in entries)}
+    entries = _entries(body, "restaurantGuid")
+    deleted = {guid for guid, entry in entries if entry.get("deleted") is True}
+    return {guid: guid in deleted for guid, _ in entries}
 
 
 def read_group_list(body: bytes) -> list[str]:
     """GUIDs of a management group's restaurants, sorted. Raises as ``read_restaurant``."""
-    return _identifiers(entry.guid for entry in _decoded(body, list[_Member], _UNREADABLE_LIST))
+    return sorted({guid for guid, _ in _entries(body, "guid")})
+
+
+def _entries(body: bytes, name: str) -> list[tuple[str, dict[str, Any]]]:
+    """The entries of a list with their GUIDs (``name``); those without one are left out, with a warning."""
+    listed = _decoded(body, list[Any], _UNREADABLE_LIST)
+    guids = [entry.get(name) if isinstance(entry, dict) else None for entry in listed]
+    # They become parts of headers and of keys in the bucket.
+    found = [(guid, entry) for guid, entry in zip(guids, listed, strict=True) if _is_guid(guid)]
+    if len(found) < len(listed):
+        if not found:
+            raise ToastReplyError("Toast's list of restaurants holds nothing that is a GUID.")
+        strange = ", ".join(first_of([plain(repr(guid)) for guid in guids if not _is_guid(guid)]))
+        _LOG.warning("In Toast's list of restaurants these are no GUIDs, and are left out: %s", strange)
+    return found
+
+
+def _is_guid(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and is_identifier(value)
 
 
 def _decoded(body: bytes, form: type[T], problem: str) -> T:
@@ -83,11 +94,3 @@ def _decoded(body: bytes, form: type[T], problem: str) -> T:
         return decode(body, form)
     except UnreadableBodyError:
         raise ToastReplyError(problem) from None
-
-
-def _identifiers(guids: Iterable[str]) -> list[str]:
-    found = sorted(set(guids))
-    # They become parts of headers and of keys in the bucket.
-    if not all(map(is_identifier, found)):
-        raise ToastReplyError("Toast's list of restaurants holds something that is not a GUID.")
-    return found

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import attrgetter
 
-from toast_assets.errors import ToastIncompleteError
+from toast_assets.errors import ToastIncompleteError, ToastRefusedError
 from toast_assets.orders.raw import RawOrder, version_of
 from toast_assets.toast.density import Density
 from toast_assets.toast.page import PAGE_SIZE, OrdersPage, Window
@@ -32,6 +32,8 @@ _MOST_PAGES = 10_000
 # Unreadable orders of the same bytes on several pages look alike. If nothing moved in this number of walks, each is
 # an order of its own: whatever left between two pages would be missing from the next walk.
 _ALIKE_WHERE_BYTES_REPEAT = 3
+# What a page that does not exist may be answered with (Toast does not document it).
+_PAST_THE_END = (400, 404)
 
 
 class Evidence(StrEnum):
@@ -192,12 +194,19 @@ class _Reader:
         pages: list[OrdersPage] = []
         page = OrdersPage([], has_next=True)
         for number in range(1, _MOST_PAGES):
-            before, page = page, await self._page(window, number, page.token)
+            before = page
+            try:
+                page = await self._page(window, number, before.token)
+            except ToastRefusedError as error:
+                if before.has_next or error.status not in _PAST_THE_END:
+                    raise
+                return _Walk(pages)
             if not page.rows and (before.may_have_more or page.has_next):
                 # Another page was announced: an empty one is doubted.
                 page = await self._page(window, number, before.token)
             if page.rows and _keys(page) == _keys(before):
-                return None
+                # Where no next page was named, it is the last one once more.
+                return None if before.has_next else _Walk(pages)
             pages.append(page)
             # An empty page is the end, unless it names another one that is not empty.
             if not page.may_have_more or not (page.rows or before.rows or number == 1):

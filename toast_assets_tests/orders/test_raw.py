@@ -274,6 +274,7 @@ def test_a_reason_names_no_content() -> None:
         "2025-09-19T10:30:00.000-0400",
         "2025-09-19T14:30:00Z",
         "2025-09-19T14:30:00.000999Z",
+        "2025-09-19T14:30:00.000999999Z",
     ],
 )
 def test_times_are_read_in_every_form_that_was_seen(text: str) -> None:

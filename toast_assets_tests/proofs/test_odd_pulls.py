@@ -19,6 +19,7 @@ from toast_assets.orders.raw_file import RawFileWriter
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
+from toast_assets.toast.page import Window
 from toast_assets.week import Week
 from toast_assets_tests.checks.evaluating import evaluate
 from toast_assets_tests.support.faults.s3_faults import after, before, refuse
@@ -150,6 +151,23 @@ async def test_orders_from_outside_their_window_are_stored_with_evidence_and_war
     assert found.description == "Pier 9 (here): 2 orders were modified outside, by up to 20346.2 days, such as early"
     export_week(week, store, LOG)
     check_export(store, week, "here")
+
+
+async def test_a_toast_whose_windows_include_their_end_is_read_whole_and_warned_of(
+    toast: OddToast, sandbox: Sandbox, store: OrderStore, week: Week
+) -> None:
+    for number in range(300):
+        time = week.end_ms - 299 + number
+        toast.add("here", plain_order(f"last-{number}", time), at=time)
+    exact = toast.orders
+    toast.orders = lambda guid, window: exact(guid, Window(window.start, window.end + 1))
+    report = await pull_from(toast, store, week)
+    rows = stored_rows(store, week, "here")
+    assert (len(rows), len({order.guid for order in rows})) == (320, 320)
+    assert "outside_window" in [piece.evidence for piece in report.manifest.stored["here"].slices]
+    # What lies at the very end of the week is in the next one as well: it is delivered once for each version.
+    found = evaluate("modified_times_inside_week", week, report.manifest, store)
+    assert found.figures == {"orders_outside": 1, "farthest_outside_seconds": 0.001}
 
 
 # Restaurants

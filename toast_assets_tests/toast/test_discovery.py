@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from toast_assets.errors import ToastError, ToastRefusedError, ToastTransientError
 from toast_assets.sandbox import Kind, Restaurant, Sandbox
 from toast_assets.toast.discovery import discover_restaurants
 from toast_assets_tests.support.services.clients import toast_client
+from toast_assets_tests.support.services.scripted import MemoryToast
 
 StartSandbox = Callable[..., Sandbox]
 LOG = logging.getLogger(__name__)
+DETAILS, GROUP = "/restaurants/v1/restaurants/", "/restaurants/v1/groups/"
 
 
 async def discover(sandbox: Sandbox, member: str = "") -> list[str]:
@@ -46,6 +49,38 @@ async def test_with_partner_access_both_lists_are_taken_together(start_sandbox: 
     sandbox = start_sandbox(restaurants=(Restaurant("a", "A"), Restaurant("b", "B", state="deleted"), hidden))
     assert await discover(sandbox) == ["a"]
     assert await discover(sandbox, "a") == ["a", "hidden"]
+
+
+def group_answers(status: int, path: str) -> Callable[[httpx.Request], httpx.Response | None]:
+    """Calls of ``path`` are answered with ``status``; details name a management group."""
+
+    def answer(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path.startswith(path):
+            return httpx.Response(status)
+        is_detail = request.url.path.startswith(DETAILS)
+        return httpx.Response(200, json={"general": {"managementGroupGuid": "group"}}) if is_detail else None
+
+    return answer
+
+
+@pytest.mark.parametrize("path", [DETAILS, GROUP])
+async def test_where_the_groups_list_is_refused_the_partners_is_enough(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    toast = MemoryToast(lambda _guid, _window: [], answer=group_answers(403, path), listed=("a", "b"))
+    async with toast.client(["*"], TOAST_MEMBER_RESTAURANT_GUID="member") as client:
+        assert [one.guid for one in await discover_restaurants(client, LOG)] == ["a", "b", "member"]
+        assert "Only the partner's list of restaurants is used: Toast answered 403" in caplog.text
+        toast.listed = ()
+        with pytest.raises(ToastRefusedError, match="403"):
+            await discover_restaurants(client, LOG)
+
+
+async def test_a_groups_list_that_is_down_is_an_error_although_the_partners_is_there() -> None:
+    toast = MemoryToast(lambda _guid, _window: [], answer=group_answers(503, GROUP), listed=("a", "b"))
+    async with toast.client(["*"], TOAST_MEMBER_RESTAURANT_GUID="member") as client:
+        with pytest.raises(ToastTransientError, match="503"):
+            await discover_restaurants(client, LOG)
 
 
 async def test_without_either_list_the_error_says_what_to_set(start_sandbox: StartSandbox) -> None:

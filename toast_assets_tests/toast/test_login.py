@@ -11,7 +11,7 @@ import pytest
 
 from toast_assets.errors import ToastLoginError, ToastRefusedError
 from toast_assets.toast.client import ORDERS_PATH, ToastClient
-from toast_assets.toast.login import LOGIN_PATH
+from toast_assets.toast.login import LOGIN_PATH, read_grant
 from toast_assets.toast.page import Window
 from toast_assets_tests.support.services.scripted import ScriptedToast, login_reply
 from toast_assets_tests.support.services.virtual_time import run_virtual
@@ -182,6 +182,11 @@ def test_the_documented_reply_and_the_guides_are_understood(body: dict[str, obje
     toast = ScriptedToast(logins=lambda _: httpx.Response(200, json=body))
     run(toast, page)
     assert toast.asked[-1].token == "of-the-guide"
+
+
+@pytest.mark.parametrize("lifetime", ["", ',"expiresIn":null', ',"expiresIn":"soon"', ',"expiresIn":0'])
+def test_a_token_that_does_not_say_how_long_it_is_valid_is_renewed_after_an_hour(lifetime: str) -> None:
+    assert read_grant(b'{"token":{"accessToken":"t"%s}}' % lifetime.encode()) == ("t", 3600.0)
 
 
 def test_a_login_that_is_down_twice_is_waited_for() -> None:

@@ -47,6 +47,20 @@ def test_the_list_of_a_group_has_guids_only() -> None:
     assert read_group_list(b'[{"guid":"b"},{"guid":"a"}]') == ["a", "b"]
 
 
+def test_an_entry_without_a_guid_is_left_out_with_a_warning_and_the_others_stay(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert read_group_list(b'[{"guid":"a"},{"guid":"../secrets"},{"guid":7},null,{}]') == ["a"]
+    assert "these are no GUIDs, and are left out: '../secrets', 7, None, None" in caplog.text
+    body = b'[{"restaurantGuid":"a","deleted":"maybe"},{"restaurantGuid":"b c"},{"restaurantGuid":"d","deleted":true}]'
+    assert read_partner_list(body) == {"a": False, "d": True}
+    assert "'b c'" in caplog.text
+
+
+def test_an_empty_list_is_a_list() -> None:
+    assert (read_group_list(b"[]"), read_partner_list(b"[]")) == ([], {})
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'[{"guid":7}]', b'[{"guid":"../secrets"}]', b'[{"guid":""}]'])
 def test_a_list_that_is_none_is_an_error_to_be_retried(body: bytes) -> None:
     with pytest.raises(ToastReplyError, match="list of restaurants"):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toast_assets.errors import ToastIncompleteError
+from toast_assets.errors import ToastIncompleteError, ToastRefusedError
 from toast_assets.orders.raw import UnreadableOrder
 from toast_assets.toast.density import Density
 from toast_assets.toast.page import OrdersPage, Window
@@ -134,6 +134,69 @@ async def test_a_toast_that_always_names_a_next_page_is_read_whole() -> None:
 async def test_a_toast_that_returns_more_than_was_asked_for_is_read_whole() -> None:
     toast = SimulatedToast.of(uniform_times(900), page_size=250)
     assert sorted(guids(await read(toast))) == sorted(toast.orders)
+
+
+def past_the_end(answer: int | None) -> Callable[[int, Window, int, OrdersPage], OrdersPage]:
+    """A page past the end is refused with the status ``answer``, or is the last one once more."""
+    last: dict[Window, OrdersPage] = {}
+
+    def twist(_number: int, window: Window, page: int, true: OrdersPage) -> OrdersPage:
+        if true.rows or page == 1:
+            last[window] = true
+        elif answer is not None:
+            raise ToastRefusedError("no such page", status=answer)
+        return last[window]
+
+    return twist
+
+
+@pytest.mark.parametrize("answer", [None, 400, 404])
+@pytest.mark.parametrize("crowd", [100, 200, 250])
+async def test_a_page_past_the_end_may_be_the_last_one_again_or_refused(crowd: int, answer: int | None) -> None:
+    toast = SimulatedToast.of([*uniform_times(120), *[CROWDED] * crowd])
+    proved = await read(Misbehaving(toast, past_the_end(answer)))
+    assert sorted(guids(proved)) == sorted(toast.orders)
+    assert Evidence.WALKS_AGREED in [each.evidence for each in proved]
+
+
+async def test_access_that_ends_within_a_walk_is_no_end_of_its_pages() -> None:
+    with pytest.raises(ToastRefusedError):
+        await read(Misbehaving(SimulatedToast.of([CROWDED] * 200), past_the_end(403)))
+
+
+async def test_a_page_that_was_announced_and_is_refused_is_no_end_of_a_walk() -> None:
+    def twist(_number: int, _window: Window, page: int, true: OrdersPage) -> OrdersPage:
+        if page == 2:
+            raise ToastRefusedError("no such page", status=404)
+        return true
+
+    with pytest.raises(ToastRefusedError):
+        await read(Misbehaving(SimulatedToast.of([CROWDED] * 200), twist))
+
+
+async def test_an_order_that_is_twice_on_a_page_is_read_once_in_its_newest_version() -> None:
+    toast = SimulatedToast.of(uniform_times(50), ascending)
+    first = toast.within(WEEK)[0]
+    newer = raw_order(first.guid, first.modified_ms + 1)
+
+    def twist(_number: int, _window: Window, _page: int, true: OrdersPage) -> OrdersPage:
+        return OrdersPage([newer, *true.orders, true.orders[-1]], true.has_next)
+
+    (proved,) = await read(Misbehaving(toast, twist))
+    assert sorted(guids([proved])) == sorted(toast.orders)
+    assert newer in proved.orders
+
+
+async def test_an_order_that_is_on_two_pages_of_a_crowd_may_hide_another_one_and_fails_naming_the_window() -> None:
+    """A server that cuts equal times into pages without a fixed order shows some twice, and others never."""
+    toast = SimulatedToast.of([CROWDED] * 250)
+
+    def twist(_number: int, window: Window, page: int, true: OrdersPage) -> OrdersPage:
+        first = toast.sorting(toast.within(window), Random(1))[0]
+        return OrdersPage([first, *true.orders[1:]], true.has_next) if page == 2 else true
+
+    with pytest.raises(ToastIncompleteError, match="never came twice alike"):
+        await read(Misbehaving(toast, twist), Window(CROWDED, CROWDED + 1))
 
 
 async def test_an_empty_page_before_one_with_orders_does_not_end_a_walk() -> None:
