@@ -54,12 +54,9 @@ class Settings(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, str | None]) -> Self:
-        """Settings from environment variables' names and values; unset and empty ones take their defaults, and those of
-        other settings are ignored.
-
-        Raises:
-            SettingsError: with one line for each variable that is missing or malformed.
-        """
+        """Settings from environment variables' names and values; unset and empty ones take their defaults, and those
+        of other settings are ignored. Raises SettingsError, with one line for each variable that is missing or
+        malformed."""
         present: dict[str, str] = {}
         problems: dict[str, str] = {}
         for field in cls.model_fields.values():

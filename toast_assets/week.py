@@ -53,11 +53,8 @@ class WeekCalendar:
     settling: timedelta = timedelta(minutes=15)
 
     def week(self, key: str) -> Week:
-        """The week named ``key``.
-
-        Raises:
-            WeekError: the key is not a date, not a week's first day, or before the first week.
-        """
+        """The week named ``key``. Raises WeekError where the key is not a date, not a week's first day, or before the
+        first week."""
         try:
             day = datetime.strptime(key, KEY_FORMAT).replace(tzinfo=UTC).date()
         except ValueError:
@@ -92,12 +89,9 @@ class WeekCalendar:
         return self.weekday == other.weekday and all(self._begin(day) == other._begin(day) for day in starts)
 
     def closed_week(self, key: str, now: datetime) -> Week:
-        """The week named ``key``, if it may be pulled at ``now`` (aware).
-
-        Raises:
-            WeekError: as ``week``, or the week is still open: orders would still enter it (Toast: ordersBulk
-                filters on the modified time, so only a closed window can be complete).
-        """
+        """The week named ``key``, if it may be pulled at ``now`` (aware). Raises WeekError as ``week``, or where the
+        week is still open and orders would still enter it (Toast: ordersBulk filters on the modified time, so only a
+        closed window can be complete)."""
         week = self.week(key)
         ready = week.end + self.settling
         if now < ready:

@@ -182,20 +182,14 @@ class AmperityClient(ServiceClient):
 
     async def start_workflow(self, config_id: str, first: date, end: date) -> str:
         """Start the courier group ``config_id`` for the days from ``first`` until before ``end``; the run's id. The key
-        needs the role DataGrid Operator, as for ``load``.
-
-        Raises:
-            AmperityTransientError: no good answer to the one call: a repeated start is a second start.
-        """
+        needs the role DataGrid Operator, as for ``load``. Raises AmperityTransientError without a good answer to the
+        one call: a repeated start is a second start."""
         body = {"config_id": config_id, "range_from": f"{first}", "range_to": f"{end}", "run_mode": "full"}
         return (await self._control("POST", "/workflow/runs", _Run, content=msgspec.json.encode(body))).id
 
     async def load(self, run_id: str, started: datetime, now: datetime) -> Load:
-        """What the ingest jobs of a run report that was started at ``started`` (aware, at most seven days ago).
-
-        Raises:
-            AmperityTransientError: the retry budget is used up (the last attempt's error).
-        """
+        """What the ingest jobs of a run report that was started at ``started`` (aware, at most seven days ago). Raises
+        AmperityTransientError, that of the last attempt, once the retry budget is used up."""
         parameters = {"created_from": iso_ms(started), "created_to": iso_ms(now)}
         tables: list[TableLoad] = []
         while True:

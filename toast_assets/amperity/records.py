@@ -56,11 +56,8 @@ def order_version(raw_version: str, redaction: Redaction) -> str:
 
 
 def stream_body(order: bytes, restaurant_guid: str, redaction: Redaction) -> bytes:
-    """The record of an order (JSON): Toast's object plus ``restaurantGuid``, redacted.
-
-    Raises:
-        UnrepresentableError: the order cannot be read or redacted, so it must not leave.
-    """
+    """The record of an order (JSON): Toast's object plus ``restaurantGuid``, redacted. Raises UnrepresentableError
+    where the order cannot be read or redacted, so that it must not leave."""
     try:
         record = with_restaurant(order, restaurant_guid)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -101,11 +101,8 @@ class Redaction:
         return re.compile(rb'"(?:%s)"|\\' % names.encode())
 
     def apply(self, body: bytes) -> bytes:
-        """The JSON value with the rules applied.
-
-        Raises:
-            UnrepresentableError: the bytes cannot be read as JSON, so nobody knows what they hold.
-        """
+        """The JSON value with the rules applied. Raises UnrepresentableError where the bytes cannot be read as JSON, so
+        that nobody knows what they hold."""
         try:
             return self._redacted(body.strip(), "", {}, hashing=False)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -55,8 +55,7 @@ class _Item(NamedTuple):
 def read_amounts(order: object) -> tuple[Decimal, ...]:
     """The ``SUMS`` of a decoded order, in currency units.
 
-    Raises:
-        UnreadableAmountsError: it is no object, or an amount or a flag is of another type, or too large.
+    Raises UnreadableAmountsError where it is no object, or an amount or a flag is of another type, or too large.
     """
     if type(order) is not dict:
         raise UnreadableAmountsError("it is no order")

@@ -34,9 +34,7 @@ def export_equals_raw(checked: CheckedWeek) -> CheckResult:
     leave.
 
     What is wrong at some restaurants is a warning, as the delivery leaves them out by itself; at all of them an error.
-
-    Raises:
-        StoreError: the bucket is missing or refuses access.
+    Raises StoreError where the bucket is missing or refuses access.
     """
     stored, store = checked.manifest.stored, checked.store
     orders, problems = 0, []
@@ -68,10 +66,7 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     ledger; a notice of every export, and a load of the feeds, where these methods are set.
 
     What Amperity refused warns: it is kept among the rejects. What has no answer, or was never sent, is an error, and
-    so is a restaurant whose ledger cannot be read.
-
-    Raises:
-        StoreError: the bucket is missing or refuses access.
+    so is a restaurant whose ledger cannot be read. Raises StoreError where the bucket is missing or refuses access.
     """
     settings, stored = checked.amperity(), checked.manifest.stored
     counts: list[_Count] = []

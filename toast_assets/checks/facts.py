@@ -129,9 +129,7 @@ def week_facts(week: Week, manifest: Manifest, store: OrderStore) -> WeekFacts:
     """The week's facts: the stored ones if they are of these very orders and names, else new ones, which are stored.
 
     Facts with ``damaged`` restaurants or a failure are not stored: what could not be read may be restored as it was.
-
-    Raises:
-        StoreError: the bucket is missing or refuses access.
+    Raises StoreError where the bucket is missing or refuses access.
     """
     key = store.layout.inspection(week)
     found = store.bucket.read(key)

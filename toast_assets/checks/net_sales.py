@@ -60,10 +60,8 @@ def net_sales_agree_with_toast(checked: CheckedWeek) -> CheckResult:
 
     Toast ("Order object summary"): a check's ``amount`` includes discounts and the service charges that are no
     gratuity, but no tax. A refund leaves it as it was. Differences of opposite sign add up and do not hide each other.
-    A check without an amount is only counted, and wasted food is left out.
-
-    Raises:
-        StoreError: the bucket is missing or refuses access.
+    A check without an amount is only counted, and wasted food is left out. Raises StoreError where the bucket is
+    missing or refuses access.
     """
     store = checked.store
     key = store.layout.table("checks", checked.week.key)

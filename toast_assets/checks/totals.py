@@ -37,10 +37,8 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
     payments) are those of the raw orders, which are added up on their own, for every restaurant to the cent. Orders
     that the tables reject are named and count on neither side.
 
-    Where nothing else differs, rejected orders are a warning.
-
-    Raises:
-        StoreError: the bucket is missing or refuses access.
+    Where nothing else differs, rejected orders are a warning. Raises StoreError where the bucket is missing or refuses
+    access.
     """
     store = checked.store
     problems: list[str] = []

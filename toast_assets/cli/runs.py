@@ -56,11 +56,8 @@ def last_closed_weeks(count: int) -> list[Week]:
 
 
 def materialize(week: Week, home: Path, display: Display) -> dict[str, dict[str, Any]]:
-    """Run the weekly job for ``week``, with its history in ``home``: the metadata of each asset, by its name.
-
-    Raises:
-        ToastAssetsError: the run failed; the message is the first failure's reason.
-    """
+    """Run the weekly job for ``week``, with its history in ``home``: the metadata of each asset, by its name. Raises
+    ToastAssetsError, with the first failure's reason, where the run failed."""
     from toast_assets.definitions import build_defs
     from toast_assets.defs.assets import WEEKLY_JOB
 

@@ -24,11 +24,8 @@ DELIVERY = dg.AssetKey("amperity_delivery")
 
 
 def closed_week(context: dg.AssetExecutionContext, order_store: OrderStoreResource) -> Week:
-    """The week of this run's one partition.
-
-    Raises:
-        WeekError: the partition is no week, it has not closed yet, or the run spans several.
-    """
+    """The week of this run's one partition. Raises WeekError where the partition is no week, it has not closed yet, or
+    the run spans several."""
     weeks = context.partition_key_range
     if weeks.start != weeks.end:
         raise WeekError(

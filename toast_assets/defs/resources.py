@@ -174,11 +174,8 @@ class OrderStoreResource(SettingsResource):
 
     @cached_property
     def store(self) -> OrderStore:
-        """The order store of this run, with one client, which threads may share.
-
-        Raises:
-            StoreError: the bucket is open to the public, or would be reached without encryption.
-        """
+        """The order store of this run, with one client, which threads may share. Raises StoreError where the bucket is
+        open to the public, or would be reached without encryption."""
         store = OrderStore.of(self.s3.get_client(), self.settings())
         refuse_public(store.bucket)
         return store

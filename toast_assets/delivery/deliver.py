@@ -21,21 +21,8 @@ from toast_assets.amperity.records import NOTIFY, RecordKey
 from toast_assets.concurrency import in_thread, task_group
 from toast_assets.delivery.guests import StreamedGuests
 from toast_assets.delivery.history import DeliveredWeeks
-from toast_assets.delivery.ledger import (
-    ARRIVED,
-    READERS,
-    LedgerEntry,
-    RestaurantLedger,
-    Slots,
-    stored_ledgers,
-)
-from toast_assets.delivery.outgoing import (
-    STREAM_CUSTOMERS,
-    DueRecord,
-    MethodCounts,
-    Outgoing,
-    RestaurantRecords,
-)
+from toast_assets.delivery.ledger import ARRIVED, READERS, LedgerEntry, RestaurantLedger, Slots, stored_ledgers
+from toast_assets.delivery.outgoing import STREAM_CUSTOMERS, DueRecord, MethodCounts, Outgoing, RestaurantRecords
 from toast_assets.delivery.rejects import Rejects, stored_rejects
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.export.read import export_problem

@@ -92,10 +92,7 @@ def write_feeds(week: Week, store: OrderStore, brand: str, redaction: Redaction,
     began = time.monotonic()
     stored = StoredWeek(week, store)
     restaurants = stored.restaurants()
-    with (
-        scratch_folder() as folder,
-        ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="feeds") as threads,
-    ):
+    with scratch_folder() as folder, ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="feeds") as threads:
         guests, delivered = WeekGuests(folder / "guests.sqlite"), DeliveredWeeks(store, log)
         writer = _FeedFiles(stored, brand, redaction, guests, delivered, StoredNames(store, folder, log))
         due = list(restaurants)

@@ -140,11 +140,8 @@ class History:
 
     def update(self, change: Callable[[], _Made]) -> _Made:
         """What ``change`` makes. It reads ``entries`` and puts what it finds, which is stored then. Where another run
-        has changed the index, it is called once more with what is stored by then.
-
-        Raises:
-            StoreConflictError: other runs kept changing it.
-        """
+        has changed the index, it is called once more with what is stored by then. Raises StoreConflictError where other
+        runs kept changing it."""
         for _ in range(_MOST_ATTEMPTS):
             made = change()
             with suppress(StoreConflictError):

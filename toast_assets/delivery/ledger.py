@@ -272,11 +272,8 @@ class RestaurantLedger:
 
     async def save(self, digest: str = "", records: Mapping[str, int] | None = None) -> None:
         """Put all receipts into the ledger and remove the segments. A ``digest`` says that all ``records`` (counts by
-        method) of what it was made of are settled.
-
-        Raises:
-            StoreError: the ledger cannot be written; the receipts are in segments then, which the next delivery reads.
-        """
+        method) of what it was made of are settled. Raises StoreError where the ledger cannot be written; the receipts
+        are in segments then, which the next delivery reads."""
         metadata = {_SETTLED: digest, _RECORDS: msgspec.json.encode(records).decode()} if digest else {}
         waiting = len(self._waiting)
         if waiting or self._receipts or not metadata.items() <= self._metadata.items():

@@ -140,11 +140,8 @@ class Rejects:
 
 
 def stored_rejects(store: OrderStore, week: Week) -> frozenset[RejectKey]:
-    """What is refused so far.
-
-    Raises:
-        StoreError: the file cannot be read, or the bucket is missing or refuses access.
-    """
+    """What is refused so far. Raises StoreError where the file cannot be read, or the bucket is missing or refuses
+    access."""
     with scratch_folder() as folder:
         stored = store.bucket.fetch(store.layout.rejects(week), folder / "rejects.ndjson.gz")
         with _reading(store, week):

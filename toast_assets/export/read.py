@@ -38,11 +38,8 @@ class ExportContent:
 
 
 def read_export(path: Path) -> ExportContent:
-    """What is in the gzipped export at ``path``, with one order in memory at a time.
-
-    Raises:
-        UnreadableExportError: it does not unpack, or is not the envelope of an export.
-    """
+    """What is in the gzipped export at ``path``, with one order in memory at a time. Raises UnreadableExportError where
+    it does not unpack, or is not the envelope of an export."""
     try:
         with cast(BinaryIO, igzip.IGzipFile(str(path), "rb")) as lines:  # type: ignore[no-untyped-call]
             return _content(lines)

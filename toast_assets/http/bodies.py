@@ -60,11 +60,8 @@ async def read_reply(response: httpx.Response, request: httpx.Request, most: int
 
 
 def decode(body: bytes, form: type[T], *, strict: bool = True) -> T:
-    """JSON as ``form``.
-
-    Raises:
-        UnreadableBodyError: it is no JSON, is nested too deep, is no UTF-8, or has another form.
-    """
+    """JSON as ``form``. Raises UnreadableBodyError where it is no JSON, is nested too deep, is no UTF-8, or has another
+    form."""
     try:
         return msgspec.json.decode(body, type=form, strict=strict)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -36,11 +36,8 @@ class RetryPolicy:
         on_retry: Callable[[TransientError, float], None] = lambda _error, _wait: None,
     ) -> T:
         """The result of the first ``attempt`` that succeeds. ``on_retry`` gets each error that is followed by another
-        attempt, and the seconds until then.
-
-        Raises:
-            TransientError: the last attempt's error, when the budget is used up.
-        """
+        attempt, and the seconds until then. Raises TransientError, that of the last attempt, once the budget is used
+        up."""
         repeats, faults, throttled_seconds = 0, 0, 0.0
         while True:
             try:

@@ -55,11 +55,8 @@ class Route:
 
     def ask(self, method: str, url: str, timeout: float, **arguments: Any) -> httpx.Response:
         """Status and headers of the answer to a single request, without an event loop; ``timeout`` in seconds. The body
-        is left alone, it may never end. No address gets into a log, as it would by ``httpx.get`` and its like.
-
-        Raises:
-            httpx.HTTPError, OSError, ValueError: there was no answer; ``cause`` says why.
-        """
+        is left alone, it may never end. No address gets into a log, as it would by ``httpx.get`` and its like. Raises
+        httpx.HTTPError, OSError or ValueError where there was no answer; ``cause`` says why."""
         timeouts = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
         request = httpx.Request(method, url, extensions={"timeout": timeouts}, **arguments)
         with httpx.HTTPTransport(verify=self.tls, proxy=self.proxy, trust_env=False) as transport:

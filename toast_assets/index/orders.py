@@ -23,32 +23,17 @@ from toast_assets.store.bucket import ABSENT, Replacement, StoredObject, Version
 from toast_assets.store.order_store import PARQUET, OrderStore
 
 UNKNOWN_MONTH = "unknown"
+_TEXT, _MS = pa.string(), pa.int64()
+_STORED = pa.struct({"week": _TEXT, "version": _TEXT, "modified_ms": _MS})
+_SENT = pa.struct({"destination": _TEXT, "week": _TEXT, "modified_ms": _MS})
+_FED_ROW = pa.struct({"feed": _TEXT, "key": _TEXT, "product_id": _TEXT, "current": pa.bool_()})
+_FED = pa.struct({"week": _TEXT, "modified_ms": _MS, "customer": _TEXT, "rows": pa.list_(_FED_ROW)})
 INDEX_SCHEMA = pa.schema(
     [
-        pa.field("order_guid", pa.string(), nullable=False),
-        pa.field(
-            "stored",
-            pa.list_(pa.struct({"week": pa.string(), "version": pa.string(), "modified_ms": pa.int64()})),
-        ),
-        pa.field(
-            "sent",
-            pa.list_(pa.struct({"destination": pa.string(), "week": pa.string(), "modified_ms": pa.int64()})),
-        ),
-        pa.field(
-            "fed",
-            pa.struct(
-                {
-                    "week": pa.string(),
-                    "modified_ms": pa.int64(),
-                    "customer": pa.string(),
-                    "rows": pa.list_(
-                        pa.struct(
-                            {"feed": pa.string(), "key": pa.string(), "product_id": pa.string(), "current": pa.bool_()}
-                        )
-                    ),
-                }
-            ),
-        ),
+        pa.field("order_guid", _TEXT, nullable=False),
+        pa.field("stored", pa.list_(_STORED)),
+        pa.field("sent", pa.list_(_SENT)),
+        pa.field("fed", _FED),
     ]
 )
 

@@ -74,10 +74,7 @@ class _MisplacedError(ValueError):
 
 def cut_orders(array: bytes, *, restaurant_guid: str, pulled_ms: int) -> tuple[list[RawOrder], list[UnreadableOrder]]:
     """The orders of a JSON array, in its order, and those that cannot be read or placed, which affect no other one.
-
-    Raises:
-        UncuttableError: the bytes are no array, or the array cannot be cut into its elements.
-    """
+    Raises UncuttableError where the bytes are no array, or the array cannot be cut into its elements."""
     try:
         bodies = list(map(bytes, msgspec.json.decode(array, type=list[msgspec.Raw])))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -100,11 +100,8 @@ def read(batch: RawOrders) -> ReadOrders:
 
 def decode_order(data: bytes, noted: list[str] | None = None) -> Order:
     """The order in ``data``, one JSON object as Toast sent it; the path of each optional field that is null because of
-    its unexpected type (``checks.customer``) is appended to ``noted``.
-
-    Raises:
-        UnreadableOrderError: ``data`` is no order, or a field that is needed cannot be read.
-    """
+    its unexpected type (``checks.customer``) is appended to ``noted``. Raises UnreadableOrderError where ``data`` is no
+    order, or a field that is needed cannot be read."""
     try:
         order = decode(data, Order)
     except msgspec.ValidationError:

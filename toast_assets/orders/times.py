@@ -11,10 +11,8 @@ from toast_assets.week import epoch_ms, from_epoch_ms
 def instant(text: str | None) -> datetime | None:
     """The moment a timestamp names, aware and in UTC; ``None`` for null and empty text.
 
-    Toast writes ``2025-09-19T14:30:00.000+0000``; a timestamp without an offset is taken as UTC.
-
-    Raises:
-        ValueError: the text is no timestamp. The message does not repeat it.
+    Toast writes ``2025-09-19T14:30:00.000+0000``; a timestamp without an offset is taken as UTC. Raises ValueError,
+    which does not repeat the text, where it is no timestamp.
     """
     if not text:
         return None
@@ -26,11 +24,8 @@ def instant(text: str | None) -> datetime | None:
 
 
 def parse_time_ms(text: str) -> int:
-    """Milliseconds since 1970, UTC, of Toast's ``2025-09-19T14:30:00.000+0000`` or ``…Z``.
-
-    Raises:
-        ValueError: the text is no time with an offset, from year 1 to 9999 in UTC. The message does not repeat it.
-    """
+    """Milliseconds since 1970, UTC, of Toast's ``2025-09-19T14:30:00.000+0000`` or ``…Z``. Raises ValueError, which
+    does not repeat the text, where it is no time with an offset, from year 1 to 9999 in UTC."""
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
@@ -47,11 +42,8 @@ def format_time(milliseconds: int) -> str:
 
 
 def business_day(number: int | None) -> date | None:
-    """The local business date in Toast's ``20250919``; ``None`` for null and 0.
-
-    Raises:
-        ValueError: the number is no date.
-    """
+    """The local business date in Toast's ``20250919``; ``None`` for null and 0. Raises ValueError where the number is
+    no date."""
     if not number:
         return None
     return date(number // 10000, number // 100 % 100, number % 100)

@@ -53,11 +53,8 @@ class Retention:
     dry_run: bool = False
 
     def run(self) -> Retained:
-        """Remove what is due. A week that cannot be judged is kept and named.
-
-        Raises:
-            StoreError: the bucket is missing or refuses access.
-        """
+        """Remove what is due. A week that cannot be judged is kept and named. Raises StoreError where the bucket is
+        missing or refuses access."""
         found = Retained({}, {}, [])
         for key in self.store.pulled_weeks():
             before = len(found.removed)

@@ -42,11 +42,8 @@ _PROPERTIES = {
 
 
 def named_guests(store: OrderStore) -> Iterator[Guest]:
-    """All guests that orders, exports, tables, rejects and the guest index name.
-
-    Raises:
-        StoreError: an object cannot be read.
-    """
+    """All guests that orders, exports, tables, rejects and the guest index name. Raises StoreError where an object
+    cannot be read."""
     for one in objects_of(store):
         if one.kind in ("raw", "export", "rejects", "guests") or (one.kind, one.table) == ("table", "customers"):
             with _downloaded(store, one.key) as stored, readable(store.bucket.uri(one.key), _HINT):
@@ -76,11 +73,8 @@ class Rewriting:
     _weeks: dict[str, Week] = field(default_factory=dict)
 
     def plan(self) -> None:
-        """Read all ``objects``, so that one that cannot be read stops the run before anything is rewritten.
-
-        Raises:
-            StoreError: an object cannot be read.
-        """
+        """Read all ``objects``, so that one that cannot be read stops the run before anything is rewritten. Raises
+        StoreError where an object cannot be read."""
         self.objects = objects_of(self.store)
         for one in self.objects:
             if one.kind == "manifest":

@@ -183,10 +183,8 @@ class Bucket:
         else begin again, so ``change`` may be called several times. The version that is stored in the end.
 
         Without ``content`` only the metadata is read (HEAD), and what ``change`` gets has no ``path``; without
-        ``exists`` the first attempt takes it that there is no object.
-
-        Raises:
-            StoreConflictError: other runs kept writing the object.
+        ``exists`` the first attempt takes it that there is no object. Raises StoreConflictError where other runs kept
+        writing the object.
         """
         written: Replacement | Removal | None = None
         with scratch_folder() as folder:
@@ -211,10 +209,8 @@ class Bucket:
     def write(self, key: str, body: bytes | Path, *, replaces: Version | None = None, **properties: Any) -> Version:
         """Store ``body`` (bytes, or a file's content) under ``key``; ``properties`` as boto3's put_object takes them.
 
-        With ``replaces`` only if the object is still that version (``ABSENT``: still does not exist).
-
-        Raises:
-            StoreConflictError: it is not.
+        With ``replaces`` only if the object is still that version (``ABSENT``: still does not exist), else a
+        StoreConflictError.
         """
         properties |= self.encryption
         if not replaces:

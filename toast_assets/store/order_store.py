@@ -102,26 +102,14 @@ class OrderStore:
         ``restaurants``), with exact types (``pandas.ArrowDtype``).
 
         ``newest`` keeps of each order the rows of its newest version over all weeks, and of equally new ones those of
-        the later week; then no week has to be named.
+        the later week; then no week has to be named. The same files in DuckDB: docs/tables.md.
 
         >>> store = OrderStore.from_environment()
         >>> orders = store.load_table("orders", "2025-09-15")
         >>> sales = store.load_table("current_orders", columns=["business_date", "restaurant_guid", "net_sales"])
         >>> payments = store.load_table("payments", columns=["type", "amount", "taken"], newest=True)
 
-        The same files in DuckDB, over as many weeks as wanted, ``week`` being the partition key::
-
-            SELECT business_date, restaurant_guid, sum(net_sales) AS net_sales
-            FROM read_parquet('s3://BUCKET/toast-orders/tables/current_orders/*.parquet')
-            GROUP BY ALL ORDER BY ALL
-
-            SELECT week, display_name, sum(quantity) AS sold
-            FROM read_parquet('s3://BUCKET/toast-orders/tables/order_items/*/*.parquet', hive_partitioning = true)
-            WHERE depth = 0 AND counts AND NOT voided
-            GROUP BY ALL ORDER BY sold DESC
-
-        Raises:
-            StoreError: there is no such table or column, or it was not made for that week.
+        Raises StoreError where there is no such table or column, or it was not made for that week.
         """
         import pandas as pd  # half a second that runs of the pipeline do not need
 

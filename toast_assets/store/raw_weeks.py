@@ -73,9 +73,7 @@ class StoredWeek:
         """What ``make`` makes of a restaurant's stored orders; again where a pull stored newer ones meanwhile.
 
         Without ``look_first`` the manifest is read again only after an error: for what reads the raw file anyway.
-
-        Raises:
-            ExportError: as ``make`` does, or nothing is stored of the restaurant any more.
+        Raises ExportError as ``make`` does, or where nothing is stored of the restaurant any more.
         """
         record = (self.restaurants() if look_first or not self._records else self._records).get(guid)
         while True:

@@ -72,11 +72,8 @@ def is_representable(amount: Decimal) -> bool:
 
 
 def local_times(moments: pa.Array, clock: ZoneInfo | None) -> pa.Array:
-    """The moments on a restaurant's clock; null where there is none.
-
-    Raises:
-        OverflowError: a time is beyond the calendar there.
-    """
+    """The moments on a restaurant's clock; null where there is none. Raises OverflowError where a time is beyond the
+    calendar there."""
     if clock is None:
         return pa.nulls(len(moments), Kind.LOCAL.value)
     # Clocks change on a quarter of an hour at the earliest, so that few of them have to be asked for.
@@ -207,10 +204,7 @@ class Table:
         """The Arrow batch of ``rows`` of one restaurant, with the ``names`` in its configuration.
 
         ``given`` has the given columns: each a list, an Arrow array, or a function of the arrays of all columns that
-        are not functions.
-
-        Raises:
-            UnrepresentableError: a value does not fit its column's type.
+        are not functions. Raises UnrepresentableError where a value does not fit its column's type.
         """
         arrays: dict[str, pa.Array] = {}
         structs: dict[str, Sequence[Any]] = {}

@@ -68,11 +68,8 @@ class ReadConfiguration:
         self._restaurants[one.guid] = _rows(RESTAURANTS, [row], at)
 
     def save(self, store: OrderStore) -> None:
-        """Merge all of it into the stored tables.
-
-        Raises:
-            StoreError: the bucket fails, or a stored table is damaged.
-        """
+        """Merge all of it into the stored tables. Raises StoreError where the bucket fails, or a stored table is
+        damaged."""
         if self._names:
             _merge(store, NAMES, lambda: ((guid, pq.read_table(path)) for guid, path in sorted(self._names.items())))
         if self._restaurants:
@@ -125,11 +122,8 @@ def names_version(store: OrderStore, table: Table = NAMES) -> str:
 
 
 def stored_rows(store: OrderStore, table: Table) -> pa.Table:
-    """All rows of ``names`` or ``restaurants``, none where there is no file.
-
-    Raises:
-        StoreError: the file cannot be read.
-    """
+    """All rows of ``names`` or ``restaurants``, none where there is no file. Raises StoreError where the file cannot be
+    read."""
     key = store.layout.whole_table(table.name)
     with scratch_folder() as folder, readable(store.bucket.uri(key), _HINT):
         found = store.bucket.fetch(key, folder / "table.parquet")

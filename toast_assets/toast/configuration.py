@@ -54,11 +54,8 @@ class ConfigurationPage(NamedTuple):
 
 
 def read_page(response: httpx.Response, kind: str) -> ConfigurationPage:
-    """The page in a reply with status 200; what has no GUID is left out.
-
-    Raises:
-        ToastReplyError: the body is no array.
-    """
+    """The page in a reply with status 200; what has no GUID is left out. Raises ToastReplyError where the body is no
+    array."""
     try:
         found = decode(response.content, list[Any])
     except UnreadableBodyError:

@@ -19,10 +19,7 @@ _AT_ONCE = 10
 
 async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[Restaurant]:
     """All restaurants of these credentials that are not deleted, by GUID, with their details, archived ones included.
-
-    Raises:
-        ToastError: a list cannot be had, or there is no restaurant at all.
-    """
+    Raises ToastError where a list cannot be had, or there is no restaurant at all."""
     member = toast.settings.member_restaurant_guid
     try:
         # One wrongly empty list must not end in a week without restaurants.

@@ -29,11 +29,8 @@ _SOON = 1800.0
 
 class ToastLogin(Bearer):
     """One machine client's token. ``post`` sends credentials to ``LOGIN_PATH``, with retries, and returns what
-    ``read_grant`` reads.
-
-    Raises:
-        ToastLoginError: Toast refuses the credentials, or the login service stays down.
-    """
+    ``read_grant`` reads. Raises ToastLoginError where Toast refuses the credentials, or the login service stays
+    down."""
 
     name = "Toast"
     refused = ToastLoginError
@@ -97,11 +94,8 @@ class ToastLogin(Bearer):
 
 
 def read_grant(body: bytes) -> tuple[str, float]:
-    """The token in a reply with status 200, and the seconds of its life.
-
-    Raises:
-        ToastReplyError: there is no token; a gateway may have answered instead of Toast.
-    """
+    """The token in a reply with status 200, and the seconds of its life. Raises ToastReplyError where there is no
+    token; a gateway may have answered instead of Toast."""
     reply: dict[str, Any] = {}
     with suppress(UnreadableBodyError):
         reply = decode(body, dict[str, Any])

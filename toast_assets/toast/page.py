@@ -76,11 +76,8 @@ class PageReader:
     _alike: int = 0
 
     def read(self, response: httpx.Response, pulled_ms: int) -> OrdersPage:
-        """The page in a reply with status 200, which came at ``pulled_ms`` (milliseconds since 1970, UTC).
-
-        Raises:
-            ToastReplyError: the body proves nothing; ask again.
-        """
+        """The page in a reply with status 200, which came at ``pulled_ms`` (milliseconds since 1970, UTC). Raises
+        ToastReplyError where the body proves nothing; ask again."""
         array = response.content.removeprefix(_BYTE_ORDER_MARK)
         try:
             if array.lstrip()[:1] == b"{":

@@ -46,11 +46,8 @@ class _Details(msgspec.Struct):
 
 
 def read_restaurant(body: bytes, guid: str) -> Restaurant:
-    """A restaurant's details; what is of an unexpected type is left out.
-
-    Raises:
-        ToastReplyError: the body is not what Toast documents.
-    """
+    """A restaurant's details; what is of an unexpected type is left out. Raises ToastReplyError where the body is not
+    what Toast documents."""
     general = _decoded(body, _Details, f"Toast's details of restaurant {guid} cannot be read.").general or {}
     found: dict[str, Any] = {}
     for field in msgspec.structs.fields(Restaurant):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import textwrap
-from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from io import BytesIO
@@ -207,13 +205,6 @@ def test_notebooks_find_the_store_by_the_environment(
 PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
 
 
-def documented_queries(folder: Path) -> Iterator[str]:
-    _, _, text = str(OrderStore.load_table.__doc__).partition("::\n\n")
-    block, _, _ = text.partition("Raises:")
-    for query in textwrap.dedent(block).strip().split("\n\n"):
-        yield query.replace("s3://BUCKET/toast-orders/", f"{folder}/")
-
-
 def local_copy(store: OrderStore, folder: Path) -> None:
     """Tables, the current orders among them, and raw orders as files."""
     refresh_current_orders(store, LOG)
@@ -222,14 +213,6 @@ def local_copy(store: OrderStore, folder: Path) -> None:
             path = folder / key.removeprefix(store.layout.prefix)
             path.parent.mkdir(parents=True, exist_ok=True)
             store.bucket.fetch(key, path)
-
-
-def test_the_documented_duckdb_queries_run_as_they_are(tables: OrderStore, tmp_path: Path) -> None:
-    local_copy(tables, tmp_path)
-    connection = duckdb.connect()
-    sales, items = (connection.execute(query).fetchall() for query in documented_queries(tmp_path))
-    assert sales == [(date(2025, 9, 19), "here", Decimal("12.3000"))]
-    assert items == [(date(2025, 9, 15), "Soup of the day", Decimal("2.000000"))]
 
 
 def test_the_queries_of_the_page_on_tables_run_as_they_are(tables: OrderStore, tmp_path: Path) -> None:

@@ -63,15 +63,14 @@ ORDER_ITEMS = Feed(
     "A custom table: no semantic tags, joined to the others by order_id and fk_customer.",
     names=NAMES,
 )
+# What an item that is not there has, by the type of a field; of all other types it has null.
+_NOTHING = {"decimal(18,4)": ZERO, "decimal(18,6)": ZERO, "integer": 0, "boolean": False}
 
 
 def order_items(order: Order, shared: Mapping[str, Any], names: Names) -> Iterator[OrderItemRow]:
     """The rows of one order; ``shared`` are its ``shared_columns``, ``names`` the restaurant's. Two can have one key
-    where an item was moved to another check and is still in its old one, deleted.
-
-    Raises:
-        UnrepresentableError: an item or modifier has no GUID, so that its row would have no key.
-    """
+    where an item was moved to another check and is still in its old one, deleted. Raises UnrepresentableError where an
+    item or modifier has no GUID, so that its row would have no key."""
     for check in order.checks or ():
         gone_above: list[bool] = []
         for line in lines(check.selections):
@@ -111,29 +110,6 @@ def order_items(order: Order, shared: Mapping[str, Any], names: Names) -> Iterat
 
 def no_order_item(shared: Mapping[str, Any], selection_guid: str, product: str) -> OrderItemRow:
     """The row of an item or modifier that the newest version of its order does not have: all amounts are 0."""
-    return OrderItemRow(
-        **shared,
-        order_item_id=f"{shared['order_id']}|{selection_guid}",
-        selection_id=selection_guid,
-        check_id=None,
-        parent_selection_id=None,
-        depth=0,
-        product_id=product,
-        product_name=None,
-        product_category=None,
-        product_subcategory=None,
-        menu_group_id=None,
-        sales_category_id=None,
-        selection_type=None,
-        quantity=ZERO,
-        unit_of_measure=None,
-        list_price=ZERO,
-        discount_amount=ZERO,
-        net_price=ZERO,
-        tax_amount=ZERO,
-        is_gift_card=False,
-        is_deferred=False,
-        is_cancelled=True,
-        refund_amount=ZERO,
-        tax_refund_amount=ZERO,
-    )
+    values: dict[str, Any] = {name: _NOTHING.get(one.type) for name, one in ORDER_ITEMS.columns.items()}
+    values |= {"order_item_id": f"{shared['order_id']}|{selection_guid}", "selection_id": selection_guid}
+    return OrderItemRow(**values | {"product_id": product, "is_cancelled": True} | dict(shared))

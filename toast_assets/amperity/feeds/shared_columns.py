@@ -20,10 +20,7 @@ NAMES = ("store_name", "product_category", "product_subcategory", "purchase_chan
 
 def shared_columns(batch: RawOrders, order: Order, clock: ZoneInfo, brand: str) -> dict[str, Any]:
     """The columns that an order's rows repeat in every feed but ``customers``; times are text as Amperity reads it.
-
-    Raises:
-        UnrepresentableError: the order has no time, no modified time, or an invalid one.
-    """
+    Raises UnrepresentableError where the order has no time, no modified time, or an invalid one."""
     times = (order.opened_date, order.created_date, order.paid_date, order.closed_date, order.modified_date)
     opened = next(filter(None, map(_time, times)), None)
     modified = _time(order.modified_date)

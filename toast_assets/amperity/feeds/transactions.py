@@ -118,11 +118,7 @@ class _Sum:
 
 def transactions(order: Order, shared: Mapping[str, Any], clock: ZoneInfo, names: Names) -> list[TransactionRow]:
     """The rows of one order, by product in the order's own sequence; ``shared`` are its ``shared_columns``, ``names``
-    the restaurant's.
-
-    Raises:
-        UnrepresentableError: a time is beyond the calendar on the restaurant's ``clock``.
-    """
+    the restaurant's. Raises UnrepresentableError where a time is beyond the calendar on the restaurant's ``clock``."""
     sums = defaultdict[tuple[str, str], _Sum](_Sum)
     for check in order.checks or ():
         _Bill(order, check, names).add_to(sums)
