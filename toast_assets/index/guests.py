@@ -37,6 +37,7 @@ from toast_assets.orders.times import instant, zone
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.order_store import PARQUET, OrderStore
+from toast_assets.tables.files import fitted
 from toast_assets.week import epoch_ms, from_epoch_ms
 
 _ROW_GROUP_ROWS = 10_000
@@ -171,7 +172,7 @@ class WeekGuests:
                     changed = self.merge(row_groups(stored.path), target)
                 elif stored and schema == _EARLIER_SCHEMA:
                     add_history()
-                    self.merge(map(_widened, row_groups(stored.path)), target)
+                    self.merge((fitted(rows, GUEST_SCHEMA) for rows in row_groups(stored.path)), target)
                     changed = True
             except (pa.ArrowException, OSError) as error:
                 # Arrow's own have no number; one with a number is the system's, such as a full disk.
@@ -214,11 +215,6 @@ class WeekGuests:
                     writer.write_table(merged, count if count < 2 * _ROW_GROUP_ROWS else (count + 1) // 2)
             database.execute("CREATE INDEX IF NOT EXISTS by_restaurant ON sightings (restaurant, id)")
         return changed
-
-
-def _widened(rows: pa.Table) -> pa.Table:
-    """Rows of an index of an earlier release, null in the columns that it lacks."""
-    return pa.concat_tables([GUEST_SCHEMA.empty_table(), rows], promote_options="default")
 
 
 def _added(database: sqlite3.Connection, forgotten: Forgotten) -> Iterator[_Row]:

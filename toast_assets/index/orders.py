@@ -194,7 +194,7 @@ class OrderIndex:
         for month in sorted(self._changed):
             file = self._files[month]
             entries = (self.entries[guid] for guid, of in self.months.items() if of == month)
-            body = _encoded(pa.concat_tables([file.others, _rows(entries)]))
+            body = encode_month(entries, file.others)
             file.version = self.store.bucket.write(self._key(month), body, replaces=file.version, ContentType=PARQUET)
             self._changed.discard(month)
 
@@ -267,19 +267,13 @@ def _entries(rows: list[dict[str, Any]]) -> list[OrderEntry]:
     return msgspec.convert(rows, list[OrderEntry])
 
 
-def encode_month(entries: Iterable[OrderEntry]) -> bytes:
-    """A month's file; the same entries give the same bytes."""
-    return _encoded(_rows(entries))
-
-
-def _encoded(rows: pa.Table) -> bytes:
+def encode_month(entries: Iterable[OrderEntry], others: pa.Table | None = None) -> bytes:
+    """A month's file of ``entries`` and the rows of ``others``; the same entries give the same bytes."""
+    rows = pa.Table.from_pylist(msgspec.to_builtins([*entries]), INDEX_SCHEMA)
+    rows = rows if others is None else pa.concat_tables([others, rows])
     buffer = pa.BufferOutputStream()
     pq.write_table(rows.sort_by("order_guid"), buffer, compression="zstd", write_page_checksum=True)
     return bytes(buffer.getvalue())
-
-
-def _rows(entries: Iterable[OrderEntry]) -> pa.Table:
-    return pa.Table.from_pylist(msgspec.to_builtins([*entries]), INDEX_SCHEMA)
 
 
 def _decoded(body: bytes) -> pa.Table | None:
