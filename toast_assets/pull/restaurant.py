@@ -128,7 +128,7 @@ class RestaurantPull:
             path = folder / "stored.parquet"
             if stored := await in_thread(self._stored_pull, path):
                 known = await self._described()
-                evidence, content, known = await self._witnessed(folder, path, *stored, known, is_resumed=True)
+                evidence, content, known = await self._witnessed(folder, path, *stored, known)
                 if content is not stored[1]:
                     merged = await in_thread(self._merge_and_store, path, content, evidence)
                     content = replace(
@@ -198,17 +198,10 @@ class RestaurantPull:
         return evidence, content
 
     async def _witnessed(
-        self,
-        folder: Path,
-        path: Path,
-        evidence: PullEvidence,
-        content: Content,
-        known: RestaurantRecord,
-        *,
-        is_resumed: bool = False,
+        self, folder: Path, path: Path, evidence: PullEvidence, content: Content, known: RestaurantRecord
     ) -> tuple[PullEvidence, Content, RestaurantRecord]:
         """Take the census, and add what it finds to the raw file at ``path``: the evidence, the file's content and the
-        record after it. ``is_resumed``: the file has all that is stored of the week."""
+        record after it."""
         if self.toast.settings.census == "off":
             taken = known.census if known.census and not known.census.failure else None
             return evidence, content, msgspec.structs.replace(known, census=taken)
@@ -222,7 +215,7 @@ class RestaurantPull:
             log=self.pulled_weeks.log,
             record=known,
             held=lambda: read_raw(path),
-            is_stored=self.is_stored and not is_resumed,
+            is_stored=self.is_stored,
         )
         result = await census.take()
         windows = {order.guid: _window_of(order.modified_ms, evidence) for order in result.found}

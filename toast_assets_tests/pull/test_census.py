@@ -339,20 +339,27 @@ async def test_orders_of_before_the_first_week_are_pending(sandbox: Sandbox, wee
 async def test_an_order_that_only_the_index_knows_is_held(sandbox: Sandbox, store: OrderStore, week: Week) -> None:
     """Retention removed the raw file of the week that held it."""
     lost = lose(sandbox, week)
+    unpaid = edited(lost, lost.modified_ms, lambda order: order["checks"][0].update(payments=[]))
+    sandbox.toast.orders[GUID].newest[lost.guid] = unpaid
     expired = StoredVersion("2025-09-01", "", lost.modified_ms)
     store_month(store, GUID, "2025-09", [OrderEntry(lost.guid.upper(), (expired,))])
+    fetched: list[str] = []
+    sandbox.faults.arm(
+        Kind.HOOK, "order", action=lambda call: fetched.append(call.request.path_params["guid"]), last=None
+    )
     counts = totals(census_of(await look(sandbox, week)).days)
     assert counts["found"] == counts["unknown"] == 0
+    assert fetched
+    assert lost.guid not in fetched
 
 
 async def test_payments_are_looked_for_where_the_index_knows_all_orders(
     sandbox: Sandbox, store: OrderStore, week: Week
 ) -> None:
     await look(sandbox, BEFORE, after=week)
-    held = [
-        OrderEntry(one.guid, (StoredVersion(BEFORE.key, "", one.modified_ms),)) for one in orders_of(sandbox, BEFORE)
-    ]
-    store_month(store, GUID, "2025-09", held)
+    stored = [(one, each.key) for each in (BEFORE, AFTER) for one in orders_of(sandbox, each)]
+    entries = [OrderEntry(one.guid, (StoredVersion(key, "", one.modified_ms),)) for one, key in stored]
+    store_month(store, GUID, "2025-09", entries)
     await look(sandbox, week)
     assert asked(sandbox)["payment"] == 0
 
@@ -374,14 +381,13 @@ async def test_an_order_that_was_created_in_another_month_is_looked_up_there(
 async def test_another_order_than_the_one_that_was_asked_for_is_none(
     sandbox: Sandbox, store: OrderStore, week: Week
 ) -> None:
-    lost, other = lose(sandbox, week), orders_of(sandbox, AFTER)[3]
-    sandbox.toast.orders[GUID].newest[lost.guid] = lost._replace(
-        build=lambda: other.json.replace(b'"modifiedDate":"2025-09-2', b'"modifiedDate":"2025-09-1', 1)
-    )
-    sandbox.toast.orders[GUID].__dict__["_days"].clear()
-    report = await look(sandbox, week)
-    assert not census_of(report).found
-    assert other.guid not in stored_versions(store, week, GUID)
+    lost = lose(sandbox, week)
+    other = lost.json.replace(lost.guid.encode(), b"another", 1)
+    sandbox.toast.orders[GUID].newest[lost.guid] = lost._replace(build=lambda: other)
+    census = census_of(await look(sandbox, week))
+    assert lost.guid in census.unknown
+    assert census.found == {}
+    assert "another" not in stored_versions(store, week, GUID)
 
 
 async def test_guids_compare_without_case(sandbox: Sandbox, week: Week) -> None:
