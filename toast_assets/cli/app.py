@@ -52,6 +52,14 @@ def demo() -> None:
     run_demo()
 
 
+def _assumption(context: click.Context, option: click.Parameter, key: str | None) -> Any:
+    if key is None:
+        return None
+    from toast_assets.sandbox import Assumption
+
+    return Assumption(click.Choice([each.value for each in Assumption]).convert(key, option, context))
+
+
 @main.command()
 @click.option("--ui", is_flag=True, help="Materialize two weeks, then open Dagster's UI on the sandbox.")
 @click.option(
@@ -70,6 +78,12 @@ def demo() -> None:
 )
 @click.option("--orders", type=click.IntRange(min=0), help="Orders per week and restaurant.  [default: 36 to 320]")
 @click.option("--latency", default=0.0, show_default=True, type=click.FloatRange(min=0), help="Seconds per answer.")
+@click.option(
+    "--without",
+    metavar="KEY",
+    callback=_assumption,
+    help="An assumption about Toast that does not hold, such as gzip. The status page lists the keys.",
+)
 def sandbox(*, ui: bool, ui_port: int, **options: Any) -> None:
     """Serve Toast, Amperity and S3 on loopback ports until Ctrl-C.
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from unittest.mock import patch
 
-from toast_assets.sandbox import Sandbox, SandboxConfig, invent_restaurants
+from toast_assets.sandbox import Assumption, Sandbox, SandboxConfig, invent_restaurants
 from toast_assets.variables import PREFIXES, known_variables
 
 # The same in every command, so that addresses in Dagster's history stay true.
@@ -19,13 +19,21 @@ _FOREIGN = (*PREFIXES, "AWS_", "DAGSTER_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PRO
 
 
 def sandbox_config(
-    port: int = 0, *, seed: int = 1, restaurants: int | None = None, orders: int | None = None, latency: float = 0.0
+    port: int = 0,
+    *,
+    seed: int = 1,
+    restaurants: int | None = None,
+    orders: int | None = None,
+    latency: float = 0.0,
+    without: Assumption | None = None,
 ) -> SandboxConfig:
-    """A sandbox; ``orders`` are per week and restaurant, ``latency`` is in seconds."""
+    """A sandbox; ``orders`` are per week and restaurant, ``latency`` is in seconds, ``without`` does not hold."""
     chosen = SandboxConfig().restaurants if restaurants is None else invent_restaurants(restaurants, seed=seed)
     if orders is not None:
         chosen = tuple(replace(each, orders_per_week=orders) for each in chosen)
-    return SandboxConfig(seed=seed, restaurants=chosen, latency_seconds=latency, port=port, bucket=_BUCKET)
+    return SandboxConfig(
+        seed=seed, restaurants=chosen, latency_seconds=latency, port=port, bucket=_BUCKET, without=without
+    )
 
 
 def dagster_home() -> Path:

@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from toast_assets.sandbox.assumptions import Assumption
 from toast_assets.sandbox.order_builder import as_guid
 
 
 @dataclass(frozen=True)
 class Restaurant:
     """One location. ``closeout_hour`` is local; ``state`` says why it has no orders, or why these credentials may not
-    read them, and is empty if they may. ``currency`` is an ISO code."""
+    read them, and is empty if they may; a ``phantom`` trades, and its orders are an empty list for ever [3p].
+    ``currency`` is an ISO code."""
 
     guid: str
     name: str
     timezone: str = "America/New_York"
     closeout_hour: int = 4
     orders_per_week: int = 300
-    state: Literal["", "deleted", "archived", "forbidden"] = ""
+    state: Literal["", "deleted", "archived", "forbidden", "phantom"] = ""
     currency: str = "USD"
 
 
@@ -43,6 +45,7 @@ class SandboxConfig:
     ``port`` is Toast's, Amperity and S3 have the next two; 0 takes any that are free. ``now`` is the clock of token
     expiry, rate limits, what "modified now" means and which orders exist already. With ``late_changes`` a week's orders
     change in the week after, as soon as somebody asks for that one. ``configuration_page_size`` is at most 300.
+    ``without`` is the assumption that does not hold at the start.
     """
 
     seed: int = 1
@@ -55,6 +58,7 @@ class SandboxConfig:
     )
     now: Callable[[], float] = time.time
     late_changes: bool = True
+    without: Assumption | None = None
     latency_seconds: float = 0.0
     rate_limits: bool = True
     port: int = 0

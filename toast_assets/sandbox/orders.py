@@ -12,12 +12,14 @@ from functools import lru_cache, partial
 from itertools import accumulate
 from random import Random
 from threading import Lock
+from types import MappingProxyType
 from typing import NamedTuple
 from zlib import crc32
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from toast_assets.sandbox.assumptions import Switch
 from toast_assets.sandbox.config import Restaurant, SandboxConfig
 from toast_assets.sandbox.late_changes import late_versions
 from toast_assets.sandbox.order_builder import DAY_MS, HOUR_MS, OrderBuilder, decode, encode
@@ -96,11 +98,17 @@ def _utc_offset(restaurant: Restaurant, moment_ms: int) -> int:
     return int(offset.total_seconds() // 3600) if offset else 0
 
 
-class ByDay(NamedTuple):
-    """Under which business days (``20250919``) an order is listed, and its payments by GUID."""
+class Facts(NamedTuple):
+    """What an order's body says: its business day (``20250919``), its payments' by GUID, ``openedDate`` and
+    ``createdDate``, which of ``deleted``, ``voided``, ``createdInTestMode`` are true, and whether a card payment is
+    ``CAPTURED``."""
 
-    business_date: int | None
-    payments: Mapping[str, int | None]
+    business_date: int | None = None
+    payments: Mapping[str, int | None] = MappingProxyType({})
+    opened: str | None = None
+    created: str | None = None
+    flags: frozenset[str] = frozenset()
+    captured: bool = False
 
 
 class RestaurantOrders:
@@ -110,16 +118,18 @@ class RestaurantOrders:
     pages. ``lost`` GUIDs are on no page, and else like all others. Any thread may call.
     """
 
-    def __init__(self, restaurant: Restaurant, config: SandboxConfig) -> None:
+    def __init__(self, restaurant: Restaurant, config: SandboxConfig, switch: Switch | None = None) -> None:
         self.restaurant = restaurant
         self.config = config
+        self.switch = switch or Switch(config.without)
         self.newest: dict[str, StoredOrder] = {}
         self.inventing = not restaurant.state
         self.served: set[str] = set()
         self.lost: set[str] = set()
         self._weeks: set[int] = set()
         self._late: set[int] = set()
-        self._days: dict[StoredOrder, ByDay] = {}
+        self._facts: dict[StoredOrder, Facts] = {}
+        self._picked: dict[int, set[str]] = {}
         self._lock = Lock()
 
     def between(self, start_ms: int, end_ms: int) -> list[StoredOrder]:
@@ -145,25 +155,40 @@ class RestaurantOrders:
                 self._weeks.add(number)
         return weeks
 
-    def since(self, day: date) -> Iterator[tuple[StoredOrder, ByDay]]:
-        """The orders modified from the day before a business day on, by ``now``, with the days under which they are
-        listed: all orders of that day, and others."""
-        since_ms, now_ms = epoch_ms(datetime(day.year, day.month, day.day, tzinfo=UTC)) - DAY_MS, self._now_ms
+    def existing(self, start_ms: int, end_ms: int) -> list[StoredOrder]:
+        """The orders that exist by ``now``: all that were modified in [start, end), and others."""
+        now_ms = self._now_ms
         with self._lock:
-            # Orders stay open for some days.
-            self._invent(since_ms, min(since_ms + _WEEK_MS, now_ms + 1))
-        for order in list(self.newest.values()):
-            if since_ms <= order.modified_ms <= now_ms:
-                yield order, self._by_day(order)
+            self._invent(start_ms, min(end_ms, now_ms + 1))
+        held = list(self.newest.values())
+        return [each for each in held if max(each.modified_ms, self.switch.filter_ms(self, each)) <= now_ms]
+
+    def since(self, day: date) -> Iterator[tuple[StoredOrder, Facts]]:
+        """The orders modified from the day before a business day on, by ``now``: all orders of that day, and others."""
+        since_ms = epoch_ms(datetime(day.year, day.month, day.day, tzinfo=UTC)) - DAY_MS
+        # Orders stay open for some days.
+        for order in self.existing(since_ms, since_ms + _WEEK_MS):
+            if since_ms <= order.modified_ms:
+                yield order, self.facts(order)
 
     def of_payment(self, guid: str) -> StoredOrder | None:
         """The order that has a payment, if it was invented or put here."""
-        return next((order for order in list(self.newest.values()) if guid in self._by_day(order).payments), None)
+        return next((order for order in list(self.newest.values()) if guid in self.facts(order).payments), None)
 
-    def _by_day(self, order: StoredOrder) -> ByDay:
-        if order not in self._days:
-            self._days[order] = _by_day(order)
-        return self._days[order]
+    def facts(self, order: StoredOrder) -> Facts:
+        if order not in self._facts:
+            self._facts[order] = _read_facts(order)
+        return self._facts[order]
+
+    def picked(self) -> set[str]:
+        """The GUID of one order of each business day of each invented week: paid that day, not deleted, no test."""
+        with self._lock:
+            for number in self._weeks - self._picked.keys():
+                week = invent_week(self.config.seed, self.restaurant, _FIRST_WEEK_MS + number * _WEEK_MS)
+                facts = ((order.guid, _read_facts(order)) for order in week)
+                paid = ((guid, each) for guid, each in facts if each.business_date in each.payments.values())
+                self._picked[number] = {*{each.business_date: guid for guid, each in paid if not each.flags}.values()}
+            return set().union(*self._picked.values())
 
     @property
     def _now_ms(self) -> int:
@@ -187,18 +212,36 @@ class RestaurantOrders:
 
         Orders modified after ``now`` do not exist yet [inferred].
         """
-        orders = self.between(start_ms, min(end_ms, self._now_ms + 1))
-        orders = [order for order in orders if order.guid not in self.lost]
+        return self._on_pages(self.switch.window(self, start_ms, min(end_ms, self._now_ms + 1)), start_ms)
+
+    def view_day(self, day: date) -> list[StoredOrder]:
+        """A business day as ``ordersBulk`` pages through it: by the body's ``businessDate`` (judgement)."""
+        return self._on_pages(self.of_day(day), day.toordinal())
+
+    def of_day(self, day: date) -> list[StoredOrder]:
+        """The orders that lists name for a business day."""
+        number = int(f"{day:%Y%m%d}")
+        return [order for order, facts in self.since(day) if self.switch.business_date(facts) == number]
+
+    def _on_pages(self, orders: list[StoredOrder], salt: int) -> list[StoredOrder]:
+        orders = [order for order in self.switch.shown(self, orders) if order.guid not in self.lost]
         # By a key of each order's own: an edit moves one order, and the others stay as they were.
-        salt = crc32(str(start_ms).encode())
-        return sorted(orders, key=lambda order: crc32(order.guid.encode(), salt))
+        key = crc32(str(salt).encode())
+        return self.switch.arranged(sorted(orders, key=lambda order: crc32(order.guid.encode(), key)))
 
 
-def _by_day(order: StoredOrder) -> ByDay:
+def _read_facts(order: StoredOrder) -> Facts:
     try:
         content = decode(order.json)
-        payments = (payment for check in content.get("checks") or [] for payment in check.get("payments") or [])
-        return ByDay(content.get("businessDate"), {one["guid"]: one.get("paidBusinessDate") for one in payments})
+        payments = [payment for check in content.get("checks") or [] for payment in check.get("payments") or []]
+        return Facts(
+            content.get("businessDate"),
+            {one["guid"]: one.get("paidBusinessDate") for one in payments},
+            content.get("openedDate"),
+            content.get("createdDate"),
+            frozenset(name for name in ("deleted", "voided", "createdInTestMode") if content.get(name)),
+            any((one.get("type"), one.get("paymentStatus")) == ("CREDIT", "CAPTURED") for one in payments),
+        )
     except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
         # A test's own bytes.
-        return ByDay(None, {})
+        return Facts()

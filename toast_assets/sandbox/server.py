@@ -36,7 +36,8 @@ class Sandbox:
     """One sandbox. Its services, with their data and logs, exist from construction on, its servers while it is entered.
 
     ``toast_url``, ``amperity_url`` and ``s3_url`` have no trailing slash; ``bucket`` exists and is empty at the start.
-    ``objects()`` are keys and sizes in bytes of what it holds now. ``page_token`` is what arming a fault by HTTP takes.
+    ``objects()`` are keys and sizes in bytes of what it holds now. ``switch.without`` is the assumption about Toast
+    that does not hold, and can be set. ``page_token`` is what a change by HTTP takes.
     """
 
     def __init__(self, config: SandboxConfig | None = None) -> None:
@@ -44,6 +45,7 @@ class Sandbox:
         self.faults = Faults()
         self.page_token = secrets.token_urlsafe(16)
         self.toast = ToastService(self.config, self.faults)
+        self.switch = self.toast.switch
         self.amperity = AmperityService(self.config, self.faults)
         self.toast_url = self.amperity_url = self.s3_url = self.bucket = ""
         self._running = contextlib.ExitStack()
@@ -59,6 +61,9 @@ class Sandbox:
             ports = [config.port and config.port + number for number in range(3)]
             hint = "Choose another port, or 0 for a free one."
             sockets = [self._running.enter_context(listen(port, "The sandbox", hint)) for port in ports]
+            for each in sockets:
+                # Else a body waits some 40 ms until its headers are acknowledged.
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             toast, amperity, s3 = (each.getsockname()[1] for each in sockets)
             self.toast_url, self.amperity_url, self.s3_url = (f"http://{HOST}:{port}" for port in (toast, amperity, s3))
             store = S3(sockets[2], config.bucket)
@@ -78,8 +83,8 @@ class Sandbox:
 
     @property
     def restaurant_guids(self) -> tuple[str, ...]:
-        """The GUIDs of the restaurants that trade and may be read."""
-        return tuple(each.guid for each in self.config.restaurants if not each.state)
+        """The GUIDs of the restaurants that trade by all appearance, and may be read."""
+        return tuple(each.guid for each in self.config.restaurants if each.state in ("", "phantom"))
 
     def environment(self) -> dict[str, str]:
         """The environment variables that point the pipeline at this sandbox."""

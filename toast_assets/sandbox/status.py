@@ -1,12 +1,13 @@
-"""The sandbox's status page, its numbers as JSON, and a way to arm faults by hand, all on Toast's port.
+"""The sandbox's status page, its numbers as JSON, and a way to make it misbehave by hand, all on Toast's port.
 
 ``GET /`` is the page, ``GET /_sandbox/books.json`` its numbers, ``POST /_sandbox/faults`` arms a fault given as JSON
-(``{"kind": "status", "path": "orders", "status": 503, "last": 3}``), ``DELETE /_sandbox/faults`` disarms all. None of
-this exists at Toast.
+(``{"kind": "status", "path": "orders", "status": 503, "last": 3}``), ``DELETE /_sandbox/faults`` disarms all.
+``POST /_sandbox/assumption`` switches an assumption off (``{"without": "gzip"}``), ``DELETE`` the one that is off on
+again. None of this exists at Toast.
 
 A page of another site that is open in the same browser can send requests to a loopback port. These pages therefore
-answer only under a loopback name (a foreign name that was made to point here is refused), and faults are armed and
-disarmed only with the header ``X-Sandbox-Token``, whose value is on the page and another one at each start.
+answer only under a loopback name (a foreign name that was made to point here is refused), and changes are made only
+with the header ``X-Sandbox-Token``, whose value is on the page and another one at each start.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
 from toast_assets.sandbox.amperity import Record
+from toast_assets.sandbox.assumptions import Assumption
 from toast_assets.sandbox.faults import PATHS, FaultSettings
 from toast_assets.sandbox.service import LoggedRequest, RequestLog
 from toast_assets.week import from_epoch_ms
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 TOKEN_HEADER = "X-Sandbox-Token"  # noqa: S105 - its name
 _TEMPLATES = Jinja2Templates(Path(__file__).parent)
 _Handler = Callable[[Request], Awaitable[Response]]
+
+
+class _Assumed(msgspec.Struct, forbid_unknown_fields=True):
+    without: Assumption | None
 
 
 class StatusPages:
@@ -48,6 +54,7 @@ class StatusPages:
             Route("/", self._guarded(self._show)),
             Route("/_sandbox/books.json", self._guarded(self._show_numbers)),
             Route("/_sandbox/faults", self._guarded(self._change_faults), methods=["POST", "DELETE"]),
+            Route("/_sandbox/assumption", self._guarded(self._change_assumption), methods=["POST", "DELETE"]),
         ]
 
     def _guarded(self, handler: _Handler) -> _Handler:
@@ -78,6 +85,14 @@ class StatusPages:
             return JSONResponse({"error": str(problem), "help": help_text}, 400)
         return JSONResponse(fault.described(), 201)
 
+    async def _change_assumption(self, request: Request) -> Response:
+        try:
+            body = await request.body() if request.method == "POST" else b'{"without": null}'
+            self._sandbox.switch.without = msgspec.json.decode(body, type=_Assumed).without
+        except msgspec.MsgspecError as problem:
+            return JSONResponse({"error": str(problem), "help": f"without is one of {', '.join(Assumption)}."}, 400)
+        return JSONResponse({"without": self._sandbox.switch.without})
+
     async def _show_numbers(self, _request: Request) -> Response:
         return JSONResponse(self._numbers())
 
@@ -103,6 +118,7 @@ class StatusPages:
                 "tokens_issued": amperity.log.count("token", status=200),
             },
             "faults": [fault.described() for fault in self._sandbox.faults.armed],
+            "without": self._sandbox.switch.without,
         }
 
     async def _show(self, request: Request) -> Response:
@@ -115,6 +131,7 @@ class StatusPages:
             "folders": self._folders(),
             "names": {each.guid: each.name for each in sandbox.config.restaurants},
             "moment": from_epoch_ms,
+            "assumptions": [*Assumption],
         }
         return _TEMPLATES.TemplateResponse(request, "status.html", context)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 from zlib import crc32
@@ -19,18 +18,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from toast_assets.sandbox.config import SandboxConfig
+from toast_assets.sandbox.assumptions import Assumption, Switch
+from toast_assets.sandbox.config import Restaurant, SandboxConfig
 from toast_assets.sandbox.configuration import ENTITIES, Configuration
 from toast_assets.sandbox.faults import Faults, Kind
-from toast_assets.sandbox.order_builder import BLANKS, DAY_MS, decode, encode, toast_time
-from toast_assets.sandbox.orders import ByDay, RestaurantOrders, StoredOrder
-from toast_assets.sandbox.service import Call, Limit, Service
+from toast_assets.sandbox.order_builder import BLANKS, decode, encode, toast_time
+from toast_assets.sandbox.orders import RestaurantOrders, StoredOrder
+from toast_assets.sandbox.service import Answer, Call, Limit, Service
 from toast_assets.week import epoch_ms
 
 _FIRST_OPENING = date(2015, 1, 1)
-_TOKEN_SECONDS, _RENEWAL_SECONDS = 86_400, 60
-# [doc]; the forum knows no maximum.
-_LONGEST_MS = 31 * DAY_MS
+_TOKEN_SECONDS = 86_400
 # Any of them will do [doc]; locations need another.
 _READ_ORDERS = ("orders:read", "orders.channel:read")
 _SCOPES: dict[str, tuple[str, ...]] = {
@@ -50,14 +48,14 @@ class _Login(msgspec.Struct):
 
 
 class _PageQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """The parameters of ``ordersBulk`` [doc], except ``businessDate``, of which Toast's pages disagree what it means.
-    Any other is a 400 (judgement: nothing else exists, and silence would hide a mistake)."""
+    """The parameters of ``ordersBulk`` [doc]: both dates, or ``businessDate``, of which Toast's pages disagree what it
+    means. Any other is a 400 (judgement: nothing else exists, and silence would hide a mistake)."""
 
-    startDate: _Time
-    endDate: _Time
+    startDate: _Time | None = None
+    endDate: _Time | None = None
+    businessDate: str | None = None
     page: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,8}\Z")] = "1"
-    # The default is a judgement.
-    pageSize: Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]?|100)\Z")] = "100"
+    pageSize: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,8}\Z")] | None = None
 
 
 class _DayQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -79,15 +77,17 @@ class ToastService(Service):
 
     def __init__(self, config: SandboxConfig, faults: Faults) -> None:
         super().__init__(config, faults)
-        self.orders = {each.guid: RestaurantOrders(each, config) for each in config.restaurants}
+        self.switch = Switch(config.without)
+        self.orders = {each.guid: RestaurantOrders(each, config, self.switch) for each in config.restaurants}
         self.configurations = {each.guid: Configuration(each.guid, config) for each in config.restaurants}
+        self._no_orders = RestaurantOrders(Restaurant("", "", state="phantom"), config)
         self._scopes = frozenset(config.scopes.split())
         self._token = ""
         # The limits over all APIs are shared between the paths [doc].
         self._limits = (Limit("GLOBAL", 20, 1), Limit("ACCOUNT", config.requests_per_quarter_hour, 900))
         self._order_limits = (Limit("ENDPOINT", 5, 1), *self._limits)
         # The sizes of short pages by page number, for each restaurant, window and page size.
-        self._short: dict[tuple[str, tuple[int, int], int], dict[int, int]] = {}
+        self._short: dict[tuple[str, date | tuple[int, int], int], dict[int, int]] = {}
         self._previous: dict[str, list[bytes]] = {}
 
     def routes(self) -> list[Route]:
@@ -104,6 +104,9 @@ class ToastService(Service):
             self.route("POST", "/authentication/v1/authentication/login", "login", self._login),
         ]
 
+    def route(self, method: str, path: str, kind: str, answer: Answer) -> Route:
+        return super().route(method, path, kind, lambda call: self.switch.packed(answer(call)))
+
     def error(self, status: int, message: str) -> Response:
         """Toast's error body. ``canRetry`` is there to be ignored [doc]."""
         body = BLANKS["error"] | {"status": status, "code": 10_000 + status, "message": message}
@@ -117,7 +120,7 @@ class ToastService(Service):
         # The statuses of a wrong login are judgements.
         if call.read(_Login) != _Login(config.toast_client_id, config.toast_client_secret, "TOAST_MACHINE_CLIENT"):
             raise HTTPException(401, "Wrong credentials.")
-        if self.tokens.get(self._token, 0.0) - now <= _RENEWAL_SECONDS:
+        if self.tokens.get(self._token, 0.0) - now <= self.switch.limits.renewal_seconds:
             expires = now + _TOKEN_SECONDS
             # A JWT whose scopes are separated by spaces [doc]; its signature is an invention.
             claims = {"scope": config.scopes, "exp": int(expires), "jti": f"token-{next(self.numbers)}"}
@@ -151,11 +154,13 @@ class ToastService(Service):
         limits = self._order_limits if call.path == "orders" else self._limits
         remaining, decisive = min(((limit.take(key, now), limit) for limit in limits), key=lambda each: each[0])
         # Every reply to a data call has these, a 429 also Retry-After [doc].
-        call.reply_headers = {
-            "x-toast-ratelimit-by": decisive.name,
-            "x-toast-ratelimit-remaining": str(max(0, remaining)),
-            "x-toast-ratelimit-reset": str(decisive.end(now)),
-        }
+        call.reply_headers = self.switch.headers(
+            {
+                "x-toast-ratelimit-by": decisive.name,
+                "x-toast-ratelimit-remaining": str(max(0, remaining)),
+                "x-toast-ratelimit-reset": str(decisive.end(now)),
+            }
+        )
         if remaining < 0:
             call.reply_headers["retry-after"] = str(max(1, math.ceil(decisive.end(now) - now)))
             raise HTTPException(429, "Too many requests.")
@@ -166,26 +171,30 @@ class ToastService(Service):
         A bare JSON array; the ``Link`` headers first, self, prev and next are lines of their own, never last [doc].
         """
         self._check(call)
-        call.window, call.page, size = _read_query(call)
-        restaurant, number, (_, end_ms) = call.target or "", call.page, call.window
+        wanted, call.page, size = self._read_query(call)
+        restaurant, number, source = call.target or "", call.page, self._readable(call)
         fault = next(iter(self.faults.take(call, "data")), None)
         kind = fault.kind if fault else None
-        # With orders.channel:read alone a client sees the orders that it submitted: none [doc].
-        orders = self.orders[restaurant].view(*call.window) if "orders:read" in self._scopes else []
-        short = self._short.setdefault((restaurant, call.window, size), {})
+        if isinstance(wanted, date):
+            orders = source.view_day(wanted)
+        else:
+            call.window = wanted
+            orders = source.view(*wanted)
+        short = self._short.setdefault((restaurant, wanted, size), {})
         if fault is not None and kind is Kind.SHORT_PAGE:
             short[number] = size // 2 if fault.keep is None else min(fault.keep, size)
         # Pages after a short one continue where it stopped.
         begin = (number - 1) * size - sum(size - kept for page, kept in short.items() if page < number)
-        end = begin + short.get(number, size)
-        self.orders[restaurant].served.update(order.guid for order in orders[begin:end])
-        page = [self._visible(order) for order in orders[begin:end]]
-        more = end < len(orders)
+        length = short.get(number, size)
+        begin, more = self.switch.page(begin, length, len(orders))
+        found = orders[begin : begin + length]
+        self.orders[restaurant].served.update(order.guid for order in found)
+        page = [self._visible(source, order, on_page=True) for order in found]
         match kind:
             case Kind.EMPTY_PAGE:
                 page, more = [], False
-            case Kind.STRAY_ORDER if page:
-                page[0] = encode(decode(page[0]) | {"modifiedDate": toast_time(end_ms)})
+            case Kind.STRAY_ORDER if page and call.window:
+                page[0] = encode(decode(page[0]) | {"modifiedDate": toast_time(call.window[1])})
             case Kind.REPEATED_PAGE:
                 page = self._previous.get(restaurant, page)
         self._previous[restaurant] = page
@@ -201,47 +210,49 @@ class ToastService(Service):
     def _order_list(self, call: Call) -> Response:
         """The GUIDs of all orders of a business day, without pages [doc]: the day in the order (judgement)."""
         self._check(call)
-        day = _read_day(call.query(_DayQuery).businessDate)
-        found = [order.guid for order, days in self._since(call, day) if days.business_date == int(f"{day:%Y%m%d}")]
-        return JSONResponse(sorted(found))
+        day, orders = _read_day(call.query(_DayQuery).businessDate), self._readable(call)
+        self.switch.order_list_asked(call.target or "")
+        return JSONResponse(sorted(order.guid for order in orders.of_day(day)))
 
     def _payment_list(self, call: Call) -> Response:
         """The GUIDs of all payments of a business day [doc]."""
         self._check(call)
         day = _read_day(call.query(_DayQuery).paidBusinessDate)
-        payments = (paid for _, days in self._since(call, day) for paid in days.payments.items())
+        payments = (paid for _, facts in self._readable(call).since(day) for paid in facts.payments.items())
         return JSONResponse(sorted(guid for guid, paid in payments if paid == int(f"{day:%Y%m%d}")))
 
-    def _since(self, call: Call, day: date) -> Iterable[tuple[StoredOrder, ByDay]]:
+    def _readable(self, call: Call) -> RestaurantOrders:
         # With orders.channel:read alone a client sees the orders that it submitted: none [doc].
-        return self.orders[call.target or ""].since(day) if "orders:read" in self._scopes else ()
+        return self.orders[call.target or ""] if "orders:read" in self._scopes else self._no_orders
 
     def _order(self, call: Call) -> Response:
         """One order [doc]: 400 for what is no GUID, 404 for one that is not known."""
         self._check(call)
-        order = self.orders[call.target or ""].newest.get(_read_guid(call))
-        if order is None or "orders:read" not in self._scopes:
+        orders = self._readable(call)
+        order = orders.newest.get(_read_guid(call))
+        if order is None:
             raise HTTPException(404, "No such order.")
-        return Response(self._visible(order), media_type="application/json")
+        return Response(self._visible(orders, order), media_type="application/json")
 
     def _payment(self, call: Call) -> Response:
         """One payment, with the GUIDs of its order and check [doc]."""
         self._check(call)
         guid = _read_guid(call)
-        order = self.orders[call.target or ""].of_payment(guid)
-        if order is None or "orders:read" not in self._scopes:
+        order = self._readable(call).of_payment(guid)
+        if order is None:
             raise HTTPException(404, "No such payment.")
         payments = ((check, payment) for check in decode(order.json)["checks"] for payment in check["payments"])
         check, payment = next(each for each in payments if each[1]["guid"] == guid)
         whose = {"orderGuid": order.guid, "checkGuid": check["guid"]}
         return Response(encode(payment | whose), media_type="application/json")
 
-    def _visible(self, order: StoredOrder) -> bytes:
+    def _visible(self, orders: RestaurantOrders, order: StoredOrder, *, on_page: bool = False) -> bytes:
         """What the scopes show: guests [doc] and addresses (judgement: the same silence) are absent without theirs."""
         customers, addresses = (scope in self._scopes for scope in ("guest.pi:read", "delivery_info.address:read"))
+        raw = self.switch.body(orders, order, on_page=on_page)
         if customers and addresses:
-            return order.json
-        content = decode(order.json)
+            return raw
+        content = decode(raw)
         if not customers:
             for check in content.get("checks") or []:
                 check.pop("customer", None)
@@ -253,6 +264,7 @@ class ToastService(Service):
     def _partner_list(self, call: Call) -> Response:
         self._check(call, names_restaurant=False)
         # All connected restaurants, deleted ones marked, without naming one [doc]; others than partners: [conflict].
+        self.switch.check(Assumption.PARTNER_LIST)
         if not self.config.partner:
             raise HTTPException(403, "Only partners may list restaurants.")
         listed = []
@@ -265,6 +277,7 @@ class ToastService(Service):
 
     def _group_members(self, call: Call) -> Response:
         self._check(call)
+        self.switch.check(Assumption.GROUP_LIST)
         # GUIDs only [doc]; deleted members are not listed (judgement).
         if call.request.path_params["group"] != BLANKS["partner restaurant"]["managementGroupGuid"]:
             raise HTTPException(404, "No such group.")
@@ -300,16 +313,26 @@ class ToastService(Service):
         after_ms = _read_time(query.lastModified) if query.lastModified else None
         page, following = self.configurations[call.target or ""].page(entity, after_ms, query.pageToken)
         headers = {"toast-next-page-token": following} if following else None
-        return Response(encode(page), headers=headers, media_type="application/json")
+        return Response(encode(self.switch.configured(entity, page)), headers=headers, media_type="application/json")
 
-
-def _read_query(call: Call) -> tuple[tuple[int, int], int, int]:
-    """The window [start, end) in milliseconds since 1970 (UTC), the page and its size."""
-    query = call.query(_PageQuery)
-    start_ms, end_ms = _read_time(query.startDate), _read_time(query.endDate)
-    if not start_ms < end_ms <= start_ms + _LONGEST_MS:
-        raise HTTPException(400, "endDate must be after startDate, by at most a month.")
-    return (start_ms, end_ms), int(query.page), int(query.pageSize)
+    def _read_query(self, call: Call) -> tuple[date | tuple[int, int], int, int]:
+        """The business day or the window [start, end) in milliseconds since 1970 (UTC), the page and its size."""
+        query, limits = call.query(_PageQuery), self.switch.limits
+        number, size = int(query.page), int(query.pageSize or limits.usual_page)
+        if size > limits.largest_page:
+            raise HTTPException(400, f"A page has at most {limits.largest_page} orders.")
+        if (query.startDate, query.endDate) == (None, None):
+            return _read_day(query.businessDate), number, size
+        if query.startDate is None or query.endDate is None or query.businessDate is not None:
+            raise HTTPException(400, "Give startDate and endDate, or businessDate.")
+        start_ms, end_ms = _read_time(query.startDate), _read_time(query.endDate)
+        if not start_ms < end_ms <= start_ms + limits.longest_ms:
+            raise HTTPException(400, "endDate must be after startDate, by at most a month.")
+        if start_ms < limits.earliest_ms:
+            raise HTTPException(400, "startDate must not be before 2015-12-01.")
+        if end_ms > self.config.now() * 1000 and not limits.open_windows:
+            raise HTTPException(400, "endDate lies in the future.")
+        return (start_ms, end_ms), number, size
 
 
 def _read_day(text: str | None) -> date:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 @contextmanager
-def entered_sandbox(folder: Path, **settings: int) -> Iterator[Sandbox]:
+def entered_sandbox(folder: Path, **settings: Any) -> Iterator[Sandbox]:
     """A sandbox whose environment is this process's, for runs in process; ``settings`` as ``sandbox_config``."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -142,7 +142,10 @@ def test_a_forbidden_restaurant_is_a_403_and_the_others_are_not(start: Start) ->
         WEEK | {"sort": "asc"},
         WEEK | {"page": "1\n"},
         WEEK | {"businessDate": "20250915"},
-        {"businessDate": "20250915"},
+        {"businessDate": "20250915", "startDate": WEEK["startDate"]},
+        {"businessDate": "2025-09-15"},
+        {"businessDate": "20250931"},
+        {"startDate": "2015-11-30T23:59:59.999+0000", "endDate": "2015-12-02T00:00:00.000+0000"},
     ],
 )
 def test_a_query_that_toast_does_not_know_is_a_400(caller: Caller, query: dict[str, Any]) -> None:
@@ -237,6 +240,22 @@ def test_orders_that_change_in_the_week_after_leave_the_window_that_showed_them(
     assert len(before) == 320
     assert before - after == before & second
     assert len(before & second) >= 10
+
+
+def test_a_business_day_is_paged_like_a_window_and_is_the_order_list(caller: Caller) -> None:
+    replies = [caller.toast(BULK, None, businessDate="20250919", pageSize=20, page=page) for page in range(1, 7)]
+    guids = [order["guid"] for reply in replies for order in reply.json()]
+    assert sorted(guids) == caller.toast("/orders/v2/orders", businessDate="20250919").json()
+    assert set(links(replies[0])) == {"first", "self", "next"}
+    assert "next" not in links(replies[-1])
+    assert len(replies[0].json()) == 20
+    assert caller.sandbox.toast.log.entries[-2].window is None
+
+
+def test_an_order_whose_times_are_no_times_is_listed_too(caller: Caller) -> None:
+    order = b'{"guid":"odd","businessDate":20250916,"openedDate":"noon","modifiedDate":"2025-09-16T12:00:00.000+0000"}'
+    replace_all(caller.sandbox.toast.orders[ONE], [order])
+    assert caller.toast("/orders/v2/orders", businessDate="20250916").json() == ["odd"]
 
 
 @pytest.mark.parametrize("sort", SORTS)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from toast_assets.sandbox import Restaurant
-from toast_assets_tests.sandbox.conftest import ARCHIVED, DELETED, ONE, SMALL, Caller, Start
+from toast_assets_tests.sandbox.conftest import ARCHIVED, BULK, DELETED, ONE, SMALL, Caller, Start
 
 OTHER = "5e5e5e5e-0000-4000-a000-000000000000"
 
@@ -40,6 +42,25 @@ def test_without_a_scope_for_orders_or_restaurants_there_is_a_403(start: Start) 
 
 def test_with_the_channel_scope_alone_a_client_sees_no_orders_of_others(start: Start) -> None:
     assert start(scopes="orders.channel:read").week().json() == []
+
+
+@pytest.mark.parametrize("state", ["phantom", ""])
+def test_a_phantom_trades_by_all_appearance_and_has_no_orders_for_ever(start: Start, state: Any) -> None:
+    caller = start(restaurants=(Restaurant(OTHER, "Pier 10", state=state), Restaurant(ONE, "Pier 9")))
+    here = {"Toast-Restaurant-External-ID": OTHER}
+    days: tuple[dict[str, Any], ...] = ({"businessDate": "20250917"}, {"paidBusinessDate": "20250917"})
+    replies = [
+        caller.week(OTHER),
+        caller.toast(BULK, here, **days[0]),
+        caller.toast("/orders/v2/orders", here, **days[0]),
+        caller.toast("/orders/v2/payments", here, **days[1]),
+    ]
+    assert [reply.status_code for reply in replies] == [200] * 4
+    assert [reply.json() == [] for reply in replies] == [state == "phantom"] * 4
+    assert caller.sandbox.restaurant_guids == (OTHER, ONE)
+    assert caller.toast(f"/restaurants/v1/restaurants/{OTHER}", here).json()["general"]["archived"] is False
+    assert caller.toast("/config/v2/tables", here).json()
+    assert OTHER in {each["restaurantGuid"] for each in caller.toast("/partners/v1/restaurants").json()}
 
 
 # Locations
