@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from toast_assets.sandbox import Sandbox, SandboxConfig
 from toast_assets.store.order_store import OrderStore
+from toast_assets.toast import known_logins
 from toast_assets.toast.client import ToastClient
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.faults import fault_table
@@ -82,6 +83,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     table = config.stash.get(fault_table.KEY, None)
     if table is not None and table.rows and config.getoption("--fault-table"):
         fault_table.print_table(table)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def notes_of_logins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps notes of logins at sandboxes out of this machine's temporary directory."""
+    folder = str(tmp_path_factory.mktemp("logins"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(known_logins, "gettempdir", lambda: folder)
+        yield
 
 
 @pytest.fixture

@@ -284,7 +284,7 @@ class _Reports:
 
     def _count_guests(self, order: Mapping[str, Any]) -> None:
         guests = [guest for check in order.get("checks") or () if isinstance(guest := check.get("customer"), dict)]
-        (channel, is_certain), values = _channel(order, self._names), known_fields().values
+        (channel, is_certain), values = channel_of(order, self._names), known_fields().values
         if channel not in values["source"] and channel not in values["diningOption.behavior"]:
             # What Toast is not known for is shown only if it cannot be a guest's data.
             channel = shown_value(channel)
@@ -297,7 +297,7 @@ class _Reports:
         counts[3] += is_certain
 
 
-def _channel(order: Mapping[str, Any], names: Names) -> tuple[str, bool]:
+def channel_of(order: Mapping[str, Any], names: Names) -> tuple[str, bool]:
     """DELIVERY, TAKE_OUT or DINE_IN where Toast's configuration (then it is certain) or the order says so, else the
     order's source, as in ``Online``: Toast's text."""
     option = order.get("diningOption")

@@ -177,6 +177,24 @@ def doctor(**options: bool) -> None:
 
 
 @main.command()
+@click.option("--restaurant", "restaurants", multiple=True, metavar="GUID", help="Up to three.  [default: the first]")
+@click.option("--week", "weeks", multiple=True, metavar="DATE", help="Up to two partition keys.  [default: the newest]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--compare", "earlier", type=click.Path(), help="Also print what changed since an earlier JSON report.")
+@click.option("--force", is_flag=True, help="Log in although another login was less than an hour ago.")
+def probe(**options: Any) -> None:
+    """Ask this account which of the product's assumptions about Toast hold.
+
+    Reads Toast's variables, and only asks: nothing is changed at Toast, in the bucket or at Amperity. Each assumption
+    is confirmed, refuted or unseen. The report holds counts and no data, so it can be shared. Takes two logins, of
+    which Toast asks for at most two an hour. The exit code is 1 if something is refuted.
+    """
+    from toast_assets.cli.probe import probe as run_probe
+
+    raise SystemExit(run_probe(**options))
+
+
+@main.command()
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask. Required without a terminal.")
 def retention(**options: bool) -> None:

@@ -24,6 +24,7 @@ from toast_assets.setting_values import host_of, origin
 from toast_assets.settings import AlertSettings
 from toast_assets.toast.client import ToastClient
 from toast_assets.toast.discovery import discover_restaurants
+from toast_assets.toast.known_logins import note_login
 from toast_assets.toast.page import Window
 from toast_assets.toast.settings import ToastSettings
 
@@ -59,6 +60,7 @@ async def check_toast(settings: ToastSettings) -> AsyncIterator[Finding]:
     """All lines about Toast."""
     clock = clock_of(TOAST, settings.api_url, "TOAST_API_URL", settings.timeout_seconds)
     async with ToastClient(settings, retry=INTERACTIVE_RETRY) as toast:
+        note_login(settings)
         login = await TOAST.checked("login", toast.login(), settings.api_url)
         yield login
         yield clock

@@ -15,6 +15,7 @@ T = TypeVar("T")
 _MOST_BYTES = 512 * 1024 * 1024
 ENCODINGS = "gzip"
 """What ``read_reply`` unpacks, for ``Accept-Encoding``."""
+PACKED = "packed"
 
 
 class UnreadableBodyError(ValueError):
@@ -26,7 +27,8 @@ class TooLargeBodyError(UnreadableBodyError):
 
 
 async def read_reply(response: httpx.Response, request: httpx.Request, most: int = _MOST_BYTES) -> httpx.Response:
-    """The reply to ``request`` with its body, unpacked; ``response`` was not read yet, and is closed afterwards.
+    """The reply to ``request`` with its body, unpacked; ``response`` was not read yet, and is closed afterwards. Its
+    extension ``PACKED`` says whether the body was packed.
 
     Raises:
         UnreadableBodyError: the body is packed in a way that was not asked for, or cannot be unpacked.
@@ -56,7 +58,10 @@ async def read_reply(response: httpx.Response, request: httpx.Request, most: int
     if unpacker and not unpacker.eof and body:
         raise UnreadableBodyError("its packed body broke off")
     headers = [(name, value) for name, value in response.headers.multi_items() if name != "content-encoding"]
-    return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=request)
+    packed = {PACKED: unpacker is not None}
+    return httpx.Response(
+        response.status_code, headers=headers, content=bytes(body), request=request, extensions=packed
+    )
 
 
 def decode(body: bytes, form: type[T], *, strict: bool = True) -> T:

@@ -22,6 +22,11 @@ class Answer(NamedTuple):
     reason: str
 
 
+def answer(holds: bool | None, reason: str) -> Answer:
+    """The answer to a question of which the data say whether it holds; None where they do not say it."""
+    return Answer(Verdict.UNSEEN if holds is None else Verdict.CONFIRMED if holds else Verdict.REFUTED, reason)
+
+
 def confirmed(reason: str) -> Answer:
     return Answer(Verdict.CONFIRMED, reason)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -16,16 +16,12 @@ Json = Mapping[str, Any]
 
 @dataclass
 class Observed:
-    """``orders`` are all that ``ordersBulk`` returned for ``window``, each once, decoded with exact decimals;
-    ``fetched`` are orders that were asked for by GUID because a list has them and ``orders`` has not. ``day`` is the
-    business day that was listed. ``names`` is empty where the configuration was not read; ``names_problem`` says why.
-    """
+    """``orders`` are all that ``ordersBulk`` returned for ``window``, each once, decoded with exact decimals. ``day``
+    is a business day of them. ``names`` is empty where the configuration was not read; ``names_problem`` says why."""
 
     window: Window
     day: date
     details: Restaurant
     orders: Sequence[Json] = ()
-    fetched: Sequence[Json] = ()
     names: Names = NO_NAMES
     names_problem: str | None = None
-    headers: list[Mapping[str, str]] = field(default_factory=list)

@@ -123,6 +123,10 @@ class ToastClient(ServiceClient):
         """The access token. The first call logs in, so that wrong credentials show before all else."""
         return (await self._login.token()).value
 
+    async def log_in_again(self) -> str:
+        """The access token that another login brings while the first one is valid."""
+        return (await self._login.fetch()).value
+
     async def orders_page(
         self, restaurant_guid: str, window: Window, *, page: int = 1, token: str | None = None
     ) -> OrdersPage:
@@ -216,6 +220,7 @@ class ToastClient(ServiceClient):
         *,
         restaurant_guid: str | None = None,
         parameters: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
         essential: bool = True,
     ) -> T:
         stats = self.stats
@@ -229,11 +234,12 @@ class ToastClient(ServiceClient):
             limiters.append(self._restaurant_limiters[restaurant_guid])
             if path == ORDERS_PATH:
                 limiters.append(self._limiters[restaurant_guid])
+        own = {RESTAURANT_HEADER: restaurant_guid} if restaurant_guid else {}
         request = httpx.Request(
             "GET",
             self.settings.api_url + path,
             params=parameters,
-            headers=_HEADERS | ({RESTAURANT_HEADER: restaurant_guid} if restaurant_guid else {}),
+            headers={**_HEADERS, **own, **(headers or {})},
             extensions={} if essential else {OPTIONAL: True},
         )
 

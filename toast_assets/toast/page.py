@@ -78,32 +78,42 @@ class PageReader:
     def read(self, response: httpx.Response, pulled_ms: int) -> OrdersPage:
         """The page in a reply with status 200, which came at ``pulled_ms`` (milliseconds since 1970, UTC). Raises
         ToastReplyError where the body proves nothing; ask again."""
-        array = response.content.removeprefix(_BYTE_ORDER_MARK)
         try:
-            if array.lstrip()[:1] == b"{":
-                array, token = _opened(array)
-                has_next = token is not None
-            else:
-                # One Link header line for each relation; httpx's Response.links reads only the folded first form.
-                links = response.headers.get_list("Link")
-                token, has_next = None, any(_NEXT.search(line) for line in links)
-            orders, unreadable = cut_orders(array, restaurant_guid=self.restaurant_guid, pulled_ms=pulled_ms)
+            page = read_page(response, self.restaurant_guid, pulled_ms)
         except UncuttableError as error:
             raise self._unusable(f"the body cannot be cut into orders: {error}") from None
-        outside = frozenset(order.version for order in orders if not self.window.holds(order.modified_ms))
+        outside = frozenset(order.version for order in page.orders if not self.window.holds(order.modified_ms))
         self._alike = self._alike + 1 if outside == self._outside else 1
         self._outside = outside
         if outside and self._alike < _ALIKE_OUTSIDE:
             raise self._unusable(
                 f"{len(outside)} orders in it were modified outside the window that was asked for, by their own account"
             )
-        return OrdersPage(orders, has_next, token, unreadable)
+        return page
 
     def _unusable(self, reason: str) -> ToastReplyError:
         return ToastReplyError(
             f"Toast answered 200 for restaurant {self.restaurant_guid}, window {self.window}, but {reason}.",
             hint="If it stays so, send Toast's support the window and the restaurant.",
         )
+
+
+def read_page(response: httpx.Response, restaurant_guid: str, pulled_ms: int) -> OrdersPage:
+    """What a reply with status 200 holds, whether it can be believed or not; it came at ``pulled_ms`` (milliseconds
+    since 1970, UTC).
+
+    Raises:
+        UncuttableError: the body holds no orders.
+    """
+    array = response.content.removeprefix(_BYTE_ORDER_MARK)
+    if array.lstrip()[:1] == b"{":
+        array, token = _opened(array)
+        has_next = token is not None
+    else:
+        # One Link header line for each relation; httpx's Response.links reads only the folded first form.
+        token, has_next = None, any(_NEXT.search(line) for line in response.headers.get_list("Link"))
+    orders, unreadable = cut_orders(array, restaurant_guid=restaurant_guid, pulled_ms=pulled_ms)
+    return OrdersPage(orders, has_next, token, unreadable)
 
 
 def _opened(envelope: bytes) -> tuple[bytes, str | None]:

@@ -192,7 +192,7 @@ def test_an_order_of_two_restaurants_warns_with_both_and_one_that_stands_twice_i
 
 REPORTS = [
     *((DriftDetector, "add"), (DriftDetector, "findings")),
-    *((facts, "_channel"), (facts, "references"), (StoredNames, "of")),
+    *((facts, "channel_of"), (facts, "references"), (StoredNames, "of")),
 ]
 
 

@@ -27,7 +27,7 @@ COMMANDS = [command for page in pages() for command in commands(page)]
 _FOREIGN = {"aws", "helm", "kubectl", "openssl"}
 _OF_THE_SHELL = {"cp", "export", "mkdir"}
 # Files that the reader makes.
-_OF_THE_READER = {"request.txt", "values.schema.json", *(_DEPLOY / ".gitignore").read_text().split()}
+_OF_THE_READER = {"request.txt", "report.json", "values.schema.json", *(_DEPLOY / ".gitignore").read_text().split()}
 
 
 @lru_cache

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from toast_assets.http.bodies import UnreadableBodyError, decode, read_reply
+from toast_assets.http.bodies import PACKED, UnreadableBodyError, decode, read_reply
 
 REQUEST = httpx.Request("GET", "https://toast.test")
 
@@ -23,6 +23,15 @@ async def test_a_packed_body_is_unpacked_and_an_unpacked_one_left_alone() -> Non
     assert (await read_reply(packed(gzip.compress(body)), REQUEST)).content == body
     assert (await read_reply(httpx.Response(200, stream=httpx.ByteStream(body)), REQUEST)).content == body
     assert (await read_reply(httpx.Response(204), REQUEST)).content == b""
+
+
+async def test_a_reply_says_whether_its_body_was_packed() -> None:
+    replies = [
+        packed(gzip.compress(b"[]")),
+        packed(b"[]", "identity"),
+        httpx.Response(200, stream=httpx.ByteStream(b"")),
+    ]
+    assert [(await read_reply(reply, REQUEST)).extensions[PACKED] for reply in replies] == [True, False, False]
 
 
 async def test_a_megabyte_that_unpacks_to_very_much_is_given_up_at_the_bound() -> None:

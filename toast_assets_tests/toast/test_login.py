@@ -68,6 +68,18 @@ def test_one_login_serves_all_calls() -> None:
     assert len(toast.times(LOGIN_PATH)) == 1
 
 
+def test_another_login_is_sent_on_request_and_changes_no_call() -> None:
+    toast = ScriptedToast(logins=lambda number: login_reply(f"token-{number}"))
+
+    async def use(client: ToastClient) -> None:
+        await page(client)
+        assert await client.log_in_again() == "token-2"
+        await page(client)
+
+    run(toast, use)
+    assert [each.token for each in toast.asked if each.path == ORDERS_PATH] == ["token-1", "token-1"]
+
+
 def test_a_token_is_renewed_shortly_before_it_expires() -> None:
     toast = ScriptedToast(logins=lambda number: login_reply(f"token-{number}", 600))
 
