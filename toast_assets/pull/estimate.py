@@ -1,7 +1,7 @@
 """Requests and time that a pull or a backfill takes, by the manifests of earlier pulls: requests x spacing.
 
-Toast's limits of 20 requests a second and 10,000 in 15 minutes count each restaurant (Toast: rate limiting), and the
-limit of ``ordersBulk`` keeps one below them. Slow replies and retries are not foreseen. Runs of a backfill take turns
+Toast's limits of 20 requests a second and 10,000 in 15 minutes count each restaurant (Toast: rate limiting), and pulls
+one after the other stay below them. Slow replies and retries are not foreseen. Runs of a backfill take turns
 in the pool ``toast``: one pull after the other, while the delivery of the week before goes on beside it.
 """
 

@@ -164,24 +164,12 @@ class ToastClient(ServiceClient):
     async def order_guids(self, restaurant_guid: str, day: date) -> list[str]:
         """The GUIDs of all orders of a business day (Toast: Orders API, orders; listed as deprecated). A call is
         repeated only once and renews no login, and so are the next three."""
-        return await self._get(
-            ORDER_LIST_PATH,
-            lambda response: read_guids(response.content),
-            restaurant_guid=restaurant_guid,
-            parameters={"businessDate": f"{day:%Y%m%d}"},
-            essential=False,
-        )
+        return await self._guids(ORDER_LIST_PATH, restaurant_guid, businessDate=f"{day:%Y%m%d}")
 
     async def payment_guids(self, restaurant_guid: str, day: date) -> list[str]:
         """The GUIDs of all payments of a business day, complete some six hours after closeout (Toast: Orders API,
         payments)."""
-        return await self._get(
-            PAYMENT_LIST_PATH,
-            lambda response: read_guids(response.content),
-            restaurant_guid=restaurant_guid,
-            parameters={"paidBusinessDate": f"{day:%Y%m%d}"},
-            essential=False,
-        )
+        return await self._guids(PAYMENT_LIST_PATH, restaurant_guid, paidBusinessDate=f"{day:%Y%m%d}")
 
     async def order(self, restaurant_guid: str, guid: str) -> RawOrder | UnreadableOrder:
         """One order (Toast: Orders API, orders)."""
@@ -211,6 +199,15 @@ class ToastClient(ServiceClient):
             f"/restaurants/v1/groups/{group_guid}/restaurants",
             lambda response: read_group_list(response.content),
             restaurant_guid=member_guid,
+        )
+
+    async def _guids(self, path: str, restaurant_guid: str, **parameters: str) -> list[str]:
+        return await self._get(
+            path,
+            lambda response: read_guids(response.content),
+            restaurant_guid=restaurant_guid,
+            parameters=parameters,
+            essential=False,
         )
 
     async def _get(

@@ -60,7 +60,7 @@ def read_partner_list(body: bytes) -> dict[str, bool]:
     """The restaurants that a partner client may read: by GUID, whether it is deleted. Raises as ``read_restaurant``."""
     entries = _entries(body, "restaurantGuid")
     deleted = {guid for guid, entry in entries if entry.get("deleted") is True}
-    return {guid: guid in deleted for guid, _ in entries}
+    return {guid: guid in deleted for guid in sorted({guid for guid, _ in entries})}
 
 
 def read_group_list(body: bytes) -> list[str]:
