@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 
 def answer(holds: bool | None, reason: str) -> Answer:
-    """The answer to a question of which the data say whether it holds; None where they do not say it."""
+    """The answer by whether the assumption ``holds``; None where the data do not say."""
     return Answer(Verdict.UNSEEN if holds is None else Verdict.CONFIRMED if holds else Verdict.REFUTED, reason)
 
 

@@ -102,6 +102,7 @@ class TestAWeeklyRun:
     def test_a_refused_census_is_never_shown_as_passed(
         self, run_week: RunWeek, sandbox: Sandbox, sandbox_environment: pytest.MonkeyPatch
     ) -> None:
+        sandbox_environment.setenv("TOAST_CENSUS", "on")
         sandbox.faults.arm("status", "order list", status=403, last=None)
         found = evaluations(run_week("raw_toast_orders"))["no_order_missing"]
         assert (found.passed, found.severity) == (False, WARN)
@@ -110,8 +111,9 @@ class TestAWeeklyRun:
         assert "TOAST_CENSUS is off" in str(evaluations(run_week("raw_toast_orders"))["no_order_missing"].description)
 
     def test_an_order_that_ordersbulk_never_shows_is_delivered_in_the_same_run(
-        self, run_week: RunWeek, sandbox: Sandbox
+        self, run_week: RunWeek, sandbox: Sandbox, sandbox_environment: pytest.MonkeyPatch
     ) -> None:
+        sandbox_environment.setenv("TOAST_CENSUS", "on")
         # The last closed week: all weeks from its business days on are pulled with it.
         week = WeekCalendar().last_closed(datetime.now(UTC))
         assert week is not None

@@ -65,7 +65,7 @@ async def asked(sandbox: Sandbox, week: Week, *, refresh: bool | None = None) ->
     count = sandbox.toast.log.count
     before = {guid: count("orders", guid) for guid in sandbox.restaurant_guids}
     all_before = count() - count("login")
-    await pull(sandbox, week, refresh=refresh)
+    await pull(sandbox, week, refresh=refresh, TOAST_CENSUS="on")
     asked_for = {guid for guid in sandbox.restaurant_guids if count("orders", guid) > before[guid]}
     return count() - count("login") - all_before, asked_for
 
