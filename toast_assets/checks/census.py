@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from toast_assets.checks.check import CheckedWeek, CheckResult
@@ -25,7 +24,11 @@ def no_order_missing(checked: CheckedWeek) -> CheckResult:
     if not taken:
         return CheckResult(fine="No census was taken: TOAST_CENSUS is off, or an earlier release pulled the week.")
     problems = [*_unknown(checked, taken), *_found(checked, taken), *_not_available(checked, taken)]
-    orders, payments = (_totals(of, *taken.values()) for of in ("orders", "payments"))
+    by_restaurant = {guid: (one.total("orders"), one.total("payments")) for guid, one in taken.items()}
+    orders, payments = (
+        {verdict: sum(totals[verdict] for totals in of) for verdict in VERDICTS}
+        for of in zip(*by_restaurant.values(), strict=True)
+    )
     return CheckResult(
         problems,
         f"Of {orders['listed']} orders and {payments['listed']} payments that Toast lists, {orders['held']} and"
@@ -40,18 +43,12 @@ def no_order_missing(checked: CheckedWeek) -> CheckResult:
         rows=[
             (
                 checked.named(guid),
-                *(_totals("orders", one)[verdict] for verdict in VERDICTS),
-                *(_totals("payments", one)[verdict] for verdict in VERDICTS),
+                *(count for totals in by_restaurant[guid] for count in totals.values()),
                 one.failure or one.payments_failure or "",
             )
             for guid, one in taken.items()
         ],
     )
-
-
-def _totals(of: str, *taken: CensusRecord) -> Counter[str]:
-    days = [getattr(day, of) for one in taken for day in one.days]
-    return Counter({verdict: sum(getattr(day, verdict) for day in days if day) for verdict in VERDICTS})
 
 
 def _unknown(checked: CheckedWeek, taken: Mapping[str, CensusRecord]) -> Iterator[str]:

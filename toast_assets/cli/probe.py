@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +21,9 @@ from toast_assets.probe.run import probe as ask
 from toast_assets.settings import CalendarSettings, NetworkSettings, problems_of
 from toast_assets.store.manifest import json_for_people
 from toast_assets.store.order_store import OrderStore
-from toast_assets.store.raw_weeks import week_of
 from toast_assets.toast.known_logins import last_login
 from toast_assets.toast.settings import ToastSettings
+from toast_assets.week import WeekCalendar
 
 _HOUR = timedelta(hours=1)
 # A pull of the last hour that the sensor requested is one of these.
@@ -43,7 +44,7 @@ def probe(*, restaurants: Sequence[str], weeks: Sequence[str], earlier: str | No
         raise click.UsageError(f"{earlier} cannot be read as a report of toast-assets probe --json.") from None
     console = Console(stderr=True, highlight=False)
     if not force:
-        _refuse_soon_after_login(settings, console)
+        _refuse_soon_after_login(settings, calendar, console)
     with console.status("Asking Toast, one request a second: one to two minutes for each restaurant …"):
         probed, read = asyncio.run(ask(settings, calendar, restaurants=restaurants, weeks=weeks))
     report = make_report(probed, read, datetime.now(UTC))
@@ -53,9 +54,9 @@ def probe(*, restaurants: Sequence[str], weeks: Sequence[str], earlier: str | No
     return 1 if report.totals[Verdict.REFUTED] else 0
 
 
-def _refuse_soon_after_login(settings: ToastSettings, console: Console) -> None:
+def _refuse_soon_after_login(settings: ToastSettings, calendar: WeekCalendar, console: Console) -> None:
     now = datetime.now(UTC)
-    for login, whose in _known_logins(settings, console):
+    for login, whose in _known_logins(settings, calendar, console):
         if now - login < _HOUR:
             raise click.UsageError(
                 f"Toast asks for at most two logins an hour, and a probe takes two. {whose} logged in at"
@@ -63,15 +64,17 @@ def _refuse_soon_after_login(settings: ToastSettings, console: Console) -> None:
             )
 
 
-def _known_logins(settings: ToastSettings, console: Console) -> Iterator[tuple[datetime, str]]:
+def _known_logins(settings: ToastSettings, calendar: WeekCalendar, console: Console) -> Iterator[tuple[datetime, str]]:
     if login := last_login(settings):
         yield login, "A doctor or a probe on this machine"
     if not os.environ.get("S3_BUCKET_NAME"):
         return
     try:
         store = OrderStore.from_environment()
+        # A later TOAST_START_DATE hides no pull.
+        ever = replace(calendar, first=date.min)
         for key in store.pulled_weeks()[-_NEWEST_WEEKS:]:
-            manifest, _ = store.load_manifest(week_of(key, store))
+            manifest, _ = store.load_manifest(ever.week(key))
             for pull in manifest.stored.values() if manifest else ():
                 yield datetime.fromisoformat(pull.started_at), f"The pull of week {key}"
     except ToastAssetsError as error:

@@ -16,7 +16,7 @@ from toast_assets.export.write import ExportReport
 from toast_assets.orders.raw_file import RAW_SCHEMA
 from toast_assets.orders.read import Rejection
 from toast_assets.pull.week import PullReport
-from toast_assets.store.manifest import VERDICTS, CensusRecord
+from toast_assets.store.manifest import CensusRecord
 from toast_assets.store.order_store import OrderStore
 
 Metadata = Mapping[str, Any]
@@ -77,8 +77,8 @@ def _census(taken: CensusRecord | None) -> str:
     """What became of the orders that Toast lists for a restaurant's business days."""
     if taken is None:
         return "not taken"
-    counts = {verdict: sum(getattr(day.orders, verdict) for day in taken.days) for verdict in VERDICTS}
-    text = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count or verdict == "listed")
+    counts = taken.total("orders").items()
+    text = ", ".join(f"{count} {verdict}" for verdict, count in counts if count or verdict == "listed")
     return f"not available ({text})" if taken.failure else text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from toast_assets.week import epoch_ms, from_epoch_ms
@@ -47,6 +47,13 @@ def business_day(number: int | None) -> date | None:
     if not number:
         return None
     return date(number // 10000, number // 100 % 100, number % 100)
+
+
+def day_begins(day: date, time_zone: str | None, closeout_hour: int | None) -> datetime:
+    """When a business day begins (UTC): at the local closeout hour, by default at 4 (Toast: Restaurants API); in UTC
+    where the time zone is not known."""
+    hour = closeout_hour if closeout_hour is not None and closeout_hour in range(24) else 4
+    return datetime.combine(day, time(hour), zone(time_zone) or UTC).astimezone(UTC)
 
 
 def zone(name: str | None) -> ZoneInfo | None:

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime, time, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +16,7 @@ import msgspec
 from toast_assets.checks.facts import channel_of
 from toast_assets.orders.names import references
 from toast_assets.orders.read import RawOrders
-from toast_assets.orders.times import zone
+from toast_assets.orders.times import day_begins, zone
 from toast_assets.probe.answers import Answer, confirmed, refuted, unseen
 from toast_assets.probe.observed import Observed
 from toast_assets.tables.flatten import flatten
@@ -33,8 +33,6 @@ _FORMULAS: dict[str, tuple[str, ...]] = {
     "amount + taxAmount + tips": ("tip_amount",),
     "amount + taxAmount + gratuities + tips": ("gratuity_amount", "tip_amount"),
 }
-# Toast's own default for the local hour at which a business day ends.
-_CLOSEOUT_HOUR = 4
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|\+0000|[+-][0-9]{2}:?[0-9]{2})?"
 )
@@ -71,16 +69,15 @@ def check_amount(observed: Observed) -> Answer:
 
 def settlement(observed: Observed) -> Answer:
     """By captured card payments in orders that were last modified before the end of their business day."""
-    clock, hour = zone(observed.details.time_zone), observed.details.closeout_hour
-    if clock is None:
+    details = observed.details
+    if zone(details.time_zone) is None:
         return unseen("the time zone of the restaurant is unknown")
-    closeout = time(hour if hour is not None and hour in range(24) else _CLOSEOUT_HOUR, tzinfo=clock)
     captured = before = 0
     for paid in _rows(observed, "payments"):
         day, modified = paid["business_date"], paid["order_modified_at"]
         if (paid["type"], paid["payment_status"]) == ("CREDIT", "CAPTURED") and day and modified:
             with suppress(OverflowError):
-                before += modified < datetime.combine(day + timedelta(days=1), closeout)
+                before += modified < day_begins(day + timedelta(days=1), details.time_zone, details.closeout_hour)
                 captured += 1
     reason = f"{before} of {captured} captured card payments are in orders last modified before their closeout"
     return _if_any(before, captured, reason)

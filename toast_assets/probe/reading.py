@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import msgspec
 
 from toast_assets.errors import ToastError, ToastIncompleteError, ToastLoginError
 from toast_assets.orders.raw import RawOrder, UnreadableOrder
-from toast_assets.orders.times import business_day, parse_time_ms, zone
+from toast_assets.orders.times import business_day, day_begins, parse_time_ms
 from toast_assets.probe.answers import Answer, Verdict, unseen
 from toast_assets.probe.asking import Asker, in_words
 from toast_assets.probe.observed import Json, Observed
@@ -26,8 +26,6 @@ from toast_assets.week import Week, epoch_ms
 
 # The requests that read orders; the others are for the questions.
 _MOST_REQUESTS = 40
-# Toast's own default.
-_CLOSEOUT_HOUR = 4
 # Hardly an order is changed in the night after a business day.
 _NIGHT = 6 * 3_600_000
 _YEAR_2100 = 4_102_444_800_000
@@ -81,10 +79,10 @@ class Scene:
     def whole_days(self) -> list[date]:
         """The business days that lie in what was read, first the one with the most orders; where there is none, the one
         with the most."""
-        hour, clock = self.observed.details.closeout_hour, zone(self.observed.details.time_zone) or zone("UTC")
+        details = self.observed.details
 
         def begins(day: date) -> int:
-            return epoch_ms(datetime.combine(day, time(_CLOSEOUT_HOUR if hour is None else hour), clock))
+            return epoch_ms(day_begins(day, details.time_zone, details.closeout_hour))
 
         days = [day for day, _ in Counter(filter(None, map(day_of, self.observed.orders))).most_common()]
         start, end = self.observed.window.start, self.observed.window.end + _NIGHT

@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from logging import Logger
 from threading import Lock
@@ -26,15 +26,13 @@ from toast_assets.markdown import first_of, plain
 from toast_assets.orders.raw import RawOrder, UnreadableOrder
 from toast_assets.orders.raw_file import UnreadableFileError, read_raw
 from toast_assets.orders.scanner import decode
-from toast_assets.orders.times import zone
+from toast_assets.orders.times import day_begins
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.manifest import LOOKS, CensusDay, CensusRecord, RestaurantRecord, Verdicts
 from toast_assets.store.order_store import OrderStore
 from toast_assets.toast.client import ToastClient
 from toast_assets.week import Week, WeekCalendar
 
-# Toast's own default for the local hour at which a business day begins.
-_CLOSEOUT_HOUR = 4
 # When the list of a business day's payments is complete (Toast: Orders API, payments).
 _PAYMENTS_SETTLE = timedelta(hours=6)
 # Of a week: eight business days overlap it.
@@ -69,14 +67,14 @@ class PulledWeeks:
     _restaurants: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
-    def end_ms(self) -> int:
-        """The end of the last closed week (milliseconds since 1970, UTC)."""
-        return max(self.week, self.calendar.last_closed(self.now) or self.week).end_ms
+    def last(self) -> Week:
+        """The last closed week."""
+        return max(self.week, self.calendar.last_closed(self.now) or self.week)
 
     def since(self, guid: str, moment: datetime) -> tuple[list[Week], bool]:
         """The pulled weeks of a restaurant from the one that holds ``moment`` on, oldest first, and whether these are
         all closed weeks from then on."""
-        week: Week | None = max(self.week, self.calendar.last_closed(self.now) or self.week)
+        week: Week | None = self.last
         closed: list[Week] = []
         while week is not None and week.end > moment:
             closed.append(week)
@@ -184,22 +182,13 @@ class Census:
 
     def _days(self) -> list[date]:
         """The business days that overlap the week."""
-        closeout = timedelta(hours=self._closeout)
-        moments = (self.week.start, self.week.end - timedelta(milliseconds=1))
-        first, last = ((moment.astimezone(self._zone).replace(tzinfo=None) - closeout).date() for moment in moments)
-        return [first + timedelta(days=number) for number in range((last - first).days + 1)]
-
-    @property
-    def _zone(self) -> tzinfo:
-        return zone(self.record.time_zone) or UTC
-
-    @property
-    def _closeout(self) -> int:
-        hour = self.record.closeout_hour
-        return hour if hour is not None and hour in range(24) else _CLOSEOUT_HOUR
+        start, end = self.week.start, self.week.end
+        # No clock is further from UTC than a day.
+        near = (start.date() + timedelta(days=number) for number in range(-2, (end - start).days + 3))
+        return [day for day in near if self._begin(day) < end and self._begin(day + timedelta(days=1)) > start]
 
     def _begin(self, day: date) -> datetime:
-        return datetime.combine(day, time(self._closeout), self._zone).astimezone(UTC)
+        return day_begins(day, self.record.time_zone, self.record.closeout_hour)
 
     async def _lists(
         self, ask: Callable[[str, date], Awaitable[list[str]]], days: Sequence[date]
@@ -288,7 +277,7 @@ class Census:
             return _Verdict.HELD
         if order.modified_ms <= self._indexed(creation_month(order.body)).get(guid.lower(), -1):
             return _Verdict.HELD
-        if order.modified_ms >= self.pulled.end_ms:
+        if order.modified_ms >= self.pulled.last.end_ms:
             return _Verdict.PENDING
         self._found[order.guid] = order
         return _Verdict.FOUND

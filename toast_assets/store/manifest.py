@@ -89,6 +89,11 @@ class CensusRecord(msgspec.Struct, frozen=True, kw_only=True):
     found: dict[str, str] = {}
     unknown: dict[str, int] = {}
 
+    def total(self, of: Literal["orders", "payments"]) -> dict[str, int]:
+        """The sum of each verdict over all days."""
+        days = [verdicts for day in self.days if (verdicts := getattr(day, of)) is not None]
+        return {name: sum(getattr(verdicts, name) for verdicts in days) for name in VERDICTS}
+
 
 class RestaurantRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One restaurant: what is stored (``pull``), and why the last attempt failed, if it did (``failure``).

@@ -162,8 +162,8 @@ class ToastClient(ServiceClient):
         )
 
     async def order_guids(self, restaurant_guid: str, day: date) -> list[str]:
-        """The GUIDs of all orders of a business day (Toast: Orders API, orders; listed as deprecated). A call is
-        repeated only once and renews no login, and so are the next three."""
+        """The GUIDs of all orders of a business day (Toast: Orders API, orders; listed as deprecated). Like
+        the next three, a call is repeated only once and renews no login."""
         return await self._guids(ORDER_LIST_PATH, restaurant_guid, businessDate=f"{day:%Y%m%d}")
 
     async def payment_guids(self, restaurant_guid: str, day: date) -> list[str]:

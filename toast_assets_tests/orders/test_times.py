@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toast_assets.orders.times import business_day, instant
+from toast_assets.orders.times import business_day, day_begins, instant
 
 OFFSETS = st.builds(lambda hours: timezone(timedelta(hours=hours)), st.integers(-11, 13))
 
@@ -56,3 +56,18 @@ def test_a_business_date_is_a_day_on_the_restaurants_calendar() -> None:
 def test_a_number_that_is_no_date_is_an_error() -> None:
     with pytest.raises(ValueError, match="day"):
         business_day(20250931)
+
+
+@pytest.mark.parametrize(
+    ("place", "hour", "begins"),
+    [
+        ("America/New_York", 4, "2025-11-02T09:00"),
+        ("America/New_York", 0, "2025-11-02T04:00"),
+        ("Asia/Tokyo", None, "2025-11-01T19:00"),
+        ("Nowhere/Land", 4, "2025-11-02T04:00"),
+        (None, 99, "2025-11-02T04:00"),
+    ],
+)
+def test_a_business_day_begins_at_the_local_closeout_hour(place: str | None, hour: int | None, begins: str) -> None:
+    """On the day on which clocks are put back in New York."""
+    assert day_begins(date(2025, 11, 2), place, hour) == datetime.fromisoformat(f"{begins}+00:00")

@@ -14,7 +14,7 @@ from toast_assets_tests.probe.probing import WEEK, Probing, place, refuted
 
 
 def scene(counts: dict[int, int], **more: Any) -> Scene:
-    """With so many orders of some days of September 2025."""
+    """With that number of orders of some days of September 2025."""
     orders = [
         {"guid": f"{day}-{each}", "businessDate": 20250900 + day} for day in counts for each in range(counts[day])
     ]

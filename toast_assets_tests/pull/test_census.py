@@ -390,6 +390,18 @@ async def test_another_order_than_the_one_that_was_asked_for_is_none(
     assert "another" not in stored_versions(store, week, GUID)
 
 
+async def test_an_order_that_two_days_list_belongs_to_the_first_of_them(
+    sandbox: Sandbox, week: Week, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The week that holds most of the first day was not pulled."""
+    lost, orders = lose(sandbox, week), sandbox.toast.orders[GUID]
+    of_day = orders.of_day
+    sunday = date(2025, 9, 14)
+    monkeypatch.setattr(orders, "of_day", lambda day: [*of_day(day), *([lost] if day == sunday else [])])
+    census = census_of(await look(sandbox, week))
+    assert lost.guid not in {*census.found, *census.unknown}
+
+
 async def test_guids_compare_without_case(sandbox: Sandbox, week: Week) -> None:
     orders = sandbox.toast.orders[GUID]
     for order in orders_of(sandbox, week):
