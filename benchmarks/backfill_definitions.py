@@ -9,7 +9,7 @@ import os
 import dagster as dg
 
 from benchmarks.whole_weeks import work_through
-from toast_assets.definitions import build_defs
+from toast_assets.defs.build import build_defs
 from toast_assets.defs.partitions import weekly_partitions
 from toast_assets.week import WeekCalendar
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
-from typing import Annotated, Self, get_origin
+from typing import Annotated, Literal, Self, get_origin
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -188,6 +188,16 @@ class CalendarSettings(Settings):
         first = self.first or default + timedelta(days=(self.weekday - default.weekday()) % 7)
         settling = timedelta(seconds=self.settling_seconds)
         return WeekCalendar(first, ZoneInfo(self.timezone).key, self.weekday, self.hour, settling)
+
+
+class SensorSettings(Settings):
+    """Whether the weekly sensor starts runs."""
+
+    mode: Literal["on", "off", "auto"] = Field(
+        "auto",
+        alias="TOAST_SENSOR",
+        description="on, off, or auto: the weekly sensor starts runs except on a temporary Dagster instance.",
+    )
 
 
 def _addresses(value: object) -> object:

@@ -1,13 +1,24 @@
-"""All environment variables of the product, and those that look like one but are unknown."""
+"""All environment variables of the product, their names where a deployment has several brands, and those that look like
+one but are unknown."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 
 from toast_assets.amperity.settings import AmperitySettings, FeedSettings
-from toast_assets.settings import AlertSettings, CalendarSettings, NetworkSettings, RetentionSettings, Settings
+from toast_assets.errors import SettingsError
+from toast_assets.settings import (
+    AlertSettings,
+    CalendarSettings,
+    NetworkSettings,
+    RetentionSettings,
+    SensorSettings,
+    Settings,
+)
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.settings import ToastSettings
 
@@ -17,24 +28,69 @@ PREFIXES = ("TOAST_", "AMPERITY_", "S3_", "RETENTION_", "ALERT_")
 _OTHERS = re.compile(r"^TOAST_ASSETS_|_FILE$|_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP)|$)")
 
 KINDS: tuple[type[Settings], ...] = (
-    *(NetworkSettings, CalendarSettings, ToastSettings, StoreSettings),
+    *(NetworkSettings, CalendarSettings, SensorSettings, ToastSettings, StoreSettings),
     *(AmperitySettings, FeedSettings, RetentionSettings, AlertSettings),
 )
+# What is one for the whole deployment: its network, and its UI.
+_SHARED = frozenset((*NetworkSettings.variables(), "DAGSTER_UI_URL"))
+_AWS_PROFILE = "AWS_PROFILE"
 
 
-def misspelt_variables(names: Iterable[str]) -> list[str]:
-    """A line for each variable that looks like one of ours but is unknown, with the nearest known one."""
-    known = sorted(known_variables())
-    lines = []
-    for name in sorted(set(names) - set(known)):
-        capitals = name.upper()
-        if not capitals.startswith(PREFIXES) or _OTHERS.search(capitals):
-            continue
-        near = get_close_matches(capitals, known, n=1, cutoff=0.7)
-        lines.append(f"{name} is no variable of this pipeline" + (f"; the nearest is {near[0]}" if near else ""))
-    return lines
-
-
+@cache
 def known_variables() -> frozenset[str]:
     """Every variable that a setting has."""
     return frozenset(name for kind in KINDS for name in kind.variables())
+
+
+@cache
+def _of_a_brand() -> frozenset[str]:
+    return known_variables() - _SHARED | {_AWS_PROFILE}
+
+
+@cache
+def _mentioned() -> re.Pattern[str]:
+    return re.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(_of_a_brand())})(?![A-Za-z0-9_])")
+
+
+@dataclass(frozen=True)
+class Variables:
+    """The variables of one brand. Each has the ``prefix`` before its own name, such as ``BRAND_A_``, except AWS's own
+    (but for ``AWS_PROFILE``), ``ALLOW_HTTP_HOSTS`` and ``DAGSTER_UI_URL``, which all brands share. Raises a
+    SettingsError where the prefix cannot be one."""
+
+    prefix: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"([A-Z][A-Z0-9_]*_)?", self.prefix):
+            problem = f"The prefix of variables {self.prefix!r} is not one such as BRAND_A_"
+            raise SettingsError([f"{problem}: capital letters, digits and underscores, with an underscore at the end"])
+
+    def name(self, variable: str) -> str:
+        """The name that one of the product's variables has for this brand."""
+        return self.prefix + variable if variable in _of_a_brand() else variable
+
+    def renamed(self, text: str) -> str:
+        """A text that mentions variables, with their names for this brand."""
+        return _mentioned().sub(rf"{self.prefix}\g<0>", text) if self.prefix else text
+
+    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """This brand's environment: its variables under the product's own names, and what all brands share. Another
+        brand's value is never among them."""
+        shared = {name: value for name, value in environment.items() if name not in _of_a_brand()}
+        own = {name: environment[self.prefix + name] for name in _of_a_brand() if self.prefix + name in environment}
+        return shared | own
+
+    def misspelt(self, environment: Mapping[str, str]) -> list[str]:
+        """A line for each variable that looks like one of this brand but is unknown, with the nearest known one."""
+        known = sorted(known_variables())
+        lines = []
+        for name in sorted(environment):
+            bare = name.upper().removeprefix(self.prefix)
+            if name in map(self.name, known) or not name.upper().startswith(self.prefix):
+                continue
+            if not bare.startswith(PREFIXES) or _OTHERS.search(bare):
+                continue
+            near = get_close_matches(bare, known, n=1, cutoff=0.7)
+            hint = f"; the nearest is {self.name(near[0])}" if near else ""
+            lines.append(f"{name} is no variable of this pipeline{hint}")
+        return lines

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from toast_assets.defs.brand import Brand
 from toast_assets.defs.preflight import failures
 from toast_assets.errors import MachineError
 from toast_assets.machine import machine_problem
@@ -54,7 +55,7 @@ def test_what_the_machine_lacks_is_named_with_the_way_out(error: Exception, word
 @pytest.mark.parametrize("error", [of(errno.ENOENT, "/no/such"), of(errno.ECONNRESET), RuntimeError("x"), KeyError()])
 def test_what_is_no_matter_of_the_machine_stays_what_it_is(error: Exception) -> None:
     assert machine_problem(error) is None
-    with pytest.raises(type(error)), failures():
+    with pytest.raises(type(error)), failures(Brand()):
         raise error
 
 
@@ -63,7 +64,7 @@ def test_a_folder_for_temporary_files_that_is_gone_is_named(tmp_path: Path, monk
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     shutil.rmtree(folder)
-    with pytest.raises(dg.Failure) as failed, failures(), scratch_folder():
+    with pytest.raises(dg.Failure) as failed, failures(Brand()), scratch_folder():
         pass
     assert str(failed.value.description).startswith(f"Temporary files cannot be written to {folder}")
     assert "TMPDIR" in str(failed.value.description)

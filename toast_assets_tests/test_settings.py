@@ -7,7 +7,7 @@ from toast_assets.errors import SettingsError
 from toast_assets.settings import CalendarSettings, NetworkSettings, RetentionSettings, Settings
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.settings import ToastSettings
-from toast_assets.variables import known_variables, misspelt_variables
+from toast_assets.variables import Variables, known_variables
 
 TOAST = {"TOAST_CLIENT_ID": "id", "TOAST_CLIENT_SECRET": "s3cret", "TOAST_RESTAURANT_GUID": "a-1"}
 AMPERITY = {"AMPERITY_TENANT_ID": "acme", "AMPERITY_API_KEY": "k3y", "AMPERITY_STREAM_ID": "is-orders"}
@@ -406,12 +406,12 @@ def test_hosts_for_plain_http_are_names_alone(value: str) -> None:
     ],
 )
 def test_a_misspelt_variable_is_pointed_out_with_the_nearest(name: str, nearest: str) -> None:
-    assert misspelt_variables([name, *known_variables()]) == [
+    assert Variables().misspelt(dict.fromkeys([name, *known_variables()], "")) == [
         f"{name} is no variable of this pipeline; the nearest is {nearest}"
     ]
 
 
 def test_a_variable_that_is_like_none_is_pointed_out_and_those_of_others_are_not() -> None:
-    assert misspelt_variables(["S3_ENDPOINT"]) == ["S3_ENDPOINT is no variable of this pipeline"]
+    assert Variables().misspelt({"S3_ENDPOINT": ""}) == ["S3_ENDPOINT is no variable of this pipeline"]
     others = ["PATH", "AWS_PROFILE", "TOAST_ASSETS_MEMORY", "TOAST_CLIENT_SECRET_FILE", "TOAST_UI_PORT_3000_TCP_ADDR"]
-    assert misspelt_variables([*others, "TOAST_UI_SERVICE_HOST", "TOAST_UI_PORT"]) == []
+    assert Variables().misspelt(dict.fromkeys([*others, "TOAST_UI_SERVICE_HOST", "TOAST_UI_PORT"], "")) == []

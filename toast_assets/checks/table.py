@@ -1,4 +1,4 @@
-"""All asset checks, by the asset that they look at, and those that stop what comes after it when they fail."""
+"""All asset checks by the key of their asset, and those that stop what comes after it when they fail."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ CHECKS: Mapping[str, Sequence[Check]] = {
     ),
     "toast_orders_s3_export": (delivery.export_equals_raw,),
     "amperity_delivery": (delivery.delivered_equals_exported,),
-    "orders": (totals.totals_reconcile, net_sales.net_sales_agree_with_toast),
+    "toast/orders": (totals.totals_reconcile, net_sales.net_sales_agree_with_toast),
 }
 BLOCKING: Sequence[Check] = (raw_orders.order_guids_unique, delivery.export_equals_raw)

@@ -58,8 +58,8 @@ def last_closed_weeks(count: int) -> list[Week]:
 def materialize(week: Week, home: Path, display: Display) -> dict[str, dict[str, Any]]:
     """Run the weekly job for ``week``, with its history in ``home``: the metadata of each asset, by its name. Raises
     ToastAssetsError, with the first failure's reason, where the run failed."""
-    from toast_assets.definitions import build_defs
-    from toast_assets.defs.assets import WEEKLY_JOB
+    from toast_assets.defs.brand import WEEKLY_JOB
+    from toast_assets.defs.build import build_defs
 
     @dg.logger
     def run_logger(_context: dg.InitLoggerContext) -> logging.Logger:

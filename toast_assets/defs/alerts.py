@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from toast_assets.defs.brand import PARTITION_TAG, Brand
 from toast_assets.defs.resources import AlertsResource
 from toast_assets.errors import AlertError
 from toast_assets.markdown import plain
 
-_PARTITION_TAG = "dagster/partition"
 # A thousand restaurants with a reason each are for the check's page, not for a chat.
 _LONGEST_CAUSE = 1000
 # Dagster ends a tick after a minute.
@@ -29,15 +29,20 @@ _OLDEST_SECONDS = 3 * 86_400.0
 RunEnd = Literal[dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS]
 
 
-def build_alert_sensors() -> list[dg.SensorDefinition]:
-    """One sensor for failed runs, one for checks that failed with severity ERROR in runs that succeeded."""
+def build_alert_sensors(brand: Brand, *, running: bool) -> list[dg.SensorDefinition]:
+    """One sensor for failed runs, one for checks that failed with severity ERROR in runs that succeeded. Until somebody
+    switches them, they are on where ``running`` is true."""
     return [
         _alert_sensor(
+            brand,
+            running,
             "failed_run_alert_sensor",
             "Posts the asset, the week, the cause and the link of a failed run to ALERT_WEBHOOK_URL.",
             dg.DagsterEventType.RUN_FAILURE,
         ),
         _alert_sensor(
+            brand,
+            running,
             "failed_check_alert_sensor",
             "Posts failed checks of runs that succeeded to ALERT_WEBHOOK_URL.",
             dg.DagsterEventType.RUN_SUCCESS,
@@ -45,18 +50,25 @@ def build_alert_sensors() -> list[dg.SensorDefinition]:
     ]
 
 
-def _alert_sensor(name: str, description: str, kind: RunEnd) -> dg.SensorDefinition:
+def _alert_sensor(brand: Brand, running: bool, name: str, description: str, kind: RunEnd) -> dg.SensorDefinition:
+    resource_key = brand.named("alerts")
+
     @dg.sensor(
-        name=name, description=description, default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=60
+        name=brand.named(name),
+        description=brand.said(description),
+        default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
+        minimum_interval_seconds=60,
+        required_resource_keys={resource_key},
     )
-    def alert_sensor(context: dg.SensorEvaluationContext, alerts: AlertsResource) -> Iterator[Any]:
+    def alert_sensor(context: dg.SensorEvaluationContext) -> Iterator[Any]:
+        alerts: AlertsResource = getattr(context.resources, resource_key)
         webhooks, ui_url = alerts.webhooks(), alerts.settings().ui_url
         fetch = context.instance.fetch_run_status_changes
         if not webhooks or context.cursor is None:
             newest = max((record.storage_id for record in fetch(kind, limit=1).records), default=-1)
             context.update_cursor(json.dumps({"record_id": newest}))
             begins = "Begins with the runs that end from now on."
-            yield dg.SkipReason(begins if webhooks else "ALERT_WEBHOOK_URL is not set.")
+            yield dg.SkipReason(begins if webhooks else brand.said("ALERT_WEBHOOK_URL is not set."))
             return
         # By address, the last event that needs no alert any more. A new address begins with what the slowest one has
         # missed: it may have replaced one that failed.
@@ -71,7 +83,7 @@ def _alert_sensor(name: str, description: str, kind: RunEnd) -> dg.SensorDefinit
                 if (left := end - time.monotonic()) <= 0:
                     break
                 run = context.instance.get_run_by_id(record.run_id)
-                text = run and _alert(context, record, run, ui_url)
+                text = run and _alert(context, record, run, ui_url, brand)
                 if run and text:
                     try:
                         webhook.post(text, left)
@@ -113,11 +125,12 @@ def _is_of_this_location(context: dg.SensorEvaluationContext, run: dg.DagsterRun
 
 
 def _alert(
-    context: dg.SensorEvaluationContext, record: dg.EventLogRecord, run: dg.DagsterRun, ui_url: str | None
+    context: dg.SensorEvaluationContext, record: dg.EventLogRecord, run: dg.DagsterRun, ui_url: str | None, brand: Brand
 ) -> str | None:
     """What to post of a run that ended; None where nothing is."""
     event = record.event_log_entry.dagster_event
-    if event is None or not _is_of_this_location(context, run):
+    # The only brand of a deployment also hears of runs that work on other assets of its code location.
+    if event is None or not _is_of_this_location(context, run) or (brand.name and not brand.concerns(run)):
         return None
     failed = event.event_type is dg.DagsterEventType.RUN_FAILURE
     # What failed, each with its reason.
@@ -142,9 +155,10 @@ def _alert(
     if time.time() - record.timestamp > _OLDEST_SECONDS:
         context.log.error(f"An alert was not posted for three days, and is given up: run {run.run_id}.")
         return None
-    week = run.tags.get(_PARTITION_TAG, "without a partition")
+    week = run.tags.get(PARTITION_TAG, "without a partition")
     what = "failed" if failed else "succeeded, but checks failed"
-    lines = [f"toast-assets: week {week} {what} – {f'{ui_url}/runs/{run.run_id}' if ui_url else f'run {run.run_id}'}"]
+    who = f"toast-assets {brand.name}".rstrip()
+    lines = [f"{who}: week {week} {what} – {f'{ui_url}/runs/{run.run_id}' if ui_url else f'run {run.run_id}'}"]
     for name, cause in causes:
         lines.append(f"• {name}: {plain(' '.join(cause.split()), _LONGEST_CAUSE)}")
     return "\n".join(lines)

@@ -1,12 +1,15 @@
-"""The assets: each takes its week, calls the domain, and reports. ``weekly_assets`` gives them their partitions."""
+"""The assets from Toast to Amperity: each takes its week, calls the domain, and reports. The external assets at both
+ends are where the orders come from and go to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 
 import dagster as dg
+from pydantic import Field
 
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.concurrency import run
+from toast_assets.defs.brand import DELIVERY, DESTINATION, EXPORT, FEEDS, RAW, SOURCE, Brand
 from toast_assets.defs.metadata import (
     RAW_COLUMNS,
     delivery_metadata,
@@ -15,142 +18,158 @@ from toast_assets.defs.metadata import (
     load_metadata,
     raw_metadata,
 )
-from toast_assets.defs.partitions import overdue_policy
-from toast_assets.defs.preflight import DELIVERY, FEEDS, closed_week, prepared
-from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
+from toast_assets.defs.preflight import closed_week, prepared
+from toast_assets.defs.resources import Resources
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.delivery.feed_files import write_feeds
 from toast_assets.delivery.workflow import WeekLoad, WorkflowReport
 from toast_assets.export.write import export_week
 from toast_assets.pull.week import PullReport, WeekPull
 from toast_assets.store.calendar import keep_boundaries
-from toast_assets.week import WeekCalendar
-
-GROUP, TABLES_GROUP = "toast_to_amperity", "toast_tables"
-OWNERS = ["team:data-engineering"]
-WEEKLY_JOB = "weekly_toast_orders"
 
 
 class PullConfig(dg.Config):
-    """``refresh`` true asks Toast again for every restaurant, false only for what an earlier run did not finish; left
-    out, a run that follows an incomplete one does the latter, any other the former."""
+    """How the week is pulled."""
 
-    refresh: bool | None = None
+    refresh: bool | None = Field(
+        None,
+        description="true asks Toast again for every restaurant, false only for those that an earlier run did not"
+        " finish. By default a run that follows an incomplete one does the latter, any other the former.",
+    )
 
 
 class DeliveryConfig(dg.Config):
-    """``dry_run`` does all but send, and reports what would be sent."""
+    """How the week is delivered."""
 
-    dry_run: bool = False
-
-
-@dg.asset(
-    group_name=GROUP,
-    kinds={"toast", "parquet", "s3"},
-    # Pools bound what concurrent runs ask of each service together; their sizes are set in the instance.
-    pool="toast",
-    metadata={"dagster/column_schema": RAW_COLUMNS},
-    description="One row per order that Toast last modified within the week, byte for byte as Toast sent it.",
-)
-def raw_toast_orders(
-    context: dg.AssetExecutionContext,
-    config: PullConfig,
-    toast: ToastResource,
-    order_store: OrderStoreResource,
-    amperity: AmperityResource,
-) -> dg.MaterializeResult[None]:
-    with prepared(context, order_store, toast, amperity) as store:
-        week, weeks = closed_week(context, order_store), order_store.calendar()
-        previous = weeks.last_closed(week.end - timedelta(days=7) + weeks.settling)
-
-        async def pull() -> PullReport:
-            async with toast.client(week, context.log) as client:
-                return await WeekPull(week, client, store, previous, config.refresh, context.log, calendar=weeks).run()
-
-        report = run(pull())
-        keep_boundaries(store, weeks)
-    version = report.manifest.data_version
-    return dg.MaterializeResult(metadata=raw_metadata(report, store), data_version=dg.DataVersion(version))
-
-
-@dg.asset(
-    deps=[raw_toast_orders],
-    group_name=GROUP,
-    kinds={"json", "s3"},
-    description="One gzipped JSON file per restaurant: the week's orders in the envelope of Amperity's guide.",
-)
-def toast_orders_s3_export(
-    context: dg.AssetExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
-) -> dg.MaterializeResult[None]:
-    with prepared(context, order_store, amperity=amperity) as store:
-        report = export_week(closed_week(context, order_store), store, context.log)
-    return dg.MaterializeResult(metadata=export_metadata(report, store))
-
-
-@dg.asset(
-    deps=[raw_toast_orders],
-    group_name=GROUP,
-    kinds={"json", "s3"},
-    description="Flat NDJSON files per restaurant for Amperity's couriers: order_items, transactions, customers.",
-)
-def amperity_feeds(
-    context: dg.AssetExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
-) -> dg.MaterializeResult[None]:
-    with prepared(context, order_store, amperity=amperity) as store:
-        settings, week = amperity.feed_settings(), closed_week(context, order_store)
-        report = write_feeds(week, store, settings.purchase_brand, settings.redaction, context.log)
-    return dg.MaterializeResult(metadata=feeds_metadata(report, store))
-
-
-@dg.asset(
-    deps=[toast_orders_s3_export],
-    group_name=GROUP,
-    kinds={"amperity"},
-    pool="amperity",
-    description="One record per exported order that Amperity has accepted, with its receipt in the delivery ledger.",
-)
-def amperity_delivery(
-    context: dg.AssetExecutionContext,
-    config: DeliveryConfig,
-    order_store: OrderStoreResource,
-    amperity: AmperityResource,
-) -> dg.MaterializeResult[None]:
-    with prepared(context, order_store, amperity=amperity, writes=not config.dry_run) as store:
-        week = closed_week(context, order_store)
-
-        async def deliver() -> tuple[DeliveryReport, WorkflowReport | None]:
-            async with AmperityClient(amperity.settings(), log=context.log) as client:
-                report = await WeekDelivery(week, client, store, config.dry_run, log=context.log).run()
-                if "s3_pull" not in client.settings.methods:
-                    return report, None
-                return report, await WeekLoad(week, client, store, config.dry_run, context.log).run()
-
-        report, load = run(deliver())
-        metadata = delivery_metadata(report, store) | load_metadata(load)
-        # Show what arrived, even if the delivery counts as failed.
-        context.add_asset_metadata(metadata)
-        check_delivery(report, amperity.settings().max_reject_share)
-    return dg.MaterializeResult(metadata=metadata)
-
-
-def weekly_assets(
-    calendar: WeekCalendar,
-    weekly: dg.PartitionsDefinition,
-    tables: Iterable[dg.AssetsDefinition],
-    loads_feeds: bool,
-) -> Sequence[dg.AssetsDefinition]:
-    """The assets above and ``tables``, partitioned by week. The delivery waits for the feeds only where they are
-    loaded: without a reader there is no need for copies of guests' data."""
-    overdue = overdue_policy(calendar)
-
-    def by_week(spec: dg.AssetSpec) -> dg.AssetSpec:
-        spec = spec.replace_attributes(partitions_def=weekly, owners=OWNERS)
-        if spec.group_name == GROUP and spec.key != FEEDS:
-            spec = spec.replace_attributes(freshness_policy=overdue)
-        if spec.key == DELIVERY and loads_feeds:
-            spec = spec.replace_attributes(deps=[*spec.deps, FEEDS])
-        return spec
-
-    return dg.map_asset_specs(
-        by_week, [raw_toast_orders, toast_orders_s3_export, amperity_feeds, amperity_delivery, *tables]
+    dry_run: bool = Field(
+        False, description="true sends nothing. The run reports what it would send, and is no materialization."
     )
+
+
+def external_assets(brand: Brand) -> list[dg.AssetSpec]:
+    """Both ends of the lineage, which nothing here materializes."""
+    return [
+        dg.AssetSpec(
+            brand.key(SOURCE),
+            description="The brand's orders and configuration at Toast (Orders API, ordersBulk).",
+            kinds={"toast"},
+        ),
+        dg.AssetSpec(
+            brand.key(DESTINATION),
+            deps=[brand.key(DELIVERY)],
+            description="The brand's tenant at Amperity, which holds each order in its newest version.",
+            kinds={"amperity"},
+        ),
+    ]
+
+
+def raw_toast_orders(brand: Brand) -> dg.AssetsDefinition:
+    """A week's orders out of Toast into the bucket."""
+
+    @dg.asset(
+        key=brand.key(RAW),
+        deps=[brand.key(SOURCE)],
+        kinds={"toast", "parquet", "s3"},
+        # Pools bound what concurrent runs ask of each service together; their sizes are set in the instance.
+        pool=brand.named("toast"),
+        metadata={"dagster/column_schema": RAW_COLUMNS},
+        description="One row per order that Toast last modified within the week, byte for byte as Toast sent it.",
+        required_resource_keys=Resources.keys(brand),
+    )
+    def asset(context: dg.AssetExecutionContext, config: PullConfig) -> dg.MaterializeResult[None]:
+        resources = Resources.of(context, brand)
+        with prepared(context, brand) as store:
+            week, weeks = closed_week(context, resources.order_store), resources.order_store.calendar()
+            previous = weeks.last_closed(week.end - timedelta(days=7) + weeks.settling)
+
+            async def pull() -> PullReport:
+                async with resources.toast.client(week, context.log) as client:
+                    return await WeekPull(
+                        week, client, store, previous, config.refresh, context.log, calendar=weeks
+                    ).run()
+
+            report = run(pull())
+            keep_boundaries(store, weeks)
+        version = report.manifest.data_version
+        return dg.MaterializeResult(metadata=raw_metadata(report, store), data_version=dg.DataVersion(version))
+
+    return asset
+
+
+def toast_orders_s3_export(brand: Brand) -> dg.AssetsDefinition:
+    """A week's orders as files for Amperity, and for people."""
+
+    @dg.asset(
+        key=brand.key(EXPORT),
+        deps=[brand.key(RAW)],
+        kinds={"json", "s3"},
+        description="One gzipped JSON file per restaurant: the week's orders in the envelope of Amperity's guide.",
+        required_resource_keys=Resources.keys(brand),
+    )
+    def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        with prepared(context, brand) as store:
+            week = closed_week(context, Resources.of(context, brand).order_store)
+            report = export_week(week, store, context.log)
+        return dg.MaterializeResult(metadata=export_metadata(report, store))
+
+    return asset
+
+
+def amperity_feeds(brand: Brand) -> dg.AssetsDefinition:
+    """A week's orders as rows for Amperity's couriers."""
+
+    @dg.asset(
+        key=brand.key(FEEDS),
+        deps=[brand.key(RAW)],
+        kinds={"json", "s3"},
+        description="Flat NDJSON files per restaurant for Amperity's couriers: order_items, transactions, customers.",
+        required_resource_keys=Resources.keys(brand),
+    )
+    def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        resources = Resources.of(context, brand)
+        with prepared(context, brand) as store:
+            settings, week = resources.amperity.feed_settings(), closed_week(context, resources.order_store)
+            report = write_feeds(week, store, settings.purchase_brand, settings.redaction, context.log)
+        return dg.MaterializeResult(metadata=feeds_metadata(report, store))
+
+    return asset
+
+
+def amperity_delivery(brand: Brand, *, loads_feeds: bool) -> dg.AssetsDefinition:
+    """A week's orders to Amperity. The delivery waits for the feeds where it ``loads_feeds``."""
+
+    @dg.asset(
+        key=brand.key(DELIVERY),
+        deps=[brand.key(EXPORT), *([brand.key(FEEDS)] if loads_feeds else [])],
+        kinds={"amperity"},
+        pool=brand.named("amperity"),
+        description="One record per exported order that Amperity has accepted; the delivery ledger has its receipt.",
+        required_resource_keys=Resources.keys(brand),
+        # A dry run has no output: then Dagster records no materialization, and skips the checks of one.
+        output_required=False,
+        dagster_type=dg.Nothing,
+    )
+    def asset(context: dg.AssetExecutionContext, config: DeliveryConfig) -> Iterator[dg.MaterializeResult[None]]:
+        resources = Resources.of(context, brand)
+        with prepared(context, brand, writes=not config.dry_run) as store:
+            week, settings = closed_week(context, resources.order_store), resources.amperity.settings()
+
+            async def deliver() -> tuple[DeliveryReport, WorkflowReport | None]:
+                async with AmperityClient(settings, log=context.log) as client:
+                    report = await WeekDelivery(week, client, store, config.dry_run, log=context.log).run()
+                    if "s3_pull" not in settings.methods:
+                        return report, None
+                    return report, await WeekLoad(week, client, store, config.dry_run, context.log).run()
+
+            report, load = run(deliver())
+            metadata = delivery_metadata(report, store) | load_metadata(load)
+            # Show what arrived, even if the delivery counts as failed.
+            if config.dry_run:
+                context.log_event(dg.AssetObservation(context.asset_key, partition=week.key, metadata=metadata))
+            else:
+                context.add_asset_metadata(metadata)
+            check_delivery(report, settings.max_reject_share)
+        if not config.dry_run:
+            yield dg.MaterializeResult(metadata=metadata)
+
+    return asset

@@ -7,51 +7,66 @@ import dagster as dg
 
 from toast_assets.checks.check import CheckedWeek, CheckResult
 from toast_assets.checks.table import BLOCKING, CHECKS, Check
+from toast_assets.defs.brand import Brand
 from toast_assets.defs.metadata import markdown_table
 from toast_assets.defs.preflight import failures
-from toast_assets.defs.resources import AmperityResource, OrderStoreResource
+from toast_assets.defs.resources import OrderStoreResource, Resources
 from toast_assets.defs.tables import AFTER_DELIVERY
+from toast_assets.errors import WeekError
+from toast_assets.week import Week
 
 
-def asset_checks(weekly: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
+def asset_checks(brand: Brand, weekly: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
     """All checks, each with a status per week."""
     # Partitioned checks are in preview in Dagster 1.13, hence its warning. The version is locked; the tests run them.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        return [_asset_check(asset, check, weekly) for asset, checks in CHECKS.items() for check in checks]
+        return [_asset_check(brand, asset, check, weekly) for asset, checks in CHECKS.items() for check in checks]
 
 
-def _asset_check(asset: str, check: Check, weekly: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+def _asset_check(brand: Brand, asset: str, check: Check, weekly: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
     """``check`` as Dagster runs it, with the first paragraph of its docstring as description. One that does not block
     has time until the delivery is done."""
     blocking = check in BLOCKING
 
     @dg.asset_check(
-        asset=dg.AssetKey(asset),
+        asset=brand.key(*asset.split("/")),
         name=check.__name__,
         description=" ".join((check.__doc__ or "").partition("\n\n")[0].split()),
         blocking=blocking,
         partitions_def=weekly,
         op_tags=None if blocking else AFTER_DELIVERY,
+        required_resource_keys=Resources.keys(brand),
     )
-    def evaluated(
-        context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
-    ) -> dg.AssetCheckResult:
-        with failures():
-            weeks = order_store.calendar()
-            week = weeks.closed_week(context.partition_key, datetime.now(UTC))
+    def evaluated(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        resources = Resources.of(context, brand)
+        order_store = resources.order_store
+        with failures(brand):
+            week, chosen = _checked_week(context, order_store)
             store = order_store.store
             manifest, _ = store.load_manifest(week)
             if manifest is None or not manifest.stored:
                 result = CheckResult([f"Week {week.key} was never pulled."])
             else:
-                result = check(CheckedWeek(week, manifest, store, amperity.settings, weeks))
+                calendar = order_store.calendar()
+                result = check(CheckedWeek(week, manifest, store, resources.amperity.settings, calendar))
         details = {"details": markdown_table(result.heads, result.rows)} if result.rows else {}
         return dg.AssetCheckResult(
             passed=result.passed,
             severity=dg.AssetCheckSeverity.WARN if result.warns else dg.AssetCheckSeverity.ERROR,
-            description=result.description,
-            metadata={**result.figures, **details},
+            description=brand.said(f"{chosen}{result.description}"),
+            metadata={"week": week.key, **result.figures, **details},
         )
 
     return evaluated
+
+
+def _checked_week(context: dg.AssetCheckExecutionContext, order_store: OrderStoreResource) -> tuple[Week, str]:
+    """The week to check, and how it was chosen where the run does not name one, as the UI's button for all checks of
+    an asset does not."""
+    calendar, now = order_store.calendar(), datetime.now(UTC)
+    if context.has_partition_key or context.has_partition_key_range:
+        return calendar.closed_week(context.partition_key, now), ""
+    if newest := next(filter(calendar.is_week, reversed(order_store.store.pulled_weeks())), None):
+        return calendar.closed_week(newest, now), f"Week {newest}, the newest one that is stored: "
+    raise WeekError("No week is stored yet, so there is nothing to check.", hint="Materialize raw_toast_orders first.")

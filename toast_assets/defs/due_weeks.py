@@ -8,8 +8,8 @@ offline (Toast: staff in the forum).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, NamedTuple
 
 import dagster as dg
@@ -78,25 +78,32 @@ def recovered_cursor(calendar: WeekCalendar, earlier: Iterable[tuple[str, str, d
     return Cursor(max(weeks, default=None), tracked)
 
 
-def _request(key: str, look: str, reason: str, *, refresh: bool = False) -> dg.RunRequest:
-    """A run of the week ``key``; with ``refresh`` it asks Toast again for what is complete."""
+def _request(key: str, look: str, reason: str, refresh_of: str = "") -> dg.RunRequest:
+    """A run of the week ``key``; the op ``refresh_of`` asks Toast again for what is complete."""
     return dg.RunRequest(
         run_key=f"week-{key}{look}",
         partition_key=key,
-        run_config={"ops": {"raw_toast_orders": {"config": {"refresh": True}}}} if refresh else {},
+        run_config={"ops": {refresh_of: {"config": {"refresh": True}}}} if refresh_of else {},
         tags={REASON_TAG: f"week {key}: {reason}"},
     )
 
 
-def decide(calendar: WeekCalendar, now: datetime, cursor: Cursor, outcome_of: Callable[[Week], Outcome]) -> Decision:
-    """The runs to start at ``now`` (aware). ``outcome_of`` is asked only for weeks that may be due again."""
+def decide(
+    calendar: WeekCalendar,
+    now: datetime,
+    cursor: Cursor,
+    outcome_of: Callable[[Week], Outcome],
+    pull_op: str = "raw_toast_orders",
+) -> Decision:
+    """The runs to start at ``now`` (aware). ``outcome_of`` is asked only for weeks that may be due again; ``pull_op``
+    is the op that pulls a week."""
     last = calendar.last_closed(now)
     if last is None:
-        return Decision([], cursor, f"The first week, {calendar.first}, has not closed yet.")
+        return Decision([], cursor, f"Nothing to do. Next: {_closing(calendar, calendar.week(str(calendar.first)))}.")
     # Weeks before a later TOAST_START_DATE are no partitions any more.
     tracked = {key: state for key, state in cursor.tracked.items() if calendar.is_week(key)}
     notes: list[str] = []
-    requests = list(_due_again(calendar, now, tracked, outcome_of, notes))
+    requests = list(_due_again(calendar, now, tracked, outcome_of, notes, pull_op))
     newest = cursor.newest
     # After the newest one that was asked for, oldest first; at the very start the last one only.
     closed: list[Week] = []
@@ -107,18 +114,37 @@ def decide(calendar: WeekCalendar, now: datetime, cursor: Cursor, outcome_of: Ca
     for week in closed[:MOST_WEEKS_PER_TICK]:
         # A week that is caught up on late needs no second look: the first one is late enough.
         tracked[week.key] = Tracked(1, now, second_look=now >= week.end + SECOND_LOOK_AFTER)
-        requests.append(_request(week.key, "", "closed"))
+        requests.append(_request(week.key, "", "it has closed"))
         newest = week.key
     if newest is not None and newest < last.key:
         notes.append("more weeks follow at the next tick")
-    said = [*(request.tags[REASON_TAG] for request in requests), *notes]
-    if not said:
-        said = [f"Nothing to do: week {last.key} was asked for"]
-        for key, state in sorted(tracked.items()):
-            if not state.second_look:
-                begins = calendar.week(key).end + SECOND_LOOK_AFTER
-                said.append(f"second look at week {key} from {begins:%Y-%m-%d %H:%M} UTC on")
-    return Decision(requests, Cursor(newest, tracked), "; ".join(said))
+    started = [*(request.tags[REASON_TAG] for request in requests), *notes]
+    following = calendar.week(f"{date.fromisoformat(last.key) + timedelta(days=7)}")
+    upcoming = [*sorted(_looks(calendar, now, tracked)), (following.end, _closing(calendar, following))]
+    said = f"{'; '.join(started) or 'Nothing to do'}. Next: {'; '.join(text for _, text in upcoming)}."
+    return Decision(requests, Cursor(newest, tracked), said)
+
+
+def _closing(calendar: WeekCalendar, week: Week) -> str:
+    return f"week {week.key} at {_shown(week.end + calendar.settling)}"
+
+
+def _looks(calendar: WeekCalendar, now: datetime, tracked: Mapping[str, Tracked]) -> Iterator[tuple[datetime, str]]:
+    """When tracked weeks are looked at again, each with what it says."""
+    for key, state in tracked.items():
+        again, second = _next_attempt(state), calendar.week(key).end + SECOND_LOOK_AFTER
+        if again > now and state.attempts < MOST_ATTEMPTS:
+            yield again, f"week {key} again at {_shown(again)} if it is not complete by then"
+        if not state.second_look:
+            yield second, f"second look at week {key} at {_shown(second)}"
+
+
+def _next_attempt(state: Tracked) -> datetime:
+    return state.asked_at + _FIRST_PAUSE * (1 << state.attempts - 1)
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _due_again(
@@ -127,12 +153,13 @@ def _due_again(
     tracked: dict[str, Tracked],
     outcome_of: Callable[[Week], Outcome],
     notes: list[str],
+    pull_op: str,
 ) -> Iterator[dg.RunRequest]:
     """Second looks and further attempts; ``tracked`` is brought up to date, ``notes`` say what was given up."""
     for key, state in sorted(tracked.items()):
         week = calendar.week(key)
         second_look = not state.second_look and now >= week.end + SECOND_LOOK_AFTER
-        if not second_look and now < state.asked_at + _FIRST_PAUSE * 2 ** (state.attempts - 1):
+        if not second_look and now < _next_attempt(state):
             continue
         outcome = outcome_of(week)
         if outcome == "running":
@@ -142,7 +169,7 @@ def _due_again(
             continue
         elif second_look:
             tracked[key] = Tracked(1, now, second_look=True)
-            yield _request(key, f"-{_SECOND_LOOK}", "second look", refresh=True)
+            yield _request(key, f"-{_SECOND_LOOK}", "second look", pull_op)
         elif outcome != "complete" and state.attempts < MOST_ATTEMPTS:
             attempt = state.attempts + 1
             tracked[key] = Tracked(attempt, now, state.second_look)

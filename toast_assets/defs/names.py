@@ -8,46 +8,48 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toast_assets.defs.assets import OWNERS, TABLES_GROUP, raw_toast_orders
+from toast_assets.defs.brand import RAW, Brand
 from toast_assets.defs.metadata import markdown_table
 from toast_assets.defs.preflight import prepared
-from toast_assets.defs.resources import OrderStoreResource
+from toast_assets.defs.resources import Resources
 from toast_assets.defs.tables import AFTER_DELIVERY, column_schema
 from toast_assets.tables.names import names_version, stored_rows
 from toast_assets.tables.schema import NAMES, RESTAURANTS
 
-_KEYS = {table.name: dg.AssetKey(["toast", table.name]) for table in (NAMES, RESTAURANTS)}
 
+def toast_configuration(brand: Brand) -> dg.AssetsDefinition:
+    """What is known of Toast's configuration."""
+    tables = {brand.table(table.name): table for table in (NAMES, RESTAURANTS)}
 
-@dg.multi_asset(
-    name="toast_configuration",
-    specs=[
-        dg.AssetSpec(
-            _KEYS[table.name],
-            deps=[raw_toast_orders],
-            group_name=TABLES_GROUP,
-            owners=OWNERS,
-            kinds={"toast", "parquet", "s3"},
-            description=table.description,
-            metadata={"dagster/column_schema": column_schema(table)},
-        )
-        for table in (NAMES, RESTAURANTS)
-    ],
-    can_subset=True,
-    op_tags=AFTER_DELIVERY,
-)
-def toast_configuration(
-    context: dg.AssetExecutionContext, order_store: OrderStoreResource
-) -> Iterator[dg.MaterializeResult[None]]:
-    with prepared(context, order_store, writes=False) as store:
-        for table, details in ((NAMES, _kinds), (RESTAURANTS, _descriptions)):
-            if _KEYS[table.name] in context.selected_asset_keys:
-                rows, uri = stored_rows(store, table), store.bucket.uri(store.layout.whole_table(table.name))
-                yield dg.MaterializeResult(
-                    asset_key=_KEYS[table.name],
-                    metadata={"dagster/row_count": len(rows), "dagster/uri": uri, "rows": len(rows), **details(rows)},
-                    data_version=dg.DataVersion(names_version(store, table)),
-                )
+    @dg.multi_asset(
+        name=brand.named("toast_configuration"),
+        specs=[
+            dg.AssetSpec(
+                key,
+                deps=[brand.key(RAW)],
+                kinds={"toast", "parquet", "s3"},
+                description=table.description,
+                metadata={"dagster/column_schema": column_schema(table)},
+            )
+            for key, table in tables.items()
+        ],
+        can_subset=True,
+        op_tags=AFTER_DELIVERY,
+        required_resource_keys=Resources.keys(brand),
+    )
+    def assets(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        with prepared(context, brand, writes=False) as store:
+            for key, table in tables.items():
+                if key in context.selected_asset_keys:
+                    rows, uri = stored_rows(store, table), store.bucket.uri(store.layout.whole_table(table.name))
+                    details = _kinds(rows) if table is NAMES else _descriptions(rows)
+                    yield dg.MaterializeResult(
+                        asset_key=key,
+                        metadata={"dagster/row_count": len(rows), "dagster/uri": uri, "rows": len(rows), **details},
+                        data_version=dg.DataVersion(names_version(store, table)),
+                    )
+
+    return assets
 
 
 def _kinds(names: pa.Table) -> Mapping[str, Any]:

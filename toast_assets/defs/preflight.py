@@ -4,10 +4,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 
-from toast_assets.defs.resources import AmperityResource, OrderStoreResource, ToastResource
+from toast_assets.defs.brand import DELIVERY, FEEDS, RAW, Brand
+from toast_assets.defs.resources import OrderStoreResource, Resources
 from toast_assets.errors import SettingsError, ToastAssetsError, WeekError
 from toast_assets.machine import machine_problem
 from toast_assets.scratch import remove_leftovers
@@ -15,17 +17,21 @@ from toast_assets.settings import AlertSettings, NetworkSettings, RetentionSetti
 from toast_assets.store.calendar import check_boundaries
 from toast_assets.store.guards import refuse_unconditional
 from toast_assets.store.order_store import OrderStore
-from toast_assets.variables import misspelt_variables
+from toast_assets.store.owner import claim
 from toast_assets.week import Week
-
-RAW = dg.AssetKey("raw_toast_orders")
-FEEDS = dg.AssetKey("amperity_feeds")
-DELIVERY = dg.AssetKey("amperity_delivery")
 
 
 def closed_week(context: dg.AssetExecutionContext, order_store: OrderStoreResource) -> Week:
-    """The week of this run's one partition. Raises WeekError where the partition is no week, it has not closed yet, or
-    the run spans several."""
+    """The week of this run's one partition. Raises WeekError where there is no partition, it is no week, it has not
+    closed yet, or the run spans several."""
+    calendar, now = order_store.calendar(), datetime.now(UTC)
+    if not (context.has_partition_key or context.has_partition_key_range):
+        last = calendar.last_closed(now)
+        newest = f" The newest one that has closed is {last.key}." if last else ""
+        raise WeekError(
+            f"This run names no week.{newest}",
+            hint="Choose one or several under Partitions when you press Materialize; dg launch takes --partition.",
+        )
     weeks = context.partition_key_range
     if weeks.start != weeks.end:
         raise WeekError(
@@ -33,36 +39,31 @@ def closed_week(context: dg.AssetExecutionContext, order_store: OrderStoreResour
             " own status, retries and receipts.",
             hint="Launch a backfill over them: it makes one run per week.",
         )
-    return order_store.calendar().closed_week(context.partition_key, datetime.now(UTC))
+    return calendar.closed_week(context.partition_key, now)
 
 
 @contextmanager
-def prepared(
-    context: dg.AssetExecutionContext,
-    order_store: OrderStoreResource,
-    toast: ToastResource | None = None,
-    amperity: AmperityResource | None = None,
-    *,
-    writes: bool = True,
-) -> Iterator[OrderStore]:
+def prepared(context: dg.AssetExecutionContext, brand: Brand, *, writes: bool = True) -> Iterator[OrderStore]:
     """The store for an asset's work, once settings and bucket are checked: the settings of all selected assets, so that
     a delivery that cannot work fails at once; the bucket by writing only where the asset ``writes``. Errors end the
     block as in ``failures``."""
-    with failures(order_store):
-        assets = context.job_def.asset_layer
+    resources = Resources.of(context, brand)
+    order_store = resources.order_store
+    with failures(brand, order_store):
+        assets, values = context.job_def.asset_layer, brand.values()
         selected = assets.selected_asset_keys
         first = next(key for key in assets.asset_graph.toposorted_asset_keys if key in selected)
         if first in context.selected_asset_keys:
             # Once a run: what is wrong with variables that it works without.
-            harmless = problems_of(AlertSettings.from_environment, RetentionSettings.from_environment)
-            for line in (*misspelt_variables(os.environ), *harmless):
+            harmless = problems_of(*(partial(kind.parse, values) for kind in (AlertSettings, RetentionSettings)))
+            for line in (*brand.variables.misspelt(os.environ), *map(brand.said, harmless)):
                 context.log.warning("%s.", line)
         of_assets = {
-            RAW: toast and toast.settings,
-            FEEDS: amperity and amperity.feed_settings,
-            DELIVERY: amperity and amperity.settings,
+            RAW: resources.toast.settings,
+            FEEDS: resources.amperity.feed_settings,
+            DELIVERY: resources.amperity.settings,
         }
-        needed = [settings for asset, settings in of_assets.items() if settings and asset in selected]
+        needed = [settings for name, settings in of_assets.items() if brand.key(name) in selected]
         if problems := problems_of(
             order_store.calendar, NetworkSettings.from_environment, order_store.settings, *needed
         ):
@@ -73,11 +74,12 @@ def prepared(
         check_boundaries(store, order_store.calendar())
         if writes:
             refuse_unconditional(store)
+            claim(store, brand.name)
         yield store
 
 
 @contextmanager
-def failures(order_store: OrderStoreResource | None = None) -> Iterator[None]:
+def failures(brand: Brand, order_store: OrderStoreResource | None = None) -> Iterator[None]:
     """Turn this package's errors, and a machine that runs out of something, into failures that Dagster shows as one
     sentence and does not retry. With an ``order_store`` a full disk is compared with the newest stored week."""
     try:
@@ -88,7 +90,7 @@ def failures(order_store: OrderStoreResource | None = None) -> Iterator[None]:
         if problem is None:
             raise
         cause = {"cause": type(problem).__name__}
-        raise dg.Failure(description=str(problem), metadata=cause, allow_retries=False) from error
+        raise dg.Failure(description=brand.said(problem), metadata=cause, allow_retries=False) from error
 
 
 def _newest_week_bytes(order_store: OrderStoreResource | None) -> int | None:

@@ -7,7 +7,8 @@ The UI shows the variables' names and descriptions, never a value.
 import logging
 import os
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -19,6 +20,7 @@ from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
 from toast_assets.amperity.settings import AmperitySettings, FeedSettings, SaltSettings
+from toast_assets.defs.brand import Brand
 from toast_assets.http.webhooks import Webhook
 from toast_assets.settings import AlertSettings, CalendarSettings, Settings
 from toast_assets.store.client import s3_client
@@ -54,11 +56,14 @@ class SettingsResource(dg.ConfigurableResource[Any]):
     variables: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
-    def from_environment(cls, names: Container[str] = os.environ, **values: Any) -> Self:
-        """A resource that reads, when a run starts, those of its variables that are among ``names``; ``values`` are of
-        other fields."""
-        present = {field: dg.EnvVar(variable) for field, variable in cls.variables.items() if variable in names}
-        return cls(**{**present, **values})
+    def from_environment(cls, names: Collection[str] = os.environ, brand: Brand | None = None, **values: Any) -> Self:
+        """The brand's resource, which reads, when a run starts, those of its variables that are among ``names``;
+        ``values`` are of other fields."""
+        brand = brand or Brand()
+        of_brand = {field: brand.variables.name(variable) for field, variable in cls.variables.items()}
+        present = {field: dg.EnvVar(name) for field, name in of_brand.items() if name in names}
+        given = {field: brand.given[name] for field, name in cls.variables.items() if name in brand.given}
+        return cls(**{**present, **given, **values})
 
     def values(self) -> dict[str, str | None]:
         """The variables' values, as ``Settings.parse`` takes them."""
@@ -144,6 +149,14 @@ class LazyS3Resource(S3Resource):
     """dagster-aws's resource, except that no client is made before it is needed: there, a fault of AWS's configuration
     is a stack trace, and ends a sensor's tick."""
 
+    @classmethod
+    def of_brand(cls, names: Collection[str], brand: Brand) -> Self:
+        """The resource with the brand's own profile; without one, a brand that has a prefix uses none."""
+        profile = brand.variables.name("AWS_PROFILE")
+        if profile == "AWS_PROFILE":
+            return cls()
+        return cls(profile_name=dg.EnvVar(profile) if profile in names else "")
+
     def get_client(self) -> "S3Client":
         """The client that ``OrderStoreResource`` uses, too; raises as ``store.client.s3_client``."""
         return s3_client(
@@ -190,3 +203,35 @@ class OrderStoreResource(SettingsResource):
     ) -> "pd.DataFrame":
         """``OrderStore.load_table`` of this run's store."""
         return self.store.load_table(table, week_key, columns=columns, newest=newest)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a brand's assets and checks ask for."""
+
+    toast: ToastResource
+    order_store: OrderStoreResource
+    amperity: AmperityResource
+
+    @classmethod
+    def keys(cls, brand: Brand) -> set[str]:
+        """Their keys, as Dagster requires them."""
+        return {brand.named(each.name) for each in fields(cls)}
+
+    @classmethod
+    def of(cls, context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, brand: Brand) -> Self:
+        """Those of a run."""
+        return cls(*(getattr(context.resources, brand.named(each.name)) for each in fields(cls)))
+
+
+def brand_resources(brand: Brand, names: Collection[str]) -> dict[str, Any]:
+    """A brand's resources by key; they read, when a run starts, those of its variables that are among ``names``."""
+    s3 = LazyS3Resource.of_brand(names, brand)
+    resources = {
+        "toast": ToastResource.from_environment(names, brand),
+        "s3": s3,
+        "order_store": OrderStoreResource.from_environment(names, brand, s3=s3),
+        "amperity": AmperityResource.from_environment(names, brand),
+        "alerts": AlertsResource.from_environment(names, brand),
+    }
+    return {brand.named(name): resource for name, resource in resources.items()}

@@ -9,11 +9,11 @@ from typing import Any
 import dagster as dg
 
 from toast_assets import markdown
-from toast_assets.defs.assets import OWNERS, TABLES_GROUP, raw_toast_orders
+from toast_assets.defs.brand import RAW, Brand
 from toast_assets.defs.metadata import failed_restaurants, markdown_table, unconverted
 from toast_assets.defs.pictures import channel_table, heat_map, sales_by_channel, sales_by_hour, volume
 from toast_assets.defs.preflight import closed_week, prepared
-from toast_assets.defs.resources import AmperityResource, OrderStoreResource
+from toast_assets.defs.resources import Resources
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import earlier_manifests
 from toast_assets.tables.build import TablesReport, build_tables
@@ -25,7 +25,6 @@ from toast_assets.tables.schema import TABLES
 # Of steps that could run, Dagster takes those of a higher priority first: no delivery waits for a table.
 AFTER_DELIVERY = {"dagster/priority": "-1"}
 _WEEKS_SHOWN = 8
-_NAMES = dg.AssetKey(["toast", "names"])
 # Columns that hold what is known of the restaurant; Toast's orders do not say it.
 _OF_RESTAURANT = ("restaurant_guid", "restaurant_name", "currency")
 
@@ -45,95 +44,104 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
-def _sources(column: Column) -> Iterator[dg.TableColumnDep]:
+def _sources(column: Column, brand: Brand) -> Iterator[dg.TableColumnDep]:
     """The columns that a column is made of."""
     if column.lookup:
-        yield dg.TableColumnDep(_NAMES, column.lookup.what)
+        yield dg.TableColumnDep(brand.table("names"), column.lookup.what)
     if column.path or not column.lookup:
         source = "restaurant_guid" if column.name in _OF_RESTAURANT else "order_json"
-        yield dg.TableColumnDep(raw_toast_orders.key, source)
+        yield dg.TableColumnDep(brand.key(RAW), source)
 
 
-@dg.multi_asset(
-    name="toast_tables",
-    specs=[
-        dg.AssetSpec(
-            name,
-            deps=[raw_toast_orders],
-            group_name=TABLES_GROUP,
-            kinds={"parquet", "s3"},
-            description=table.description,
-            metadata={"dagster/column_schema": column_schema(table)},
-        )
-        for name, table in TABLES.items()
-    ],
-    can_subset=False,
-    op_tags=AFTER_DELIVERY,
-)
-def toast_tables(
-    context: dg.AssetExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
-) -> Iterator[dg.MaterializeResult[None]]:
-    with prepared(context, order_store) as store:
-        week = closed_week(context, order_store)
-        report = build_tables(week, store, context.log, salt=amperity.salt())
-        earlier = [
-            (before.key, sum(pull.orders for pull in manifest.stored.values()))
-            for before, manifest in earlier_manifests(week, order_store.calendar(), store, _WEEKS_SHOWN)
-        ]
-    for name, table in TABLES.items():
-        file = report.files[name]
-        lineage = {column.name: [*_sources(column)] for column in table.columns}
-        metadata = {
-            # What people look for comes first.
-            **(_orders_metadata(report, store, earlier[::-1]) if name == "orders" else {}),
-            "dagster/row_count": file.rows,
-            "dagster/uri": store.bucket.uri(file.key),
-            "dagster/column_schema": column_schema(table),
-            "dagster/column_lineage": dg.TableColumnLineage(lineage),
-            "rows": file.rows,
-            "bytes": file.bytes,
+def toast_tables(brand: Brand) -> dg.AssetsDefinition:
+    """The tables of one week."""
+    keys = {name: brand.table(name) for name in TABLES}
+
+    @dg.multi_asset(
+        name=brand.named("toast_tables"),
+        specs=[
+            dg.AssetSpec(
+                keys[name],
+                deps=[brand.key(RAW)],
+                kinds={"parquet", "s3"},
+                description=table.description,
+                metadata={"dagster/column_schema": column_schema(table)},
+            )
+            for name, table in TABLES.items()
+        ],
+        can_subset=False,
+        op_tags=AFTER_DELIVERY,
+        required_resource_keys=Resources.keys(brand),
+    )
+    def assets(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        resources = Resources.of(context, brand)
+        with prepared(context, brand) as store:
+            week, calendar = closed_week(context, resources.order_store), resources.order_store.calendar()
+            report = build_tables(week, store, context.log, salt=resources.amperity.salt())
+            earlier = [
+                (before.key, sum(pull.orders for pull in manifest.stored.values()))
+                for before, manifest in earlier_manifests(week, calendar, store, _WEEKS_SHOWN)
+            ]
+        for name, table in TABLES.items():
+            file = report.files[name]
+            lineage = {column.name: [*_sources(column, brand)] for column in table.columns}
+            metadata = {
+                # What people look for comes first.
+                **(_orders_metadata(report, store, earlier[::-1]) if name == "orders" else {}),
+                "dagster/row_count": file.rows,
+                "dagster/uri": store.bucket.uri(file.key),
+                "dagster/column_schema": column_schema(table),
+                "dagster/column_lineage": dg.TableColumnLineage(lineage),
+                "rows": file.rows,
+                "bytes": file.bytes,
+                "seconds": round(report.seconds, 2),
+                "rejected_orders": report.rejected,
+            }
+            version = dg.DataVersion(file.sha256)
+            yield dg.MaterializeResult(asset_key=keys[name], metadata=metadata, data_version=version)
+
+    return assets
+
+
+def current_orders(brand: Brand) -> dg.AssetsDefinition:
+    """The newest state of all orders."""
+    orders = brand.table("orders")
+
+    @dg.asset(
+        key=brand.table("current_orders"),
+        deps=[orders],
+        kinds={"parquet", "s3"},
+        # Runs of different weeks write the same files; one after the other, no run has to merge again.
+        pool=brand.named("current_orders"),
+        op_tags=AFTER_DELIVERY,
+        metadata={"dagster/column_schema": column_schema(CURRENT)},
+        description="One row per order over all weeks, its newest version: sales after late tips, voids and refunds.",
+        required_resource_keys=Resources.keys(brand),
+    )
+    def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        with prepared(context, brand) as store:
+            report = refresh_current_orders(store, context.log, salt=Resources.of(context, brand).amperity.salt())
+        state = report.state
+        metadata: dict[str, Any] = {
+            "dagster/row_count": state.orders,
+            "dagster/uri": store.bucket.uri(store.layout.table_folder("current_orders")),
+            "dagster/column_lineage": dg.TableColumnLineage(
+                {name: [dg.TableColumnDep(orders, name)] for name in TABLES["orders"].schema.names}
+                | {"newest_unreadable": [dg.TableColumnDep(orders, "modified_at")]}
+            ),
+            "orders": state.orders,
+            "new_orders": report.new,
+            "changed_orders": report.replaced,
+            "restaurants": len(state.restaurants),
+            "weeks": len(state.weeks),
+            "weeks_read": len(report.weeks),
+            "weeks_left_out": ", ".join(report.left_out) or "none",
             "seconds": round(report.seconds, 2),
-            "rejected_orders": report.rejected,
+            "state": dg.MetadataValue.url(store.bucket.uri(store.layout.current_orders_state())),
         }
-        yield dg.MaterializeResult(asset_key=name, metadata=metadata, data_version=dg.DataVersion(file.sha256))
+        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(state.data_version))
 
-
-@dg.asset(
-    deps=["orders"],
-    group_name=TABLES_GROUP,
-    owners=OWNERS,
-    kinds={"parquet", "s3"},
-    # Runs of different weeks write the same files; one after the other, no run has to merge again.
-    pool="current_orders",
-    op_tags=AFTER_DELIVERY,
-    metadata={"dagster/column_schema": column_schema(CURRENT)},
-    description="One row per order over all weeks, its newest version: sales after late tips, voids and refunds.",
-)
-def current_orders(
-    context: dg.AssetExecutionContext, order_store: OrderStoreResource, amperity: AmperityResource
-) -> dg.MaterializeResult[None]:
-    with prepared(context, order_store) as store:
-        report = refresh_current_orders(store, context.log, salt=amperity.salt())
-    state = report.state
-    orders = dg.AssetKey("orders")
-    metadata: dict[str, Any] = {
-        "dagster/row_count": state.orders,
-        "dagster/uri": store.bucket.uri(store.layout.table_folder("current_orders")),
-        "dagster/column_lineage": dg.TableColumnLineage(
-            {name: [dg.TableColumnDep(orders, name)] for name in TABLES["orders"].schema.names}
-            | {"newest_unreadable": [dg.TableColumnDep(orders, "modified_at")]}
-        ),
-        "orders": state.orders,
-        "new_orders": report.new,
-        "changed_orders": report.replaced,
-        "restaurants": len(state.restaurants),
-        "weeks": len(state.weeks),
-        "weeks_read": len(report.weeks),
-        "weeks_left_out": ", ".join(report.left_out) or "none",
-        "seconds": round(report.seconds, 2),
-        "state": dg.MetadataValue.url(store.bucket.uri(store.layout.current_orders_state())),
-    }
-    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(state.data_version))
+    return asset
 
 
 def _orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tuple[str, int]]) -> Mapping[str, Any]:

@@ -25,7 +25,7 @@ from toast_assets.settings import AlertSettings, Settings, problems_of
 from toast_assets.store.client import s3_client
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.settings import ToastSettings
-from toast_assets.variables import KINDS, known_variables, misspelt_variables
+from toast_assets.variables import KINDS, Variables, known_variables
 
 SETTINGS, DAGSTER = Area("settings"), Area("Dagster")
 _POOLS = ("toast", "amperity")
@@ -112,7 +112,7 @@ def _addresses(settings: Settings) -> list[tuple[str, str]]:
 
 def _questionable(environment: Mapping[str, str], toast: ToastSettings | None) -> Iterator[Finding]:
     """What works, but was probably not meant."""
-    for line in misspelt_variables(environment):
+    for line in Variables().misspelt(environment):
         name, detail = line.split(" ", 1)
         yield SETTINGS.warning(name, detail, "Correct its name, or remove it from the environment.")
     if toast is None:

@@ -27,7 +27,8 @@ _SENDABLE = re.compile(r"[!#-&(-~]*")
 def s3_client(
     *, profile: str | None = None, attempts: int | None = None, unsigned: bool = False, **options: Any
 ) -> S3Client:
-    """A client that threads may share; ``options`` are those of botocore's ``create_client``.
+    """A client that threads may share; ``options`` are those of botocore's ``create_client``. An empty ``profile`` is
+    none, whatever the environment says.
 
     Raises:
         StoreError: a variable or a file of the AWS SDK is wrong, or no credentials can be had.
@@ -43,7 +44,8 @@ def s3_client(
     from botocore.config import Config
 
     try:
-        session = botocore.session.Session(profile=profile)
+        unset = {"profile": (None, None, None, None)} if profile == "" else None
+        session = botocore.session.Session(session_vars=unset, profile=profile or None)
         total = attempts or session.get_config_variable("max_attempts") or 5
         config = Config(
             # Pauses between attempts grow to 20 s.

@@ -51,6 +51,8 @@ class Layout:
         self.forgotten = f"{self.privacy}forgotten.json"
         # The boundaries of the stored weeks, JSON.
         self.calendar = f"{prefix}calendar.json"
+        # The brand that everything below the prefix belongs to, JSON.
+        self.owner = f"{prefix}brand.json"
 
     def export(self, week: Week, restaurant_guid: str) -> str:
         """The gzipped JSON export of a restaurant's week, named by the week's end as in Amperity's guide."""

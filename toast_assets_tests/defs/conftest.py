@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import dagster as dg
 import pytest
 
-from toast_assets.definitions import build_defs
+from toast_assets.defs.build import build_defs
 from toast_assets.sandbox import Sandbox
 
 PARTITION = "2025-09-15"

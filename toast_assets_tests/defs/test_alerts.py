@@ -17,13 +17,14 @@ import pytest
 
 from toast_assets.defs import resources
 from toast_assets.defs.alerts import build_alert_sensors
+from toast_assets.defs.brand import Brand
 from toast_assets.defs.resources import AlertsResource
 from toast_assets.errors import AlertError, SettingsError
 from toast_assets.http import webhooks
 from toast_assets.sandbox import Sandbox
 from toast_assets_tests.defs.conftest import PARTITION, RunWeek
 
-FAILED_RUN, FAILED_CHECK = build_alert_sensors()
+FAILED_RUN, FAILED_CHECK = build_alert_sensors(Brand(), running=True)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 
 from toast_assets.checks.table import CHECKS
-from toast_assets.definitions import build_defs
+from toast_assets.defs.build import build_defs
 from toast_assets.orders.raw_file import read_groups
 from toast_assets.sandbox import Sandbox
 from toast_assets.sandbox.order_builder import Json as SandboxOrder

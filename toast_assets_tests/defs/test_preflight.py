@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from toast_assets.defs import resources
+from toast_assets.defs.brand import Brand
 from toast_assets.defs.preflight import failures
 from toast_assets.defs.resources import LazyS3Resource, OrderStoreResource
 from toast_assets.sandbox import Sandbox
@@ -71,7 +72,7 @@ def test_a_full_disk_is_compared_with_the_newest_stored_week(
     resource = OrderStoreResource.from_environment(
         s3=LazyS3Resource(), bucket_name=sandbox.bucket, prefix=sandbox.config.prefix
     )
-    with pytest.raises(dg.Failure) as failed, failures(resource):
+    with pytest.raises(dg.Failure) as failed, failures(Brand(), resource):
         raise OSError(errno.ENOSPC, "No space left on device")
     size = sum(pull.bytes for pull in manifest.stored.values()) / 1_000_000
     assert f"The newest stored week has {size:,.1f} MB of orders" in str(failed.value.description)

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from toast_assets.definitions import build_defs
 from toast_assets.defs import resources
+from toast_assets.defs.brand import Brand
+from toast_assets.defs.build import build_defs
 from toast_assets.defs.due_weeks import REASON_TAG
 from toast_assets.defs.resources import LazyS3Resource, OrderStoreResource
 from toast_assets.defs.sensors import SENSOR_NAME, build_sensor
@@ -40,7 +41,7 @@ class Daemon:
 
     def __post_init__(self) -> None:
         self._repository = build_defs().get_repository_def()
-        self._sensor = build_sensor(lambda: self.now)
+        self._sensor = build_sensor(Brand(), lambda: self.now)
 
     def tick(self, now: datetime) -> dg.SensorResult:
         """The sensor's answer at ``now``; its requests are queued."""

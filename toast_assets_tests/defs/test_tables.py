@@ -10,7 +10,7 @@ import dagster as dg
 import msgspec
 import pytest
 
-from toast_assets.definitions import build_defs
+from toast_assets.defs.build import build_defs
 from toast_assets.defs.resources import LazyS3Resource, OrderStoreResource
 from toast_assets.orders.identity import email_key
 from toast_assets.sandbox import Sandbox

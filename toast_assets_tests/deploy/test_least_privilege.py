@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from toast_assets.cli import main
-from toast_assets.definitions import build_defs
-from toast_assets.defs.assets import GROUP, TABLES_GROUP
+from toast_assets.defs.brand import Brand
+from toast_assets.defs.build import build_defs
 from toast_assets.sandbox import Restaurant, Sandbox
 from toast_assets.store.layout import Layout
 from toast_assets.store.order_store import OrderStore
@@ -53,7 +53,7 @@ def environment(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def materialize(week: Week) -> None:
     """Every asset of the week and all checks, twice."""
-    everything = dg.define_asset_job("everything", selection=dg.AssetSelection.groups(GROUP, TABLES_GROUP))
+    everything = dg.define_asset_job("everything", selection=dg.AssetSelection.groups(Brand.group).materializable())
     job = dg.Definitions.merge(build_defs(), dg.Definitions(jobs=[everything])).resolve_job_def("everything")
     with dg.DagsterInstance.ephemeral() as instance:
         for _ in range(2):

@@ -11,7 +11,7 @@ import pytest
 from toast_assets.checks.check import CheckResult
 from toast_assets.checks.drift import DriftFinding
 from toast_assets.checks.facts import GuestCoverage, NameCoverage, RestaurantFacts, WeekFacts
-from toast_assets.definitions import build_defs
+from toast_assets.defs.build import build_defs
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week

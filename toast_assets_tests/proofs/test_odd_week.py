@@ -21,7 +21,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from toast_assets.definitions import build_defs
+from toast_assets.defs.build import build_defs
 from toast_assets.orders.raw import with_restaurant
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
