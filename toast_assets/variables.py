@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
 
 from toast_assets.amperity.settings import AmperitySettings, FeedSettings
 from toast_assets.errors import SettingsError
@@ -31,25 +30,20 @@ KINDS: tuple[type[Settings], ...] = (
     *(NetworkSettings, CalendarSettings, SensorSettings, ToastSettings, StoreSettings),
     *(AmperitySettings, FeedSettings, RetentionSettings, AlertSettings),
 )
-# What is one for the whole deployment: its network, and its UI.
-_SHARED = frozenset((*NetworkSettings.variables(), "DAGSTER_UI_URL"))
-_AWS_PROFILE = "AWS_PROFILE"
+# How a text mentions them.
+_MENTIONED = re.compile(rf"(?<![A-Za-z0-9_])(?:(?:{'|'.join(PREFIXES)})[A-Z0-9_]*|AWS_PROFILE)(?![A-Za-z0-9_])")
 
 
-@cache
 def known_variables() -> frozenset[str]:
     """Every variable that a setting has."""
     return frozenset(name for kind in KINDS for name in kind.variables())
 
 
-@cache
-def _of_a_brand() -> frozenset[str]:
-    return known_variables() - _SHARED | {_AWS_PROFILE}
-
-
-@cache
-def _mentioned() -> re.Pattern[str]:
-    return re.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(_of_a_brand())})(?![A-Za-z0-9_])")
+def _is_of_a_brand(name: str) -> bool:
+    """Whether each brand has a variable of its own by this name. AWS's own, the hosts of the network and the UI's
+    address are one for the whole deployment."""
+    capitals = name.upper()
+    return capitals == "AWS_PROFILE" or (capitals.startswith(PREFIXES) and not _OTHERS.search(capitals))
 
 
 @dataclass(frozen=True)
@@ -67,30 +61,25 @@ class Variables:
 
     def name(self, variable: str) -> str:
         """The name that one of the product's variables has for this brand."""
-        return self.prefix + variable if variable in _of_a_brand() else variable
+        return self.prefix + variable if _is_of_a_brand(variable) else variable
 
     def renamed(self, text: str) -> str:
         """A text that mentions variables, with their names for this brand."""
-        return _mentioned().sub(rf"{self.prefix}\g<0>", text) if self.prefix else text
+        return _MENTIONED.sub(rf"{self.prefix}\g<0>", text)
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """This brand's environment: its variables under the product's own names, and what all brands share. Another
         brand's value is never among them."""
-        shared = {name: value for name, value in environment.items() if name not in _of_a_brand()}
-        own = {name: environment[self.prefix + name] for name in _of_a_brand() if self.prefix + name in environment}
-        return shared | own
+        shared = {name: value for name, value in environment.items() if not _is_of_a_brand(name)}
+        bare = {name: name[len(self.prefix) :] for name in environment if name.startswith(self.prefix)}
+        return shared | {own: environment[name] for name, own in bare.items() if _is_of_a_brand(own)}
 
     def misspelt(self, environment: Mapping[str, str]) -> list[str]:
         """A line for each variable that looks like one of this brand but is unknown, with the nearest known one."""
-        known = sorted(known_variables())
+        known = sorted({"AWS_PROFILE", *known_variables()})
         lines = []
-        for name in sorted(environment):
-            bare = name.upper().removeprefix(self.prefix)
-            if name in map(self.name, known) or not name.upper().startswith(self.prefix):
-                continue
-            if not bare.startswith(PREFIXES) or _OTHERS.search(bare):
-                continue
-            near = get_close_matches(bare, known, n=1, cutoff=0.7)
+        for name in sorted(filter(_is_of_a_brand, self.environment(environment).keys() - set(known))):
+            near = get_close_matches(name.upper(), known, n=1, cutoff=0.7)
             hint = f"; the nearest is {self.name(near[0])}" if near else ""
-            lines.append(f"{name} is no variable of this pipeline{hint}")
+            lines.append(f"{self.name(name)} is no variable of this pipeline{hint}")
         return lines

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import click
 
@@ -13,25 +17,54 @@ from toast_assets.machine import machine_problem
 _SANDBOX_MODULES = ("moto", "flask", "flask_cors", "starlette", "uvicorn")
 
 
-class _Group(click.Group):
-    """Shows this package's errors, and those of the machine, as one sentence."""
+class _Command(click.Command):
+    """A command in the environment of one brand. Shows this package's errors, and those of the machine, as one
+    sentence."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        what = "Prefix of the variables of one brand among several, such as BRAND_A_."
+        self.params.append(click.Option(["--variables"], default="", metavar="PREFIX", help=what))
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except ToastAssetsError as error:
-            # A wrong argument or setting, by which nothing was tried, has the exit code of click's usage errors.
-            is_usage = isinstance(error, NoGuestError | SettingsError | WeekError)
-            raise (click.UsageError if is_usage else click.ClickException)(str(error)) from error
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.partition(".")[0] not in _SANDBOX_MODULES:
+        prefix = ctx.params.pop("variables")
+        with _environment_of(prefix) as said:
+            ctx.obj = said
+            try:
+                return super().invoke(ctx)
+            except ToastAssetsError as error:
+                # A wrong argument or setting, by which nothing was tried, has the exit code of click's usage errors.
+                is_usage = isinstance(error, NoGuestError | SettingsError | WeekError)
+                raise (click.UsageError if is_usage else click.ClickException)(said(str(error))) from error
+            except ModuleNotFoundError as error:
+                if error.name is None or error.name.partition(".")[0] not in _SANDBOX_MODULES:
+                    raise
+                hint = "Install it with: pip install 'toast-assets[sandbox]'"
+                raise click.ClickException(f"The sandbox needs {error.name}, which is not installed. {hint}") from error
+            except (OSError, MemoryError, RuntimeError, BaseExceptionGroup) as error:
+                if problem := machine_problem(error):
+                    raise click.ClickException(str(problem)) from error
                 raise
-            hint = "Install it with: pip install 'toast-assets[sandbox]'"
-            raise click.ClickException(f"The sandbox needs {error.name}, which is not installed. {hint}") from error
-        except (OSError, MemoryError, RuntimeError, BaseExceptionGroup) as error:
-            if problem := machine_problem(error):
-                raise click.ClickException(str(problem)) from error
-            raise
+
+
+@contextmanager
+def _environment_of(prefix: str) -> Iterator[Callable[[str], str]]:
+    """Makes the brand's environment this process's, and gives what renames variables in a text for the brand."""
+    if not prefix:
+        yield str
+        return
+    from toast_assets.variables import Variables
+
+    try:
+        variables = Variables(prefix)
+    except SettingsError as error:
+        raise click.BadParameter(f"{error.problems[0]}.", param_hint="--variables") from None
+    with patch.dict(os.environ, variables.environment(os.environ), clear=True):
+        yield variables.renamed
+
+
+class _Group(click.Group):
+    command_class = _Command
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -164,7 +197,8 @@ def estimate(**options: Any) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--canary", is_flag=True, help="Also write one record into Amperity's stream. It stays there.")
-def doctor(**options: bool) -> None:
+@click.pass_obj
+def doctor(said: Callable[[str], str], /, **options: bool) -> None:
     """Check every credential and permission, without moving data.
 
     Reads the variables of the pipeline. Logs in at Toast, asks for each restaurant, writes and removes one object in
@@ -173,7 +207,7 @@ def doctor(**options: bool) -> None:
     """
     from toast_assets.cli.doctor import doctor as run_doctor
 
-    raise SystemExit(run_doctor(**options))
+    raise SystemExit(run_doctor(said, **options))
 
 
 @main.command()

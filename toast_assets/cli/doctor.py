@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from itertools import groupby
 
 import click
@@ -17,9 +18,11 @@ _MARKS = {State.OK: "✓", State.UNKNOWN: "?", State.WARNING: "!", State.FAILED:
 _STYLES = {State.UNKNOWN: "dim", State.WARNING: "yellow", State.FAILED: "red"}
 
 
-def doctor(*, canary: bool, as_json: bool) -> int:
-    """Run the checks, print what they found, and return the exit code."""
-    findings = run_checks(os.environ, canary=canary)
+def doctor(said: Callable[[str], str], *, canary: bool, as_json: bool) -> int:
+    """Run the checks, print what they found, and return the exit code. ``said`` gives variables in a text the names
+    that the brand has for them."""
+    found = run_checks(os.environ, canary=canary)
+    findings = [replace(one, name=said(one.name), detail=said(one.detail), hint=said(one.hint)) for one in found]
     if as_json:
         content = {"exit_code": exit_code(findings), "findings": [asdict(finding) for finding in findings]}
         click.echo(json.dumps(content, indent=1, ensure_ascii=False))
