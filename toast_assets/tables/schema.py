@@ -28,6 +28,14 @@ def named(
     return Column(Kind.TEXT, name, description, path, toast=toast, lookup=Lookup(kind, guid, what))
 
 
+def entity(name: str, description: str, path: str, kind: str = "") -> tuple[Column, Column]:
+    """The columns for the GUID at ``path`` of a thing that Toast's configuration names, and for its name; without a
+    ``kind`` it is of the kind ``name``."""
+    guid = f"{name}_guid"
+    of_name = named(f"{name}_name", kind or name, guid, "Its name in Toast's configuration.")
+    return text(guid, description, f"{path}.guid"), of_name
+
+
 # fmt: off
 # A column is one line where it fits.
 _RESTAURANT = text("restaurant_guid", "The restaurant. Toast's orders do not say it; it is the one that was asked for.",
@@ -117,20 +125,14 @@ _ORDERS = Table(
         count("duration_seconds", "Seconds from creation to payment.", "duration"),
         count("number_of_guests", "Guests at the table."),
         text("required_prep_time", "Preparation time as an ISO-8601 duration."),
-        text("dining_option_guid", "The dining option.", "served_as.guid"),
-        named("dining_option_name", "dining_option", "dining_option_guid", "Its name in Toast's configuration."),
+        *entity("dining_option", "The dining option.", "served_as"),
         named("dining_behavior", "dining_option", "dining_option_guid",
             "Its kind: DINE_IN, TAKE_OUT, DELIVERY; where Toast's configuration is unknown, what the order says of it.",
             "served_as.behavior", "diningOption.behavior", "behavior"),
-        text("revenue_center_guid", "The revenue centre.", "revenue_center.guid"),
-        named("revenue_center_name", "revenue_center", "revenue_center_guid", "Its name in Toast's configuration."),
-        text("restaurant_service_guid", "The meal: lunch, dinner, ….", "restaurant_service.guid"),
-        named("restaurant_service_name", "restaurant_service", "restaurant_service_guid",
-            "Its name in Toast's configuration."),
-        text("service_area_guid", "The service area.", "service_area.guid"),
-        named("service_area_name", "service_area", "service_area_guid", "Its name in Toast's configuration."),
-        text("table_guid", "The table.", "table.guid"),
-        named("table_name", "table", "table_guid", "Its name in Toast's configuration."),
+        *entity("revenue_center", "The revenue centre.", "revenue_center"),
+        *entity("restaurant_service", "The meal: lunch, dinner, ….", "restaurant_service"),
+        *entity("service_area", "The service area.", "service_area"),
+        *entity("table", "The table.", "table"),
         text("server_guid", "The employee who served; never a name.", "server.guid"),
         text("channel_guid", "Reserved by Toast."),
         text("created_device_id", "The device that created the order.", "created_device.id"),
@@ -221,14 +223,11 @@ _ORDER_ITEMS = Table(
             "Its newest name in Toast's configuration; display_name is what it was called then."),
         text("item_multi_location_id", "The menu item's key across all restaurants of the group.",
             "item.multi_location_id"),
-        text("item_group_guid", "The menu group it was ordered from.", "item_group.guid"),
-        named("item_group_name", "menu_group", "item_group_guid", "Its name in Toast's configuration."),
+        *entity("item_group", "The menu group it was ordered from.", "item_group", "menu_group"),
         text("option_group_guid", "The modifier group, for a modifier.", "option_group.guid"),
         text("pre_modifier_guid", "The pre-modifier, such as NO or EXTRA.", "pre_modifier.guid"),
-        text("sales_category_guid", "The sales category.", "sales_category.guid"),
-        named("sales_category_name", "sales_category", "sales_category_guid", "Its name in Toast's configuration."),
-        text("dining_option_guid", "The item's own dining option.", "dining_option.guid"),
-        named("dining_option_name", "dining_option", "dining_option_guid", "Its name in Toast's configuration."),
+        *entity("sales_category", "The sales category.", "sales_category"),
+        *entity("dining_option", "The item's own dining option.", "dining_option"),
         text("plu", "The price look-up code.", "lookup_code"),
         text("selection_type",
             "NONE or null for a menu item; OPEN_ITEM, SPECIAL_REQUEST, TOAST_CARD_SELL, …; an open list."),
@@ -382,8 +381,7 @@ _TAXES = Table(
             given="checks[].selections[].guid"),
         text("service_charge_id", "The service charge as applied; null for a tax on an item.",
             given="checks[].appliedServiceCharges[].guid"),
-        text("tax_rate_guid", "The tax rate as configured.", "tax_rate.guid"),
-        named("tax_rate_name", "tax_rate", "tax_rate_guid", "Its name in Toast's configuration."),
+        *entity("tax_rate", "The tax rate as configured.", "tax_rate"),
         text("tax_name", "Its name on the check.", "name"),
         quantity("rate", "The rate, such as 0.0625."),
         money("tax_amount", "The tax."),
