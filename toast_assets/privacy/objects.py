@@ -302,7 +302,7 @@ KINDS = {
     ),
     "configuration": Kind(r"tables/(names/names|restaurants/restaurants)\.parquet", lambda *_: None, "names no guest"),
     "guests": Kind(r"index/guests/guests\.parquet", Scrub.guests, _ROWS),
-    "state": Kind(r"tables/current_orders/state\.json", lambda *_: None, "knows the new tables"),
+    "state": Kind(r"tables/current_orders/_?state\.json", lambda *_: None, "knows the new tables"),
     "index": Kind(
         rf"index/orders/{_RESTAURANT}/month=[^/]+\.parquet", Scrub.index, "new versions, without the guest's key"
     ),

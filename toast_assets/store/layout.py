@@ -110,8 +110,8 @@ class Layout:
         return f"{self.table_folder('current_orders')}restaurant={restaurant_guid}.month={month}.parquet"
 
     def current_orders_state(self) -> str:
-        """Which weeks, in which version, the current orders hold, JSON."""
-        return f"{self.table_folder('current_orders')}state.json"
+        """Which weeks, in which version, the current orders hold, JSON; readers of a Parquet folder leave ``_`` out."""
+        return f"{self.table_folder('current_orders')}_state.json"
 
     def order_index(self, restaurant_guid: str, month: str) -> str:
         """What is known over all weeks of a restaurant's orders of one month (``2025-09``) of creation, Parquet."""

@@ -177,7 +177,7 @@ class _Refresh:
         for key, version in self.store.bucket.listed(folder):
             if found := month_in(key, folder):
                 self.files.setdefault(found[0], {})[found[1]] = version
-            elif restaurant_in(key, folder, ".parquet"):
+            elif restaurant_in(key, folder, ".parquet") or key == f"{folder}state.json":
                 former.append(key)
         self.again = {guid for guid in {*self.files, *self.state.restaurants} if not self._is_known(guid)}
         return former

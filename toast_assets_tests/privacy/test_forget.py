@@ -69,7 +69,7 @@ def check_week(sandbox: Sandbox, store: OrderStore, week: Week, delivery: dict[s
 
 def without_inspections(objects: dict[str, bytes]) -> dict[str, bytes]:
     """All but what only describes other objects: the state of the current orders names their ETags."""
-    return {key: body for key, body in objects.items() if "/inspections/" not in key and "/state.json" not in key}
+    return {key: body for key, body in objects.items() if "/inspections/" not in key and "/_state.json" not in key}
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next(week: Week) -
 
 
 @pytest.mark.parametrize(
-    "part", ["/deliveries/", "/raw/", "/manifests/", "/toast-orders_", "/customers/", "/index/", "state.json"]
+    "part", ["/deliveries/", "/raw/", "/manifests/", "/toast-orders_", "/customers/", "/index/", "_state.json"]
 )
 def test_two_guests_that_are_forgotten_at_once_are_both_gone_and_all_agrees(week: Week, part: str) -> None:
     world, stop = World(week), Stop("put", part)

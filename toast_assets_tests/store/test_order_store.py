@@ -76,7 +76,7 @@ FOREIGN = (
     "tables/orders/week=2025-09-15/copy.parquet",
     "tables/orders/week=2025-09-15/old/orders.parquet",
     "tables/current_orders/",
-    "tables/current_orders/state.json",
+    "tables/current_orders/_state.json",
     "tables/current_orders/restaurant=one.parquet",
     "tables/current_orders/restaurant=one copy.month=2025-09.parquet",
     "tables/current_orders/restaurant=one.month=2025-9.parquet",

@@ -345,7 +345,8 @@ def test_files_of_an_earlier_release_are_replaced_once_the_state_knows_the_new_o
         bucket.put(WEEKS[0], Version("q"), restaurant=B)
         bucket.put(WEEKS[1], Version("o"))
         store, objects = bucket.world.store(), bucket.world.objects
-        former = [f"{store.layout.table_folder('current_orders')}restaurant={guid}.parquet" for guid in (A, B)]
+        names = (f"restaurant={A}.parquet", f"restaurant={B}.parquet", "state.json")
+        former = [f"{store.layout.table_folder('current_orders')}{name}" for name in names]
         for key in former:
             store.bucket.write(key, b"orders of all months")
         weeks = {week.key: "the hash of its table" for week in WEEKS[:2]}
