@@ -1,4 +1,4 @@
-"""The data dictionary, generated from the declared tables and feeds.
+"""The data dictionary, generated from the declared tables, ledger and feeds.
 
 ``python -m docs.make_dictionary`` writes ``docs/data-dictionary.md``; a test keeps the two in step.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 
 from toast_assets import markdown
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed
+from toast_assets.delivery.ledger import LEDGER_SCHEMA, State
 from toast_assets.tables.columns import Table
 from toast_assets.tables.schema import NAMES, RESTAURANTS, TABLES
 
@@ -26,9 +28,10 @@ date is a day on the restaurant's calendar. Toast's fields are written with thei
 of an array, and items stand for modifiers too, which are found below `modifiers[]` at any depth. What begins with
 `config:` comes from Toast's Configuration API, by the GUID in the column before it.
 
-Two formats are described here: the [tables](#tables), Parquet for analysis, and the [feeds](#feeds), NDJSON for
-Amperity. The rules by which the feeds are made are in [delivery-rules.md](delivery-rules.md), Amperity's side of them
-in [amperity-couriers.md](amperity-couriers.md).
+Described here are the [tables](#tables), Parquet for analysis ([how to query them](tables.md)), the
+[ledger](#ledger) of deliveries, Parquet, and the [feeds](#feeds), NDJSON for Amperity. The rules by which the feeds are
+made are in [delivery-rules.md](delivery-rules.md), Amperity's side of them in
+[amperity-couriers.md](amperity-couriers.md).
 """
 
 _FEEDS = """## Feeds
@@ -47,6 +50,38 @@ In pandas, with exact decimals, by way of `pyarrow.json.read_json` with an expli
 `string` is `VARCHAR`, `integer` is `BIGINT`, `datetime` is `TIMESTAMP`; the other types have the same name.
 """
 
+_LEDGER = """## Ledger
+
+What Amperity was sent, at `deliveries/week=DATE/restaurant=GUID.parquet`: one row per record of the week, method and
+destination, in the record's newest version. `s3_pull.parquet` beside it has the workflow that loads a week's feeds,
+with the id of its run as `reason`. [Was this order delivered?](tables.md#was-this-order-delivered)
+"""
+
+LEDGER_COLUMNS = {
+    "restaurant_guid": "The restaurant.",
+    "record_id": "The order's GUID where whole orders are sent, else the key of the feed's row.",
+    "order_guid": "The order that the record is or belongs to; null for a record of several orders.",
+    "method": "`stream` (whole orders), `stream_FEED` (rows of a feed), `notify`, `s3_pull`.",
+    "destination": "Tenant and stream, or where notices go.",
+    "version": "Changes with each change of what is sent, so also with `AMPERITY_REDACT`.",
+    "order_version": "For a whole order: `version` of its row in `raw/`, the SHA-256 of Toast's JSON.",
+    "modified_at": "When Toast last modified the content; null for a record that is not Toast's.",
+    "state": "One of the states below.",
+    "request_id": "`X-Request-Id` of the call: one for each version, and the same when it is sent again.",
+    "attempts": "Calls that this version took, in all runs.",
+    "status": "HTTP status of the last answer; null where there was no answer.",
+    "reason": "Why it is in this state, where that needs a reason.",
+    "updated_at": "When `state` was noted; for `accepted` the time of Amperity's answer.",
+}
+
+STATES = {
+    "pending": "No answer yet: the next delivery sends it.",
+    "accepted": "Amperity has it.",
+    "loaded": "Amperity's workflow has loaded it (`s3_pull`).",
+    "rejected": "Amperity refused it, or it was not fit to be sent; `reason` says why, and it is among the rejects.",
+    "superseded": "Not sent, because a newer version of the order had arrived with a later week.",
+}
+
 
 def render() -> str:
     """The whole document, Markdown."""
@@ -58,6 +93,7 @@ def _parts() -> Iterator[str]:
     yield "## Tables\n"
     for table in (*TABLES.values(), NAMES, RESTAURANTS):
         yield from _table(table)
+    yield from _ledger()
     yield _FEEDS
     for feed in FEEDS.values():
         yield from _feed(feed)
@@ -77,6 +113,13 @@ def _table(table: Table) -> Iterator[str]:
         for column in table.columns
     ]
     yield markdown.table(("column", "type", "description", "Toast's field"), rows)
+
+
+def _ledger() -> Iterator[str]:
+    yield _LEDGER
+    columns = [(f"`{field.name}`", _type(field), LEDGER_COLUMNS[field.name]) for field in LEDGER_SCHEMA]
+    yield markdown.table(("column", "type", "description"), columns)
+    yield markdown.table(("state", "meaning"), [(f"`{state}`", STATES[state]) for state in get_args(State)])
 
 
 def _feed(feed: Feed) -> Iterator[str]:

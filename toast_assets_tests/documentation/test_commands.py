@@ -25,7 +25,7 @@ _VENV = ".venv/bin/"
 COMMANDS = [command for page in pages() for command in commands(page)]
 # Of others, and not installed for the tests: what of them is this project's is checked, their own options are not.
 _FOREIGN = {"aws", "helm", "kubectl", "openssl"}
-_OF_THE_SHELL = {"cp", "export", "mkdir"}
+_OF_THE_SHELL = {"cp", "export", "head", "mkdir", "zcat"}
 # Files that the reader makes.
 _OF_THE_READER = {"request.txt", "report.json", "values.schema.json", *(_DEPLOY / ".gitignore").read_text().split()}
 

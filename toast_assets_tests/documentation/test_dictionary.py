@@ -5,11 +5,13 @@ from __future__ import annotations
 import runpy
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from docs.make_dictionary import PATH, render
+from docs.make_dictionary import LEDGER_COLUMNS, PATH, STATES, render
 from toast_assets.amperity.feeds.build import FEEDS
+from toast_assets.delivery.ledger import LEDGER_SCHEMA, State
 from toast_assets.tables.schema import NAMES, RESTAURANTS, TABLES
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +28,12 @@ def test_every_column_of_every_table_and_feed_is_in_it() -> None:
         assert all(f"| `{column.name}` |" in document for column in table.columns)
     for feed in FEEDS.values():
         assert all(f"| `{name}` |" in document for name in feed.columns)
+
+
+def test_the_ledgers_columns_and_states_are_those_of_the_code() -> None:
+    assert list(LEDGER_COLUMNS) == LEDGER_SCHEMA.names
+    assert tuple(STATES) == get_args(State)
+    assert "| `request_id` | string, never null |" in render()
 
 
 def test_the_rules_that_it_refers_to_are_there() -> None:

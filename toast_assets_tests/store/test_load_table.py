@@ -1,16 +1,14 @@
-"""Tables as users load them: pandas with exact types, DuckDB with the documented queries."""
+"""Tables as users load them: pandas with exact types."""
 
 from __future__ import annotations
 
 import logging
-import re
 from datetime import date
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -200,32 +198,3 @@ def test_notebooks_find_the_store_by_the_environment(
     monkeypatch.delenv("S3_BUCKET_NAME")
     with pytest.raises(SettingsError, match="S3_BUCKET_NAME is not set"):
         OrderStore.from_environment()
-
-
-PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
-
-
-def local_copy(store: OrderStore, folder: Path) -> None:
-    """Tables, the current orders among them, and raw orders as files."""
-    refresh_current_orders(store, LOG)
-    for kind in ("tables/", "raw/"):
-        for key in store.bucket.keys(f"{store.layout.prefix}{kind}"):
-            path = folder / key.removeprefix(store.layout.prefix)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            store.bucket.fetch(key, path)
-
-
-def test_the_queries_of_the_page_on_tables_run_as_they_are(tables: OrderStore, tmp_path: Path) -> None:
-    local_copy(tables, tmp_path)
-    blocks = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    queries = [block.replace("s3://BUCKET/toast-orders/", f"{tmp_path}/") for block in blocks]
-    connection = duckdb.connect()
-    served, unread, sales, items, guests, payments, fields = (connection.execute(query).fetchall() for query in queries)
-    assert served == [(date(2025, 9, 19), "DINE_IN", "DoorDash", None, Decimal("12.3000"))]
-    assert unread == []
-    assert [(row[0], row[1], row[2]) for row in sales] == [(date(2025, 9, 19), "here", Decimal("12.3000"))]
-    assert items == [("Soup of the day", Decimal("2.000000"), Decimal("12.3000"))]
-    assert guests == [(1,)]
-    assert [row[0] for row in payments] == ["CREDIT"]
-    assert payments[0][1] == tables.load_table("payments", "2025-09-15")["amount"].sum()
-    assert len(fields) == len(tables.load_table("orders", "2025-09-15"))

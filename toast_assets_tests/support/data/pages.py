@@ -1,9 +1,10 @@
-"""The project's Markdown pages: their shell commands, links and headings."""
+"""The project's Markdown pages: their code, shell commands, links and headings."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 _CONSOLE = re.compile(r"^ *```console\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
+_BLOCK_OR_HEADING = re.compile(r"^```(\w+)\n(.*?)^```$|^#+ ([^\n]+)$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _INLINE = re.compile(r"`([^`]+)`")
 _OURS = re.compile(r"(?:toast-assets|dagster|dagster-daemon|python -m|make) [a-z]")
@@ -31,6 +33,21 @@ class Command:
         return f"{self.page}: {shlex.join(self.words)}"
 
 
+@dataclass(frozen=True)
+class Block:
+    """Code as a page has it: in which language, below which heading, and as the how many-th of this language there,
+    counted from 1."""
+
+    page: str
+    heading: str
+    language: str
+    number: int
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.heading}, {self.language} {self.number}"
+
+
 def pages() -> list[Path]:
     """All pages that people read, the README first."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy" / "aws" / "README.md"]
@@ -48,6 +65,18 @@ def commands(page: Path) -> list[Command]:
         for line in some
         for words in _simple_commands(line)
     ]
+
+
+def blocks(page: Path, *languages: str) -> list[Block]:
+    """The page's fenced code in these languages, from top to bottom."""
+    found, heading, counted = list[Block](), "", Counter[str]()
+    for language, code, title in _BLOCK_OR_HEADING.findall(page.read_text(encoding="utf-8")):
+        if title:
+            heading, counted = title, Counter()
+        elif language in languages:
+            counted[language] += 1
+            found.append(Block(str(page.relative_to(ROOT)), heading, language, counted[language], code))
+    return found
 
 
 def links(page: Path) -> list[str]:
