@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.checks.facts import WeekFacts, week_facts
+from toast_assets.checks.drift import FieldHistory, Fields
+from toast_assets.checks.facts import WeekFacts, field_history, week_facts, week_fields
 from toast_assets.markdown import plain
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
@@ -25,8 +26,8 @@ _WEEKS_COMPARED = 6
 
 @dataclass
 class CheckedWeek:
-    """A stored week under check. ``facts`` and ``earlier`` are read when a check first asks for them; ``amperity``
-    gives Amperity's settings."""
+    """A stored week under check. ``facts`` and all below are read when a check first asks for them; ``amperity`` gives
+    Amperity's settings."""
 
     week: Week
     manifest: Manifest
@@ -37,6 +38,16 @@ class CheckedWeek:
     @cached_property
     def facts(self) -> WeekFacts:
         return week_facts(self.week, self.manifest, self.store)
+
+    @cached_property
+    def fields(self) -> Fields:
+        """The fields of the week's orders."""
+        return self.facts.fields or week_fields(self.week, self.manifest, self.store)
+
+    @cached_property
+    def field_history(self) -> FieldHistory:
+        """The fields of all weeks before."""
+        return field_history(self.week, self.store)
 
     @cached_property
     def earlier(self) -> Iterable[Manifest]:

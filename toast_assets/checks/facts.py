@@ -3,6 +3,9 @@
 They hold counts and sums, order GUIDs and field names, and nothing of any guest; their size has a bound per restaurant.
 They are stored with the versions of their data, and made again once an order or a name changed. What can only warn
 never ends the reading of what can stop a delivery.
+
+Which fields orders have is stored beside them, in an object whose size does not grow with the number of restaurants,
+because a check reads those of all earlier weeks.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,14 +25,25 @@ from typing import Any, TypeVar
 import msgspec
 
 from toast_assets.checks.amounts import SUMS, UnreadableAmountsError, read_amounts
-from toast_assets.checks.drift import DriftDetector, DriftFinding, decoded, shown_value
+from toast_assets.checks.drift import (
+    FIELDS_FORM,
+    FieldCollector,
+    FieldHistory,
+    FieldRecord,
+    Fields,
+    WeekFields,
+    decoded,
+    shown_value,
+)
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.markdown import plain
 from toast_assets.orders.model import known_fields
 from toast_assets.orders.names import NO_NAMES, Names, references
 from toast_assets.orders.raw_file import read_groups
 from toast_assets.scratch import scratch_folder
-from toast_assets.store.bucket import ABSENT
+from toast_assets.store.bucket import ABSENT, Version
+from toast_assets.store.client import CALLS_AT_ONCE
+from toast_assets.store.layout import week_in
 from toast_assets.store.manifest import Manifest
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import manifest_mismatch, one_restaurant, raw_files, reading_raw
@@ -37,7 +52,7 @@ from toast_assets.week import Week
 
 MOST_NAMED = 20
 # Changes when the same orders would give other facts.
-_FORM = 7
+_FORM = 8
 # An open list of Toast's: what comes after that many is one channel.
 _MOST_CHANNELS = 30
 _OTHER_CHANNELS = "(other channels)"
@@ -97,13 +112,13 @@ class SharedOrder(msgspec.Struct, frozen=True):
 
 
 class WeekFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """All facts of a week, by restaurant, and the drift over all of them.
+    """All facts of a week, by restaurant, and the fields of all of them.
 
     ``damaged`` are restaurants whose raw orders cannot be read, each with the reason: they have no facts.
     ``names_version`` is empty where no names are stored, ``names_failure`` says why stored names cannot be read.
-    ``reports_failure`` is the kind of error that ended the look at fields, names and guests; then there is no
-    ``drift``, and ``channels`` and ``names`` are not complete. ``shared_orders`` counts orders of several restaurants,
-    ``shared`` has the first.
+    ``reports_failure`` is the kind of error that ended the look at fields, names and guests; then there are no
+    ``fields``, and ``channels`` and ``names`` are not complete. ``shared_orders`` counts orders of several restaurants,
+    ``shared`` has the first. ``fields`` are stored apart: facts that were stored have none (``week_fields``).
     """
 
     form: int
@@ -111,7 +126,7 @@ class WeekFacts(msgspec.Struct, frozen=True, kw_only=True):
     names_version: str = ""
     restaurants: dict[str, RestaurantFacts]
     damaged: dict[str, str] = {}
-    drift: tuple[DriftFinding, ...] = ()
+    fields: dict[str, FieldRecord] = {}
     reports_failure: str | None = None
     names_failure: str | None = None
     shared_orders: int = 0
@@ -119,7 +134,7 @@ class WeekFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Stored(msgspec.Struct, frozen=True):
-    """The object in the bucket; ``sha256`` is over the bytes of the facts, so that every damage is noticed."""
+    """An object in the bucket; ``sha256`` is over the bytes of the facts, so that every damage is noticed."""
 
     sha256: str
     facts: msgspec.Raw
@@ -131,37 +146,71 @@ def week_facts(week: Week, manifest: Manifest, store: OrderStore) -> WeekFacts:
     Facts with ``damaged`` restaurants or a failure are not stored: what could not be read may be restored as it was.
     Raises StoreError where the bucket is missing or refuses access.
     """
-    key = store.layout.inspection(week)
-    found = store.bucket.read(key)
-    known = _stored_facts(found[0]) if found is not None else None
-    names = ""
-    # Names only serve reports, which say so where the bucket refuses them.
-    with suppress(StoreError):
-        names = names_version(store)
+    known = _stored(store.layout.inspection(week), WeekFacts, store)
+    names = _names_version(store)
     of_these = (_FORM, manifest.data_version, names)
     if known is not None and (known.form, known.data_version, known.names_version) == of_these:
         return known
+    return _read_facts(week, manifest, store, names)
+
+
+def week_fields(week: Week, manifest: Manifest, store: OrderStore) -> Fields:
+    """The fields of the week's orders, as ``week_facts`` gives the facts."""
+    known = _stored(store.layout.inspected_fields(week), WeekFields, store)
+    if known is not None and (known.form, known.data_version) == (FIELDS_FORM, manifest.data_version):
+        return known.fields
+    return _read_facts(week, manifest, store, _names_version(store)).fields
+
+
+def field_history(week: Week, store: OrderStore) -> FieldHistory:
+    """The fields of all weeks before, as far as they are stored: one small object for each week."""
+    folder, history = store.layout.inspections, FieldHistory()
+    weeks = {found: key for key in store.bucket.keys(folder) if (found := week_in(key, folder, ".fields.json"))}
+    earlier = [weeks[key] for key in sorted(weeks) if key < week.key]
+    with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="fields") as threads:
+        for known in threads.map(lambda key: _stored(key, WeekFields, store), earlier):
+            if known is not None and known.form == FIELDS_FORM:
+                history.add(known.fields)
+    history.unrecorded = max(0, sum(key < week.key for key in store.pulled_weeks()) - history.weeks)
+    return history
+
+
+def _read_facts(week: Week, manifest: Manifest, store: OrderStore, names: str) -> WeekFacts:
+    keys = (store.layout.inspected_fields(week), store.layout.inspection(week))
+    before = [info.version if (info := store.bucket.info(key)) else ABSENT for key in keys]
     with scratch_folder() as folder, closing(sqlite3.connect("")) as orders:
         facts = _WeekReader(week, manifest, store, orders, names, StoredNames(store, folder, _LOG)).read()
     if not (facts.damaged or facts.reports_failure or facts.names_failure):
-        body = msgspec.json.encode(facts)
-        stored = msgspec.json.encode(_Stored(hashlib.sha256(body).hexdigest(), msgspec.Raw(body))) + b"\n"
-        # Another run that wrote them in the meantime looked at the same orders, or at newer ones.
-        with suppress(StoreConflictError):
-            replaces = found[1] if found is not None else ABSENT
-            store.bucket.write(key, stored, replaces=replaces, ContentType="application/json")
+        fields = WeekFields(FIELDS_FORM, facts.data_version, facts.fields)
+        stored = (fields, msgspec.structs.replace(facts, fields={}))
+        for key, content, replaces in zip(keys, stored, before, strict=True):
+            _store(key, content, replaces, store)
     return facts
 
 
-def _stored_facts(body: bytes) -> WeekFacts | None:
-    """The facts in a stored object; None where it is damaged or of another form: they can be made again."""
-    try:
-        stored = msgspec.json.decode(body, type=_Stored)
-        if hashlib.sha256(stored.facts).hexdigest() != stored.sha256:
-            return None
-        return msgspec.json.decode(stored.facts, type=WeekFacts)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+def _names_version(store: OrderStore) -> str:
+    # Names only serve reports, which say so where the bucket refuses them.
+    with suppress(StoreError):
+        return names_version(store)
+    return ""
+
+
+def _store(key: str, facts: msgspec.Struct, replaces: Version, store: OrderStore) -> None:
+    body = msgspec.json.encode(facts)
+    stored = msgspec.json.encode(_Stored(hashlib.sha256(body).hexdigest(), msgspec.Raw(body))) + b"\n"
+    # Another run that wrote them in the meantime looked at the same orders, or at newer ones.
+    with suppress(StoreConflictError):
+        store.bucket.write(key, stored, replaces=replaces, ContentType="application/json")
+
+
+def _stored(key: str, form: type[_Made], store: OrderStore) -> _Made | None:
+    """What is stored under the key; None where it is damaged or of another form: it can be made again."""
+    found = store.bucket.read(key)
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        stored = msgspec.json.decode(found[0], type=_Stored) if found else None
+        if stored is not None and hashlib.sha256(stored.facts).hexdigest() == stored.sha256:
+            return msgspec.json.decode(stored.facts, type=form)
+    return None
 
 
 def versions_digest(versions: Iterable[tuple[str, str]], others: str = "0") -> str:
@@ -183,7 +232,7 @@ class _WeekReader:
     orders: sqlite3.Connection
     names_version: str
     names: StoredNames
-    drift: DriftDetector = field(default_factory=DriftDetector)
+    fields: FieldCollector = field(default_factory=FieldCollector)
     failure: str | None = None
 
     def read(self) -> WeekFacts:
@@ -198,14 +247,14 @@ class _WeekReader:
                 restaurants[file.guid] = facts
         self.orders.executemany("DELETE FROM orders WHERE restaurant = ?", ((guid,) for guid in damaged))
         shared = self.orders.execute(_SHARED).fetchall()
-        drift = self._report(self.drift.findings) or ()
+        fields = self._report(self.fields.fields) or {}
         return WeekFacts(
             form=_FORM,
             data_version=self.manifest.data_version,
             names_version=self.names_version,
             restaurants=restaurants,
             damaged=damaged,
-            drift=() if self.failure else drift,
+            fields={} if self.failure else fields,
             reports_failure=self.failure,
             names_failure=self.names.failure,
             shared_orders=len(shared),
@@ -242,7 +291,7 @@ class _WeekReader:
             holders = ((order.guid.lower(), restaurant_guid) for order in group)
             self.orders.executemany("INSERT INTO orders VALUES (?, ?)", holders)
             for order in (decoded(one.body) for one in group):
-                self._report(self.drift.add, order)
+                self._report(self.fields.add, order)
                 with suppress(UnreadableAmountsError):
                     sums = [total + amount for total, amount in zip(sums, read_amounts(order), strict=True)]
                     self._report(reports.add, order)

@@ -159,21 +159,31 @@ def modified_times_inside_week(checked: CheckedWeek) -> CheckResult:
 
 
 def no_schema_drift(checked: CheckedWeek) -> CheckResult:
-    """Orders have the fields, types and enum values that are recorded; what is new is named with its first order."""
-    facts = checked.facts
-    if facts.reports_failure is not None:
-        return CheckResult([_not_looked_at(facts)], warns=True)
-    new = {one.path for one in facts.drift if one.kind == "new field"}
-    kinds = Counter(one.kind for one in facts.drift)
+    """Orders have the fields, types and enum values of earlier weeks. What is new or has vanished is named by the first
+    week that shows it, with its first order; later weeks do not name it again.
+
+    What Toast documents is no news, except a type that costs amounts.
+    """
+    if checked.facts.reports_failure is not None:
+        return CheckResult([_not_looked_at(checked.facts)], warns=True)
+    fields, history = checked.fields, checked.field_history
+    drift = history.drift(fields)
+    new = {one.path for one in drift if one.kind == "new field"}
+    kinds = Counter(one.kind for one in drift)
+    fine = f"Nothing is new compared with {history.weeks} earlier weeks."
+    if not history.weeks:
+        first = "No earlier week has a record of its fields" if history.unrecorded else "This is the first stored week"
+        fine = f"{first}: {len(fields) - 1} fields recorded."
     return CheckResult(
         # What is inside a new field is new with it: the rows alone have it.
-        [_drifted(one) for one in facts.drift if one.kind != "new field" or one.path.rpartition(".")[0] not in new],
-        "Orders look as recorded.",
+        [_drifted(one) for one in drift if one.kind != "new field" or one.path.rpartition(".")[0] not in new],
+        fine,
         warns=True,
         # "new_fields", "new_values", "other_types", "vanished_fields"
-        figures={f"{kind.replace(' ', '_')}s": kinds[kind] for kind in KINDS},
+        figures={f"{kind.replace(' ', '_')}s": kinds[kind] for kind in KINDS}
+        | {"fields": len(fields) - 1, "earlier_weeks": history.weeks, "unrecorded_weeks": history.unrecorded},
         heads=("what", "field", "value", "times", "first order"),
-        rows=[(one.kind, one.path, one.value or "", one.times or "", one.first_order or "") for one in facts.drift],
+        rows=[(one.kind, one.path, one.value or "", one.times or "", one.first_order or "") for one in drift],
     )
 
 

@@ -1,6 +1,6 @@
 """A Toast order as types: the fields that the tables and feeds use, in snake_case (``openedDate`` is ``opened_date``).
 
-Enums are plain strings because Toast calls them open; ``checks.drift`` reports unknown fields. Money is ``Decimal`` in
+Enums are plain strings because Toast calls them open; ``checks.drift`` reports new fields. Money is ``Decimal`` in
 currency units (8.99), read from the JSON's digits. Timestamps stay text and business dates integers (``20250919``).
 
 The example payload of Amperity's guide is read, too: ``dining`` for ``diningOption``, ``orderNumber`` for
@@ -423,15 +423,14 @@ class Order(_Voidable, frozen=True):
 
 
 class KnownFields(msgspec.Struct, frozen=True):
-    """A recorded schema: all ``fields``, the ``values`` of enums, and what keys and amounts need ``always``."""
+    """What Toast documents of an order: all ``fields`` by path, and the ``values`` of enums."""
 
-    always: tuple[str, ...]
     fields: frozenset[str]
     values: dict[str, frozenset[str]]
 
 
 @cache
 def known_fields() -> KnownFields:
-    """The recorded schema that comes with the package."""
+    """The documented fields that come with the package: rules for privacy may name them, and checks may show them."""
     data = resources.files("toast_assets.orders").joinpath("known_fields.json").read_bytes()
     return msgspec.json.decode(data, type=KnownFields)

@@ -235,6 +235,10 @@ class Scrub:
         """What checks read out of raw orders; it is removed."""
         return {} if one.week in self.changes or self.names_guest(text_of(path)) else None
 
+    def fields(self, _: Object, path: Path, __: Path) -> Metadata | None:
+        """Which fields raw orders have; removed where one has the guest's name."""
+        return {} if self.names_guest(text_of(path)) else None
+
     def names_guest(self, text: str) -> bool:
         """Whether a text names the guest."""
         return self.scrubber.holds(text) or any(trait[2:].lower() in text.lower() for trait in self.plain)
@@ -310,6 +314,7 @@ KINDS = {
     "inspection": Kind(
         rf"inspections/{_WEEK}\.json", Scrub.inspection, "removed; the next check of the week makes it again"
     ),
+    "fields": Kind(rf"inspections/{_WEEK}\.fields\.json", Scrub.fields, "removed, as it names the guest"),
     "unreadable": Kind(
         rf"unreadable/{_WEEK}/{_RESTAURANT}\.ndjson\.gz", Scrub.unreadable, "no bytes of orders that name the guest"
     ),

@@ -183,8 +183,8 @@ class Rewriting:
             metadata = KINDS[one.kind].scrub(self.scrub, one, stored.path, target)
         if metadata is None:
             return None
-        gone = {"inspection": True, "index": not target.exists(), "rejects": metadata.get("rows") == "0"}
-        if gone.get(one.kind):
+        gone = {"index": not target.exists(), "rejects": metadata.get("rows") == "0"}
+        if one.kind in ("inspection", "fields") or gone.get(one.kind):
             return Removal()
         kept = {**stored.metadata, **{name: value for name, value in metadata.items() if name in stored.metadata}}
         properties = next(of for ending, of in _PROPERTIES.items() if one.key.endswith(ending))

@@ -47,6 +47,7 @@ class Layout:
         self.tables = f"{prefix}tables/"
         self.all_deliveries = f"{prefix}deliveries/"
         self.all_rejects = f"{prefix}rejects/"
+        self.inspections = f"{prefix}inspections/"
         self.privacy = f"{prefix}privacy/"
         self.forgotten = f"{self.privacy}forgotten.json"
         # The boundaries of the stored weeks, JSON.
@@ -130,7 +131,11 @@ class Layout:
 
     def inspection(self, week: Week) -> str:
         """What the asset checks read out of a week's raw orders, JSON."""
-        return f"{self.prefix}inspections/week={week.key}.json"
+        return f"{self.inspections}week={week.key}.json"
+
+    def inspected_fields(self, week: Week) -> str:
+        """Which fields a week's raw orders have, JSON."""
+        return f"{self.inspections}week={week.key}.fields.json"
 
     def deliveries(self, week: Week) -> str:
         return f"{self.all_deliveries}week={week.key}/"

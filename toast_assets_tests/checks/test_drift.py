@@ -1,4 +1,4 @@
-"""What orders contain that is not recorded, and what is recorded that they no longer contain."""
+"""What orders of a week contain that no earlier week had, and what of the earlier ones they no longer contain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from toast_assets.checks.drift import DriftDetector, DriftFinding, decoded
+from toast_assets.checks.drift import DriftFinding, FieldCollector, FieldHistory, Fields, decoded
 from toast_assets.orders.model import Order, known_fields
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import (
@@ -46,18 +46,26 @@ class Drift:
         return bool(self.findings)
 
 
-def drift(*orders: Json) -> Drift:
-    return drift_of(encode(*orders))
+def drift(*orders: Json, after: Sequence[Sequence[Json]] | None = None) -> Drift:
+    """What orders have that earlier weeks, each of ``after``, had not; by default one week of ordinary orders."""
+    return drift_of(encode(*orders), after=after)
 
 
-def drift_of(orders: Iterable[bytes]) -> Drift:
-    detector = DriftDetector()
+def drift_of(orders: Iterable[bytes], after: Sequence[Sequence[Json]] | None = None) -> Drift:
+    history = FieldHistory()
+    for earlier in [[plain(), plain(checks=12)]] if after is None else after:
+        history.add(fields_of(encode(*earlier)))
+    return Drift(history.drift(fields_of(orders)))
+
+
+def fields_of(orders: Iterable[bytes]) -> Fields:
+    collector = FieldCollector()
     for one in orders:
-        detector.add(decoded(one))
-    return Drift(detector.findings())
+        collector.add(decoded(one))
+    return collector.fields()
 
 
-def test_orders_of_recorded_fields_are_no_drift() -> None:
+def test_orders_like_those_of_earlier_weeks_are_no_drift() -> None:
     assert not drift(plain(), plain(checks=2))
 
 
@@ -83,18 +91,86 @@ def test_a_new_enum_value_is_named_with_the_first_order_that_has_it() -> None:
     }
 
 
-def test_a_field_that_amounts_need_is_missed_when_no_order_has_it() -> None:
-    made = plain()
-    del made["checks"][0]["selections"][0]["preDiscountPrice"]
-    assert drift(made).vanished_fields == {"checks.selections.preDiscountPrice": made["guid"]}
-    assert not drift(made, plain()).vanished_fields
+ODD_ORDER = {"source": "Telepathy", "loyaltyTier": 1, "displayNumber": 12}
+
+
+def test_what_an_earlier_week_had_is_not_named_again_even_if_other_weeks_came_between() -> None:
+    assert len(drift(plain(**ODD_ORDER)).findings) == 3
+    assert not drift(plain(**ODD_ORDER), after=[[plain(**ODD_ORDER)]])
+    assert not drift(plain(**ODD_ORDER), after=[[plain()], [plain(**ODD_ORDER)], [plain()], []])
+
+
+def test_of_the_first_week_only_types_are_named_that_tables_cannot_hold() -> None:
+    made = plain(**ODD_ORDER)
+    assert [(one.kind, one.path) for one in drift(made, after=[]).findings] == [("other type", "displayNumber")]
+
+
+def test_what_toast_documents_is_no_news_in_whichever_week_it_comes_first() -> None:
+    made = plain(curbsidePickupInfo={"transportColor": "red"}, source="Order-and-Pay-at-Table")
+    made["checks"][0]["payments"][0]["type"] = "HOUSE_ACCOUNT"
+    assert not drift(made)
+
+
+def test_another_type_of_a_field_that_no_table_has_is_named_once() -> None:
+    first, second = plain(loyaltyTier="gold"), plain(loyaltyTier=2)
+    found = drift(plain(loyaltyTier=None), second, second, after=[[first]])
+    assert found.other_types == {("loyaltyTier", "a number"): (second["guid"], 2)}
+    assert not drift(second, plain(loyaltyTier=2.5), after=[[first], [second]])
+    assert not drift(first, after=[[plain(loyaltyTier=None)]])
+
+
+def without(path: str, made: Json) -> Json:
+    """An order without one field of its first check."""
+    part = made["checks"][0]
+    *above, name = path.split(".")
+    for one in above:
+        part = part[one][0]
+    del part[name]
+    return made
+
+
+def lacking(orders: int, path: str = "selections.preDiscountPrice") -> list[Json]:
+    return [without(path, plain()) for _ in range(orders)]
+
+
+def whole(orders: int, **more: object) -> list[Json]:
+    return [plain(**more) for _ in range(orders)]
+
+
+def test_a_field_that_was_always_there_is_missed_when_no_order_has_it() -> None:
+    made = lacking(10)
+    found = drift(*made, after=[whole(20)])
+    assert found.vanished_fields == {"checks.selections.preDiscountPrice": made[0]["guid"]}
+    assert not drift(*made, plain(), after=[whole(20)]).vanished_fields
+
+
+def test_a_vanished_field_is_named_by_the_first_week_that_lacks_it_alone() -> None:
+    assert not drift(*lacking(10), after=[whole(20), lacking(10)])
+    assert not drift(*lacking(10), after=[whole(20), lacking(10), whole(20)])
+
+
+def test_a_field_that_came_later_and_vanishes_is_missed_too() -> None:
+    weeks = [whole(10), whole(10, kitchenPacing=1), whole(10, kitchenPacing=1)]
+    assert drift(*whole(10), after=weeks).vanished_fields.keys() == {"kitchenPacing"}
+
+
+def test_few_orders_say_nothing_of_what_has_vanished_until_there_are_enough() -> None:
+    assert not drift(*lacking(9), after=[whole(20)])
+    assert not drift(*lacking(20), after=[whole(9)])
+    assert drift(*lacking(5), after=[whole(20), lacking(5)]).vanished_fields
+    assert not drift(*lacking(5), after=[whole(20), lacking(5), lacking(5)])
+
+
+def test_a_field_that_some_orders_always_lacked_does_not_vanish() -> None:
+    assert not drift(*lacking(50), after=[[*whole(18), *lacking(2)], whole(20)])
 
 
 def test_nothing_is_missed_where_nothing_could_have_it() -> None:
-    bare = plain()
-    bare["checks"] = [bare["checks"][0] | {"payments": [], "selections": []}]
-    assert not drift(bare)
-    assert not drift()
+    bare = [plain() for _ in range(20)]
+    for one in bare:
+        one["checks"] = [one["checks"][0] | {"payments": [], "selections": []}]
+    assert not drift(*bare, after=[whole(20)])
+    assert not drift(after=[whole(20)])
 
 
 @pytest.mark.parametrize(
@@ -155,9 +231,23 @@ def test_a_parent_with_very_many_unknown_fields_is_a_map_whatever_the_orders_seq
 
 
 def test_known_fields_stay_known_where_the_unknown_ones_beside_them_are_a_map() -> None:
-    found = drift(plain(**{f"new{number}": 1 for number in range(51)}))
+    new = {f"new{number}": 1 for number in range(51)}
+    found = drift(*whole(20, **new), after=[whole(20)])
     assert found.new_fields.keys() == {"*"}
     assert not found.vanished_fields
+    assert not drift(*whole(20, new1=1, other=1), after=[whole(20, **new)])
+    assert not drift(*whole(20, **new), after=[whole(20, new1=1), whole(20, **new)])
+
+
+def test_a_map_with_a_few_keys_in_each_week_is_known_as_one_after_some_weeks() -> None:
+    weeks = [[plain(map={f"k{week}{number}": 1 for number in range(10)})] for week in range(6)]
+    found = [len(drift(*week, after=weeks[:number]).new_fields) for number, week in enumerate(weeks)]
+    assert found == [0, 10, 10, 10, 10, 0]
+
+
+def test_new_values_of_a_free_text_stop_to_be_news_after_very_many() -> None:
+    weeks = [[plain(source=f"Source{number}") for number in range(start, start + 25)] for start in (0, 25, 50)]
+    assert [len(drift(*week, after=weeks[:number]).new_values) for number, week in enumerate(weeks)] == [0, 25, 0]
 
 
 def test_what_is_held_has_a_bound_however_many_names_and_values_there_are() -> None:
@@ -188,9 +278,8 @@ def test_what_a_decoder_refuses_is_looked_at_all_the_same(number: bytes) -> None
 
 
 def test_what_may_cost_an_amount_comes_first_and_new_fields_last() -> None:
-    made = plain(source="Telepathy", loyaltyTier=1, displayNumber=12)
-    del made["checks"][0]["selections"][0]["preDiscountPrice"]
-    kinds = [one.kind for one in drift(made).findings]
+    made = [*lacking(10), without("selections.preDiscountPrice", plain(**ODD_ORDER))]
+    kinds = [one.kind for one in drift(*made, after=[whole(20)]).findings]
     assert kinds == ["vanished field", "other type", "new value", "new field"]
 
 
@@ -200,7 +289,7 @@ def test_a_market_place_may_be_an_object_or_a_text() -> None:
 
 
 def test_null_is_not_the_same_as_vanished() -> None:
-    assert not drift(plain(businessDate=None)).vanished_fields
+    assert not drift(*whole(20, businessDate=None), after=[whole(20)])
 
 
 def test_the_guides_example_shows_as_drift() -> None:
@@ -214,7 +303,6 @@ def test_what_is_no_order_is_passed_over() -> None:
 
 
 def test_the_record_agrees_with_itself() -> None:
-    assert set(known_fields().always) <= known_fields().fields
     assert set(known_fields().values) <= known_fields().fields
 
 

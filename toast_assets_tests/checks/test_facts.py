@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import date, timedelta
 from decimal import Decimal
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import msgspec
 import pytest
 
 from toast_assets.checks import facts
 from toast_assets.checks.amounts import AMOUNTS
-from toast_assets.checks.drift import DriftDetector
-from toast_assets.checks.facts import NameCoverage, week_facts
+from toast_assets.checks.check import CheckResult
+from toast_assets.checks.drift import FieldCollector, FieldHistory
+from toast_assets.checks.facts import NameCoverage, week_facts, week_fields
 from toast_assets.errors import StoreError
 from toast_assets.export.write import export_week
 from toast_assets.orders.raw_file import read_groups
@@ -23,7 +27,7 @@ from toast_assets.store.order_store import NAMES_TABLE, OrderStore
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.names import StoredNames
 from toast_assets.toast.configuration import Entity
-from toast_assets.week import Week
+from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.checks.evaluating import conclude, evaluate
 from toast_assets_tests.support.data.guide import guide_order
 from toast_assets_tests.support.data.invented import check, encode, gift_card, invented_week, order, payment, selection
@@ -110,12 +114,14 @@ def test_facts_that_are_damaged_in_any_way_are_made_again(
 ) -> None:
     made = order(diningOption={"guid": "d", "behavior": "DINE_IN"})
     manifest = store_week(store, week, {"here": encode(made)})
+    week_facts(week, manifest, store)
     whole = week_facts(week, manifest, store)
     key = store.layout.inspection(week)
     body, _ = store.bucket.read(key) or (b"", None)
     assert damage(body) != body
     store.bucket.write(key, damage(body))
-    assert week_facts(week, manifest, store) == whole
+    again = week_facts(week, manifest, store)
+    assert msgspec.structs.replace(again, fields={}) == whole
     assert (store.bucket.read(key) or (b"", None))[0] == body
 
 
@@ -191,7 +197,7 @@ def test_an_order_of_two_restaurants_warns_with_both_and_one_that_stands_twice_i
 
 
 REPORTS = [
-    *((DriftDetector, "add"), (DriftDetector, "findings")),
+    *((FieldCollector, "add"), (FieldCollector, "fields")),
     *((facts, "channel_of"), (facts, "references"), (StoredNames, "of")),
 ]
 
@@ -243,7 +249,7 @@ def test_what_is_kept_and_said_stays_short_however_long_a_guid_is(store: OrderSt
     said = (
         conclude("order_guids_unique", manifest, facts=found),
         conclude("modified_times_inside_week", manifest, facts=found),
-        conclude("no_schema_drift", facts=found),
+        conclude("no_schema_drift", facts=found, field_history=FieldHistory(weeks=1)),
     )
     assert not any(one.passed for one in said)
     assert (len(body) < 10_000, max(len(repr(one)) for one in said) < 5_000) == (True, True)
@@ -434,3 +440,106 @@ def test_exports_that_are_damaged_at_some_restaurants_warn_and_at_all_of_them_bl
     found = evaluate("export_equals_raw", week, manifest, store)
     assert (found.passed, found.warns, found.figures["wrong_exports"]) == (False, warns, len(damaged))
     assert "Place a (a): s3://" in found.description
+
+
+WEEKS = WeekCalendar()
+
+
+def drift_in(store: OrderStore, key: str, *orders: dict[str, Any]) -> CheckResult:
+    """What the check says of a week, which is stored first where ``orders`` are given."""
+    week = WEEKS.week(key)
+    manifest = store_week(store, week, {"here": encode(*orders)}) if orders else store.load_manifest(week)[0]
+    assert manifest is not None
+    return evaluate("no_schema_drift", week, manifest, store)
+
+
+def plain_order(**more: Any) -> dict[str, Any]:
+    """An order of documented fields alone: the builder's employees have names, which Toast's have not."""
+    made = order(**more)
+    del made["server"]
+    for paid in (one for bill in made["checks"] for one in bill["payments"]):
+        del paid["server"]
+    return made
+
+
+def test_the_first_stored_week_says_how_many_fields_it_has_and_the_next_compares_with_it(store: OrderStore) -> None:
+    first = drift_in(store, "2025-09-01", plain_order(loyaltyTier=1), plain_order())
+    assert first.passed
+    assert first.description == f"This is the first stored week: {first.figures['fields']} fields recorded."
+    second = drift_in(store, "2025-09-08", plain_order(loyaltyTier=1), new := plain_order(kitchenPacing=1))
+    assert (second.passed, second.warns) == (False, True)
+    assert second.description == f"new field kitchenPacing (first in order {new['guid']})"
+    third = drift_in(store, "2025-09-15", plain_order(kitchenPacing=1))
+    assert third.passed
+    assert third.description == "Nothing is new compared with 2 earlier weeks."
+
+
+def test_the_first_week_by_date_keeps_the_finding_in_whichever_sequence_weeks_are_judged(store: OrderStore) -> None:
+    march, may, june = "2025-03-03", "2025-05-05", "2025-06-02"
+    drift_in(store, march, plain_order())
+    assert not drift_in(store, june, plain_order(loyaltyTier=1)).passed
+    assert not drift_in(store, may, plain_order(loyaltyTier=1)).passed
+    assert [drift_in(store, key).passed for key in (march, may, june)] == [True, False, True]
+    # A week that is pulled again keeps what it says, and what others say follows what it has now.
+    assert drift_in(store, may, plain_order(), plain_order()).passed
+    assert not drift_in(store, june).passed
+
+
+def test_weeks_without_a_record_are_counted_and_not_read(store: OrderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("2025-08-25", "2025-09-01"):
+        store_week(store, WEEKS.week(key), {"here": encode(plain_order())})
+    store.bucket.write(store.layout.inspected_fields(WEEKS.week("2025-09-01")), b"{")
+    found = drift_in(store, "2025-09-08", plain_order(loyaltyTier=1))
+    assert (found.passed, found.figures["unrecorded_weeks"]) == (True, 2)
+    assert found.description.startswith("No earlier week has a record of its fields: ")
+    monkeypatch.setattr(facts, "FIELDS_FORM", 99)
+    assert drift_in(store, "2025-09-15", plain_order()).figures["unrecorded_weeks"] == 3
+
+
+def test_a_record_of_other_orders_or_a_damaged_one_is_made_again(store: OrderStore, week: Week) -> None:
+    for damage in (None, b"", b"[]", b"\xff"):
+        manifest = store_week(store, week, {"here": encode(order(), order(loyaltyTier=1))})
+        week_facts(week, manifest, store)
+        key = store.layout.inspected_fields(week)
+        whole, _ = store.bucket.read(key) or (b"", None)
+        if damage is not None:
+            store.bucket.write(key, damage)
+        assert week_fields(week, manifest, store)["loyaltyTier"].times == 1
+        assert (store.bucket.read(key) or (b"", None))[0] == whole
+    manifest = store_week(store, week, {"here": encode(order())})
+    assert "loyaltyTier" not in week_fields(week, manifest, store)
+
+
+def test_fields_of_two_years_of_weeks_cost_one_small_object_each_and_no_raw_orders(
+    store: OrderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    week = WEEKS.week("2027-09-13")
+    manifest = store_week(store, week, {"here": list(invented_week(300, 1))})
+    week_fields(week, manifest, store)
+    body, _ = store.bucket.read(store.layout.inspected_fields(week)) or (b"", None)
+    assert len(body) < 60_000
+    for number in range(1, 105):
+        earlier = WEEKS.week(f"{date.fromisoformat(week.key) - timedelta(days=7 * number):%Y-%m-%d}")
+        store.bucket.write(store.layout.inspected_fields(earlier), body)
+    calls = {name: Mock(wraps=getattr(Bucket, name)) for name in ("read", "fetch", "info", "write")}
+    for name, mock in calls.items():
+        monkeypatch.setattr(Bucket, name, partialmethod(mock))
+    found = evaluate("no_schema_drift", week, manifest, store)
+    assert found.figures["earlier_weeks"] == 104
+    # The week's facts, the version of names, and the fields of each week.
+    assert {name: mock.call_count for name, mock in calls.items()} == {
+        "read": 1 + 105,
+        "fetch": 0,
+        "info": calls["info"].call_count,
+        "write": 0,
+    }
+    assert calls["info"].call_count <= 2
+
+
+def test_what_is_kept_of_fields_names_no_guest(store: OrderStore, week: Week) -> None:
+    names = {"jane.doe@example.com": 1, "Jane Doe": 2, "2025550123": 3}
+    manifest = store_week(store, week, {"here": encode(order(map=names, source="Jane Doe <jane@example.com>"))})
+    week_facts(week, manifest, store)
+    body, _ = store.bucket.read(store.layout.inspected_fields(week)) or (b"", None)
+    assert b"map." in body
+    assert not [part for part in (b"jane", b"Jane", b"2025550123") if part in body]

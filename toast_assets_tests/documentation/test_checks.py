@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from toast_assets.checks.check import CheckResult
-from toast_assets.checks.drift import DriftFinding
+from toast_assets.checks.drift import FieldHistory, FieldRecord, Seen
 from toast_assets.checks.facts import GuestCoverage, NameCoverage, RestaurantFacts, WeekFacts
 from toast_assets.defs.build import build_defs
 from toast_assets.store.manifest import Manifest, PullRecord, RestaurantRecord
@@ -49,6 +49,10 @@ def manifest(orders: int) -> Manifest:
     return Manifest(partition="", start_date="", end_date="", outcome="incomplete", restaurants=records)
 
 
+def fields_at(*paths: str) -> dict[str, FieldRecord]:
+    return {path: FieldRecord({"text": Seen("a", 1)}) for path in ("", *paths)}
+
+
 def failing() -> dict[str, CheckResult]:
     facts = RestaurantFacts(
         orders=20,
@@ -62,8 +66,8 @@ def failing() -> dict[str, CheckResult]:
         channels={"DELIVERY": GuestCoverage(20, 0, 0, 0)},
         names={"table": NameCoverage(1, 1)},
     )
-    drift = (DriftFinding("new field", "lane", None, "a"),)
-    found = WeekFacts(form=1, data_version="", names_version="1", restaurants={"here": facts}, drift=drift)
+    fields = fields_at("lane")
+    found = WeekFacts(form=1, data_version="", names_version="1", restaurants={"here": facts}, fields=fields)
     names = (
         "order_guids_unique",
         "modified_times_inside_week",
@@ -74,7 +78,7 @@ def failing() -> dict[str, CheckResult]:
     return {
         "every_restaurant_complete": conclude("every_restaurant_complete", manifest(1)),
         "volume_as_usual": conclude("volume_as_usual", manifest(1), earlier=[manifest(900)] * 3),
-        **{name: conclude(name, manifest(1), facts=found) for name in names},
+        **{name: conclude(name, manifest(1), facts=found, field_history=FieldHistory(weeks=1)) for name in names},
     }
 
 
@@ -103,8 +107,8 @@ def test_the_severity_of_tables_that_were_not_made_is_the_one_that_is_described(
 
 def test_what_is_inside_a_new_field_is_named_with_it_and_not_by_itself() -> None:
     paths = ("lane", "lane.number", "lane.deep.down", "other.lane")
-    drift = tuple(DriftFinding("new field", path, None, "a") for path in (*paths[:2], "lane.deep", *paths[2:]))
-    facts = WeekFacts(form=1, data_version="", restaurants={}, drift=drift)
-    found = conclude("no_schema_drift", facts=facts)
+    fields = fields_at(*paths, "lane.deep")
+    facts = WeekFacts(form=1, data_version="", restaurants={}, fields=fields)
+    found = conclude("no_schema_drift", facts=facts, field_history=FieldHistory(weeks=1))
     assert found.description == "new field lane (first in order a); new field other.lane (first in order a)"
     assert (len(found.rows), found.figures["new_fields"]) == (5, 5)

@@ -15,6 +15,7 @@ import pytest
 
 from toast_assets.amperity.records import RecordKey
 from toast_assets.amperity.redaction import Redaction
+from toast_assets.checks.facts import week_facts
 from toast_assets.delivery.feed_files import stored_feeds, write_feeds
 from toast_assets.delivery.ledger import LedgerEntry, fold_into, read_ledger, to_table
 from toast_assets.delivery.workflow import load_key
@@ -466,6 +467,18 @@ async def test_what_left_under_other_privacy_rules_is_not_sent_again_after_it_wa
 def test_an_inspection_that_holds_the_guest_is_removed(store: OrderStore, week: Week) -> None:
     fill(store, week, namings(), derived=False)
     key = store.layout.inspection(week)
+    store.bucket.write(key, f'{{"source":"{EMAIL}"}}'.encode())
+    assert key in forget(store, GUID).certificate.objects
+    assert store.bucket.info(key) is None
+
+
+def test_the_fields_of_a_week_stay_unless_they_hold_the_guest(store: OrderStore, week: Week) -> None:
+    fill(store, week, namings(), derived=False)
+    manifest, _ = store.load_manifest(week)
+    assert manifest is not None
+    week_facts(week, manifest, store)
+    key = store.layout.inspected_fields(week)
+    assert key not in forget(store, GUID).certificate.objects
     store.bucket.write(key, f'{{"source":"{EMAIL}"}}'.encode())
     assert key in forget(store, GUID).certificate.objects
     assert store.bucket.info(key) is None

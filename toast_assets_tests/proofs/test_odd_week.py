@@ -166,7 +166,7 @@ def check_said(said: Said) -> None:
     """Nothing worse than a warning; the odd orders are counted; nothing of a guest."""
     failed = {one.check_name: one.severity for one in said.checks if not one.passed}
     assert dg.AssetCheckSeverity.ERROR not in failed.values(), failed
-    assert {"every_order_readable", "no_schema_drift", "order_guids_unique"} <= failed.keys()
+    assert {"every_order_readable", "order_guids_unique"} <= failed.keys()
     assert GUEST not in said.everything
     assert "@secret.example" not in said.everything
 
