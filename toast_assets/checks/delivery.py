@@ -63,7 +63,8 @@ def _export_problem(checked: CheckedWeek, guid: str, pull: PullRecord) -> tuple[
 
 def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     """Amperity has accepted every exported order in its stored version and as it would be sent now, by the delivery
-    ledger; a notice of every export, and a load of the feeds, where these methods are set.
+    ledger; a notice of every export, and a load of the feeds, where these methods are set. Accepted means an answer
+    202, which Amperity gives for a stream that does not exist, too.
 
     What Amperity refused warns: it is kept among the rejects. What has no answer, or was never sent, is an error, and
     so is a restaurant whose ledger cannot be read. Raises StoreError where the bucket is missing or refuses access.
@@ -84,9 +85,15 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     missing = sum(one.missing for one in bad)
     states = sum((one.states for one in counts), Counter[str]())
     accepted, superseded = sum(one.accepted for one in counts), states["superseded"]
+    fine = f"Amperity has accepted all {accepted} records."
+    if "stream" in settings.methods:
+        fine = (
+            f"Amperity answered 202 for all {accepted} records. It answers so for unknown streams, too: compare the"
+            " number of records there, or run toast-assets doctor --canary."
+        )
     return CheckResult(
         [one.problem for one in bad],
-        f"Amperity has accepted all {accepted} records.",
+        fine,
         warns=not missing,
         figures={"accepted": accepted, "superseded": superseded, "rejected": states["rejected"], "missing": missing},
         heads=("restaurant", "method", "records", "accepted", *_OTHER_STATES),

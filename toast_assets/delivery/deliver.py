@@ -22,8 +22,16 @@ from toast_assets.concurrency import in_thread, task_group
 from toast_assets.delivery.guests import StreamedGuests
 from toast_assets.delivery.history import DeliveredWeeks
 from toast_assets.delivery.ledger import ARRIVED, READERS, LedgerEntry, RestaurantLedger, Slots, stored_ledgers
-from toast_assets.delivery.outgoing import STREAM_CUSTOMERS, DueRecord, MethodCounts, Outgoing, RestaurantRecords
+from toast_assets.delivery.outgoing import (
+    STREAM_CUSTOMERS,
+    DueRecord,
+    MethodCounts,
+    Outgoing,
+    RestaurantRecords,
+    streams,
+)
 from toast_assets.delivery.rejects import Rejects, stored_rejects
+from toast_assets.delivery.streams import note_streams
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.export.read import export_problem
 from toast_assets.http.service import CallStats
@@ -44,7 +52,8 @@ _MOST_NAMED = 20
 @dataclass
 class DeliveryReport:
     """One run's delivery of a week, counts by method: ``problems`` of restaurants that are not delivered whole, and why
-    the last pending record had no answer (``last_failure``)."""
+    the last pending record had no answer (``last_failure``). ``new_streams`` (tenant and stream) had never accepted a
+    record before."""
 
     week: Week
     methods: dict[str, MethodCounts]
@@ -54,6 +63,7 @@ class DeliveryReport:
     reject_reasons: Counter[str] = field(default_factory=Counter)
     last_failure: str = ""
     problems: dict[str, ToastAssetsError] = field(default_factory=dict)
+    new_streams: list[str] = field(default_factory=list)
 
     @property
     def accepted(self) -> int:
@@ -109,6 +119,7 @@ class WeekDelivery:
             finally:
                 if not self.dry_run:
                     await in_thread(self.rejects.save)
+                    await in_thread(self._note_streams)
         self.report.problems = dict(sorted(self.report.problems.items()))
         self.report.seconds = time.monotonic() - began
         return self.report
@@ -134,6 +145,21 @@ class WeekDelivery:
                 restaurants.append(_Restaurant(self, guid, record, record.pull, ledger))
         self.orders = sum(restaurant.pull.orders for restaurant in restaurants)
         return restaurants
+
+    def _note_streams(self) -> None:
+        methods = self.report.methods
+        accepting = {
+            to
+            for method, to in streams(self.amperity.settings).items()
+            if method in methods and methods[method].accepted
+        }
+        self.report.new_streams = note_streams(accepting, self.week, self.store) if accepting else []
+        for to in self.report.new_streams:
+            self.log.warning(
+                "First records for stream %s. Amperity answers 202 for a stream that does not exist, too: compare the"
+                " number of records there, or run toast-assets doctor --canary.",
+                to,
+            )
 
     async def _deliver(self, restaurant: _Restaurant) -> None:
         async with self.at_once:

@@ -98,6 +98,12 @@ def feed_streams(settings: AmperitySettings) -> list[tuple[Feed, str]]:
     return [(feed, stream_id) for feed, stream_id in streams if stream_id]
 
 
+def streams(settings: AmperitySettings) -> dict[str, str]:
+    """The stream of each method that streams records, as their destination."""
+    ids = {STREAM: settings.stream_id or ""} | {FEED_METHODS + feed.name: one for feed, one in feed_streams(settings)}
+    return {method: destination(settings.tenant_id, stream_id) for method, stream_id in ids.items()}
+
+
 def _row_body(row: Row, redaction: Redaction) -> bytes:
     return encode(redaction.apply_to_row(row))
 
@@ -115,19 +121,18 @@ class Outgoing:
     @cached_property
     def methods(self) -> tuple[str, ...]:
         """The methods by which records are sent, each streamed feed as one of its own."""
-        streams = [STREAM, *(FEED_METHODS + feed.name for feed, _ in feed_streams(self.settings))]
-        sent = {STREAM: streams, NOTIFY: [NOTIFY]}
+        sent = {STREAM: streams(self.settings), NOTIFY: [NOTIFY]}
         return tuple(name for method in self.settings.methods for name in sent.get(method, ()))
 
     def digest(self, record: RestaurantRecord) -> str:
         """Changes with a restaurant's orders, and with whatever decides what is sent of them, and where to."""
         settings = self.settings
         where = (self.methods, settings.tenant_id, settings.api_url, settings.stream_id)
-        streams = [stream_id for _, stream_id in feed_streams(settings)]
+        of_feeds = [stream_id for _, stream_id in feed_streams(settings)]
         # Another release may make other rows of the same orders.
         shaped_by = (settings.purchase_brand, settings.redaction.digest, version("toast-assets"))
         orders = (record.pull and record.pull.orders_sha256, record.time_zone, record.currency)
-        return hashlib.sha256(msgspec.json.encode((where, streams, shaped_by, orders))).hexdigest()
+        return hashlib.sha256(msgspec.json.encode((where, of_feeds, shaped_by, orders))).hexdigest()
 
 
 @dataclass

@@ -297,6 +297,7 @@ KINDS = {
     "raw": Kind(rf"raw/{_WEEK}/{_RESTAURANT}\.parquet", Scrub.raw, "orders without the guest"),
     "workflow": Kind(rf"deliveries/{_WEEK}/s3_pull\.parquet", Scrub.ledger, _RECEIPTS),
     "ledger": Kind(rf"deliveries/{_WEEK}/(open/)?[^/]+\.parquet", Scrub.ledger, _RECEIPTS),
+    "streams": Kind(r"deliveries/streams\.json", lambda *_: None, "names no guest"),
     "manifest": Kind(rf"manifests/{_WEEK}\.json", Scrub.manifest, "counts and hashes"),
     "export": Kind(rf"toast-orders_{_OF_END}\.json\.gz", Scrub.lines, "orders without the guest"),
     "feed": Kind(rf"amperity/[^/]+/{_DAY}/([^/]+_{_OF_END}|[^/]+)\.ndjson\.gz", Scrub.lines, _ROWS),

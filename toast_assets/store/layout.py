@@ -46,6 +46,8 @@ class Layout:
         self.manifests = f"{prefix}manifests/"
         self.tables = f"{prefix}tables/"
         self.all_deliveries = f"{prefix}deliveries/"
+        # The streams of Amperity that have received records, JSON.
+        self.streams = f"{self.all_deliveries}streams.json"
         self.all_rejects = f"{prefix}rejects/"
         self.inspections = f"{prefix}inspections/"
         self.privacy = f"{prefix}privacy/"
