@@ -27,13 +27,14 @@ _WEEKS_COMPARED = 6
 @dataclass
 class CheckedWeek:
     """A stored week under check. ``facts`` and all below are read when a check first asks for them; ``amperity`` gives
-    Amperity's settings."""
+    Amperity's settings. In a ``dry_run`` nothing was sent."""
 
     week: Week
     manifest: Manifest
     store: OrderStore
     amperity: Callable[[], AmperitySettings]
     calendar: WeekCalendar = field(default_factory=WeekCalendar)
+    dry_run: bool = False
 
     @cached_property
     def facts(self) -> WeekFacts:

@@ -13,7 +13,6 @@ with very many unknown fields counts as a map, whose fields are one, ``*``. What
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from toast_assets.markdown import plain
 from toast_assets.orders.model import Order, known_fields
 from toast_assets.orders.read import members
 from toast_assets.orders.scanner import readable, shallow
+from toast_assets.orders.shown import shown_name, shown_value
 
 # Changes when records of earlier weeks cannot be compared any more.
 FIELDS_FORM = 1
@@ -41,11 +41,6 @@ _MOST_VALUES = 50
 _ALWAYS = 0.95
 _FEWEST_OBJECTS = 10
 _MAP, _OTHERS = "*", "(other values)"
-# Toast writes fields in camelCase; what else is in use for fields passes too.
-_NAME = re.compile(r"[a-z_][A-Za-z0-9_]{0,59}", re.ASCII)
-_VALUE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}", re.ASCII)
-_LIKE_A_PHONE = re.compile(r"\d{7}", re.ASCII)
-_SIGNS = {"@": "@", "+": "+", "-": "-", ".": ".", " ": "blanks"}
 # Types that have other forms in JSON than their own.
 _FORMS: Mapping[type, tuple[type, ...]] = {float: (int, Decimal), Decimal: (int, Decimal, str)}
 KINDS = ("vanished field", "other type", "new value", "new field")
@@ -104,19 +99,6 @@ class DriftFinding(msgspec.Struct, frozen=True):
     value: str | None
     first_order: str | None
     times: int | None = None
-
-
-def shown_value(value: str) -> str:
-    """An enum's value, or what it looks like where it may be a guest's data: ``(a text of 21 characters with @)``."""
-    return _shown(value, _VALUE, "text")
-
-
-def _shown(text: str, form: re.Pattern[str], what: str) -> str:
-    if form.fullmatch(text) is not None and _LIKE_A_PHONE.search(text) is None:
-        return text
-    signs = ", ".join(said for sign, said in _SIGNS.items() if sign in text)
-    size = "1 character" if len(text) == 1 else f"{len(text)} characters"
-    return f"(a {what} of {size}{f' with {signs}' if signs else ''})"
 
 
 @cache
@@ -343,7 +325,7 @@ class FieldCollector:
     def _label(self, parent: _Node, name: str) -> str:
         if _MAP in parent.fields:
             return _MAP
-        label = _shown(name, _NAME, "name")
+        label = shown_name(name)
         if label in parent.fields:
             return label
         unknown = [label for label, node in parent.fields.items() if not node.known]

@@ -33,13 +33,13 @@ from toast_assets.checks.drift import (
     Fields,
     WeekFields,
     decoded,
-    shown_value,
 )
 from toast_assets.errors import StoreConflictError, StoreError
 from toast_assets.markdown import plain
 from toast_assets.orders.model import known_fields
 from toast_assets.orders.names import NO_NAMES, Names, references
 from toast_assets.orders.raw_file import read_groups
+from toast_assets.orders.shown import shown_value
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import ABSENT, Version
 from toast_assets.store.client import CALLS_AT_ONCE

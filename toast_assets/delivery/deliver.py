@@ -30,6 +30,7 @@ from toast_assets.delivery.outgoing import (
     RestaurantRecords,
     streams,
 )
+from toast_assets.delivery.preview import preview
 from toast_assets.delivery.rejects import Rejects, stored_rejects
 from toast_assets.delivery.streams import note_streams
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
@@ -53,7 +54,7 @@ _MOST_NAMED = 20
 class DeliveryReport:
     """One run's delivery of a week, counts by method: ``problems`` of restaurants that are not delivered whole, and why
     the last pending record had no answer (``last_failure``). ``new_streams`` (tenant and stream) had never accepted a
-    record before."""
+    record before. ``first_record`` is the first that a dry run would have sent, as JSON without guests' data."""
 
     week: Week
     methods: dict[str, MethodCounts]
@@ -64,6 +65,12 @@ class DeliveryReport:
     last_failure: str = ""
     problems: dict[str, ToastAssetsError] = field(default_factory=dict)
     new_streams: list[str] = field(default_factory=list)
+    first_record: str | None = None
+
+    @property
+    def records(self) -> int:
+        """All records of the week, whatever became of them."""
+        return sum(counts.records for counts in self.methods.values())
 
     @property
     def accepted(self) -> int:
@@ -98,6 +105,7 @@ class WeekDelivery:
     orders: int = field(init=False, default=0)
     orders_done: int = field(init=False, default=0)
     failures_in_a_row: int = field(init=False, default=0)
+    _first: tuple[tuple[int, str], str, bytes] | None = field(init=False, default=None)
 
     async def run(self) -> DeliveryReport:
         """Deliver, keep the receipts, report, also of what could not be delivered (``check_delivery``).
@@ -120,6 +128,9 @@ class WeekDelivery:
                 if not self.dry_run:
                     await in_thread(self.rejects.save)
                     await in_thread(self._note_streams)
+        if self._first is not None:
+            _, method, body = self._first
+            self.report.first_record = preview(method, body, self.amperity.settings.redaction)
         self.report.problems = dict(sorted(self.report.problems.items()))
         self.report.seconds = time.monotonic() - began
         return self.report
@@ -171,6 +182,12 @@ class WeekDelivery:
                 self.report.problems[restaurant.guid] = problem
                 self.log.error("%s is not delivered whole: %s", restaurant.name, problem)  # noqa: TRY400
 
+    def would_send(self, key: RecordKey, body: bytes) -> None:
+        """A dry run shows the first record of the first method and restaurant."""
+        rank = self.outgoing.methods.index(key.method), key.restaurant_guid
+        if self._first is None or rank < self._first[0]:
+            self._first = rank, key.method, body
+
     def answered(self, receipt: Receipt) -> None:
         """Stop the delivery where Amperity is down: many records in a row had no answer."""
         if receipt.state == "pending":
@@ -220,6 +237,11 @@ class _Restaurant:
         sums = [sum(vars(one)[name] for one in self.counts.values()) for name in ("accepted", "rejected", "pending")]
         if not sums[-1]:
             run.rejects.answered[self.guid] = self.pull.orders_sha256
+        if run.dry_run:
+            due, records = (sum(vars(one)[name] for one in self.counts.values()) for name in ("would_send", "records"))
+            text = "Dry run: %s: %d of %d records would be sent (%d of %d orders in total)."
+            run.log.info(text, self.name, due, records, run.orders_done, run.orders)
+            return
         text = "%s: %d records sent, %d rejected, %d pending (%d of %d orders in total)."
         run.log.info(text, self.name, *sums, run.orders_done, run.orders)
 
@@ -271,7 +293,10 @@ class _Restaurant:
                         for record in some:
                             # Where no rows can be made, a row in the ledger would stay once they can.
                             if run.dry_run or (record.receipt is not None and record.receipt.state == "rejected"):
-                                self._count(record.key, *self._unsent(record))
+                                receipt, body = self._unsent(record)
+                                self._count(record.key, receipt, body)
+                                if receipt is None:
+                                    run.would_send(record.key, body)
                             else:
                                 await run.slots.acquire()
                                 group.create_task(self._settle(record, records))

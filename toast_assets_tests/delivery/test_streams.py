@@ -13,7 +13,7 @@ from toast_assets.sandbox import Kind, Sandbox
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, WeekCalendar
-from toast_assets_tests.support.data.invented import encode, order
+from toast_assets_tests.support.data.invented import check, customer, encode, order
 from toast_assets_tests.support.services.clients import order_store
 from toast_assets_tests.support.stores.deliveries import (
     CUSTOMERS,
@@ -33,7 +33,9 @@ WARNED = "Amperity answers 202 for a stream that does not exist, too"
 
 def put(sandbox: Sandbox, week: Week, count: int = 3) -> None:
     at = f"{week.start + timedelta(days=2):%Y-%m-%dT%H:%M:%S.000+0000}"
-    prepare(sandbox, week, {"place-1": encode(*(order(modifiedDate=at) for _ in range(count)))})
+    prepare(
+        sandbox, week, {"place-1": encode(*(order(check(guest=customer()), modifiedDate=at) for _ in range(count)))}
+    )
 
 
 def to(*streams: str) -> list[str]:
