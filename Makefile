@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One more than there are cores: the tests of the UI and of PostgreSQL wait for daemons most of the time.
 WORKERS = $(shell $(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: setup demo ui test lint faults bench screenshots audit image format lock clean
+.PHONY: setup demo ui test lint faults bench screenshots audit image format compat lock clean
 
 setup: $(VENV)/.installed
 
@@ -55,6 +55,10 @@ image: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# A quick part of the tests on newer Pythons, and on the oldest and the newest Dagster that pyproject.toml allows.
+compat: setup
+	deploy/compat.sh
 
 # Renews the locked versions within the ranges of pyproject.toml.
 lock: setup

@@ -138,16 +138,20 @@ def amperity_feeds(brand: Brand) -> dg.AssetsDefinition:
 def amperity_delivery(brand: Brand, *, loads_feeds: bool) -> dg.AssetsDefinition:
     """A week's orders to Amperity. The delivery waits for the feeds where it ``loads_feeds``."""
 
-    @dg.asset(
-        key=brand.key(DELIVERY),
-        deps=[brand.key(EXPORT), *([brand.key(FEEDS)] if loads_feeds else [])],
-        kinds={"amperity"},
+    @dg.multi_asset(
+        name=brand.key(DELIVERY).to_python_identifier(),
+        specs=[
+            dg.AssetSpec(
+                brand.key(DELIVERY),
+                deps=[brand.key(EXPORT), *([brand.key(FEEDS)] if loads_feeds else [])],
+                kinds={"amperity"},
+                description="One record per exported order that Amperity has accepted; the ledger has its receipt.",
+                # After a dry run Dagster records no materialization, and skips the checks of one.
+                skippable=True,
+            )
+        ],
         pool=brand.named("amperity"),
-        description="One record per exported order that Amperity has accepted; the delivery ledger has its receipt.",
         required_resource_keys=Resources.keys(brand),
-        # A dry run has no output: then Dagster records no materialization, and skips the checks of one.
-        output_required=False,
-        dagster_type=dg.Nothing,
     )
     def asset(context: dg.AssetExecutionContext, config: DeliveryConfig) -> Iterator[dg.MaterializeResult[None]]:
         resources = Resources.of(context, brand)
