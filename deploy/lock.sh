@@ -9,5 +9,6 @@ compile() {
         --no-header --no-emit-index-url "$@"
 }
 compile pyproject.toml deploy/image.in --extra postgres --output-file deploy/requirements.lock
-compile pyproject.toml deploy/image.in --extra postgres --extra sandbox --output-file deploy/sandbox.lock
+# What `make demo` installs, and what the sandbox's image has besides.
+compile pyproject.toml --extra sandbox --output-file deploy/sandbox.lock
 printf 'setuptools>=77\nwheel\n' | compile - --output-file deploy/build.lock
