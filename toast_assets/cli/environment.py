@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -15,7 +16,13 @@ from toast_assets.variables import PREFIXES, known_variables
 
 # The same in every command, so that addresses in Dagster's history stay true.
 _BUCKET = "toast-orders-sandbox"
-_FOREIGN = (*PREFIXES, "AWS_", "DAGSTER_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_FOREIGN = re.compile(
+    # The SDKs' and Dagster's own, and a variable of ours also behind the name of a brand, or with a secret's file.
+    rf"^({'|'.join(PREFIXES)}|AWS_|DAGSTER_)|({'|'.join(known_variables())})(_FILE)?$"
+    # Ways through a network to real services. A sandbox is on loopback, which needs no certificate.
+    r"|_PROXY$|^(SSL_CERT_|SSLKEYLOGFILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE)",
+    re.IGNORECASE,
+)
 
 
 def sandbox_config(
@@ -36,9 +43,9 @@ def sandbox_config(
     )
 
 
-def dagster_home() -> Path:
-    """Where the commands keep Dagster's history, in the working directory, with this package's ``dagster.yaml``."""
-    home = Path(".toast-assets").resolve() / "dagster_home"
+def dagster_home(folder: Path | None = None) -> Path:
+    """Where Dagster's history is, in the commands' own folder or another, with this package's ``dagster.yaml``."""
+    home = (folder or Path(".toast-assets").resolve()) / "dagster_home"
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_bytes(files("toast_assets.cli").joinpath("dagster.yaml").read_bytes())
     return home
@@ -46,10 +53,8 @@ def dagster_home() -> Path:
 
 def sandbox_environment(sandbox: Sandbox, dagster_home: Path) -> dict[str, str]:
     """The caller's environment without anything that concerns the pipeline, plus the sandbox's own variables."""
-    ours = known_variables()
-    kept = {name for name in os.environ if not name.upper().startswith(_FOREIGN) and name.upper() not in ours}
     return {
-        **{name: os.environ[name] for name in kept},
+        **{name: value for name, value in os.environ.items() if not _FOREIGN.search(name)},
         **sandbox.environment(),
         "DAGSTER_HOME": str(dagster_home),
         # The AWS SDK also reads files in the caller's home, which can name another endpoint.

@@ -9,6 +9,7 @@ import pytest
 
 from toast_assets.cli.environment import only, sandbox_config, sandbox_environment
 from toast_assets.sandbox import Sandbox
+from toast_assets.variables import known_variables
 from toast_assets_tests.cli.conftest import MISLEADING
 
 
@@ -23,6 +24,45 @@ def test_nothing_of_the_callers_reaches_the_pipeline(monkeypatch: pytest.MonkeyP
     assert environment["DAGSTER_HOME"] == str(tmp_path)
     assert environment["AWS_CONFIG_FILE"] == os.devnull
     assert environment["PATH"] == os.environ["PATH"]
+
+
+OURS = sorted(known_variables())
+REAL = (
+    *OURS,
+    *(name.lower() for name in OURS),
+    # One deployment can serve several brands.
+    *(f"BRAND_A_{name}" for name in OURS),
+    *(f"brand_a_{name}_file".lower() for name in OURS),
+    *("TOAST_CLIENT_SECRET_FILE", "AMPERITY_UNHEARD_OF", "S3_OTHER", "RETENTION_OTHER", "ALERT_OTHER"),
+    *("AWS_PROFILE", "AWS_CA_BUNDLE", "aws_role_arn", "AWS_ENDPOINT_URL", "DAGSTER_HOME", "DAGSTER_GRPC_MAX_RX_BYTES"),
+    *("HTTP_PROXY", "https_proxy", "ALL_PROXY", "no_proxy", "FTP_PROXY"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+)
+ORDINARY = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TERM",
+    "USER",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "PYTHONWARNINGS",
+)
+
+
+def test_no_variable_of_a_production_environment_reaches_the_pipeline(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in REAL:
+        monkeypatch.setenv(name, f"real {name}")
+    for name in ORDINARY:
+        monkeypatch.setenv(name, f"ordinary {name}")
+    environment = sandbox_environment(sandbox, tmp_path)
+    assert {name for name, value in environment.items() if value.startswith("real ")} == set()
+    assert {name for name, value in environment.items() if value.startswith("ordinary ")} == set(ORDINARY)
 
 
 def test_the_callers_environment_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
