@@ -67,18 +67,22 @@ class _Group(click.Group):
     command_class = _Command
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="toast-assets")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Pull restaurant orders from Toast, export them to S3, deliver them to Amperity."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @main.command()
 def demo() -> None:
-    """Run the weekly job once on a sandbox, and show that the counts agree.
+    """Run the weekly job on a sandbox, and compare the counts.
 
     Needs no account and no variable: the sandbox simulates Toast, Amperity and S3 on ports of this machine, with
-    their real rate limits. Takes about ten seconds. Dagster's history goes to .toast-assets in this folder.
+    their real rate limits. Takes about ten seconds. Dagster's history and the bucket's files go to .toast-assets in
+    this folder, in place of what an earlier command left there.
     """
     from toast_assets.cli.demo import run_demo
 
@@ -118,10 +122,11 @@ def _assumption(context: click.Context, option: click.Parameter, key: str | None
     help="An assumption about Toast that does not hold, such as gzip. The status page lists the keys.",
 )
 def sandbox(*, ui: bool, ui_port: int, **options: Any) -> None:
-    """Serve Toast, Amperity and S3 on loopback ports until Ctrl-C.
+    """Serve Toast, Amperity and S3 on loopback ports.
 
-    Prints the variables that point the pipeline at it. Orders are invented, the same for equal seeds; its
-    bucket is removed when it ends.
+    Serves until Ctrl-C. Prints the variables that point the pipeline at it. Orders are invented, the same for equal
+    seeds. With --ui, Dagster's history and the bucket stay in .toast-assets in this folder, and the next --ui with the
+    same seed, restaurants and orders goes on with them. Without it, the bucket is removed at the end.
     """
     from toast_assets.cli.environment import sandbox_config
     from toast_assets.cli.serve import serve
@@ -134,10 +139,10 @@ def sandbox(*, ui: bool, ui_port: int, **options: Any) -> None:
     "--week", metavar="DATE", help="The week's partition key, such as 2025-09-15.  [default: all with rejects]"
 )
 def replay_rejects(*, week: str | None) -> None:
-    """Resend the records that Amperity refused, and nothing else.
+    """Resend the records that Amperity refused.
 
-    Reads the variables of the pipeline. Fix the cause first: what is refused again stays in the week's rejects, and
-    the exit code is 1.
+    Sends nothing else. Reads the variables of the pipeline. Fix the cause first: what is refused again stays in the
+    week's rejects, and the exit code is 1.
     """
     from toast_assets.cli.replay_rejects import replay_rejects as replay
 
@@ -184,7 +189,7 @@ def forget(
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def estimate(**options: Any) -> None:
-    """Estimate how many requests a backfill makes, and how long it takes.
+    """Estimate a backfill's requests and time.
 
     Reads the variables of the pipeline and the manifests of the stored weeks. Credentials for Toast and Amperity are
     not needed. With TOAST_RESTAURANT_GUID=* the restaurants are those of the newest stored week.
@@ -199,11 +204,11 @@ def estimate(**options: Any) -> None:
 @click.option("--canary", is_flag=True, help="Also write one record into Amperity's stream. It stays there.")
 @click.pass_obj
 def doctor(said: Callable[[str], str], /, **options: bool) -> None:
-    """Check every credential and permission, without moving data.
+    """Check every credential and permission.
 
-    Reads the variables of the pipeline. Logs in at Toast, asks for each restaurant, writes and removes one object in
-    the bucket, sends Amperity something that is no record, and checks Dagster's instance and the alerts' webhooks. The
-    exit code is 2 if a check failed, 1 if there is a warning.
+    Moves no data. Reads the variables of the pipeline. Logs in at Toast, asks for each restaurant, writes and removes
+    one object in the bucket, sends Amperity something that is no record, and checks Dagster's instance and the alerts'
+    webhooks. The exit code is 2 if a check failed, 1 if there is a warning.
     """
     from toast_assets.cli.doctor import doctor as run_doctor
 
@@ -217,7 +222,7 @@ def doctor(said: Callable[[str], str], /, **options: bool) -> None:
 @click.option("--compare", "earlier", type=click.Path(), help="Also print what changed since an earlier JSON report.")
 @click.option("--force", is_flag=True, help="Log in although another login was less than an hour ago.")
 def probe(**options: Any) -> None:
-    """Ask this account which of the product's assumptions about Toast hold.
+    """Ask Toast which of our assumptions about it hold.
 
     Reads Toast's variables, and only asks: nothing is changed at Toast, in the bucket or at Amperity. Each assumption
     is confirmed, refuted or unseen. The report holds counts and no data, so it can be shared. Takes two logins, of
@@ -232,10 +237,11 @@ def probe(**options: Any) -> None:
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask. Required without a terminal.")
 def retention(**options: bool) -> None:
-    """Remove old weeks from the bucket: off until a RETENTION_… variable is set.
+    """Remove old weeks from the bucket.
 
-    Removes raw orders, exports and feeds, and receipts of weeks that ended longer ago than the variables say. A week
-    with undelivered records is kept, and named. Asks before anything is removed.
+    Off until a RETENTION_… variable is set. Removes raw orders, exports and feeds, and receipts of weeks that ended
+    longer ago than the variables say. A week with undelivered records is kept, and named. Asks before anything is
+    removed.
     """
     from toast_assets.cli.retention import retention as retain
 

@@ -35,6 +35,13 @@ def test_help_tells_what_there_is(arguments: tuple[str, ...], named: str) -> Non
     assert named in reply.output
 
 
+def test_without_a_command_the_help_is_no_error_and_every_summary_is_whole() -> None:
+    reply = CliRunner().invoke(main, [], terminal_width=80)
+    assert reply.exit_code == 0
+    assert all(f"  {name} " in reply.output for name in main.commands)
+    assert "..." not in reply.output.partition("Commands:")[2]
+
+
 def test_help_needs_neither_dagster_nor_the_sandbox(tmp_path: Path) -> None:
     code = (
         "import sys; from toast_assets.cli import main; main(['--help'], standalone_mode=False);"
