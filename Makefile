@@ -14,10 +14,10 @@ SANDBOX_PORT = 9300
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-demo: $(VENV)/.demo ## Run the weekly job on a sandbox of Toast, Amperity and S3, and check that all of it arrived
+demo: $(VENV)/.demo ## Run the weekly job on a sandbox of Toast, S3 and Amperity, and compare counts
 	@$(BIN)/toast-assets demo
 
-ui: $(VENV)/.demo ## Open Dagster's UI and the sandbox, on the demo's data (other ports: UI_PORT=3100 SANDBOX_PORT=9400)
+ui: $(VENV)/.demo ## Serve Dagster's UI and a sandbox (other ports: UI_PORT=3100 SANDBOX_PORT=9400)
 	@$(BIN)/toast-assets sandbox --ui --ui-port $(UI_PORT) --port $(SANDBOX_PORT)
 
 test: lint ## Lint, check the types, run the tests
@@ -28,14 +28,15 @@ lint: setup ## Lint and check the types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: setup ## Format the code, and fix what can be fixed by itself
+format: setup ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 faults: setup ## Print what was tried against the pull, and how each attempt ended
 	$(BIN)/python -m pytest -q toast_assets_tests/proofs/test_fault_matrix.py --fault-table
 
-bench: setup ## Measure beside the guide's way and dlt, and write docs/performance.md (less than half an hour)
+# Side by side with the guide's way and with dlt.
+bench: setup ## Measure, compare, and write docs/performance.md (less than half an hour)
 	$(BIN)/python -m benchmarks
 
 compat: setup ## Run a quick part of the tests on newer Pythons, and on the oldest and the newest Dagster
@@ -48,7 +49,8 @@ screenshots: setup ## Renew docs/images from a running UI (needs Debian's chromi
 audit: setup ## Look for known vulnerabilities of the locked versions
 	$(BIN)/python deploy/audit.py
 
-image: setup ## Build and try the image without a container engine (needs root, buildah, mmdebstrap and bubblewrap)
+# Without a container engine.
+image: setup ## Build and try the image (needs root, buildah, mmdebstrap and bubblewrap)
 	$(BIN)/python deploy/try_image.py
 
 lock: setup ## Renew the locked versions within the ranges of pyproject.toml

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from toast_assets.cli.display import Display
-from toast_assets.cli.environment import dagster_home, only, sandbox_config, sandbox_environment
+from toast_assets.cli.environment import only, sandbox_config, sandbox_environment
+from toast_assets.cli.folder import end_by_signals, kept_sandbox
 from toast_assets.cli.runs import last_closed_weeks, materialize
 from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox import Sandbox
@@ -23,8 +24,11 @@ from toast_assets.week import Week
 def run_demo() -> None:
     """Materialize the last closed week twice, and report; an error if an order did not arrive, or twice."""
     console = Console(highlight=False)
-    home = dagster_home()
-    with Sandbox(sandbox_config()) as sandbox, only(sandbox_environment(sandbox, home)):
+    end_by_signals()
+    with (
+        kept_sandbox(sandbox_config(), console, fresh=True) as (sandbox, home, lock),
+        only(sandbox_environment(sandbox, home)),
+    ):
         (week,), places = last_closed_weeks(1), len(sandbox.restaurant_guids)
         console.print(f"Week {week.key} of {places} restaurants, from Toast to S3 and Amperity, in a sandbox\n")
         materialize(week, home, Display(console))
@@ -39,12 +43,12 @@ def run_demo() -> None:
         if new or sent:
             raise ToastAssetsError(f"The second materialization found {new} new orders and sent {sent} records.")
         console.print("\n[green]✓[/] again: 0 new, nothing sent twice")
-    console.print(
-        "\nDagster's UI on the same data: [bold]toast-assets sandbox --ui[/]\n"
-        "[dim]This sandbox and its bucket are gone now. The next one invents the same orders and materializes this"
-        " week and the one before, then opens the UI; the runs above are in its history.[/]",
-        soft_wrap=True,
-    )
+    if lock:
+        console.print(
+            "\nOpen the files in .toast-assets/bucket. Dagster's UI on the same data: [bold]make ui[/]\n"
+            "[dim](without make: toast-assets sandbox --ui)[/]",
+            soft_wrap=True,
+        )
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def check(restaurants: Sequence[RestaurantWeek], week: Week) -> None:
 
 
 def show(restaurants: Sequence[RestaurantWeek], sandbox: Sandbox, console: Console) -> None:
-    """Print the counts, Amperity's log of records, and the bucket's objects."""
+    """Print the counts, Amperity's log of records, and the bucket's folders."""
     table = Table(box=None, pad_edge=False, header_style="dim", show_footer=True, footer_style="bold")
     table.add_column("Orders of the week", "all restaurants")
     columns = zip(*(each.counts for each in restaurants), strict=True)
@@ -109,6 +113,10 @@ def show(restaurants: Sequence[RestaurantWeek], sandbox: Sandbox, console: Conso
         f"\n[dim]Amperity's own log:[/] {len(amperity.accepted):,} records accepted, {len(amperity.refused):,} refused,"
         f" {len(amperity.dropped):,} lost"
     )
-    console.print(f"\n[dim]Objects in[/] s3://{sandbox.bucket}", soft_wrap=True)
-    for key, size in sandbox.objects():
-        console.print(f"{size:>10,} B  {key}", soft_wrap=True, markup=False)
+    folders = Table(f"Folders in s3://{sandbox.bucket}", box=None, pad_edge=False, header_style="dim")
+    for head in ("objects", "bytes"):
+        folders.add_column(head, justify="right")
+    for folder, sizes in sandbox.folders():
+        folders.add_row(folder, f"{len(sizes):,}", f"{sum(sizes):,}")
+    console.print()
+    console.print(folders)

@@ -33,7 +33,7 @@ class Display(logging.Handler):
     """Shows a run by its log records, to which Dagster attaches its events; without a ``console`` it shows nothing.
     Entered for as long as the run lasts. ``failure`` is that of the first step that failed.
 
-    On a terminal, progress is beside a spinner, and passed checks share a line, so that the others stand out.
+    Passed checks share a line, so that the others stand out. On a terminal, progress is beside a spinner.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -96,7 +96,7 @@ class Display(logging.Handler):
 
     def checked(self, check: str, text: str, outcome: Outcome) -> None:
         """An asset check has been evaluated."""
-        if self._live and outcome is Outcome.PASSED:
+        if outcome is Outcome.PASSED:
             self._passed += 1
         else:
             self._mark(check, text, outcome)
@@ -105,19 +105,17 @@ class Display(logging.Handler):
         if self._live:
             # One line, beside the spinner.
             self._status.update(escape(text[: self._console.width - 3]))
-        else:
-            self._console.print(text, soft_wrap=True, markup=False)
 
     def _mark(self, name: str, text: str, outcome: Outcome) -> None:
         self._console.print(f"{outcome.value} {name}  [dim]{escape(text)}[/]", soft_wrap=True)
 
 
 def _headline(made: Sequence[dg.AssetMaterialization]) -> str:
-    """The counts of a step's asset, or the rows of each where it makes several."""
-    if len(made) == 1:
-        metadata = made[0].metadata
-        counts = [(metadata[name].value, _WORDS.get(name, name)) for name in _HEADLINES if name in metadata]
-    else:
-        rows = [(each.metadata.get("dagster/row_count"), each.asset_key.to_user_string()) for each in made]
-        counts = [(count.value, name) for count, name in rows if count is not None]
+    """The counts of a step's asset, or the rows of all where it makes several."""
+    if len(made) > 1:
+        found = (each.metadata.get("dagster/row_count") for each in made)
+        rows = sum(count.value for count in found if isinstance(count, dg.IntMetadataValue) and count.value)
+        return f"{rows:,} rows in {len(made)} tables"
+    metadata = made[0].metadata
+    counts = [(metadata[name].value, _WORDS.get(name, name)) for name in _HEADLINES if name in metadata]
     return ", ".join(f"{count:,} {text}" for count, text in counts if isinstance(count, int) and count)

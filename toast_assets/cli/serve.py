@@ -12,72 +12,73 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
+from typing import IO
 
 import httpx
 from rich.console import Console
 
 from toast_assets.cli.display import Display
-from toast_assets.cli.environment import dagster_home, only, sandbox_environment
+from toast_assets.cli.environment import only, sandbox_environment
+from toast_assets.cli.folder import end_by_signals, kept_sandbox
 from toast_assets.cli.runs import last_closed_weeks, materialize
 from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox import Sandbox, SandboxConfig
 from toast_assets.sandbox.server import HOST, listen
+from toast_assets.store.order_store import OrderStore
 
 _START_SECONDS = 120.0
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def serve(config: SandboxConfig, ui_port: int | None) -> None:
     """Serve until Ctrl-C, a termination signal or a lost terminal; with a ``ui_port``, Dagster's UI too."""
     console = Console(highlight=False)
-    for each in _ENDING:
-        signal.signal(each, _end_by_signal)
+    lock: IO[bytes] | None = None
+    end_by_signals()
     try:
-        if ui_port is not None:
-            listen(ui_port, "Dagster's UI", "Choose another port with --ui-port.").close()
-        with Sandbox(config) as sandbox:
-            console.print(
-                f"Status page and Toast  {sandbox.toast_url}\n"
-                f"Amperity               {sandbox.amperity_url}\n"
-                f"S3                     {sandbox.s3_url}  bucket {sandbox.bucket}\n\n"
-                "To use it from another shell:\n",
-                soft_wrap=True,
-            )
-            for name, value in sandbox.environment().items():
-                console.print(f"export {name}={shlex.quote(value)}", soft_wrap=True, markup=False)
-            if ui_port is None:
+        if ui_port is None:
+            with Sandbox(config) as sandbox:
+                _show(sandbox, console)
                 console.print("\nCtrl-C ends it.")
                 threading.Event().wait()
-            else:
-                _serve_ui(sandbox, ui_port, console)
+        else:
+            listen(ui_port, "Dagster's UI", "Choose another port: make ui UI_PORT=3100, or --ui-port 3100.").close()
+            with kept_sandbox(config, console) as (sandbox, home, lock):
+                _show(sandbox, console)
+                _serve_ui(sandbox, home, ui_port, console, lock)
     except KeyboardInterrupt:
-        console.print("The sandbox has ended, and its bucket is gone.")
+        gone = "its bucket is gone" if ui_port is None or not lock else "history and bucket are kept for the next one"
+        console.print(f"The sandbox has ended, and {gone}.")
 
 
-def _end_by_signal(_number: int, _frame: FrameType | None) -> None:
-    """Ends the command; no further signal disturbs its end."""
-    for each in _ENDING:
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
+def _show(sandbox: Sandbox, console: Console) -> None:
+    """Print where the services are, and how to use them."""
+    console.print(
+        f"Status page and Toast  {sandbox.toast_url}\n"
+        f"Amperity               {sandbox.amperity_url}\n"
+        f"S3                     {sandbox.s3_url}  bucket {sandbox.bucket}\n\n"
+        "To use it from another shell:\n",
+        soft_wrap=True,
+    )
+    for name, value in sandbox.environment().items():
+        console.print(f"export {name}={shlex.quote(value)}", soft_wrap=True, markup=False)
 
 
-def _serve_ui(sandbox: Sandbox, port: int, console: Console) -> None:
-    home = dagster_home()
+def _serve_ui(sandbox: Sandbox, home: Path, port: int, console: Console, lock: IO[bytes] | None) -> None:
     environment = sandbox_environment(sandbox, home)
     with only(environment):
-        weeks = last_closed_weeks(2)
-        keys = " and ".join(week.key for week in weeks)
-        console.print(f"\nThe bucket is empty: materializing {keys}. Some orders of a week change in the next one.\n")
+        layout, stored = OrderStore.from_environment().layout, {key for key, _ in sandbox.objects()}
+        weeks = [week for week in last_closed_weeks(2) if layout.manifest(week) not in stored]
         for week in weeks:
+            console.print(f"\nMaterializing {week.key}, which the bucket does not hold yet.\n")
             materialize(week, home, Display(console))
     log = home.parent / "dagster-dev.log"
     console.print("\nStarting Dagster …")
-    with dagster_dev(port, environment, log) as process:
+    with dagster_dev(port, environment, log, lock) as process:
         console.print(
             f"\nDagster's UI           http://{HOST}:{port}/asset-groups\n"
             f"Its log                {log}\n\n"
-            "Pick an asset and another week, and materialize it. Runs that start by themselves are the sensor's.\n"
+            "Pick an asset and another week, and materialize it. A run that nobody started is the sensor's:\n"
+            "weekly_toast_orders_sensor asks for each week that has closed, at its first start for the newest.\n"
             "Ctrl-C ends everything.",
             soft_wrap=True,
         )
@@ -85,10 +86,12 @@ def _serve_ui(sandbox: Sandbox, port: int, console: Console) -> None:
 
 
 @contextmanager
-def dagster_dev(port: int, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def dagster_dev(
+    port: int, environment: Mapping[str, str], log: Path, lock: IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """``dagster dev`` on the definitions of this package, as a child process whose UI answers.
 
-    ``environment`` is all that it sees; ``log`` takes its output.
+    ``environment`` is all that it sees; ``log`` takes its output. It holds ``lock`` too, should this process be killed.
     """
     command = [sys.executable, "-m", "dagster", "dev", "-m", "toast_assets.definitions"]
     with log.open("wb") as output:
@@ -102,6 +105,7 @@ def dagster_dev(port: int, environment: Mapping[str, str], log: Path) -> Iterato
             stderr=subprocess.STDOUT,
             # A Ctrl-C reaches the parent alone, which ends the child and all that the child started.
             start_new_session=True,
+            pass_fds=[lock.fileno()] if lock else [],
         )
     deadline = time.monotonic() + _START_SECONDS
     try:

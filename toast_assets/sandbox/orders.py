@@ -115,7 +115,8 @@ class RestaurantOrders:
     """A restaurant's orders: ``newest`` is the newest version of each by GUID, without the weeks nobody asked for.
 
     While ``inventing``, a week's orders are invented when they are first asked for; ``served`` are the GUIDs on all
-    pages. ``lost`` GUIDs are on no page, and else like all others. Any thread may call.
+    pages, ``asked`` the beginnings of the weeks that ``between`` was asked for (milliseconds since 1970, UTC), in this
+    order. ``lost`` GUIDs are on no page, and else like all others. Any thread may call.
     """
 
     def __init__(self, restaurant: Restaurant, config: SandboxConfig, switch: Switch | None = None) -> None:
@@ -126,8 +127,8 @@ class RestaurantOrders:
         self.inventing = not restaurant.state
         self.served: set[str] = set()
         self.lost: set[str] = set()
+        self.asked: dict[int, None] = {}
         self._weeks: set[int] = set()
-        self._late: set[int] = set()
         self._facts: dict[StoredOrder, Facts] = {}
         self._picked: dict[int, set[str]] = {}
         self._lock = Lock()
@@ -136,9 +137,10 @@ class RestaurantOrders:
         """The truth: what Toast holds now with a modified time in [start, end) (milliseconds since 1970, UTC)."""
         with self._lock:
             for number in self._invent(start_ms, end_ms):
-                if self.config.late_changes and number not in self._late and number - 1 in self._weeks:
-                    self._change_week_before(_FIRST_WEEK_MS + number * _WEEK_MS)
-                self._late.add(number)
+                week_ms = _FIRST_WEEK_MS + number * _WEEK_MS
+                if self.config.late_changes and week_ms not in self.asked and number - 1 in self._weeks:
+                    self._change_week_before(week_ms)
+                self.asked[week_ms] = None
         found = [order for order in list(self.newest.values()) if start_ms <= order.modified_ms < end_ms]
         return sorted(found, key=lambda order: (order.modified_ms, order.guid))
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -46,15 +48,36 @@ class S3:
         held = dict(bucket.keys) if bucket else {}
         return sorted((key, versions[-1].size) for key, versions in held.items() if versions)
 
+    def contents(self) -> dict[str, tuple[Callable[[], bytes], dict[str, str]]]:
+        """What the bucket holds now, by key: how to read the object, and its headers as ``put`` takes them."""
+        bucket = self._backend.buckets[self.bucket]
+        found: dict[str, tuple[Callable[[], bytes], dict[str, str]]] = {}
+        for key, versions in dict(bucket.keys).items():
+            newest = versions[-1]
+            # Of an object that came in parts; else it follows from the content.
+            tag = {"ETag": newest.etag.strip('"')} if "-" in newest.etag else {}
+            found[key] = (partial(getattr, newest, "value"), {**newest.metadata, **tag})
+        return found
+
+    def put(self, key: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Store an object."""
+        others = dict(headers)
+        stored = self._backend.put_object(self.bucket, key, body, etag=others.pop("ETag", None))
+        stored.set_metadata(others)
+
+    def clear(self) -> None:
+        """Remove all objects."""
+        bucket = self._backend.buckets[self.bucket]
+        # Moto keeps the objects in temporary files, which would leak.
+        for key in list(bucket.keys):
+            bucket.keys.pop(key)
+        for upload in bucket.multiparts.values():
+            upload.dispose()
+
     def close(self) -> None:
         """Stops the server and removes the bucket."""
         self._server.shutdown()
         self._thread.join()
-        bucket = self._backend.buckets.get(self.bucket)
-        if bucket is not None:
-            # Moto keeps the objects in temporary files, which would leak.
-            for key in list(bucket.keys):
-                bucket.keys.pop(key)
-            for upload in bucket.multiparts.values():
-                upload.dispose()
+        if self.bucket in self._backend.buckets:
+            self.clear()
             self._backend.delete_bucket(self.bucket)

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, cast
 
@@ -59,7 +60,7 @@ class Sandbox:
         config = self.config
         with self._running:
             ports = [config.port and config.port + number for number in range(3)]
-            hint = "Choose another port, or 0 for a free one."
+            hint = "Choose another port (make ui SANDBOX_PORT=9400, or --port), or 0 for a free one."
             sockets = [self._running.enter_context(listen(port, "The sandbox", hint)) for port in ports]
             for each in sockets:
                 # Else a body waits some 40 ms until its headers are acknowledged.
@@ -68,7 +69,7 @@ class Sandbox:
             self.toast_url, self.amperity_url, self.s3_url = (f"http://{HOST}:{port}" for port in (toast, amperity, s3))
             store = S3(sockets[2], config.bucket)
             self._running.callback(store.close)
-            self.bucket, self.objects = store.bucket, store.objects
+            self.s3, self.bucket, self.objects = store, store.bucket, store.objects
             apps = {toast: self.toast.app(also=StatusPages(self).routes()), amperity: self.amperity.app()}
             self._running.enter_context(_served(sockets[:2], apps))
             # Nothing failed: the servers run until the sandbox is closed.
@@ -85,6 +86,14 @@ class Sandbox:
     def restaurant_guids(self) -> tuple[str, ...]:
         """The GUIDs of the restaurants that trade by all appearance, and may be read."""
         return tuple(each.guid for each in self.config.restaurants if each.state in ("", "phantom"))
+
+    def folders(self) -> list[tuple[str, list[int]]]:
+        """The sizes of the objects by folder below the prefix; objects of the prefix itself are the exports."""
+        sizes, prefix = defaultdict[str, list[int]](list), self.config.prefix
+        for key, size in self.objects():
+            top, slash, _ = key.removeprefix(prefix).partition("/")
+            sizes[f"{prefix}{top}/" if slash else prefix].append(size)
+        return sorted(sizes.items())
 
     def environment(self) -> dict[str, str]:
         """The environment variables that point the pipeline at this sandbox."""

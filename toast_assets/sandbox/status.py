@@ -128,7 +128,7 @@ class StatusPages:
             "sandbox": sandbox,
             "toast_activity": _per_second(sandbox.toast.log, now),
             "amperity_activity": _per_second(sandbox.amperity.log, now),
-            "folders": self._folders(),
+            "folders": sandbox.folders(),
             "names": {each.guid: each.name for each in sandbox.config.restaurants},
             "moment": from_epoch_ms,
             "assumptions": [*Assumption],
@@ -155,14 +155,6 @@ class StatusPages:
             }
             for each in self._sandbox.config.restaurants
         ]
-
-    def _folders(self) -> list[tuple[str, list[int]]]:
-        """The sizes of the objects by folder below the prefix; objects of the prefix itself are the exports."""
-        sizes, prefix = defaultdict[str, list[int]](list), self._sandbox.config.prefix
-        for key, size in self._sandbox.objects():
-            top, slash, _ = key.removeprefix(prefix).partition("/")
-            sizes[f"{prefix}{top}/" if slash else prefix].append(size)
-        return sorted(sizes.items())
 
 
 def _requests(log: RequestLog) -> list[dict[str, Any]]:

@@ -90,7 +90,7 @@ def test_an_asset_is_summed_up_by_its_counts_that_are_not_zero(ends: dict[str, t
 
 
 def test_a_step_that_makes_several_assets_is_summed_up_by_their_rows(ends: dict[str, tuple[str, object]]) -> None:
-    assert ends["several"] == ("1 ones, 2,000 twos", False)
+    assert ends["several"] == ("2,001 rows in 3 tables", False)
 
 
 def test_a_failure_gives_its_own_reason(ends: dict[str, tuple[str, object]]) -> None:
@@ -106,9 +106,10 @@ def test_a_check_tells_its_result_and_how_much_it_matters(ends: dict[str, tuple[
     assert ends["fine"] == ("Enough.", Outcome.PASSED)
 
 
-def test_on_a_terminal_passed_checks_share_a_line_and_others_have_their_own() -> None:
+@pytest.mark.parametrize("terminal", [True, False])
+def test_passed_checks_share_a_line_and_others_have_their_own(*, terminal: bool) -> None:
     file = StringIO()
-    display = Display(Console(file=file, force_terminal=True, width=100, color_system=None))
+    display = Display(Console(file=file, force_terminal=terminal, width=100, color_system=None))
     with display:
         for check, outcome in (("a", Outcome.PASSED), ("b", Outcome.WARNED), ("c", Outcome.PASSED)):
             display.checked(check, f"text of {check}", outcome)

@@ -68,6 +68,6 @@ def test_pipes_and_logs_get_plain_lines() -> None:
     file = StringIO()
     display = Display(Console(file=file))
     with display:
-        display.checked("a", "text of a", Outcome.PASSED)
+        display.checked("a", "text of a", Outcome.WARNED)
         display.step_ended("step", "1 order", Outcome.PASSED)
-    assert file.getvalue() == "✓ a  text of a\n✓ step  1 order (0.0 s)\n"
+    assert file.getvalue() == "! a  text of a\n✓ step  1 order (0.0 s)\n"

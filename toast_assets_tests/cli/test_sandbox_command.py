@@ -14,7 +14,12 @@ from pathlib import Path
 import boto3
 import httpx
 import pytest
+from rich.console import Console
 
+from toast_assets.cli.display import Display
+from toast_assets.cli.environment import only, sandbox_config, sandbox_environment
+from toast_assets.cli.folder import kept_sandbox
+from toast_assets.cli.runs import last_closed_weeks, materialize
 from toast_assets_tests.cli.conftest import PATIENCE_SECONDS, Start, run
 from toast_assets_tests.support.services.ports import free_port
 
@@ -58,18 +63,33 @@ def test_it_serves_what_its_export_lines_say_until_it_is_ended(start: Start, end
         httpx.get(variables["TOAST_API_URL"])
 
 
-def test_with_the_ui_dagster_runs_on_the_sandbox_and_nothing_of_it_stays_behind(start: Start, tmp_path: Path) -> None:
+def test_with_the_ui_dagster_goes_on_with_what_is_there_and_nothing_of_it_stays_behind(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        kept_sandbox(sandbox_config(restaurants=2, orders=3), Console(quiet=True)) as (sandbox, home, _),
+        only(sandbox_environment(sandbox, home)),
+    ):
+        missing, there = last_closed_weeks(2)
+        materialize(there, home, Display())
     port = free_port()
     process = start("sandbox", *FREE, "--ui", "--ui-port", str(port))
     output = read_until(process, "Ctrl-C ends everything")
     assert re.search(rf"Dagster's UI\s+http://127.0.0.1:{port}/", output)
     query = '{assetOrError(assetKey: {path: "raw_toast_orders"}) {... on Asset {assetMaterializations {partition}}}}'
     reply = httpx.post(f"http://127.0.0.1:{port}/graphql", json={"query": query}, timeout=PATIENCE_SECONDS).json()
-    assert reply["data"]["assetOrError"]["assetMaterializations"], "the first week is there already"
+    weeks = [each["partition"] for each in reply["data"]["assetOrError"]["assetMaterializations"]]
+    assert {missing.key, there.key} <= set(weeks)
+    assert f"Materializing {missing.key}," in output
+    assert f"Materializing {there.key}," not in output
     children = _session_of(tmp_path)
     assert children
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE_SECONDS) == 0
+    # Green weeks have their files.
+    manifests = (tmp_path / ".toast-assets" / "bucket" / "toast-orders" / "manifests").iterdir()
+    assert {path.stem for path in manifests} == {f"week={week}" for week in weeks}
     # The last of them are killed, and nobody waits for those that are not the command's own children.
     deadline = time.monotonic() + PATIENCE_SECONDS
     while left := [pid for pid in children if _runs(pid)]:

@@ -18,7 +18,7 @@ from toast_assets.week import Week
 from toast_assets_tests.checks.evaluating import NO_MANIFEST, conclude, evaluate
 
 PAGE = (Path(__file__).parents[2] / "docs" / "checks.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^\| \[`(\w+)`\]\(#(\w+)\) \| `(\w+)` \| (yes|no) \| (.+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| \[`(\w+)`\]\(#(\w+)\) \| `([\w/]+)` \| (yes|no) \| (.+) \|$", re.MULTILINE)
 ROWS = {match[1]: match for match in ROW.finditer(PAGE)}
 
 
