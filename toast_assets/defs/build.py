@@ -37,10 +37,7 @@ def build_defs(brand: Brand | None = None, environment: Mapping[str, str] = os.e
     """
     brand = brand or Brand()
     values = brand.values(environment)
-    try:
-        calendar = CalendarSettings.parse(values).calendar()
-    except SettingsError:
-        calendar = WeekCalendar()
+    calendar = calendar_of(values)
     # Without a reader there is no need for copies of guests' data.
     loads_feeds = brand.loads_feeds(values)
     weekly, overdue = weekly_partitions(calendar), overdue_policy(calendar)
@@ -79,6 +76,14 @@ def build_defs(brand: Brand | None = None, environment: Mapping[str, str] = os.e
         # The weekly run is one process by nature: a fresh Python per step would only add seconds.
         executor=dg.in_process_executor,
     )
+
+
+def calendar_of(values: Mapping[str, str]) -> WeekCalendar:
+    """Where weeks begin by the settings, and by default where they are malformed."""
+    try:
+        return CalendarSettings.parse(values).calendar()
+    except SettingsError:
+        return WeekCalendar()
 
 
 def _with_source(assets: Sequence[dg.AssetsDefinition]) -> Sequence[dg.AssetsDefinition]:

@@ -44,7 +44,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def run_week(instance: dg.DagsterInstance) -> RunWeek:
-    """Runs the weekly job, or those of its assets that are named, for one week."""
+    """Runs the weekly job, or those of its assets that are named (``toast/orders``), for one week."""
 
     def run(
         *assets: str, partition: str = PARTITION, config: dict[str, object] | None = None
@@ -53,7 +53,7 @@ def run_week(instance: dg.DagsterInstance) -> RunWeek:
         return job.execute_in_process(
             instance=instance,
             partition_key=partition,
-            asset_selection=[dg.AssetKey(name) for name in assets] or None,
+            asset_selection=[dg.AssetKey.from_user_string(name) for name in assets] or None,
             run_config={"ops": {name: {"config": values} for name, values in (config or {}).items()}},
             raise_on_error=False,
         )

@@ -18,6 +18,7 @@ import pytest
 from toast_assets.defs import resources
 from toast_assets.defs.alerts import build_alert_sensors
 from toast_assets.defs.brand import Brand
+from toast_assets.defs.build import build_defs
 from toast_assets.defs.resources import AlertsResource
 from toast_assets.errors import AlertError, SettingsError
 from toast_assets.http import webhooks
@@ -92,9 +93,9 @@ class Ticks:
     cursor: str | None = None
     skipped: str | None = None
 
-    def tick(self, *urls: str, **fields: str) -> list[str | None]:
+    def tick(self, *urls: str, ui_url: str | None = None) -> list[str | None]:
         """One tick with webhooks; an item for each alert that was posted, its error if there was one."""
-        resource = AlertsResource.from_environment(webhook_url=" ".join(urls) or None, **fields)
+        resource = AlertsResource.from_environment(webhook_url=" ".join(urls) or None, ui_url=ui_url)
         context = dg.build_sensor_context(
             instance=self.instance, cursor=self.cursor, sensor_name=self.sensor.name, resources={"alerts": resource}
         )
@@ -159,6 +160,19 @@ class TestAlerts:
         assert {one.severity for one in failed} == {dg.AssetCheckSeverity.WARN}
         assert ticks.tick(webhook.url) == []
         assert not webhook.messages
+
+
+def test_without_an_address_the_sensors_are_stopped_until_somebody_starts_them(
+    bare_environment: pytest.MonkeyPatch,
+) -> None:
+    bare_environment.delenv("ALERT_WEBHOOK_URL", raising=False)
+    for environment, status in (
+        ({}, dg.DefaultSensorStatus.STOPPED),
+        ({"ALERT_WEBHOOK_URL": "https://hooks.test/s3cret"}, dg.DefaultSensorStatus.RUNNING),
+    ):
+        repository = build_defs(environment=environment).get_repository_def()
+        for name in ("failed_run_alert_sensor", "failed_check_alert_sensor"):
+            assert repository.get_sensor_def(name).default_status is status
 
 
 class TestNothingIsLost:

@@ -6,16 +6,20 @@ import gzip
 import json
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from toast_assets.defs.build import build_defs
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
-from toast_assets.week import Week
+from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.defs.conftest import RunWeek
 from toast_assets_tests.support.services.toast_orders import late_arrivals, replace_all
+
+DRY_RUN = {"amperity_delivery": {"dry_run": True}}
 
 
 def objects(store: OrderStore) -> dict[str, bytes]:
@@ -146,9 +150,68 @@ class TestAWeek:
     def test_a_dry_run_sends_and_writes_nothing(self, run_week: RunWeek, sandbox: Sandbox, store: OrderStore) -> None:
         run_week("raw_toast_orders", "toast_orders_s3_export")
         before = objects(store)
-        result = run_week("amperity_delivery", config={"amperity_delivery": {"dry_run": True}})
-        assert "records would have been" in metadata_of(result, "amperity_delivery")["dry_run"]
+        assert run_week("amperity_delivery", config=DRY_RUN).success
         assert (objects(store), list(sandbox.amperity.log.entries)) == (before, [])
+
+    def test_a_dry_run_is_an_observation_of_the_week_and_neither_a_materialization_nor_checked(
+        self, run_week: RunWeek, sandbox: Sandbox, instance: dg.DagsterInstance, week: Week
+    ) -> None:
+        run_week("raw_toast_orders", "toast_orders_s3_export")
+        result = run_week("amperity_delivery", config=DRY_RUN)
+        assert result.success
+        assert not result.get_asset_materialization_events()
+        assert not result.get_asset_check_evaluations()
+        delivery = dg.AssetKey("amperity_delivery")
+        assert instance.get_latest_materialization_event(delivery) is None
+        (observed,) = instance.fetch_observations(delivery, limit=10).records
+        observation = observed.asset_observation
+        assert observation is not None
+        assert observation.partition == week.key
+        orders = sum(
+            len(sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)) for guid in sandbox.restaurant_guids
+        )
+        counts = {name: value.value for name, value in observation.metadata.items()}
+        assert f"{orders} records would have been" in str(counts["dry_run"])
+        assert counts["accepted"] == 0
+
+    def test_a_real_delivery_after_a_dry_run_sends_everything_and_materializes(
+        self, run_week: RunWeek, sandbox: Sandbox
+    ) -> None:
+        run_week("raw_toast_orders", "toast_orders_s3_export")
+        run_week("amperity_delivery", config=DRY_RUN)
+        result = run_week("amperity_delivery")
+        assert metadata_of(result, "amperity_delivery")["accepted"] == len(sandbox.amperity.accepted) > 0
+        (check,) = result.get_asset_check_evaluations()
+        assert (check.check_name, check.passed) == ("delivered_equals_exported", True)
+
+    def test_a_dry_run_without_an_export_fails_and_says_what_to_materialize(self, run_week: RunWeek) -> None:
+        run_week("raw_toast_orders")
+        result = run_week("amperity_delivery", config=DRY_RUN)
+        assert not result.success
+        assert "Materialize toast_orders_s3_export" in failure_of(result)
+
+    @pytest.mark.parametrize(
+        "asset", ["raw_toast_orders", "toast_orders_s3_export", "amperity_delivery", "toast/orders"]
+    )
+    def test_an_asset_that_is_launched_without_a_week_says_how_to_choose_one_and_changes_nothing(
+        self, instance: dg.DagsterInstance, sandbox: Sandbox, asset: str
+    ) -> None:
+        # As Dagster's API launches it.
+        chosen = dg.AssetKey.from_user_string(asset)
+        selected = [*build_defs().get_repository_def().asset_graph.get(chosen).execution_set_asset_keys]
+        result = (
+            build_defs()
+            .resolve_implicit_global_asset_job_def()
+            .execute_in_process(instance=instance, asset_selection=selected, raise_on_error=False)
+        )
+        last = WeekCalendar().last_closed(datetime.now(UTC))
+        assert last is not None
+        assert failure_of(result) == (
+            f"This run names no week. The newest one that has closed is {last.key}. Choose one or several under"
+            " Partitions when you press Materialize; dg launch takes --partition."
+        )
+        assert not sandbox.objects()
+        assert not sandbox.toast.log.entries
 
 
 class TestBadInput:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from unittest.mock import Mock
 
@@ -54,6 +54,81 @@ def stored(sandbox_environment: pytest.MonkeyPatch, store: OrderStore, week: Wee
     """Puts orders of one restaurant into the store, as if they had been pulled."""
     del sandbox_environment
     return lambda *orders: store_week(store, week, {"here": encode(*orders)})
+
+
+def run_check(instance: dg.DagsterInstance, name: str, partition: str | None) -> dg.ExecuteInProcessResult:
+    """A run of one check by itself; without a partition as the button for all checks of an asset starts it."""
+    (key,) = [
+        dg.AssetCheckKey(dg.AssetKey.from_user_string(asset), name)
+        for asset, checks in CHECKS.items()
+        for one in checks
+        if one.__name__ == name
+    ]
+    job = dg.define_asset_job("one_check", selection=dg.AssetSelection.checks(key))
+    defs = dg.Definitions.merge(build_defs(), dg.Definitions(jobs=[job]))
+    return defs.resolve_job_def("one_check").execute_in_process(
+        instance=instance, tags={"dagster/partition": partition} if partition else {}, raise_on_error=False
+    )
+
+
+@pytest.fixture
+def evaluate(sandbox_environment: object, instance: dg.DagsterInstance) -> Evaluate:
+    """Runs one check for the week, by itself."""
+    del sandbox_environment
+
+    def run(name: str) -> dg.AssetCheckEvaluation:
+        (found,) = run_check(instance, name, PARTITION).get_asset_check_evaluations()
+        return found
+
+    return run
+
+
+class TestWithoutAPartition:
+    """As the button for all checks of an asset starts them."""
+
+    def test_the_newest_stored_week_is_checked_and_named(
+        self, stored: Callable[..., object], store: OrderStore, instance: dg.DagsterInstance
+    ) -> None:
+        stored(order())
+        doubled = order()
+        store_week(store, WeekCalendar().week("2025-09-22"), {"here": encode(doubled, doubled)})
+        (found,) = run_check(instance, "order_guids_unique", None).get_asset_check_evaluations()
+        assert not found.passed
+        assert str(found.description).startswith("Week 2025-09-22, the newest one that is stored: ")
+        assert doubled["guid"] in str(found.description)
+        assert (figures(found)["week"], found.partition) == ("2025-09-22", None)
+        (of_a_week,) = run_check(instance, "order_guids_unique", PARTITION).get_asset_check_evaluations()
+        assert (of_a_week.passed, of_a_week.partition) == (True, PARTITION)
+        assert "newest" not in str(of_a_week.description)
+
+    def test_a_stored_week_that_is_no_partition_any_more_is_passed_over(
+        self, stored: Callable[..., object], store: OrderStore, instance: dg.DagsterInstance
+    ) -> None:
+        stored(order())
+        # Weeks began on a Sunday when it was stored.
+        sundays = WeekCalendar(date(2025, 1, 5), weekday=6)
+        store_week(store, sundays.week("2025-10-05"), {"here": encode(order())})
+        (found,) = run_check(instance, "order_guids_unique", None).get_asset_check_evaluations()
+        assert (found.passed, figures(found)["week"]) == (True, PARTITION)
+
+    @pytest.mark.usefixtures("stored")
+    def test_without_a_stored_week_it_says_what_to_materialize(self, instance: dg.DagsterInstance) -> None:
+        result = run_check(instance, "order_guids_unique", None)
+        assert not result.success
+        (failed,) = [event for event in result.all_events if event.is_step_failure]
+        failure = failed.step_failure_data.user_failure_data
+        assert failure is not None
+        assert failure.description == (
+            "No week is stored yet, so there is nothing to check. Materialize raw_toast_orders first."
+        )
+
+    @pytest.mark.usefixtures("stored")
+    def test_weeks_before_a_later_first_week_are_no_weeks_to_check(
+        self, stored: Callable[..., object], instance: dg.DagsterInstance, sandbox_environment: pytest.MonkeyPatch
+    ) -> None:
+        stored(order())
+        sandbox_environment.setenv("TOAST_START_DATE", "2025-10-06")
+        assert not run_check(instance, "order_guids_unique", None).success
 
 
 @pytest.mark.usefixtures("sandbox_environment")
@@ -135,23 +210,21 @@ class TestAWeeklyRun:
         assert (delivered.passed, delivered.severity) == (False, WARN)
         assert figures(delivered)["rejected"] > 0
 
-    def test_orders_that_were_not_sent_are_an_error(self, run_week: RunWeek) -> None:
+    def test_orders_that_were_not_sent_are_an_error(self, run_week: RunWeek, evaluate: Evaluate) -> None:
         run_week("raw_toast_orders", "toast_orders_s3_export")
-        result = run_week("amperity_delivery", config={"amperity_delivery": {"dry_run": True}})
-        delivered = evaluations(result)["delivered_equals_exported"]
+        delivered = evaluate("delivered_equals_exported")
         assert (delivered.passed, delivered.severity) == (False, ERROR)
         assert "0 of 320 stream records accepted" in str(delivered.description)
 
     def test_an_order_that_changed_after_its_delivery_is_an_error(
-        self, run_week: RunWeek, sandbox: Sandbox, week: Week
+        self, run_week: RunWeek, evaluate: Evaluate, sandbox: Sandbox, week: Week
     ) -> None:
         run_week()
         guid = sandbox.restaurant_guids[0]
         edited = sandbox.toast.orders[guid].between(week.start_ms, week.end_ms)[5]
         edit(sandbox.toast.orders[guid], edited.guid, at=week.end_ms - 10)
         run_week("raw_toast_orders", "toast_orders_s3_export")
-        result = run_week("amperity_delivery", config={"amperity_delivery": {"dry_run": True}})
-        delivered = evaluations(result)["delivered_equals_exported"]
+        delivered = evaluate("delivered_equals_exported")
         assert (delivered.passed, delivered.severity) == (False, ERROR)
         assert evaluations(run_week())["delivered_equals_exported"].passed
 
@@ -220,28 +293,6 @@ class TestBlocking:
 
 
 class TestSingleChecks:
-    @pytest.fixture
-    def evaluate(self, stored: object, instance: dg.DagsterInstance) -> Evaluate:
-        """Runs one check for the week, by itself."""
-        del stored
-
-        def run(name: str) -> dg.AssetCheckEvaluation:
-            (key,) = [
-                dg.AssetCheckKey(dg.AssetKey(asset), name)
-                for asset, checks in CHECKS.items()
-                for one in checks
-                if one.__name__ == name
-            ]
-            job = dg.define_asset_job("one_check", selection=dg.AssetSelection.checks(key))
-            defs = dg.Definitions.merge(build_defs(), dg.Definitions(jobs=[job]))
-            result = defs.resolve_job_def("one_check").execute_in_process(
-                instance=instance, tags={"dagster/partition": PARTITION}, raise_on_error=False
-            )
-            (found,) = result.get_asset_check_evaluations()
-            return found
-
-        return run
-
     def test_a_week_that_was_never_pulled_fails_every_check(self, evaluate: Evaluate) -> None:
         found = evaluate("no_schema_drift")
         assert (found.passed, found.description) == (False, "Week 2025-09-15 was never pulled.")
@@ -315,7 +366,7 @@ class TestSingleChecks:
         run_week: RunWeek,
     ) -> None:
         stored(order(), odd := order(businessDate=20251399))
-        assert run_week(*TABLES).success
+        assert run_week(*(f"toast/{name}" for name in TABLES)).success
         found = evaluate("totals_reconcile")
         assert (found.passed, found.severity) == (False, WARN)
         assert f"Place here (here): order {odd['guid']} in no table (unrepresentable:" in str(found.description)

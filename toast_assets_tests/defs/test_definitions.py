@@ -14,7 +14,7 @@ import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.definitions import DefinitionSettings, build_defs
+from toast_assets.defs.build import build_defs, calendar_of
 from toast_assets.defs.partitions import overdue_policy, weekly_partitions
 from toast_assets.defs.resources import (
     AlertsResource,
@@ -31,8 +31,8 @@ from toast_assets.variables import known_variables
 from toast_assets.week import WeekCalendar
 
 TABLE_ASSETS = (
-    *("orders", "checks", "order_items", "payments", "discounts"),
-    *("service_charges", "taxes", "customers"),
+    *("toast/orders", "toast/checks", "toast/order_items", "toast/payments", "toast/discounts"),
+    *("toast/service_charges", "toast/taxes", "toast/customers"),
 )
 pytestmark = pytest.mark.usefixtures("bare_environment")
 
@@ -42,10 +42,10 @@ def test_names_are_the_ones_that_users_rely_on() -> None:
     assert {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()} == {
         "raw_toast_orders",
         "toast_orders_s3_export",
-        "amperity_feeds",
         "amperity_delivery",
         *TABLE_ASSETS,
-        *("current_orders", "toast/names", "toast/restaurants"),
+        *("toast/current_orders", "toast/names", "toast/restaurants"),
+        *("toast", "amperity"),
     }
     assert {key.name for key in repository.asset_graph.asset_check_keys} == {
         "every_restaurant_complete",
@@ -93,7 +93,7 @@ HOSTILE = (
 )
 @pytest.mark.parametrize("name", CalendarSettings.variables())
 def test_no_value_of_the_calendar_keeps_the_partitions_from_being_made(name: str, value: str) -> None:
-    weeks = DefinitionSettings.from_environment({name: value}).calendar
+    weeks = calendar_of({name: value})
     keys = weekly_partitions(weeks).get_partition_keys(current_time=datetime(2026, 11, 24, tzinfo=UTC))
     assert keys == [weeks.week(key).key for key in keys]
     assert overdue_policy(weeks)
@@ -113,11 +113,13 @@ def test_no_value_of_any_variable_keeps_the_definitions_from_loading() -> None:
     assert (reply.stdout.strip(), reply.returncode) == ("3", 0), reply.stderr
 
 
-def test_one_object_shapes_the_definitions_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_that_is_given_shapes_the_definitions_whatever_that_of_the_process_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("TOAST_WEEK_HOUR", "9")
     monkeypatch.setenv("TOAST_CLIENT_ID", "of another brand")
-    settings = DefinitionSettings(WeekCalendar(hour=2), loads_feeds=True, variables=frozenset({"TOAST_API_URL"}))
-    defs = build_defs(settings)
+    given = {"TOAST_WEEK_HOUR": "2", "AMPERITY_DELIVERY": "stream, s3_pull", "TOAST_API_URL": "https://toast.test"}
+    defs = build_defs(environment=given)
     graph = defs.get_repository_def().asset_graph
     weekly = graph.get(dg.AssetKey("raw_toast_orders")).partitions_def
     assert isinstance(weekly, dg.TimeWindowPartitionsDefinition)
@@ -130,7 +132,7 @@ def test_one_object_shapes_the_definitions_whatever_the_environment_says(monkeyp
 def test_the_assets_form_one_line_and_say_what_they_are() -> None:
     graph = build_defs().get_repository_def().asset_graph
     line = ("raw_toast_orders", "toast_orders_s3_export", "amperity_delivery")
-    for upstream, downstream in pairwise(line):
+    for upstream, downstream in pairwise(("toast", *line, "amperity")):
         assert dg.AssetKey(upstream) in graph.get(dg.AssetKey(downstream)).parent_keys
     for name in line:
         node = graph.get(dg.AssetKey(name))
@@ -144,24 +146,43 @@ def test_the_assets_form_one_line_and_say_what_they_are() -> None:
 def test_everything_that_the_weekly_job_waits_for_is_in_it() -> None:
     repository = build_defs().get_repository_def()
     chosen = repository.get_job("weekly_toast_orders").asset_layer.selected_asset_keys
+    external = {dg.AssetKey("toast"), dg.AssetKey("amperity")}
+    assert chosen == repository.asset_graph.get_all_asset_keys() - external
     for key in chosen:
         # Else Dagster asks "Are you sure?" before each launch, about feeds that nobody loads.
-        assert repository.asset_graph.get(key).parent_keys <= chosen
+        assert repository.asset_graph.get(key).parent_keys <= chosen | external
+
+
+def test_the_feeds_are_an_asset_only_where_amperity_loads_them() -> None:
+    feeds = dg.AssetKey("amperity_feeds")
+    for methods, exists in {"stream": False, "notify": False, "s3_pull": True, "stream,s3_pull": True}.items():
+        repository = build_defs(environment={"AMPERITY_DELIVERY": methods}).get_repository_def()
+        assert (feeds in repository.asset_graph.get_all_asset_keys()) is exists
+        assert (feeds in repository.get_job("weekly_toast_orders").asset_layer.selected_asset_keys) is exists
+
+
+def test_the_ends_of_the_lineage_are_no_work_of_this_pipeline() -> None:
+    graph = build_defs().get_repository_def().asset_graph
+    for name in ("toast", "amperity"):
+        node = graph.get(dg.AssetKey(name))
+        assert (node.is_external, node.is_materializable, node.partitions_def) == (True, False, None)
+        assert node.description
+        assert node.kinds
 
 
 def test_the_tables_come_out_of_the_raw_orders_alone_and_say_what_they_are() -> None:
     graph = build_defs().get_repository_def().asset_graph
     for name in TABLE_ASSETS:
-        node = graph.get(dg.AssetKey(name))
+        node = graph.get(dg.AssetKey.from_user_string(name))
         assert node.parent_keys == {dg.AssetKey("raw_toast_orders")}
         assert isinstance(node.partitions_def, dg.TimeWindowPartitionsDefinition)
-    current = graph.get(dg.AssetKey("current_orders"))
-    assert (current.parent_keys, current.partitions_def) == ({dg.AssetKey("orders")}, None)
-    for node in map(graph.get, map(dg.AssetKey, (*TABLE_ASSETS, "current_orders"))):
+    current = graph.get(dg.AssetKey(["toast", "current_orders"]))
+    assert (current.parent_keys, current.partitions_def) == ({dg.AssetKey(["toast", "orders"])}, None)
+    for node in map(graph.get, map(dg.AssetKey.from_user_string, (*TABLE_ASSETS, "toast/current_orders"))):
         assert node.description
         assert node.owners
         assert node.kinds
-        assert node.group_name == "toast_tables"
+        assert node.group_name == "toast_to_amperity"
         assert node.metadata["dagster/column_schema"]
 
 

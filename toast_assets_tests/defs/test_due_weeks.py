@@ -94,7 +94,7 @@ def weeks_between(first: str, last: str) -> list[str]:
 def test_the_first_start_asks_for_the_last_closed_week_only() -> None:
     decision = decide(CALENDAR, MONDAY, Cursor(), lambda _: "complete")
     assert [(week_of(request), request.tags[REASON_TAG]) for request in decision.requests] == [
-        ("2025-09-15", "week 2025-09-15: closed")
+        ("2025-09-15", "week 2025-09-15: it has closed")
     ]
 
 
@@ -103,7 +103,7 @@ def test_in_a_year_every_week_is_asked_for_once_and_looked_at_twice(calendar: We
     simulation = Simulation(calendar)
     simulation.pass_time(datetime(2025, 1, 14, tzinfo=UTC), datetime(2026, 1, 14, tzinfo=UTC))
     weeks = weeks_between("2025-01-06", "2026-01-05")
-    assert simulation.asked("closed") == weeks
+    assert simulation.asked("has closed") == weeks
     assert simulation.asked("second look") == weeks[:-1]
     assert len(simulation.requests) == 2 * len(weeks) - 1
 
@@ -122,11 +122,13 @@ def test_after_a_down_time_it_catches_up_oldest_first_within_a_bound_for_each_ti
     back = MONDAY + timedelta(weeks=10)
     simulation.tick(back)
     caught_up = [
-        week_of(request) for now, request in simulation.requests if now == back and "closed" in request.tags[REASON_TAG]
+        week_of(request)
+        for now, request in simulation.requests
+        if now == back and "has closed" in request.tags[REASON_TAG]
     ]
     assert caught_up == weeks_between("2025-09-22", "2025-10-13")
     simulation.pass_time(back + timedelta(minutes=5), back + timedelta(days=2))
-    assert simulation.asked("closed") == weeks_between("2025-09-15", "2025-11-24")
+    assert simulation.asked("has closed") == weeks_between("2025-09-15", "2025-11-24")
 
 
 def test_a_week_that_is_caught_up_on_late_gets_no_second_look() -> None:
@@ -178,7 +180,7 @@ def test_with_down_times_failures_and_cursor_resets_no_week_is_missed_and_none_a
         now += timedelta(minutes=30)
     simulation.pass_time(end, end + timedelta(days=4))
     assert resets > 50
-    assert simulation.asked("closed") == weeks
+    assert simulation.asked("has closed") == weeks
     looks = Counter(simulation.asked("second look"))
     for key in weeks:
         first = next(at for at, request in simulation.requests if week_of(request) == key)
@@ -228,16 +230,40 @@ def test_a_pause_begins_when_the_run_has_ended() -> None:
 def test_a_week_that_is_given_up_is_named() -> None:
     simulation = Simulation(fails={"2025-09-15": 1000})
     simulation.pass_time(MONDAY, MONDAY + timedelta(days=6, hours=20), timedelta(minutes=15))
-    said = [text for text in simulation.said if "given up" in text]
-    assert said == ["week 2025-09-15: given up after 6 attempts, materialize it by hand"]
+    said = [text.partition(" Next:")[0] for text in simulation.said if "given up" in text]
+    assert said == ["week 2025-09-15: given up after 6 attempts, materialize it by hand."]
     assert len(simulation.requests) == 2 * MOST_ATTEMPTS
 
 
-def test_an_idle_tick_says_what_comes_next() -> None:
-    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown").cursor
-    assert decide(CALENDAR, MONDAY, cursor, lambda _: "complete").message == (
-        "Nothing to do: week 2025-09-15 was asked for; second look at week 2025-09-15 from 2025-09-25 04:00 UTC on"
+def test_a_tick_says_what_it_starts_and_an_idle_one_what_comes_next_and_when() -> None:
+    first = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown")
+    following = (
+        " Next: week 2025-09-15 again at 2025-09-22 05:15 UTC if it is not complete by then; second look at week"
+        " 2025-09-15 at 2025-09-25 04:00 UTC; week 2025-09-22 at 2025-09-29 04:15 UTC."
     )
+    assert first.message == f"week 2025-09-15: it has closed.{following}"
+    assert decide(CALENDAR, MONDAY, first.cursor, lambda _: "complete").message == f"Nothing to do.{following}"
+
+
+def test_the_first_week_is_said_to_come_next_before_it_has_closed() -> None:
+    decision = decide(CALENDAR, datetime(2025, 1, 8, tzinfo=UTC), Cursor(), lambda _: "unknown")
+    assert decision == ([], Cursor(), "Nothing to do. Next: week 2025-01-06 at 2025-01-13 04:15 UTC.")
+
+
+def test_every_tick_says_the_next_week_and_the_time_at_which_it_is_asked_for() -> None:
+    simulation = Simulation(NEW_YORK, fails={"2025-10-20": 2, "2025-10-27": 1000})
+    # The clocks of New York change on 2025-11-02.
+    now = datetime(2025, 10, 20, tzinfo=UTC)
+    while now < datetime(2025, 11, 17, tzinfo=UTC):
+        if now.hour == 7:
+            simulation.cursor = None
+        simulation.tick(now)
+        last = NEW_YORK.last_closed(now)
+        assert last is not None
+        following = NEW_YORK.week(f"{date.fromisoformat(last.key) + timedelta(days=7)}")
+        at = following.end + NEW_YORK.settling
+        assert simulation.said[-1].endswith(f"week {following.key} at {at:%Y-%m-%d %H:%M} UTC.")
+        now += timedelta(minutes=50)
 
 
 def test_the_weeks_that_a_later_first_week_leaves_behind_are_forgotten() -> None:
@@ -253,7 +279,7 @@ def test_with_nothing_stored_the_weekday_may_change_and_the_next_such_week_follo
     simulation.tick(MONDAY)
     simulation.calendar = replace(CALENDAR, weekday=6, first=date(2025, 1, 5))
     simulation.pass_time(MONDAY, MONDAY + timedelta(weeks=2), timedelta(hours=1))
-    assert simulation.asked("closed") == ["2025-09-15", "2025-09-21", "2025-09-28"]
+    assert simulation.asked("has closed") == ["2025-09-15", "2025-09-21", "2025-09-28"]
 
 
 def test_a_cursor_that_cannot_be_read_is_a_new_one() -> None:
