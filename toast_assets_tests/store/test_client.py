@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError, ProxyConnectionError, SSLError
@@ -15,6 +15,9 @@ from toast_assets.errors import MachineError, SettingsError, StoreError, ToastAs
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.client import s3_client
 from toast_assets.store.s3_errors import sdk_problem
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
 NOWHERE = "http://127.0.0.1:9"
@@ -126,3 +129,25 @@ def test_calls_are_tried_five_times_and_cut_off(monkeypatch: pytest.MonkeyPatch)
     assert (config.connect_timeout, config.read_timeout) == (10, 60)
     config = s3_client(attempts=2, region_name="eu-west-1").meta.config
     assert (config.retries["total_max_attempts"], config.region_name) == (2, "eu-west-1")
+
+
+@pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
+def test_an_empty_profile_is_none_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    config = "[profile other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = x\nregion = eu-west-1\n"
+    (tmp_path / "config").write_text(config + config.replace("other", "own").replace("OTHER", "OWN"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv(variable, "other")
+    assert access_key(s3_client()) == "AKIAOTHER"
+    assert access_key(s3_client(profile="own")) == "AKIAOWN"
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    assert access_key(s3_client(profile="")) == "AKIAEXAMPLE"
+    monkeypatch.setenv(variable, "no-such-profile")
+    assert access_key(s3_client(profile="")) == "AKIAEXAMPLE"
+
+
+def access_key(client: S3Client) -> str:
+    """Of the credentials with which a client signs its requests."""
+    return str(client._request_signer._credentials.access_key)  # type: ignore[attr-defined]
