@@ -6,7 +6,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 uv=$PWD/.venv/bin/uv
 dagster=(dagster dagster-aws dagster-webserver dagster-postgres dagster-dg-cli)
-tests=(toast_assets_tests/{defs/test_{definitions,assets,checks,alerts}.py,defs/test_sensors.py::TestWithoutSettings,cli/test_demo.py})
+tests=(
+    toast_assets_tests/defs/test_{definitions,assets,checks,alerts}.py
+    toast_assets_tests/defs/test_sensors.py::TestWithoutSettings
+    toast_assets_tests/cli/test_demo.py
+)
 # pyenv's python3.12 refuses to start unless pyenv has that version chosen.
 if command -v pyenv >/dev/null; then
     PYENV_VERSION=$(pyenv versions --bare --skip-aliases | paste -sd:)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from toast_assets import markdown
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed
+from toast_assets.defs.metadata import LEDGER_COLUMNS
 from toast_assets.delivery.ledger import LEDGER_SCHEMA, State
 from toast_assets.tables.columns import Table
 from toast_assets.tables.schema import NAMES, RESTAURANTS, TABLES
@@ -56,23 +57,6 @@ What Amperity was sent, at `deliveries/week=DATE/restaurant=GUID.parquet`: one r
 destination, in the record's newest version. `s3_pull.parquet` beside it has the workflow that loads a week's feeds,
 with the id of its run as `reason`. [Was this order delivered?](tables.md#was-this-order-delivered)
 """
-
-LEDGER_COLUMNS = {
-    "restaurant_guid": "The restaurant.",
-    "record_id": "The order's GUID where whole orders are sent, else the key of the feed's row.",
-    "order_guid": "The order that the record is or belongs to; null for a record of several orders.",
-    "method": "`stream` (whole orders), `stream_FEED` (rows of a feed), `notify`, `s3_pull`.",
-    "destination": "Tenant and stream, or where notices go.",
-    "version": "Changes with each change of what is sent, so also with `AMPERITY_REDACT`.",
-    "order_version": "For a whole order: `version` of its row in `raw/`, the SHA-256 of Toast's JSON.",
-    "modified_at": "When Toast last modified the content; null for a record that is not Toast's.",
-    "state": "One of the states below.",
-    "request_id": "`X-Request-Id` of the call: one for each version, and the same when it is sent again.",
-    "attempts": "Calls that this version took, in all runs.",
-    "status": "HTTP status of the last answer; null where there was no answer.",
-    "reason": "Why it is in this state, where that needs a reason.",
-    "updated_at": "When `state` was noted; for `accepted` the time of Amperity's answer.",
-}
 
 STATES = {
     "pending": "No answer yet: the next delivery sends it.",
@@ -117,7 +101,8 @@ def _table(table: Table) -> Iterator[str]:
 
 def _ledger() -> Iterator[str]:
     yield _LEDGER
-    columns = [(f"`{field.name}`", _type(field), LEDGER_COLUMNS[field.name]) for field in LEDGER_SCHEMA]
+    said = {column.name: column.description or "" for column in LEDGER_COLUMNS.columns}
+    columns = [(f"`{field.name}`", _type(field), said[field.name]) for field in LEDGER_SCHEMA]
     yield markdown.table(("column", "type", "description"), columns)
     yield markdown.table(("state", "meaning"), [(f"`{state}`", STATES[state]) for state in get_args(State)])
 

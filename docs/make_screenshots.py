@@ -25,6 +25,7 @@ from playwright.sync_api import Page
 from toast_assets.cli.display import Display
 from toast_assets.cli.environment import dagster_home, only, sandbox_config, sandbox_environment
 from toast_assets.cli.runs import last_closed_weeks, materialize
+from toast_assets.cli.serve import GRAPH
 from toast_assets.sandbox import Sandbox
 from toast_assets_tests.support.services.browser import CHROMIUM, HOW_TO_GET_IT, open_browser
 from toast_assets_tests.support.services.toast_orders import edit, late_arrivals
@@ -51,7 +52,7 @@ def main(names: list[str]) -> None:
             with _running_ui() as (ui, sandbox), open_browser(Path(folder) / "profile") as page:
                 for name in names or PICTURES:
                     url, height, prepare = PICTURES[name]
-                    page.set_viewport_size({"width": 1400, "height": height})
+                    page.set_viewport_size({"width": 1440, "height": height})
                     page.goto(url.format(ui=ui, sandbox=sandbox), wait_until="load")
                     page.wait_for_timeout(_SETTLED_MS)
                     prepare(page)
@@ -111,13 +112,9 @@ def _nothing(page: Page) -> None:
     del page
 
 
-def _expand(page: Page) -> None:
-    """Open the group of the line to Amperity, which the browser remembers, and draw the whole graph anew."""
+def _whole_graph(page: Page) -> None:
+    """Give the graph, which fills the width of the page, more room; draw it again."""
     page.get_by_text("Hide navigation").click()
-    shown = page.get_by_text("toast_to_amperity", exact=True).locator("visible=true").all()
-    # The one farthest to the right is in the graph, the others are in the list beside it.
-    max(shown, key=lambda one: (one.bounding_box() or {"x": 0.0})["x"]).click()
-    page.wait_for_timeout(_SETTLED_MS)
     page.reload(wait_until="load")
 
 
@@ -126,7 +123,7 @@ def _check_details(page: Page) -> None:
 
 
 def _metadata(page: Page) -> None:
-    """Fold what stands above the metadata."""
+    """Fold what is above the metadata."""
     for section in ("Columns", "Description"):
         page.get_by_text(section, exact=True).first.click()
 
@@ -142,10 +139,10 @@ def _picture(name: str) -> Callable[[Page], None]:
 
 # Folded sections stay folded from one page to the next: the browser remembers them.
 PICTURES: dict[str, tuple[str, int, Callable[[Page], None]]] = {
-    "asset-graph": ("{ui}/asset-groups", 760, _expand),
+    "asset-graph": ("{ui}" + GRAPH, 900, _whole_graph),
     "asset-checks": ("{ui}/assets/raw_toast_orders?view=checks", 900, _check_details),
-    "asset-page": ("{ui}/assets/orders", 1300, _metadata),
-    "sales-by-hour": ("{ui}/assets/orders", 700, _picture("sales_by_hour")),
+    "asset-page": ("{ui}/assets/toast/orders", 1300, _metadata),
+    "sales-by-hour": ("{ui}/assets/toast/orders", 700, _picture("sales_by_hour")),
     "sandbox": ("{sandbox}/", 900, _nothing),
 }
 

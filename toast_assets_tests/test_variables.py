@@ -11,7 +11,7 @@ BRAND_A = Variables("BRAND_A_")
 SHARED = ("ALLOW_HTTP_HOSTS", "DAGSTER_UI_URL")
 
 
-@pytest.mark.parametrize("name", sorted(known_variables() - set(SHARED)) + ["AWS_PROFILE"])
+@pytest.mark.parametrize("name", [*sorted(known_variables() - set(SHARED)), "AWS_PROFILE"])
 def test_every_variable_of_a_brand_has_its_prefix_and_never_the_value_of_the_bare_name(name: str) -> None:
     assert BRAND_A.name(name) == f"BRAND_A_{name}"
     assert BRAND_A.environment({f"BRAND_A_{name}": "own", name: "bare", f"BRAND_B_{name}": "of b"})[name] == "own"

@@ -24,10 +24,10 @@ def no_order_missing(checked: CheckedWeek) -> CheckResult:
     if not taken:
         return CheckResult(fine="No census was taken: TOAST_CENSUS is off, or an earlier release pulled the week.")
     problems = [*_unknown(checked, taken), *_found(checked, taken), *_not_available(checked, taken)]
-    by_restaurant = {guid: (one.total("orders"), one.total("payments")) for guid, one in taken.items()}
+    by_restaurant = [(one.total("orders"), one.total("payments")) for one in taken.values()]
     orders, payments = (
         {verdict: sum(totals[verdict] for totals in of) for verdict in VERDICTS}
-        for of in zip(*by_restaurant.values(), strict=True)
+        for of in zip(*by_restaurant, strict=True)
     )
     return CheckResult(
         problems,
@@ -39,11 +39,10 @@ def no_order_missing(checked: CheckedWeek) -> CheckResult:
             **{f"{verdict}_payments": payments[verdict] for verdict in VERDICTS},
             "not_available": sum(one.failure is not None for one in taken.values()),
         },
-        heads=("restaurant", *VERDICTS, *(f"payments {verdict}" for verdict in VERDICTS), "not available"),
+        heads=("restaurant", "orders", "payments", "not available"),
         rows=[
             (
-                checked.named(guid),
-                *(count for totals in by_restaurant[guid] for count in totals.values()),
+                *(checked.named(guid), one.in_words("orders"), one.in_words("payments")),
                 one.failure or one.payments_failure or "",
             )
             for guid, one in taken.items()

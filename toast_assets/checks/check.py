@@ -27,14 +27,13 @@ _WEEKS_COMPARED = 6
 @dataclass
 class CheckedWeek:
     """A stored week under check. ``facts`` and all below are read when a check first asks for them; ``amperity`` gives
-    Amperity's settings. In a ``dry_run`` nothing was sent."""
+    Amperity's settings."""
 
     week: Week
     manifest: Manifest
     store: OrderStore
     amperity: Callable[[], AmperitySettings]
     calendar: WeekCalendar = field(default_factory=WeekCalendar)
-    dry_run: bool = False
 
     @cached_property
     def facts(self) -> WeekFacts:
@@ -68,8 +67,7 @@ class CheckedWeek:
 
     def named(self, guid: str, manifest: Manifest | None = None) -> str:
         """A restaurant's name in the ``manifest`` of this or another week, with its GUID; else the GUID alone."""
-        record = (manifest or self.manifest).restaurants.get(guid)
-        return f"{plain(record.name)} ({guid})" if record is not None and record.name else guid
+        return (manifest or self.manifest).named(guid)
 
     @property
     def damaged(self) -> list[str]:

@@ -67,11 +67,8 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
     202, which Amperity gives for a stream that does not exist, too.
 
     What Amperity refused warns: it is kept among the rejects. What has no answer, or was never sent, is an error, and
-    so is a restaurant whose ledger cannot be read. A dry run passes: it sends nothing. Raises StoreError where the
-    bucket is missing or refuses access.
+    so is a restaurant whose ledger cannot be read. Raises StoreError where the bucket is missing or refuses access.
     """
-    if checked.dry_run:
-        return CheckResult(fine="Dry run: nothing was sent, so nothing is compared.")
     settings, stored = checked.amperity(), checked.manifest.stored
     counts: list[_Count] = []
     if set(settings.methods) - {S3_PULL}:

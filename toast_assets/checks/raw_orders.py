@@ -76,8 +76,8 @@ def every_order_readable(checked: CheckedWeek) -> CheckResult:
         "Every order could be read.",
         warns=True,
         figures={"unreadable_orders": sum(count for _, count, *_ in rows)},
-        heads=("restaurant", "orders", "reason", "first window", "object"),
-        rows=rows,
+        heads=("restaurant", "orders", "reason", "first window"),
+        rows=[row[:4] for row in rows],
     )
 
 
@@ -239,14 +239,11 @@ def guests_reachable(checked: CheckedWeek) -> CheckResult:
     return CheckResult(
         fine=f"{reached} of {orders} orders ({_share(reached, orders):.0%}) have an e-mail or a phone.",
         figures={"orders": orders, "reachable_orders": reached, "reachable_share": round(_share(reached, orders), 4)},
-        heads=(
-            *("restaurant", "channel", "orders", "share of orders"),
-            *("with a guest", "with e-mail or phone", "share reachable"),
-        ),
+        heads=("restaurant", "channel", "orders", "share of orders", "with a guest", "with e-mail or phone"),
         rows=[
             (
                 *(checked.named(guid), channel, one.orders, f"{_share(one.orders, of_all[guid]):.0%}"),
-                *(one.with_guest, one.reachable, f"{_share(one.reachable, one.orders):.0%}"),
+                *(one.with_guest, f"{one.reachable} ({_share(one.reachable, one.orders):.0%})"),
             )
             for guid, channel, one in found
         ],

@@ -17,8 +17,8 @@ from toast_assets.errors import ToastAssetsError
 from toast_assets.settings import CalendarSettings
 from toast_assets.week import Week
 
-# The process that executes a run itself: no daemon would notice that it died.
-PID_TAG = "toast-assets/pid"
+# The process that executes a run itself: no daemon would notice that it died. Dagster's UI hides tags of this prefix.
+PID_TAG = ".dagster/toast_assets_pid"
 # What differs for runs that a command executes without Dagster's daemon.
 _IN_PROCESS = {
     # Capturing output would send the command's own lines through a child process, which Ctrl-C ends with a traceback.
@@ -74,7 +74,7 @@ def materialize(week: Week, home: Path, display: Display) -> dict[str, dict[str,
             run_config={"loggers": {"console": {}}},
             instance=instance,
             partition_key=week.key,
-            tags={PID_TAG: str(os.getpid()), "toast/reason": "toast-assets on a sandbox"},
+            tags={PID_TAG: str(os.getpid()), "toast/reason": "sandbox"},
             raise_on_error=False,
         )
     if not result.success:

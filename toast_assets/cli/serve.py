@@ -27,6 +27,8 @@ from toast_assets.sandbox.server import HOST, listen
 from toast_assets.store.order_store import OrderStore
 
 _START_SECONDS = 120.0
+# The page of the assets' group: unlike the page of all assets, it never folds the graph into boxes.
+GRAPH = "/locations/toast_assets.definitions/asset-groups/toast_to_amperity/lineage"
 
 
 def serve(config: SandboxConfig, ui_port: int | None) -> None:
@@ -75,7 +77,7 @@ def _serve_ui(sandbox: Sandbox, home: Path, port: int, console: Console, lock: I
     console.print("\nStarting Dagster …")
     with dagster_dev(port, environment, log, lock) as process:
         console.print(
-            f"\nDagster's UI           http://{HOST}:{port}/asset-groups\n"
+            f"\nDagster's UI           http://{HOST}:{port}{GRAPH}\n"
             f"Its log                {log}\n\n"
             "Pick an asset and another week, and materialize it. A run that nobody started is the sensor's:\n"
             "weekly_toast_orders_sensor asks for each week that has closed, at its first start for the newest.\n"

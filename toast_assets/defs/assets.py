@@ -11,6 +11,9 @@ from toast_assets.amperity.client import AmperityClient
 from toast_assets.concurrency import run
 from toast_assets.defs.brand import DELIVERY, DESTINATION, EXPORT, FEEDS, RAW, SOURCE, Brand
 from toast_assets.defs.metadata import (
+    EXPORT_COLUMNS,
+    FEED_COLUMNS,
+    LEDGER_COLUMNS,
     RAW_COLUMNS,
     delivery_metadata,
     export_metadata,
@@ -103,6 +106,7 @@ def toast_orders_s3_export(brand: Brand) -> dg.AssetsDefinition:
         key=brand.key(EXPORT),
         deps=[brand.key(RAW)],
         kinds={"json", "s3"},
+        metadata={"dagster/column_schema": EXPORT_COLUMNS},
         description="One gzipped JSON file per restaurant: the week's orders in the envelope of Amperity's guide.",
         required_resource_keys=Resources.keys(brand),
     )
@@ -122,6 +126,7 @@ def amperity_feeds(brand: Brand) -> dg.AssetsDefinition:
         key=brand.key(FEEDS),
         deps=[brand.key(RAW)],
         kinds={"json", "s3"},
+        metadata={"dagster/column_schema": FEED_COLUMNS},
         description="Flat NDJSON files per restaurant for Amperity's couriers: order_items, transactions, customers.",
         required_resource_keys=Resources.keys(brand),
     )
@@ -130,7 +135,7 @@ def amperity_feeds(brand: Brand) -> dg.AssetsDefinition:
         with prepared(context, brand) as store:
             settings, week = resources.amperity.feed_settings(), closed_week(context, resources.order_store)
             report = write_feeds(week, store, settings.purchase_brand, settings.redaction, context.log)
-        return dg.MaterializeResult(metadata=feeds_metadata(report, store))
+        return dg.MaterializeResult(metadata=feeds_metadata(report, week, store))
 
     return asset
 
@@ -145,6 +150,7 @@ def amperity_delivery(brand: Brand, *, loads_feeds: bool) -> dg.AssetsDefinition
                 brand.key(DELIVERY),
                 deps=[brand.key(EXPORT), *([brand.key(FEEDS)] if loads_feeds else [])],
                 kinds={"amperity"},
+                metadata={"dagster/column_schema": LEDGER_COLUMNS},
                 description="One record per exported order that Amperity has accepted; the ledger has its receipt.",
                 # After a dry run Dagster records no materialization, and skips the checks of one.
                 skippable=True,

@@ -2,15 +2,18 @@
 Nothing here holds guest data."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from toast_assets import markdown
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.delivery.deliver import DeliveryReport
 from toast_assets.delivery.feed_files import FeedsReport
+from toast_assets.delivery.ledger import LEDGER_SCHEMA
+from toast_assets.delivery.preview import NOTE
 from toast_assets.delivery.workflow import WorkflowReport
 from toast_assets.export.write import ExportReport
 from toast_assets.orders.raw_file import RAW_SCHEMA
@@ -18,22 +21,77 @@ from toast_assets.orders.read import Rejection
 from toast_assets.pull.week import PullReport
 from toast_assets.store.manifest import CensusRecord
 from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week
 
 Metadata = Mapping[str, Any]
+Named = Callable[[str], str]
+"""Gives a restaurant's name with its GUID, by its GUID."""
 
-_DESCRIPTIONS = {
-    "restaurant_guid": "Toast's GUID of the restaurant (the request's header).",
-    "order_guid": "Toast: Order.guid. One row per order.",
-    "modified_at": "Toast: Order.modifiedDate of the newest version.",
-    "business_date": "Toast: Order.businessDate, the restaurant's local business day.",
-    "deleted": "Toast: Order.deleted.",
-    "voided": "Toast: Order.voided.",
-    "pulled_at": "When this version was read from Toast.",
-    "order_json": "The order's JSON, byte for byte as Toast sent it (UTF-8).",
-    "version": "SHA-256 of the bytes in `order_json`, hexadecimal.",
-}
+# Stands for the GUID in the address of files of which there is one per restaurant.
+ANY = "GUID"
+_CALLS = ("requests", "retries", "throttled")
+
+
+def _columns(schema: pa.Schema, **descriptions: str) -> list[dg.TableColumn]:
+    return [dg.TableColumn(field.name, str(field.type), descriptions[field.name]) for field in schema]
+
+
 RAW_COLUMNS = dg.TableSchema(
-    [dg.TableColumn(field.name, str(field.type), _DESCRIPTIONS[field.name]) for field in RAW_SCHEMA]
+    _columns(
+        RAW_SCHEMA,
+        restaurant_guid="Toast's GUID of the restaurant (the request's header).",
+        order_guid="Toast: Order.guid. One row per order.",
+        modified_at="Toast: Order.modifiedDate of the newest version.",
+        business_date="Toast: Order.businessDate, the restaurant's local business day.",
+        deleted="Toast: Order.deleted.",
+        voided="Toast: Order.voided.",
+        pulled_at="When this version was read from Toast.",
+        order_json="The order's JSON, byte for byte as Toast sent it (UTF-8).",
+        version="SHA-256 of the bytes in `order_json`, hexadecimal.",
+    )
+)
+EXPORT_COLUMNS = dg.TableSchema(
+    [
+        dg.TableColumn("orders", "array of objects", "The orders as Toast sent them, each with its restaurant."),
+        *(
+            dg.TableColumn(f"metadata.{name}", kind, description)
+            for name, kind, description in (
+                ("fetch_date", "string", "When the pull of the restaurant ended, ISO-8601 in UTC."),
+                ("start_date", "string", "The week's begin, inclusive, ISO-8601 in UTC."),
+                ("end_date", "string", "The week's end, exclusive, ISO-8601 in UTC."),
+                ("total_orders", "integer", "Orders in this file."),
+                ("restaurant_guid", "string", "Toast's GUID of the restaurant."),
+                ("partition", "string", "The week, by its first day."),
+                ("orders_sha256", "string", "SHA-256 of the orders, one line each, hexadecimal."),
+            )
+        ),
+    ]
+)
+FEED_COLUMNS = dg.TableSchema(
+    [
+        dg.TableColumn(f"{feed.name}.{name}", column.type, column.description)
+        for feed in FEEDS.values()
+        for name, column in feed.columns.items()
+    ]
+)
+LEDGER_COLUMNS = dg.TableSchema(
+    _columns(
+        LEDGER_SCHEMA,
+        restaurant_guid="Toast's GUID of the restaurant.",
+        record_id="The order's GUID where whole orders are sent, else the key of the feed's row.",
+        order_guid="The order that the record is or belongs to; null for a record of several orders.",
+        method="stream (whole orders), stream_FEED (rows of a feed), notify, s3_pull.",
+        destination="Tenant and stream, or where notices go.",
+        version="Changes with each change of what is sent, so also with AMPERITY_REDACT.",
+        order_version="For a whole order: the version of its raw row, the SHA-256 of Toast's JSON.",
+        modified_at="When Toast last modified the content; null for a record that is not Toast's.",
+        state="pending (no answer yet), accepted, loaded, rejected, or superseded (a newer version had arrived).",
+        request_id="X-Request-Id of the call: one for each version, and the same when it is sent again.",
+        attempts="Calls that this version took, in all runs.",
+        status="HTTP status of the last answer; null where there was no answer.",
+        reason="Why it is in this state, where that needs a reason.",
+        updated_at="When the state was noted; for accepted the time of Amperity's answer.",
+    )
 )
 
 # Long tables are for the bucket; the UI shows the head and says so.
@@ -42,17 +100,21 @@ _MOST_ROWS = 100
 
 def raw_metadata(report: PullReport, store: OrderStore) -> Metadata:
     """Metadata of ``raw_toast_orders``."""
-    stored, restaurants = report.manifest.stored, report.restaurants
-    orders = sum(pull.orders for pull in stored.values())
+    manifest, restaurants = report.manifest, report.restaurants
+    orders = sum(pull.orders for pull in manifest.stored.values())
     new, changed = sum(one.new for one in restaurants), sum(one.changed for one in restaurants)
-    calls = ("requests", "retries", "throttled")
-    heads = ("restaurant", "outcome", "orders", "new", "changed", "census", "requests", "retries", "429s", "seconds")
-    rows = []
-    for one in restaurants:
-        outcome = "failed" if one.failure else "complete"
-        counts = (one.orders, one.new, one.changed, _census(report.manifest.restaurants[one.guid].census))
-        took = (*(getattr(one.calls, name) for name in calls), f"{one.seconds:.1f}")
-        rows.append((one.name or one.guid, outcome, *counts, *took))
+    calls = {name: sum(getattr(one.calls, name) for one in restaurants) for name in _CALLS}
+    heads = ("restaurant", "orders", "census", "requests", "seconds")
+    rows = [
+        (
+            manifest.named(one.guid),
+            "failed" if one.failure else f"{one.orders}{_in_brackets(new=one.new, changed=one.changed)}",
+            _census(manifest.restaurants[one.guid].census),
+            f"{one.calls.requests}{_in_brackets(retries=one.calls.retries, throttled=one.calls.throttled)}",
+            f"{one.seconds:.1f}",
+        )
+        for one in restaurants
+    ]
     return {
         "dagster/row_count": orders,
         "dagster/uri": store.bucket.uri(store.layout.raw_folder(report.week)),
@@ -60,16 +122,16 @@ def raw_metadata(report: PullReport, store: OrderStore) -> Metadata:
         "new_orders": new,
         "changed_orders": changed,
         "unchanged_orders": orders - new - changed,
-        "restaurants": len(stored),
-        "failed_restaurants": len(report.manifest.failures),
-        "bytes": sum(pull.bytes for pull in stored.values()),
-        **{name: sum(getattr(one.calls, name) for one in restaurants) for name in calls},
-        "configuration_requests": report.configuration_requests,
-        "census_requests": report.census_requests,
-        "logins": report.logins,
+        "restaurants": len(manifest.stored),
+        **failed_restaurants(manifest.failures, manifest.named),
+        "bytes": sum(pull.bytes for pull in manifest.stored.values()),
+        "requests": calls.pop("requests"),
+        **_without_zeros(calls),
+        "other_requests": f"{report.census_requests} for the census, {report.configuration_requests} for the"
+        f" configuration, {report.logins} to log in",
         "seconds": round(report.seconds, 2),
-        "manifest": dg.MetadataValue.url(store.bucket.uri(store.layout.manifest(report.week))),
         "per_restaurant": markdown_table(heads, rows),
+        **_files(store, files=store.layout.raw(report.week, ANY), manifest=store.layout.manifest(report.week)),
     }
 
 
@@ -77,15 +139,36 @@ def _census(taken: CensusRecord | None) -> str:
     """What became of the orders that Toast lists for a restaurant's business days."""
     if taken is None:
         return "not taken"
-    counts = taken.total("orders").items()
-    text = ", ".join(f"{count} {verdict}" for verdict, count in counts if count or verdict == "listed")
-    return f"not available ({text})" if taken.failure else text
+    return f"not available ({taken.in_words('orders')})" if taken.failure else taken.in_words("orders")
+
+
+def _in_brackets(**counts: int) -> str:
+    """The counts that are not zero, for the end of a cell."""
+    found = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return f" ({found})" if found else ""
+
+
+def _without_zeros(counts: Mapping[str, int]) -> dict[str, int]:
+    """Of counts that are seldom more than zero, those that are: the others would be flat plots."""
+    return {name: count for name, count in counts.items() if count}
+
+
+def _files(store: OrderStore, **keys: str) -> Metadata:
+    """Addresses as text: a browser cannot open a link to S3."""
+    return {name: store.bucket.uri(key) for name, key in keys.items()}
+
+
+def named_restaurants(week: Week, store: OrderStore) -> Named:
+    """Names the restaurants of a stored week, each with its GUID."""
+    manifest, _ = store.load_manifest(week)
+    return manifest.named if manifest else str
 
 
 def export_metadata(report: ExportReport, store: OrderStore) -> Metadata:
     """Metadata of ``toast_orders_s3_export``."""
+    named = named_restaurants(report.week, store)
     rows = [
-        (one.metadata.restaurant_guid, one.metadata.total_orders, one.bytes, markdown.code(store.bucket.uri(one.key)))
+        (named(one.metadata.restaurant_guid), one.metadata.total_orders, f"{one.bytes / 1000:.0f}")
         for one in report.exports
     ]
     orders = sum(one.metadata.total_orders for one in report.exports)
@@ -94,20 +177,22 @@ def export_metadata(report: ExportReport, store: OrderStore) -> Metadata:
         "dagster/uri": store.bucket.uri(store.layout.prefix),
         "orders": orders,
         "restaurants": len(report.exports),
+        **failed_restaurants(report.problems, named),
         "bytes": sum(one.bytes for one in report.exports),
         "seconds": round(report.seconds, 2),
-        "objects": markdown_table(("restaurant", "orders", "bytes", "object"), rows),
-        **failed_restaurants(report.problems),
+        "per_restaurant": markdown_table(("restaurant", "orders", "KB"), rows),
+        **_files(store, files=store.layout.export(report.week, ANY)),
     }
 
 
-def failed_restaurants(problems: Mapping[str, str]) -> Metadata:
+def failed_restaurants(problems: Mapping[str, str], named: Named) -> Metadata:
     """Restaurants that failed, each with its reason."""
-    failures = {"failures": markdown_table(("restaurant", "reason"), list(problems.items()))} if problems else {}
+    rows = [(named(guid), reason) for guid, reason in problems.items()]
+    failures = {"failures": markdown_table(("restaurant", "reason"), rows)} if rows else {}
     return {"failed_restaurants": len(problems), **failures}
 
 
-def unconverted(rejections: Sequence[Rejection], nulled: Mapping[str, int]) -> Metadata:
+def unconverted(rejections: Sequence[Rejection], nulled: Mapping[str, int], named: Named) -> Metadata:
     """Orders that were left out, each with its reason, and optional fields that are null because Toast sent them with
     an unexpected type; empty without any."""
     metadata: dict[str, Any] = {}
@@ -115,36 +200,58 @@ def unconverted(rejections: Sequence[Rejection], nulled: Mapping[str, int]) -> M
         metadata["nulled_values"] = sum(nulled.values())
         metadata["nulled_fields"] = markdown_table(("field", "values"), sorted(nulled.items()))
     if rejections:
-        rows = [(one.order_guid, one.restaurant_guid, one.reason.value, one.detail) for one in rejections]
-        metadata["rejections"] = markdown_table(("order", "restaurant", "reason", "detail"), rows)
+        rows = [(named(one.restaurant_guid), one.order_guid, one.reason.value, one.detail) for one in rejections]
+        metadata["rejections"] = markdown_table(("restaurant", "order", "reason", "detail"), rows)
     return metadata
 
 
 def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, Any]:
     """Metadata of ``amperity_delivery``."""
-    names = ("records", "accepted", "unchanged", "superseded", "rejected", "pending")
-    heads = ("method", "records", "accepted", "had arrived before", "superseded", "rejected", "pending")
-    rows = [(method, *(getattr(one, name) for name in names)) for method, one in report.methods.items()]
+    names = ("records", "accepted", "unchanged", "rejected", "pending", "superseded")
+    totals = {name: sum(getattr(one, name) for one in report.methods.values()) for name in names}
+    rows = [(method, *(getattr(one, name) for name in names[:-1])) for method, one in report.methods.items()]
+    superseded = totals.pop("superseded")
     metadata: dict[str, Any] = {
+        **(_dry_run(report) if report.dry_run else {}),
         "dagster/uri": store.bucket.uri(store.layout.deliveries(report.week)),
-        **{name: sum(getattr(one, name) for one in report.methods.values()) for name in names},
-        **{name: getattr(report.calls, name) for name in ("requests", "retries", "throttled", "bytes")},
+        **totals,
+        **_without_zeros({"superseded": superseded}),
+        "requests": report.calls.requests,
+        **_without_zeros({"retries": report.calls.retries, "throttled": report.calls.throttled}),
+        "bytes": report.calls.bytes,
         "seconds": round(report.seconds, 2),
-        "by_method": markdown_table(heads, rows),
+        "by_method": markdown_table(("method", *names[:-1]), rows),
+        "legend": "accepted: Amperity took it in this run. unchanged: it had arrived before. rejected: Amperity refused"
+        " it. pending: no answer yet, the next run sends it. superseded: a newer version came with a later week.",
+        **_files(store, ledger=store.layout.ledger(report.week, ANY)),
     }
-    if report.dry_run:
-        metadata["dry_run"] = f"Nothing was sent; {report.would_send} records would have been."
-        metadata["would_send"] = report.would_send
+    if report.new_streams:
+        metadata["first_records_for"] = (
+            f"{', '.join(report.new_streams)}. Amperity answers 202 for a stream that does not exist, too: compare the"
+            " number of records there, or run toast-assets doctor --canary."
+        )
     if report.reject_reasons:
         if not report.dry_run:
-            metadata["rejects"] = dg.MetadataValue.url(store.bucket.uri(store.layout.rejects(report.week)))
+            metadata |= _files(store, rejects=store.layout.rejects(report.week))
         metadata["reject_reasons"] = markdown_table(("reason", "records"), list(report.reject_reasons.items()))
     return metadata
 
 
-def feeds_metadata(report: FeedsReport, store: OrderStore) -> Metadata:
+def _dry_run(report: DeliveryReport) -> Metadata:
+    """What a dry run reports first."""
+    metadata: dict[str, Any] = {
+        "dry_run": f"Nothing was sent; would send {report.would_send} of {report.records} records.",
+        "would_send": report.would_send,
+    }
+    if report.first_record:
+        metadata["first_record"] = dg.MetadataValue.md(f"{NOTE}\n\n```json\n{report.first_record}\n```")
+    return metadata
+
+
+def feeds_metadata(report: FeedsReport, week: Week, store: OrderStore) -> Metadata:
     """Metadata of ``amperity_feeds``."""
-    rows = [(file.feed, file.restaurant_guid, file.rows, file.bytes, markdown.code(file.key)) for file in report.files]
+    named = named_restaurants(week, store)
+    rows = [(named(one.restaurant_guid), one.feed, one.rows, f"{one.bytes / 1000:.0f}") for one in report.files]
     counts = Counter(dict.fromkeys(FEEDS, 0))
     for file in report.files:
         counts[file.feed] += file.rows
@@ -156,8 +263,9 @@ def feeds_metadata(report: FeedsReport, store: OrderStore) -> Metadata:
         "rejected_orders": len(report.rejections),
         "not_guests_orders": report.left_out,
         "seconds": round(report.seconds, 2),
-        "files": markdown_table(("feed", "restaurant", "rows", "bytes", "object"), rows),
-        **unconverted(report.rejections, report.nulled),
+        "per_restaurant": markdown_table(("restaurant", "feed", "rows", "KB"), rows),
+        **_files(store, **{f"{feed}_files": store.layout.feed(week, ANY, feed) for feed in FEEDS}),
+        **unconverted(report.rejections, report.nulled, named),
     }
 
 
@@ -177,11 +285,18 @@ def load_metadata(report: WorkflowReport | None) -> dict[str, Any]:
             "An earlier start was never answered, so the workflow may have run twice; by upsert no row is doubled."
         )
     if report.tables:
-        names = ("table_name", "state", "read", "inserted", "updated", "rejected", "errors")
-        rows = [[getattr(table, name) for name in names] for table in report.tables]
+        counts = ("read", "inserted", "updated", "rejected")
+        rows = [
+            (
+                table.table_name,
+                f"{table.state} ({table.errors})" if table.errors else table.state,
+                *(getattr(table, name) for name in counts),
+            )
+            for table in report.tables
+        ]
         metadata["loaded_rows"] = sum((table.inserted or 0) + (table.updated or 0) for table in report.tables)
         metadata["load_rejected_rows"] = sum(table.rejected or 0 for table in report.tables)
-        metadata["loaded"] = markdown_table(("table", *names[1:]), rows)
+        metadata["loaded"] = markdown_table(("table", "state", *counts), rows)
     return metadata
 
 

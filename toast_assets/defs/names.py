@@ -45,7 +45,11 @@ def toast_configuration(brand: Brand) -> dg.AssetsDefinition:
                     details = _kinds(rows) if table is NAMES else _descriptions(rows)
                     yield dg.MaterializeResult(
                         asset_key=key,
-                        metadata={"dagster/row_count": len(rows), "dagster/uri": uri, "rows": len(rows), **details},
+                        metadata={
+                            **{"dagster/row_count": len(rows), "dagster/uri": uri, "rows": len(rows)},
+                            **details,
+                            "file": uri,
+                        },
                         data_version=dg.DataVersion(names_version(store, table)),
                     )
 
@@ -65,6 +69,12 @@ def _kinds(names: pa.Table) -> Mapping[str, Any]:
 
 
 def _descriptions(restaurants: pa.Table) -> Mapping[str, Any]:
-    heads = ("restaurant_name", "location_name", "location_code", "time_zone", "currency", "archived")
-    rows = restaurants.select(heads).sort_by("restaurant_name").to_pylist()
-    return {"list": markdown_table([head.replace("_", " ") for head in heads], [row.values() for row in rows])}
+    rows = [
+        (
+            f"{' – '.join(filter(None, (row['restaurant_name'], row['location_name'])))} ({row['restaurant_guid']})",
+            *(row[name] or "" for name in ("location_code", "time_zone", "currency")),
+            "yes" if row["archived"] else "no",
+        )
+        for row in restaurants.sort_by("restaurant_name").to_pylist()
+    ]
+    return {"list": markdown_table(("restaurant", "code", "time zone", "currency", "archived"), rows)}

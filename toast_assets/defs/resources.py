@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import dagster as dg
 from dagster_aws.s3 import S3Resource
 from pydantic import Field, create_model
-from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
 from toast_assets.amperity.settings import AmperitySettings, FeedSettings, SaltSettings
@@ -96,8 +95,9 @@ def _field(setting: FieldInfo) -> Any:
     elif default not in (None, (), {}) and "default" not in description:
         value = f"{default:.10g}" if isinstance(default, int | float) else default
         description += f" Default: {','.join(value) if isinstance(value, tuple) else value}."
-    secret: JsonDict | None = {"dagster__is_secret": True} if "SecretStr" in repr(setting.annotation) else None
-    return Field(default=None, description=description, json_schema_extra=secret)
+    # Not marked as secret: Dagster's launchpad would fill in the literal text ******** for the variable's name, and
+    # runs would use that. Values of variables are never shown.
+    return Field(default=None, description=description)
 
 
 @_with_fields_of(ToastSettings)
@@ -146,8 +146,10 @@ class AlertsResource(SettingsResource):
 
 
 class LazyS3Resource(S3Resource):
-    """dagster-aws's resource, except that no client is made before it is needed: there, a fault of AWS's configuration
-    is a stack trace, and ends a sensor's tick."""
+    """The connection to S3, by AWS's own variables and profiles."""
+
+    # Unlike dagster-aws's resource it makes no client before it is needed: there, a fault of AWS's configuration is a
+    # stack trace, and ends a sensor's tick.
 
     @classmethod
     def of_brand(cls, names: Collection[str], brand: Brand) -> Self:

@@ -8,9 +8,8 @@ from typing import Any
 
 import dagster as dg
 
-from toast_assets import markdown
 from toast_assets.defs.brand import RAW, Brand
-from toast_assets.defs.metadata import failed_restaurants, markdown_table, unconverted
+from toast_assets.defs.metadata import ANY, failed_restaurants, markdown_table, named_restaurants, unconverted
 from toast_assets.defs.pictures import channel_table, heat_map, sales_by_channel, sales_by_hour, volume
 from toast_assets.defs.preflight import closed_week, prepared
 from toast_assets.defs.resources import Resources
@@ -96,6 +95,7 @@ def toast_tables(brand: Brand) -> dg.AssetsDefinition:
                 "bytes": file.bytes,
                 "seconds": round(report.seconds, 2),
                 "rejected_orders": report.rejected,
+                "file": store.bucket.uri(file.key),
             }
             version = dg.DataVersion(file.sha256)
             yield dg.MaterializeResult(asset_key=keys[name], metadata=metadata, data_version=version)
@@ -137,7 +137,7 @@ def current_orders(brand: Brand) -> dg.AssetsDefinition:
             "weeks_read": len(report.weeks),
             "weeks_left_out": ", ".join(report.left_out) or "none",
             "seconds": round(report.seconds, 2),
-            "state": dg.MetadataValue.url(store.bucket.uri(store.layout.current_orders_state())),
+            "files": store.bucket.uri(store.layout.current_orders(ANY, "YYYY-MM")),
         }
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(state.data_version))
 
@@ -146,38 +146,30 @@ def current_orders(brand: Brand) -> dg.AssetsDefinition:
 
 def _orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tuple[str, int]]) -> Mapping[str, Any]:
     """What ``orders`` shows beyond the other tables; ``weeks`` are earlier weeks' keys and orders, oldest first."""
-    orders = report.files["orders"].rows
+    orders, named = report.files["orders"].rows, named_restaurants(report.week, store)
     rows = []
     net_sales: dict[str, Decimal] = defaultdict(Decimal)
     for one in report.restaurants:
         currency = one.currency or "unknown currency"
-        amount = f"{one.net_sales:,.2f} {currency}"
-        rows.append((one.name or one.guid, one.orders, amount, one.late, one.requests, f"{one.seconds:.1f}"))
-        net_sales[f"net_sales_{currency}"] += one.net_sales
-    if len(net_sales) <= 1:
-        net_sales = {"net_sales": sum(net_sales.values(), Decimal(0))}
-    objects = [
-        (one.name or one.guid, markdown.code(store.bucket.uri(key(report.week, one.guid))))
-        for one in report.restaurants
-        for key in (store.layout.raw, store.layout.export)
-    ]
+        rows.append((named(one.guid), one.orders, f"{one.net_sales:,.2f} {currency}", one.late))
+        net_sales[currency] += one.net_sales
+    single = len(net_sales) <= 1
     return {
         "orders": orders,
         # Dagster plots numbers, and it knows no decimals.
-        **{name: float(amount) for name, amount in net_sales.items()},
+        **{"net_sales" if single else f"net_sales_{code}": float(amount) for code, amount in net_sales.items()},
+        **({"currency": next(iter(net_sales), "unknown currency")} if single else {}),
         "late_changes": sum(one.late for one in report.restaurants),
         "restaurants": len(report.restaurants),
+        **failed_restaurants(report.problems, named),
         **{f"{what}_orders": report.changes[what] for what in ("new", "changed", "unchanged")},
-        "per_restaurant": markdown_table(
-            ("restaurant", "orders", "net sales", "late changes", "requests", "seconds"), rows
-        ),
+        "per_restaurant": markdown_table(("restaurant", "orders", "net sales", "late changes"), rows),
         "per_channel": channel_table(report.sales),
         "sales_by_channel": sales_by_channel(report.sales),
         "sales_by_hour": sales_by_hour(report.sales),
         "orders_by_hour": heat_map(report.opened),
         "orders_by_week": volume([*weeks, (report.week.key, orders)]),
-        "objects": markdown_table(("restaurant", "object"), objects),
-        "manifest": dg.MetadataValue.url(store.bucket.uri(store.layout.manifest(report.week))),
-        **failed_restaurants(report.problems),
-        **unconverted(report.rejections, report.nulled),
+        "legend": "late changes: orders that were modified when their business date was over for a day or more, such as"
+        " by late tips and refunds. net sales: Toast's recipe, without tax and tips.",
+        **unconverted(report.rejections, report.nulled, named),
     }

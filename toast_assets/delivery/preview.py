@@ -34,6 +34,8 @@ _SIZES = ((50, 200, 12), (3, 100, 12), (2, 60, 12), (1, 60, 8), (1, 30, 4), (1, 
 _OBJECTS = ("customer", "appliedLoyaltyInfo", "loyaltyDetails", "houseAccount", "tabName")
 _PLACES = ("deliveryInfo", "deliveryServiceInfo", "curbsidePickupInfo", "thirdPartyProviderInfo")
 _GUESTS = frozenset({*_OBJECTS, *_PLACES, *CUSTOMERS.columns} - {"modified_at", "modified_at_local"})
+# Hashes, too, and of known e-mails and phones they could be found by trying.
+_KEYS = frozenset({"customer_id", "fk_customer", "email_key"})
 _ID_NAME = re.compile(r"guid|\w*Guid|id|\w+_id", re.ASCII)
 _ID = re.compile(r"[\w|-]{1,200}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
@@ -97,7 +99,7 @@ class _Preview:
             yield "…", f"<and {len(fields) - self._fields} more fields>"
 
     def _is_shown(self, text: str, path: str, *, of_guest: bool) -> bool:
-        if self._hashes and _HASH.fullmatch(text) and path not in CUSTOMERS.columns:
+        if self._hashes and _HASH.fullmatch(text) and path not in _KEYS:
             return True
         if of_guest or path not in _documented():
             return False

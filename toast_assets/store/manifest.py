@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from toast_assets.markdown import plain
 from toast_assets.orders.scanner import decoder
 
 CENSUS = "census"
@@ -94,6 +95,11 @@ class CensusRecord(msgspec.Struct, frozen=True, kw_only=True):
         days = [verdicts for day in self.days if (verdicts := getattr(day, of)) is not None]
         return {name: sum(getattr(verdicts, name) for verdicts in days) for name in VERDICTS}
 
+    def in_words(self, of: Literal["orders", "payments"]) -> str:
+        """The sums of the verdicts that are not zero: "41 listed, 40 held, 1 pending"."""
+        counts = self.total(of).items()
+        return ", ".join(f"{count} {verdict}" for verdict, count in counts if count or verdict == "listed")
+
 
 class RestaurantRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One restaurant: what is stored (``pull``), and why the last attempt failed, if it did (``failure``).
@@ -140,6 +146,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         for guid, pull in sorted(self.stored.items()):
             digest.update(f"{guid}={pull.orders_sha256}\n".encode())
         return digest.hexdigest()
+
+    def named(self, guid: str) -> str:
+        """A restaurant's name with its GUID; the GUID alone where the name is unknown."""
+        record = self.restaurants.get(guid)
+        return f"{plain(record.name)} ({guid})" if record is not None and record.name else guid
 
     def missing(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
         """Which of the ``wanted`` restaurants an earlier attempt did not finish."""

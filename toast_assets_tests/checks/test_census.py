@@ -32,7 +32,7 @@ def test_it_passes_where_everything_is_stored_or_due_in_a_later_week() -> None:
         "Of 12 orders and 4 payments that Toast lists, 10 and 4 are stored; the others are due in a later week."
     )
     assert (found.figures["pending_orders"], found.figures["listed_payments"]) == (2, 4)
-    assert found.rows[0] == ("a", 9, 7, 2, 0, 0, 4, 4, 0, 0, 0, "")
+    assert found.rows[0] == ("a", "9 listed, 7 held, 2 pending", "4 listed, 4 held", "")
 
 
 def test_a_newly_unknown_order_is_an_error_and_a_known_one_a_warning() -> None:

@@ -10,8 +10,7 @@ import pytest
 from toast_assets.amperity.records import RecordKey, destination, notice_destination, order_version
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.amperity.settings import AmperitySettings
-from toast_assets.checks.check import CheckedWeek, CheckResult
-from toast_assets.checks.delivery import delivered_equals_exported
+from toast_assets.checks.check import CheckResult
 from toast_assets.delivery.ledger import LedgerEntry, State, encode_ledger, to_table
 from toast_assets.orders.raw import RawOrder, cut_orders
 from toast_assets.store.manifest import Manifest
@@ -66,15 +65,6 @@ def test_orders_that_arrived_in_their_stored_versions_pass(judge: Judge) -> None
         "Amperity answered 202 for all 3 records. It answers so for unknown streams, too: compare the number of records"
         " there, or run toast-assets doctor --canary."
     )
-
-
-def test_a_dry_run_compares_nothing_and_the_week_is_missing_all_the_same(
-    store: OrderStore, week: Week, manifest: Manifest
-) -> None:
-    dry = delivered_equals_exported(CheckedWeek(week, manifest, store, settings, dry_run=True))
-    assert (dry.passed, dry.description) == (True, "Dry run: nothing was sent, so nothing is compared.")
-    real = delivered_equals_exported(CheckedWeek(week, manifest, store, settings))
-    assert (real.passed, real.warns) == (False, False)
 
 
 def test_an_order_of_which_a_newer_version_arrived_with_a_later_week_is_not_missing(judge: Judge) -> None:

@@ -187,7 +187,7 @@ def test_guests_are_reported_with_the_share_of_each_channel_the_largest_first() 
     found = conclude("guests_reachable", manifest(here=40), facts=facts)
     assert found.description == "8 of 40 orders (20%) have an e-mail or a phone."
     assert found.heads[3] == "share of orders"
-    assert found.rows == [("here", "DINE_IN", 30, "75%", 3, 3, "10%"), ("here", "DELIVERY", 10, "25%", 10, 5, "50%")]
+    assert found.rows == [("here", "DINE_IN", 30, "75%", 3, "3 (10%)"), ("here", "DELIVERY", 10, "25%", 10, "5 (50%)")]
 
 
 def names(**counts: tuple[int, int]) -> RestaurantFacts:

@@ -22,9 +22,12 @@ from toast_assets_tests.support.data.invented import check, customer, encode, or
 from toast_assets_tests.support.services.toast_orders import late_arrivals
 from toast_assets_tests.support.stores.stored_weeks import save_manifest, store_week
 
+KEYS = [f"toast/{name}" for name in TABLES]
+
 
 def materialization(result: dg.ExecuteInProcessResult, asset: str) -> dg.AssetMaterialization:
-    (event,) = [event for event in result.get_asset_materialization_events() if event.asset_key == dg.AssetKey(asset)]
+    key = dg.AssetKey.from_user_string(asset)
+    (event,) = [event for event in result.get_asset_materialization_events() if event.asset_key == key]
     return event.materialization
 
 
@@ -40,18 +43,18 @@ def test_the_weekly_run_makes_every_table_of_the_week_and_the_current_orders(
     assert result.success
     raw = metadata_of(result, "raw_toast_orders")
     for name, table in TABLES.items():
-        made = materialization(result, name)
+        made = materialization(result, f"toast/{name}")
         assert made.partition == "2025-09-15"
         frame = store.load_table(name, "2025-09-15")
-        metadata = metadata_of(result, name)
+        metadata = metadata_of(result, f"toast/{name}")
         assert metadata["dagster/row_count"] == metadata["rows"] == len(frame) > 0
         columns = [column.name for column in metadata["dagster/column_schema"].columns]
         assert columns == list(frame.columns) == list(metadata["dagster/column_lineage"].deps_by_column)
         assert store.bucket.info(metadata["dagster/uri"].removeprefix(f"s3://{store.bucket.name}/"))
         assert table.description
-    current = materialization(result, "current_orders")
+    current = materialization(result, "toast/current_orders")
     assert current.partition is None
-    frame, metadata = store.load_table("current_orders"), metadata_of(result, "current_orders")
+    frame, metadata = store.load_table("current_orders"), metadata_of(result, "toast/current_orders")
     assert metadata["orders"] == raw["orders"] == len(frame)
     assert list(metadata["dagster/column_lineage"].deps_by_column) == list(frame.columns)
 
@@ -70,22 +73,22 @@ def test_tables_are_made_although_the_delivery_fails(
     sandbox_environment.setenv("AMPERITY_TENANT_ID", "other")
     result = run_week()
     assert not result.success
-    assert metadata_of(result, "orders")["orders"] > 0
+    assert metadata_of(result, "toast/orders")["orders"] > 0
 
 
 @pytest.mark.usefixtures("sandbox_environment")
 def test_orders_show_restaurants_pictures_and_what_changed(run_week: RunWeek, sandbox: Sandbox, week: Week) -> None:
-    first = metadata_of(run_week(), "orders")
+    first = metadata_of(run_week(), "toast/orders")
     assert first["new_orders"] == first["orders"]
     for name in ("orders_by_hour", "orders_by_week", "sales_by_channel", "sales_by_hour"):
         _, _, picture = first[name].partition("base64,")
         assert base64.b64decode(picture.removesuffix(")")).startswith(b"\x89PNG")
         assert len(first[name]) < 60_000
-    assert "Pier 9 | 320 |" in first["per_restaurant"]
+    assert f"Pier 9 ({sandbox.restaurant_guids[0]}) | 320 |" in first["per_restaurant"]
+    assert first["currency"] == "USD"
     assert "| Dine in |" in first["per_channel"]
-    assert f"raw/week=2025-09-15/restaurant={sandbox.restaurant_guids[0]}.parquet" in first["objects"]
     late_arrivals(sandbox.toast.orders[sandbox.restaurant_guids[0]], week.start, week.end, 2)
-    second = metadata_of(run_week(), "orders")
+    second = metadata_of(run_week(), "toast/orders")
     assert (second["new_orders"], second["changed_orders"]) == (2, 0)
     assert second["unchanged_orders"] == first["orders"]
     assert {name for name, value in first.items() if isinstance(value, int | float)} == {
@@ -99,7 +102,7 @@ def test_rejected_orders_are_listed_with_their_reason_and_never_their_content(
 ) -> None:
     bad = order(businessDate=20251399, source="a-guest@example.com")
     store_week(store, week, {"here": encode(order(), bad)})
-    metadata = metadata_of(run_week(*TABLES), "orders")
+    metadata = metadata_of(run_week(*KEYS), "toast/orders")
     assert metadata["rejected_orders"] == 1
     assert bad["guid"] in metadata["rejections"]
     assert "20251399" not in metadata["rejections"]
@@ -113,7 +116,7 @@ def test_keys_of_e_mails_have_amperitys_salt_whatever_its_other_settings_are(
     sandbox_environment.setenv("AMPERITY_REDACT", "no such field=hash")
     sandbox_environment.setenv("AMPERITY_STREAM_ID", "wrong")
     store_week(store, week, {"here": encode(order(check(guest=customer("greta@example.com"))))})
-    assert run_week(*TABLES).success
+    assert run_week(*KEYS).success
     (key,) = store.load_table("customers", week.key)["email_key"]
     assert key == email_key("greta@example.com", salt.encode())
 
@@ -121,21 +124,21 @@ def test_keys_of_e_mails_have_amperitys_salt_whatever_its_other_settings_are(
 @pytest.mark.usefixtures("sandbox_environment")
 def test_data_versions_change_with_the_tables_content_only(run_week: RunWeek, store: OrderStore, week: Week) -> None:
     store_week(store, week, {"here": encode(*(made := [order(), order()]))})
-    versions = [self_versions(run_week(*TABLES)) for _ in range(2)]
+    versions = [self_versions(run_week(*KEYS)) for _ in range(2)]
     store_week(store, week, {"here": encode(*made, order())})
-    versions.append(self_versions(run_week(*TABLES)))
+    versions.append(self_versions(run_week(*KEYS)))
     assert versions[0] == versions[1]
     assert all(versions[1][name] != versions[2][name] for name in ("orders", "checks", "order_items", "payments"))
     assert versions[1]["customers"] == versions[2]["customers"]
 
 
 def self_versions(result: dg.ExecuteInProcessResult) -> dict[str, str]:
-    return {name: (materialization(result, name).tags or {})["dagster/data_version"] for name in TABLES}
+    return {name: (materialization(result, f"toast/{name}").tags or {})["dagster/data_version"] for name in TABLES}
 
 
 @pytest.mark.usefixtures("sandbox_environment")
 def test_a_table_before_its_pull_says_what_to_materialize(run_week: RunWeek) -> None:
-    result = run_week(*TABLES)
+    result = run_week(*KEYS)
     (failed,) = [event for event in result.all_events if event.is_step_failure]
     assert failed.step_failure_data.user_failure_data
     assert "Materialize raw_toast_orders" in str(failed.step_failure_data.user_failure_data.description)
@@ -143,7 +146,7 @@ def test_a_table_before_its_pull_says_what_to_materialize(run_week: RunWeek) -> 
 
 @pytest.mark.usefixtures("sandbox_environment")
 def test_the_resource_loads_tables_too(run_week: RunWeek) -> None:
-    run_week("raw_toast_orders", *TABLES)
+    run_week("raw_toast_orders", *KEYS)
     resource = OrderStoreResource.from_environment(s3=LazyS3Resource())
     with dg.build_resources({"order_store": resource}) as resources:
         orders = resources.order_store.load_table("orders", "2025-09-15")
@@ -162,12 +165,12 @@ def test_net_sales_in_different_currencies_are_figures_of_their_own(
         guid: msgspec.structs.replace(manifest.restaurants[guid], currency=code) for guid, code in currencies.items()
     }
     save_manifest(store, week, msgspec.structs.replace(manifest, restaurants=known))
-    metadata = metadata_of(run_week(*TABLES), "orders")
+    metadata = metadata_of(run_week(*KEYS), "toast/orders")
     assert {name: value for name, value in metadata.items() if name.startswith("net_sales")} == {
         "net_sales_CAD": 20.0,
         "net_sales_USD": 10.0,
     }
-    assert "| Place here | 1 | 10.00 USD |" in metadata["per_restaurant"]
+    assert "| Place here (here) | 1 | 10.00 USD |" in metadata["per_restaurant"]
     assert metadata["sales_by_channel"].count("](data:image/png") == 2
 
 
@@ -176,10 +179,10 @@ def test_the_lineage_of_a_name_leads_to_the_names_and_to_the_orders_where_they_s
     run_week: RunWeek, store: OrderStore, week: Week
 ) -> None:
     store_week(store, week, {"here": encode(order())})
-    result = run_week(*TABLES)
+    result = run_week(*KEYS)
 
     def sources(table: str, column: str) -> set[tuple[str, str]]:
-        lineage = metadata_of(result, table)["dagster/column_lineage"].deps_by_column
+        lineage = metadata_of(result, f"toast/{table}")["dagster/column_lineage"].deps_by_column
         return {(one.asset_key.to_user_string(), one.column_name) for one in lineage[column]}
 
     raw = ("raw_toast_orders", "order_json")
@@ -192,7 +195,7 @@ def test_the_lineage_of_a_name_leads_to_the_names_and_to_the_orders_where_they_s
 
 def test_column_descriptions_name_the_fields_of_toast(bare_environment: pytest.MonkeyPatch) -> None:
     del bare_environment
-    node = build_defs().get_repository_def().asset_graph.get(dg.AssetKey("payments"))
+    node = build_defs().get_repository_def().asset_graph.get(dg.AssetKey(["toast", "payments"]))
     columns = {column.name: column for column in node.metadata["dagster/column_schema"].columns}
     assert columns["tip_amount"].type == "decimal128(18, 4)"
     assert columns["tip_amount"].description == "The tip. Toast: checks[].payments[].tipAmount."

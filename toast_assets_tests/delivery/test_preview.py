@@ -88,6 +88,14 @@ def test_fields_that_a_rule_drops_are_absent_and_hashed_ones_are_their_hash() ->
     assert "deliveryInfo" not in found
 
 
+def test_hashed_columns_of_a_feed_are_their_hash_and_keys_of_guests_stay_hidden() -> None:
+    keyed, redaction = "a" * 64, Redaction({"email": "hash"})
+    row = {"customer_id": keyed, "fk_customer": keyed, "email_key": keyed, "email": keyed, "loyalty_id": "1234"}
+    found = json.loads(str(preview("stream_customers", encode(row)[0], redaction)))
+    assert {name for name, value in found.items() if value == keyed} == {"email"}
+    assert set(found.values()) == {keyed, "<hidden: text of 64 characters>", "<hidden: text of 4 characters>"}
+
+
 def test_names_and_values_that_nobody_documents_may_be_a_guests() -> None:
     new = {"jane.doe@example.com": 1, "kitchenPacing": {"phone": 6175550123, "at": "2025-09-19"}, "deep": ["Jane"]}
     text = json.dumps(shown(of_guest(extra=new)))

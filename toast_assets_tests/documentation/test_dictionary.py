@@ -9,8 +9,9 @@ from typing import get_args
 
 import pytest
 
-from docs.make_dictionary import LEDGER_COLUMNS, PATH, STATES, render
+from docs.make_dictionary import PATH, STATES, render
 from toast_assets.amperity.feeds.build import FEEDS
+from toast_assets.defs.metadata import LEDGER_COLUMNS
 from toast_assets.delivery.ledger import LEDGER_SCHEMA, State
 from toast_assets.tables.schema import NAMES, RESTAURANTS, TABLES
 
@@ -31,7 +32,7 @@ def test_every_column_of_every_table_and_feed_is_in_it() -> None:
 
 
 def test_the_ledgers_columns_and_states_are_those_of_the_code() -> None:
-    assert list(LEDGER_COLUMNS) == LEDGER_SCHEMA.names
+    assert [column.name for column in LEDGER_COLUMNS.columns] == LEDGER_SCHEMA.names
     assert tuple(STATES) == get_args(State)
     assert "| `request_id` | string, never null |" in render()
 
