@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import dagster as dg
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator
 
 from toast_assets.defs.brand import Brand, is_name
 from toast_assets.defs.build import build_defs
@@ -88,10 +88,11 @@ class ToastToAmperity(dg.Component, dg.Model, dg.Resolvable):
         _described("Whether failures are posted to the webhooks in the variable ALERT_WEBHOOK_URL. Default: true."),
     ] = True
 
-    @field_validator("name")
+    @field_validator("name", "key_prefix", "group")
     @classmethod
-    def _name(cls, value: str) -> str:
-        if value and not is_name(value):
+    def _name(cls, value: str | None, info: ValidationInfo) -> str | None:
+        parts = value.split("/") if value and info.field_name == "key_prefix" else [value]
+        if value and not all(part and is_name(part) for part in parts):
             raise ValueError(f"{value!r} is no name; write letters, digits and underscores, such as brand_a")
         return value
 

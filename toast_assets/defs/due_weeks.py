@@ -84,7 +84,7 @@ def _request(key: str, look: str, reason: str, refresh_of: str = "") -> dg.RunRe
         run_key=f"week-{key}{look}",
         partition_key=key,
         run_config={"ops": {refresh_of: {"config": {"refresh": True}}}} if refresh_of else {},
-        tags={REASON_TAG: f"week {key}: {reason}"},
+        tags={REASON_TAG: reason},
     )
 
 
@@ -118,7 +118,7 @@ def decide(
         newest = week.key
     if newest is not None and newest < last.key:
         notes.append("more weeks follow at the next tick")
-    started = [*(request.tags[REASON_TAG] for request in requests), *notes]
+    started = [*(f"week {one.partition_key}: {one.tags[REASON_TAG]}" for one in requests), *notes]
     following = calendar.week(f"{date.fromisoformat(last.key) + timedelta(days=7)}")
     upcoming = [*sorted(_looks(calendar, now, tracked)), (following.end, _closing(calendar, following))]
     said = f"{'; '.join(started) or 'Nothing to do'}. Next: {'; '.join(text for _, text in upcoming)}."

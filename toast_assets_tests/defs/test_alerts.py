@@ -23,6 +23,7 @@ from toast_assets.defs.resources import AlertsResource
 from toast_assets.errors import AlertError, SettingsError
 from toast_assets.http import webhooks
 from toast_assets.sandbox import Sandbox
+from toast_assets.variables import Variables
 from toast_assets_tests.defs.conftest import PARTITION, RunWeek
 
 FAILED_RUN, FAILED_CHECK = build_alert_sensors(Brand(), running=True)
@@ -92,30 +93,34 @@ class Ticks:
     instance: dg.DagsterInstance
     cursor: str | None = None
     skipped: str | None = None
+    brand: str = ""
 
     def tick(self, *urls: str, ui_url: str | None = None) -> list[str | None]:
         """One tick with webhooks; an item for each alert that was posted, its error if there was one."""
         resource = AlertsResource.from_environment(webhook_url=" ".join(urls) or None, ui_url=ui_url)
         context = dg.build_sensor_context(
-            instance=self.instance, cursor=self.cursor, sensor_name=self.sensor.name, resources={"alerts": resource}
+            instance=self.instance,
+            cursor=self.cursor,
+            sensor_name=self.sensor.name,
+            resources={f"{self.brand}alerts": resource},
         )
         result = self.sensor.evaluate_tick(context)
         self.cursor, self.skipped = result.cursor, result.skip_message
         return [one.error.message if one.error else None for one in result.dagster_run_reactions or ()]
 
 
-def fail_a_run(instance: dg.DagsterInstance, cause: str = "no way") -> str:
+def fail_a_run(instance: dg.DagsterInstance, cause: str = "no way", job: str = "weekly") -> str:
     """The id of a run that fails."""
 
     @dg.op
     def fail() -> None:
         raise dg.Failure(cause)
 
-    @dg.job
-    def weekly() -> None:
+    @dg.job(name=job)
+    def failing() -> None:
         fail()
 
-    return weekly.execute_in_process(instance=instance, raise_on_error=False).run_id
+    return failing.execute_in_process(instance=instance, raise_on_error=False).run_id
 
 
 @pytest.mark.usefixtures("sandbox_environment")
@@ -160,6 +165,32 @@ class TestAlerts:
         assert {one.severity for one in failed} == {dg.AssetCheckSeverity.WARN}
         assert ticks.tick(webhook.url) == []
         assert not webhook.messages
+
+
+def test_one_of_several_brands_hears_of_its_own_runs_and_is_named(
+    instance: dg.DagsterInstance, webhook: Webhook
+) -> None:
+    brand = Brand("brand_a", ("brand_a",), variables=Variables("BRAND_A_"))
+    sensor, _ = build_alert_sensors(brand, running=True)
+    assert str(sensor.description).endswith("to BRAND_A_ALERT_WEBHOOK_URL.")
+    ticks = Ticks(sensor, instance, brand="brand_a_")
+    assert (ticks.tick(), ticks.skipped) == ([], "BRAND_A_ALERT_WEBHOOK_URL is not set.")
+    for job in ("brand_b_weekly_toast_orders", "brand_a_weekly_toast_orders", "somebodys_job"):
+        fail_a_run(instance, f"the fault of {job}", job)
+    assert ticks.tick(webhook.url) == [None]
+    (text,) = webhook.messages
+    assert text.startswith("toast-assets brand_a: week without a partition failed")
+    assert "the fault of brand_a_weekly_toast_orders" in text
+
+
+def test_the_only_brand_of_a_deployment_hears_of_every_run_of_its_code_location(
+    instance: dg.DagsterInstance, webhook: Webhook
+) -> None:
+    ticks = Ticks(FAILED_RUN, instance)
+    ticks.tick(webhook.url)
+    fail_a_run(instance, job="somebodys_job")
+    assert ticks.tick(webhook.url) == [None]
+    assert webhook.messages[0].startswith("toast-assets: week")
 
 
 def test_without_an_address_the_sensors_are_stopped_until_somebody_starts_them(

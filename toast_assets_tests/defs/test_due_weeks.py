@@ -94,7 +94,7 @@ def weeks_between(first: str, last: str) -> list[str]:
 def test_the_first_start_asks_for_the_last_closed_week_only() -> None:
     decision = decide(CALENDAR, MONDAY, Cursor(), lambda _: "complete")
     assert [(week_of(request), request.tags[REASON_TAG]) for request in decision.requests] == [
-        ("2025-09-15", "week 2025-09-15: it has closed")
+        ("2025-09-15", "it has closed")
     ]
 
 
@@ -214,7 +214,7 @@ def test_a_history_without_the_sensors_runs_is_a_first_start() -> None:
 def test_a_run_that_failed_after_a_whole_pull_is_asked_for_again_without_asking_toast() -> None:
     cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown").cursor
     (request,) = decide(CALENDAR, MONDAY + timedelta(hours=1), cursor, lambda _: "failed").requests
-    assert request.tags[REASON_TAG] == "week 2025-09-15: attempt 2 of 6, the last one failed"
+    assert request.tags[REASON_TAG] == "attempt 2 of 6, the last one failed"
     assert not request.run_config
 
 
