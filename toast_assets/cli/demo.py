@@ -15,6 +15,7 @@ from toast_assets.cli.display import Display
 from toast_assets.cli.environment import only, sandbox_config, sandbox_environment
 from toast_assets.cli.folder import end_by_signals, kept_sandbox
 from toast_assets.cli.runs import last_closed_weeks, materialize
+from toast_assets.defs.brand import DELIVERY, EXPORT, RAW
 from toast_assets.errors import ToastAssetsError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
@@ -38,7 +39,7 @@ def run_demo() -> None:
         # Nothing may be new, and nothing may be sent.
         sent_before = len(sandbox.amperity.accepted)
         with console.status("Materializing the same week again …"):
-            raw = materialize(week, home, Display())["raw_toast_orders"]
+            raw = materialize(week, home, Display(), [RAW, EXPORT, DELIVERY])[RAW]
         new, sent = raw["new_orders"] + raw["changed_orders"], len(sandbox.amperity.accepted) - sent_before
         if new or sent:
             raise ToastAssetsError(f"The second materialization found {new} new orders and sent {sent} records.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,9 +55,10 @@ def last_closed_weeks(count: int) -> list[Week]:
     return weeks
 
 
-def materialize(week: Week, home: Path, display: Display) -> dict[str, dict[str, Any]]:
-    """Run the weekly job for ``week``, with its history in ``home``: the metadata of each asset, by its name. Raises
-    ToastAssetsError, with the first failure's reason, where the run failed."""
+def materialize(week: Week, home: Path, display: Display, assets: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """Run the weekly job for ``week``, or those of its ``assets`` that are named, with its history in ``home``: the
+    metadata of each asset, by its name. Raises ToastAssetsError, with the first failure's reason, where the run failed.
+    """
     from toast_assets.defs.brand import WEEKLY_JOB
     from toast_assets.defs.build import build_defs
 
@@ -74,6 +75,7 @@ def materialize(week: Week, home: Path, display: Display) -> dict[str, dict[str,
             run_config={"loggers": {"console": {}}},
             instance=instance,
             partition_key=week.key,
+            asset_selection=list(map(dg.AssetKey, assets)) or None,
             tags={PID_TAG: str(os.getpid()), "toast/reason": "sandbox"},
             raise_on_error=False,
         )

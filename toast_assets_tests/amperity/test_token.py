@@ -260,7 +260,7 @@ def test_without_a_client_a_rejected_key_stops_at_once() -> None:
         httpx.Response(401),
         httpx.Response(400),
         httpx.Response(200, json={"token": "elsewhere"}),
-        httpx.Response(200, content=b'{"access_token": ' + b"[" * 5000 + b"]" * 5000 + b"}"),
+        httpx.Response(200, content=b'{"access_token": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"),
         httpx.Response(200, content=b'{"access_token": "\xff"}'),
     ],
 )

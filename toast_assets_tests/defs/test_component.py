@@ -163,10 +163,11 @@ class TestMistakesInTheFile:
     def test_each_is_named_with_its_field(self, load: Load, attributes: str, words: list[str]) -> None:
         with pytest.raises(Exception, match="first") as failed:
             load(first=attributes)
-        said, error = [], failed.value
+        said: list[str] = []
+        error: BaseException | None = failed.value
         while error is not None:
             said.append(str(error))
-            error = error.__cause__  # type: ignore[assignment]
+            error = error.__cause__
         for word in words:
             assert word in "\n".join(said), said
 
@@ -371,7 +372,7 @@ class TestSensors:
         assert run_weekly(repository, "brand_b", instance, "house/b/raw_toast_orders").success
         cursor = '{"newest":"%s","tracked":{"%s":{"attempts":1,"asked_at":"2025-09-22T04:15:00Z","second_look":false}}}'
         ticked = tick(repository, instance, "brand_b", cursor % ("2099-01-05", PARTITION))
-        (request,) = ticked.run_requests or ()
+        (request,) = ticked.run_requests or []
         assert request.run_config == {"ops": {"house__b__raw_toast_orders": {"config": {"refresh": True}}}}
         job = repository.get_job("brand_b_weekly_toast_orders")
         assert job.execute_in_process(

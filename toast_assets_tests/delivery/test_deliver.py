@@ -250,7 +250,7 @@ class TestFaultsThatStay:
     ) -> None:
         stored = {PLACE: orders(60)}
         prepare(sandbox, week, stored)
-        answers = iter([b'{"message": "\xff"}', b'{"message": ' + b"[" * 5000 + b"]" * 5000 + b"}"])
+        answers = iter([b'{"message": "\xff"}', b'{"message": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"])
 
         async def odd(response: httpx.Response, request: httpx.Request) -> httpx.Response:
             whole = await read_reply(response, request)

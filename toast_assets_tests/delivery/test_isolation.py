@@ -148,7 +148,7 @@ async def test_an_order_too_deep_to_redact_is_rejected_by_name_and_the_rest_arri
     sandbox: Sandbox, week: Week
 ) -> None:
     *good, bad = orders(5)
-    deep = bad.replace(b'"checks":', b'"x":' + b"[" * 400 + b'{"server":1}' + b"]" * 400 + b',"checks":', 1)
+    deep = bad.replace(b'"checks":', b'"x":' + b"[" * 20_000 + b'{"server":1}' + b"]" * 20_000 + b',"checks":', 1)
     prepare(sandbox, week, {PLACES[0]: [*good, deep]})
     report = await deliver(sandbox, week)
     assert (report.accepted, report.methods["stream"].rejected) == (4, 1)

@@ -22,8 +22,8 @@ def key(guid: str) -> RecordKey:
 @pytest.mark.parametrize(
     "odd",
     [
-        b'{"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
-        b'{"x":\n' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+        b'{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+        b'{"x":\n' + b"[" * 20_000 + b"]" * 20_000 + b"}",
         rb'{"x":"Soup \ud83d"}',
     ],
     ids=["deep", "deep in several lines", "half an emoji"],
