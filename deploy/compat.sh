@@ -7,9 +7,13 @@ cd "$(dirname "$0")/.."
 uv=$PWD/.venv/bin/uv
 dagster=(dagster dagster-aws dagster-webserver dagster-postgres dagster-dg-cli)
 tests=(
-    toast_assets_tests/defs/test_{definitions,assets,checks,alerts}.py
+    toast_assets_tests/defs/test_{definitions,assets,alerts}.py
+    toast_assets_tests/defs/test_checks.py::Test{Blocking,SingleChecks}
     toast_assets_tests/defs/test_sensors.py::TestWithoutSettings
     toast_assets_tests/cli/test_demo.py
+    toast_assets_tests/pull/test_week.py
+    toast_assets_tests/delivery/test_{deliver,rejects}.py
+    toast_assets_tests/http/test_bodies.py
 )
 # pyenv's python3.12 refuses to start unless pyenv has that version chosen.
 if command -v pyenv >/dev/null; then

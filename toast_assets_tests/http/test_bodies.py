@@ -61,7 +61,14 @@ async def test_a_body_that_cannot_be_unpacked_is_an_error(body: bytes, encoding:
 
 @pytest.mark.parametrize(
     "body",
-    [b"[" * 20_000 + b"]" * 20_000, b'{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}", b'{"x":"\xff"}', b"", b"<html>", b"7"],
+    [
+        b"[" * 20_000 + b"]" * 20_000,
+        b'{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+        b'{"x":"\xff"}',
+        b"",
+        b"<html>",
+        b"7",
+    ],
 )
 def test_what_cannot_be_decoded_is_one_error(body: bytes) -> None:
     with pytest.raises(UnreadableBodyError) as caught:
