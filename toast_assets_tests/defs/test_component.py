@@ -372,7 +372,7 @@ class TestSensors:
         assert run_weekly(repository, "brand_b", instance, "house/b/raw_toast_orders").success
         cursor = '{"newest":"%s","tracked":{"%s":{"attempts":1,"asked_at":"2025-09-22T04:15:00Z","second_look":false}}}'
         ticked = tick(repository, instance, "brand_b", cursor % ("2099-01-05", PARTITION))
-        (request,) = ticked.run_requests or []
+        (request,) = list(ticked.run_requests or [])
         assert request.run_config == {"ops": {"house__b__raw_toast_orders": {"config": {"refresh": True}}}}
         job = repository.get_job("brand_b_weekly_toast_orders")
         assert job.execute_in_process(

@@ -72,6 +72,13 @@ def test_what_is_written_to_is_a_volume(name: str) -> None:
     assert instance["local_artifact_storage"]["config"]["base_dir"] in declared.words
 
 
+@pytest.mark.parametrize("name", FINAL)
+def test_a_backfill_delays_no_alert_of_dagsters_own_sensors(name: str) -> None:
+    """By default they look at five runs in a tick."""
+    limit = dockerfile.environment(STAGES, name, {"PATH": ""})["DAGSTER_RUN_STATUS_SENSOR_PROCESS_LIMIT"]
+    assert int(limit) >= 100
+
+
 def test_trying_the_image_says_what_it_needs(tmp_path: Path) -> None:
     command = [sys.executable, str(DEPLOY / "try_image.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": str(tmp_path)})  # noqa: S603

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -21,7 +23,10 @@ from toast_assets_tests.support.data import dockerfile
 from toast_assets_tests.support.data.pages import ROOT, Command, commands, pages
 
 _DEPLOY = ROOT / "deploy"
+# dg imports typer, which names what click is about to drop.
+pytestmark = pytest.mark.filterwarnings("ignore:'click:DeprecationWarning")
 _VENV = ".venv/bin/"
+_HAS_DG = find_spec("dagster_dg_cli") is not None
 COMMANDS = [command for page in pages() for command in commands(page)]
 # Of others, and not installed for the tests: what of them is this project's is checked, their own options are not.
 _FOREIGN = {"aws", "helm", "kubectl", "openssl"}
@@ -38,6 +43,7 @@ def click_programs() -> dict[str, click.Command]:
         "dagster": create_dagster_cli(),  # type: ignore[no-untyped-call]
         "dagster-daemon": create_dagster_daemon_cli(),
         "dagster-webserver": create_dagster_webserver_cli(),  # type: ignore[no-untyped-call]
+        **({"dg": importlib.import_module("dagster_dg_cli.cli").create_dg_cli()} if _HAS_DG else {}),
     }
 
 
@@ -142,6 +148,8 @@ def test_pages_have_commands_of_every_program_that_is_checked() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_the_command_can_be_run_as_it_is_written(command: Command) -> None:
+    if command.words[0] == "dg" and not _HAS_DG:
+        pytest.skip("dg is not installed: pip install dagster-dg-cli")
     try:
         check(command.words)
     except click.MissingParameter:

@@ -40,7 +40,7 @@ mutation ($weeks: [String!]!, $assets: [AssetKeyInput!]!) {
   }
 }
 """
-_ASSETS = ("raw_toast_orders", "toast_orders_s3_export", "amperity_feeds", "amperity_delivery")
+_ASSETS = ("raw_toast_orders", "toast_orders_s3_export", "amperity_delivery")
 
 
 @dataclass(frozen=True)

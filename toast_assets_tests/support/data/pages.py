@@ -15,7 +15,7 @@ _FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 _BLOCK_OR_HEADING = re.compile(r"^```(\w+)\n(.*?)^```$|^#+ ([^\n]+)$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _INLINE = re.compile(r"`([^`]+)`")
-_OURS = re.compile(r"(?:toast-assets|dagster|dagster-daemon|python -m|make) [a-z]")
+_OURS = re.compile(r"(?:toast-assets|dagster|dagster-daemon|dg|python -m|make) [a-z]")
 _ASSIGNMENT = re.compile(r"\w+=.*", re.DOTALL)
 _REDIRECTION = re.compile(r"[<>]{1,2}")
 
