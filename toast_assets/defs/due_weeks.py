@@ -135,7 +135,7 @@ def _looks(calendar: WeekCalendar, now: datetime, tracked: Mapping[str, Tracked]
         again, second = _next_attempt(state), calendar.week(key).end + SECOND_LOOK_AFTER
         if again > now and state.attempts < MOST_ATTEMPTS:
             yield again, f"week {key} again at {_shown(again)} if it is not complete by then"
-        if not state.second_look:
+        if not state.second_look and second > now:
             yield second, f"second look at week {key} at {_shown(second)}"
 
 

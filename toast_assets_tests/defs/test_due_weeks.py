@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -157,8 +158,12 @@ def test_a_week_that_was_mended_is_not_asked_again_before_its_second_look() -> N
 def test_a_week_whose_run_is_under_way_is_left_alone() -> None:
     cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown").cursor
     for hours in (2, 80):
-        decision = decide(CALENDAR, MONDAY + timedelta(hours=hours), cursor, lambda _: "running")
+        now = MONDAY + timedelta(hours=hours)
+        decision = decide(CALENDAR, now, cursor, lambda _: "running")
         assert not decision.requests
+        # What comes next is never past.
+        times = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d", decision.message)
+        assert min(times) > f"{now:%Y-%m-%d %H:%M}"
 
 
 @pytest.mark.parametrize("seed", range(5))

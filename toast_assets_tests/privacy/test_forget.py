@@ -25,11 +25,13 @@ from toast_assets.orders.identity import email_key, given_traits
 from toast_assets.orders.unreadable import UnreadableLine
 from toast_assets.privacy.forget import ForgetGuest, Forgetting, UnknownGuestError
 from toast_assets.sandbox import Sandbox
+from toast_assets.store.calendar import keep_boundaries
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.order_store import OrderStore
+from toast_assets.store.owner import claim
 from toast_assets.tables.build import build_tables
 from toast_assets.tables.files import Unreadable, unreadable_in
-from toast_assets.week import Week
+from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.checks.evaluating import evaluate
 from toast_assets_tests.support.data import invented
 from toast_assets_tests.support.faults.world import KilledError, Operation, Side, Stop, World, stopped
@@ -376,6 +378,17 @@ def test_a_stranger_object_that_holds_the_guest_is_named_and_left_alone(store: O
         store.bucket.write(store.layout.prefix + name, b"whatever")
     result = forget(store, GUID)
     assert result.certificate.not_rewritten == (store.layout.prefix + "notes/list.csv",)
+
+
+def test_the_notes_of_brand_and_calendar_are_left_alone_and_no_strangers(store: OrderStore, week: Week) -> None:
+    fill(store, week, namings(), derived=False)
+    claim(store, "brand_a")
+    keep_boundaries(store, WeekCalendar())
+    notes = {key: store.bucket.read(key) for key in (store.layout.owner, store.layout.calendar)}
+    result = forget(store, GUID)
+    assert result.certificate.not_rewritten == ()
+    assert not notes.keys() & result.certificate.objects.keys()
+    assert {key: store.bucket.read(key) for key in notes} == notes
 
 
 @pytest.mark.parametrize("odd", [b"[" * 5_000 + b"]" * 5_000, rb'"Soup \ud83d"'], ids=["deep", "half an emoji"])
