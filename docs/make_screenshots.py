@@ -116,6 +116,8 @@ def _whole_graph(page: Page) -> None:
     """Give the graph, which fills the width of the page, more room; draw it again."""
     page.get_by_text("Hide navigation").click()
     page.reload(wait_until="load")
+    page.get_by_text(" partitions").first.wait_for()
+    page.get_by_text("Loading").first.wait_for(state="hidden")
 
 
 def _check_details(page: Page) -> None:

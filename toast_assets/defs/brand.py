@@ -48,8 +48,9 @@ class Brand:
     def owns(self, key: dg.AssetKey) -> bool:
         """Whether an asset is one of this brand's."""
         before, own = key.path[: len(self.key_prefix)], key.path[len(self.key_prefix) :]
-        lines = {RAW, EXPORT, FEEDS, DELIVERY, SOURCE, DESTINATION}
-        return tuple(before) == self.key_prefix and bool(own) and (own[0] == _TABLES or own[0] in lines)
+        line = {RAW, EXPORT, FEEDS, DELIVERY, SOURCE, DESTINATION}
+        is_table = len(own) == 2 and own[0] == _TABLES and own[1] not in line
+        return tuple(before) == self.key_prefix and (is_table or (len(own) == 1 and own[0] in line))
 
     def concerns(self, run: dg.DagsterRun) -> bool:
         """Whether a run works on this brand's assets."""

@@ -2,6 +2,7 @@
 
 import warnings
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -27,10 +28,10 @@ def asset_checks(brand: Brand, weekly: dg.PartitionsDefinition) -> list[dg.Asset
 def _asset_check(brand: Brand, asset: str, check: Check, weekly: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
     """``check`` as Dagster runs it, with the first paragraph of its docstring as description. One that does not block
     has time until the delivery is done."""
-    blocking = check in BLOCKING
+    key, blocking = brand.key(*asset.split("/")), check in BLOCKING
 
     @dg.asset_check(
-        asset=brand.key(*asset.split("/")),
+        asset=key,
         name=check.__name__,
         description=" ".join((check.__doc__ or "").partition("\n\n")[0].split()),
         blocking=blocking,
@@ -38,7 +39,7 @@ def _asset_check(brand: Brand, asset: str, check: Check, weekly: dg.PartitionsDe
         op_tags=None if blocking else AFTER_DELIVERY,
         required_resource_keys=Resources.keys(brand),
     )
-    def evaluated(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    def evaluated(context: dg.AssetCheckExecutionContext) -> Any:
         resources = Resources.of(context, brand)
         order_store = resources.order_store
         with failures(brand):
@@ -51,12 +52,20 @@ def _asset_check(brand: Brand, asset: str, check: Check, weekly: dg.PartitionsDe
                 calendar = order_store.calendar()
                 result = check(CheckedWeek(week, manifest, store, resources.amperity.settings, calendar))
         details = {"details": markdown_table(result.heads, result.rows)} if result.rows else {}
-        return dg.AssetCheckResult(
-            passed=result.passed,
-            severity=dg.AssetCheckSeverity.WARN if result.warns else dg.AssetCheckSeverity.ERROR,
-            description=brand.said(f"{chosen}{result.description}"),
-            metadata={"week": week.key, **result.figures, **details},
-        )
+        about: dict[str, Any] = {
+            "asset_key": key,
+            "check_name": check.__name__,
+            "passed": result.passed,
+            "severity": dg.AssetCheckSeverity.WARN if result.warns else dg.AssetCheckSeverity.ERROR,
+            "description": brand.said(f"{chosen}{result.description}"),
+            "metadata": {"week": week.key, **result.figures, **details},
+        }
+        if not chosen:
+            yield dg.AssetCheckResult(**about)
+            return
+        # Of a result Dagster looks up the materialization that was checked, which fails in a run without a partition.
+        yield dg.Output(None, context.op_execution_context.op_def.output_defs[0].name)
+        yield dg.AssetCheckEvaluation(**about, blocking=blocking)
 
     return evaluated
 

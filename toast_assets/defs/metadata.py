@@ -206,13 +206,22 @@ def unconverted(rejections: Sequence[Rejection], nulled: Mapping[str, int], name
 
 
 def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, Any]:
-    """Metadata of ``amperity_delivery``."""
+    """Metadata of ``amperity_delivery``. A dry run has only keys of its own: Dagster shows an observation's values in
+    the place of the week's materialization's."""
+    reasons = list(report.reject_reasons.items())
+    if report.dry_run:
+        first = f"{NOTE}\n\n```json\n{report.first_record}\n```"
+        return {
+            "dry_run": f"Nothing was sent; would send {report.would_send} of {report.records} records.",
+            "would_send": report.would_send,
+            **({"first_record": dg.MetadataValue.md(first)} if report.first_record else {}),
+            **({"would_reject": markdown_table(("reason", "records"), reasons)} if reasons else {}),
+        }
     names = ("records", "accepted", "unchanged", "rejected", "pending", "superseded")
     totals = {name: sum(getattr(one, name) for one in report.methods.values()) for name in names}
     rows = [(method, *(getattr(one, name) for name in names[:-1])) for method, one in report.methods.items()]
     superseded = totals.pop("superseded")
     metadata: dict[str, Any] = {
-        **(_dry_run(report) if report.dry_run else {}),
         "dagster/uri": store.bucket.uri(store.layout.deliveries(report.week)),
         **totals,
         **_without_zeros({"superseded": superseded}),
@@ -230,21 +239,9 @@ def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, An
             f"{', '.join(report.new_streams)}. Amperity answers 202 for a stream that does not exist, too: compare the"
             " number of records there, or run toast-assets doctor --canary."
         )
-    if report.reject_reasons:
-        if not report.dry_run:
-            metadata |= _files(store, rejects=store.layout.rejects(report.week))
-        metadata["reject_reasons"] = markdown_table(("reason", "records"), list(report.reject_reasons.items()))
-    return metadata
-
-
-def _dry_run(report: DeliveryReport) -> Metadata:
-    """What a dry run reports first."""
-    metadata: dict[str, Any] = {
-        "dry_run": f"Nothing was sent; would send {report.would_send} of {report.records} records.",
-        "would_send": report.would_send,
-    }
-    if report.first_record:
-        metadata["first_record"] = dg.MetadataValue.md(f"{NOTE}\n\n```json\n{report.first_record}\n```")
+    if reasons:
+        metadata |= _files(store, rejects=store.layout.rejects(report.week))
+        metadata["reject_reasons"] = markdown_table(("reason", "records"), reasons)
     return metadata
 
 

@@ -1,7 +1,7 @@
 """The real UI in a real browser: ``dagster dev`` on the sandbox, driven as a person would drive it.
 
 One test with its steps in a row, because starting Dagster takes longer than most of them. Chromium is Debian's
-(``apt-get install chromium``); ``--screenshots FOLDER`` keeps a picture of each step. The backfill has three weeks,
+(``apt-get install chromium``); ``--screenshots FOLDER`` keeps a picture of each step. The backfill has two weeks,
 with ``--full`` eight.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from toast_assets.checks.table import CHECKS
 from toast_assets.cli.environment import dagster_home, sandbox_environment
@@ -33,10 +33,10 @@ from toast_assets_tests.support.services.ports import free_port
 LOCATION = "/locations/toast_assets.definitions"
 SENSOR = "weekly_toast_orders_sensor"
 # One week stays for the sensor, one is materialized by itself, the rest is left to the backfill.
-WEEKS, ALL_WEEKS = 5, 10
-PATIENCE_MS = 60_000
+WEEKS, ALL_WEEKS = 4, 10
+PATIENCE_MS = 300_000
 # What a person sees on a small laptop.
-SCREEN = {"width": 1440, "height": 900}
+SCREEN: ViewportSize = {"width": 1440, "height": 900}
 # Tables that reach beyond a part of the page that cuts off what does not fit, or a page that is too wide.
 CUT_OFF = """() => {
   const found = document.documentElement.scrollWidth > innerWidth ? ["the page"] : [];
@@ -230,18 +230,7 @@ def try_the_delivery(ui: Ui) -> None:
     assert ui.ended(2)["status"] == "SUCCESS"
     ui.open("/assets/amperity_delivery")
     expect(page.get_by_text("Never materialized")).to_be_visible()
-    materialize = page.get_by_role("button", name="Materialize").locator("xpath=ancestor::*[2]")
-    materialize.get_by_label("arrow_drop_down").click()
-    page.get_by_text("Open launchpad").click()
-    box = page.get_by_placeholder("Partition")
-    box.fill(week)
-    page.get_by_text(week, exact=True).last.click()
-    switch = page.locator(".CodeMirror-line", has_text="dry_run: false")
-    switch.get_by_text("false").dblclick()
-    page.keyboard.insert_text("true")
-    expect(page.locator(".CodeMirror-line", has_text="dry_run: true")).to_be_visible()
-    ui.picture("launchpad")
-    page.get_by_role("button", name="Materialize").last.click()
+    launch_a_dry_run(ui, week)
     run = ui.ended(3)
     assert run["status"] == "SUCCESS"
     assert ui.evaluations(run) == []
@@ -250,6 +239,25 @@ def try_the_delivery(ui: Ui) -> None:
     (observation,) = events["assetObservations"]
     texts = {entry["label"]: entry.get("text") for entry in observation["metadataEntries"]}
     assert re.fullmatch(r"Nothing was sent; would send (\d+) of \1 records\.", texts["dry_run"] or "")
+
+
+def launch_a_dry_run(ui: Ui, week: str) -> None:
+    page = ui.page
+    materialize = page.get_by_role("button", name="Materialize").locator("xpath=ancestor::*[2]")
+    materialize.get_by_label("arrow_drop_down").click()
+    page.get_by_text("Open launchpad").click()
+    box = page.get_by_placeholder("Partition")
+    box.click()
+    # The list has the oldest weeks before one types.
+    expect(page.get_by_text(ui.weeks[-1], exact=True).last).to_be_visible()
+    box.press_sequentially(week)
+    page.get_by_text(week, exact=True).last.click()
+    switch = page.locator(".CodeMirror-line", has_text="dry_run: false")
+    switch.get_by_text("false").dblclick()
+    page.keyboard.insert_text("true")
+    expect(page.locator(".CodeMirror-line", has_text="dry_run: true")).to_be_visible()
+    ui.picture("launchpad")
+    page.get_by_role("button", name="Materialize").last.click()
 
 
 def materialize_one_week(ui: Ui) -> None:
@@ -315,8 +323,8 @@ def look_at_the_pages(ui: Ui) -> None:
     ui.picture("picture")
     for asset in ("toast", "amperity"):
         ui.see(f"/assets/{asset}", "External Asset", "data-engineering", asset)
-    ui.see(f"{LOCATION}/resources/amperity", "api_key", "AMPERITY_API_KEY")
-    ui.see(f"{LOCATION}/jobs/weekly_toast_orders", "Materialize all…")
+    ui.open(f"{LOCATION}/resources/amperity")
+    expect(page.get_by_text("AMPERITY_API_KEY")).to_be_visible()
     ui.see("/runs", "Launched by")
     expect(page.get_by_text("toast-assets/pid")).not_to_be_attached()
 
@@ -333,11 +341,11 @@ def switch_the_sensor_on_and_off(ui: Ui) -> None:
     run = ui.runs()[0]
     assert run["tags"]["dagster/partition"] == closed
     assert run["tags"]["dagster/sensor_name"] == SENSOR
-    assert run["tags"]["toast/reason"] == f"week {closed}: closed"
+    assert "it has closed" in run["tags"]["toast/reason"]
     ui.wait_for("the tick's end", lambda: ui.last_tick()["status"] != "STARTED")
     tick = ui.last_tick()
     assert tick["status"] == "SUCCESS"
-    assert any(f"week {closed}: closed" in said for said in tick["said"])
+    assert any(f"week {closed}: it has closed" in said for said in tick["said"])
     expect(page.get_by_text("1 run requested").first).to_be_visible()
     assert ui.ended(before + 1)["status"] == "SUCCESS"
     ui.picture("sensor")

@@ -11,6 +11,8 @@ from toast_assets.variables import Variables
 ONLY = Brand()
 A = Brand("brand_a", ("brand_a",), variables=Variables("BRAND_A_"))
 B = Brand("brand_b", ("house", "brand_b"))
+# As the folder of the tables of a brand without a name.
+TOAST = Brand("toast", ("toast",))
 ASSETS = ("raw_toast_orders", "toast_orders_s3_export", "amperity_feeds", "amperity_delivery", "toast", "amperity")
 
 
@@ -30,11 +32,11 @@ def test_names_and_keys_of_the_only_brand_are_the_plain_ones_and_those_of_others
     ]
 
 
-@pytest.mark.parametrize("brand", [ONLY, A, B], ids=["the only one", "a", "b"])
+@pytest.mark.parametrize("brand", [ONLY, A, B, TOAST], ids=["the only one", "a", "b", "toast"])
 def test_a_brand_owns_its_assets_and_no_others(brand: Brand) -> None:
     own = [brand.key(name) for name in ASSETS] + [brand.table("orders"), brand.table("names")]
     for key in own:
-        assert [each for each in (ONLY, A, B) if each.owns(key)] == [brand]
+        assert [each for each in (ONLY, A, B, TOAST) if each.owns(key)] == [brand]
     for name in ("orders", "brand_a", "house", "house/raw_toast_orders", "brand_c/raw_toast_orders", "toasts/orders"):
         assert not brand.owns(dg.AssetKey.from_user_string(name))
 

@@ -111,6 +111,16 @@ class TestWithoutAPartition:
         (found,) = run_check(instance, "order_guids_unique", None).get_asset_check_evaluations()
         assert (found.passed, figures(found)["week"]) == (True, PARTITION)
 
+    @pytest.mark.usefixtures("sandbox_environment")
+    def test_all_checks_of_a_materialized_asset_pass(self, run_week: RunWeek, instance: dg.DagsterInstance) -> None:
+        assert run_week("raw_toast_orders").success
+        for check in CHECKS["raw_toast_orders"]:
+            result = run_check(instance, check.__name__, None)
+            assert result.success
+            (found,) = result.get_asset_check_evaluations()
+            assert found.passed, found.description
+            assert str(found.description).startswith(f"Week {PARTITION}, the newest one that is stored: ")
+
     @pytest.mark.usefixtures("stored")
     def test_without_a_stored_week_it_says_what_to_materialize(self, instance: dg.DagsterInstance) -> None:
         result = run_check(instance, "order_guids_unique", None)
