@@ -12,7 +12,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial, reduce
 from pathlib import Path
@@ -56,8 +56,7 @@ class TableFile:
 class RestaurantSummary:
     """What the tables hold of one restaurant. ``net_sales`` is in its ``currency`` (an ISO code).
 
-    ``late`` orders were last modified when their business date was over for a day or more. ``requests`` and
-    ``seconds`` are those of the pull that brought the orders.
+    ``late`` orders were last modified when their business date was over for a day or more.
     """
 
     guid: str
@@ -66,8 +65,6 @@ class RestaurantSummary:
     orders: int
     net_sales: Decimal
     late: int
-    requests: int
-    seconds: float
 
 
 class SalesPart(NamedTuple):
@@ -231,10 +228,7 @@ def _add(
         left = raw.filter(pc.invert(pc.is_in(raw["order_guid"], pa.concat_arrays(converted))))
         times = left["modified_at"].cast(pa.int64()).to_pylist()
         writers["orders"].unreadable[file.guid] = dict(zip(left["order_guid"].to_pylist(), times, strict=True))
-    pull = file.pull
-    seconds = datetime.fromisoformat(pull.finished_at) - datetime.fromisoformat(pull.started_at)
-    work = pull.requests, seconds.total_seconds()
-    return RestaurantSummary(file.guid, record.name, record.currency, orders, net_sales, late, *work)
+    return RestaurantSummary(file.guid, record.name, record.currency, orders, net_sales, late)
 
 
 def _add_sales(orders: pa.RecordBatch, currency: str | None, report: TablesReport) -> None:

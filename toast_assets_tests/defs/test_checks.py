@@ -114,8 +114,8 @@ class TestWithoutAPartition:
     @pytest.mark.usefixtures("sandbox_environment")
     def test_all_checks_of_a_materialized_asset_pass(self, run_week: RunWeek, instance: dg.DagsterInstance) -> None:
         assert run_week("raw_toast_orders").success
-        for check in CHECKS["raw_toast_orders"]:
-            result = run_check(instance, check.__name__, None)
+        for one in CHECKS["raw_toast_orders"]:
+            result = run_check(instance, one.__name__, None)
             assert result.success
             (found,) = result.get_asset_check_evaluations()
             assert found.passed, found.description

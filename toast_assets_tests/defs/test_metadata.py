@@ -10,6 +10,7 @@ import pytest
 
 from toast_assets.checks.table import CHECKS
 from toast_assets.defs.build import build_defs
+from toast_assets.defs.resources import AlertsResource, AmperityResource, OrderStoreResource, ToastResource
 from toast_assets.sandbox import Sandbox
 from toast_assets_tests.defs.conftest import PARTITION
 
@@ -94,3 +95,9 @@ def test_a_dry_run_shows_nothing_in_the_place_of_what_was_delivered(
     assert observed.metadata.keys().isdisjoint(made.metadata)
     records = made.metadata["records"].value
     assert observed.metadata["dry_run"].value == f"Nothing was sent; would send 0 of {records} records."
+
+
+@pytest.mark.parametrize("resource", [AlertsResource, AmperityResource, OrderStoreResource, ToastResource])
+def test_the_launchpad_is_filled_with_the_names_of_variables(resource: type[dg.ConfigurableResource[Any]]) -> None:
+    # Of a field that is marked as secret the launchpad has asterisks, and a run would use these.
+    assert [name for name, field in resource.model_fields.items() if "dagster__is_secret" in str(field)] == []
