@@ -8,11 +8,11 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toast_assets.defs.brand import RAW, Brand
+from toast_assets.defs.brand import Brand
 from toast_assets.defs.metadata import markdown_table
 from toast_assets.defs.preflight import prepared
 from toast_assets.defs.resources import Resources
-from toast_assets.defs.tables import AFTER_DELIVERY, column_schema
+from toast_assets.defs.tables import AFTER_DELIVERY, table_spec
 from toast_assets.tables.names import names_version, stored_rows
 from toast_assets.tables.schema import NAMES, RESTAURANTS
 
@@ -23,16 +23,7 @@ def toast_configuration(brand: Brand) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=brand.named("toast_configuration"),
-        specs=[
-            dg.AssetSpec(
-                key,
-                deps=[brand.key(RAW)],
-                kinds={"toast", "parquet", "s3"},
-                description=table.description,
-                metadata={"dagster/column_schema": column_schema(table)},
-            )
-            for key, table in tables.items()
-        ],
+        specs=[table_spec(brand, table) for table in tables.values()],
         can_subset=True,
         op_tags=AFTER_DELIVERY,
         required_resource_keys=Resources.keys(brand),

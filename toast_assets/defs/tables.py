@@ -43,6 +43,17 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
+def table_spec(brand: Brand, table: Table) -> dg.AssetSpec:
+    """A table's asset, made of what a pull stores."""
+    return dg.AssetSpec(
+        brand.table(table.name),
+        deps=[brand.key(RAW)],
+        kinds={"parquet", "s3"},
+        description=table.description,
+        metadata={"dagster/column_schema": column_schema(table)},
+    )
+
+
 def _sources(column: Column, brand: Brand) -> Iterator[dg.TableColumnDep]:
     """The columns that a column is made of."""
     if column.lookup:
@@ -54,20 +65,10 @@ def _sources(column: Column, brand: Brand) -> Iterator[dg.TableColumnDep]:
 
 def toast_tables(brand: Brand) -> dg.AssetsDefinition:
     """The tables of one week."""
-    keys = {name: brand.table(name) for name in TABLES}
 
     @dg.multi_asset(
         name=brand.named("toast_tables"),
-        specs=[
-            dg.AssetSpec(
-                keys[name],
-                deps=[brand.key(RAW)],
-                kinds={"parquet", "s3"},
-                description=table.description,
-                metadata={"dagster/column_schema": column_schema(table)},
-            )
-            for name, table in TABLES.items()
-        ],
+        specs=[table_spec(brand, table) for table in TABLES.values()],
         can_subset=False,
         op_tags=AFTER_DELIVERY,
         required_resource_keys=Resources.keys(brand),
@@ -98,7 +99,7 @@ def toast_tables(brand: Brand) -> dg.AssetsDefinition:
                 "file": store.bucket.uri(file.key),
             }
             version = dg.DataVersion(file.sha256)
-            yield dg.MaterializeResult(asset_key=keys[name], metadata=metadata, data_version=version)
+            yield dg.MaterializeResult(asset_key=brand.table(name), metadata=metadata, data_version=version)
 
     return assets
 
