@@ -42,7 +42,7 @@ FORGET = "from toast_assets.cli import main; main()"
 # Every object that a run writes, by a part of its key. Those of `forget` follow below.
 KINDS = (
     *("/raw/", "/manifests/", "/toast-orders_", "/calendar.json", "/inspections/", "/unreadable/"),
-    *("/tables/orders/", "/tables/order_items/", "/tables/current_orders/restaurant=", "/tables/current_orders/state"),
+    *("/tables/orders/", "/tables/order_items/", "/tables/current_orders/restaurant=", "/tables/current_orders/_state"),
     *("/amperity/transactions/", "/amperity/order_items/", "/amperity/customers/"),
     *("/open/", f"/deliveries/week={WEEK_KEY}/restaurant=", "/rejects/"),
 )
@@ -87,7 +87,7 @@ def quiet_week_without_delivery(environment: dict[str, str]) -> None:
     week_without_delivery(environment)
 
 
-@pytest.mark.parametrize("part", ["/manifests/", "/toast-orders_", "/tables/orders/", "/tables/current_orders/state"])
+@pytest.mark.parametrize("part", ["/manifests/", "/toast-orders_", "/tables/orders/", "/tables/current_orders/_state"])
 def test_a_process_that_was_stopped_puts_nothing_older_over_what_is_newer(
     sandbox: Sandbox, store: OrderStore, week: Week, part: str
 ) -> None:
