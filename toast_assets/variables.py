@@ -65,7 +65,7 @@ class Variables:
 
     def renamed(self, text: str) -> str:
         """A text that mentions variables, with their names for this brand."""
-        return _MENTIONED.sub(rf"{self.prefix}\g<0>", text)
+        return _MENTIONED.sub(lambda mentioned: self.name(mentioned[0]), text)
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """This brand's environment: its variables under the product's own names, and what all brands share. Another

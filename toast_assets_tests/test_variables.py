@@ -37,7 +37,8 @@ def test_what_the_deployment_has_once_is_shared_by_all_brands(name: str) -> None
         ("(AWS_PROFILE)", "(BRAND_A_AWS_PROFILE)"),
         ("BRAND_A_TOAST_CLIENT_ID is not set", "BRAND_A_TOAST_CLIENT_ID is not set"),
         ("TOAST_CLIENT_ID_FILE and MY_TOAST_CLIENT_ID", "TOAST_CLIENT_ID_FILE and MY_TOAST_CLIENT_ID"),
-        ("TOAST_CLIENT_IDS", "TOAST_CLIENT_IDS"),
+        # Misspelt variables of the brand have its prefix, too.
+        ("TOAST_CLIENT_IDS", "BRAND_A_TOAST_CLIENT_IDS"),
         ("toast_client_id", "toast_client_id"),
         # The longer of two names that begin alike.
         ("AMPERITY_REDACT_SALT, AMPERITY_REDACT", "BRAND_A_AMPERITY_REDACT_SALT, BRAND_A_AMPERITY_REDACT"),

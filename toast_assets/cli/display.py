@@ -74,7 +74,9 @@ class Display(logging.Handler):
         elif kind is dg.DagsterEventType.ASSET_MATERIALIZATION:
             self._made.setdefault(step, []).append(event.step_materialization_data.materialization)
         elif kind is dg.DagsterEventType.STEP_SUCCESS and step in self._made:
-            self.step_ended(step, _headline(self._made.pop(step)), Outcome.PASSED)
+            made = self._made.pop(step)
+            name = made[0].asset_key.to_user_string() if len(made) == 1 else step
+            self.step_ended(name, _headline(made), Outcome.PASSED)
 
     def _failed(self, step: str, event: dg.DagsterEvent) -> None:
         failure = event.step_failure_data

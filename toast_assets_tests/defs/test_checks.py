@@ -344,7 +344,7 @@ class TestSingleChecks:
         found = evaluate("guests_reachable")
         assert found.passed
         assert figures(found)["reachable_share"] == 0.25
-        assert "| Online | 3 | 75% | 2 | 1 | 33% |" in figures(found)["details"]
+        assert "| Online | 3 | 75% | 2 | 1 (33%) |" in figures(found)["details"]
 
     def test_guids_without_a_name_warn(
         self, evaluate: Evaluate, stored: Callable[..., object], store: OrderStore

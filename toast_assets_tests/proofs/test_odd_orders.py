@@ -105,7 +105,7 @@ def test_odd_orders_pass_through_raw_export_and_tables_without_a_lost_field(
     for name, body in bodies.items():
         assert exported[made[name]["guid"]] == _decode(body) | {"restaurantGuid": here}, name
 
-    metadata = metadata_of(result, "orders")
+    metadata = metadata_of(result, "toast/orders")
     assert (metadata["orders"], metadata["rejected_orders"]) == (len(made), 0)
     assert metadata["nulled_values"] == 3
     assert all(f"| {name} | 1 |" in metadata["nulled_fields"] for name in ("source", "numberOfGuests", "table"))
@@ -143,7 +143,7 @@ def test_an_order_with_impossible_values_is_stored_and_exported_and_named_where_
     found = store.bucket.read(store.layout.export(week, here))
     assert found is not None
     assert len(_decode(gzip.decompress(found[0]))["orders"]) == 3
-    metadata = metadata_of(result, "orders")
+    metadata = metadata_of(result, "toast/orders")
     assert metadata["rejected_orders"] == 2
     assert all(one["guid"] in metadata["rejections"] for one in (huge, nowhen))
     reconciled = evaluations(result)["totals_reconcile"]
@@ -168,7 +168,8 @@ def test_an_order_that_no_decoder_reads_is_stored_and_named_and_holds_up_no_othe
     assert all(body[:-1] in gzip.decompress(found[0]) for body in bodies)
     assert [record.guid for record in sandbox.amperity.of_stream("is-toast-orders")] == [good["guid"]]
     assert metadata_of(result, "amperity_delivery")["rejected"] == 1
-    assert (metadata_of(result, "orders")["orders"], metadata_of(result, "orders")["rejected_orders"]) == (2, 0)
+    metadata = metadata_of(result, "toast/orders")
+    assert (metadata["orders"], metadata["rejected_orders"]) == (2, 0)
     assert evaluations(result)["totals_reconcile"].passed
     assert "1 of 2 stream records accepted, 1 rejected" in str(
         evaluations(result)["delivered_equals_exported"].description
