@@ -27,8 +27,9 @@ from toast_assets.sandbox.server import HOST, listen
 from toast_assets.store.order_store import OrderStore
 
 _START_SECONDS = 120.0
+DEFINITIONS = "toast_assets.definitions"
 # The page of the assets' group: unlike the page of all assets, it never folds the graph into boxes.
-GRAPH = "/locations/toast_assets.definitions/asset-groups/toast_to_amperity/lineage"
+GRAPH = f"/locations/{DEFINITIONS}/asset-groups/toast_to_amperity/lineage"
 
 
 def serve(config: SandboxConfig, ui_port: int | None) -> None:
@@ -89,13 +90,18 @@ def _serve_ui(sandbox: Sandbox, home: Path, port: int, console: Console, lock: I
 
 @contextmanager
 def dagster_dev(
-    port: int, environment: Mapping[str, str], log: Path, lock: IO[bytes] | None = None
+    port: int,
+    environment: Mapping[str, str],
+    log: Path,
+    lock: IO[bytes] | None = None,
+    *,
+    module: str = DEFINITIONS,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """``dagster dev`` on the definitions of this package, as a child process whose UI answers.
+    """``dagster dev`` on the definitions of a ``module``, as a child process whose UI answers.
 
     ``environment`` is all that it sees; ``log`` takes its output. It holds ``lock`` too, should this process be killed.
     """
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "toast_assets.definitions"]
+    command = [sys.executable, "-m", "dagster", "dev", "-m", module]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - this interpreter, fixed arguments
             [*command, "--host", HOST, "--port", str(port)],

@@ -219,7 +219,10 @@ def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, An
         }
     names = ("records", "accepted", "unchanged", "rejected", "pending", "superseded")
     totals = {name: sum(getattr(one, name) for one in report.methods.values()) for name in names}
-    rows = [(method, *(getattr(one, name) for name in names[:-1])) for method, one in report.methods.items()]
+    rows = [
+        (method, one.records, ", ".join(f"{getattr(one, name)} {name}" for name in names[1:] if getattr(one, name)))
+        for method, one in report.methods.items()
+    ]
     superseded = totals.pop("superseded")
     metadata: dict[str, Any] = {
         "dagster/uri": store.bucket.uri(store.layout.deliveries(report.week)),
@@ -229,7 +232,7 @@ def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, An
         **_without_zeros({"retries": report.calls.retries, "throttled": report.calls.throttled}),
         "bytes": report.calls.bytes,
         "seconds": round(report.seconds, 2),
-        "by_method": markdown_table(("method", *names[:-1]), rows),
+        "by_method": markdown_table(("method", "records", "outcome"), rows),
         "legend": "accepted: Amperity took it in this run. unchanged: it had arrived before. rejected: Amperity refused"
         " it. pending: no answer yet, the next run sends it. superseded: a newer version came with a later week.",
         **_files(store, ledger=store.layout.ledger(report.week, ANY)),

@@ -33,7 +33,7 @@ def toast_configuration(brand: Brand) -> dg.AssetsDefinition:
             for key, table in tables.items():
                 if key in context.selected_asset_keys:
                     rows, uri = stored_rows(store, table), store.bucket.uri(store.layout.whole_table(table.name))
-                    details = _kinds(rows) if table is NAMES else _descriptions(rows)
+                    details = _kinds(rows, brand) if table is NAMES else _descriptions(rows)
                     yield dg.MaterializeResult(
                         asset_key=key,
                         metadata={
@@ -47,9 +47,10 @@ def toast_configuration(brand: Brand) -> dg.AssetsDefinition:
     return assets
 
 
-def _kinds(names: pa.Table) -> Mapping[str, Any]:
+def _kinds(names: pa.Table, brand: Brand) -> Mapping[str, Any]:
     if not len(names):
-        return {"note": "No name was read yet: TOAST_NAMES is off, or the client lacks the scope config:read."}
+        note = "No name was read yet: TOAST_NAMES is off, or the client lacks the scope config:read."
+        return {"note": brand.said(note)}
     last = names.group_by("restaurant_guid").aggregate([("last_seen", "max")])
     both = names.join(last, "restaurant_guid")
     gone = pc.less(both["last_seen"], both["last_seen_max"]).cast(pa.int32())

@@ -40,7 +40,7 @@ def build_sensor(brand: Brand, now: Callable[[], datetime] = lambda: datetime.no
         job_name=brand.named(WEEKLY_JOB),
         minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=(
+        description=brand.said(
             "Starts a run when a week has closed, again while restaurants are missing, and once more after three days."
             " After a down-time it catches up week by week. TOAST_SENSOR switches it off."
         ),

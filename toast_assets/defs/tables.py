@@ -171,6 +171,7 @@ def _orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tu
         "orders_by_hour": heat_map(report.opened),
         "orders_by_week": volume([*weeks, (report.week.key, orders)]),
         "legend": "late changes: orders that were modified when their business date was over for a day or more, such as"
-        " by late tips and refunds. net sales: Toast's recipe, without tax and tips.",
+        " by late tips and refunds. net sales: Toast's recipe, without tax and tips. By channel and hour,"
+        " orders made in test mode and wasted food are left out too.",
         **unconverted(report.rejections, report.nulled, named),
     }

@@ -73,7 +73,9 @@ class TestAWeek:
         assert (raw["orders"], raw["new_orders"], raw["restaurants"]) == (orders, orders, 3)
         assert raw["requests"] == sum(sandbox.toast.log.count(path=path) for path in ("orders", "restaurants"))
         assert metadata_of(result, "toast_orders_s3_export")["orders"] == orders
-        assert metadata_of(result, "amperity_delivery")["accepted"] == orders
+        delivered = metadata_of(result, "amperity_delivery")
+        assert delivered["accepted"] == orders
+        assert f"| stream | {orders} | {orders} accepted |" in delivered["by_method"]
 
     def test_no_metadata_or_log_holds_a_secret_or_a_guest(
         self, run_week: RunWeek, sandbox: Sandbox, instance: dg.DagsterInstance, week: Week

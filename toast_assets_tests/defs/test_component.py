@@ -18,7 +18,7 @@ from toast_assets.defs.build import build_defs
 from toast_assets.sandbox import Restaurant, Sandbox
 from toast_assets_tests.conftest import StartSandbox
 from toast_assets_tests.defs.conftest import PARTITION
-from toast_assets_tests.support.services.brands import load_brands
+from toast_assets_tests.support.services.brands import load_brands, own_orders_alone_arrived, variables_of
 from toast_assets_tests.support.services.clients import s3_client
 
 TWO = {
@@ -93,6 +93,20 @@ class TestWhatABrandIsCalled:
         graph = load(**TWO).asset_graph
         for key in graph.get_all_asset_keys():
             assert {parent.path[0] for parent in graph.get(key).parent_keys} <= {key.path[0]}
+
+    def test_descriptions_and_notes_name_the_brands_own_variables(
+        self, load: Load, two: TwoBrands, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        del two
+        monkeypatch.setenv("BRAND_A_TOAST_NAMES", "off")
+        repository = load(**TWO)
+        described = repository.get_sensor_def("brand_a_weekly_toast_orders_sensor").description
+        assert "BRAND_A_TOAST_SENSOR switches it off." in str(described)
+        assets = ("brand_a/raw_toast_orders", "brand_a/toast/names")
+        (names,) = run_weekly(repository, "brand_a", None, *assets).asset_materializations_for_node(
+            "brand_a_toast_configuration"
+        )
+        assert "BRAND_A_TOAST_NAMES is off" in str(names.metadata["note"].value)
 
     def test_a_component_without_attributes_is_what_the_module_of_the_only_brand_has(
         self, load: Load, monkeypatch: pytest.MonkeyPatch
@@ -197,11 +211,10 @@ def test_a_scaffolded_brand_has_the_name_of_its_folder_and_loads(
 
 
 class TwoBrands(NamedTuple):
-    """Two brands with services of their own, and buckets on one S3."""
+    """Two brands with services and buckets of their own."""
 
     a: Sandbox
     b: Sandbox
-    bucket_b: str
 
 
 @pytest.fixture
@@ -222,19 +235,9 @@ def two(start_sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> TwoBran
             toast_client_secret="secret-of-b",
         ),
     }
-    a, b = sandboxes.values()
-    s3_client(a).create_bucket(Bucket="bucket-of-b")
-    for prefix, sandbox in sandboxes.items():
-        for name, value in sandbox.environment().items():
-            if not name.startswith("AWS_"):
-                monkeypatch.setenv(f"{prefix}{name}", value)
-        monkeypatch.setenv(f"{prefix}TOAST_CENSUS", "off")
-        monkeypatch.setenv(f"{prefix}TOAST_REQUESTS_PER_SECOND", "100000")
-    for name, value in a.environment().items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
-    monkeypatch.setenv("BRAND_B_S3_BUCKET_NAME", "bucket-of-b")
-    return TwoBrands(a, b, "bucket-of-b")
+    for name, value in variables_of(sandboxes).items():
+        monkeypatch.setenv(name, value)
+    return TwoBrands(*sandboxes.values())
 
 
 def run_weekly(
@@ -268,23 +271,8 @@ class TestRuns:
         with ThreadPoolExecutor(2) as pool:
             results = list(pool.map(lambda brand: run_weekly(repository, brand), ("brand_a", "brand_b")))
         assert [result.success for result in results] == [True, True]
-        of_a, of_b = two.a.restaurant_guids[0], two.b.restaurant_guids[0]
-        for sandbox, guid in ((two.a, of_a), (two.b, of_b)):
-            truth = {order.guid for order in sandbox.toast.orders[guid].newest.values()}
-            sent = [str(record.guid) for record in sandbox.amperity.accepted]
-            assert sent
-            assert len(sent) == len(set(sent))
-            assert set(sent) <= truth
-        for bucket, brand, own, other in (
-            (two.a.bucket, "brand_a", of_a, of_b),
-            (two.bucket_b, "brand_b", of_b, of_a),
-        ):
-            keys = keys_in(two.a, bucket)
-            assert [key for key in keys if key.endswith(f"restaurant={own}.parquet") and "/raw/" in key]
-            assert not [key for key in keys if other in key]
-            note = s3_client(two.a).get_object(Bucket=bucket, Key="toast-orders/brand.json")["Body"].read()
-            assert f'"{brand}"'.encode() in note
-        assert not two.b.objects()
+        own_orders_alone_arrived("brand_a", two.a)
+        own_orders_alone_arrived("brand_b", two.b)
         made = {event.asset_key for result in results for event in result.get_asset_materialization_events()}
         assert made == set(assets(repository))
 
