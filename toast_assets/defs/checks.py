@@ -77,5 +77,5 @@ def _checked_week(context: dg.AssetCheckExecutionContext, order_store: OrderStor
     if context.has_partition_key or context.has_partition_key_range:
         return calendar.closed_week(context.partition_key, now), ""
     if newest := next(filter(calendar.is_week, reversed(order_store.store.pulled_weeks())), None):
-        return calendar.closed_week(newest, now), f"Week {newest}, the newest one that is stored: "
+        return calendar.closed_week(newest, now), f"The newest stored week is {newest}. "
     raise WeekError("No week is stored yet, so there is nothing to check.", hint="Materialize raw_toast_orders first.")

@@ -86,7 +86,8 @@ class _Preview:
                 return value
             case str():
                 is_shown = self._is_shown(value, path, of_guest=of_guest)
-                return value if is_shown else f"<hidden: text of {len(value)} characters>"
+                size = "1 character" if len(value) == 1 else f"{len(value)} characters"
+                return value if is_shown else f"<hidden: text of {size}>"
         is_finite = value in _INTEGERS if isinstance(value, int) else isinstance(value, Decimal) and value.is_finite()
         return value if is_finite and path in _documented() and not of_guest else "<hidden: number>"
 

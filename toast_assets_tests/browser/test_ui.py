@@ -131,7 +131,7 @@ def execute_all_checks(ui: Ui) -> None:
     assert "dagster/partition" not in run["tags"]
     found = ui.evaluations(run)
     assert {one["checkName"] for one in found} == {check.__name__ for check in CHECKS["raw_toast_orders"]}
-    assert all(one["description"].startswith(f"Week {ui.weeks[1]}, the newest one that is stored: ") for one in found)
+    assert all(one["description"].startswith(f"The newest stored week is {ui.weeks[1]}. ") for one in found)
     assert {one["checkName"] for one in found if not one["success"]} <= {"no_schema_drift"}
     ui.open("/assets/raw_toast_orders?view=checks")
     for one in found:

@@ -94,7 +94,7 @@ class TestWithoutAPartition:
         store_week(store, WeekCalendar().week("2025-09-22"), {"here": encode(doubled, doubled)})
         (found,) = run_check(instance, "order_guids_unique", None).get_asset_check_evaluations()
         assert not found.passed
-        assert str(found.description).startswith("Week 2025-09-22, the newest one that is stored: ")
+        assert str(found.description).startswith("The newest stored week is 2025-09-22. ")
         assert doubled["guid"] in str(found.description)
         assert figures(found)["week"] == "2025-09-22"
         (of_a_week,) = run_check(instance, "order_guids_unique", PARTITION).get_asset_check_evaluations()
@@ -119,7 +119,7 @@ class TestWithoutAPartition:
             assert result.success
             (found,) = result.get_asset_check_evaluations()
             assert found.passed, found.description
-            assert str(found.description).startswith(f"Week {PARTITION}, the newest one that is stored: ")
+            assert str(found.description).startswith(f"The newest stored week is {PARTITION}. ")
 
     @pytest.mark.usefixtures("stored")
     def test_without_a_stored_week_it_says_what_to_materialize(self, instance: dg.DagsterInstance) -> None:

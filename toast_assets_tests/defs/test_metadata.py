@@ -80,7 +80,7 @@ def test_the_button_for_all_checks_of_an_asset_that_was_materialized_checks_its_
     found = result.get_asset_check_evaluations()
     assert len(found) == len(CHECKS["raw_toast_orders"])
     for one in found:
-        assert str(one.description).startswith(f"Week {PARTITION}, the newest one that is stored: ")
+        assert str(one.description).startswith(f"The newest stored week is {PARTITION}. ")
 
 
 def test_a_dry_run_shows_nothing_in_the_place_of_what_was_delivered(

@@ -57,7 +57,7 @@ def test_fields_stay_and_what_may_be_a_guests_is_described() -> None:
         "lastName": "<hidden: text of 3 characters>",
         "email": "<hidden: text of 20 characters>",
         "phone": "<hidden: text of 10 characters>",
-        "phoneCountryCode": "<hidden: text of 1 characters>",
+        "phoneCountryCode": "<hidden: text of 1 character>",
     }
     assert found["deliveryInfo"]["latitude"] == "<hidden: number>"
     assert set(found["deliveryInfo"].values()) == {
