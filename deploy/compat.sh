@@ -9,7 +9,7 @@ dagster=(dagster dagster-aws dagster-webserver dagster-postgres dagster-dg-cli)
 tests=(
     toast_assets_tests/defs/test_{definitions,assets,alerts}.py
     toast_assets_tests/defs/test_checks.py::Test{Blocking,SingleChecks}
-    toast_assets_tests/defs/test_sensors.py::TestWithoutSettings
+    toast_assets_tests/defs/test_sensors.py::Test{WhetherItStartsAnything,OnAnEmptyBucket}
     toast_assets_tests/cli/test_demo.py
     toast_assets_tests/pull/test_week.py
     toast_assets_tests/delivery/test_{deliver,rejects}.py
