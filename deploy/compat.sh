@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 uv=$PWD/.venv/bin/uv
 dagster=(dagster dagster-aws dagster-webserver dagster-postgres dagster-dg-cli)
 tests=(
-    toast_assets_tests/defs/test_{definitions,assets,alerts}.py
+    toast_assets_tests/defs/test_{definitions,alerts}.py
     toast_assets_tests/defs/test_checks.py::Test{Blocking,SingleChecks}
     toast_assets_tests/defs/test_sensors.py::Test{WhetherItStartsAnything,OnAnEmptyBucket}
     toast_assets_tests/cli/test_demo.py
