@@ -3,6 +3,7 @@ Nothing here holds guest data."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -14,12 +15,13 @@ from toast_assets.delivery.deliver import DeliveryReport
 from toast_assets.delivery.feed_files import FeedsReport
 from toast_assets.delivery.ledger import LEDGER_SCHEMA
 from toast_assets.delivery.preview import NOTE
+from toast_assets.delivery.streams import HOW_TO_CHECK
 from toast_assets.delivery.workflow import WorkflowReport
 from toast_assets.export.write import ExportReport
 from toast_assets.orders.raw_file import RAW_SCHEMA
 from toast_assets.orders.read import Rejection
 from toast_assets.pull.week import PullReport
-from toast_assets.store.manifest import CensusRecord
+from toast_assets.store.manifest import CensusRecord, full_name
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 
@@ -158,15 +160,9 @@ def _files(store: OrderStore, **keys: str) -> Metadata:
     return {name: store.bucket.uri(key) for name, key in keys.items()}
 
 
-def named_restaurants(week: Week, store: OrderStore) -> Named:
-    """Names the restaurants of a stored week, each with its GUID."""
-    manifest, _ = store.load_manifest(week)
-    return manifest.named if manifest else str
-
-
 def export_metadata(report: ExportReport, store: OrderStore) -> Metadata:
     """Metadata of ``toast_orders_s3_export``."""
-    named = named_restaurants(report.week, store)
+    named = partial(full_name, report.records)
     rows = [
         (named(one.metadata.restaurant_guid), one.metadata.total_orders, f"{one.bytes / 1000:.0f}")
         for one in report.exports
@@ -238,10 +234,7 @@ def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, An
         **_files(store, ledger=store.layout.ledger(report.week, ANY)),
     }
     if report.new_streams:
-        metadata["first_records_for"] = (
-            f"{', '.join(report.new_streams)}. Amperity answers 202 for a stream that does not exist, too: compare the"
-            " number of records there, or run toast-assets doctor --canary."
-        )
+        metadata["first_records_for"] = f"{', '.join(report.new_streams)}. {HOW_TO_CHECK}"
     if reasons:
         metadata |= _files(store, rejects=store.layout.rejects(report.week))
         metadata["reject_reasons"] = markdown_table(("reason", "records"), reasons)
@@ -250,7 +243,7 @@ def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, An
 
 def feeds_metadata(report: FeedsReport, week: Week, store: OrderStore) -> Metadata:
     """Metadata of ``amperity_feeds``."""
-    named = named_restaurants(week, store)
+    named = partial(full_name, report.records)
     rows = [(named(one.restaurant_guid), one.feed, one.rows, f"{one.bytes / 1000:.0f}") for one in report.files]
     counts = Counter(dict.fromkeys(FEEDS, 0))
     for file in report.files:

@@ -4,15 +4,17 @@ weeks, which each weekly run refreshes; with what a person sees of them."""
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from toast_assets.defs.brand import RAW, Brand
-from toast_assets.defs.metadata import ANY, failed_restaurants, markdown_table, named_restaurants, unconverted
+from toast_assets.defs.metadata import ANY, failed_restaurants, markdown_table, unconverted
 from toast_assets.defs.pictures import channel_table, heat_map, sales_by_channel, sales_by_hour, volume
 from toast_assets.defs.preflight import closed_week, prepared
 from toast_assets.defs.resources import Resources
+from toast_assets.store.manifest import full_name
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import earlier_manifests
 from toast_assets.tables.build import TablesReport, build_tables
@@ -147,7 +149,7 @@ def current_orders(brand: Brand) -> dg.AssetsDefinition:
 
 def _orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tuple[str, int]]) -> Mapping[str, Any]:
     """What ``orders`` shows beyond the other tables; ``weeks`` are earlier weeks' keys and orders, oldest first."""
-    orders, named = report.files["orders"].rows, named_restaurants(report.week, store)
+    orders, named = report.files["orders"].rows, partial(full_name, report.records)
     rows = []
     net_sales: dict[str, Decimal] = defaultdict(Decimal)
     for one in report.restaurants:

@@ -32,7 +32,7 @@ from toast_assets.delivery.outgoing import (
 )
 from toast_assets.delivery.preview import preview
 from toast_assets.delivery.rejects import Rejects, stored_rejects
-from toast_assets.delivery.streams import note_streams
+from toast_assets.delivery.streams import HOW_TO_CHECK, note_streams
 from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
 from toast_assets.export.read import export_problem
 from toast_assets.http.service import CallStats
@@ -166,11 +166,7 @@ class WeekDelivery:
         }
         self.report.new_streams = note_streams(accepting, self.week, self.store) if accepting else []
         for to in self.report.new_streams:
-            self.log.warning(
-                "First records for stream %s. Amperity answers 202 for a stream that does not exist, too: compare the"
-                " number of records there, or run toast-assets doctor --canary.",
-                to,
-            )
+            self.log.warning("First records for stream %s. %s", to, HOW_TO_CHECK)
 
     async def _deliver(self, restaurant: _Restaurant) -> None:
         async with self.at_once:

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -61,8 +61,9 @@ class FeedFile:
 class FeedsReport:
     """All files of a week, the orders that could not be represented, how many are no guest's orders, how often which
     optional field is null because it had an unexpected type (``nulled``), and why some restaurants have no files of
-    their stored orders (``problems``, by restaurant)."""
+    their stored orders (``problems``, by restaurant). ``records`` are those of the stored restaurants."""
 
+    records: Mapping[str, RestaurantRecord] = field(default_factory=dict)
     files: list[FeedFile] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     left_out: int = 0
@@ -88,10 +89,10 @@ def write_feeds(week: Week, store: OrderStore, brand: str, redaction: Redaction,
         ExportError: the week was never pulled, or files could be written of no restaurant.
         StoreError: the bucket is missing or refuses access.
     """
-    report = FeedsReport()
     began = time.monotonic()
     stored = StoredWeek(week, store)
     restaurants = stored.restaurants()
+    report = FeedsReport(restaurants)
     with scratch_folder() as folder, ThreadPoolExecutor(_RESTAURANTS_AT_ONCE, thread_name_prefix="feeds") as threads:
         guests, delivered = WeekGuests(folder / "guests.sqlite"), DeliveredWeeks(store, log)
         writer = _FeedFiles(stored, brand, redaction, guests, delivered, StoredNames(store, folder, log))

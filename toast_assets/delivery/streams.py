@@ -20,6 +20,11 @@ from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
 
+HOW_TO_CHECK = (
+    "Amperity answers 202 for a stream that does not exist, too: compare the number of records there, or run"
+    " toast-assets doctor --canary."
+)
+"""How to find out whether a new stream exists."""
 # Asked once: the newest weeks, and restaurants of each.
 _WEEKS = 8
 _LEDGERS = 3

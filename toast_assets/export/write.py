@@ -64,9 +64,11 @@ class Export:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """The objects of a week's export, why restaurants have none of their stored orders, and the seconds it took."""
+    """The objects of a week's export, why restaurants have none of their stored orders, and the seconds it took;
+    ``records`` are those of the stored restaurants."""
 
     week: Week
+    records: Mapping[str, RestaurantRecord]
     exports: Sequence[Export]
     problems: Mapping[str, str]
     seconds: float
@@ -81,12 +83,13 @@ def export_week(week: Week, store: OrderStore, log: logging.Logger) -> ExportRep
     """
     began = time.monotonic()
     stored = StoredWeek(week, store)
+    records = stored.restaurants()
     present = frozenset(store.bucket.keys(store.layout.exports(week)))
     exports: list[Export] = []
     problems: dict[str, str] = {}
     compressing = BoundedSemaphore(_COMPRESSED_AT_ONCE)
     with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="export") as threads:
-        jobs = {guid: threads.submit(_export, guid, stored, present, compressing) for guid in stored.restaurants()}
+        jobs = {guid: threads.submit(_export, guid, stored, present, compressing) for guid in records}
         try:
             for guid, job in jobs.items():
                 with one_restaurant(guid, problems, store):
@@ -100,7 +103,7 @@ def export_week(week: Week, store: OrderStore, log: logging.Logger) -> ExportRep
         log.error("Restaurant %s was not exported: %s", guid, problem)
     if not exports:
         raise all_failed(f"Week {week.key}: exports", problems)
-    return ExportReport(week, exports, problems, time.monotonic() - began)
+    return ExportReport(week, records, exports, problems, time.monotonic() - began)
 
 
 def _export(guid: str, stored: StoredWeek, present: frozenset[str], compressing: BoundedSemaphore) -> Export:

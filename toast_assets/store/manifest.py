@@ -6,6 +6,7 @@ All times are ISO-8601 in UTC with milliseconds.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -120,6 +121,12 @@ class RestaurantRecord(msgspec.Struct, frozen=True, kw_only=True):
     failure: str | None = None
 
 
+def full_name(restaurants: Mapping[str, RestaurantRecord], guid: str) -> str:
+    """A restaurant's name with its GUID; the GUID alone where the name is unknown."""
+    record = restaurants.get(guid)
+    return f"{plain(record.name)} ({guid})" if record is not None and record.name else guid
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A week's pull. ``pending`` are restaurants that a run under way, or one that died, still has to ask for."""
 
@@ -148,9 +155,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return digest.hexdigest()
 
     def named(self, guid: str) -> str:
-        """A restaurant's name with its GUID; the GUID alone where the name is unknown."""
-        record = self.restaurants.get(guid)
-        return f"{plain(record.name)} ({guid})" if record is not None and record.name else guid
+        """A restaurant of this week, as ``full_name`` gives it."""
+        return full_name(self.restaurants, guid)
 
     def missing(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
         """Which of the ``wanted`` restaurants an earlier attempt did not finish."""

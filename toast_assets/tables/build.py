@@ -83,9 +83,11 @@ class TablesReport:
     ``sales`` are net sales without what is voided or deleted, wasted food and orders made in test mode.
     ``rejections`` are the first of ``rejected`` orders that could not be converted; ``nulled`` counts optional fields
     that are null because they had an unexpected type, by path. ``problems`` say by restaurant why its stored orders
-    could not be read; of these the tables keep the rows that they had."""
+    could not be read; of these the tables keep the rows that they had. ``records`` are those of the stored
+    restaurants."""
 
     week: Week
+    records: Mapping[str, RestaurantRecord]
     problems: dict[str, str] = field(default_factory=dict)
     files: dict[str, TableFile] = field(default_factory=dict)
     restaurants: list[RestaurantSummary] = field(default_factory=list)
@@ -163,7 +165,7 @@ def _made_of(
     at a file's end: with ``prove_first`` no row is written before all of it was read."""
     week, store = stored.week, stored.store
     keys = {name: store.layout.table(name, week.key) for name in TABLES}
-    report = TablesReport(week)
+    report = TablesReport(week, records)
     before: dict[str, Path] = {}
     with ExitStack() as stack:
         writers = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,9 +11,15 @@ import pytest
 
 from toast_assets.checks.table import CHECKS
 from toast_assets.defs.build import build_defs
+from toast_assets.defs.metadata import export_metadata
 from toast_assets.defs.resources import AlertsResource, AmperityResource, OrderStoreResource, ToastResource
+from toast_assets.export.write import export_week
 from toast_assets.sandbox import Sandbox
+from toast_assets.store.order_store import OrderStore
+from toast_assets.week import Week
 from toast_assets_tests.defs.conftest import PARTITION
+from toast_assets_tests.support.data.invented import encode, order
+from toast_assets_tests.support.stores.stored_weeks import store_week
 
 RunWeek = Callable[..., dg.ExecuteInProcessResult]
 pytestmark = pytest.mark.usefixtures("sandbox_environment")
@@ -48,6 +55,13 @@ def test_tables_have_six_columns_at_most_and_name_restaurants_with_their_guid(
                 name,
                 label,
             )
+
+
+def test_names_come_with_the_report_and_ask_the_bucket_nothing(store: OrderStore, week: Week) -> None:
+    store_week(store, week, {"here": encode(order())})
+    report = export_week(week, store, logging.getLogger(__name__))
+    store.bucket.delete(store.layout.manifest(week))
+    assert "| Place here (here) | 1 |" in export_metadata(report, store)["per_restaurant"].value
 
 
 def test_addresses_are_text_as_a_browser_cannot_open_them(run_week: RunWeek) -> None:
