@@ -23,10 +23,12 @@ def machine_problem(error: BaseException, week_bytes: Callable[[], int | None] =
     for each in causes(error):
         if isinstance(each, MemoryError) or (isinstance(each, OSError) and each.errno == errno.ENOMEM):
             hint = f"Give the run more memory, or {_FEWER}."
-            return MachineError("The machine, or the run's container, has no memory left.", hint=hint)
+            return MachineError(
+                "The machine, or the run's container, has no memory left.", hint=hint, code="MACHINE-MEMORY"
+            )
         if isinstance(each, RuntimeError) and "can't start new thread" in str(each):
             hint = f"Raise the limit of processes (ulimit -u, or the container's limit of PIDs), or {_FEWER}."
-            return MachineError("The machine starts no more threads.", hint=hint)
+            return MachineError("The machine starts no more threads.", hint=hint, code="MACHINE-THREADS")
         if isinstance(each, OSError) and (problem := _of_files(each, week_bytes)):
             return problem
     return None
@@ -53,7 +55,8 @@ def _of_files(error: OSError, week_bytes: Callable[[], int | None]) -> MachineEr
     if error.errno in (errno.EMFILE, errno.ENFILE):
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         hint = f"Raise the limit (ulimit -n; LimitNOFILE of systemd; ulimits of a container), or {_FEWER}."
-        return MachineError(f"Too many files and connections are open at once; {limit} are allowed.", hint=hint)
+        text = f"Too many files and connections are open at once; {limit} are allowed."
+        return MachineError(text, hint=hint, code="MACHINE-FILES")
     # pyarrow does not say where the file was to be written; it writes temporary files only. To ask tempfile may fail
     # for the very reason that is looked for here.
     temporary = Path(tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108
@@ -63,14 +66,15 @@ def _of_files(error: OSError, week_bytes: Callable[[], int | None]) -> MachineEr
         needed = week_bytes()
         size = f" The newest stored week has {_mb(needed)} of orders; compressed, they need less." if needed else ""
         hint = f"Make room there, or let TMPDIR name a folder with more of it.{size}"
-        return MachineError(f"There is no room left in {folder}{_free(folder)}.", hint=hint)
+        return MachineError(f"There is no room left in {folder}{_free(folder)}.", hint=hint, code="MACHINE-DISK")
     # The standard library says the first where no folder at all will do.
     unusable = "temporary directory" in (error.strerror or "")
     if path and any(part.startswith(PREFIX) for part in path.parts):
         unusable |= error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) or not folder.exists()
     if unusable:
         hint = "Let TMPDIR name a folder that exists and that this user may write."
-        return MachineError(f"Temporary files cannot be written to {folder} ({error.strerror}).", hint=hint)
+        text = f"Temporary files cannot be written to {folder} ({error.strerror})."
+        return MachineError(text, hint=hint, code="MACHINE-TMPDIR")
     return None
 
 

@@ -191,13 +191,26 @@ class CalendarSettings(Settings):
 
 
 class SensorSettings(Settings):
-    """Whether the weekly sensor starts runs."""
+    """Whether the weekly sensor starts runs, and when it looks at a week again."""
 
     mode: Literal["on", "off", "auto"] = Field(
         "auto",
         alias="TOAST_SENSOR",
         description="on, off, or auto: the weekly sensor starts runs except on a temporary Dagster instance.",
     )
+    second_look_hours: float = Field(
+        72.0,
+        alias="TOAST_SECOND_LOOK_HOURS",
+        description="Hours after a week's end when the weekly sensor asks Toast for the week again.",
+        gt=0,
+        le=24 * 31,
+        allow_inf_nan=False,
+    )
+
+    @property
+    def second_look_after(self) -> timedelta:
+        """``second_look_hours`` as a duration."""
+        return timedelta(hours=self.second_look_hours)
 
 
 def _addresses(value: object) -> object:

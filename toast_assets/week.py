@@ -99,6 +99,7 @@ class WeekCalendar:
                 f"Week {week.key} has not closed yet: it ends at {week.end:%Y-%m-%d %H:%M} UTC"
                 f" and may be pulled from {ready:%Y-%m-%d %H:%M} UTC on.",
                 hint="Materialize it then, or let weekly_toast_orders_sensor do it.",
+                code="WEEK-OPEN",
             )
         return week
 

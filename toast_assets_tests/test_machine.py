@@ -32,14 +32,17 @@ def wrapped(error: OSError) -> Exception:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (of(errno.ENOSPC, "/nowhere/scratch/orders"), r"no room left in /nowhere/scratch \(.* MB free\).*TMPDIR"),
+        (
+            of(errno.ENOSPC, "/nowhere/scratch/orders"),
+            r"no room left in /nowhere/scratch \(.* MB free\).*TMPDIR.* \[MACHINE-DISK\]$",
+        ),
         (of(errno.EDQUOT), r"no room left in .*TMPDIR"),
-        (of(errno.EMFILE), r"Too many files.* are allowed.*ulimit -n"),
+        (of(errno.EMFILE), r"Too many files.* are allowed.*ulimit -n.* \[MACHINE-FILES\]$"),
         (of(errno.ENFILE, "/etc/hosts"), "Too many files"),
-        (of(errno.ENOMEM), "no memory left.*TOAST_CONCURRENT_RESTAURANTS"),
+        (of(errno.ENOMEM), r"no memory left.*TOAST_CONCURRENT_RESTAURANTS.* \[MACHINE-MEMORY\]$"),
         (MemoryError(), "no memory left"),
         (pa.ArrowMemoryError("malloc of size 64 failed"), "no memory left"),
-        (RuntimeError("can't start new thread"), "no more threads.*ulimit -u"),
+        (RuntimeError("can't start new thread"), r"no more threads.*ulimit -u.* \[MACHINE-THREADS\]$"),
         (wrapped(of(errno.EMFILE)), "Too many files"),
         (ExceptionGroup("several", [ValueError(), of(errno.ENOSPC)]), "no room left"),
     ],

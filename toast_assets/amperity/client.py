@@ -64,6 +64,7 @@ _HINTS = {
     405: "Check AMPERITY_API_URL.",
     411: "A proxy seems to remove Content-Length; check AMPERITY_API_URL.",
 }
+_CODES = {401: "AMPERITY-401", 403: "AMPERITY-403", 404: "AMPERITY-404"}
 _OTHER_HINT = "Check AMPERITY_API_URL: this is not how Amperity answers."
 _CONTROL_HINT = "Check AMPERITY_WORKFLOW_CONFIG_ID, AMPERITY_CONTROL_URL and the key's role (DataGrid Operator)."
 # The documentation names no closed list of an ingest job's states; these are the ones that end it.
@@ -212,13 +213,15 @@ class AmperityClient(ServiceClient):
             response = await self._authorized(request, exchange, where)
             if not response.is_success:
                 # Only the key itself concerns both APIs alike; all other hints are about streams.
-                hint = _HINTS[401] if response.status_code == 401 else _CONTROL_HINT
-                raise AmperityRefusedError(f"Amperity answered {response.status_code} to {where}.", hint=hint)
+                is_key = response.status_code == 401
+                hint, code = (_HINTS[401], _CODES[401]) if is_key else (_CONTROL_HINT, "AMPERITY-CONTROL")
+                text = f"Amperity answered {response.status_code} to {where}."
+                raise AmperityRefusedError(text, hint=hint, code=code)
             try:
                 return decode(response.content, form)
             except UnreadableBodyError:
-                hint = "Check AMPERITY_CONTROL_URL."
-                raise AmperityError(f"Amperity's reply to {path} cannot be read.", hint=hint) from None
+                text, hint = f"Amperity's reply to {path} cannot be read.", "Check AMPERITY_CONTROL_URL."
+                raise AmperityError(text, hint=hint, code="AMPERITY-CONTROL") from None
 
         policy = self._retry if method == "GET" else replace(self._retry, attempts=1)
         return await policy.call(attempt, sleep=self._sleep)
@@ -265,7 +268,9 @@ class AmperityClient(ServiceClient):
             # same. A notice has no such safety.
             raise AmperityTransientError(f"{what}.", hint=_OTHER_HINT)
         hint = _HINTS.get(status, _OTHER_HINT)
-        raise AmperityRefusedError(f"{what} for tenant {self.settings.tenant_id}.", hint=hint)
+        raise AmperityRefusedError(
+            f"{what} for tenant {self.settings.tenant_id}.", hint=hint, code=_CODES.get(status, "")
+        )
 
     async def _send(self, call: _Call, request: httpx.Request) -> httpx.Response:
         """Send when the rate allows; nothing waits between that and leaving."""
@@ -303,7 +308,7 @@ class AmperityClient(ServiceClient):
         if response.status_code == 401 and self.token.may_renew():
             # Others were accepted lately.
             message = f"Amperity answered 401 to {where}, with a new token as well."
-            raise AmperityTransientError(message, hint=_HINTS[401])
+            raise AmperityTransientError(message, hint=_HINTS[401], code=_CODES[401])
         self._raise_if_transient(response, where)
         return response
 
@@ -317,6 +322,7 @@ class AmperityClient(ServiceClient):
             raise AmperityError(
                 f"Amperity answered {status} to {where} and asks to wait {seconds:.0f} s.",
                 hint="Materialize amperity_delivery again after that; what was not answered is sent then.",
+                code=AmperityTransientError.code,
             )
         raise AmperityTransientError(
             f"Amperity answered {status} to {where}.",

@@ -87,6 +87,7 @@ class AmperityToken(Bearer):
             raise AmperityError(
                 f"Amperity gave no new token: {error.message}",
                 hint="The token service stays down: materialize amperity_delivery again later.",
+                code=error.code,
             ) from None
         with suppress(UnreadableBodyError):
             reply = decode(response.content, _Reply, strict=False)
@@ -94,6 +95,7 @@ class AmperityToken(Bearer):
             raise AmperityRefusedError(
                 f"Amperity gave no new token: it answered {response.status_code} without an access_token.",
                 hint="Check AMPERITY_CLIENT_ID, AMPERITY_CLIENT_SECRET and AMPERITY_TENANT_ID.",
+                code="AMPERITY-TOKEN",
             )
         token = self._lasting(reply.access_token, reply.expires_in)
         # A new token that is over at once says nothing about its life: it is used until it is rejected.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from toast_assets.checks.check import CheckedWeek, CheckResult
+from toast_assets.checks.check import CheckedWeek, CheckResult, causes, of_restaurants
 from toast_assets.markdown import first_of, plain
 from toast_assets.store.manifest import LOOKS, VERDICTS, CensusRecord
 
@@ -47,6 +47,10 @@ def no_order_missing(checked: CheckedWeek) -> CheckResult:
             )
             for guid, one in taken.items()
         ],
+        causes=[
+            *causes({guid: one.failure or "" for guid, one in taken.items()}),
+            *causes({guid: one.payments_failure or "" for guid, one in taken.items()}),
+        ],
     )
 
 
@@ -76,7 +80,7 @@ def _not_available(checked: CheckedWeek, taken: Mapping[str, CensusRecord]) -> I
     for guid, one in taken.items():
         for what, failure in (("orders", one.failure), ("payments", one.payments_failure)):
             if failure and (what == "orders" or failure != one.failure):
-                reason = f"The list of {what} is not available: {failure.rstrip('.')}"
+                reason = f"The list of {what} is not available: {failure}"
                 restaurants.setdefault(reason, []).append(checked.named(guid))
     for reason, some in sorted(restaurants.items(), key=lambda one: -len(one[1])):
-        yield f"{reason} ({len(some)} of {len(taken)} restaurants: {', '.join(first_of(some, _FIRST))})"
+        yield of_restaurants(reason, some, len(taken))

@@ -101,6 +101,7 @@ def delivered_equals_exported(checked: CheckedWeek) -> CheckResult:
             (one.restaurant, one.method, one.due, one.accepted, *(one.states[state] for state in _OTHER_STATES))
             for one in bad
         ],
+        causes=[one.cause for one in bad if one.cause],
     )
 
 
@@ -112,7 +113,7 @@ def _counts_of(
         ledger = read_ledger(store.bucket, store.layout.ledger(week, guid)) or LEDGER_SCHEMA.empty_table()
     except StoreError as error:
         methods = ", ".join(sorted(set(settings.methods) - {S3_PULL}))
-        return [_Count(name, methods, pull.orders, unknown=str(error))]
+        return [_Count(name, methods, pull.orders, unknown=str(error), cause=f"{error.code} {guid}")]
     counts = []
     if "stream" in settings.methods:
         rows = _of(ledger, "stream", destination(settings.tenant_id, settings.stream_id or ""))
@@ -135,7 +136,8 @@ class _Count:
     """Records of one restaurant and method: ``due`` by what is stored, ``states`` counted in the ledger.
 
     ``superseded`` ones were not sent because a newer version had arrived with a later week. ``same`` says that what
-    arrived is what is stored, version by version, and as it would be sent now. ``unknown`` is why that cannot be known.
+    arrived is what is stored, version by version, and as it would be sent now. ``unknown`` is why that cannot be known,
+    ``cause`` the code of that and the restaurant's GUID.
     """
 
     restaurant: str
@@ -144,6 +146,7 @@ class _Count:
     states: Counter[str] = field(default_factory=Counter)
     same: bool = False
     unknown: str = ""
+    cause: str = ""
 
     @property
     def accepted(self) -> int:

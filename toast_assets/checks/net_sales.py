@@ -73,7 +73,7 @@ def net_sales_agree_with_toast(checked: CheckedWeek) -> CheckResult:
             with readable(store.bucket.uri(key), "Materialize the tables for the week again."):
                 found = [_compared(checked.named(guid), rows) for guid, rows in restaurants_in(path, _COLUMNS)]
         except StoreError as error:
-            return CheckResult([str(error)], warns=True)
+            return CheckResult([str(error)], warns=True, causes=[error.code])
     checks, different = sum(one.checks for one in found), sum(one.different for one in found)
     at_toast = sum((one.at_toast for one in found), _ZERO)
     return CheckResult(

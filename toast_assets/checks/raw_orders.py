@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import chain
 from math import ceil, sqrt
 from statistics import median
 
-from toast_assets.checks.check import CheckedWeek, CheckResult
+from toast_assets.checks.check import CheckedWeek, CheckResult, causes, of_restaurants
 from toast_assets.checks.drift import KINDS, DriftFinding
 from toast_assets.checks.facts import WeekFacts
-from toast_assets.errors import StoreError
-from toast_assets.markdown import first_of
+from toast_assets.errors import StoreError, split_code
 from toast_assets.orders.raw_file import UnreadableFileError
 from toast_assets.orders.unreadable import read_lines
 from toast_assets.pull.estimate import in_words
@@ -33,7 +33,6 @@ _NAMELESS = {
     True: "archived before the first pull that read names, or deleted",
     False: "of a restaurant whose names were not read for this week",
 }
-_FIRST_RESTAURANTS = 3
 _NEVER_ORDERED = (
     "no order in any stored week. It is new, or the client may not read its orders: Toast can answer that with an empty"
     " list. Check the client's access and scopes for it, or remove it from TOAST_RESTAURANT_GUID"
@@ -44,13 +43,13 @@ def every_restaurant_complete(checked: CheckedWeek) -> CheckResult:
     """Every restaurant's week was pulled and proved whole. Does not block: what is whole goes on."""
     reasons = dict(checked.manifest.failures)
     reasons |= dict.fromkeys(checked.manifest.pending, "not pulled yet: a run was cut off")
-    rows = [(checked.named(guid), reason) for guid, reason in reasons.items()]
     return CheckResult(
-        [f"{name}: {reason}" for name, reason in rows],
+        [f"{checked.named(guid)}: {reason}" for guid, reason in reasons.items()],
         "All restaurants are complete.",
         figures={"restaurants": len(checked.manifest.restaurants), "missing": len(reasons)},
-        heads=("restaurant", "reason"),
-        rows=rows,
+        heads=("restaurant", "reason", "code"),
+        rows=[(checked.named(guid), *split_code(reason)) for guid, reason in reasons.items()],
+        causes=causes(reasons),
     )
 
 
@@ -129,6 +128,7 @@ def order_guids_unique(checked: CheckedWeek) -> CheckResult:
             *((name, f"in the week more than once: {count}", some) for name, count, some in repeated),
             *((names, "each of them has it", order) for names, order in shared),
         ],
+        causes=checked.damaged_causes,
     )
 
 
@@ -155,6 +155,7 @@ def modified_times_inside_week(checked: CheckedWeek) -> CheckResult:
         },
         heads=("restaurant", "orders outside", "by up to", "the first of them"),
         rows=rows,
+        causes=checked.damaged_causes,
     )
 
 
@@ -258,9 +259,10 @@ def names_known(checked: CheckedWeek) -> CheckResult:
     """Dining options, menu items, discounts, … in orders have a name from Toast's configuration. Does not block: names
     are for reports."""
     facts, records = checked.facts, checked.manifest.restaurants
-    problems = _unread_names(checked)
+    unread = {guid: record.names_failure for guid, record in records.items() if record.names_failure}
+    problems, found_causes = _unread_names(checked, unread), causes(unread)
     if facts.reports_failure is not None:
-        return CheckResult([*problems, _not_looked_at(facts)], warns=True)
+        return CheckResult([*problems, _not_looked_at(facts)], warns=True, causes=found_causes)
     was_read = any(record.names_read_at for record in records.values())
     if not (problems or was_read or facts.names_version or facts.names_failure):
         return CheckResult(fine=_NO_NAMES)
@@ -269,6 +271,7 @@ def names_known(checked: CheckedWeek) -> CheckResult:
     guids, unnamed = sum(one.guids for *_, one in found), sum(one.without_name for *_, one in found)
     if facts.names_failure is not None:
         problems.append(facts.names_failure)
+        found_causes.append(split_code(facts.names_failure)[1])
     elif unnamed:
         were_read = {bool(records[guid].names_read_at) for guid, _, one in found if one.without_name}
         reasons = " or ".join(_NAMELESS[one] for one in sorted(were_read, reverse=True))
@@ -283,17 +286,17 @@ def names_known(checked: CheckedWeek) -> CheckResult:
             (checked.named(guid), kind, one.guids, one.without_name, f"{_share(one.without_name, one.guids):.0%}")
             for guid, kind, one in found
         ],
+        causes=found_causes,
     )
 
 
-def _unread_names(checked: CheckedWeek) -> list[str]:
+def _unread_names(checked: CheckedWeek, unread: Mapping[str, str]) -> list[str]:
     """Why the configuration of restaurants could not be read: each reason once, the most frequent first."""
-    records, restaurants = checked.manifest.restaurants, dict[str, list[str]]()
-    for guid, record in records.items():
-        if failure := record.names_failure:
-            restaurants.setdefault(failure.rstrip("."), []).append(checked.named(guid))
+    restaurants = dict[str, list[str]]()
+    for guid, failure in unread.items():
+        restaurants.setdefault(failure, []).append(checked.named(guid))
     return [
-        f"{reason} ({len(some)} of {len(records)} restaurants: {', '.join(first_of(some, _FIRST_RESTAURANTS))})"
+        of_restaurants(reason, some, len(checked.manifest.restaurants))
         for reason, some in sorted(restaurants.items(), key=lambda one: -len(one[1]))
     ]
 

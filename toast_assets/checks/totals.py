@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from toast_assets.checks.amounts import AMOUNTS, OF_CHECKS, OF_PAYMENTS, SUMS, UnreadableAmountsError, read_amounts
-from toast_assets.checks.check import CheckedWeek, CheckResult
+from toast_assets.checks.check import CheckedWeek, CheckResult, causes
 from toast_assets.checks.drift import decoded
 from toast_assets.checks.facts import MOST_NAMED
 from toast_assets.errors import StoreError
@@ -42,6 +42,7 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
     """
     store = checked.store
     problems: list[str] = []
+    found_causes: list[str] = []
     compared: list[str] = []
     in_tables: defaultdict[str, dict[str, Decimal]] = defaultdict(dict)
     with scratch_folder() as folder:
@@ -57,6 +58,7 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
                         in_tables[guid] |= amounts
             except StoreError as error:
                 problems.append(str(error))
+                found_causes.append(error.code)
             else:
                 compared += [*_COLUMNS[table], *(["orders"] if table == "orders" else [])]
     wanted = {
@@ -67,14 +69,17 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
     left_out: list[tuple[str, str, str, str]] = []
     if "orders" in compared:
         # Only where orders are missing: one that can be converted by now is a difference instead.
+        unreadable: dict[str, str] = {}
         short = [guid for guid, raw in wanted.items() if in_tables[guid].get("orders", 0) < raw["orders"]]
-        for guid, one, amounts in _rejected(checked, short, problems):
+        for guid, one, amounts in _rejected(checked, short, unreadable):
             for name, amount in amounts.items():
                 wanted[guid][name] -= amount
             rejected[guid] += 1
             if rejected[guid] <= MOST_NAMED:
                 order, reason = f"order {plain(one.order_guid or '')}", f"{one.reason.value}: {one.detail}"
                 left_out.append((checked.named(guid), order, reason, "rejected"))
+        problems += unreadable.values()
+        found_causes += causes(unreadable)
     left_out += [
         (checked.named(guid), f"{count - MOST_NAMED} more orders", "rejected as well", "rejected")
         for guid, count in rejected.items()
@@ -100,6 +105,7 @@ def totals_reconcile(checked: CheckedWeek) -> CheckResult:
         },
         heads=("restaurant", "amount or order", "raw orders", "tables"),
         rows=[*rows, *left_out],
+        causes=[*found_causes, *checked.damaged_causes],
     )
 
 
@@ -113,12 +119,11 @@ def _table_totals(table: str, path: Path) -> Iterator[tuple[str, dict[str, Decim
 
 
 def _rejected(
-    checked: CheckedWeek, guids: Iterable[str], problems: list[str]
+    checked: CheckedWeek, guids: Iterable[str], unreadable: dict[str, str]
 ) -> Iterator[tuple[str, Rejection, dict[str, Decimal]]]:
     """The orders that the tables cannot hold, each with its restaurant and what it adds to the raw sums; raw files that
-    cannot be read are added to ``problems``."""
+    cannot be read are added to ``unreadable``."""
     records = {guid: checked.manifest.restaurants[guid] for guid in guids}
-    unreadable: dict[str, str] = {}
     for file in raw_files(checked.week, records, checked.store, unreadable):
         with one_restaurant(file.guid, unreadable, checked.store), reading_raw(checked.week, file.guid, checked.store):
             for orders in read_groups(file.path):
@@ -130,4 +135,3 @@ def _rejected(
                         with suppress(UnreadableAmountsError):
                             amounts |= zip(SUMS, read_amounts(decoded(bodies[one.order_guid])), strict=True)
                         yield file.guid, one, amounts
-    problems += unreadable.values()

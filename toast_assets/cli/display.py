@@ -11,7 +11,7 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
-from toast_assets.errors import ToastAssetsError
+from toast_assets.errors import ToastAssetsError, split_code
 
 # Of an asset's metadata, what fits into one line; zeros are left out.
 _HEADLINES = (
@@ -89,7 +89,9 @@ class Display(logging.Handler):
         if failure.user_failure_data and failure.user_failure_data.description:
             reason = failure.user_failure_data.description
         if self.failure is None:
-            self.failure = KeyboardInterrupt() if interrupted else ToastAssetsError(f"{step} failed: {reason}")
+            text, code = split_code(reason)
+            failure = ToastAssetsError(f"{step} failed: {text}", code=code)
+            self.failure = KeyboardInterrupt() if interrupted else failure
         self.step_ended(step, "interrupted" if interrupted else reason, Outcome.FAILED)
 
     def step_ended(self, step: str, summary: str, outcome: Outcome) -> None:

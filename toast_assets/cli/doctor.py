@@ -38,6 +38,7 @@ def _print(findings: list[Finding]) -> None:
         for hint, sharing in groupby(lines, key=lambda finding: finding.hint):
             for finding in sharing:
                 text = f"{_MARKS[finding.state]} {finding.name}" + (f": {finding.detail}" if finding.detail else "")
+                text += f" [{finding.code}]" if finding.code else ""
                 console.print(text, style=_STYLES.get(finding.state), markup=False)
             if hint:
                 console.print(f"    → {hint}", markup=False)

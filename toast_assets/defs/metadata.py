@@ -17,6 +17,7 @@ from toast_assets.delivery.ledger import LEDGER_SCHEMA
 from toast_assets.delivery.preview import NOTE
 from toast_assets.delivery.streams import HOW_TO_CHECK
 from toast_assets.delivery.workflow import WorkflowReport
+from toast_assets.errors import split_code
 from toast_assets.export.write import ExportReport
 from toast_assets.orders.raw_file import RAW_SCHEMA
 from toast_assets.orders.read import Rejection
@@ -183,8 +184,8 @@ def export_metadata(report: ExportReport, store: OrderStore) -> Metadata:
 
 def failed_restaurants(problems: Mapping[str, str], named: Named) -> Metadata:
     """Restaurants that failed, each with its reason."""
-    rows = [(named(guid), reason) for guid, reason in problems.items()]
-    failures = {"failures": markdown_table(("restaurant", "reason"), rows)} if rows else {}
+    rows = [(named(guid), *split_code(reason)) for guid, reason in problems.items()]
+    failures = {"failures": markdown_table(("restaurant", "reason", "code"), rows)} if rows else {}
     return {"failed_restaurants": len(problems), **failures}
 
 

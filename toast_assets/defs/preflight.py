@@ -85,11 +85,11 @@ def failures(brand: Brand, order_store: OrderStoreResource | None = None) -> Ite
     try:
         yield
     except Exception as error:
-        known = isinstance(error, ToastAssetsError)
-        problem = error if known else machine_problem(error, lambda: _newest_week_bytes(order_store))
+        known = error if isinstance(error, ToastAssetsError) else None
+        problem = known or machine_problem(error, lambda: _newest_week_bytes(order_store))
         if problem is None:
             raise
-        cause = {"cause": type(problem).__name__}
+        cause = {"cause": type(problem).__name__, "code": problem.code}
         raise dg.Failure(description=brand.said(problem), metadata=cause, allow_retries=False) from error
 
 

@@ -33,7 +33,15 @@ from toast_assets.delivery.outgoing import (
 from toast_assets.delivery.preview import preview
 from toast_assets.delivery.rejects import Rejects, stored_rejects
 from toast_assets.delivery.streams import HOW_TO_CHECK, note_streams
-from toast_assets.errors import AmperityError, ExportError, StoreError, ToastAssetsError, UnrepresentableError
+from toast_assets.errors import (
+    AmperityError,
+    AmperityTransientError,
+    ExportError,
+    StoreError,
+    ToastAssetsError,
+    UnrepresentableError,
+    quoted,
+)
 from toast_assets.export.read import export_problem
 from toast_assets.http.service import CallStats
 from toast_assets.markdown import first_of
@@ -195,6 +203,7 @@ class WeekDelivery:
             raise AmperityError(
                 f"Amperity gave no good answer to {_MOST_FAILURES_IN_A_ROW} records in a row, last: {receipt.reason}",
                 hint="The receipts are kept. Materialize amperity_delivery again later; only the rest is sent.",
+                code=AmperityTransientError.code,
             )
 
 
@@ -369,6 +378,7 @@ def check_delivery(report: DeliveryReport, max_reject_share: float) -> None:
                 f"{counts.pending} of {counts.records} {method} records had no answer from Amperity and stay pending,"
                 f" last: {report.last_failure}",
                 hint="Materialize amperity_delivery for this week again; only these are sent.",
+                code="AMPERITY-PENDING",
             )
         if counts.rejected > max_reject_share * counts.records:
             reasons = ", ".join(f"{count} × {reason}" for reason, count in report.reject_reasons.items())
@@ -376,6 +386,7 @@ def check_delivery(report: DeliveryReport, max_reject_share: float) -> None:
                 f"Amperity refused {counts.rejected} of {counts.records} {method} records ({reasons}).",
                 hint="The records are in the week's rejects; fix the cause, then run toast-assets replay-rejects, or"
                 " materialize amperity_delivery again.",
+                code="AMPERITY-REJECTS",
             )
 
 
@@ -384,9 +395,10 @@ def not_delivered(report: DeliveryReport) -> ToastAssetsError | None:
     problems = list(report.problems.items())
     if len(problems) < 2:
         return problems[0][1] if problems else None
-    named = first_of([f"{guid}: {problem}" for guid, problem in problems], _MOST_NAMED)
-    reasons = "".join(f"\n  - {problem}" for problem in named)
+    named, code = quoted(f"{guid}: {problem}" for guid, problem in problems)
+    reasons = "".join(f"\n  - {problem}" for problem in first_of(named, _MOST_NAMED))
     return ExportError(
         f"Week {report.week.key}: {len(problems)} restaurants are not delivered whole.{reasons}\n",
         hint="The other restaurants are delivered. Fix the causes above, then materialize amperity_delivery again.",
+        code=code,
     )

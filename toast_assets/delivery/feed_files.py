@@ -165,7 +165,7 @@ def stored_feeds(week: Week, store: OrderStore, redaction: Redaction) -> tuple[s
     if not problems:
         return version, None
     text = f"{problems[0]} {len(problems)} of {len(restaurants)} restaurants have no feed files that can be loaded."
-    return version, ExportError(text, hint="Materialize amperity_feeds for this week first.")
+    return version, ExportError(text, hint="Materialize amperity_feeds for this week first.", code="FEEDS")
 
 
 @dataclass(frozen=True)

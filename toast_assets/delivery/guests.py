@@ -9,7 +9,7 @@ from threading import Lock
 
 from toast_assets.amperity.feeds.build import feed_batches
 from toast_assets.delivery.history import DeliveredWeeks
-from toast_assets.errors import ExportError, StoreError
+from toast_assets.errors import ExportError, StoreError, split_code
 from toast_assets.index.guests import Guest, WeekGuests, sightings_in
 from toast_assets.markdown import first_of
 from toast_assets.orders.raw_file import read_groups
@@ -61,7 +61,8 @@ class StreamedGuests:
         with self._lock:
             guests = self._guests = self._guests or self._collected()
         if guid in self._problems:
-            raise ExportError(self._problems[guid])
+            text, code = split_code(self._problems[guid])
+            raise ExportError(text, code=code)
         return guests.of_restaurant(guid)
 
     def _collected(self) -> WeekGuests:

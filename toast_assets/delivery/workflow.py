@@ -100,7 +100,7 @@ class WeekLoad:
             await self._note(key, replace(run, state="rejected"))
             text = f"did not load everything ({', '.join(f'{one.table_name}: {one.state}' for one in load.tables)})"
             hint = "See the run in Amperity, fix the cause and materialize amperity_delivery again."
-        raise AmperityError(f"Amperity's workflow run {run.run_id} {text}.", hint=hint)
+        raise AmperityError(f"Amperity's workflow run {run.run_id} {text}.", hint=hint, code="AMPERITY-WORKFLOW")
 
     async def _start(self, config_id: str, key: RecordKey, before: WorkflowReport) -> WorkflowReport:
         doubtful = before.state == "pending"

@@ -90,10 +90,10 @@ def read_setup(environment: Mapping[str, str]) -> tuple[Setup, list[Finding]]:
     for problem in sorted(problems, key=lambda problem: _NOT_SET in problem):
         named = re.fullmatch(r"([A-Z][A-Z0-9_]*) (.*)", problem)
         name, detail = named.groups() if named else ("variables", problem)
-        findings.append(SETTINGS.failed(name, detail, _SET if _NOT_SET in problem else _CORRECT))
+        findings.append(SETTINGS.failed(name, detail, _SET if _NOT_SET in problem else _CORRECT, SettingsError.code))
     if problems and not any(environment.get(name) for name in known_variables()):
         detail = f"none is set; these {len(problems)} are the least that a run needs"
-        findings.append(SETTINGS.failed("variables", detail, _SET))
+        findings.append(SETTINGS.failed("variables", detail, _SET, SettingsError.code))
     findings += _questionable(environment, setup.get(ToastSettings))
     return setup, findings or [SETTINGS.ok("variables", "everything is set and well formed")]
 

@@ -20,13 +20,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line. ``hint`` is what to do; neither it nor ``detail`` ever holds a secret or a guest's data."""
+    """One line. ``hint`` is what to do; neither it nor ``detail`` ever holds a secret or a guest's data. ``code`` is
+    the error's (docs/errors.md), where one is behind the line."""
 
     area: str
     name: str
     state: State
     detail: str = ""
     hint: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,12 @@ class Area:
         """It works, but should be reviewed."""
         return Finding(self.name, name, State.WARNING, detail, hint)
 
-    def failed(self, name: str, problem: ToastAssetsError | str, hint: str = "") -> Finding:
-        """A cross; the hint of an error goes before ``hint``."""
+    def failed(self, name: str, problem: ToastAssetsError | str, hint: str = "", code: str = "") -> Finding:
+        """A cross; hint and code of an error go before ``hint`` and ``code``."""
         if isinstance(problem, ToastAssetsError):
-            return Finding(self.name, name, State.FAILED, problem.message.strip(), problem.hint or hint)
-        return Finding(self.name, name, State.FAILED, problem, hint)
+            text, hint, code = problem.message.strip(), problem.hint or hint, problem.code
+            return Finding(self.name, name, State.FAILED, text, hint, code)
+        return Finding(self.name, name, State.FAILED, problem, hint, code)
 
     async def checked(self, name: str, check: Awaitable[object], detail: str = "") -> Finding:
         """The finding that ``check`` returns, else a tick with ``detail``; a cross with the error that it raises."""

@@ -79,6 +79,7 @@ def _multipart(client: S3Client, bucket: Bucket, key: str) -> None:
                 f" {bucket.uri(key)} are stored, and paid for.",
                 hint=f"Allow s3:AbortMultipartUpload (deploy/aws/doctor-policy.json), then: aws s3api"
                 f" abort-multipart-upload --bucket {bucket.name} --key {key} --upload-id {upload}",
+                code="STORE-ACCESS",
             ) from error
         raise
 
@@ -115,7 +116,7 @@ def _public(client: S3Client, bucket: str) -> Finding:
     public, unknown = exposure(client, bucket)
     if public:
         hint = "Switch on all four settings of its block of public access; until then every run refuses to start."
-        return S3.failed("public access", f"the bucket is public: {public}", hint)
+        return S3.failed("public access", f"the bucket is public: {public}", hint, "STORE-PUBLIC")
     if unknown:
         return S3.unknown("public access", unknown)
     return S3.ok("public access", "not public (bucket policy and ACL checked)")

@@ -218,7 +218,7 @@ def clock_skew(area: Area, date: str | None) -> Finding:
     if abs(seconds) > _MOST_SECONDS:
         direction = "ahead of" if seconds > 0 else "behind"
         detail = f"this machine is {abs(seconds):.0f} s {direction} the service"
-        return area.failed("clock", detail, "Set its clock (NTP).")
+        return area.failed("clock", detail, "Set its clock (NTP).", "MACHINE-CLOCK")
     return area.ok("clock", f"within {max(1, abs(round(seconds)))} s")
 
 

@@ -102,6 +102,7 @@ class Bearer(ABC):
             raise self.refused(
                 f"{self.name} gave a token that is empty or has characters that no header can carry.",
                 hint=f"Check {self.name.upper()}_API_URL; if it is {self.name}'s, tell {self.name}'s support.",
+                code=f"{self.name.upper()}-TOKEN",
             )
         return Token(value, self._clock() + seconds - min(_AHEAD_SECONDS, seconds / 10))
 

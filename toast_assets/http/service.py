@@ -150,5 +150,6 @@ class ServiceClient:
             # Without the error itself, which may quote the headers.
             if cause.is_permanent:
                 raise self.unreachable(message, hint=cause.hint) from None
-            raise self.transient(message, attempts=cause.attempts, hint=cause.hint) from None
+            code = "" if cause.attempts is None else self.unreachable.code
+            raise self.transient(message, attempts=cause.attempts, hint=cause.hint, code=code) from None
         return response

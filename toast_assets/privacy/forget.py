@@ -46,6 +46,8 @@ _GUESTS = """
 class UnknownGuestError(ToastAssetsError):
     """Nothing of the guest is stored."""
 
+    code = "GUEST-UNKNOWN"
+
 
 class Certificate(msgspec.Struct, kw_only=True):
     """The result of one request, and the journal of its run: objects and counts, never the guest. Times are ISO-8601 in

@@ -37,6 +37,8 @@ _NO_PAGE = OrdersPage([], has_next=False)
 class BudgetUsedUpError(ToastError):
     """All requests that a probe may send for a restaurant were sent."""
 
+    code = "TOAST-BUDGET"
+
 
 class Reply(NamedTuple):
     """The status of a reply of ``ordersBulk``, and its page, which is empty unless the status is 200."""
@@ -127,12 +129,12 @@ class Asker(ToastClient):
 
 
 def in_words(error: Exception) -> str:
-    """Why a question has no answer, without anything that an error quotes."""
+    """Why a question has no answer, without anything that an error quotes, and the code of an error of Toast."""
     if isinstance(error, ToastRefusedError):
-        return f"Toast answered {error.status}"
+        return f"Toast answered {error.status} [{error.code}]"
     for kind, words in _WORDS.items():
         if isinstance(error, kind):
-            return words
+            return f"{words} [{error.code}]"
     return f"an order has an unexpected form ({type(error).__name__})"
 
 

@@ -111,7 +111,8 @@ async def _restaurants(asker: Asker, given: Sequence[str]) -> list[Restaurant]:
         if not (discovers and details.archived):
             found.append(details)
     if not found:
-        raise ToastError("Toast lists no open restaurant for these credentials.", hint="Name one with --restaurant.")
+        text, hint = "Toast lists no open restaurant for these credentials.", "Name one with --restaurant."
+        raise ToastError(text, hint=hint, code="TOAST-DISCOVERY")
     return found
 
 

@@ -204,6 +204,7 @@ def _restaurants_of_newest(store: OrderStore, calendar: WeekCalendar, pulled: Se
             f"No week is stored in {store.bucket.uri(store.layout.prefix)} yet, and with TOAST_RESTAURANT_GUID=* only"
             " stored weeks tell which restaurants there are.",
             hint="Materialize one week first, or name the restaurants in TOAST_RESTAURANT_GUID for this command.",
+            code="WEEK-NOT-PULLED",
         )
     return tuple(sorted({*manifest.restaurants, *manifest.pending}))
 

@@ -336,6 +336,7 @@ def check_closed(week: Week, toast: ToastClient) -> None:
             f"Week {week.key} has not closed yet by Toast's clock: it ends at {week.end:%Y-%m-%d %H:%M} UTC, and"
             f" Toast's reply is of {date:%Y-%m-%d %H:%M} UTC.",
             hint="Set the clock of this machine (NTP), then materialize the week again when it has closed.",
+            code="MACHINE-CLOCK",
         )
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from toast_assets.concurrency import in_thread, task_group
-from toast_assets.errors import StoreError, ToastIncompleteError
+from toast_assets.errors import StoreError, ToastIncompleteError, quoted
 from toast_assets.markdown import first_of
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
@@ -160,11 +160,13 @@ class WeekPull:
             raise
         pulled = [results[guid] for guid in asked if guid in results]
         if pulled and len(pulled) == len(wanted) and all(result.failure for result in pulled):
-            reasons = "".join(f"\n  - {result.guid}: {result.failure}" for result in pulled)
+            failures, code = quoted(f"{result.guid}: {result.failure}" for result in pulled)
+            reasons = "".join(f"\n  - {failure}" for failure in failures)
             raise ToastIncompleteError(
                 f"Week {self.week.key}: none of {len(pulled)} restaurants could be pulled, and nothing was written."
                 f"{reasons}\n",
                 hint="Fix the causes above, then materialize the week again.",
+                code=code,
             )
         final = await asyncio.to_thread(save)
         for_names, for_census = (

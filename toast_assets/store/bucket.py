@@ -100,7 +100,7 @@ class Bucket:
         self._bare_etags = False
         self._etags_are_digests = True
         if problem := plain_http_problem(self.endpoint):
-            raise StoreError(f"S3's endpoint {problem}.", hint="Check AWS_ENDPOINT_URL_S3.")
+            raise StoreError(f"S3's endpoint {problem}.", hint="Check AWS_ENDPOINT_URL_S3.", code="STORE-ENDPOINT")
 
     def uri(self, key: str) -> str:
         return f"s3://{self.name}/{key}"
@@ -161,7 +161,7 @@ class Bucket:
             digests.add(md5.hexdigest())
             problem = "was changed while it was read"
         hint = "Run again. If it lasts, look at the network and the proxies between here and AWS_ENDPOINT_URL_S3."
-        raise StoreError(f"{self.uri(key)} {problem}.", hint=hint)
+        raise StoreError(f"{self.uri(key)} {problem}.", hint=hint, code="STORE-UNAVAILABLE")
 
     def info(self, key: str) -> StoredObject | None:
         """The object without its content, or None where there is no such object."""

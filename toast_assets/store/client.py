@@ -38,6 +38,7 @@ def s3_client(
         raise StoreError(
             f"{' and '.join(odd)} cannot be sent: a blank, a line feed, a quote or another odd character is in it.",
             hint="Copy it again; a secret that is kept as a file may end in a line feed.",
+            code="STORE-CREDENTIALS",
         )
     import botocore.session  # takes a while
     from botocore import UNSIGNED

@@ -36,6 +36,7 @@ def load_forgotten(store: OrderStore) -> Forgotten:
                 f" is {store.bucket.uri(certificate)}.",
                 hint="Restore an earlier version of the list; without it forgotten guests would come back. Where there"
                 f" is none, remove {store.bucket.uri(store.layout.privacy)} and forget every guest again.",
+                code="GUEST-LIST",
             )
     return Forgotten(secrets.token_bytes(32), {})
 

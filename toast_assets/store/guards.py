@@ -64,6 +64,7 @@ def refuse_public(bucket: Bucket) -> None:
         raise StoreError(
             f"The bucket {bucket.name} is public ({reason}): guests' data must not be stored in it.",
             hint="Switch on all four settings of its block of public access.",
+            code="STORE-PUBLIC",
         )
 
 
@@ -97,5 +98,6 @@ def check_conditions(bucket: Bucket, key: str) -> None:
         raise StoreError(
             f"This S3 ignores conditions ({header}): two runs of one week could overwrite each other's orders.",
             hint="Use Amazon S3 or a current MinIO or Ceph.",
+            code="STORE-CONDITIONS",
         )
     bucket.write(key, _CONTENT, replaces=version)

@@ -49,6 +49,9 @@ class Layout:
         # The streams of Amperity that have received records, JSON.
         self.streams = f"{self.all_deliveries}streams.json"
         self.all_rejects = f"{prefix}rejects/"
+        # The weeks with rejects, JSON.
+        self.open_rejects = f"{self.all_rejects}open.json"
+        self.status = f"{prefix}status/"
         self.inspections = f"{prefix}inspections/"
         self.privacy = f"{prefix}privacy/"
         self.forgotten = f"{self.privacy}forgotten.json"
@@ -138,6 +141,18 @@ class Layout:
     def inspected_fields(self, week: Week) -> str:
         """Which fields a week's raw orders have, JSON."""
         return f"{self.inspections}week={week.key}.fields.json"
+
+    def week_orders(self, week_key: str) -> str:
+        """Which orders a week holds, by a hash of each GUID and by restaurant, Parquet."""
+        return f"{self.prefix}index/weeks/week={week_key}.parquet"
+
+    def delivered(self, week_key: str) -> str:
+        """How much of each restaurant's week Amperity has, JSON (``store.deliveries``)."""
+        return f"{self.status}week={week_key}.json"
+
+    def privacy_requests(self, day: date, request_id: str) -> str:
+        """What Amperity is asked to do about a guest, NDJSON, gzip; dated by the day (UTC) of the request."""
+        return f"{self.feeds('privacy_requests')}{day:%Y/%m/%d}/privacy_requests_{request_id}.ndjson.gz"
 
     def deliveries(self, week: Week) -> str:
         return f"{self.all_deliveries}week={week.key}/"

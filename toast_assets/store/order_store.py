@@ -117,7 +117,8 @@ class OrderStore:
         if week_key if of_all_weeks else not (week_key or newest):
             by_week = "is kept by week: name one, such as 2025-09-15, or several, or ask for the newest versions"
             wanted = "covers all weeks: name none" if of_all_weeks else by_week
-            raise StoreError(f"The table {table} {wanted}.", hint=f"Newest state over all weeks: {CURRENT_ORDERS}.")
+            hint = f"Newest state over all weeks: {CURRENT_ORDERS}."
+            raise StoreError(f"The table {table} {wanted}.", hint=hint, code="TABLE")
         folder = self.layout.table_folder(table)
         if of_all_weeks:
             whole = self.layout.whole_table(table)
@@ -173,7 +174,7 @@ class OrderStore:
                 names = file.schema_arrow.names
                 if unknown := [name for name in columns or () if name not in names]:
                     text = f"The table {table} has no column {unknown[0]}."
-                    raise StoreError(text, hint=f"It has {', '.join(names)}.")
+                    raise StoreError(text, hint=f"It has {', '.join(names)}.", code="TABLE")
                 rows = file.read(columns=list(columns) if columns else None)
                 if newest is not None:
                     versions = _versions(file.read(columns=_version_columns(table)))
@@ -186,7 +187,8 @@ class OrderStore:
         tables = sorted({key.removeprefix(folder).split("/")[0] for key in self.bucket.keys(folder)})
         stored = f"{len(weeks)} weeks, {weeks[0]} to {weeks[-1]}" if weeks else ", ".join(tables) or "no tables"
         hint = f"Stored are {stored}. Materialize {table} first, or name a week by its first day."
-        return StoreError(f"There is no table {table}{f' for week {week_key}' if weeks else ''}.", hint=hint)
+        text = f"There is no table {table}{f' for week {week_key}' if weeks else ''}."
+        return StoreError(text, hint=hint, code="TABLE")
 
 
 def _version_columns(table: str) -> list[str]:

@@ -40,4 +40,5 @@ def claim(store: OrderStore, brand: str) -> None:
             f"{store.bucket.uri(store.layout.prefix)} holds the orders of the brand {owner}; {asked} needs a bucket or"
             " a prefix of its own.",
             hint=f"Set another S3_BUCKET_NAME or S3_PREFIX. If the brand was renamed, remove {place}.",
+            code="BRAND",
         )

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from toast_assets.errors import ExportError, StoreError
+from toast_assets.errors import DamagedObjectError, ExportError, StoreError, quoted
 from toast_assets.markdown import first_of
 from toast_assets.orders.names import NO_NAMES, Names
 from toast_assets.orders.raw_file import UnreadableFileError, check_raw, orders_sha256, read_groups
@@ -63,6 +63,7 @@ class StoredWeek:
                     f"Week {self.week.key} was not pulled yet: there is no"
                     f" {self.store.bucket.uri(self.store.layout.manifest(self.week))}.",
                     hint=_PULL_FIRST,
+                    code="WEEK-NOT-PULLED",
                 )
             self._records = {guid: manifest.restaurants[guid] for guid in manifest.stored}
             return self._records
@@ -141,11 +142,12 @@ def week_of(key: str, store: OrderStore) -> Week:
     unknown = datetime.min.replace(tzinfo=UTC)
     manifest, _ = store.load_manifest(Week(key, unknown, unknown))
     if manifest is None:
-        raise ExportError(f"Week {key} was not pulled yet.", hint=_PULL_FIRST)
+        raise ExportError(f"Week {key} was not pulled yet.", hint=_PULL_FIRST, code="WEEK-NOT-PULLED")
     if manifest.partition != key:
         raise ExportError(
             f"The manifest of week {key} is one of week {manifest.partition}.",
             hint="Remove it, and materialize raw_toast_orders for this week again.",
+            code=DamagedObjectError.code,
         )
     start, end = map(datetime.fromisoformat, (manifest.start_date, manifest.end_date))
     return Week(key, start.astimezone(UTC), end.astimezone(UTC))
@@ -186,13 +188,15 @@ def reading_raw(week: Week, guid: str, store: OrderStore) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = error if isinstance(error, UnreadableFileError) else type(error).__name__
-        raise ExportError(f"The raw orders {where} cannot be read: {reason}.", hint=hint) from error
+        text = f"The raw orders {where} cannot be read: {reason}."
+        raise ExportError(text, hint=hint, code=DamagedObjectError.code) from error
 
 
 def manifest_mismatch(week: Week, guid: str, store: OrderStore) -> ExportError:
     return ExportError(
         f"The raw orders {store.bucket.uri(store.layout.raw(week, guid))} are not those that the manifest describes.",
         hint="A run that was cut off can leave them so: materialize raw_toast_orders for this week again.",
+        code="RAW-MISMATCH",
     )
 
 
@@ -208,5 +212,6 @@ def one_restaurant(guid: str, problems: dict[str, str], store: OrderStore) -> It
 
 
 def all_failed(what: str, problems: Mapping[str, str]) -> ExportError:
-    listed = "".join(f"\n  - {reason}" for reason in first_of([*problems.values()], _MOST_NAMED))
-    return ExportError(f"{what} could be made of none of {len(problems)} restaurants.{listed}\n")
+    reasons, code = quoted(problems.values())
+    listed = "".join(f"\n  - {reason}" for reason in first_of(reasons, _MOST_NAMED))
+    return ExportError(f"{what} could be made of none of {len(problems)} restaurants.{listed}\n", code=code)

@@ -19,7 +19,7 @@ from botocore import exceptions as sdk
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
-from toast_assets.errors import StoreConflictError, StoreError, ToastAssetsError
+from toast_assets.errors import DamagedObjectError, StoreConflictError, StoreError, ToastAssetsError
 from toast_assets.http.network import find_proxy
 from toast_assets.http.own_secrets import without_secrets
 from toast_assets.machine import machine_problem
@@ -41,33 +41,60 @@ _REGION = (
     "Set AWS_DEFAULT_REGION (or the profile's region) to the bucket's region, such as us-east-1, without quotes, and"
     " check AWS_ENDPOINT_URL_S3."
 )
-# The way out by the code of S3's answer (patterns). The first that fits counts: KMS may be throttled, too.
-_HINTS = {
-    "ExpiredToken|InvalidToken|TokenRefreshRequired|InvalidClientTokenId|UnrecognizedClient": "The session token is"
-    f" expired or invalid: {_RENEW}, then run again.",
-    "InvalidAccessKeyId|SignatureDoesNotMatch": "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the profile of"
-    " AWS_PROFILE), and that AWS_ENDPOINT_URL_S3 and the region are those of the service that issued them.",
-    "RequestTimeTooSkewed|RequestExpired|RequestInTheFuture": "Set the clock of this machine (NTP): S3 accepts a"
-    " difference of a quarter of an hour.",
-    "InvalidObjectState|ObjectNotInActiveTier": "The object is in an archive. Restore it, and exempt the prefix from"
-    " the lifecycle rule that archives objects.",
-    "ObjectLock": "Take the default retention off the bucket, or use a bucket without Object Lock: every run replaces"
-    " objects.",
+# This package's code and the way out by the code of S3's answer (patterns). The first that fits counts: KMS may be
+# throttled, too.
+_WAYS_OUT = {
+    "ExpiredToken|InvalidToken|TokenRefreshRequired|InvalidClientTokenId|UnrecognizedClient": (
+        "STORE-CREDENTIALS",
+        f"The session token is expired or invalid: {_RENEW}, then run again.",
+    ),
+    "InvalidAccessKeyId|SignatureDoesNotMatch": (
+        "STORE-CREDENTIALS",
+        "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the profile of AWS_PROFILE), and that"
+        " AWS_ENDPOINT_URL_S3 and the region are those of the service that issued them.",
+    ),
+    "RequestTimeTooSkewed|RequestExpired|RequestInTheFuture": (
+        "MACHINE-CLOCK",
+        "Set the clock of this machine (NTP): S3 accepts a difference of a quarter of an hour.",
+    ),
+    "InvalidObjectState|ObjectNotInActiveTier": (
+        "STORE-ARCHIVED",
+        "The object is in an archive. Restore it, and exempt the prefix from the lifecycle rule that archives objects.",
+    ),
+    "ObjectLock": (
+        "STORE-LOCKED",
+        "Take the default retention off the bucket, or use a bucket without Object Lock: every run replaces objects.",
+    ),
     "SlowDown|Throttl|ServiceUnavailable|InternalError|RequestTimeout|RequestLimitExceeded|TooManyRequests"
-    "|BandwidthLimitExceeded|Busy": "S3 is overloaded or down, several attempts in a row. Run again later; nothing is"
-    " lost. If it lasts, look at the service's status page.",
-    "KMS": "Check the key (S3_KMS_KEY_ID, else the bucket's default): it must be enabled and in the bucket's region,"
-    " and the run's role must be allowed kms:GenerateDataKey and kms:Decrypt (deploy/aws/kms-policy.json).",
-    "Quota|StorageFull|InsufficientStorage": "Make room, or raise the quota of the bucket or of the service's disks.",
+    "|BandwidthLimitExceeded|Busy": (
+        "STORE-UNAVAILABLE",
+        "S3 is overloaded or down, several attempts in a row. Run again later; nothing is lost. If it lasts, look at"
+        " the service's status page.",
+    ),
+    "KMS": (
+        "STORE-KMS",
+        "Check the key (S3_KMS_KEY_ID, else the bucket's default): it must be enabled and in the bucket's region, and"
+        " the run's role must be allowed kms:GenerateDataKey and kms:Decrypt (deploy/aws/kms-policy.json).",
+    ),
+    "Quota|StorageFull|InsufficientStorage": (
+        "STORE-FULL",
+        "Make room, or raise the quota of the bucket or of the service's disks.",
+    ),
     "AuthorizationHeaderMalformed|PermanentRedirect|TemporaryRedirect|IllegalLocationConstraint|IncorrectEndpoint"
-    "|InvalidRegion": _REGION,
-    "AllAccessDisabled|AccountProblem|NotSignedUp|OptInRequired": "Ask whoever administers the AWS account: S3 is"
-    " suspended or not signed up for.",
-    "EntityTooLarge|MaxMessageLengthExceeded": "One upload may have 5 GB on Amazon S3; elsewhere raise the limit of the"
-    " service or of the proxy before it.",
-    "BadDigest|InvalidDigest|IncompleteBody|MissingContentLength|SHA256Mismatch|ChecksumMismatch|BadChecksum": "Run"
-    " again. If it lasts, look for a proxy that changes requests; an S3 that does not know today's checksums needs"
-    " AWS_REQUEST_CHECKSUM_CALCULATION=when_required.",
+    "|InvalidRegion": ("STORE-ENDPOINT", _REGION),
+    "AllAccessDisabled|AccountProblem|NotSignedUp|OptInRequired": (
+        "STORE-ACCESS",
+        "Ask whoever administers the AWS account: S3 is suspended or not signed up for.",
+    ),
+    "EntityTooLarge|MaxMessageLengthExceeded": (
+        StoreError.code,
+        "One upload may have 5 GB on Amazon S3; elsewhere raise the limit of the service or of the proxy before it.",
+    ),
+    "BadDigest|InvalidDigest|IncompleteBody|MissingContentLength|SHA256Mismatch|ChecksumMismatch|BadChecksum": (
+        StoreError.code,
+        "Run again. If it lasts, look for a proxy that changes requests; an S3 that does not know today's checksums"
+        " needs AWS_REQUEST_CHECKSUM_CALCULATION=when_required.",
+    ),
 }
 # What else stands for one of these codes: words of S3's sentence (patterns), and statuses.
 _SENTENCES = {r"object.?lock|\bWORM\b|legal.?hold": "ObjectLock", r"\bkms:": "KMS"}
@@ -92,16 +119,16 @@ def refusal(
     status, code, sentence = _facts(error)
     missing = code in _MISSING or (status == 404 and not code)
     if code == "NoSuchBucket" or (not key and missing):
-        return StoreError(
-            f"The bucket {bucket} does not exist.", hint="Check S3_BUCKET_NAME; the pipeline never creates a bucket."
-        )
+        hint = "Check S3_BUCKET_NAME; the pipeline never creates a bucket."
+        return StoreError(f"The bucket {bucket} does not exist.", hint=hint, code="STORE-BUCKET")
     if missing:
         return MissingObjectError(f"There is no {where}.")
     if conditional and (code in _CONFLICT or (not code and status in (409, 412))):
         return StoreConflictError(f"{where} was written by somebody else in the meantime.")
     what = "refused access to" if status in (401, 403) else "answered an error for"
     named = ": ".join(filter(None, (code or str(status), sentence)))
-    return StoreError(f"S3 {what} {where} ({named}).", hint=_hint(status, code, sentence, permission))
+    own_code, hint = _way_out(status, code, sentence, permission)
+    return StoreError(f"S3 {what} {where} ({named}).", hint=hint, code=own_code)
 
 
 def _facts(error: ClientError) -> tuple[int, str, str]:
@@ -114,23 +141,25 @@ def _facts(error: ClientError) -> tuple[int, str, str]:
     return status, without_credentials(code), "" if sentence == code else sentence.rstrip(".")
 
 
-def _hint(status: int, code: str, sentence: str, permission: str) -> str:
+def _way_out(status: int, code: str, sentence: str, permission: str) -> tuple[str, str]:
+    """This package's code for S3's answer, and the hint."""
     said = sentence if status in (400, 403) else ""
     meant = (other for pattern, other in _SENTENCES.items() if re.search(pattern, said, re.IGNORECASE))
     for each in filter(None, (code, next(meant, ""), _STATUSES.get(status))):
-        if hint := next((hint for pattern, hint in _HINTS.items() if re.search(pattern, each, re.IGNORECASE)), None):
-            return hint
+        if found := next((way for pattern, way in _WAYS_OUT.items() if re.search(pattern, each, re.IGNORECASE)), None):
+            return found
     if status == 400 and not code:
-        return (
+        return "STORE-CREDENTIALS", (
             f"Without a reason, mostly it means that the session token is expired or invalid: {_RENEW}; else check"
             " AWS_DEFAULT_REGION and AWS_ENDPOINT_URL_S3."
         )
     if status == 403 and len(sentence) > len("Access Denied"):
         # S3 names what is missing, and it need not be the permission that the request itself needs.
-        return "Allow what S3 names (README, Production set-up)."
+        return "STORE-ACCESS", "Allow what S3 names (README, Production set-up)."
     if status in (401, 403):
-        return f"Check the credentials and that their policy allows {permission} (README, Production set-up)."
-    return (
+        hint = f"Check the credentials and that their policy allows {permission} (README, Production set-up)."
+        return "STORE-ACCESS", hint
+    return StoreError.code, (
         "Check AWS_ENDPOINT_URL_S3, the proxies before it, S3_BUCKET_NAME, and what S3 says; use Amazon S3 or a"
         " current MinIO or Ceph."
     )
@@ -146,18 +175,19 @@ def sdk_problem(error: BaseException, what: str) -> ToastAssetsError:
     """The typed error for one of ``SDK_FAULTS``; ``what`` begins its sentence where a host could not be reached."""
     if problem := machine_problem(error):
         return problem
-    said = without_credentials(str(error)).rstrip(" .:")
+    said, code = without_credentials(str(error)).rstrip(" .:"), "STORE-CREDENTIALS"
     match error:
         case sdk.ConnectionError() | sdk.HTTPClientError():
             cause = connection_cause(error)
             host = urlsplit(str(error.kwargs.get("endpoint_url") or "")).netloc.rpartition("@")[2]
             text, hint = f"{what}{f' at {host}' if host else ''}: {cause.text}.", cause.hint
+            code = "STORE-UNREACHABLE"
         case OSError() if error.filename:
             # A file or program that the SDK reads or starts.
-            text = f"The AWS SDK cannot use {error.filename} ({error.strerror})."
+            code, text = "STORE-SDK", f"The AWS SDK cannot use {error.filename} ({error.strerror})."
             hint = f"Check {_configured(str(error.filename))}: it must exist, and this user must be able to read it."
         case ValueError() if said.startswith("Invalid endpoint"):
-            text = "S3's endpoint is no URL."
+            code, text = "STORE-ENDPOINT", "S3's endpoint is no URL."
             hint = (
                 "Check AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or the profile's: write https://HOST or https://HOST:PORT."
             )
@@ -177,20 +207,22 @@ def sdk_problem(error: BaseException, what: str) -> ToastAssetsError:
                 f" (AWS_WEB_IDENTITY_TOKEN_FILE), or credential_process in {_FILES}."
             )
         case sdk.InvalidRegionError() | sdk.BaseEndpointResolverError() | sdk.UnknownRegionError():
-            text, hint = f"The AWS region is missing or malformed: {said}.", _REGION
+            code, hint = "STORE-ENDPOINT", _REGION
+            text = f"The AWS region is missing or malformed: {said}."
         case RecursionError():
             # botocore asks the bucket for its region, gets the same answer, asks for its region, …
             text = (
                 "S3 says that the bucket is in another region or behind another address, and does not say where (301)."
             )
-            hint = _REGION
+            code, hint = "STORE-ENDPOINT", _REGION
         case sdk.BotoCoreError() | ValueError():
-            text = f"The AWS SDK cannot be used as it is configured: {said}."
+            code, text = "STORE-SDK", f"The AWS SDK cannot be used as it is configured: {said}."
             hint = f"Check {_configured(said)}."
         case _:
+            code = "STORE-ENDPOINT"
             text = f"{what}: the answer is none of S3's ({type(error).__name__}), or was cut short."
             hint = "Check AWS_ENDPOINT_URL_S3: what answers there may be another service, or a proxy's own page."
-    return StoreError(text, hint=hint)
+    return StoreError(text, hint=hint, code=code)
 
 
 def _configured(said: str) -> str:
@@ -245,4 +277,4 @@ def readable(uri: str, hint: str) -> Iterator[None]:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         text = f"{uri} cannot be read ({type(error).__name__}): it is damaged, or another object."
-        raise StoreError(text, hint=hint) from error
+        raise StoreError(text, hint=hint, code=DamagedObjectError.code) from error

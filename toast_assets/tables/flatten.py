@@ -48,7 +48,7 @@ def flatten(batch: RawOrders, *, salt: bytes = b"") -> tuple[ReadOrders, dict[st
         try:
             _tables_of(batch, [order], salt)
         except UnrepresentableError as error:
-            rejection = Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, str(error))
+            rejection = Rejection(batch.restaurant_guid, order.guid, Reason.UNREPRESENTABLE, error.message)
             found.rejections.append(rejection)
         else:
             found.orders.append(order)

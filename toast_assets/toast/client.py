@@ -26,6 +26,7 @@ from toast_assets.errors import (
     ToastUnreachableError,
     TransientError,
 )
+from toast_assets.http.bearer import claims_of
 from toast_assets.http.bodies import ENCODINGS, UnreadableBodyError, decode
 from toast_assets.http.own_secrets import without_secrets
 from toast_assets.http.rate import RateLimiter, acquire_all
@@ -303,13 +304,15 @@ class ToastClient(ServiceClient):
             raise ToastTransientError(message, throttled=True, retry_after=seconds)
         if status >= 500 or status in (408, 425):
             raise ToastTransientError(message)
-        hint = _HINTS.get(status, _OTHER_HINT)
+        code, hint = _WAYS_OUT.get(status, (ToastRefusedError.code, _OTHER_HINT))
         path = response.request.url.path
         if path.startswith(CONFIGURATION_PATH):
-            hint = _CONFIGURATION_HINTS.get(status, hint)
+            code, hint = _CONFIGURATION_WAYS_OUT.get(status, (code, hint))
         elif path in (ORDER_LIST_PATH, PAYMENT_LIST_PATH):
-            hint = _NO_LIST
-        raise ToastRefusedError(message, status=status, hint=hint)
+            code, hint = _NO_LIST
+        elif status == 403 and (scope := _missing_scope(response.request)):
+            code, hint = "TOAST-403-SCOPE", f"The client lacks the scope {scope}: ask Toast to add it."
+        raise ToastRefusedError(message, status=status, hint=hint, code=code)
 
     def _details(self, response: httpx.Response) -> str:
         """Toast's message and request id, for its support; never more of a body than these (Toast: error body)."""
@@ -324,19 +327,43 @@ class ToastClient(ServiceClient):
         return f" ({text})" if text else ""
 
 
-_HINTS = {
-    400: "Toast calls the request malformed; check TOAST_RESTAURANT_GUID.",
-    401: "Toast takes the credentials but not for this call; check the client's scopes and restaurants.",
-    403: "The client may not read this restaurant; check its scopes (orders:read) and TOAST_RESTAURANT_GUID.",
-    404: "Toast does not know it; check TOAST_RESTAURANT_GUID and TOAST_API_URL.",
+# The code and the way out by status.
+_WAYS_OUT = {
+    400: ("TOAST-400", "Toast calls the request malformed; check TOAST_RESTAURANT_GUID."),
+    401: (
+        "TOAST-401",
+        "Toast takes the credentials but not for this call; check the client's scopes and restaurants.",
+    ),
+    403: (
+        "TOAST-403-RESTAURANT",
+        "The client may not read this restaurant; check its scopes (orders:read) and TOAST_RESTAURANT_GUID.",
+    ),
+    404: ("TOAST-404-RESTAURANT", "Toast does not know it; check TOAST_RESTAURANT_GUID and TOAST_API_URL."),
 }
-_CONFIGURATION_HINTS = {
-    403: "The client lacks the scope config:read, so dining options, menu items, discounts, … have no names. Ask Toast"
-    " to add it, then materialize the week again; or set TOAST_NAMES=off.",
-    409: "The configuration was published again and again while it was read; the next pull of the week reads it again.",
+_CONFIGURATION_WAYS_OUT = {
+    403: (
+        "TOAST-403-CONFIG",
+        "The client lacks the scope config:read, so dining options, menu items, discounts, … have no names. Ask Toast"
+        " to add it, then materialize the week again; or set TOAST_NAMES=off.",
+    ),
+    409: (
+        "TOAST-409-CONFIG",
+        "The configuration was published again and again while it was read; the next pull of the week reads it again.",
+    ),
 }
-_NO_LIST = "Without this list nothing but ordersBulk says that a week is whole. TOAST_CENSUS=off ends the question."
+_NO_LIST = (
+    "TOAST-LIST",
+    "Without this list nothing but ordersBulk says that a week is whole. TOAST_CENSUS=off ends the question.",
+)
 _OTHER_HINT = "Toast does not answer like this: check TOAST_API_URL, and whether a proxy answered in Toast's place."
+_SCOPES = {"orders": "orders:read", "restaurants": "restaurants:read"}
+
+
+def _missing_scope(request: httpx.Request) -> str | None:
+    """The scope that the call needs and the token does not name; None where the token names it, or names none."""
+    scope = claims_of(request.headers.get("Authorization", "").removeprefix("Bearer ")).get("scope")
+    needed = _SCOPES.get(request.url.path.split("/")[1])
+    return needed if isinstance(scope, str) and needed not in scope.split() else None
 
 
 def _where(request: httpx.Request) -> str:

@@ -31,6 +31,7 @@ async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[
                 status=error.status,
                 hint="Only partners may list them. Set TOAST_RESTAURANT_GUID to a list of GUIDs, or"
                 " TOAST_MEMBER_RESTAURANT_GUID to one restaurant of the group.",
+                code="TOAST-DISCOVERY",
             ) from error
         listed = {}
     deleted = {guid for guid, is_deleted in listed.items() if is_deleted}
@@ -49,6 +50,7 @@ async def discover_restaurants(toast: ToastClient, log: logging.Logger) -> list[
         raise ToastError(
             "Toast lists no restaurant for these credentials.",
             hint="Set TOAST_RESTAURANT_GUID to a list of GUIDs, or TOAST_MEMBER_RESTAURANT_GUID to one of the group.",
+            code="TOAST-DISCOVERY",
         )
     slots = asyncio.Semaphore(_AT_ONCE)
 

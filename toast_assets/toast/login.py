@@ -77,8 +77,10 @@ class ToastLogin(Bearer):
 
     def _explained(self, error: ToastError) -> ToastLoginError:
         login = f"login at {self._settings.api_url}"
-        message, hint = error.message, error.hint
+        # What is no refusal of the credentials keeps its code.
+        message, hint, code = error.message, error.hint, error.code
         if isinstance(error, ToastReplyError):
+            code = "TOAST-TOKEN"
             message = f"Toast's {login} {message}"
             hint = "Check that TOAST_API_URL is Toast's API and not a proxy's sign-in page."
         elif isinstance(error, TransientError):
@@ -89,8 +91,9 @@ class ToastLogin(Bearer):
             message = f"Toast refused the {login}: {message}"
             # A redirect is not due to the credentials.
             if error.status >= 400:
+                code = ToastLoginError.code
                 hint = "Check TOAST_CLIENT_ID, TOAST_CLIENT_SECRET and TOAST_API_URL."
-        return ToastLoginError(message, hint=hint)
+        return ToastLoginError(message, hint=hint, code=code)
 
 
 def read_grant(body: bytes) -> tuple[str, float]:

@@ -53,17 +53,18 @@ def test_an_order_that_was_found_warns_with_the_window_that_should_have_returned
 
 
 def test_a_census_that_is_refused_never_passes_and_each_reason_is_named_once() -> None:
-    refused = CensusRecord(failure="Toast answered 403.")
+    refused = CensusRecord(failure="Toast answered 403. [TOAST-LIST]")
     found = result(
         a=refused, b=refused, c=WHOLE, d=CensusRecord(days=days(day(1)), payments_failure="Toast answered 404.")
     )
     assert (found.passed, found.warns) == (False, True)
     assert found.problems == [
-        "The list of orders is not available: Toast answered 403 (2 of 4 restaurants: a, b)",
+        "The list of orders is not available: Toast answered 403 (2 of 4 restaurants: a, b) [TOAST-LIST]",
         "The list of payments is not available: Toast answered 404 (1 of 4 restaurants: d)",
     ]
+    assert found.causes == ["TOAST-LIST a", "TOAST-LIST b"]
     assert found.figures["not_available"] == 2
-    assert found.rows[0][-1] == "Toast answered 403."
+    assert found.rows[0][-1] == "Toast answered 403. [TOAST-LIST]"
 
 
 def test_without_any_census_it_says_so() -> None:

@@ -117,6 +117,7 @@ def test_a_restaurant_whose_ledger_cannot_be_read_is_named_and_the_others_are_co
     found = evaluate("delivered_equals_exported", week, manifest, store, settings())
     assert (found.passed, found.warns, found.figures["accepted"]) == (False, False, 3)
     assert "Place there (there): s3://" in found.description
+    assert found.causes == ["STORE-DAMAGED there"]
     assert "Place here" not in found.description
 
 

@@ -166,6 +166,7 @@ def test_a_damaged_raw_file_is_named_and_the_other_restaurants_are_checked(
     unique = conclude("order_guids_unique", manifest, facts=found)
     assert (unique.passed, unique.warns) == (False, True)
     assert "Place b (b): The raw orders" in unique.description
+    assert unique.causes == [f"{'RAW-MISMATCH' if damage == 'gone' else 'STORE-DAMAGED'} b"]
     assert "aterialize raw_toast_orders for this week again" in unique.description
     assert store.bucket.read(store.layout.inspection(week)) is None
     # Once the file is restored, so is everything.
@@ -348,6 +349,7 @@ def test_a_damaged_file_of_names_is_named_by_its_own_check_and_stops_nothing(sto
     known = conclude("names_known", manifest, facts=found)
     assert (known.passed, known.warns) == (False, True)
     assert "names.parquet cannot be read" in known.description
+    assert known.causes == ["STORE-DAMAGED"]
     assert conclude("order_guids_unique", manifest, facts=found).passed
     assert conclude("guests_reachable", manifest, facts=found).passed
     store.bucket.write(key, whole, Metadata=described.metadata)
@@ -425,7 +427,8 @@ def test_a_damaged_table_is_named_and_the_others_are_compared(store: OrderStore,
     assert (found.passed, found.warns) == (False, False)
     assert "tables/checks/" in found.description
     assert "cannot be read (ArrowInvalid)" in found.description
-    assert "Materialize the tables for the week again." in found.description
+    assert "Materialize the tables for the week again. [STORE-DAMAGED]" in found.description
+    assert found.causes == ["STORE-DAMAGED"]
     assert found.figures["differences"] == 0
 
 

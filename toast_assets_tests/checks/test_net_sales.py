@@ -196,3 +196,4 @@ def test_a_table_that_is_missing_or_damaged_warns(store: OrderStore, week: Week,
     assert (found.passed, found.warns) == (False, True)
     expected = "the table checks was not made" if body is None else "Materialize the tables for the week again."
     assert expected in found.description
+    assert [*found.causes] == ([] if body is None else ["STORE-DAMAGED"])

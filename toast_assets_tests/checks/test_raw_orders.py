@@ -222,11 +222,12 @@ def test_a_missing_scope_is_one_sentence_however_many_restaurants_there_are() ->
 
 
 def test_each_reason_for_names_that_could_not_be_read_is_said_once_the_most_frequent_first() -> None:
-    down = {"names_failure": "Toast answered 503 to /config/v2/menuItems."}
+    down = {"names_failure": "Toast answered 503 to /config/v2/menuItems. [TOAST-UNAVAILABLE]"}
     week = of_names(a=REFUSED, b=down, c=down, d=READ)
     found = conclude("names_known", week, facts=of_week({}))
     down_there, no_scope = found.problems
-    assert down_there == "Toast answered 503 to /config/v2/menuItems (2 of 4 restaurants: b, c)"
+    assert down_there == "Toast answered 503 to /config/v2/menuItems (2 of 4 restaurants: b, c) [TOAST-UNAVAILABLE]"
+    assert found.causes == ["TOAST-UNAVAILABLE b", "TOAST-UNAVAILABLE c"]
     assert no_scope.endswith("(1 of 4 restaurants: a)")
 
 
@@ -275,3 +276,9 @@ def test_names_that_were_read_and_are_gone_warn() -> None:
 
 def test_of_many_problems_the_first_are_named_and_the_others_counted() -> None:
     assert CheckResult([str(number) for number in range(13)]).description == "0; 1; 2; 3; 4; 5; 6; 7; 8; 9; and 3 more"
+
+
+def test_a_long_reason_is_cut_and_keeps_its_code() -> None:
+    found = CheckResult([f"{'long ' * 200}[TOAST-REPLY]", *["another [TOAST-LIST]"] * 10])
+    assert "… (999 characters) [TOAST-REPLY]; another [TOAST-LIST]; " in found.description
+    assert found.description.endswith("; and 1 more")

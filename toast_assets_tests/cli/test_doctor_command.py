@@ -24,7 +24,7 @@ def test_every_line_has_its_mark_and_the_way_out(monkeypatch: pytest.MonkeyPatch
     reply = CliRunner().invoke(main, ["doctor"])
     assert reply.exit_code == 2
     assert "✗ login: Toast refused the login" in reply.output
-    assert "→ Check TOAST_CLIENT_ID, TOAST_CLIENT_SECRET and TOAST_API_URL." in reply.output
+    assert " [TOAST-LOGIN]\n    → Check TOAST_CLIENT_ID, TOAST_CLIENT_SECRET and TOAST_API_URL." in reply.output
     assert "✓ multipart" in reply.output
     assert "? stream exists" in reply.output
     assert "not-this-one" not in reply.output
@@ -35,7 +35,15 @@ def test_machines_read_json() -> None:
     assert reply.exit_code == 0
     content = json.loads(reply.output)
     assert content["exit_code"] == 0
-    assert {"area": "S3", "name": "delete", "state": "ok", "detail": "", "hint": ""} in content["findings"]
+    assert {"area": "S3", "name": "delete", "state": "ok", "detail": "", "hint": "", "code": ""} in content["findings"]
+
+
+def test_what_an_error_is_behind_has_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_BUCKET_NAME", "no-such-bucket")
+    monkeypatch.setenv("AMPERITY_TENANT_ID", "")
+    findings = json.loads(CliRunner().invoke(main, ["doctor", "--json"]).output)["findings"]
+    codes = {(one["area"], one["code"]) for one in findings if one["state"] == "failed"}
+    assert codes == {("S3", "STORE-BUCKET"), ("settings", "SETTINGS")}
 
 
 def test_a_warning_ends_with_a_1(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import dagster as dg
+import msgspec
 import pytest
 
 from toast_assets.checks.facts import week_fields
@@ -19,6 +20,7 @@ from toast_assets.orders.raw_file import read_groups
 from toast_assets.sandbox import Sandbox
 from toast_assets.sandbox.order_builder import Json as SandboxOrder
 from toast_assets.store.bucket import Bucket
+from toast_assets.store.manifest import RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import Week, WeekCalendar
@@ -27,7 +29,7 @@ from toast_assets_tests.defs.conftest import PARTITION, RunWeek
 from toast_assets_tests.support.data.invented import check, customer, encode, order
 from toast_assets_tests.support.services.toast_orders import edit
 from toast_assets_tests.support.stores.names import names_of, store_names
-from toast_assets_tests.support.stores.stored_weeks import store_week
+from toast_assets_tests.support.stores.stored_weeks import save_manifest, store_week
 
 ALL = {
     *("every_restaurant_complete", "order_guids_unique", "modified_times_inside_week", "no_schema_drift"),
@@ -96,7 +98,8 @@ class TestWithoutAPartition:
         assert not found.passed
         assert str(found.description).startswith("The newest stored week is 2025-09-22. ")
         assert doubled["guid"] in str(found.description)
-        assert figures(found)["week"] == "2025-09-22"
+        assert str(found.description).endswith(" [CHECK-ORDER-GUIDS-UNIQUE]")
+        assert (figures(found)["week"], figures(found)["causes"]) == ("2025-09-22", ["CHECK-ORDER-GUIDS-UNIQUE"])
         (of_a_week,) = run_check(instance, "order_guids_unique", PARTITION).get_asset_check_evaluations()
         assert (of_a_week.passed, of_a_week.partition) == (True, PARTITION)
         assert "newest" not in str(of_a_week.description)
@@ -129,7 +132,7 @@ class TestWithoutAPartition:
         failure = failed.step_failure_data.user_failure_data
         assert failure is not None
         assert failure.description == (
-            "No week is stored yet, so there is nothing to check. Materialize raw_toast_orders first."
+            "No week is stored yet, so there is nothing to check. Materialize raw_toast_orders first. [WEEK-NOT-PULLED]"
         )
 
     @pytest.mark.usefixtures("stored")
@@ -139,6 +142,33 @@ class TestWithoutAPartition:
         stored(order())
         sandbox_environment.setenv("TOAST_START_DATE", "2025-10-06")
         assert not run_check(instance, "order_guids_unique", None).success
+
+
+def test_what_quotes_an_error_has_its_code_and_all_else_that_of_the_check(
+    stored: Callable[..., object], store: OrderStore, week: Week, instance: dg.DagsterInstance
+) -> None:
+    del stored
+    doubled = order()
+    store_week(store, week, {"here": encode(doubled, doubled), "there": encode(order())})
+    store.bucket.write(store.layout.raw(week, "there"), b"no raw file")
+    (found,) = run_check(instance, "order_guids_unique", PARTITION).get_asset_check_evaluations()
+    assert figures(found)["causes"] == ["STORE-DAMAGED there", "CHECK-ORDER-GUIDS-UNIQUE"]
+    assert str(found.description).endswith(" [STORE-DAMAGED] [CHECK-ORDER-GUIDS-UNIQUE]")
+
+
+def test_a_failure_that_an_earlier_release_stored_without_a_code_has_that_of_the_check(
+    stored: Callable[..., object], store: OrderStore, week: Week, instance: dg.DagsterInstance
+) -> None:
+    stored(order())
+    manifest, _ = store.load_manifest(week)
+    assert manifest is not None
+    failed = {
+        "old": RestaurantRecord(outcome="failed", failure="Toast answered 500."),
+        "new": RestaurantRecord(outcome="failed", failure="Toast answered 500. [TOAST-UNAVAILABLE]"),
+    }
+    save_manifest(store, week, msgspec.structs.replace(manifest, restaurants=manifest.restaurants | failed))
+    (found,) = run_check(instance, "every_restaurant_complete", PARTITION).get_asset_check_evaluations()
+    assert figures(found)["causes"] == ["TOAST-UNAVAILABLE new", "CHECK-EVERY-RESTAURANT-COMPLETE"]
 
 
 @pytest.mark.usefixtures("sandbox_environment")
@@ -164,6 +194,10 @@ class TestAWeeklyRun:
         sandbox.faults.arm("status", "orders", target=sandbox.restaurant_guids[0], status=403, last=None)
         found = evaluations(run_week())
         assert {name for name, one in found.items() if not one.passed} == {"every_restaurant_complete"}
+        complete = found["every_restaurant_complete"]
+        assert str(complete.description).endswith(" [TOAST-403-RESTAURANT]")
+        assert figures(complete)["causes"] == [f"TOAST-403-RESTAURANT {sandbox.restaurant_guids[0]}"]
+        assert "causes" not in figures(found["order_guids_unique"])
 
     def test_no_check_names_a_guest(self, run_week: RunWeek, sandbox: Sandbox, week: Week, store: OrderStore) -> None:
         found = evaluations(run_week())
@@ -191,6 +225,8 @@ class TestAWeeklyRun:
         found = evaluations(run_week("raw_toast_orders"))["no_order_missing"]
         assert (found.passed, found.severity) == (False, WARN)
         assert "not available: Toast answered 403" in str(found.description)
+        assert str(found.description).endswith(" [TOAST-LIST]")
+        assert figures(found)["causes"] == [f"TOAST-LIST {guid}" for guid in sandbox.restaurant_guids]
         sandbox_environment.setenv("TOAST_CENSUS", "off")
         assert "TOAST_CENSUS is off" in str(evaluations(run_week("raw_toast_orders"))["no_order_missing"].description)
 
@@ -305,7 +341,7 @@ class TestBlocking:
 class TestSingleChecks:
     def test_a_week_that_was_never_pulled_fails_every_check(self, evaluate: Evaluate) -> None:
         found = evaluate("no_schema_drift")
-        assert (found.passed, found.description) == (False, "Week 2025-09-15 was never pulled.")
+        assert (found.passed, found.description) == (False, "Week 2025-09-15 was never pulled. [WEEK-NOT-PULLED]")
 
     def test_a_doubled_order_is_named(self, evaluate: Evaluate, stored: Callable[..., object]) -> None:
         doubled = order()

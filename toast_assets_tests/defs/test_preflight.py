@@ -35,7 +35,9 @@ def test_a_run_on_an_s3_that_ignores_conditions_is_refused_before_anything_is_st
     client = s3_client(sandbox)
     ignore_condition(client, "If-Match")
     sandbox_environment.setattr(resources, "s3_client", lambda **_: client)
-    assert "ignores conditions (If-Match)" in reason(run_week("raw_toast_orders"))
+    description = reason(run_week("raw_toast_orders"))
+    assert "ignores conditions (If-Match)" in description
+    assert description.endswith(" [STORE-CONDITIONS]")
     assert not sandbox.objects()
 
 
@@ -76,3 +78,5 @@ def test_a_full_disk_is_compared_with_the_newest_stored_week(
         raise OSError(errno.ENOSPC, "No space left on device")
     size = sum(pull.bytes for pull in manifest.stored.values()) / 1_000_000
     assert f"The newest stored week has {size:,.1f} MB of orders" in str(failed.value.description)
+    assert str(failed.value.description).endswith(" [MACHINE-DISK]")
+    assert failed.value.metadata["code"].value == "MACHINE-DISK"

@@ -140,8 +140,12 @@ async def test_several_restaurants_that_cannot_be_delivered_are_named_in_one_err
     no_raw(sandbox, week, "place-3")
     report = await deliver(sandbox, week, dry_run=True)
     assert report.would_send == 3
-    with pytest.raises(ExportError, match=r"(?s)2 restaurants are not delivered whole.*place-1: .*place-3: .*again"):
+    names = (
+        r"(?s)2 restaurants are not delivered whole.*place-1: .* \[EXPORT\]\n.*place-3: .* \[RAW-MISMATCH\]\n.*again"
+    )
+    with pytest.raises(ExportError, match=names) as failed:
         check_delivery(report, 1.0)
+    assert failed.value.code == "SEVERAL-CAUSES"
 
 
 async def test_an_order_too_deep_to_redact_is_rejected_by_name_and_the_rest_arrives(

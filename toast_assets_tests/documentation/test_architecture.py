@@ -17,7 +17,7 @@ FOLDERS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 
 # A folder or file of the package imports only from itself and from what is above it in this list.
 LAYERS = (
-    *("errors", "markdown", "week", "scratch", "concurrency", "machine"),
+    *("errors", "codes", "markdown", "week", "scratch", "concurrency", "machine"),
     *("http", "setting_values", "settings"),
     "orders",
     "store",
@@ -27,7 +27,7 @@ LAYERS = (
     "amperity",
     "variables",
     *("pull", "export", "delivery", "checks"),
-    "privacy",
+    *("privacy", "lookup", "status"),
     *("doctor", "probe"),
     "defs",
     "definitions",

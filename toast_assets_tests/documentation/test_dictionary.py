@@ -43,7 +43,7 @@ def test_the_rules_that_it_refers_to_are_there() -> None:
         assert (ROOT / "docs" / name).is_file()
 
 
-@pytest.mark.parametrize("module", ["docs.make_dictionary", "docs.make_couriers"])
+@pytest.mark.parametrize("module", ["docs.make_dictionary", "docs.make_couriers", "docs.make_errors"])
 def test_a_document_is_written_by_its_module(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "docs").mkdir()
     monkeypatch.chdir(tmp_path)

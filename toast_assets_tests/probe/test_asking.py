@@ -128,12 +128,12 @@ async def test_an_answer_without_orders_is_no_page(probing: Probing) -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (BudgetUsedUpError("x"), "the 120 requests for this restaurant are used up"),
-        (ToastRefusedError(f"no {GUID}", status=404), "Toast answered 404"),
-        (ToastReplyError(GUID), "Toast's reply cannot be read"),
-        (ToastTransientError(GUID), "Toast failed or answered 429 several times"),
-        (ToastIncompleteError(GUID), "a window could not be read completely"),
-        (ToastUnreachableError(GUID), "Toast cannot be reached"),
+        (BudgetUsedUpError("x"), "the 120 requests for this restaurant are used up [TOAST-BUDGET]"),
+        (ToastRefusedError(f"no {GUID}", status=404), "Toast answered 404 [TOAST-REFUSED]"),
+        (ToastReplyError(GUID), "Toast's reply cannot be read [TOAST-REPLY]"),
+        (ToastTransientError(GUID), "Toast failed or answered 429 several times [TOAST-UNAVAILABLE]"),
+        (ToastIncompleteError(GUID), "a window could not be read completely [TOAST-INCOMPLETE]"),
+        (ToastUnreachableError(GUID), "Toast cannot be reached [TOAST-UNREACHABLE]"),
         (KeyError(GUID), "an order has an unexpected form (KeyError)"),
     ],
 )

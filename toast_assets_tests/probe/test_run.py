@@ -52,7 +52,11 @@ async def test_a_used_up_budget_leaves_questions_unseen_and_refutes_nothing(prob
 async def test_a_restaurant_without_orders_is_unseen_where_orders_are_needed(probing: Probing, state: Any) -> None:
     answers = await probing.answers(probing.sandbox(place(0, state=state)), restaurants=[GUID])
     assert refuted(answers) == set()
-    reason = "no orders could be read: Toast answered 403" if state == "forbidden" else "these weeks have no orders"
+    reason = (
+        "no orders could be read: Toast answered 403 [TOAST-403-RESTAURANT]"
+        if state == "forbidden"
+        else "these weeks have no orders"
+    )
     assert answers["filter_time"] == answers["order_list"] == answers["names"] == (Verdict.UNSEEN, reason)
     assert answers["same_token"].verdict is Verdict.CONFIRMED
 
@@ -101,7 +105,7 @@ async def test_revoked_tokens_end_no_probe_and_bring_no_third_login(probing: Pro
     sandbox.faults.arm(Kind.REVOKE, "order list")
     answers = await probing.answers(sandbox)
     assert sandbox.toast.log.count("login") == 2
-    assert answers["order_list"] == (Verdict.UNSEEN, "Toast answered 401")
+    assert answers["order_list"] == (Verdict.UNSEEN, "Toast answered 401 [TOAST-LIST]")
     assert "start_inclusive" not in refuted(answers)
 
 

@@ -147,8 +147,9 @@ async def test_where_none_can_be_pulled_again_nothing_is_written(sandbox: Sandbo
     await pull(sandbox, week)
     content = bucket_content(sandbox)
     sandbox.faults.arm(Kind.STATUS, "orders", status=500, last=None)
-    with pytest.raises(ToastIncompleteError, match="none of 3 restaurants"):
+    with pytest.raises(ToastIncompleteError, match=r"(?s)none of 3 restaurants.* \[TOAST-UNAVAILABLE\]$") as failed:
         await pull(sandbox, week)
+    assert str(failed.value).count("[TOAST-UNAVAILABLE]") == 1
     assert bucket_content(sandbox) == content
 
 
@@ -161,6 +162,7 @@ async def test_one_restaurant_of_many_fails_and_all_others_are_stored(start_sand
     sandbox.faults.arm(Kind.STATUS, "orders", status=403, target=failing, last=None)
     report = await pull(sandbox, week, TOAST_CONCURRENT_RESTAURANTS="20")
     assert report.manifest.failures.keys() == {failing}
+    assert report.manifest.failures[failing].endswith(" [TOAST-403-RESTAURANT]")
     assert report.manifest.stored.keys() == set(sandbox.restaurant_guids) - {failing}
     export(sandbox, week)
     check_complete(sandbox, week, report.manifest.stored)

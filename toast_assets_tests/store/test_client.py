@@ -47,27 +47,33 @@ def _no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({}, "No AWS credentials.*AWS_PROFILE"),
+        ({}, r"No AWS credentials.*AWS_PROFILE.* \[STORE-CREDENTIALS\]$"),
         ({"AWS_PROFILE": "nope"}, r"nope.*Check AWS_PROFILE"),
-        (KEYS | {"AWS_ENDPOINT_URL_S3": "minio:9000"}, "is no URL.*AWS_ENDPOINT_URL_S3"),
+        (KEYS | {"AWS_ENDPOINT_URL_S3": "minio:9000"}, r"is no URL.*AWS_ENDPOINT_URL_S3.* \[STORE-ENDPOINT\]$"),
         (KEYS | {"AWS_ENDPOINT_URL_S3": NOWHERE}, "127.0.0.1:9: nobody listens there.*AWS_ENDPOINT_URL_S3"),
         ({"AWS_CONFIG_FILE": "unparsable"}, "cannot be used as it is configured.*unparsable.*AWS_CONFIG_FILE"),
-        ({"AWS_CONFIG_FILE": "process"}, "could not be fetched.*credential_process"),
-        ({"AWS_CONFIG_FILE": "missing-process"}, "cannot use /no/such/tool.*AWS_CONFIG_FILE"),
+        ({"AWS_CONFIG_FILE": "process"}, r"could not be fetched.*credential_process.* \[STORE-CREDENTIALS\]$"),
+        ({"AWS_CONFIG_FILE": "missing-process"}, r"cannot use /no/such/tool.*AWS_CONFIG_FILE.* \[STORE-SDK\]$"),
         ({"AWS_CONFIG_FILE": "sso"}, "not logged in.*aws sso login"),
         ({"AWS_CONFIG_FILE": "source"}, 'source_profile "missing".*AWS_CONFIG_FILE'),
         ({"AWS_SHARED_CREDENTIALS_FILE": "half"}, "incomplete.*AWS_SECRET_ACCESS_KEY"),
         ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/no/such", "AWS_ROLE_ARN": ROLE}, "/no/such .*AWS_WEB_IDENTITY_TOKEN_FILE"),
         ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/", "AWS_ROLE_ARN": ROLE}, "cannot use / .*AWS_WEB_IDENTITY_TOKEN_FILE"),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{NOWHERE}/c"}, "could not be fetched.*AWS_CONTAINER_CREDENTIALS"),
-        (KEYS | {"AWS_DEFAULT_REGION": "US East"}, "region is missing or malformed.*AWS_DEFAULT_REGION"),
-        (KEYS | {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE\n"}, "AWS_ACCESS_KEY_ID cannot be sent.*line feed"),
+        (
+            KEYS | {"AWS_DEFAULT_REGION": "US East"},
+            r"region is missing or malformed.*AWS_DEFAULT_REGION.* \[STORE-ENDPOINT\]$",
+        ),
+        (
+            KEYS | {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE\n"},
+            r"AWS_ACCESS_KEY_ID cannot be sent.*line feed.* \[STORE-CREDENTIALS\]$",
+        ),
         (KEYS | {"AWS_SESSION_TOKEN": '"quoted"'}, "AWS_SESSION_TOKEN cannot be sent.*a quote"),
-        (KEYS | {"AWS_MAX_ATTEMPTS": "many"}, "'many'.*AWS_MAX_ATTEMPTS"),
+        (KEYS | {"AWS_MAX_ATTEMPTS": "many"}, r"'many'.*AWS_MAX_ATTEMPTS.* \[STORE-SDK\]$"),
         (KEYS | {"AWS_REQUEST_CHECKSUM_CALCULATION": "never"}, "never.*AWS_REQUEST_CHECKSUM_CALCULATION"),
         (KEYS | {"AWS_CA_BUNDLE": "/no/such.pem"}, "AWS_CA_BUNDLE names /no/such.pem"),
         (KEYS | {"HTTPS_PROXY": NOWHERE}, "nobody listens there .*through the proxy of HTTPS_PROXY"),
-        (KEYS | {"HTTPS_PROXY": "socks5://127.0.0.1:9"}, "HTTPS_PROXY names a SOCKS proxy"),
+        (KEYS | {"HTTPS_PROXY": "socks5://127.0.0.1:9"}, r"HTTPS_PROXY names a SOCKS proxy.* \[SETTINGS\]$"),
     ],
 )
 def test_each_fault_of_the_configuration_is_one_sentence_that_names_the_variable(
@@ -89,7 +95,7 @@ def test_each_fault_of_the_configuration_is_one_sentence_that_names_the_variable
     [
         (
             EndpointConnectionError(endpoint_url="https://s3.test/x", error=socket.gaierror(socket.EAI_NONAME, "?")),
-            r"at s3\.test: its name is not known.*AWS_ENDPOINT_URL_S3",
+            r"at s3\.test: its name is not known.*AWS_ENDPOINT_URL_S3.* \[STORE-UNREACHABLE\]$",
         ),
         (
             SSLError(endpoint_url="https://s3.test/x", error=ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]")),
@@ -99,8 +105,8 @@ def test_each_fault_of_the_configuration_is_one_sentence_that_names_the_variable
             ProxyConnectionError(proxy_url="?", error=OSError("Tunnel connection failed: 407 Login Required")),
             "the proxy asks for a login.*HTTPS_PROXY",
         ),
-        (RecursionError(), "another region.*AWS_DEFAULT_REGION"),
-        (KeyError("ETag"), "none of S3's .*AWS_ENDPOINT_URL_S3"),
+        (RecursionError(), r"another region.*AWS_DEFAULT_REGION.* \[STORE-ENDPOINT\]$"),
+        (KeyError("ETag"), r"none of S3's .*AWS_ENDPOINT_URL_S3.* \[STORE-ENDPOINT\]$"),
     ],
 )
 def test_what_the_network_and_odd_replies_raise_is_one_sentence(error: Exception, words: str) -> None:

@@ -37,7 +37,7 @@ def test_another_brand_is_refused_and_writes_nothing(store: OrderStore) -> None:
     assert str(refused.value) == (
         f"{store.bucket.uri(store.layout.prefix)} holds the orders of the brand brand_a; the brand brand_b needs a"
         " bucket or a prefix of its own. Set another S3_BUCKET_NAME or S3_PREFIX. If the brand was renamed, remove"
-        f" {store.bucket.uri(store.layout.owner)}."
+        f" {store.bucket.uri(store.layout.owner)}. [BRAND]"
     )
     assert owner_of(store) == {"brand": "brand_a"}
     assert len(list(store.bucket.keys(""))) == 1

@@ -20,46 +20,47 @@ def told(status: int, code: str, message: str = "m", *, key: str = "key", condit
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "words"),
+    ("status", "code", "words", "own"),
     [
-        (400, "ExpiredToken", "renew the credentials"),
-        (403, "ExpiredTokenException", "renew the credentials"),
-        (400, "InvalidToken", "renew the credentials"),
-        (400, "400", "mostly it means that the session token is expired"),
-        (403, "InvalidAccessKeyId", "Check AWS_ACCESS_KEY_ID"),
-        (403, "SignatureDoesNotMatch", "Check AWS_ACCESS_KEY_ID"),
-        (403, "RequestTimeTooSkewed", "Set the clock"),
-        (403, "RequestExpired", "Set the clock"),
-        (400, "KMS.DisabledException", "S3_KMS_KEY_ID"),
-        (400, "XMinioKMSKeyNotFound", "S3_KMS_KEY_ID"),
-        (403, "InvalidObjectState", "exempt the prefix from the lifecycle rule"),
-        (503, "SlowDown", "Run again later"),
-        (400, "KMS.ThrottlingException", "Run again later"),
-        (502, "502", "Run again later"),
-        (500, "SomethingNew", "Run again later"),
-        (400, "RequestTimeout", "Run again later"),
-        (301, "PermanentRedirect", "AWS_DEFAULT_REGION"),
-        (400, "AuthorizationHeaderMalformed", "AWS_DEFAULT_REGION"),
-        (307, "307", "AWS_DEFAULT_REGION"),
-        (403, "AllAccessDisabled", "Ask whoever administers the AWS account"),
-        (403, "QuotaExceeded", "raise the quota"),
-        (507, "XMinioStorageFull", "raise the quota"),
-        (507, "507", "raise the quota"),
-        (400, "EntityTooLarge", "One upload may have 5 GB"),
-        (413, "413", "One upload may have 5 GB"),
-        (400, "BadDigest", "AWS_REQUEST_CHECKSUM_CALCULATION"),
-        (405, "MethodNotAllowed", "use Amazon S3 or a current MinIO or Ceph"),
-        (501, "501", "use Amazon S3 or a current MinIO or Ceph"),
-        (400, "InvalidBucketName", "S3_BUCKET_NAME"),
-        (412, "PreconditionFailed", "Check AWS_ENDPOINT_URL_S3, the proxies before it"),
-        (409, "OperationAborted", "Check AWS_ENDPOINT_URL_S3, the proxies before it"),
-        (403, "403", "their policy allows s3:PutObject"),
-        (418, "Teapot", r"\(Teapot: m\)\. Check AWS_ENDPOINT_URL_S3"),
-        (400, "ObjectLocked", "Object Lock"),
+        (400, "ExpiredToken", "renew the credentials", "STORE-CREDENTIALS"),
+        (403, "ExpiredTokenException", "renew the credentials", "STORE-CREDENTIALS"),
+        (400, "InvalidToken", "renew the credentials", "STORE-CREDENTIALS"),
+        (400, "400", "mostly it means that the session token is expired", "STORE-CREDENTIALS"),
+        (403, "InvalidAccessKeyId", "Check AWS_ACCESS_KEY_ID", "STORE-CREDENTIALS"),
+        (403, "SignatureDoesNotMatch", "Check AWS_ACCESS_KEY_ID", "STORE-CREDENTIALS"),
+        (403, "RequestTimeTooSkewed", "Set the clock", "MACHINE-CLOCK"),
+        (403, "RequestExpired", "Set the clock", "MACHINE-CLOCK"),
+        (400, "KMS.DisabledException", "S3_KMS_KEY_ID", "STORE-KMS"),
+        (400, "XMinioKMSKeyNotFound", "S3_KMS_KEY_ID", "STORE-KMS"),
+        (403, "InvalidObjectState", "exempt the prefix from the lifecycle rule", "STORE-ARCHIVED"),
+        (503, "SlowDown", "Run again later", "STORE-UNAVAILABLE"),
+        (400, "KMS.ThrottlingException", "Run again later", "STORE-UNAVAILABLE"),
+        (502, "502", "Run again later", "STORE-UNAVAILABLE"),
+        (500, "SomethingNew", "Run again later", "STORE-UNAVAILABLE"),
+        (400, "RequestTimeout", "Run again later", "STORE-UNAVAILABLE"),
+        (301, "PermanentRedirect", "AWS_DEFAULT_REGION", "STORE-ENDPOINT"),
+        (400, "AuthorizationHeaderMalformed", "AWS_DEFAULT_REGION", "STORE-ENDPOINT"),
+        (307, "307", "AWS_DEFAULT_REGION", "STORE-ENDPOINT"),
+        (403, "AllAccessDisabled", "Ask whoever administers the AWS account", "STORE-ACCESS"),
+        (403, "QuotaExceeded", "raise the quota", "STORE-FULL"),
+        (507, "XMinioStorageFull", "raise the quota", "STORE-FULL"),
+        (507, "507", "raise the quota", "STORE-FULL"),
+        (400, "EntityTooLarge", "One upload may have 5 GB", "STORE"),
+        (413, "413", "One upload may have 5 GB", "STORE"),
+        (400, "BadDigest", "AWS_REQUEST_CHECKSUM_CALCULATION", "STORE"),
+        (405, "MethodNotAllowed", "use Amazon S3 or a current MinIO or Ceph", "STORE"),
+        (501, "501", "use Amazon S3 or a current MinIO or Ceph", "STORE"),
+        (400, "InvalidBucketName", "S3_BUCKET_NAME", "STORE"),
+        (412, "PreconditionFailed", "Check AWS_ENDPOINT_URL_S3, the proxies before it", "STORE"),
+        (409, "OperationAborted", "Check AWS_ENDPOINT_URL_S3, the proxies before it", "STORE"),
+        (403, "403", "their policy allows s3:PutObject", "STORE-ACCESS"),
+        (418, "Teapot", r"\(Teapot: m\)\. Check AWS_ENDPOINT_URL_S3", "STORE"),
+        (400, "ObjectLocked", "Object Lock", "STORE-LOCKED"),
     ],
 )
-def test_each_kind_of_refusal_has_its_own_way_out(status: int, code: str, words: str) -> None:
+def test_each_kind_of_refusal_has_its_own_way_out_and_code(status: int, code: str, words: str, own: str) -> None:
     error = told(status, code)
+    assert str(error).endswith(f" [{own}]")
     assert type(error) is StoreError
     assert code in str(error)
     with pytest.raises(StoreError, match=words):
@@ -89,6 +90,7 @@ def test_only_a_conditional_write_loses_a_race_and_only_an_object_is_missing() -
     assert isinstance(told(404, "NoSuchKey"), MissingObjectError)
     assert "The bucket bucket does not exist" in str(told(404, "404", key=""))
     assert "The bucket bucket does not exist" in str(told(404, "NoSuchBucket"))
+    assert told(404, "NoSuchBucket").code == "STORE-BUCKET"
 
 
 def test_what_s3_says_is_bounded_and_holds_no_credential(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import json
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
@@ -152,17 +154,63 @@ def test_a_call_that_never_answers_is_cut_off_and_repeated(window: Window) -> No
     assert second - first > 7
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 422])
-async def test_a_refusal_is_final_and_names_the_restaurant(
-    status: int, sandbox: Sandbox, make_toast: MakeToast, window: Window
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "TOAST-400"),
+        (403, "TOAST-403-RESTAURANT"),
+        (404, "TOAST-404-RESTAURANT"),
+        (422, "TOAST-REFUSED"),
+    ],
+)
+async def test_a_refusal_is_final_and_names_the_restaurant_and_the_code(
+    status: int, code: str, sandbox: Sandbox, make_toast: MakeToast, window: Window
 ) -> None:
     armed = sandbox.faults.arm(Kind.STATUS, "orders", status=status, last=None)
     guid = sandbox.restaurant_guids[0]
     async with make_toast() as toast:
-        with pytest.raises(ToastRefusedError, match=f"{status} .*{guid}") as caught:
+        with pytest.raises(ToastRefusedError, match=rf"{status} .*{guid}.* \[{code}\]$") as caught:
             await toast.orders_page(guid, window)
     assert caught.value.status == status
     assert armed.fired == 1
+
+
+@pytest.mark.parametrize("claims", [None, {"scope": "orders:read restaurants:read"}, {"scope": "config:read"}])
+def test_a_403_is_due_to_the_scope_where_the_token_names_its_scopes_without_it(
+    claims: dict[str, str] | None, window: Window
+) -> None:
+    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode()
+    token = f"e30.{body}.signature" if claims else "opaque"
+    toast = ScriptedToast(orders=lambda _: httpx.Response(403), logins=lambda _: login_reply(token))
+
+    async def main() -> None:
+        async with toast.client() as client:
+            await client.orders_page("one", window)
+
+    with pytest.raises(ToastRefusedError) as caught:
+        run_virtual(main())
+    lacks = claims == {"scope": "config:read"}
+    assert caught.value.code == ("TOAST-403-SCOPE" if lacks else "TOAST-403-RESTAURANT")
+    assert ("lacks the scope orders:read" in str(caught.value)) == lacks
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_outage_has_one_code_whatever_is_asked_and_however_it_shows(status: int, window: Window) -> None:
+    def down(_number: int) -> httpx.Response:
+        return httpx.Response(status)
+
+    async def main(call: Callable[[ToastClient], Awaitable[object]], toast: ScriptedToast) -> ToastError:
+        async with toast.client(retry=RetryPolicy(attempts=2, throttled_for=1.0)) as client:
+            with pytest.raises(ToastError) as caught:
+                await call(client)
+        return caught.value
+
+    calls: list[tuple[Callable[[ToastClient], Awaitable[object]], ScriptedToast]] = [
+        (lambda client: client.login(), ScriptedToast(logins=down)),
+        (lambda client: client.orders_page("one", window), ScriptedToast(orders=down)),
+        (lambda client: client.restaurant("one"), ScriptedToast(others=down)),
+    ]
+    assert {run_virtual(main(*call)).code for call in calls} == {"TOAST-UNAVAILABLE"}
 
 
 async def test_what_does_not_pass_by_itself_is_told_at_once_with_its_cause(sandbox: Sandbox) -> None:
@@ -170,7 +218,7 @@ async def test_what_does_not_pass_by_itself_is_told_at_once_with_its_cause(sandb
     url = sandbox.toast_url.replace("http:", "https:")
     async with toast_client(sandbox, skipped=skipped, TOAST_API_URL=url) as toast:
         with pytest.raises(
-            ToastLoginError, match=r"Toast \(127.0.0.1\) .* does not speak TLS .*TOAST_API_URL"
+            ToastLoginError, match=r"Toast \(127.0.0.1\) .* does not speak TLS .*TOAST_API_URL.* \[TOAST-UNREACHABLE\]$"
         ) as caught:
             await toast.login()
     assert caught.value.__suppress_context__

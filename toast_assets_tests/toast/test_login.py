@@ -132,7 +132,7 @@ def test_many_401s_at_once_lead_to_one_login(same: bool) -> None:
 def test_a_second_401_with_the_new_token_is_final_and_says_what_to_check() -> None:
     toast = TokenBoundToast()
     toast.forbidden.add("one")
-    with pytest.raises(ToastRefusedError, match=r"401.*for restaurant one.*scopes") as caught:
+    with pytest.raises(ToastRefusedError, match=r"401.*for restaurant one.*scopes.* \[TOAST-401\]$") as caught:
         run(toast, page)
     assert caught.value.status == 401
     assert len(toast.times(LOGIN_PATH)) == 2
@@ -216,21 +216,25 @@ def test_a_gateways_page_with_200_instead_of_a_login_is_waited_for_as_well() -> 
 
 def test_a_login_that_stays_down_names_the_host_and_ends() -> None:
     toast = ScriptedToast(logins=lambda _: httpx.Response(503))
-    with pytest.raises(ToastLoginError, match=r"https://toast.test stayed down.*503.*TOAST_API_URL"):
+    with pytest.raises(
+        ToastLoginError, match=r"https://toast.test stayed down.*503.*TOAST_API_URL.* \[TOAST-UNAVAILABLE\]$"
+    ):
         run(toast, page)
     assert not toast.times()
 
 
 def test_a_login_without_a_token_names_the_host_and_ends() -> None:
     toast = ScriptedToast(logins=lambda _: httpx.Response(200, html="<h1>Sign in</h1>"))
-    with pytest.raises(ToastLoginError, match=r"https://toast.test answered 200 without a token.*proxy"):
+    with pytest.raises(
+        ToastLoginError, match=r"https://toast.test answered 200 without a token.*proxy.* \[TOAST-TOKEN\]$"
+    ):
         run(toast, page)
 
 
 @pytest.mark.parametrize("token", ["SECRETabc\n", "SECRET\r\nX-Evil: 1", "SECRÉT", "SECRET😀", "SECRET\0x", "SECRET x"])
 def test_a_token_that_no_header_can_carry_is_told_at_once_and_not_repeated(token: str) -> None:
     toast = ScriptedToast(logins=lambda _: login_reply(token))
-    with pytest.raises(ToastLoginError, match="no header can carry") as caught:
+    with pytest.raises(ToastLoginError, match=r"no header can carry.* \[TOAST-TOKEN\]$") as caught:
         run(toast, page)
     assert "SECR" not in "".join(traceback.format_exception(caught.value))
     assert len(toast.asked) == 1
@@ -247,7 +251,9 @@ def test_a_login_whose_reply_cannot_be_read_is_one_without_a_token(body: bytes) 
 
 def test_wrong_credentials_are_told_at_once_without_the_secret() -> None:
     toast = ScriptedToast(logins=lambda _: httpx.Response(401, json={"message": "Wrong credentials."}))
-    with pytest.raises(ToastLoginError, match=r"refused the login.*401.*TOAST_CLIENT_SECRET") as caught:
+    with pytest.raises(
+        ToastLoginError, match=r"refused the login.*401.*TOAST_CLIENT_SECRET.* \[TOAST-LOGIN\]$"
+    ) as caught:
         run(toast, page)
     assert len(toast.asked) == 1
     assert "hush" not in str(caught.value)
@@ -255,7 +261,7 @@ def test_wrong_credentials_are_told_at_once_without_the_secret() -> None:
 
 def test_a_redirect_is_told_as_one_and_not_as_wrong_credentials() -> None:
     toast = ScriptedToast(logins=lambda _: httpx.Response(307, headers={"Location": "https://sso.test"}))
-    with pytest.raises(ToastLoginError, match=r"307 .*TOAST_API_URL.*proxy") as caught:
+    with pytest.raises(ToastLoginError, match=r"307 .*TOAST_API_URL.*proxy.* \[TOAST-REFUSED\]$") as caught:
         run(toast, page)
     assert "TOAST_CLIENT_SECRET" not in str(caught.value)
 

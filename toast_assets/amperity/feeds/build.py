@@ -87,8 +87,8 @@ def _of_batch(batch: RawOrders, brand: str, week: str, known: Mapping[str, Order
                 own = {}
             gone = [(one.feed, _gone_row(one, shared, clock)) for one in fed.rows if not one.current]
         except (UnrepresentableError, ArithmeticError) as error:
-            is_named = isinstance(error, UnrepresentableError)
-            detail = str(error) if is_named else "an amount is too large, or is no number"
+            unnamed = "an amount is too large, or is no number"
+            detail = error.message if isinstance(error, UnrepresentableError) else unnamed
             rejections.append(Rejection(batch.restaurant_guid, guid, Reason.UNREPRESENTABLE, detail))
             continue
         all_fed[guid] = fed

@@ -1,0 +1,1 @@
+"""What is known of all weeks and restaurants, and how late orders arrive."""

@@ -1,0 +1,55 @@
+"""How much of each restaurant's week Amperity has: one small JSON object a week, which a delivery writes at its end.
+
+It can be lost: the next delivery of the week writes it again. Receipts of single records are in the ledger.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from toast_assets.orders.scanner import decoder
+from toast_assets.store.order_store import OrderStore
+from toast_assets.store.s3_errors import readable
+
+
+class MethodSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The records of one method: those that have ``arrived``, by this or an earlier run, those that are ``superseded``
+    by a newer version of the order, those that Amperity ``rejected``, and those that are ``pending`` without an
+    answer."""
+
+    records: int
+    arrived: int
+    superseded: int = 0
+    rejected: int = 0
+    pending: int = 0
+
+
+class RestaurantDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest delivery of a restaurant's week: of which orders (``orders_sha256``, as in the manifest), when it
+    ended (ISO-8601, UTC), its records by method, and why the restaurant could not be delivered whole, if so."""
+
+    orders_sha256: str
+    updated_at: str
+    methods: dict[str, MethodSummary] = {}
+    problem: str | None = None
+
+
+class DeliveredWeek(msgspec.Struct, frozen=True, kw_only=True):
+    """A week's delivery, by restaurant."""
+
+    partition: str
+    restaurants: dict[str, RestaurantDelivery] = {}
+
+
+def load_delivered(store: OrderStore, week_key: str) -> DeliveredWeek | None:
+    """What is known of a week's delivery; None where it was never delivered. Raises StoreError where the object cannot
+    be read."""
+    found = store.bucket.read(store.layout.delivered(week_key))
+    return decode_delivered(store, week_key, found[0]) if found else None
+
+
+def decode_delivered(store: OrderStore, week_key: str, body: bytes) -> DeliveredWeek:
+    """The content of a week's object."""
+    hint = "Remove the object, and materialize amperity_delivery for the week: it makes it again."
+    with readable(store.bucket.uri(store.layout.delivered(week_key)), hint):
+        return decoder(DeliveredWeek).decode(body)
