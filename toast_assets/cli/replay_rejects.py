@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -13,10 +12,9 @@ from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.cli.stores import command_store
 from toast_assets.concurrency import run
 from toast_assets.delivery.deliver import WeekDelivery, not_delivered
-from toast_assets.delivery.rejects import stored_rejects
+from toast_assets.delivery.open_rejects import weeks_with_rejects
 from toast_assets.errors import ExportError, StoreError, WeekError
 from toast_assets.settings import CalendarSettings
-from toast_assets.store.layout import week_in
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import WeekCalendar
 
@@ -25,8 +23,7 @@ def replay_rejects(week_key: str | None) -> bool:
     """Replay one week's rejects, or those of all weeks, and print the results; whether no reject is left."""
     store = command_store(AmperitySettings, CalendarSettings)
     settings, calendar = AmperitySettings.from_environment(), CalendarSettings.from_environment().calendar()
-    folder = store.layout.all_rejects
-    chosen = sorted(filter(None, (week_in(key, folder, "/rejects.ndjson.gz") for key in store.bucket.keys(folder))))
+    chosen = sorted(weeks_with_rejects(store))
     if week_key is not None:
         week = calendar.week(week_key)
         chosen = [key for key in chosen if key == week.key]
@@ -48,8 +45,9 @@ async def _replay(
             week = calendar.week(key)
             # A client of its own: one whose delivery failed sends nothing any more.
             async with AmperityClient(settings, log=log) as client:
-                report = await WeekDelivery(week, client, store, replay=True, log=log).run()
-            left = len(await asyncio.to_thread(stored_rejects, store, week))
+                delivery = WeekDelivery(week, client, store, replay=True, log=log)
+                report = await delivery.run()
+            left = delivery.rejects.left.total()
         except (ExportError, StoreError, WeekError) as error:
             click.echo(f"  {error}")
             done = False

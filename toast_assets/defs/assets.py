@@ -20,11 +20,13 @@ from toast_assets.defs.metadata import (
     feeds_metadata,
     load_metadata,
     raw_metadata,
+    retries_metadata,
 )
 from toast_assets.defs.preflight import closed_week, prepared
 from toast_assets.defs.resources import Resources
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery, check_delivery
 from toast_assets.delivery.feed_files import write_feeds
+from toast_assets.delivery.retries import Retries, retry_rejects
 from toast_assets.delivery.workflow import WeekLoad, WorkflowReport
 from toast_assets.export.write import export_week
 from toast_assets.pull.week import PullReport, WeekPull
@@ -164,15 +166,16 @@ def amperity_delivery(brand: Brand, *, loads_feeds: bool) -> dg.AssetsDefinition
         with prepared(context, brand, writes=not config.dry_run) as store:
             week, settings = closed_week(context, resources.order_store), resources.amperity.settings()
 
-            async def deliver() -> tuple[DeliveryReport, WorkflowReport | None]:
+            async def deliver() -> tuple[DeliveryReport, WorkflowReport | None, Retries]:
                 async with AmperityClient(settings, log=context.log) as client:
-                    report = await WeekDelivery(week, client, store, config.dry_run, log=context.log).run()
-                    if "s3_pull" not in settings.methods:
-                        return report, None
-                    return report, await WeekLoad(week, client, store, config.dry_run, context.log).run()
+                    delivery = WeekDelivery(week, client, store, config.dry_run, log=context.log)
+                    report, load = await delivery.run(), None
+                    if "s3_pull" in settings.methods:
+                        load = await WeekLoad(week, client, store, config.dry_run, context.log).run()
+                    return report, load, await retry_rejects(delivery)
 
-            report, load = run(deliver())
-            metadata = delivery_metadata(report, store) | load_metadata(load)
+            report, load, retries = run(deliver())
+            metadata = delivery_metadata(report, store) | load_metadata(load) | retries_metadata(retries)
             # Show what arrived, even if the delivery counts as failed.
             if config.dry_run:
                 context.log_event(dg.AssetObservation(context.asset_key, partition=week.key, metadata=metadata))

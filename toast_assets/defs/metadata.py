@@ -15,6 +15,7 @@ from toast_assets.delivery.deliver import DeliveryReport
 from toast_assets.delivery.feed_files import FeedsReport
 from toast_assets.delivery.ledger import LEDGER_SCHEMA
 from toast_assets.delivery.preview import NOTE
+from toast_assets.delivery.retries import Retries
 from toast_assets.delivery.streams import HOW_TO_CHECK
 from toast_assets.delivery.workflow import WorkflowReport
 from toast_assets.errors import split_code
@@ -239,6 +240,19 @@ def delivery_metadata(report: DeliveryReport, store: OrderStore) -> dict[str, An
     if reasons:
         metadata |= _files(store, rejects=store.layout.rejects(report.week))
         metadata["reject_reasons"] = markdown_table(("reason", "records"), reasons)
+    return metadata
+
+
+def retries_metadata(retries: Retries) -> dict[str, Any]:
+    """Metadata of ``amperity_delivery`` about rejects of other weeks; empty where none were due."""
+    metadata: dict[str, Any] = {}
+    if retries.weeks:
+        metadata["retried_weeks"] = ", ".join(retries.weeks)
+        metadata |= {"retried_accepted": retries.accepted, "retried_rejected": retries.rejected}
+    if retries.left:
+        metadata["retries_left"] = ", ".join(retries.left)
+    if retries.problems:
+        metadata["retry_problems"] = markdown_table(("week", "problem"), list(retries.problems.items()))
     return metadata
 
 

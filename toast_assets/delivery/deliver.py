@@ -9,10 +9,10 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from toast_assets.concurrency import in_thread, task_group
 from toast_assets.delivery.guests import StreamedGuests
 from toast_assets.delivery.history import DeliveredWeeks
 from toast_assets.delivery.ledger import ARRIVED, READERS, LedgerEntry, RestaurantLedger, Slots, stored_ledgers
+from toast_assets.delivery.open_rejects import OpenWeeks, Try, note_rejects
 from toast_assets.delivery.outgoing import (
     STREAM_CUSTOMERS,
     DueRecord,
@@ -47,11 +48,12 @@ from toast_assets.http.service import CallStats
 from toast_assets.markdown import first_of
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.client import CALLS_AT_ONCE
+from toast_assets.store.deliveries import MethodSummary, RestaurantDelivery, note_delivered
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import RawFile, StoredWeek
 from toast_assets.tables.names import StoredNames
-from toast_assets.week import Week, epoch_ms
+from toast_assets.week import Week, epoch_ms, iso_ms
 
 # This many records in a row without an answer mean that Amperity is down, not that single records fail.
 _MOST_FAILURES_IN_A_ROW = 25
@@ -102,6 +104,7 @@ class WeekDelivery:
     dry_run: bool = False
     replay: bool = False
     log: logging.Logger = field(default_factory=lambda: logging.getLogger(__name__))
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     # All below is made by ``run``.
     report: DeliveryReport = field(init=False)
     outgoing: Outgoing = field(init=False)
@@ -113,6 +116,7 @@ class WeekDelivery:
     orders: int = field(init=False, default=0)
     orders_done: int = field(init=False, default=0)
     failures_in_a_row: int = field(init=False, default=0)
+    open_rejects: OpenWeeks = field(init=False, default_factory=dict)
     _first: tuple[tuple[int, str], str, bytes] | None = field(init=False, default=None)
 
     async def run(self) -> DeliveryReport:
@@ -124,7 +128,7 @@ class WeekDelivery:
             AmperityError: Amperity gives no answers.
             StoreError: the bucket is missing or refuses access.
         """
-        began = time.monotonic()
+        began, cause = time.monotonic(), None
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE))
         with scratch_folder() as folder:
             restaurants = await in_thread(self._prepare, folder)
@@ -132,13 +136,17 @@ class WeekDelivery:
                 async with task_group() as group:
                     for restaurant in restaurants:
                         group.create_task(self._deliver(restaurant))
+            except BaseException as error:
+                cause = error
+                raise
             finally:
                 if not self.dry_run:
-                    await in_thread(self.rejects.save)
-                    await in_thread(self._note_streams)
+                    await in_thread(self._keep, restaurants, cause)
         if self._first is not None:
             _, method, body = self._first
             self.report.first_record = preview(method, body, self.amperity.settings.redaction)
+        # Retries of other weeks' rejects go through the same client.
+        self.report.calls = replace(self.amperity.stats)
         self.report.problems = dict(sorted(self.report.problems.items()))
         self.report.seconds = time.monotonic() - began
         return self.report
@@ -165,6 +173,23 @@ class WeekDelivery:
         self.orders = sum(restaurant.pull.orders for restaurant in restaurants)
         return restaurants
 
+    @property
+    def as_try(self) -> Try:
+        """This delivery as a try of rejects."""
+        return Try(self.week.key, self.outgoing.methods, self.outgoing.recipe, self.now())
+
+    def _keep(self, restaurants: list[_Restaurant], cause: BaseException | None) -> None:
+        """Store what is known at the end of the delivery, which ``cause`` ended, if any did."""
+        self.rejects.save()
+        self._note_streams()
+        left = Counter(method for _, method in self.rejects.left.elements())
+        self.open_rejects = note_rejects(self.store, self.week.key, left, None if cause else self.as_try)
+        # Of orders that a pull has replaced meanwhile another delivery knows more.
+        known = [one for one in restaurants if self.rejects.pulls.get(one.guid) == one.pull.orders_sha256]
+        summaries = {one.guid: summary for one in known if (summary := one.summary(cause)) is not None}
+        if summaries:
+            note_delivered(self.store, self.week.key, summaries, is_first=not self.replay)
+
     def _note_streams(self) -> None:
         methods = self.report.methods
         accepting = {
@@ -180,11 +205,14 @@ class WeekDelivery:
         async with self.at_once:
             try:
                 await restaurant.deliver()
+                restaurant.is_whole = True
             except (ExportError, StoreError) as problem:
                 # Where the bucket as a whole is out of reach, no other restaurant needs to be tried.
                 await in_thread(self.store.bucket.check)
                 self.report.problems[restaurant.guid] = problem
                 self.log.error("%s is not delivered whole: %s", restaurant.name, problem)  # noqa: TRY400
+            finally:
+                restaurant.ended_at = iso_ms(self.now())
 
     def would_send(self, key: RecordKey, body: bytes) -> None:
         """A dry run shows the first record of the first method and restaurant."""
@@ -218,6 +246,8 @@ class _Restaurant:
     ledger: RestaurantLedger
     counts: defaultdict[str, MethodCounts] = field(default_factory=lambda: defaultdict(MethodCounts))
     calls_so_far: Mapping[str, int | None] = field(default_factory=dict)
+    is_whole: bool = False
+    ended_at: str = ""
 
     def __post_init__(self) -> None:
         self.name = self.record.name or self.guid
@@ -249,6 +279,31 @@ class _Restaurant:
             return
         text = "%s: %d records sent, %d rejected, %d pending (%d of %d orders in total)."
         run.log.info(text, self.name, *sums, run.orders_done, run.orders)
+
+    def summary(self, cause: BaseException | None) -> RestaurantDelivery | None:
+        """What Amperity has of the restaurant's week, by the ledger and the rejects; None where this run does not know.
+        ``cause`` is what ended the run, if anything did."""
+        run, known = self.run, self.ledger.states is not None
+        states, own = self.ledger.states or Counter(), run.report.problems.get(self.guid)
+        if not (self.ended_at and (known or own)):
+            return None
+        methods, problem = {}, None if self.is_whole else own or cause
+        for method, to in run.outgoing.destinations.items() if known else ():
+            arrived = sum(states[method, to, state] for state in ARRIVED)
+            superseded, pending = states[method, to, "superseded"], states[method, to, "pending"]
+            rejected = run.rejects.left[self.guid, method]
+            methods[method] = MethodSummary(
+                records=arrived + superseded + rejected + pending,
+                arrived=arrived,
+                superseded=superseded,
+                rejected=rejected,
+                pending=pending,
+            )
+        # What is no error of this package's may quote anything.
+        text = str(problem) if isinstance(problem, ToastAssetsError) else type(problem).__name__ if problem else None
+        return RestaurantDelivery(
+            orders_sha256=self.pull.orders_sha256, updated_at=self.ended_at, methods=methods, problem=text
+        )
 
     def _check_export(self, path: Path | None) -> None:
         """Raise an ExportError unless what is stored was exported. With ``path`` the export is read as well, there."""
@@ -384,8 +439,8 @@ def check_delivery(report: DeliveryReport, max_reject_share: float) -> None:
             reasons = ", ".join(f"{count} × {reason}" for reason, count in report.reject_reasons.items())
             raise AmperityError(
                 f"Amperity refused {counts.rejected} of {counts.records} {method} records ({reasons}).",
-                hint="The records are in the week's rejects; fix the cause, then run toast-assets replay-rejects, or"
-                " materialize amperity_delivery again.",
+                hint="The records are in the week's rejects; fix the cause: they are sent again by the next deliveries,"
+                " or at once by toast-assets replay-rejects.",
                 code="AMPERITY-REJECTS",
             )
 

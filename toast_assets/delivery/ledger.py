@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -160,14 +161,29 @@ def read_ledger(bucket: Bucket, key: str) -> pa.Table | None:
     return None if found is None else decoded(bucket, key, found[0])
 
 
-def fold_into(bucket: Bucket, key: str, receipts: Sequence[pa.Table]) -> None:
-    """Fold ``receipts`` into the ledger that is stored under ``key``; StoreConflictError: others kept writing it."""
+def fold_into(bucket: Bucket, key: str, receipts: Sequence[pa.Table]) -> pa.Table:
+    """Fold ``receipts`` into the ledger that is stored under ``key``, and return that; StoreConflictError: others kept
+    writing it."""
+    rows = LEDGER_SCHEMA.empty_table()
 
     def change(stored: StoredObject | None, _target: Path) -> Replacement:
+        nonlocal rows
         known = [decoded(bucket, key, stored.path.read_bytes())] if stored else []
-        return Replacement(encode_ledger(fold([*known, *receipts])), {"ContentType": PARQUET})
+        rows = fold([*known, *receipts])
+        return Replacement(encode_ledger(rows), {"ContentType": PARQUET})
 
     bucket.update(key, change)
+    return rows
+
+
+States = Counter[tuple[str, str, str]]
+"""How many records there are by method, destination and state."""
+
+
+def _states(table: pa.Table) -> States:
+    by = ["method", "destination", "state"]
+    counts = table.group_by(by, use_threads=False).aggregate([([], "count_all")])
+    return Counter({(row["method"], row["destination"], row["state"]): row["count_all"] for row in counts.to_pylist()})
 
 
 def stored_ledgers(folder: str, store: OrderStore) -> Iterator[tuple[str, str, str]]:
@@ -223,6 +239,8 @@ class RestaurantLedger:
         self._rows = LEDGER_SCHEMA.empty_table()
         self._receipts: list[pa.Table] = []
         self._waiting: list[LedgerEntry] = []
+        self.states: States | None = None
+        """Those of the ledger as it is stored; None until it was fetched."""
 
     def fetch(self, folder: Path) -> None:
         """Read what is stored, the ledger by way of ``folder``."""
@@ -233,6 +251,7 @@ class RestaurantLedger:
         if stored is not None:
             self._version, self._metadata = stored.version, stored.metadata
             self._rows = decoded(self._bucket, self._key, stored.path.read_bytes())
+        self.states = _states(self._rows)
 
     def settled(self, digest: str) -> dict[str, int] | None:
         """The number of records by method where all that ``digest`` was made of are settled, else None."""
@@ -290,10 +309,12 @@ class RestaurantLedger:
     def _write(self, metadata: Mapping[str, str]) -> None:
         receipts = [*self._receipts, to_table(self._waiting)]
         with self._slots.folding:
-            body = encode_ledger(fold([self._rows, *receipts]))
+            rows = fold([self._rows, *receipts])
+            body = encode_ledger(rows)
         try:
             self._bucket.write(self._key, body, replaces=self._version, ContentType=PARQUET, Metadata=metadata)
         except StoreConflictError:
             # Another run has written its receipts. What is due by both together is for the next delivery to find out.
-            fold_into(self._bucket, self._key, receipts)
+            rows = fold_into(self._bucket, self._key, receipts)
+        self.states = _states(rows)
         self._receipts, self._waiting, self._metadata = [], [], metadata

@@ -124,15 +124,31 @@ class Outgoing:
         sent = {STREAM: streams(self.settings), NOTIFY: [NOTIFY]}
         return tuple(name for method in self.settings.methods for name in sent.get(method, ()))
 
+    @cached_property
+    def destinations(self) -> dict[str, str]:
+        """Where the records of each method go."""
+        settings = self.settings
+        known = streams(settings) | {NOTIFY: notice_destination(settings.tenant_id, settings.api_url or "")}
+        return {method: known[method] for method in self.methods}
+
+    @cached_property
+    def recipe(self) -> str:
+        """Changes with whatever decides which records can be sent, how, and where to."""
+        return hashlib.sha256(msgspec.json.encode((*self._shape, self.settings.max_record_bytes))).hexdigest()
+
     def digest(self, record: RestaurantRecord) -> str:
         """Changes with a restaurant's orders, and with whatever decides what is sent of them, and where to."""
+        orders = (record.pull and record.pull.orders_sha256, record.time_zone, record.currency)
+        return hashlib.sha256(msgspec.json.encode((*self._shape, orders))).hexdigest()
+
+    @property
+    def _shape(self) -> tuple[object, ...]:
         settings = self.settings
         where = (self.methods, settings.tenant_id, settings.api_url, settings.stream_id)
         of_feeds = [stream_id for _, stream_id in feed_streams(settings)]
         # Another release may make other rows of the same orders.
         shaped_by = (settings.purchase_brand, settings.redaction.digest, version("toast-assets"))
-        orders = (record.pull and record.pull.orders_sha256, record.time_zone, record.currency)
-        return hashlib.sha256(msgspec.json.encode((where, of_feeds, shaped_by, orders))).hexdigest()
+        return where, of_feeds, shaped_by
 
 
 @dataclass

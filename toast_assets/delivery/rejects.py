@@ -7,7 +7,8 @@ Lines are spooled to disk, so that memory does not grow with the size of refused
 from __future__ import annotations
 
 import gzip
-from collections.abc import Collection, Iterator, Set
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -82,6 +83,8 @@ class Rejects:
     together with those of other records. ``only`` are the records that the delivery is limited to.
 
     ``answered``: the restaurants of which all records had arrived or were answered, with the hash of their orders.
+    Known once saved: how many are ``left`` in the file by restaurant and method, and the hashes of the stored orders
+    by restaurant (``pulls``).
     """
 
     store: OrderStore
@@ -90,6 +93,8 @@ class Rejects:
     only: Set[RejectKey] | None
     path: Path
     answered: dict[str, str] = field(default_factory=dict)
+    left: Counter[tuple[str, str]] = field(init=False, default_factory=Counter)
+    pulls: Mapping[str, str] = field(init=False, default_factory=dict)
 
     def add(self, key: RecordKey, status: int | None, reason: str, record: bytes) -> None:
         """A record was refused; ``record`` is its JSON."""
@@ -115,9 +120,11 @@ class Rejects:
         with suppress(StoreError), _reading(self.store, self.week):
             before = _positions(stored.path) if stored else {}
         restaurants = StoredWeek(self.week, self.store).restaurants()
-        pulls = {guid: record.pull.orders_sha256 for guid, record in restaurants.items() if record.pull is not None}
+        self.pulls = {
+            guid: record.pull.orders_sha256 for guid, record in restaurants.items() if record.pull is not None
+        }
         # Of orders that a pull has replaced meanwhile another delivery knows more.
-        whole = {guid for guid, orders_sha256 in self.answered.items() if pulls.get(guid) == orders_sha256}
+        whole = {guid for guid, orders_sha256 in self.answered.items() if self.pulls.get(guid) == orders_sha256}
         outdated = self.answered.keys() - whole
 
         def is_over(key: RejectKey) -> bool:
@@ -128,6 +135,7 @@ class Rejects:
         for key, line in (_positions(self.path) if self.path.exists() else {}).items():
             if key.restaurant_guid not in outdated and (key not in kept or kept[key][0] <= line[0]):
                 kept[key] = line
+        self.left = Counter((key.restaurant_guid, key.method) for key in kept)
         if not kept:
             return Removal()
         if kept == before:

@@ -131,6 +131,14 @@ class Scrub:
         target.write_bytes(json_for_people(msgspec.structs.replace(manifest, restaurants=records)))
         return {}
 
+    def delivered(self, one: Object, path: Path, target: Path) -> Metadata | None:
+        """The summary of a week's delivery, with the hashes of scrubbed raw orders, as in the manifest."""
+        before = after = path.read_bytes()
+        for change in self.changes.get(one.week, {}).values():
+            after = after.replace(change.before.encode(), change.after.encode())
+        target.write_bytes(after)
+        return None if after == before else {}
+
     def ledger(self, one: Object, path: Path, target: Path) -> Metadata | None:
         """Rows about the guest go; those of their orders, exports and feeds get the new versions, so that nothing is
         sent or loaded again. Orders that were sent under other rules than ``redaction`` are due again in any case."""
@@ -299,6 +307,7 @@ KINDS = {
     "ledger": Kind(rf"deliveries/{_WEEK}/(open/)?[^/]+\.parquet", Scrub.ledger, _RECEIPTS),
     "streams": Kind(r"deliveries/streams\.json", lambda *_: None, "names no guest"),
     "manifest": Kind(rf"manifests/{_WEEK}\.json", Scrub.manifest, "counts and hashes"),
+    "delivered": Kind(rf"status/{_WEEK}\.json", Scrub.delivered, "counts and hashes"),
     "export": Kind(rf"toast-orders_{_OF_END}\.json\.gz", Scrub.lines, "orders without the guest"),
     "feed": Kind(rf"amperity/[^/]+/{_DAY}/([^/]+_{_OF_END}|[^/]+)\.ndjson\.gz", Scrub.lines, _ROWS),
     "table": Kind(rf"tables/(?P<table>{'|'.join(TABLES)})/{_WEEK}/[^/]+\.parquet", Scrub.table, _ROWS),
@@ -320,6 +329,7 @@ KINDS = {
         rf"unreadable/{_WEEK}/{_RESTAURANT}\.ndjson\.gz", Scrub.unreadable, "no bytes of orders that name the guest"
     ),
     "rejects": Kind(rf"rejects/{_WEEK}/rejects\.ndjson\.gz", Scrub.lines, "records without the guest"),
+    "open_rejects": Kind(r"rejects/open\.json", lambda *_: None, "names no guest"),
 }
 
 

@@ -5,9 +5,16 @@ It can be lost: the next delivery of the week writes it again. Receipts of singl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
 import msgspec
 
+from toast_assets.errors import StoreError
 from toast_assets.orders.scanner import decoder
+from toast_assets.store.bucket import Replacement, StoredObject
+from toast_assets.store.manifest import json_for_people
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.s3_errors import readable
 
@@ -33,6 +40,14 @@ class RestaurantDelivery(msgspec.Struct, frozen=True, kw_only=True):
     methods: dict[str, MethodSummary] = {}
     problem: str | None = None
 
+    def replaces(self, known: RestaurantDelivery | None) -> bool:
+        """Whether this is newer than what is ``known``, and says something else."""
+        if known is None:
+            return True
+        return self.updated_at >= known.updated_at and self != msgspec.structs.replace(
+            known, updated_at=self.updated_at
+        )
+
 
 class DeliveredWeek(msgspec.Struct, frozen=True, kw_only=True):
     """A week's delivery, by restaurant."""
@@ -53,3 +68,23 @@ def decode_delivered(store: OrderStore, week_key: str, body: bytes) -> Delivered
     hint = "Remove the object, and materialize amperity_delivery for the week: it makes it again."
     with readable(store.bucket.uri(store.layout.delivered(week_key)), hint):
         return decoder(DeliveredWeek).decode(body)
+
+
+def note_delivered(
+    store: OrderStore, week_key: str, restaurants: Mapping[str, RestaurantDelivery], *, is_first: bool
+) -> None:
+    """Merge deliveries of ``restaurants`` into what is known of the week; where nothing is, store it only if it may be
+    the week's first (``is_first``)."""
+
+    def change(stored: StoredObject | None, _target: Path) -> Replacement | None:
+        known: DeliveredWeek | None = None
+        with suppress(StoreError):
+            known = decode_delivered(store, week_key, stored.path.read_bytes()) if stored else None
+        if known is None and not is_first:
+            return None
+        before = known.restaurants if known else {}
+        newer = {guid: one for guid, one in restaurants.items() if one.replaces(before.get(guid))}
+        week = DeliveredWeek(partition=week_key, restaurants=dict(sorted((before | newer).items())))
+        return Replacement(json_for_people(week), {"ContentType": "application/json"}) if newer else None
+
+    store.bucket.update(store.layout.delivered(week_key), change)

@@ -12,7 +12,16 @@ from toast_assets.cli.app import main
 from toast_assets.sandbox import Kind, Sandbox
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.data.invented import check, encode, order, selection
-from toast_assets_tests.support.stores.deliveries import ROW_STREAMS, accepted, deliver, guids, ledger, prepare, rejects
+from toast_assets_tests.support.stores.deliveries import (
+    ROW_STREAMS,
+    accepted,
+    deliver,
+    guids,
+    ledger,
+    open_rejects,
+    prepare,
+    rejects,
+)
 
 PLACE = "place-1"
 LATER = WeekCalendar().week("2025-09-22")
@@ -59,6 +68,7 @@ class TestReplay:
         assert sorted(str(record.guid) for record in accepted(sandbox)[sent:]) == bad
         assert not rejects(sandbox, week)
         assert set(ledger(sandbox, week)["state"]) == {"accepted"}
+        assert open_rejects(sandbox) == {}
 
     def test_without_a_week_all_weeks_with_rejects_go(self, sandbox: Sandbox, week: Week) -> None:
         refuse_two(sandbox, week)
@@ -85,6 +95,8 @@ class TestReplay:
             f"2 left in s3://{sandbox.bucket}/toast-orders/rejects/week=2025-09-15/rejects.ndjson.gz" in result.output
         )
         assert len(rejects(sandbox, week)) == 2
+        found = open_rejects(sandbox)[week.key]
+        assert (found["rejects"], found.get("tries", 0)) == ({"stream": 2}, 0)
 
     def test_rows_of_feeds_go_again_too(self, sandbox: Sandbox, week: Week, environment: pytest.MonkeyPatch) -> None:
         for name, value in ROW_STREAMS.items():

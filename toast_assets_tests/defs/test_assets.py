@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 from toast_assets.defs.build import build_defs
-from toast_assets.sandbox import Sandbox
+from toast_assets.sandbox import Kind, Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.defs.conftest import RunWeek
@@ -186,6 +186,29 @@ class TestAWeek:
         assert metadata_of(result, "amperity_delivery")["accepted"] == len(sandbox.amperity.accepted) > 0
         (check,) = result.get_asset_check_evaluations()
         assert (check.check_name, check.passed) == ("delivered_equals_exported", True)
+
+    @pytest.mark.parametrize("cause", ["gone", "still there", "amperity down"])
+    def test_the_next_weeks_delivery_retries_rejects_says_so_and_succeeds_whatever_becomes_of_them(
+        self, run_week: RunWeek, sandbox: Sandbox, sandbox_environment: pytest.MonkeyPatch, week: Week, cause: str
+    ) -> None:
+        sandbox_environment.setenv("AMPERITY_MAX_REJECT_SHARE", "1")
+        guid = sandbox.toast.orders[sandbox.restaurant_guids[0]].between(week.start_ms, week.end_ms)[0].guid
+        refused = sandbox.faults.arm(Kind.STATUS, "stream", status=400, containing=f'"{guid}"'.encode(), last=None)
+        line = ("raw_toast_orders", "toast_orders_s3_export", "amperity_delivery")
+        assert run_week(*line).success
+        assert refused.fired == 1
+        if cause != "still there":
+            sandbox.faults.clear()
+        if cause == "amperity down":
+            sandbox.faults.arm(Kind.STATUS, "stream", status=403, containing=f'"{guid}"'.encode(), last=None)
+        result = run_week(*line, partition="2025-09-22")
+        assert result.success
+        assert {check.passed for check in result.get_asset_check_evaluations()} == {True}
+        found = metadata_of(result, "amperity_delivery")
+        assert (found["accepted"] > 1, found["requests"], found["retried_weeks"]) == (True, found["accepted"], week.key)
+        outcome = {"gone": (1, 0), "still there": (0, 1), "amperity down": (0, 0)}[cause]
+        assert (found["retried_accepted"], found["retried_rejected"]) == outcome
+        assert ("retry_problems" in found) == (cause == "amperity down")
 
     def test_a_dry_run_without_an_export_fails_and_says_what_to_materialize(self, run_week: RunWeek) -> None:
         run_week("raw_toast_orders")

@@ -6,12 +6,14 @@ import json
 import logging
 import threading
 from collections import defaultdict
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery
+from toast_assets.delivery.retries import retry_rejects
 from toast_assets.sandbox import Kind, Sandbox
 from toast_assets.store.bucket import Bucket
 from toast_assets.store.order_store import OrderStore
@@ -49,6 +51,7 @@ class CountedDelivery:
         self.client = s3_client(sandbox)
         self.calls: dict[str, list[str]] = defaultdict(list)
         """Method and folder of each call, by restaurant; those of the week as a whole under no name."""
+        self.store = OrderStore(Bucket(self.client, sandbox.bucket), sandbox.config.prefix)
         self.client.meta.events.register("before-send.s3", self._count)
 
     def _count(self, request: Any, **_: Any) -> None:
@@ -60,9 +63,11 @@ class CountedDelivery:
     async def run(self, *, dry_run: bool = False, **changes: Any) -> DeliveryReport:
         """One run; ``calls`` are its own."""
         self.calls.clear()
-        store = OrderStore(Bucket(self.client, self.sandbox.bucket), self.sandbox.config.prefix)
         async with amperity_client(self.sandbox, **changes) as amperity:
-            return await WeekDelivery(self.week, amperity, store, dry_run, log=LOG).run()
+            delivery = WeekDelivery(self.week, amperity, self.store, dry_run, log=LOG)
+            report = await delivery.run()
+            await retry_rejects(delivery)
+            return report
 
 
 @pytest.fixture
@@ -86,7 +91,8 @@ async def test_all_methods_together_fetch_the_orders_once_besides_guests_and_not
     second = await counted.run(**changes)
     assert [counted.calls[place] for place in PLACES] == [LOOKS] * 3
     # One of them fetches the names. The first delivery looks for its streams, here and in other weeks, and notes them.
-    assert len(counted.calls[""]) <= for_the_week < 13 + 3
+    # It also begins the week's summary and the index of open rejects.
+    assert len(counted.calls[""]) <= for_the_week < 13 + 3 + 5
     assert {name: counts.records for name, counts in second.methods.items()} == {
         name: counts.records for name, counts in first.methods.items()
     }
@@ -140,6 +146,32 @@ async def test_what_was_refused_is_due_again_and_other_settings_read_the_orders_
     assert [counted.calls[one] for one in PLACES] == [[*DUE, "GET raw", "GET index", "PUT deliveries"]] * 3
     await counted.run(**rules)
     assert [counted.calls[one] for one in PLACES] == [LOOKS] * 3
+
+
+async def test_the_summary_and_the_index_of_open_rejects_cost_a_few_calls_however_many_weeks_there_are(
+    counted: CountedDelivery,
+) -> None:
+    stored = prepare(counted.sandbox, counted.week, {PLACES[0]: orders(200)})
+
+    def notes() -> list[str]:
+        return [call for call in counted.calls[""] if call.endswith((" status", " rejects"))]
+
+    # Of rejects there is the week's file, too.
+    await counted.run()
+    assert notes() == ["GET rejects", "GET rejects", "PUT rejects", "GET status", "PUT status"]
+    await counted.run()
+    assert notes() == ["GET rejects", "GET rejects", "GET status"]
+    index = counted.store.layout.open_rejects
+    tried = {"rejects": {"notify": 1}}
+    weeks = {f"{date(2020, 1, 6) + timedelta(weeks=number)}": tried for number in range(200)}
+    counted.store.bucket.write(index, json.dumps({"weeks": weeks}).encode())
+    counted.sandbox.faults.arm(Kind.STATUS, "stream", status=400, last=1)
+    prepare(counted.sandbox, counted.week, {PLACES[0]: [*stored[PLACES[0]], *orders(1)]})
+    await counted.run()
+    assert notes() == ["GET rejects", "PUT rejects", "GET rejects", "PUT rejects", "GET status", "PUT status"]
+    await counted.run()
+    removed = ["GET rejects", "HEAD rejects", "DELETE rejects"]
+    assert notes() == [*removed, "GET rejects", "PUT rejects", "GET status", "PUT status"]
 
 
 async def test_restaurants_wait_for_s3_at_the_same_time(sandbox: Sandbox, week: Week) -> None:

@@ -26,6 +26,7 @@ from toast_assets.orders.unreadable import UnreadableLine
 from toast_assets.privacy.forget import ForgetGuest, Forgetting, UnknownGuestError
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.calendar import keep_boundaries
+from toast_assets.store.deliveries import load_delivered
 from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.owner import claim
@@ -120,8 +121,13 @@ async def test_checks_pass_nothing_is_sent_again_and_tables_stay_as_they_are(
     }
     await deliver(sandbox, week, **both)
     check_week(sandbox, store, week, both)
-    forget(store, EMAIL)
+    assert forget(store, EMAIL).certificate.objects[store.layout.delivered(week.key)] == "counts and hashes"
     check_week(sandbox, store, week, both)
+    known, stored = load_delivered(store, week.key), manifest_of(store, week).stored
+    assert known is not None
+    assert {guid: one.orders_sha256 for guid, one in known.restaurants.items()} == {
+        guid: pull.orders_sha256 for guid, pull in stored.items()
+    }
     report = await deliver(sandbox, week, **both)
     assert (report.accepted, report.methods["stream"].unchanged, report.methods["notify"].unchanged) == (0, 14, 2)
     objects = without_inspections(content(store))

@@ -17,15 +17,17 @@ import pytest
 
 from toast_assets.delivery.ledger import BATCH
 from toast_assets.sandbox import Call, Kind, Sandbox
+from toast_assets.store.deliveries import load_delivered
 from toast_assets.week import Week
 from toast_assets_tests.support.data.invented import check, encode, order, selection
-from toast_assets_tests.support.services.clients import UNLIMITED
+from toast_assets_tests.support.services.clients import UNLIMITED, order_store
 from toast_assets_tests.support.stores.deliveries import (
     ROW_STREAMS,
     accepted,
     deliver,
     guids,
     ledger,
+    open_rejects,
     open_segments,
     prepare,
 )
@@ -114,6 +116,11 @@ def check_whole(sandbox: Sandbox, week: Week, stored: dict[str, list[bytes]]) ->
     assert (len(table), set(table["state"])) == (TOTAL, {"accepted"})
     assert set(table["request_id"]) == set(times)
     assert not open_segments(sandbox, week)
+    known = load_delivered(order_store(sandbox), week.key)
+    assert known is not None
+    arrived_of = {place: one.methods["stream"].arrived for place, one in known.restaurants.items()}
+    assert (arrived_of, {one.problem for one in known.restaurants.values()}) == (ORDERS, {None})
+    assert open_rejects(sandbox) == {}
     assert sandbox.amperity.sent_again == len(arrived) - TOTAL
 
 

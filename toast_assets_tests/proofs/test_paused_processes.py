@@ -45,6 +45,7 @@ KINDS = (
     *("/tables/orders/", "/tables/order_items/", "/tables/current_orders/restaurant=", "/tables/current_orders/_state"),
     *("/amperity/transactions/", "/amperity/order_items/", "/amperity/customers/"),
     *("/open/", f"/deliveries/week={WEEK_KEY}/restaurant=", "/rejects/"),
+    *("/rejects/open.json", "/status/"),
 )
 
 

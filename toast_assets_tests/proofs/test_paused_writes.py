@@ -8,9 +8,11 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from typing import Any
 
 import httpx
@@ -21,8 +23,9 @@ from toast_assets.amperity.redaction import Redaction
 from toast_assets.delivery.feed_files import write_feeds
 from toast_assets.privacy.retention import Retained, Retention
 from toast_assets.settings import RetentionSettings
+from toast_assets.store.deliveries import load_delivered
 from toast_assets.week import Week, WeekCalendar
-from toast_assets_tests.support.faults.world import LOG, Hook, Operation, Side, Stop, World, stopped
+from toast_assets_tests.support.faults.world import LOG, Hook, KilledError, Operation, Side, Stop, World, stopped
 
 PLACE = "r-1"
 MONTH = "2025-09"
@@ -183,6 +186,13 @@ def test_a_delivery_that_was_paused_anywhere_leaves_a_ledger_by_which_nothing_is
     for world, where in paused_everywhere(week, run, meanwhile, chosen):
         newest = {one.record["guid"]: one.record["numberOfGuests"] for one in world.received if late(one.record, week)}
         assert newest == {"o3": 2}, where
+        manifest, _ = world.store().load_manifest(week)
+        known = load_delivered(world.store(), week.key)
+        assert manifest is not None
+        assert known is not None
+        summary = known.restaurants[PLACE]
+        assert (summary.orders_sha256, summary.problem) == (manifest.stored[PLACE].orders_sha256, None), where
+        assert summary.methods["stream"].arrived == summary.methods["stream"].records == len(NEWEST), where
         world.export()
         world.deliver()
         delivered_once(world)
@@ -218,10 +228,87 @@ def test_rejects_of_a_paused_delivery_hide_no_newer_ones_and_bring_none_back(wee
         assert rejected(world) == ["late", "o1"]
     assert outcome.error is None
     assert rejected(world) == ["late", "o1"]
+    assert open_weeks(world) == {week.key: 2}
     world.amperity_answer = lambda _: None
     world.deliver()
     assert rejected(world) == []
+    assert open_weeks(world) == {}
     delivered_once(world)
+
+
+def open_weeks(world: World) -> dict[str, int]:
+    """How many rejects of each week the index of open rejects knows."""
+    weeks = json.loads(world.objects[world.store().layout.open_rejects].body)["weeks"]
+    return {key: sum(found["rejects"].values()) for key, found in weeks.items()}
+
+
+def two_weeks(week: Week) -> tuple[World, Week]:
+    """A week of which two orders were refused, and the next one, which was not delivered yet; Amperity takes all."""
+    world, later = first_pull(week), WeekCalendar().week(f"{week.end:%Y-%m-%d}")
+    world.now = later.end + timedelta(hours=1)
+    world.put(PLACE, "later", later.start_ms + 77)
+    world.pull(later)
+    for one in (week, later):
+        world.export(one)
+    world.amperity_answer = refusing("o1", "o2")
+    world.deliver()
+    world.amperity_answer = lambda _: None
+    return world, later
+
+
+def is_of_rejects(week: Week, key: str) -> bool:
+    """Whether an object is about rejects, or the week that has them."""
+    return "/rejects/" in key or week.key in key
+
+
+def recovered(world: World, week: Week) -> None:
+    """The rejects have arrived, and nothing says otherwise."""
+    assert (rejected(world), open_weeks(world)) == ([], {})
+    assert {row["state"] for row in world.rows(world.store().layout.ledger(week, PLACE))} == {"accepted"}
+
+
+def test_two_deliveries_at_once_retry_another_weeks_rejects_once(week: Week) -> None:
+    counting = StopAt("get", "")
+    counting.chosen = lambda operation, key: operation in ("put", "delete") and is_of_rejects(week, key)
+    world, later = two_weeks(week)
+    world.deliver_and_retry(later, hook=counting)
+    assert counting.calls >= 5
+    for number in range(1, counting.calls + 1):
+        world, later = two_weeks(week)
+        stop = StopAt("get", "", number=number, chosen=counting.chosen)
+        with stopped(partial(world.deliver_and_retry, later, hook=stop), stop) as outcome:
+            world.deliver_and_retry(later)
+        where = f"{stop.operation} {stop.part}"
+        assert outcome.error is None, f"{where}: {outcome.error!r}"
+        # The one that counted the try has made it, or still does when it goes on.
+        recovered(world, week)
+        sent = [one.record["guid"] for one in world.received]
+        assert (sent.count("o1"), sent.count("o2")) == (1, 1), where
+
+
+def test_a_retry_that_is_killed_before_any_write_is_made_by_the_delivery_of_the_next_week(week: Week) -> None:
+    for number in count(1):
+        world, later = two_weeks(week)
+        last = WeekCalendar().week(f"{later.end:%Y-%m-%d}")
+        world.now = last.end + timedelta(hours=1)
+        world.put(PLACE, "last", last.start_ms + 77)
+        world.pull(last)
+        world.export(last)
+        calls = 0
+
+        def kill(operation: Operation, key: str, side: Side) -> None:
+            nonlocal calls
+            calls += operation in ("put", "delete") and side == "before" and is_of_rejects(week, key)
+            if calls == number:  # noqa: B023 - the run ends within this round
+                raise KilledError
+
+        with suppress(KilledError):
+            world.deliver_and_retry(later, hook=kill)
+        if calls < number:
+            break
+        world.deliver_and_retry(last)
+        recovered(world, week)
+    assert number > 5
 
 
 def test_a_damaged_file_of_rejects_is_made_again_by_the_next_delivery(week: Week) -> None:

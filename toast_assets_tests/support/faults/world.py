@@ -28,6 +28,7 @@ from botocore.response import StreamingBody
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery
+from toast_assets.delivery.retries import Retries, retry_rejects
 from toast_assets.export.write import ExportReport, export_week
 from toast_assets.orders.times import format_time
 from toast_assets.pull.week import PullReport, WeekPull
@@ -325,6 +326,17 @@ class World:
         async def run() -> DeliveryReport:
             async with self.amperity(**changes) as amperity:
                 return await WeekDelivery(week or self.week, amperity, self.store(hook), log=LOG).run()
+
+        return asyncio.run(run())
+
+    def deliver_and_retry(self, week: Week, *, hook: Hook | None = None) -> Retries:
+        """One run's delivery, and its retries of other weeks' rejects."""
+
+        async def run() -> Retries:
+            async with self.amperity() as amperity:
+                delivery = WeekDelivery(week, amperity, self.store(hook), log=LOG)
+                await delivery.run()
+                return await retry_rejects(delivery)
 
         return asyncio.run(run())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.delivery.deliver import DeliveryReport, WeekDelivery
+from toast_assets.delivery.retries import Retries, retry_rejects
 from toast_assets.export.write import export_week
 from toast_assets.http.retry import RetryPolicy
 from toast_assets.sandbox import Record, Sandbox
@@ -79,6 +81,34 @@ async def deliver(
     """One run's delivery; ``changes`` are environment variables."""
     async with amperity_client(sandbox, retry=retry, skipped=skipped, **changes) as client:
         return await WeekDelivery(week, client, order_store(sandbox), dry_run, replay, LOG).run()
+
+
+async def deliver_and_retry(
+    sandbox: Sandbox,
+    week: Week,
+    *,
+    now: datetime | None = None,
+    dry_run: bool = False,
+    retry: RetryPolicy = QUICK,
+    skipped: SkippedTime | None = None,
+    **changes: str,
+) -> Retries:
+    """One run's delivery, and its retries of other weeks' rejects, at ``now``; ``changes`` are environment
+    variables."""
+    async with amperity_client(sandbox, retry=retry, skipped=skipped, **changes) as client:
+        delivery = WeekDelivery(week, client, order_store(sandbox), dry_run, log=LOG)
+        delivery.now = lambda: now or datetime.now(UTC)
+        await delivery.run()
+        return await retry_rejects(delivery)
+
+
+def open_rejects(sandbox: Sandbox) -> dict[str, dict[str, Any]]:
+    """The index of open rejects, read as people do, by week."""
+    store = order_store(sandbox)
+    found = store.bucket.read(store.layout.open_rejects)
+    assert found is not None
+    weeks: dict[str, dict[str, Any]] = json.loads(found[0])["weeks"]
+    return weeks
 
 
 def guids(orders: Mapping[str, Iterable[bytes]]) -> list[str]:
