@@ -17,7 +17,7 @@ from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed
 from toast_assets.defs.metadata import LEDGER_COLUMNS
 from toast_assets.delivery.ledger import LEDGER_SCHEMA, State
 from toast_assets.tables.columns import Table
-from toast_assets.tables.schema import NAMES, RESTAURANTS, TABLES
+from toast_assets.tables.schema import NAMES, RESTAURANTS, STATUS, TABLES
 
 PATH = "docs/data-dictionary.md"
 _INTRODUCTION = """# Data dictionary
@@ -75,7 +75,7 @@ def render() -> str:
 def _parts() -> Iterator[str]:
     yield _INTRODUCTION
     yield "## Tables\n"
-    for table in (*TABLES.values(), NAMES, RESTAURANTS):
+    for table in (*TABLES.values(), NAMES, RESTAURANTS, STATUS):
         yield from _table(table)
     yield from _ledger()
     yield _FEEDS

@@ -9,6 +9,11 @@ _OWN = re.compile(r" for restaurant [\w-]+| \([^()]*request id [^()]*\)")
 _CODE = re.compile(r"\s\[([A-Z0-9-]+)\]$")
 
 
+def without_details(text: str) -> str:
+    """An error's text without what differs from restaurant to restaurant and from run to run."""
+    return _OWN.sub("", text)
+
+
 class ToastAssetsError(Exception):
     """What failed and where (``message``), the way out (``hint``), and the ``code`` by which docs/errors.md lists it.
 
@@ -127,7 +132,7 @@ class ToastError(ToastAssetsError):
     @property
     def reason(self) -> str:
         """Its text without what differs from restaurant to restaurant and from run to run."""
-        return _OWN.sub("", str(self))
+        return without_details(str(self))
 
 
 class ToastLoginError(ToastError):

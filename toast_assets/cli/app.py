@@ -216,6 +216,23 @@ def doctor(said: Callable[[str], str], /, **options: bool) -> None:
 
 
 @main.command()
+@click.option("--week", "weeks", multiple=True, metavar="DATE", help="Only this week, by its partition key.")
+@click.option("--restaurant", "restaurants", multiple=True, metavar="GUID", help="Only this restaurant.")
+@click.option("--all", "everything", is_flag=True, help="Print every week, and every restaurant with a problem.")
+@click.option("--json", "as_json", is_flag=True, help="Print all rows as JSON.")
+@click.pass_obj
+def status(said: Callable[[str], str], /, **options: Any) -> None:
+    """Show what is stored and delivered, and what is not.
+
+    One line for each week, then the restaurants that are not complete or not delivered, each with the reason and what
+    happens next. Reads the bucket's variables, changes nothing. The exit code is 1 if anything is missing.
+    """
+    from toast_assets.cli.status import status as show_status
+
+    raise SystemExit(0 if show_status(**options, said=said) else 1)
+
+
+@main.command()
 @click.option("--restaurant", "restaurants", multiple=True, metavar="GUID", help="Up to three.  [default: the first]")
 @click.option("--week", "weeks", multiple=True, metavar="DATE", help="Up to two partition keys.  [default: the newest]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

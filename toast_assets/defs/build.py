@@ -22,6 +22,7 @@ from toast_assets.defs.names import toast_configuration
 from toast_assets.defs.partitions import overdue_policy, weekly_partitions
 from toast_assets.defs.resources import brand_resources
 from toast_assets.defs.sensors import build_sensor
+from toast_assets.defs.status import toast_status
 from toast_assets.defs.tables import current_orders, toast_tables
 from toast_assets.errors import SettingsError
 from toast_assets.settings import CalendarSettings
@@ -48,7 +49,7 @@ def build_defs(brand: Brand | None = None, environment: Mapping[str, str] = os.e
         amperity_delivery(brand, loads_feeds=loads_feeds),
         toast_tables(brand),
     ]
-    over_all_weeks = [current_orders(brand), toast_configuration(brand)]
+    over_all_weeks = [current_orders(brand), toast_configuration(brand), toast_status(brand)]
     weekly_keys = {key for asset in by_week for key in asset.keys}
     watched = {brand.key(name) for name in (RAW, EXPORT, DELIVERY)}
 

@@ -2,15 +2,18 @@
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import pyarrow as pa
 
 from toast_assets.defs.metadata import markdown_table
 from toast_assets.markdown import plain
+from toast_assets.status.rows import COMPLETE, EXPIRED, STANDINGS, standing
 from toast_assets.tables.build import SalesPart
 from toast_assets.week import DAY_NAMES
 
@@ -24,6 +27,14 @@ _MORE_COLORS = ("#7b5ea7", "#c8553d", "#5fb0b7", "#d68fb3", "#7a5230", "#a9b665"
 # Toast's sources are an open list.
 _MOST_CHANNELS = 8
 _LONGEST_LABEL = 24
+_MOST_RESTAURANTS, _MOST_WEEKS = 40, 26
+_OF_STANDING = dict(
+    zip(
+        STANDINGS,
+        ("#4f9d69", "#b9cfdf", "#f0d878", "#e0a030", "#d68fb3", "#c8553d", "#7a5230", "#8a8a8a"),
+        strict=True,
+    )
+)
 
 
 Channels = dict[str, list[Decimal]]
@@ -42,6 +53,55 @@ def heat_map(orders: Mapping[tuple[int, int], int]) -> dg.MarkdownMetadataValue:
         axes.get_figure().colorbar(image, ax=axes, pad=0.01)  # type: ignore[union-attr]
 
     return _picture("Orders by day and hour, restaurant-local time", draw)
+
+
+def status_map(table: pa.Table) -> dg.MarkdownMetadataValue:
+    """The newest weeks of the table ``status``, restaurants with problems first, and a line on what is left out."""
+    columns = (table[name].to_pylist() for name in ("week", "restaurant_guid", "restaurant_name", "state", "delivery"))
+    cells: dict[tuple[str, str], str] = {}
+    names, problems = dict[str, str](), Counter[str]()
+    every = sorted(set(map(str, table["week"].unique().to_pylist())))
+    weeks = every[-_MOST_WEEKS:]
+    for day, guid, name, state, delivery in zip(*columns, strict=True):
+        names[guid] = plain(name or guid)[:_LONGEST_LABEL]
+        if (week := str(day)) >= (weeks[0] if weeks else ""):
+            cells[guid, week] = standing(state, delivery)
+            problems[guid] += cells[guid, week] not in (COMPLETE, EXPIRED)
+    ranked = sorted(names, key=lambda guid: (-problems[guid], names[guid], guid))
+    shown = ranked[:_MOST_RESTAURANTS]
+    if not shown:
+        return dg.MetadataValue.md("No week is stored yet.")
+    grid = [[_standing(cells.get((guid, week))) for week in weeks] for guid in shown]
+    found = [name for name in STANDINGS if name in {cells.get((guid, week)) for guid in shown for week in weeks}]
+
+    def draw(axes: "Axes") -> None:
+        from matplotlib.colors import ListedColormap
+        from matplotlib.patches import Patch
+
+        colors = ListedColormap(["#ffffff", *_OF_STANDING.values()])
+        axes.pcolormesh(grid, cmap=colors, vmin=0, vmax=len(STANDINGS), edgecolors="white", linewidth=0.8)
+        axes.set_xticks([number + 0.5 for number in range(len(weeks))], [week[5:] for week in weeks], rotation=90)
+        axes.set_yticks([number + 0.5 for number in range(len(shown))], [names[guid] for guid in shown])
+        axes.tick_params(labelsize=7, length=0)
+        axes.invert_yaxis()
+        patches = [Patch(color=_OF_STANDING[name], label=name) for name in found]
+        axes.legend(handles=patches, fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+
+    title = f"{len(shown)} of {len(names)} restaurants, {len(weeks)} of {len(every)} weeks"
+    picture = _picture(title, draw, height=1.1 + 0.16 * len(shown))
+    trouble = sum(problems[guid] > 0 for guid in ranked[_MOST_RESTAURANTS:])
+    rest = f"Left out: {len(names) - len(shown)} restaurants, {trouble} of them with problems in these weeks;"
+    rest += f" {len(every) - len(weeks)} older weeks."
+    return picture if (len(shown), len(weeks)) == (len(names), len(every)) else _with_note(picture, rest)
+
+
+def _with_note(picture: dg.MarkdownMetadataValue, note: str) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(f"{picture.md_str}\n\n{note}")
+
+
+def _standing(name: str | None) -> int:
+    """The place of a colour; 0 where there is no row."""
+    return STANDINGS.index(name) + 1 if name else 0
 
 
 def volume(weeks: Sequence[tuple[str, int]]) -> dg.MarkdownMetadataValue:
@@ -144,13 +204,13 @@ def _by_currency(
     return dg.MetadataValue.md("\n\n".join(pictures) or "No sales.")
 
 
-def _picture(title: str, draw: "Callable[[Axes], None]") -> dg.MarkdownMetadataValue:
+def _picture(title: str, draw: "Callable[[Axes], None]", height: float = 2.6) -> dg.MarkdownMetadataValue:
     # These take a second that loading the definitions must not cost.
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
     # A figure of its own, not pyplot's: no state is shared with other threads, and no display is looked for.
-    figure = Figure(figsize=(7.2, 2.6), dpi=80, layout="constrained")
+    figure = Figure(figsize=(7.2, height), dpi=80, layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, fontsize=10)
     axes.tick_params(labelsize=8)

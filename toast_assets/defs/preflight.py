@@ -13,10 +13,10 @@ from toast_assets.defs.resources import OrderStoreResource, Resources
 from toast_assets.errors import SettingsError, ToastAssetsError, WeekError
 from toast_assets.machine import machine_problem
 from toast_assets.scratch import remove_leftovers
-from toast_assets.settings import AlertSettings, NetworkSettings, RetentionSettings, problems_of
+from toast_assets.settings import AlertSettings, NetworkSettings, RetentionSettings, SensorSettings, problems_of
 from toast_assets.store.calendar import check_boundaries
 from toast_assets.store.guards import refuse_unconditional
-from toast_assets.store.order_store import OrderStore
+from toast_assets.store.order_store import STATUS_TABLE, OrderStore
 from toast_assets.store.owner import claim
 from toast_assets.week import Week
 
@@ -43,10 +43,12 @@ def closed_week(context: dg.AssetExecutionContext, order_store: OrderStoreResour
 
 
 @contextmanager
-def prepared(context: dg.AssetExecutionContext, brand: Brand, *, writes: bool = True) -> Iterator[OrderStore]:
+def prepared(
+    context: dg.AssetExecutionContext, brand: Brand, *, writes: bool = True, alone: bool = False
+) -> Iterator[OrderStore]:
     """The store for an asset's work, once settings and bucket are checked: the settings of all selected assets, so that
-    a delivery that cannot work fails at once; the bucket by writing only where the asset ``writes``. Errors end the
-    block as in ``failures``."""
+    a delivery that cannot work fails at once, or of this one ``alone``; the bucket by writing only where the asset
+    ``writes``. Errors end the block as in ``failures``."""
     resources = Resources.of(context, brand)
     order_store = resources.order_store
     with failures(brand, order_store):
@@ -63,7 +65,10 @@ def prepared(context: dg.AssetExecutionContext, brand: Brand, *, writes: bool = 
             FEEDS: resources.amperity.feed_settings,
             DELIVERY: resources.amperity.settings,
         }
-        needed = [settings for name, settings in of_assets.items() if brand.key(name) in selected]
+        needing = context.selected_asset_keys if alone else selected
+        needed = [settings for name, settings in of_assets.items() if brand.key(name) in needing]
+        if brand.table(STATUS_TABLE) in needing:
+            needed.append(partial(SensorSettings.parse, values))
         if problems := problems_of(
             order_store.calendar, NetworkSettings.from_environment, order_store.settings, *needed
         ):

@@ -314,7 +314,9 @@ KINDS = {
     "current": Kind(
         r"tables/current_orders/restaurant=(?P<restaurant>[^/.]+)(\.month=[^/]+)?\.parquet", Scrub.table, _ROWS
     ),
-    "configuration": Kind(r"tables/(names/names|restaurants/restaurants)\.parquet", lambda *_: None, "names no guest"),
+    "configuration": Kind(
+        r"tables/(names/names|restaurants/restaurants|status/status)\.parquet", lambda *_: None, "names no guest"
+    ),
     "guests": Kind(r"index/guests/guests\.parquet", Scrub.guests, _ROWS),
     "state": Kind(r"tables/current_orders/_?state\.json", lambda *_: None, "knows the new tables"),
     "index": Kind(

@@ -270,6 +270,15 @@ class Bucket:
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 yield from ((entry["Key"], entry["ETag"]) for entry in page.get("Contents", ()))
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The first folders below ``prefix`` that hold objects, each with a slash at its end."""
+        with self._errors("s3:ListBucket", prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=prefix, Delimiter="/"
+            )
+            for page in pages:
+                yield from (entry["Prefix"] for entry in page.get("CommonPrefixes", ()))
+
     @contextmanager
     def _errors(self, permission: str, key: str = "", *, conditional: bool = False) -> Iterator[None]:
         where = self.uri(key)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from toast_assets.errors import StoreError
+from toast_assets.orders.scanner import decoder
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import ABSENT, Bucket, Version
 from toast_assets.store.client import s3_client
 from toast_assets.store.layout import Layout, month_in, restaurant_in, week_in
-from toast_assets.store.manifest import Manifest, decode_manifest
+from toast_assets.store.manifest import Manifest
 from toast_assets.store.s3_errors import readable
 from toast_assets.store.settings import StoreSettings
 from toast_assets.week import Week
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CURRENT_ORDERS = "current_orders"
-NAMES_TABLE, RESTAURANTS_TABLE = "names", "restaurants"
+NAMES_TABLE, RESTAURANTS_TABLE, STATUS_TABLE = "names", "restaurants", "status"
 PARQUET = "application/vnd.apache.parquet"
 # The last bits of a number that sorts versions hold the week, for as many weeks as 78 years have.
 _WEEK_BITS = 12
+_Form = TypeVar("_Form")
 
 
 class OrderStore:
@@ -70,9 +72,13 @@ class OrderStore:
 
     def read_manifest(self, week: Week, body: bytes) -> Manifest:
         """The manifest in the ``body`` of a week's object, or a StoreError."""
+        return self.read_manifest_as(Manifest, week, body)
+
+    def read_manifest_as(self, form: type[_Form], week: Week, body: bytes) -> _Form:
+        """As ``read_manifest``, of the ``form`` that has what is needed of it."""
         hint = "Restore an earlier version of the object, or remove it and materialize the week again."
         with readable(self.bucket.uri(self.layout.manifest(week)), hint):
-            return decode_manifest(body)
+            return decoder(form).decode(body)
 
     def raw_restaurants(self, week: Week) -> frozenset[str]:
         """The restaurants of which there is a raw file."""
@@ -99,7 +105,7 @@ class OrderStore:
         newest: bool = False,
     ) -> pd.DataFrame:
         """A week of a flat table, or several, or all of one over all weeks (``current_orders``, ``names``,
-        ``restaurants``), with exact types (``pandas.ArrowDtype``).
+        ``restaurants``, ``status``), with exact types (``pandas.ArrowDtype``).
 
         ``newest`` keeps of each order the rows of its newest version over all weeks, and of equally new ones those of
         the later week; then no week has to be named. The same files in DuckDB: docs/tables.md.
@@ -113,7 +119,7 @@ class OrderStore:
         """
         import pandas as pd  # half a second that runs of the pipeline do not need
 
-        of_all_weeks = table in (CURRENT_ORDERS, NAMES_TABLE, RESTAURANTS_TABLE)
+        of_all_weeks = table in (CURRENT_ORDERS, NAMES_TABLE, RESTAURANTS_TABLE, STATUS_TABLE)
         if week_key if of_all_weeks else not (week_key or newest):
             by_week = "is kept by week: name one, such as 2025-09-15, or several, or ask for the newest versions"
             wanted = "covers all weeks: name none" if of_all_weeks else by_week

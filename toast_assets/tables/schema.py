@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from toast_assets.store.order_store import NAMES_TABLE, RESTAURANTS_TABLE
+from toast_assets.store.order_store import NAMES_TABLE, RESTAURANTS_TABLE, STATUS_TABLE
 from toast_assets.tables.columns import Column, Kind, Lookup, Table
 from toast_assets.toast.configuration import ENTITIES
 
@@ -442,6 +442,43 @@ RESTAURANTS = Table(
         day("first_business_date", "The first business date."),
         flag("archived", "Toast has archived the restaurant."),
         *_SEEN,
+    ),
+)
+
+_text = partial(text, given="")
+_count = partial(count, given="")
+_instant = partial(instant, given="")
+STATUS = Table(
+    STATUS_TABLE, "One row per restaurant and week: whether it is stored and delivered, else why not, and what happens "
+    "next. Each run refreshes it.", "", ("week", "restaurant_guid"),
+    (
+        day("week", "The week, by its first day.", given=""),
+        _text("restaurant_guid", "The restaurant."),
+        _text("restaurant_name", "Its name."),
+        _text("state", "complete; incomplete (stored, but the last attempt did not end well); failed (nothing is "
+            "stored); not pulled; expired (complete, and retention removed the raw orders); unreadable (the week's "
+            "manifest)."),
+        _text("reason", "Why it is not complete, or not delivered whole; null where all is well."),
+        _text("next", "What happens next, by the sensor's rules."),
+        _count("orders", "Stored orders."),
+        _count("unreadable", "Orders that cannot be read, kept beside them."),
+        _text("delivery", "delivered; refused (some records); partly (some records have no answer); out of date (older "
+            "than the last pull); not delivered; null where nothing is stored."),
+        _count("records", "Records of the last delivery, of all methods."),
+        _count("delivered", "Records of it that have arrived, by this or an earlier delivery."),
+        _count("rejected", "Records that Amperity refused."),
+        _count("pending", "Records without an answer."),
+        _count("superseded", "Records that were not sent, as a newer version had arrived."),
+        _text("second_look", "done, due, overdue, or not needed: whether Toast was asked again after "
+            "TOAST_SECOND_LOOK_HOURS."),
+        _instant("second_look_at", "When it was done, or is due."),
+        _text("census", "taken, not available, or not taken: whether Toast listed the orders of each business day."),
+        _count("census_held", "Listed orders that are stored in some week."),
+        _count("census_found", "Listed orders that only the census found; they are stored."),
+        _count("census_pending", "Listed orders of which a week was not pulled yet."),
+        _count("census_unknown", "Listed orders that cannot be fetched."),
+        _instant("pulled_at", "When the last pull ended."),
+        _instant("delivered_at", "When the last delivery ended."),
     ),
 )
 

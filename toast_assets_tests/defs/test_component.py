@@ -252,7 +252,8 @@ def run_weekly(
 
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
-    (event,) = [event for event in result.all_events if event.is_step_failure]
+    """The first one; the status, which comes last, can fail by the same bucket."""
+    event = next(event for event in result.all_events if event.is_step_failure)
     data = event.step_failure_data.user_failure_data
     assert data is not None
     return str(data.description)

@@ -44,7 +44,7 @@ def test_names_are_the_ones_that_users_rely_on() -> None:
         "toast_orders_s3_export",
         "amperity_delivery",
         *TABLE_ASSETS,
-        *("toast/current_orders", "toast/names", "toast/restaurants"),
+        *("toast/current_orders", "toast/names", "toast/restaurants", "toast/status"),
         *("toast", "amperity"),
     }
     assert {key.name for key in repository.asset_graph.asset_check_keys} == {

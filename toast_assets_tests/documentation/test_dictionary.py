@@ -13,7 +13,7 @@ from docs.make_dictionary import PATH, STATES, render
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.defs.metadata import LEDGER_COLUMNS
 from toast_assets.delivery.ledger import LEDGER_SCHEMA, State
-from toast_assets.tables.schema import NAMES, RESTAURANTS, TABLES
+from toast_assets.tables.schema import NAMES, RESTAURANTS, STATUS, TABLES
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def test_the_document_is_in_step_with_the_code() -> None:
 
 def test_every_column_of_every_table_and_feed_is_in_it() -> None:
     document = render()
-    for table in (*TABLES.values(), NAMES, RESTAURANTS):
+    for table in (*TABLES.values(), NAMES, RESTAURANTS, STATUS):
         assert f"### `{table.name}`" in document
         assert all(f"| `{column.name}` |" in document for column in table.columns)
     for feed in FEEDS.values():
