@@ -37,6 +37,7 @@ _OF_STANDING = dict(
 )
 
 
+Curve = tuple[str, Sequence[float]]
 Channels = dict[str, list[Decimal]]
 """By channel, those that sold most first: net sales by local hour of opening, and last those of unknown hours."""
 
@@ -153,6 +154,28 @@ def sales_by_hour(sales: Mapping[SalesPart, Decimal]) -> dg.MarkdownMetadataValu
     return _by_currency("Net sales by hour, restaurant-local time", sales, draw)
 
 
+def still_to_come(
+    days: Sequence[int], totals: Sequence[Curve], restaurants: Sequence[Curve]
+) -> dg.MarkdownMetadataValue:
+    """The shares of net sales (1 is all) that were modified later than ``days`` after the business day, each with what
+    it is of."""
+
+    def draw(axes: "Axes") -> None:
+        # All restaurants of a currency come first in the legend, and lie above the others.
+        lines = [(one, "#1f5f8b", style, 2.2) for one, style in zip(totals, ("-", "--", ":", "-."), strict=False)]
+        lines += [(one, color, "-", 1.0) for one, color in zip(restaurants, _MORE_COLORS, strict=False)]
+        for (name, shares), color, style, width in lines:
+            (line,) = axes.plot(days, [100 * share for share in shares], style, marker=".", label=_label(name))
+            line.set(color=color, linewidth=width, zorder=2 + width)
+        axes.set_xticks(range(1, max(days) + 1))
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("days after the business day")
+        axes.yaxis.set_major_formatter("{x:g}%")
+        axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+
+    return _picture("Net sales of orders that were modified later", draw)
+
+
 def channel_table(sales: Mapping[SalesPart, Decimal]) -> dg.MarkdownMetadataValue:
     """Net sales by channel, and their share of all net sales in that currency."""
     rows = []
@@ -166,10 +189,14 @@ def _channels(sales: Mapping[SalesPart, Decimal]) -> dict[str, Channels]:
     """The channels by currency, no more than a picture can show."""
     found: dict[str, Channels] = {}
     for part, amount in sales.items():
-        label = plain(_LABELS.get(part.channel or "", part.channel or "")).strip()[:_LONGEST_LABEL] or _UNKNOWN
+        label = _label(_LABELS.get(part.channel or "", part.channel or ""))
         of_currency = found.setdefault(part.currency or "unknown currency", {})
         of_currency.setdefault(label, [Decimal(0)] * 25)[24 if part.hour is None else part.hour] += amount
     return {currency: _ranked(channels) for currency, channels in sorted(found.items())}
+
+
+def _label(text: str) -> str:
+    return plain(text).strip()[:_LONGEST_LABEL] or _UNKNOWN
 
 
 def _ranked(channels: Channels) -> Channels:

@@ -11,9 +11,11 @@ import dagster as dg
 
 from toast_assets.defs.brand import RAW, Brand
 from toast_assets.defs.metadata import ANY, failed_restaurants, markdown_table, unconverted
-from toast_assets.defs.pictures import channel_table, heat_map, sales_by_channel, sales_by_hour, volume
+from toast_assets.defs.pictures import channel_table, heat_map, sales_by_channel, sales_by_hour, still_to_come, volume
 from toast_assets.defs.preflight import closed_week, prepared
 from toast_assets.defs.resources import Resources
+from toast_assets.markdown import plain
+from toast_assets.status.settling import DAYS, LEGEND, SHARES, TOTALS, Settling, settling
 from toast_assets.store.manifest import full_name
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.raw_weeks import earlier_manifests
@@ -26,6 +28,7 @@ from toast_assets.tables.schema import TABLES
 # Of steps that could run, Dagster takes those of a higher priority first: no delivery waits for a table.
 AFTER_DELIVERY = {"dagster/priority": "-1"}
 _WEEKS_SHOWN = 8
+_CURVES = 5
 # Columns that hold what is known of the restaurant; Toast's orders do not say it.
 _OF_RESTAURANT = ("restaurant_guid", "restaurant_name", "currency")
 
@@ -123,7 +126,9 @@ def current_orders(brand: Brand) -> dg.AssetsDefinition:
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         with prepared(context, brand) as store:
-            report = refresh_current_orders(store, context.log, salt=Resources.of(context, brand).amperity.salt())
+            resources = Resources.of(context, brand)
+            report = refresh_current_orders(store, context.log, salt=resources.amperity.salt())
+            settled = settling(store, resources.order_store.calendar(), context.log)
         state = report.state
         metadata: dict[str, Any] = {
             "dagster/row_count": state.orders,
@@ -141,10 +146,33 @@ def current_orders(brand: Brand) -> dg.AssetsDefinition:
             "weeks_left_out": ", ".join(report.left_out) or "none",
             "seconds": round(report.seconds, 2),
             "files": store.bucket.uri(store.layout.current_orders(ANY, "YYYY-MM")),
+            **_settling_metadata(settled),
         }
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(state.data_version))
 
     return asset
+
+
+def _settling_metadata(found: Settling) -> Mapping[str, Any]:
+    """How long figures still move, and what second looks brought."""
+    rows = [
+        (f"{plain(one.name)} ({one.restaurant_guid})" if one.name else one.restaurant_guid, *one.cells)
+        for one in found.restaurants
+    ]
+    metadata: dict[str, Any] = {
+        "settling": markdown_table(("restaurant", *SHARES, "backdated"), rows),
+        "settling_legend": LEGEND,
+        "backdated_orders": found.backdated,
+    }
+    if found.totals:
+        totals = [(currency, total.money_shares) for currency, total in found.totals.items()]
+        shown = [one for one in found.restaurants if one.followed_problem is None][:_CURVES]
+        curves = [(one.name or one.restaurant_guid, one.followed.money_shares) for one in shown]
+        metadata["settling_of_all"] = markdown_table(("currency", *TOTALS), found.total_rows)
+        metadata["still_to_come"] = still_to_come(
+            DAYS, [(f"all, {currency}", shares) for currency, shares in totals], curves if len(curves) > 1 else []
+        )
+    return metadata
 
 
 def _orders_metadata(report: TablesReport, store: OrderStore, weeks: Sequence[tuple[str, int]]) -> Mapping[str, Any]:

@@ -34,7 +34,7 @@ from toast_assets.orders.scrub import Guest, Scrubber, guests_of, without
 from toast_assets.orders.unreadable import read_lines, write_lines
 from toast_assets.store.manifest import decode_manifest, json_for_people
 from toast_assets.store.order_store import OrderStore
-from toast_assets.tables.files import UNREADABLE, sha256_of
+from toast_assets.tables.files import notes_in, sha256_of
 from toast_assets.tables.schema import TABLES
 from toast_assets.week import from_epoch_ms, iso_ms
 
@@ -184,8 +184,8 @@ class Scrub:
         with pq.ParquetWriter(target, pq.read_schema(path), compression="zstd") as writer:
             for rows in row_groups(path):
                 writer.write_table(scrubbed(rows))
-            if entry := (pq.read_metadata(path).metadata or {}).get(UNREADABLE):
-                writer.add_key_value_metadata({UNREADABLE: entry})
+            if notes := notes_in(path):
+                writer.add_key_value_metadata(notes)
         return {"sha256": sha256_of(target)}
 
     def index(self, one: Object, path: Path, target: Path) -> Metadata | None:

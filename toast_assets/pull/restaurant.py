@@ -35,6 +35,7 @@ from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
 from toast_assets.store.manifest import (
     CENSUS,
+    SECOND_LOOK,
     PullEvidence,
     PullRecord,
     RestaurantRecord,
@@ -119,7 +120,7 @@ class RestaurantPull:
             pull = before if held == (pull.orders_sha256, pull.unreadable) else pull
         seconds, counts = time.monotonic() - began, (merged.orders, merged.new, merged.changed)
         result = PulledRestaurant(self.guid, self._calls, seconds, known.name, *counts)
-        return msgspec.structs.replace(known, pull=pull), result
+        return msgspec.structs.replace(known, pull=pull, second_look_at=self._second_look(evidence)), result
 
     async def resumed(self) -> RestaurantRecord | None:
         """The record of what a run stored that was killed before it wrote the manifest; None where there is nothing, or
@@ -134,8 +135,15 @@ class RestaurantPull:
                     content = replace(
                         merged, new=stored[1].new + merged.new, changed=stored[1].changed + merged.changed
                     )
-                return msgspec.structs.replace(known, pull=_record(evidence, content))
+                pull = _record(evidence, content)
+                return msgspec.structs.replace(known, pull=pull, second_look_at=self._second_look(evidence))
         return None
+
+    def _second_look(self, evidence: PullEvidence) -> str | None:
+        """``RestaurantRecord.second_look_at`` after a pull."""
+        before, due = self.before or RestaurantRecord(outcome="complete"), iso_ms(self.week.end + SECOND_LOOK)
+        is_one = before.pull is not None and before.pull.finished_at < due <= evidence.started_at
+        return before.second_look_at or (evidence.finished_at if is_one else None)
 
     @property
     def _calls(self) -> CallStats:

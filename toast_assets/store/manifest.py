@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Literal
 
 import msgspec
@@ -18,6 +19,8 @@ CENSUS = "census"
 """The evidence of orders that were fetched by GUID: a business day's list has them, and their window did not."""
 LOOKS = 2
 """From this look on an order that cannot be fetched is no news."""
+SECOND_LOOK = timedelta(days=1)
+"""This long after a week's end a pull that reads it again is a second look."""
 
 
 class SliceRecord(msgspec.Struct, frozen=True):
@@ -106,7 +109,8 @@ class RestaurantRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One restaurant: what is stored (``pull``), and why the last attempt failed, if it did (``failure``).
 
     ``names_read_at`` is when the names in its configuration were read for this week, ``names_failure`` why they were
-    not, if that was tried. Without ``census`` none was taken.
+    not, if that was tried. Without ``census`` none was taken. ``second_look_at`` is when the first second look
+    ended, if the week was first read before second looks begin: whatever these bring is backdated.
     """
 
     outcome: Literal["complete", "failed"]
@@ -116,6 +120,7 @@ class RestaurantRecord(msgspec.Struct, frozen=True, kw_only=True):
     currency: str | None = None
     names_read_at: str | None = None
     names_failure: str | None = None
+    second_look_at: str | None = None
     census: CensusRecord | None = None
     pull: PullRecord | None = None
     failure: str | None = None

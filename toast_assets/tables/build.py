@@ -27,10 +27,18 @@ from toast_assets.orders.names import Names
 from toast_assets.orders.read import Rejection
 from toast_assets.scratch import scratch_folder
 from toast_assets.store.bucket import Replacement, StoredObject
-from toast_assets.store.manifest import RestaurantRecord
+from toast_assets.store.manifest import SECOND_LOOK, RestaurantRecord
 from toast_assets.store.order_store import PARQUET, OrderStore
 from toast_assets.store.raw_weeks import RawFile, StoredWeek, all_failed, raw_files
-from toast_assets.tables.files import TableWriter, fitted, restaurants_in, sha256_of, unreadable_in
+from toast_assets.tables.files import (
+    Backdated,
+    TableWriter,
+    backdated_in,
+    fitted,
+    restaurants_in,
+    sha256_of,
+    unreadable_in,
+)
 from toast_assets.tables.flatten import flatten
 from toast_assets.tables.names import StoredNames
 from toast_assets.tables.schema import TABLES
@@ -40,6 +48,7 @@ from toast_assets.week import Week
 _LATE_AFTER = pa.scalar(timedelta(days=2), pa.duration("ms"))
 _REJECTIONS_SHOWN = 20
 _VERSION = ["restaurant_guid", "order_guid", "modified_at"]
+_SALES = ["order_guid", "net_sales"]
 
 
 @dataclass(frozen=True)
@@ -199,6 +208,7 @@ def _keep_rows(guid: str, before: Mapping[str, Path], writers: Mapping[str, Tabl
         with suppress(pa.ArrowException, ValueError, OSError):
             rows = fitted(pq.read_table(path, filters=[("restaurant_guid", "==", guid)]), rows.schema)
             writers[name].unreadable |= {guid: of} if (of := unreadable_in(path).get(guid)) else {}
+            writers[name].backdated |= {guid: found} if (found := backdated_in(path).get(guid)) else {}
         writers[name].write(rows)
 
 
@@ -207,7 +217,7 @@ def _add(
 ) -> RestaurantSummary:
     record = file.record
     orders, late, net_sales = 0, 0, Decimal(0)
-    converted, rejected = [], report.rejected
+    converted, rejected = [TABLES["orders"].schema.empty_table().select(_SALES)], report.rejected
     for bodies in file.bodies():
         found, tables = flatten(file.batch(bodies, names), salt=salt)
         # The next orders are decoded into the memory of these.
@@ -218,19 +228,34 @@ def _add(
         report.rejections += found.rejections[: _REJECTIONS_SHOWN - len(report.rejections)]
         report.nulled.update(found.nulled)
         rows = tables["orders"]
-        converted.append(rows["order_guid"])
+        converted.append(pa.Table.from_batches([rows.select(_SALES)]))
         report.opened.update((at.weekday(), at.hour) for at in rows["opened_at_local"].to_pylist() if at)
         _add_sales(rows, record.currency, report)
         orders += rows.num_rows
         over = pc.add(rows["business_date"].cast(pa.timestamp("ms")), _LATE_AFTER)
         late += pc.sum(pc.greater_equal(rows["modified_at"].cast(pa.timestamp("ms")), over)).as_py() or 0
         net_sales += pc.sum(rows["net_sales"]).as_py() or 0
-    if report.rejected > rejected:
-        raw = pq.read_table(file.path, columns=["order_guid", "modified_at"])
-        left = raw.filter(pc.invert(pc.is_in(raw["order_guid"], pa.concat_arrays(converted))))
-        times = left["modified_at"].cast(pa.int64()).to_pylist()
-        writers["orders"].unreadable[file.guid] = dict(zip(left["order_guid"].to_pylist(), times, strict=True))
+    if report.rejected > rejected or record.second_look_at:
+        raw = pq.read_table(file.path, columns=["order_guid", "modified_at", "pulled_at"])
+        known = pa.concat_tables(converted)
+        left = raw.filter(pc.invert(pc.is_in(raw["order_guid"], known["order_guid"])))
+        if left.num_rows:
+            times = left["modified_at"].cast(pa.int64()).to_pylist()
+            writers["orders"].unreadable[file.guid] = dict(zip(left["order_guid"].to_pylist(), times, strict=True))
+        if record.second_look_at and (backdated := _backdated(file.week, raw, known)).orders:
+            writers["orders"].backdated[file.guid] = backdated
     return RestaurantSummary(file.guid, record.name, record.currency, orders, net_sales, late)
+
+
+def _backdated(week: Week, raw: pa.Table, orders: pa.Table) -> Backdated:
+    """Of a restaurant's ``raw`` rows those that a second look brought, with net sales by its ``orders``."""
+    start, end, look = (
+        pa.scalar(moment, raw["pulled_at"].type) for moment in (week.start, week.end, week.end + SECOND_LOOK)
+    )
+    modified, pulled = pc.field("modified_at"), pc.field("pulled_at")
+    guids = raw.filter((pulled >= look) & (modified >= start) & (modified < end))["order_guid"]
+    sales = pc.sum(orders.filter(pc.is_in(orders["order_guid"], guids))["net_sales"]).as_py()
+    return Backdated(len(guids), sales or Decimal(0))
 
 
 def _add_sales(orders: pa.RecordBatch, currency: str | None, report: TablesReport) -> None:

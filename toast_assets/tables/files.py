@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
+from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -23,8 +25,17 @@ _ROW_GROUP_ROWS = 10_000
 _STATISTICS = ("restaurant_guid", "order_guid", "business_date", "modified_at", "order_modified_at")
 # Text that does not repeat: a dictionary of it costs time and saves nothing.
 _UNIQUE = frozenset({"order_guid", "check_guid", "selection_guid", "parent_selection_guid", "payment_guid"})
-# Entry of the footer of ``orders``.
-UNREADABLE = b"toast_assets.unreadable"
+# Entries of the footer of ``orders``.
+_UNREADABLE, _BACKDATED = b"toast_assets.unreadable", b"toast_assets.backdated"
+_Note = TypeVar("_Note")
+
+
+class Backdated(NamedTuple):
+    """Orders that a second look brought although their modified time lies in the week, and their net sales."""
+
+    orders: int
+    net_sales: Decimal
+
 
 Unreadable = dict[str, dict[str, int]]
 """Stored orders that cannot be converted: their modified time (milliseconds since 1970, UTC) by restaurant and GUID."""
@@ -34,14 +45,15 @@ class TableWriter(AbstractContextManager["TableWriter"]):
     """Writes rows of ``table``, sorted by restaurant and, where they have one, modified time, into a Parquet file at
     ``path``.
 
-    Equal rows give equal bytes, however they are cut into batches. Memory holds one row group. ``unreadable`` goes into
-    the footer.
+    Equal rows give equal bytes, however they are cut into batches. Memory holds one row group. ``unreadable`` and
+    ``backdated``, by restaurant, go into the footer.
     """
 
     def __init__(self, path: Path, table: Table) -> None:
         self.path = path
         self.rows = 0
         self.unreadable: Unreadable = {}
+        self.backdated: dict[str, Backdated] = {}
         names = table.schema.names
         sorted_by = [name for name in ("restaurant_guid", "modified_at", "order_modified_at") if name in names][:2]
         self._pending = table.schema.empty_table()
@@ -58,8 +70,9 @@ class TableWriter(AbstractContextManager["TableWriter"]):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and self._pending.num_rows:
             self._file.write_table(self._pending, row_group_size=_ROW_GROUP_ROWS)
-        if self.unreadable:
-            self._file.add_key_value_metadata({UNREADABLE: msgspec.json.encode(self.unreadable)})
+        for name, note in ((_UNREADABLE, self.unreadable), (_BACKDATED, self.backdated)):
+            if note:
+                self._file.add_key_value_metadata({name: msgspec.json.encode(note)})
         self._file.close()
 
     def write(self, rows: pa.RecordBatch | pa.Table) -> None:
@@ -79,8 +92,22 @@ def sha256_of(path: Path) -> str:
 
 def unreadable_in(path: Path) -> Unreadable:
     """``TableWriter.unreadable`` by the footer of a file."""
-    found = (pq.read_metadata(path).metadata or {}).get(UNREADABLE)
-    return msgspec.json.decode(found, type=Unreadable) if found else {}
+    return _note_in(path, _UNREADABLE, Unreadable)
+
+
+def backdated_in(path: Path) -> dict[str, Backdated]:
+    """``TableWriter.backdated`` by the footer of a file."""
+    return _note_in(path, _BACKDATED, dict[str, Backdated])
+
+
+def notes_in(path: Path) -> dict[bytes, bytes]:
+    """What a ``TableWriter`` wrote into the footer of a file beside its rows."""
+    found = pq.read_metadata(path).metadata or {}
+    return {name: found[name] for name in (_UNREADABLE, _BACKDATED) if name in found}
+
+
+def _note_in(path: Path, name: bytes, kind: type[_Note]) -> _Note:
+    return msgspec.json.decode(notes_in(path).get(name, b"{}"), type=kind)
 
 
 def fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -96,7 +123,7 @@ def fit_file(path: Path, table: Table) -> bool:
     target = path.with_name(f"{path.name}.fitted")
     with suppress(pa.ArrowException, ValueError, OSError):
         with TableWriter(target, table) as writer:
-            writer.unreadable = unreadable_in(path)
+            writer.unreadable, writer.backdated = unreadable_in(path), backdated_in(path)
             for group in row_groups(path):
                 writer.write(fitted(group, table.schema))
         target.replace(path)

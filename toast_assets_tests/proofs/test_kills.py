@@ -32,7 +32,7 @@ from toast_assets_tests.support.services.toast_orders import edit, late_arrivals
 from toast_assets_tests.support.stores.pulls import stored_versions
 
 WEEK = WeekCalendar().week("2025-09-15")
-_TIMES = re.compile(rb'("(?:started_at|finished_at|fetch_date|names_read_at)": ?)"[^"]*"')
+_TIMES = re.compile(rb'("(?:started_at|finished_at|fetch_date|names_read_at|second_look_at)": ?)"[^"]*"')
 # Calls of an uninterrupted run, at least: to S3 and, for orders, to Toast.
 S3_CALLS, TOAST_CALLS = 15, 13
 

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
 
 from toast_assets.orders.raw import cut_orders
 from toast_assets.orders.raw_file import RawFileWriter
@@ -19,10 +22,18 @@ PULLED = datetime(2025, 9, 22, 4, 15, tzinfo=UTC)
 
 
 def store_week(
-    store: OrderStore, week: Week, orders: Mapping[str, Iterable[bytes]], *, time_zone: str | None = "America/Chicago"
+    store: OrderStore,
+    week: Week,
+    orders: Mapping[str, Iterable[bytes]],
+    *,
+    time_zone: str | None = "America/Chicago",
+    late: Mapping[str, datetime] | None = None,
+    **record: Any,
 ) -> Manifest:
-    """Stores each restaurant's orders (JSON objects) as the week's raw files, instead of what was there."""
-    records = {guid: _stored(store, week, guid, bodies, time_zone) for guid, bodies in orders.items()}
+    """Stores each restaurant's orders (JSON objects) as the week's raw files, instead of what was there. ``late`` says
+    when some orders were pulled, ``record`` is what else the manifest says of each restaurant."""
+    records = {guid: _stored(store, week, guid, bodies, late or {}) for guid, bodies in orders.items()}
+    records = {guid: msgspec.structs.replace(one, time_zone=time_zone, **record) for guid, one in records.items()}
     manifest = Manifest(
         partition=week.key,
         start_date=iso_ms(week.start),
@@ -48,9 +59,10 @@ def damage_at_the_end(store: OrderStore, week: Week, guid: str) -> None:
 
 
 def _stored(
-    store: OrderStore, week: Week, guid: str, bodies: Iterable[bytes], time_zone: str | None
+    store: OrderStore, week: Week, guid: str, bodies: Iterable[bytes], late: Mapping[str, datetime]
 ) -> RestaurantRecord:
     cut, _ = cut_orders(b"[%s]" % b",".join(bodies), restaurant_guid=guid, pulled_ms=epoch_ms(PULLED))
+    cut = [msgspec.structs.replace(one, pulled_ms=epoch_ms(late.get(one.guid, PULLED))) for one in cut]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "raw.parquet"
         with RawFileWriter(path, guid) as writer:
@@ -69,4 +81,4 @@ def _stored(
         finished_at=iso_ms(PULLED.replace(minute=16)),
         slices=(),
     )
-    return RestaurantRecord(outcome="complete", name=f"Place {guid}", time_zone=time_zone, pull=pull)
+    return RestaurantRecord(outcome="complete", name=f"Place {guid}", pull=pull)
