@@ -180,6 +180,29 @@ def forget(
 
 
 @main.command()
+@click.argument("asked", metavar="ORDER")
+@click.option("--business-date", "day", metavar="DATE", help="ORDER is a display number of this business day.")
+@click.option("--restaurant", metavar="GUID", help="Only this restaurant. Required with --business-date.")
+@click.option("--week", metavar="DATE", help="Only the week with this partition key.")
+@click.option("--guest", "is_guest", is_flag=True, help="ORDER is a guest's key in the feed customers.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def trace(asked: str, **options: Any) -> None:
+    """Show everything that is stored of one order.
+
+    ORDER is Toast's GUID of the order. The answer has each version with its week, the window that returned it, the
+    census, what changed since the version before, the export, the rows in the feeds, every receipt and reject, and what
+    would be sent now. It names fields, and shows no guest's data. Reads the variables of the bucket, and Amperity's
+    where they are set.
+
+    The exit code is 0 if the order is exported and delivered; 1 if it is unknown, if something is missing, refused,
+    without an answer or due, or if an object cannot be read; 2 for wrong input.
+    """
+    from toast_assets.cli.trace import trace as run_trace
+
+    raise SystemExit(0 if run_trace(asked, **options) else 1)
+
+
+@main.command()
 @click.option("--from", "first", metavar="DATE", required=True, help="The first week's partition key.")
 @click.option("--to", "last", metavar="DATE", required=True, help="The last week's partition key, included.")
 @click.option(

@@ -40,7 +40,6 @@ from toast_assets.errors import (
     ExportError,
     StoreError,
     ToastAssetsError,
-    UnrepresentableError,
     quoted,
 )
 from toast_assets.export.read import export_problem
@@ -353,7 +352,7 @@ class _Restaurant:
                         for record in some:
                             # Where no rows can be made, a row in the ledger would stay once they can.
                             if run.dry_run or (record.receipt is not None and record.receipt.state == "rejected"):
-                                receipt, body = self._unsent(record)
+                                receipt, body = record.unsent(run.amperity.settings)
                                 self._count(record.key, receipt, body)
                                 if receipt is None:
                                     run.would_send(record.key, body)
@@ -374,7 +373,7 @@ class _Restaurant:
         answered and their receipts kept, before the group cancels all others."""
         key, amperity = record.key, self.run.amperity
         try:
-            receipt, body = self._unsent(record)
+            receipt, body = record.unsent(amperity.settings)
             if receipt is None and key.method == NOTIFY:
                 receipt = await amperity.send_notice(key.request_id, body)
             elif receipt is None:
@@ -389,20 +388,6 @@ class _Restaurant:
         except Exception:
             await amperity.settle()
             raise
-
-    def _unsent(self, record: DueRecord) -> tuple[Receipt | None, bytes]:
-        """The receipt of a record that is not sent, None of one that is to be sent; and its JSON."""
-        most = self.run.amperity.settings.max_record_bytes
-        if record.receipt is not None:
-            return record.receipt, b"null"
-        try:
-            body = record.body()
-        except UnrepresentableError as error:
-            return Receipt("rejected", None, 0, error.message), b"null"
-        if record.key.method == NOTIFY or len(body) <= most:
-            return None, body
-        reason = f"the record is larger than the limit of {most} bytes (AMPERITY_MAX_RECORD_BYTES)"
-        return Receipt("rejected", None, 0, reason), body
 
     def _count(self, key: RecordKey, receipt: Receipt | None, body: bytes) -> None:
         """Count what became of a record; without a receipt it would be sent."""

@@ -41,6 +41,7 @@ from toast_assets.amperity.redaction import Redaction
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.delivery.history import DeliveredWeeks, History
 from toast_assets.delivery.rejects import RejectKey
+from toast_assets.errors import UnrepresentableError
 from toast_assets.index.guests import Guest
 from toast_assets.orders.raw_file import read_groups
 from toast_assets.store.manifest import PullRecord, RestaurantRecord
@@ -80,6 +81,20 @@ class DueRecord:
     key: RecordKey
     body: Callable[[], bytes] = lambda: b"null"
     receipt: Receipt | None = None
+
+    def unsent(self, settings: AmperitySettings) -> tuple[Receipt | None, bytes]:
+        """The receipt of a record that is not sent, None of one that has to be; and its JSON."""
+        if self.receipt is not None:
+            return self.receipt, b"null"
+        try:
+            body = self.body()
+        except UnrepresentableError as error:
+            return Receipt("rejected", None, 0, error.message), b"null"
+        most = settings.max_record_bytes
+        if self.key.method == NOTIFY or len(body) <= most:
+            return None, body
+        reason = f"the record is larger than the limit of {most} bytes (AMPERITY_MAX_RECORD_BYTES)"
+        return Receipt("rejected", None, 0, reason), body
 
 
 def notice_key(week: Week, guid: str, pull: PullRecord, store: OrderStore, settings: AmperitySettings) -> RecordKey:

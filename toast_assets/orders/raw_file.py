@@ -215,6 +215,11 @@ def _columns(path: Path, names: Sequence[str]) -> list[list[Any]]:
         return [table[name].cast(_IN_PYTHON.get(name, table[name].type)).to_pylist() for name in names]
 
 
+def order_guids(path: Path) -> list[str]:
+    """The GUIDs of the orders in a raw file."""
+    return list(_columns(path, ["order_guid"])[0])
+
+
 def repeats(path: Path) -> bool:
     """Whether a raw file has orders more than once: those that were edited while they were pulled."""
     guids = pq.read_table(path, columns=["order_guid"])["order_guid"]

@@ -323,6 +323,7 @@ KINDS = {
         rf"index/orders/{_RESTAURANT}/month=[^/]+\.parquet", Scrub.index, "new versions, without the guest's key"
     ),
     "months": Kind(rf"index/orders/{_RESTAURANT}/months\.json", lambda *_: None, "months of the order index"),
+    "weeks": Kind(rf"index/weeks/{_WEEK}\.parquet", lambda *_: None, "hashes of orders' GUIDs"),
     "inspection": Kind(
         rf"inspections/{_WEEK}\.json", Scrub.inspection, "removed; the next check of the week makes it again"
     ),

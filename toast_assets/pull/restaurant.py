@@ -16,6 +16,7 @@ import msgspec
 from toast_assets.concurrency import in_thread, task_group
 from toast_assets.errors import DamagedObjectError, ToastError, ToastLoginError, WeekError
 from toast_assets.http.service import CallStats
+from toast_assets.index.weeks import WeekOrders
 from toast_assets.orders.raw import RawOrder
 from toast_assets.orders.raw_file import (
     Content,
@@ -73,7 +74,7 @@ class RestaurantPull:
     """One restaurant in one run: its record in the manifest ``before``, the windows of an ``earlier`` pull with their
     counts, moved into this week, and Toast's ``details``, if that was asked. ``is_stored``: had a raw file before.
     ``scrubber`` takes forgotten guests out, ``window_read`` is called with every window, ``configuration`` gets what is
-    read of it."""
+    read of it, ``week_orders`` which orders are stored."""
 
     week: Week
     toast: ToastClient
@@ -82,6 +83,7 @@ class RestaurantPull:
     scrubber: Scrubber
     window_read: Callable[[str, ProvedWindow], None]
     configuration: ReadConfiguration
+    week_orders: WeekOrders
     guid: str
     before: RestaurantRecord | None
     earlier: Sequence[tuple[Window, int]]
@@ -130,6 +132,7 @@ class RestaurantPull:
             if stored := await in_thread(self._stored_pull, path):
                 known = await self._described()
                 evidence, content, known = await self._witnessed(folder, path, *stored, known)
+                await in_thread(self.week_orders.add, self.guid, path)
                 if content is not stored[1]:
                     merged = await in_thread(self._merge_and_store, path, content, evidence)
                     content = replace(
@@ -286,8 +289,9 @@ class RestaurantPull:
             else:
                 with self._reading(key):
                     merged = merge(stored.path, pulled, target, self.guid, msgspec.json.encode(evidence))
-                if not (merged.new or merged.changed):
-                    return None
+            self.week_orders.add(self.guid, target)
+            if stored is not None and not (merged.new or merged.changed):
+                return None
             # The hash tells without reading the file which record of the manifest belongs to it.
             return Replacement(target, {"ContentType": PARQUET, "Metadata": {"sha256": merged.sha256}})
 

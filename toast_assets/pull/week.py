@@ -22,6 +22,7 @@ import msgspec
 
 from toast_assets.concurrency import in_thread, task_group
 from toast_assets.errors import StoreError, ToastIncompleteError, quoted
+from toast_assets.index.weeks import WeekOrders
 from toast_assets.markdown import first_of
 from toast_assets.orders.scrub import Scrubber
 from toast_assets.orders.times import parse_time_ms
@@ -78,6 +79,10 @@ class WeekPull:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     calendar: WeekCalendar = field(default_factory=WeekCalendar)
     _archived: list[Restaurant] = field(init=False, default_factory=list)
+    _week_orders: WeekOrders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._week_orders = WeekOrders(self.store, self.week)
 
     async def run(self) -> PullReport:
         """Pull, store and report.
@@ -129,6 +134,7 @@ class WeekPull:
                 scrubber=scrubber,
                 window_read=progress.window_read,
                 configuration=configuration,
+                week_orders=self._week_orders,
                 guid=guid,
                 before=known.get(guid),
                 earlier=_earlier_windows(this.get(guid), before.get(guid)),
@@ -146,6 +152,8 @@ class WeekPull:
         def save() -> Manifest:
             # Names first: what the manifest calls read is not asked for again.
             self._save_configuration(configuration, records)
+            # What the manifest says is stored can be found.
+            self._week_orders.save(this.keys())
             return save_manifest(self.store, self.week, known, asked, wanted, records)
 
         try:

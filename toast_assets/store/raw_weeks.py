@@ -139,6 +139,11 @@ def raw_files(
 
 def week_of(key: str, store: OrderStore) -> Week:
     """The week of a partition key as it was pulled; an ExportError where it was not, or the manifest is another's."""
+    return pulled_week(key, store)[0]
+
+
+def pulled_week(key: str, store: OrderStore) -> tuple[Week, Manifest]:
+    """``week_of`` with the week's manifest."""
     unknown = datetime.min.replace(tzinfo=UTC)
     manifest, _ = store.load_manifest(Week(key, unknown, unknown))
     if manifest is None:
@@ -150,7 +155,7 @@ def week_of(key: str, store: OrderStore) -> Week:
             code=DamagedObjectError.code,
         )
     start, end = map(datetime.fromisoformat, (manifest.start_date, manifest.end_date))
-    return Week(key, start.astimezone(UTC), end.astimezone(UTC))
+    return Week(key, start.astimezone(UTC), end.astimezone(UTC)), manifest
 
 
 def earlier_manifests(

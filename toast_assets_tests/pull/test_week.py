@@ -265,8 +265,9 @@ async def counted(sandbox: Sandbox, week: Week, *, refresh: bool | None = None) 
     return calls
 
 
-WHOLE_RUN = ["GetObject"] * 3 + ["HeadBucket", "ListObjectsV2", "ListObjectsV2", "PutObject"]
-"""The bucket; the forgotten guests, a list and its key; the raw files; the manifest, read twice and written."""
+WHOLE_RUN = ["GetObject"] * 4 + ["HeadBucket", "ListObjectsV2", "ListObjectsV2", "PutObject", "PutObject"]
+"""The bucket; the forgotten guests, a list and its key; the raw files; the manifest, read twice and written; which
+orders the week holds, read and written."""
 FOR_NAMES = ["GetObject", "GetObject", "PutObject", "PutObject"]
 """The tables of names and of restaurants."""
 
