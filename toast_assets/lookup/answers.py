@@ -66,7 +66,8 @@ class LedgerRow(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A line of the week's rejects; ``status`` is HTTP's, None where nothing was sent."""
+    """A line of the week's rejects, without the record and without Amperity's own words, which may quote a guest;
+    ``status`` is HTTP's, None where nothing was sent."""
 
     method: str
     record_id: str | None

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -31,6 +31,7 @@ from toast_assets.week import Week
 # Orders are hardly ever edited later than this after their business day.
 _DAYS_AFTER = 14
 _UNKNOWN = datetime.min.replace(tzinfo=UTC)
+_Found = TypeVar("_Found")
 
 
 class Problem(msgspec.Struct, frozen=True, order=True):
@@ -90,14 +91,18 @@ class Search:
 
     def manifest(self, key: str) -> tuple[Week, Manifest] | None:
         """A week with its manifest; None where that cannot be read."""
-        found: tuple[Week, Manifest] | None = None
-        with self.noting(key):
-            found = pulled_week(key, self.store)
-        return found
+        return self.tried(key, lambda: pulled_week(key, self.store))
 
     def rows(self, key: str, restaurant: str, guid: str) -> list[RawOrder] | None:
         """What a restaurant's raw file has of an order; None where there is no file, or it is damaged."""
         return self._raw(key, restaurant, lambda order: order.guid.lower() == guid.lower())
+
+    def tried(self, key: str, read: Callable[[], _Found]) -> _Found | None:
+        """What ``read`` finds of a week; None where it fails, which is a problem then."""
+        found: list[_Found] = []
+        with self.noting(key):
+            found.append(read())
+        return found[0] if found else None
 
     @contextmanager
     def noting(self, key: str) -> Iterator[None]:

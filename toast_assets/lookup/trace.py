@@ -147,11 +147,9 @@ class Tracer:
     def receipts(self, key: str, ledgers: Iterable[str], is_wanted: Callable[[pa.Table], pa.Array]) -> pa.Table | None:
         """The newest receipts in a week's ledger, and in what lies open beside it; None where one of them cannot be
         read."""
-        found: pa.Table | None = None
-        with self.search.noting(key):
-            tables = (read_ledger(self.store.bucket, ledger) for ledger in ledgers)
-            found = fold(table.filter(is_wanted(table)) for table in tables if table is not None)
-        return found
+        tables = (read_ledger(self.store.bucket, ledger) for ledger in ledgers)
+        wanted = (table.filter(is_wanted(table)) for table in tables if table is not None)
+        return self.search.tried(key, lambda: fold(wanted))
 
     def refusals(self, week: Week) -> list[RejectLine]:
         """The week's rejects."""
@@ -383,7 +381,9 @@ def _ledger_rows(table: pa.Table) -> list[LedgerRow]:
 
 
 def _refusal(line: RejectLine) -> Refusal:
-    return Refusal(line.method, line.key.record_id, line.status, plain(line.reason), line.updated_at)
+    # Behind the colon are Amperity's own words, which may quote the record.
+    reason = line.reason if line.status is None else line.reason.partition(": ")[0]
+    return Refusal(line.method, line.key.record_id, line.status, plain(reason), line.updated_at)
 
 
 def _iso(milliseconds: int) -> str:
