@@ -90,8 +90,8 @@ class Display(logging.Handler):
             reason = failure.user_failure_data.description
         if self.failure is None:
             text, code = split_code(reason)
-            failure = ToastAssetsError(f"{step} failed: {text}", code=code)
-            self.failure = KeyboardInterrupt() if interrupted else failure
+            failed = ToastAssetsError(f"{step} failed: {text}", code=code)
+            self.failure = KeyboardInterrupt() if interrupted else failed
         self.step_ended(step, "interrupted" if interrupted else reason, Outcome.FAILED)
 
     def step_ended(self, step: str, summary: str, outcome: Outcome) -> None:

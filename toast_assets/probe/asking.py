@@ -132,13 +132,13 @@ def in_words(error: Exception) -> str:
     """Why a question has no answer, without anything that an error quotes, and the code of an error of Toast."""
     if isinstance(error, ToastRefusedError):
         return f"Toast answered {error.status} [{error.code}]"
-    for kind, words in _WORDS.items():
-        if isinstance(error, kind):
-            return f"{words} [{error.code}]"
+    if isinstance(error, ToastError):
+        words = next(words for kind, words in _WORDS.items() if isinstance(error, kind))
+        return f"{words} [{error.code}]"
     return f"an order has an unexpected form ({type(error).__name__})"
 
 
-_WORDS: dict[type[Exception], str] = {
+_WORDS: dict[type[ToastError], str] = {
     BudgetUsedUpError: f"the {MOST_REQUESTS} requests for this restaurant are used up",
     ToastReplyError: "Toast's reply cannot be read",
     ToastTransientError: "Toast failed or answered 429 several times",

@@ -58,7 +58,10 @@ def test_a_dry_run_changes_nothing_and_names_the_objects(store: OrderStore) -> N
 
 def test_nobody_is_an_error_in_one_sentence() -> None:
     reply = run(YES)
-    assert (reply.exit_code, reply.output) == (2, "Error: No guest was named. Give a GUID, an e-mail or a phone.\n")
+    assert (reply.exit_code, reply.output) == (
+        2,
+        "Error: No guest was named. Give a GUID, an e-mail or a phone. [GUEST]\n",
+    )
 
 
 @pytest.mark.parametrize("stdin", ["", "n\n", f"{EMAIL}\n"])

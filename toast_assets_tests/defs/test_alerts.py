@@ -229,7 +229,7 @@ class TestNothingIsLost:
         for cause in ("first", "second"):
             fail_a_run(instance, cause)
         (problem,) = ticks.tick(webhook.url)
-        assert problem == "The alert webhook (127.0.0.1) answered 503. Check ALERT_WEBHOOK_URL."
+        assert problem == "The alert webhook (127.0.0.1) answered 503. Check ALERT_WEBHOOK_URL. [ALERT]"
         assert webhook.calls == 3
         assert ticks.tick(webhook.url) == [None, None]
         assert ticks.tick(webhook.url) == []

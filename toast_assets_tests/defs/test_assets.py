@@ -235,7 +235,7 @@ class TestAWeek:
         assert last is not None
         assert failure_of(result) == (
             f"This run names no week. The newest one that has closed is {last.key}. Choose one or several under"
-            " Partitions when you press Materialize; dg launch takes --partition."
+            " Partitions when you press Materialize; dg launch takes --partition. [WEEK]"
         )
         assert not sandbox.objects()
         assert not sandbox.toast.log.entries

@@ -45,7 +45,7 @@ def given() -> Iterator[str]:
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.keyword) and node.arg == "code" and isinstance(node.value, ast.Constant):
-                yield node.value.value
+                yield str(node.value.value)
 
 
 def test_every_code_that_an_error_can_have_is_listed() -> None:
