@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from toast_assets.delivery.open_rejects import MOST_TRIES, note_rejects
+from toast_assets.delivery.open_rejects import MOST_TRIES, Try, claim, note_rejects
 from toast_assets.delivery.retries import MOST_WEEKS
 from toast_assets.errors import AmperityRefusedError
 from toast_assets.http.retry import RetryPolicy
@@ -232,6 +232,11 @@ class TestProblems:
         assert open_rejects(sandbox) == before
         prepare(sandbox, BEFORE, {PLACE: orders(1)})
         assert (await deliver_and_retry(sandbox, BEFORE, now=NOW, **changed)).accepted == 1
+
+    async def test_of_two_runs_that_found_a_week_due_one_makes_the_try(self, sandbox: Sandbox) -> None:
+        await refused_week(sandbox, FIRST)
+        of = Try(NEXT.key, ("stream",), "recipe", NOW)
+        assert [claim(order_store(sandbox), FIRST.key, of) for _ in range(2)] == [True, False]
 
     async def test_what_another_run_has_stored_meanwhile_stays_in_the_index(self, sandbox: Sandbox) -> None:
         await refused_week(sandbox, FIRST)
