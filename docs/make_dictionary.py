@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from toast_assets import markdown
 from toast_assets.amperity.feeds.build import FEEDS
+from toast_assets.amperity.feeds.privacy_requests import PRIVACY_REQUESTS
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed
 from toast_assets.defs.metadata import LEDGER_COLUMNS
 from toast_assets.delivery.ledger import LEDGER_SCHEMA, State
@@ -79,7 +80,7 @@ def _parts() -> Iterator[str]:
         yield from _table(table)
     yield from _ledger()
     yield _FEEDS
-    for feed in FEEDS.values():
+    for feed in (*FEEDS.values(), PRIVACY_REQUESTS):
         yield from _feed(feed)
 
 

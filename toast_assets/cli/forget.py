@@ -9,7 +9,7 @@ from functools import partial
 import click
 from rich.console import Console
 
-from toast_assets.amperity.settings import PrivacySettings
+from toast_assets.amperity.settings import DeliverySpeed, PrivacySettings
 from toast_assets.cli.stores import command_store, require_answer
 from toast_assets.errors import NoGuestError
 from toast_assets.orders.identity import given_traits
@@ -26,11 +26,12 @@ def forget(guests: Iterable[str], file: str | None, *, dry_run: bool, yes: bool,
     """
     require_answer(dry_run=dry_run, yes=yes)
     console = Console(highlight=False)
-    given = given_traits(_lines(guests, file))
-    store = command_store(PrivacySettings, writes=not dry_run)
+    given = given_traits(guest_lines(guests, file))
+    store = command_store(PrivacySettings, DeliverySpeed, writes=not dry_run)
     # Versions of records and salted keys of guests are found only with the rules and the salt of the deliveries.
     redaction = PrivacySettings.from_environment().redaction
-    run = partial(ForgetGuest, store, given, allow_unknown=allow_unknown, redaction=redaction)
+    methods = DeliverySpeed.from_environment().methods
+    run = partial(ForgetGuest, store, given, allow_unknown=allow_unknown, redaction=redaction, methods=methods)
     if dry_run or not yes:
         found = run(dry_run=True).run()
         _show(console, found, "would be rewritten")
@@ -42,7 +43,7 @@ def forget(guests: Iterable[str], file: str | None, *, dry_run: bool, yes: bool,
     return not done.certificate.not_rewritten
 
 
-def _lines(guests: Iterable[str], file: str | None) -> list[str]:
+def guest_lines(guests: Iterable[str], file: str | None) -> list[str]:
     """The lines given as options; else those of the file, or what is typed or piped in."""
     if given := [one for one in guests if one.strip()]:
         return given
@@ -69,6 +70,9 @@ def _show(console: Console, result: Forgetting, what: str) -> None:
     console.print(f"{rewritten} of {searched} objects {what}; the others do not hold the guest.")
     for key in certificate.not_rewritten:
         console.print(f"✗ {key} holds the guest and is no object of this package: look at it.", soft_wrap=True)
+    if request := certificate.amperity:
+        state = request.state if result.key else f"would be written: {request.state}"
+        console.print(f"Amperity: {state}. {result.asked} rows in {request.key}", soft_wrap=True)
+        console.print(request.how, soft_wrap=True)
     if result.key:
         console.print(f"Certificate: {result.key}", soft_wrap=True)
-        console.print("Amperity keeps what it has: ask for the guest's deletion there, too.")

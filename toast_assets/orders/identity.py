@@ -162,6 +162,19 @@ def refused(wrong: Collection[int], given: Mapping[str, int]) -> NoGuestError:
     )
 
 
+def earliest(*times: object) -> str | None:
+    """The earliest of an order's times, as Toast writes them; None where there is none, or one is no time."""
+    try:
+        return min((time for time in times if isinstance(time, str)), key=_moment)
+    except ValueError:
+        return None
+
+
+def _moment(time: str) -> datetime:
+    moment = datetime.fromisoformat(time)
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
+
+
 @dataclass(frozen=True)
 class Forgotten:
     """Who is forgotten: salted digests of traits, and since when each is (ISO-8601, UTC). They do not say which of them
@@ -181,11 +194,7 @@ class Forgotten:
         since = self.since.get(self.digest(trait))
         if since is None or opened is None:
             return since is not None
-        try:
-            moment = datetime.fromisoformat(opened)
-        except ValueError:
-            return True
-        return moment.replace(tzinfo=moment.tzinfo or UTC) <= datetime.fromisoformat(since)
+        return _moment(opened) <= datetime.fromisoformat(since)
 
     def knows_guest(self, key: str, email: str | None, phone: str | None, seen: datetime) -> bool:
         """Whether the guest with Amperity's key is forgotten in an order of then."""

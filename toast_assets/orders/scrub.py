@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from toast_assets.orders.identity import Forgotten, traits
+from toast_assets.orders.identity import Forgotten, earliest, traits
 from toast_assets.orders.model import PAYER_FIELDS
 from toast_assets.orders.raw import RawOrder, version_of
 from toast_assets.orders.scanner import decode
@@ -99,11 +99,13 @@ class Scrubber:
     def order(self, body: bytes) -> bytes:
         """The order's JSON without forgotten guests; the very same object where there is none in it."""
         head = _head(body)
-        opened = next((at for at in (head.openedDate, head.createdDate) if isinstance(at, str)), None)
+        # What was one of their orders stays one, whatever becomes of its times at Toast.
+        is_theirs = self.forgotten.knows(f"o:{head.guid}")
+        opened = None if is_theirs else earliest(head.openedDate, head.createdDate)
         theirs = [
             self.forgotten.knows(f"c:{check.guid}") or self._knows(check.traits, opened) for check in head.checks or ()
         ]
-        if any(theirs) or self.forgotten.knows(f"o:{head.guid}"):
+        if any(theirs) or is_theirs:
             body = without(body, partial(_goes, theirs))
         return self.text(body, opened)
 

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
 
+from toast_assets.amperity.feeds.privacy_requests import PrivacyRequestRow
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.errors import ToastAssetsError
 from toast_assets.orders.identity import Forgotten, doubtful, key_trait, refused
 from toast_assets.orders.scrub import Guest, Scrubber
 from toast_assets.privacy.objects import Scrub
+from toast_assets.privacy.requests import KEPT_DAYS, Asked, asked, old_requests, request_rows, save_request
 from toast_assets.privacy.rewriting import Rewriting, named_guests
 from toast_assets.store.forgotten import load_forgotten, save_forgotten
 from toast_assets.store.manifest import json_for_people
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.s3_errors import readable
 from toast_assets.week import iso_ms
+
+Rows = list[PrivacyRequestRow]
 
 _KINDS = ("guid", "email", "phone")
 # An e-mail or phone of more guests than this identifies nobody: a family's at most, else the staff's placeholder.
@@ -53,7 +57,8 @@ class Certificate(msgspec.Struct, kw_only=True):
     """The result of one request, and the journal of its run: objects and counts, never the guest. Times are ISO-8601 in
     UTC.
 
-    ``request`` holds the salted digests of what was given, by which a run that was cut off is recognised. ``objects``
+    ``request`` holds the salted digests of what was given, by which a run that was cut off is recognised. ``amperity``
+    says whether Amperity is asked; certificates of earlier releases do not have it. ``objects``
     say by key what was done, or, while ``state`` is ``open``, what has to be done. ``not_rewritten`` hold the guest and
     are no object of this package: look at them by hand.
     """
@@ -66,15 +71,18 @@ class Certificate(msgspec.Struct, kw_only=True):
     objects_searched: int = 0
     objects: dict[str, str] = {}
     not_rewritten: tuple[str, ...] = ()
+    amperity: Asked | None = None
 
 
 @dataclass(frozen=True)
 class Forgetting:
     """What a run did, or in a dry run would do: the guest's traits by kind, the contacts that were not followed because
-    they are ``shared``, and the certificate with its key, which is None in a dry run."""
+    they are ``shared``, the number of rows for Amperity (``asked``), and the certificate with its key, which is None in
+    a dry run."""
 
     traits: dict[str, int]
     shared: int
+    asked: int
     certificate: Certificate
     key: str | None
 
@@ -83,17 +91,18 @@ class Forgetting:
 class ForgetGuest:
     """One run for one guest. ``given`` are traits, each with its line (``identity.given_traits``). Hashed keys of
     guests are found only with the salt of ``redaction``. ``allow_unknown`` also remembers a guest who is not
-    stored."""
+    stored. ``methods`` are those of the deliveries: by them the certificate says whether Amperity is asked."""
 
     store: OrderStore
     given: Mapping[str, int]
     dry_run: bool = False
     allow_unknown: bool = False
     redaction: Redaction = field(default_factory=Redaction)
+    methods: Collection[str] = ("stream",)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def run(self) -> Forgetting:
-        """Find, remember, rewrite, certify.
+        """Find, ask Amperity, remember, rewrite, certify.
 
         Raises:
             NoGuestError: a value is no UUID, e-mail or phone, and no guest's GUID in this bucket; nothing was changed.
@@ -127,15 +136,25 @@ class ForgetGuest:
         certificate.orders = max(certificate.orders, found.orders)
         certificate.objects_searched = len(rewriting.objects)
         certificate.not_rewritten = tuple(rewriting.foreign)
+        certificate.amperity, rows = self._request(certificate, before, found)
         journal = certificate.objects
-        certificate.objects = journal | rewriting.planned
+        expired = dict.fromkeys(old_requests(self.store, now), f"removed, as it is older than {KEPT_DAYS} days")
+        expired.pop(certificate.amperity.key, None)
+        certificate.objects = journal | rewriting.planned | expired
         if not self.dry_run:
+            if not before.since:
+                # The request is named by this salt: a run that is repeated finds the same name.
+                save_forgotten(self.store, before)
+            # Before the guest is taken out of anything: a run that is repeated may not find all of them any more.
+            save_request(self.store, certificate.amperity.key, rows)
             forgotten = save_forgotten(self.store, forgotten)
             # If this run is cut off, the next one finds here what was planned.
             self._save(name, msgspec.structs.replace(certificate, objects=interrupted | certificate.objects))
             scrub.scrubber = Scrubber(forgotten)
             rewriting.run()
-            certificate.objects = dict(sorted((journal | rewriting.rewritten).items()))
+            for key in expired:
+                self.store.bucket.delete(key)
+            certificate.objects = dict(sorted((journal | rewriting.rewritten | expired).items()))
             certificate.state, certificate.finished_at = "finished", iso_ms(self.now())
             self._save(name, certificate)
             if unfinished is not None and unfinished is not certificate:
@@ -147,9 +166,21 @@ class ForgetGuest:
         return Forgetting(
             {kind: sum(trait.startswith(f"{kind[0]}:") for trait in found.traits) for kind in _KINDS},
             found.shared,
+            len(rows),
             certificate,
             None if self.dry_run else self.store.layout.certificate(name),
         )
+
+    def _request(self, certificate: Certificate, before: Forgotten, found: Found) -> tuple[Asked, Rows]:
+        """What Amperity is asked, and its rows. Repeated on the same day, a request has the same key."""
+        started = datetime.fromisoformat(certificate.started_at)
+        name = f"{started:%Y%m%d}-{before.digest('r:' + ' '.join(sorted(self.given)))}"
+        if certificate.amperity is not None:
+            # Of a run that was cut off.
+            name = certificate.amperity.request_id
+        key = self.store.layout.privacy_requests(started.date(), name)
+        rows = request_rows(name, started, found.traits | found.keys, found.shared_given, self.redaction)
+        return asked(name, key, self.methods), rows
 
     def _load(self, name: str) -> Certificate | None:
         key = self.store.layout.certificate(name)
@@ -167,13 +198,15 @@ class ForgetGuest:
 class Found:
     """What belongs to a guest, as traits: contacts and GUIDs (``traits``), orders and checks (``belongings``), and the
     ``keys`` under which Amperity knows the guest. ``orders`` counts orders, ``shared`` the contacts that were not
-    followed; ``unseen`` traits were given, and no order names them."""
+    followed; ``shared_given`` were given, and are of other guests, too. ``unseen`` traits were given, and no order
+    names them."""
 
     traits: set[str]
     belongings: set[str]
     keys: set[str]
     orders: int
     shared: int
+    shared_given: set[str]
     unseen: set[str]
 
 
@@ -190,6 +223,7 @@ def find_guest(guests: Iterable[Guest], given: Iterable[str]) -> Found:
             return bool(database.execute(_GUESTS, (trait,)).fetchone()[0] > _MOST_GUESTS)
 
         known, waiting, shared, unseen = set(given), list(given), set[str](), set[str]()
+        shared_given = set[str]()
         sightings: set[tuple[str, ...]] = set()
         while waiting:
             trait = waiting.pop()
@@ -199,6 +233,7 @@ def find_guest(guests: Iterable[Guest], given: Iterable[str]) -> Found:
                 unseen.add(trait)
             if is_shared(trait):
                 # It was given, so its sightings count; but it leads to strangers.
+                shared_given.add(trait)
                 continue
             others = {other for (other,) in database.execute(_TRAITS, (trait,))} - known
             shared |= {other for other in others if other[:2] != "g:" and is_shared(other)}
@@ -206,7 +241,7 @@ def find_guest(guests: Iterable[Guest], given: Iterable[str]) -> Found:
             waiting += others - shared
     orders, checks, keys = ({sighting[column] for sighting in sightings} - {"o:", "c:"} for column in (1, 2, 3))
     keys |= set(map(_key, known))
-    return Found(known, orders | checks, keys, len(orders), len(shared), unseen)
+    return Found(known, orders | checks, keys, len(orders), len(shared), shared_given, unseen)
 
 
 def _key(trait: str) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +32,7 @@ from toast_assets.orders.raw import with_restaurant
 from toast_assets.orders.raw_file import RawFileWriter, read_pull_evidence, read_raw, row_groups
 from toast_assets.orders.scrub import Guest, Scrubber, guests_of, without
 from toast_assets.orders.unreadable import read_lines, write_lines
+from toast_assets.privacy.requests import read_requests
 from toast_assets.store.manifest import decode_manifest, json_for_people
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.files import notes_in, sha256_of
@@ -85,13 +86,13 @@ class Scrub:
     """What objects become without forgotten guests. Each method writes ``target`` and returns the object's new
     metadata; None where the object stays as it is.
 
-    ``plain`` are the guest's known traits; ``redaction`` is what is done to records before they are sent;
-    ``unfinished`` are the keys that a run which was cut off had planned to rewrite. ``changes`` are those of raw files
-    by week and restaurant, ``loads`` the versions of feeds before and after, by week.
+    ``plain`` are the known traits of the guest who is forgotten now; ``redaction`` is what is done to records before
+    they are sent; ``unfinished`` are the keys that a run which was cut off had planned to rewrite. ``changes`` are
+    those of raw files by week and restaurant, ``loads`` the versions of feeds before and after, by week.
     """
 
     scrubber: Scrubber
-    plain: Collection[str]
+    plain: Set[str]
     redaction: Redaction
     unfinished: Collection[str]
     changes: dict[str, dict[str, RawChange]] = field(default_factory=lambda: defaultdict(dict))
@@ -215,6 +216,9 @@ class Scrub:
         before are scrubbed before they get there."""
 
         def scrubbed(row: dict[str, Any]) -> dict[str, Any] | None:
+            if not self.plain.isdisjoint(_traits_in_index(row)):
+                # Whatever the clocks say: no order can be later than this run.
+                return None
             seen = iso_ms(from_epoch_ms(row["seen_ms"]))
             texts = {name for name, text in row.items() if name != "customer_id" and isinstance(text, str)}
             theirs = {name for name in texts if self.scrubber.holds(row[name], seen)}
@@ -230,6 +234,11 @@ class Scrub:
                 changed = changed or after != before
                 writer.write_table(pa.Table.from_pylist(after, rows.schema))
         return {} if changed else None
+
+    def request(self, _: Object, path: Path, __: Path) -> Metadata | None:
+        """What Amperity is asked, which it cannot do without the guest: it goes by its age (``requests``)."""
+        read_requests(path)
+        return None
 
     def unreadable(self, _: Object, path: Path, target: Path) -> Metadata | None:
         """Orders that cannot be read, without the bytes of those that name the guest."""
@@ -309,6 +318,9 @@ KINDS = {
     "manifest": Kind(rf"manifests/{_WEEK}\.json", Scrub.manifest, "counts and hashes"),
     "delivered": Kind(rf"status/{_WEEK}\.json", Scrub.delivered, "counts and hashes"),
     "export": Kind(rf"toast-orders_{_OF_END}\.json\.gz", Scrub.lines, "orders without the guest"),
+    "request": Kind(
+        rf"amperity/privacy_requests/{_DAY}/privacy_requests_[^/]+\.ndjson\.gz", Scrub.request, "asks Amperity"
+    ),
     "feed": Kind(rf"amperity/[^/]+/{_DAY}/([^/]+_{_OF_END}|[^/]+)\.ndjson\.gz", Scrub.lines, _ROWS),
     "table": Kind(rf"tables/(?P<table>{'|'.join(TABLES)})/{_WEEK}/[^/]+\.parquet", Scrub.table, _ROWS),
     "current": Kind(
@@ -364,8 +376,12 @@ def guests_in(one: Object, path: Path) -> Iterator[Guest]:
     elif one.kind == "guests":
         for rows in row_groups(path, ["customer_id", "email", "phone"]):
             for row in rows.to_pylist():
-                guid = None if DERIVED_KEY.fullmatch(row["customer_id"]) else row["customer_id"]
-                yield Guest("", "", traits(guid, row["email"], row["phone"]))
+                yield Guest("", "", _traits_in_index(row))
+
+
+def _traits_in_index(row: Mapping[str, Any]) -> list[str]:
+    guid = None if DERIVED_KEY.fullmatch(row["customer_id"]) else row["customer_id"]
+    return traits(guid, row["email"], row["phone"])
 
 
 def brand_in(feed: Path) -> str:

@@ -2,7 +2,8 @@
 
 Age counts from a week's end. Raw orders and exports (with the flat feeds) are removed once the week was pulled whole
 and delivered; receipts and rejects after them. Tables, current orders, indexes, manifests and inspections stay. Another
-run may pull the week meanwhile, so each object is removed only in the version that was compared.
+run may pull the week meanwhile, so each object is removed only in the version that was compared. Old requests to
+Amperity (``requests``) are removed as well.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from toast_assets.checks.delivery import delivered_equals_exported
 from toast_assets.errors import ExportError, StoreError
 from toast_assets.index.orders import change_state, read_state
 from toast_assets.orders.raw_file import content_of
+from toast_assets.privacy.requests import old_requests
 from toast_assets.scratch import scratch_folder
 from toast_assets.settings import RetentionSettings
 from toast_assets.store.bucket import StoredObject
@@ -67,6 +69,9 @@ class Retention:
                 found.kept[key] = error.message
             if len(found.removed) > before:
                 found.weeks.append(key)
+        for key, info in self._stored(old_requests(self.store, self.now)).items():
+            if self.dry_run or self.store.bucket.delete(key, info.version):
+                found.removed[key] = info.size
         return found
 
     def _retain(self, week: Week, removed: dict[str, int]) -> str | None:

@@ -19,6 +19,7 @@ from docs.make_couriers import (
     render,
 )
 from toast_assets.amperity.feeds.build import FEEDS
+from toast_assets.amperity.feeds.privacy_requests import PRIVACY_REQUESTS
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed
 from toast_assets.defs.due_weeks import SECOND_LOOK_AFTER
 from toast_assets.store.layout import Layout
@@ -34,6 +35,9 @@ REQUIRED = {
     *("order-id", "order-datetime", "product-id", "item-quantity", "item-revenue", "order-discount-amount"),
     *("is-return", "is-cancellation", "store-id", "purchase-channel", "purchase-brand"),
 }
+
+
+ALL = FEEDS | {PRIVACY_REQUESTS.name: PRIVACY_REQUESTS}
 
 
 def matches(pattern: str, key: str, day: date) -> bool:
@@ -55,8 +59,31 @@ def test_a_files_key_matches_its_own_pattern_and_no_other(feed: str, prefix: str
     day = date(2025, 9, 22)
     key = Layout(prefix).feed(WeekCalendar().week("2025-09-15"), "r-1", feed)
     assert key == f"{prefix}amperity/{feed}/2025/09/22/{feed}_20250922_040000_r-1.ndjson.gz"
-    assert [other for other in FEEDS if matches(file_pattern(prefix, other), key, day)] == [feed]
+    assert [other for other in ALL if matches(file_pattern(prefix, other), key, day)] == [feed]
     assert not matches(file_pattern(prefix, feed), key, date(2025, 9, 23))
+
+
+def test_a_privacy_requests_key_matches_its_own_pattern_and_no_other() -> None:
+    day = date(2025, 10, 1)
+    key = Layout(DEFAULT_PREFIX).privacy_requests(day, "20251001-ab")
+    assert [other for other in ALL if matches(file_pattern(DEFAULT_PREFIX, other), key, day)] == [PRIVACY_REQUESTS.name]
+
+
+def test_privacy_requests_have_amperitys_compliance_tags_and_their_key_is_matched_in_customers() -> None:
+    tags = {tag: name for name, field in PRIVACY_REQUESTS.columns.items() for tag in field.tags}
+    assert tags == {
+        "compliance/request-id": "request_id",
+        "compliance/request-type": "request_type",
+        "compliance/request-strategy": "request_strategy",
+        "compliance/request-email": "email",
+        "compliance/request-phone": "phone",
+        "compliance/request-custom-key": "customer_id",
+    }
+    assert FEEDS["customers"].columns["customer_id"].tags == ("compliance/custom-key",)
+    section = render().partition("## `privacy_requests`")[2]
+    assert "| primary key | `request_row_id` |" in section
+    assert "| make available to Stitch | no" in section
+    assert all(f"| `{name}` | string | `{tag}` |" in section for tag, name in tags.items())
 
 
 def test_a_weekly_group_that_looks_back_as_far_as_the_page_says_reads_what_the_second_look_rewrites() -> None:
@@ -79,10 +106,10 @@ def test_the_days_of_the_pages_backfill_are_those_under_which_its_files_lie(feed
 def test_nothing_else_in_the_bucket_matches_a_pattern() -> None:
     day = date(2025, 9, 22)
     for other in ("manifests/week=2025-09-15.json", "amperity/order_items/2025/09/22/sub/order_items_1.ndjson.gz"):
-        assert not any(matches(file_pattern("toast-orders/", feed), f"toast-orders/{other}", day) for feed in FEEDS)
+        assert not any(matches(file_pattern("toast-orders/", feed), f"toast-orders/{other}", day) for feed in ALL)
 
 
-@pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS)
+@pytest.mark.parametrize("feed", ALL.values(), ids=ALL)
 def test_every_feed_has_one_key_and_a_last_updated_moment(feed: Feed) -> None:
     assert [name for name, field in feed.columns.items() if field.key] == [feed.key]
     assert {name: field.type for name, field in feed.columns.items()}[LAST_UPDATED] == "datetime"
@@ -117,6 +144,6 @@ def test_personal_data_is_in_customers_alone() -> None:
         assert (personal <= tags) if name == "customers" else not (personal & tags)
 
 
-@pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS)
+@pytest.mark.parametrize("feed", ALL.values(), ids=ALL)
 def test_every_field_is_described(feed: Feed) -> None:
     assert all(field.description.endswith(".") for field in feed.columns.values())

@@ -11,6 +11,7 @@ import pytest
 
 from docs.make_dictionary import PATH, STATES, render
 from toast_assets.amperity.feeds.build import FEEDS
+from toast_assets.amperity.feeds.privacy_requests import PRIVACY_REQUESTS
 from toast_assets.defs.metadata import LEDGER_COLUMNS
 from toast_assets.delivery.ledger import LEDGER_SCHEMA, State
 from toast_assets.tables.schema import NAMES, RESTAURANTS, STATUS, TABLES
@@ -27,7 +28,7 @@ def test_every_column_of_every_table_and_feed_is_in_it() -> None:
     for table in (*TABLES.values(), NAMES, RESTAURANTS, STATUS):
         assert f"### `{table.name}`" in document
         assert all(f"| `{column.name}` |" in document for column in table.columns)
-    for feed in FEEDS.values():
+    for feed in (*FEEDS.values(), PRIVACY_REQUESTS):
         assert all(f"| `{name}` |" in document for name in feed.columns)
 
 

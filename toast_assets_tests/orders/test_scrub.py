@@ -55,9 +55,35 @@ def test_scrubbing_twice_changes_nothing_more() -> None:
 
 
 def test_a_guest_who_comes_back_later_is_a_new_guest() -> None:
-    returned = invented.order(invented.check(guest=guest())) | {"openedDate": "2025-10-02T18:00:00.000+0000"}
+    later = "2025-10-02T18:00:00.000+0000"
+    returned = invented.order(invented.check(guest=guest())) | {"openedDate": later, "createdDate": later}
     (body,) = invented.encode(returned)
     assert scrubber(EMAIL).order(body) is body
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"openedDate": "2025-10-02T18:00:00.000+0000"},
+        {"createdDate": "2025-10-02T18:00:00.000+0000"},
+        {"openedDate": "2025-10-02T01:00:00.000+0200", "createdDate": "2025-10-01T02:00:00.000+0200"},
+        {"openedDate": "2025-10-02T18:00:00.000+0000", "createdDate": "some day"},
+        {"openedDate": None, "createdDate": None},
+    ],
+)
+def test_an_order_that_was_opened_or_created_before_is_no_new_one(times: dict[str, str | None]) -> None:
+    """However late it was modified."""
+    modified = {"modifiedDate": "2025-11-01T18:00:00.000+0000"}
+    (body,) = invented.encode(invented.order(invented.check(guest=guest())) | modified | times)
+    assert EMAIL.encode() not in scrubber(EMAIL).order(body).lower()
+
+
+def test_an_order_of_a_forgotten_guest_stays_one_whatever_becomes_of_its_times() -> None:
+    later = "2025-10-02T18:00:00.000+0000"
+    order = invented.order(invented.check(guest=guest())) | {"openedDate": later, "createdDate": later}
+    (body,) = invented.encode(order)
+    forgotten = scrubber(EMAIL).forgotten.with_traits([f"o:{order['guid']}"], NOW, None)
+    assert EMAIL.encode() not in Scrubber(forgotten).order(body).lower()
 
 
 def test_escapes_hide_nobody() -> None:

@@ -50,6 +50,7 @@ from toast_assets_tests.support.stores.guests import (
     guest,
     holding,
     namings,
+    requests,
     weeks,
 )
 from toast_assets_tests.support.stores.pulls import manifest_of, pull, stored_rows
@@ -69,6 +70,12 @@ def check_week(sandbox: Sandbox, store: OrderStore, week: Week, delivery: dict[s
     names = ("export_equals_raw", "totals_reconcile", "delivered_equals_exported")
     results = [evaluate(name, week, manifest, store, settings) for name in names]
     assert [result.description for result in results if not result.passed] == []
+
+
+def rows_of(body: bytes) -> list[tuple[str, str]]:
+    """What Amperity is asked to match, and how."""
+    rows = [msgspec.json.decode(line) for line in gzip.decompress(body).splitlines()]
+    return sorted((row["email"] or row["phone"] or row["customer_id"], row["request_strategy"]) for row in rows)
 
 
 def without_inspections(objects: dict[str, bytes]) -> dict[str, bytes]:
@@ -102,7 +109,7 @@ def test_the_guest_is_in_none_of_many_weeks_and_everything_else_is_byte_identica
     untouched = objects.keys() - rewritten
     assert {key: objects[key] for key in untouched} == {key: after[key] for key in untouched}
     certificate = after.pop(str(result.key))
-    assert after.keys() - objects.keys() == {store.layout.forgotten}
+    assert after.keys() - objects.keys() == {store.layout.forgotten, *requests(store)}
     assert held <= rewritten
     # What is rewritten without having held the guest speaks of objects that did.
     assert {key.split("/")[1] for key in rewritten - held} <= {"manifests", "amperity", "tables"}
@@ -286,6 +293,8 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next(week: Week) -
     fill(world.store(), week, namings(), derived=True)
     objects = dict(world.objects)
     keys: list[str] = []
+    # Twice on one day: another day is another request.
+    now = {"now": lambda: world.now}
 
     def noted(operation: Operation, key: str, side: Side) -> None:
         if operation in ("put", "delete") and side == "before":
@@ -293,20 +302,23 @@ def test_a_run_that_is_killed_at_any_write_is_finished_by_the_next(week: Week) -
             if len(keys) == number:
                 raise KilledError(key)
 
+    forget(world.store(), GUID, **now)
+    (whole,) = map(rows_of, requests(world.store()).values())
     for number in range(1, 100):
         world.objects.clear()
         world.objects.update(objects)
         keys.clear()
         try:
-            forget(world.store(noted), GUID)
+            forget(world.store(noted), GUID, **now)
         except KilledError:
             pass
         else:
             break
         store = world.store()
-        assert number < 3 or load_forgotten(store).open
-        result = forget(store, GUID)
+        assert number < 4 or load_forgotten(store).open
+        result = forget(store, GUID, **now)
         assert holding(store) == {}, keys[-1]
+        assert [*map(rows_of, requests(store).values())] == [whole], keys[-1]
         assert load_forgotten(store).open is None
         assert [key for key in content(store) if "/certificates/" in key] == [result.key]
         assert evaluate("export_equals_raw", week, manifest_of(store, week), store).passed, keys[-1]
@@ -329,7 +341,9 @@ def test_two_guests_that_are_forgotten_at_once_are_both_gone_and_all_agrees(week
         forget(store, other)
     assert outcome.error is None
     assert holding(store) == {}
-    assert other.encode() not in b"".join(decompressed(key, body) for key, body in content(store).items())
+    kept = {key: body for key, body in content(store).items() if key not in requests(store)}
+    assert other.encode() not in b"".join(decompressed(key, body) for key, body in kept.items())
+    assert len(requests(store)) == 2
     assert evaluate("export_equals_raw", week, manifest_of(store, week), store).passed
     assert stored_feeds(week, store, Redaction())[1] is None
     sent = len(world.received)
@@ -459,7 +473,8 @@ def test_a_guest_who_is_named_in_a_text_alone_is_somebody(store: OrderStore, wee
     fill(store, week, [note], derived=False)
     result = forget(store, EMAIL)
     assert (result.certificate.orders, len(result.certificate.objects)) == (0, 3)
-    assert EMAIL.encode() not in b"".join(decompressed(key, body) for key, body in content(store).items())
+    kept = {key: body for key, body in content(store).items() if key not in requests(store)}
+    assert EMAIL.encode() not in b"".join(decompressed(key, body) for key, body in kept.items())
 
 
 def test_a_guid_that_is_no_uuid_has_to_be_a_guests_and_is_compared_without_case(store: OrderStore, week: Week) -> None:

@@ -48,7 +48,9 @@ CUSTOMERS = Feed(
     CustomerRow,
     "Identity resolution: the only feed with personal data.",
     {name: (name.replace("_", "-"),) for name in ("fk_customer", *_PERSON, *_ADDRESS)}
-    | {"loyalty_id": _LOYALTY, "modified_at": ("update-dt",)},
+    | {"loyalty_id": _LOYALTY, "modified_at": ("update-dt",)}
+    # What ``privacy_requests`` is matched with.
+    | {"customer_id": ("compliance/custom-key",)},
 )
 
 

@@ -114,10 +114,18 @@ def decompressed(key: str, body: bytes) -> bytes:
     return gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
 
 
+def requests(store: OrderStore) -> dict[str, bytes]:
+    """The objects by which Amperity is asked to delete guests."""
+    return {key: body for key, body in content(store).items() if key.startswith(store.layout.feeds("privacy_requests"))}
+
+
 def holding(store: OrderStore) -> dict[str, list[str]]:
-    """The objects that hold something of the guest, and what."""
+    """The objects that hold something of the guest, and what; but for those by which Amperity is asked."""
     found = {}
+    asked = requests(store)
     for key, body in content(store).items():
+        if key in asked:
+            continue
         text = decompressed(key, body).lower()
         if held := [secret for secret in SECRETS if secret.lower().encode() in text]:
             found[key] = held
