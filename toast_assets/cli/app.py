@@ -149,14 +149,27 @@ def replay_rejects(*, week: str | None) -> None:
     raise SystemExit(0 if replay(week) else 1)
 
 
+def _named_guest(command: Callable[..., None]) -> Callable[..., None]:
+    """The ways to name a guest: arguments, options, a file, stdin."""
+    for option in (
+        click.option(
+            "--file",
+            type=click.Path(dir_okay=False, allow_dash=True),
+            help="Read them from a file, one a line; - is stdin.",
+        ),
+        click.option(
+            "--phone", multiple=True, help="A phone of the guest; with + and the country's code outside the US."
+        ),
+        click.option("--email", multiple=True, help="An e-mail of the guest."),
+        click.option("--guid", multiple=True, help="Toast's GUID of the guest."),
+        click.argument("guest", nargs=-1),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
-@click.argument("guest", nargs=-1)
-@click.option("--guid", multiple=True, help="Toast's GUID of the guest.")
-@click.option("--email", multiple=True, help="An e-mail of the guest.")
-@click.option("--phone", multiple=True, help="A phone of the guest; with + and the country's code outside the US.")
-@click.option(
-    "--file", type=click.Path(dir_okay=False, allow_dash=True), help="Read them from a file, one a line; - is stdin."
-)
+@_named_guest
 @click.option("--dry-run", is_flag=True, help="Print what would be rewritten, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask. Required without a terminal.")
 @click.option(
@@ -200,6 +213,29 @@ def trace(asked: str, **options: Any) -> None:
     from toast_assets.cli.trace import trace as run_trace
 
     raise SystemExit(0 if run_trace(asked, **options) else 1)
+
+
+@main.command()
+@_named_guest
+@click.option(
+    "--output", required=True, type=click.Path(), metavar="FILE", help="The file to write, JSON; not a terminal."
+)
+@click.option("--force", is_flag=True, help="Replace the file if there is one.")
+def guest(
+    *, guest: tuple[str], guid: tuple[str], email: tuple[str], phone: tuple[str], file: str | None, **options: Any
+) -> None:
+    """Collect what is stored about one guest into a file.
+
+    For the person who answers an access request. Give the guest as for forget. The file has the guest's own part of
+    their orders, their rows in tables, indexes and feeds, receipts, and certificates of earlier requests. Only its
+    owner may read it. Nothing of the guest is shown, and nothing is changed in the bucket.
+
+    The exit code is 2 if a value is no GUID, e-mail or phone, or if the file cannot be written; it is 1 if nothing is
+    stored about the guest.
+    """
+    from toast_assets.cli.guest import collect_guest
+
+    collect_guest((*guest, *guid, *email, *phone), file, **options)
 
 
 @main.command()

@@ -28,10 +28,8 @@ PAYER_FIELDS = (
 )
 # And who delivered (the rest of ``deliveryServiceInfo``, such as the provider's name, stays), and employees: Amperity
 # recognises personal data by field name and would take one for a customer.
-NEVER_SENT = (
-    *PAYER_FIELDS,
-    *("driver.*", "server", "openedBy", "approver", "voidUser", "voidApprover", "deliveryEmployee"),
-)
+STAFF_FIELDS = ("driver.*", "server", "openedBy", "approver", "voidUser", "voidApprover", "deliveryEmployee")
+NEVER_SENT = (*PAYER_FIELDS, *STAFF_FIELDS)
 # Tables hold counts in 32 bits.
 _Count = Annotated[int, msgspec.Meta(ge=-(2**31) + 1, le=2**31 - 1)]
 

@@ -11,14 +11,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import count, pairwise
+from itertools import compress, count, pairwise
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
 from toast_assets.orders.identity import Forgotten, earliest, traits
-from toast_assets.orders.model import PAYER_FIELDS
+from toast_assets.orders.model import PAYER_FIELDS, STAFF_FIELDS
 from toast_assets.orders.raw import RawOrder, version_of
 from toast_assets.orders.scanner import decode
 
@@ -27,8 +27,10 @@ Path = list[str | int]
 
 _DELIVERY_STAYS = frozenset({"deliveredDate", "dispatchedDate", "deliveryEmployee", "deliveryState"})
 _CURBSIDE_GOES = frozenset({"transportColor", "transportDescription", "notes"})
+_OF_ONE_GUEST = frozenset({"deliveryInfo", "curbsidePickupInfo"})
 # At any depth: of an order, and of a check of the guest's.
 _PAYER = re.compile("|".join(PAYER_FIELDS))
+_STAFF = re.compile("|".join(STAFF_FIELDS))
 _CHECK_GOES = re.compile(
     "|".join((*PAYER_FIELDS, "customer", "tabName", "appliedLoyaltyInfo", "loyaltyDetails", "comment", "houseAccount"))
 )
@@ -75,6 +77,15 @@ class Guest(NamedTuple):
     traits: list[str]
 
 
+class Part(NamedTuple):
+    """An order with some guests' checks alone, and without employees and drivers. ``left_out`` fields do not say which
+    guest they are of; ``theirs`` says of each check of the whole order whether it is in the part."""
+
+    body: bytes
+    left_out: list[str]
+    theirs: list[bool]
+
+
 def guests_of(body: bytes) -> Iterator[Guest]:
     """The guests that an order's checks name; none for what is no order."""
     head = _head(body)
@@ -99,15 +110,35 @@ class Scrubber:
     def order(self, body: bytes) -> bytes:
         """The order's JSON without forgotten guests; the very same object where there is none in it."""
         head = _head(body)
+        opened, theirs = self._theirs(head)
+        if any(theirs) or self.forgotten.knows(f"o:{head.guid}"):
+            body = without(body, partial(_goes, theirs))
+        return self.text(body, opened)
+
+    def part(self, body: bytes) -> Part | None:
+        """What of an order is theirs; None for what is no order of theirs."""
+        head = _head(body)
+        _, theirs = self._theirs(head)
+        if not (any(theirs) or self.forgotten.knows(f"o:{head.guid}")):
+            return None
+        fields = decode(body, dict[str, msgspec.Raw])
+        others = any(one.traits and not mine for one, mine in zip(head.checks or (), theirs, strict=True))
+        doubtful = [name for name in fields if others and (name in _OF_ONE_GUEST or _PAYER.fullmatch(name))]
+        left_out = [name for name in doubtful if bytes(fields[name]) != b"null"]
+        if head.checks is not None:
+            checks = decode(bytes(fields["checks"]), list[msgspec.Raw])
+            fields["checks"] = msgspec.Raw(msgspec.json.encode([*compress(checks, theirs)]))
+        kept = {name: value for name, value in fields.items() if name not in left_out}
+        own = without(msgspec.json.encode(kept), lambda path: _STAFF.fullmatch(str(path[-1])) is not None)
+        return Part(own, left_out, theirs)
+
+    def _theirs(self, head: _Head) -> tuple[str | None, list[bool]]:
+        """When an order was opened, as far as that counts, and of each check whether it is theirs."""
         # What was one of their orders stays one, whatever becomes of its times at Toast.
         is_theirs = self.forgotten.knows(f"o:{head.guid}")
         opened = None if is_theirs else earliest(head.openedDate, head.createdDate)
-        theirs = [
-            self.forgotten.knows(f"c:{check.guid}") or self._knows(check.traits, opened) for check in head.checks or ()
-        ]
-        if any(theirs) or is_theirs:
-            body = without(body, partial(_goes, theirs))
-        return self.text(body, opened)
+        knows = self.forgotten.knows
+        return opened, [knows(f"c:{check.guid}") or self._knows(check.traits, opened) for check in head.checks or ()]
 
     def holds(self, text: str, opened: str | None = None) -> bool:
         """Whether a text holds a forgotten e-mail or phone."""

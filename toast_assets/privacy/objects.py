@@ -216,7 +216,7 @@ class Scrub:
         before are scrubbed before they get there."""
 
         def scrubbed(row: dict[str, Any]) -> dict[str, Any] | None:
-            if not self.plain.isdisjoint(_traits_in_index(row)):
+            if not self.plain.isdisjoint(traits_in_index(row)):
                 # Whatever the clocks say: no order can be later than this run.
                 return None
             seen = iso_ms(from_epoch_ms(row["seen_ms"]))
@@ -264,7 +264,7 @@ class Scrub:
         return self.scrubber.forgotten.knows(key_trait(str(key)))
 
     def _row(self, body: bytes) -> bytes | None:
-        row = _decode_line(body)
+        row = decode_line(body)
         if self._knows_key(row.customer_id):
             return None
         if self._knows_key(row.fk_customer):
@@ -272,7 +272,7 @@ class Scrub:
         return self.scrubber.text(body)
 
     def _reject(self, line: bytes) -> bytes | None:
-        reject = _decode_line(line)
+        reject = decode_line(line)
         record = bytes(reject.record)
         if self.scrubber.text(line) is not line or self.scrubber.forgotten.knows(f"o:{reject.order_guid}"):
             return None
@@ -281,13 +281,13 @@ class Scrub:
 
     def _rows(self, table: str, rows: pa.Table) -> pa.Table:
         by, columns = _COLUMNS.get(table, ("order_guid", ()))
-        theirs = _is_any(rows[by], lambda guid: self.scrubber.forgotten.knows(f"{by[0]}:{guid}"))
+        theirs = is_any(rows[by], lambda guid: self.scrubber.forgotten.knows(f"{by[0]}:{guid}"))
         if table == "customers":
             rows, theirs = rows.filter(pc.invert(theirs)), None
         for number, column in enumerate(rows.schema):
             goes = theirs if column.name in columns else None
             if pa.types.is_string(column.type) and not column.name.endswith("guid"):
-                holding = _is_any(rows[column.name], self.scrubber.holds)
+                holding = is_any(rows[column.name], self.scrubber.holds)
                 goes = holding if goes is None else pc.or_(goes, holding)
             if goes is not None and pc.any(goes).as_py():
                 values = pc.if_else(goes, pa.scalar(None, column.type), rows[column.name])
@@ -366,8 +366,8 @@ def guests_in(one: Object, path: Path) -> Iterator[Guest]:
         for order in read_raw(path):
             yield from guests_of(order.body)
     elif one.kind in ("export", "rejects"):
-        for body, _ in _json_objects(path):
-            yield from guests_of(body if one.kind == "export" else bytes(_decode_line(body).record))
+        for body, _ in json_objects(path):
+            yield from guests_of(body if one.kind == "export" else bytes(decode_line(body).record))
     elif one.kind == "table" and one.table == "customers":
         for rows in row_groups(path, ["order_guid", "check_guid", *_CONTACTS]):
             for row in rows.to_pylist():
@@ -376,17 +376,18 @@ def guests_in(one: Object, path: Path) -> Iterator[Guest]:
     elif one.kind == "guests":
         for rows in row_groups(path, ["customer_id", "email", "phone"]):
             for row in rows.to_pylist():
-                yield Guest("", "", _traits_in_index(row))
+                yield Guest("", "", traits_in_index(row))
 
 
-def _traits_in_index(row: Mapping[str, Any]) -> list[str]:
+def traits_in_index(row: Mapping[str, Any]) -> list[str]:
+    """The traits of the guest in a row of the guest index."""
     guid = None if DERIVED_KEY.fullmatch(row["customer_id"]) else row["customer_id"]
     return traits(guid, row["email"], row["phone"])
 
 
 def brand_in(feed: Path) -> str:
     """The purchase brand in the rows of a feed; ``""`` where they have none."""
-    return next((_decode_line(body).purchase_brand for body, _ in _json_objects(feed)), None) or ""
+    return next((decode_line(body).purchase_brand for body, _ in json_objects(feed)), None) or ""
 
 
 def text_of(path: Path) -> str:
@@ -410,10 +411,10 @@ class _Line(msgspec.Struct):
     record: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_decode_line = msgspec.json.Decoder(_Line).decode
+decode_line = msgspec.json.Decoder(_Line).decode
 
 
-def _json_objects(path: Path) -> Iterator[tuple[bytes, bytes]]:
+def json_objects(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """The objects of an NDJSON file or an export (gzip), each with what follows it on its line. The lines around an
     export's orders have no object."""
     pending, inside = b"", path.stat().st_size == 0
@@ -434,11 +435,11 @@ def _json_objects(path: Path) -> Iterator[tuple[bytes, bytes]]:
 
 def _rewrite_lines(path: Path, target: Path, rewritten: Callable[[bytes], bytes | None]) -> Metadata | None:
     """An export or NDJSON (gzip) with each object as ``rewritten``, None to leave it out."""
-    if all(rewritten(body) is body for body, _ in _json_objects(path) if body):
+    if all(rewritten(body) is body for body, _ in json_objects(path) if body):
         return None
     digest, rows = hashlib.sha256(), 0
     with target.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as member:
-        for body, rest in _json_objects(path):
+        for body, rest in json_objects(path):
             if not body:
                 member.write(_SHA256.sub(digest.hexdigest().encode(), rest))
             elif (kept := rewritten(body)) is not None:
@@ -448,6 +449,7 @@ def _rewrite_lines(path: Path, target: Path, rewritten: Callable[[bytes], bytes 
     return {"sha256": digest.hexdigest(), "rows": str(rows)}
 
 
-def _is_any(column: pa.ChunkedArray, wanted: Callable[[str], bool]) -> pa.ChunkedArray:
+def is_any(column: pa.ChunkedArray, wanted: Callable[[str], bool]) -> pa.ChunkedArray:
+    """Of each text in a column whether it is ``wanted``."""
     values: Iterable[str | None] = column.unique().to_pylist()
     return pc.is_in(column, pa.array([one for one in values if one is not None and wanted(one)], pa.string()))

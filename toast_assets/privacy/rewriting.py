@@ -46,8 +46,15 @@ def named_guests(store: OrderStore) -> Iterator[Guest]:
     cannot be read."""
     for one in objects_of(store):
         if one.kind in ("raw", "export", "rejects", "guests") or (one.kind, one.table) == ("table", "customers"):
-            with _downloaded(store, one.key) as stored, readable(store.bucket.uri(one.key), _HINT):
-                yield from guests_in(one, stored.path)
+            with opened(store, one.key) as path:
+                yield from guests_in(one, path)
+
+
+@contextmanager
+def opened(store: OrderStore, key: str) -> Iterator[Path]:
+    """The object as a local file, for as long as it is read; a StoreError where it cannot be."""
+    with _downloaded(store, key) as stored, readable(store.bucket.uri(key), _HINT):
+        yield stored.path
 
 
 @contextmanager

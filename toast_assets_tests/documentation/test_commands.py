@@ -32,7 +32,13 @@ COMMANDS = [command for page in pages() for command in commands(page)]
 _FOREIGN = {"aws", "helm", "kubectl", "openssl"}
 _OF_THE_SHELL = {"cp", "export", "head", "mkdir", "zcat"}
 # Files that the reader makes.
-_OF_THE_READER = {"request.txt", "report.json", "values.schema.json", *(_DEPLOY / ".gitignore").read_text().split()}
+_OF_THE_READER = {
+    "request.txt",
+    "guest.json",
+    "report.json",
+    "values.schema.json",
+    *(_DEPLOY / ".gitignore").read_text().split(),
+}
 
 
 @lru_cache
