@@ -71,8 +71,8 @@ def _show(console: Console, result: Forgetting, what: str) -> None:
     for key in certificate.not_rewritten:
         console.print(f"✗ {key} holds the guest and is no object of this package: look at it.", soft_wrap=True)
     if request := certificate.amperity:
-        state = request.state if result.key else f"would be written: {request.state}"
-        console.print(f"Amperity: {state}. {result.asked} rows in {request.key}", soft_wrap=True)
+        state = f"{request.state}, {result.asked} rows in" if result.key else f"{result.asked} rows would be written to"
+        console.print(f"Amperity: {state} {request.key}", soft_wrap=True)
         console.print(request.how, soft_wrap=True)
     if result.key:
         console.print(f"Certificate: {result.key}", soft_wrap=True)

@@ -29,7 +29,7 @@ KEPT_DAYS = 30
 _DAY = re.compile(r"[0-9]{4}/[0-9]{2}/[0-9]{2}(?=/privacy_requests_[^/]+\.ndjson\.gz)")
 State = Literal["requested", "to be requested"]
 _HOW: Mapping[State, str] = {
-    "requested": "The courier of the feed privacy_requests loads this file.",
+    "requested": "The courier of the feed privacy_requests loads this file when it reads its day.",
     "to be requested": "Amperity has to be asked: no courier loads this file (AMPERITY_DELIVERY has no s3_pull). Hand"
     f" its rows to whoever runs Amperity's privacy rights workflow within {KEPT_DAYS} days; it is removed then.",
 }

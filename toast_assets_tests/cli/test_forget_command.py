@@ -12,7 +12,7 @@ from toast_assets.cli import main
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week
-from toast_assets_tests.support.stores.guests import EMAIL, GUID, SECRETS, content, fill, holding, namings
+from toast_assets_tests.support.stores.guests import EMAIL, GUID, SECRETS, content, fill, holding, namings, requests
 
 
 @pytest.fixture(autouse=True)
@@ -117,3 +117,31 @@ def test_an_object_that_is_nobodys_ends_with_a_1(store: OrderStore) -> None:
     reply = run(YES, EMAIL)
     assert reply.exit_code == 1
     assert "mine.txt holds the guest" in reply.output
+
+
+@pytest.mark.parametrize(
+    ("methods", "said"),
+    [
+        ("stream", ("Amperity: to be requested, 5 rows in ", "Amperity has to be asked")),
+        ("s3_pull,notify", ("Amperity: requested, 5 rows in ", "The courier of the feed privacy_requests loads")),
+    ],
+)
+def test_the_output_says_whether_amperity_is_asked_and_by_which_file(
+    store: OrderStore, monkeypatch: pytest.MonkeyPatch, methods: str, said: tuple[str, str]
+) -> None:
+    monkeypatch.setenv("AMPERITY_DELIVERY", methods)
+    planned = run("--dry-run", EMAIL)
+    assert "Amperity: 5 rows would be written to toast-orders/amperity/privacy_requests/" in planned.output
+    assert said[1] in planned.output
+    assert requests(store) == {}
+    reply = run(YES, EMAIL)
+    (key,) = requests(store)
+    assert all(text in reply.output for text in (*said, key))
+
+
+def test_a_delivery_method_that_is_none_ends_the_command(store: OrderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(store)
+    monkeypatch.setenv("AMPERITY_DELIVERY", "pigeon")
+    reply = run(YES, EMAIL)
+    assert (reply.exit_code, content(store)) == (2, before)
+    assert "AMPERITY_DELIVERY" in reply.output

@@ -12,6 +12,7 @@ import pytest
 from toast_assets.amperity.redaction import Redaction
 from toast_assets.delivery.feed_files import write_feeds
 from toast_assets.errors import NoGuestError, StoreError
+from toast_assets.export.write import export_week
 from toast_assets.orders.identity import given_traits
 from toast_assets.privacy.collect import CollectGuest
 from toast_assets.privacy.forget import ForgetGuest, UnknownGuestError
@@ -111,9 +112,12 @@ def test_an_order_is_there_once_in_its_newest_version_with_the_objects_of_all(st
     for week, source in ((second, "new"), (first, "old")):
         at = {"modifiedDate": f"{week.start + timedelta(days=1):%Y-%m-%dT%H:%M:%S}.000+0000"}
         store_week(store, week, {"place-1": invented.encode({**order, **at, "source": source})})
+    # Read after all raw orders.
+    export_week(first, store, LOG)
     (found,) = collect(store, GUID)["orders"]
     assert found["order"]["source"] == "new"
-    assert found["objects"] == [store.layout.raw(week, "place-1") for week in (first, second)]
+    raw = [store.layout.raw(week, "place-1") for week in (first, second)]
+    assert found["objects"] == [*raw, store.layout.export(first, "place-1")]
 
 
 async def test_a_refused_record_is_collected_without_the_other_guests_of_its_order(
