@@ -261,6 +261,7 @@ def estimate(**options: Any) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--canary", is_flag=True, help="Also write one record into Amperity's stream. It stays there.")
+@click.option("--alert", is_flag=True, help="Also post a test message to each address of ALERT_WEBHOOK_URL.")
 @click.pass_obj
 def doctor(said: Callable[[str], str], /, **options: bool) -> None:
     """Check every credential and permission.

@@ -18,10 +18,10 @@ _MARKS = {State.OK: "✓", State.UNKNOWN: "?", State.WARNING: "!", State.FAILED:
 _STYLES = {State.UNKNOWN: "dim", State.WARNING: "yellow", State.FAILED: "red"}
 
 
-def doctor(said: Callable[[str], str], *, canary: bool, as_json: bool) -> int:
+def doctor(said: Callable[[str], str], *, canary: bool, alert: bool, as_json: bool) -> int:
     """Run the checks, print what they found, and return the exit code. ``said`` gives variables in a text the names
     that the brand has for them."""
-    found = run_checks(os.environ, canary=canary)
+    found = run_checks(os.environ, canary=canary, alert=alert)
     findings = [replace(one, name=said(one.name), detail=said(one.detail), hint=said(one.hint)) for one in found]
     if as_json:
         content = {"exit_code": exit_code(findings), "findings": [asdict(finding) for finding in findings]}

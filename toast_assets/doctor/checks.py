@@ -37,8 +37,11 @@ Setup = dict[type[Settings], Any]
 Lines = Iterable[Finding] | AsyncIterator[Finding]
 
 
-def run_checks(environment: Mapping[str, str], *, canary: bool = False) -> list[Finding]:
-    """Every line. An area whose settings are wrong is not checked, and an error ends its own area only."""
+def run_checks(environment: Mapping[str, str], *, canary: bool = False, alert: bool = False) -> list[Finding]:
+    """Every line; ``canary`` also sends Amperity a record, ``alert`` posts a message to each webhook.
+
+    An area whose settings are wrong is not checked, and an error ends its own area only.
+    """
     setup, findings = read_setup(environment)
     # On a sandbox nothing is lost with the history.
     is_sandbox = is_loopback(host_of(environment.get("TOAST_API_URL")))
@@ -46,7 +49,7 @@ def run_checks(environment: Mapping[str, str], *, canary: bool = False) -> list[
         ("Toast", setup.get(ToastSettings), check_toast),
         ("S3", setup.get(StoreSettings), lambda settings: check_s3(s3_client(), settings)),
         ("Amperity", setup.get(AmperitySettings), partial(check_amperity, canary=canary)),
-        ("alerts", setup.get(AlertSettings), check_webhooks),
+        ("alerts", setup.get(AlertSettings), partial(check_webhooks, post=alert)),
         ("Dagster", environment.get("DAGSTER_HOME", ""), partial(check_instance, is_sandbox=is_sandbox)),
     ]
     for name, settings, check in checks:

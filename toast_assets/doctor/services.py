@@ -15,11 +15,12 @@ import msgspec
 from toast_assets.amperity.client import AmperityClient
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.doctor.findings import Area, Finding, State
-from toast_assets.errors import ToastError
+from toast_assets.errors import ToastAssetsError, ToastError
 from toast_assets.http.bearer import claims_of
 from toast_assets.http.causes import Cause
 from toast_assets.http.retry import RetryPolicy, date_of
 from toast_assets.http.service import Route
+from toast_assets.http.webhooks import Webhook
 from toast_assets.setting_values import host_of, origin
 from toast_assets.settings import AlertSettings
 from toast_assets.toast.client import ToastClient
@@ -34,6 +35,8 @@ _LOG = logging.getLogger(__name__)
 # A week's end and a token's are compared with this clock; S3 refuses requests that are off by a quarter of an hour.
 _MOST_SECONDS = 60
 _WEBHOOK_SECONDS = 10.0
+_POST_SECONDS = 20.0
+_TEST_MESSAGE = "toast-assets: a test message from `toast-assets doctor --alert`. Alerts of this pipeline arrive here."
 _AT_ONCE = 10
 # One millisecond of 2 December 2015: it proves the permission and moves nothing. Toast refuses earlier ones.
 _EMPTY = Window(1_449_014_400_000, 1_449_014_400_001)
@@ -189,11 +192,22 @@ async def _canary(amperity: AmperityClient, stream_id: str) -> Finding:
     return AMPERITY.ok("canary", f"one record was written: look for guid {record['guid']} in stream {stream_id}")
 
 
-def check_webhooks(settings: AlertSettings) -> Iterator[Finding]:
-    """A line for each webhook, by its host alone: the rest of its address is a secret. Nothing is posted."""
+def check_webhooks(settings: AlertSettings, *, post: bool = False) -> Iterator[Finding]:
+    """A line for each webhook, by its host alone: the rest of its address is a secret. Nothing is posted, unless
+    ``post`` asks for a test message."""
+    if post and not settings.webhook_urls:
+        yield ALERTS.failed("test message", "there is no address to post to", "Set ALERT_WEBHOOK_URL.")
     for secret in settings.webhook_urls:
         url = secret.get_secret_value()
         name = f"webhook {host_of(url)}"
+        if post:
+            try:
+                Webhook(url, "ALERT_WEBHOOK_URL").post(_TEST_MESSAGE, _POST_SECONDS)
+            except ToastAssetsError as error:
+                yield ALERTS.failed(name, error)
+            else:
+                yield ALERTS.ok(name, "it took a test message")
+            continue
         answer = _first_answer(origin(url), "ALERT_WEBHOOK_URL", _WEBHOOK_SECONDS)
         if isinstance(answer, Cause):
             yield ALERTS.failed(name, f"it was not reached: {answer.text}", answer.hint)

@@ -59,14 +59,15 @@ def printed(sandbox: Sandbox, home: Path, monkeypatch: pytest.MonkeyPatch) -> se
     monkeypatch.setattr(checks, "s3_client", lambda: client)
     environments = (
         (usual | {"ALERT_WEBHOOK_URL": f"{sandbox.toast_url}/a/s3cret"}, True),
+        (usual | {"ALERT_WEBHOOK_URL": ""}, True),
         (pulled, False),
         (pulled | {"AMPERITY_DELIVERY": "stream,s3_pull", "AMPERITY_WORKFLOW_CONFIG_ID": "cg-weekly"}, False),
         ({"S3_SSE": "rot13"}, False),
     )
     return {
         (finding.area, finding.name)
-        for environment, canary in environments
-        for finding in checks.run_checks(environment, canary=canary)
+        for environment, writes in environments
+        for finding in checks.run_checks(environment, canary=writes, alert=writes)
     }
 
 

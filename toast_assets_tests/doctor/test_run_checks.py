@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -401,6 +404,39 @@ def test_a_webhook_is_reached_without_its_secret_and_nothing_is_posted(sandbox: 
     assert "connection refused" in far.detail
     assert "ALERT_WEBHOOK_URL" in far.hint
     assert "s3cret" not in str(findings)
+
+
+def test_a_test_message_is_posted_to_each_address_and_one_that_refuses_it_is_a_cross(
+    sandbox: Sandbox, home: Path
+) -> None:
+    taken: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(404 if self.path == "/refuses/s3cret" else 200)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        host = f"http://127.0.0.1:{server.server_port}"
+        fault = Fault("", "", environment={"ALERT_WEBHOOK_URL": f"{host}/takes/s3cret {host}/refuses/s3cret"})
+        findings = checked(sandbox, home, fault, alert=True)
+        server.shutdown()
+    taking, refusing = [one for one in findings if one.area == "alerts"]
+    assert (taking.name, taking.state, taking.detail) == ("webhook 127.0.0.1", State.OK, "it took a test message")
+    assert refusing.state is State.FAILED
+    assert "answered 404" in refusing.detail
+    assert "ALERT_WEBHOOK_URL" in refusing.hint
+    assert len(taken) == 2
+    assert "doctor --alert" in json.loads(taken[0])["text"]
+    assert "s3cret" not in str(findings)
+
+
+def test_a_test_message_without_an_address_is_a_cross(sandbox: Sandbox, home: Path) -> None:
+    findings = checked(sandbox, home, Fault("", "", environment={"ALERT_WEBHOOK_URL": None}), alert=True)
+    (found,) = [one for one in findings if one.area == "alerts"]
+    assert (found.state, found.hint) == (State.FAILED, "Set ALERT_WEBHOOK_URL.")
 
 
 def test_an_s3_client_that_cannot_be_made_is_one_line(
