@@ -22,7 +22,7 @@ class Brand:
     """One brand of a deployment. Without a ``name`` it is the only one, and all names are the plain ones.
 
     ``key_prefix`` comes before the keys of its assets; ``given`` are settings, by variable, that the definitions give
-    instead of the environment. Where ``alerts`` is false there are no alert sensors.
+    instead of the environment. Where ``alerts`` is false there is no alert sensor.
     """
 
     name: str = ""

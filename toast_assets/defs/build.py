@@ -8,7 +8,7 @@ from typing import cast
 
 import dagster as dg
 
-from toast_assets.defs.alerts import build_alert_sensors
+from toast_assets.defs.alerts import build_alert_sensor
 from toast_assets.defs.assets import (
     amperity_delivery,
     amperity_feeds,
@@ -60,7 +60,7 @@ def build_defs(brand: Brand | None = None, environment: Mapping[str, str] = os.e
         return spec.replace_attributes(freshness_policy=overdue) if spec.key in watched else spec
 
     made = _with_source(dg.map_asset_specs(finished, [*by_week, *over_all_weeks]))
-    alerts = build_alert_sensors(brand, running=bool(values.get("ALERT_WEBHOOK_URL"))) if brand.alerts else []
+    alerts = [build_alert_sensor(brand, running=bool(values.get("ALERT_WEBHOOK_URL")))] if brand.alerts else []
     return dg.Definitions(
         assets=[*made, *map(finished, external_assets(brand))],
         asset_checks=asset_checks(brand, weekly),

@@ -67,7 +67,7 @@ class TestWhatABrandIsCalled:
         }
         assert {sensor.name for sensor in repository.sensor_defs} == {
             *("brand_a_weekly_toast_orders_sensor", "brand_b_weekly_toast_orders_sensor"),
-            *("brand_a_failed_run_alert_sensor", "brand_a_failed_check_alert_sensor"),
+            "brand_a_alert_sensor",
         }
         assert set(repository.get_top_level_resources()) == {
             f"{brand}_{name}"

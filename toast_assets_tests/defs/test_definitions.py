@@ -65,8 +65,7 @@ def test_names_are_the_ones_that_users_rely_on() -> None:
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "weekly_toast_orders_sensor",
-        "failed_run_alert_sensor",
-        "failed_check_alert_sensor",
+        "alert_sensor",
     }
     assert repository.has_job("weekly_toast_orders")
     assert {"toast", "s3", "amperity", "order_store"} <= set(repository.get_top_level_resources())
@@ -110,7 +109,7 @@ def test_no_value_of_any_variable_keeps_the_definitions_from_loading() -> None:
         capture_output=True,
         text=True,
     )
-    assert (reply.stdout.strip(), reply.returncode) == ("3", 0), reply.stderr
+    assert (reply.stdout.strip(), reply.returncode) == ("2", 0), reply.stderr
 
 
 def test_the_environment_that_is_given_shapes_the_definitions_whatever_that_of_the_process_says(

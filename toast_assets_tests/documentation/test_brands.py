@@ -62,8 +62,7 @@ def test_the_project_of_the_page_loads(project: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.split() == [
         "brand_a_weekly_toast_orders_sensor",
-        "brand_b_failed_check_alert_sensor",
-        "brand_b_failed_run_alert_sensor",
+        "brand_b_alert_sensor",
         "brand_b_weekly_toast_orders_sensor",
     ]
 
