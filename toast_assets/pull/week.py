@@ -168,14 +168,7 @@ class WeekPull:
             raise
         pulled = [results[guid] for guid in asked if guid in results]
         if pulled and len(pulled) == len(wanted) and all(result.failure for result in pulled):
-            failures, code = quoted(f"{result.guid}: {result.failure}" for result in pulled)
-            reasons = "".join(f"\n  - {failure}" for failure in failures)
-            raise ToastIncompleteError(
-                f"Week {self.week.key}: none of {len(pulled)} restaurants could be pulled, and nothing was written."
-                f"{reasons}\n",
-                hint="Fix the causes above, then materialize the week again.",
-                code=code,
-            )
+            raise _none_pulled(self.week, pulled)
         final = await asyncio.to_thread(save)
         for_names, for_census = (
             sum(calls.requests for calls in stats.values())
@@ -264,6 +257,13 @@ class WeekPull:
             self.log.warning("Last week's manifest cannot be read; window sizes start from defaults: %s", error)
             return {}
         return manifest.stored if manifest else {}
+
+
+def _none_pulled(week: Week, pulled: Sequence[PulledRestaurant]) -> ToastIncompleteError:
+    failures, code = quoted(f"{result.guid}: {result.failure}" for result in pulled)
+    reasons = "".join(f"\n  - {failure}" for failure in failures)
+    text = f"Week {week.key}: none of {len(pulled)} restaurants could be pulled, and nothing was written.{reasons}\n"
+    return ToastIncompleteError(text, hint="Fix the causes above, then materialize the week again.", code=code)
 
 
 def _earlier_windows(this: PullRecord | None, before: PullRecord | None) -> list[tuple[Window, int]]:
