@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from toast_assets import markdown
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.amperity.feeds.privacy_requests import PRIVACY_REQUESTS
 from toast_assets.amperity.feeds.schema import CONTENT_TYPE, LAST_UPDATED, Feed
-from toast_assets.defs.due_weeks import SECOND_LOOK_AFTER
 from toast_assets.privacy.requests import KEPT_DAYS
+from toast_assets.settings import SensorSettings
 from toast_assets.week import WeekCalendar
 
 PATH = "docs/amperity-couriers.md"
@@ -60,7 +59,8 @@ in UTC.
 
 - **Look-back: at least {look_back} days**, for a group that runs once a week. A week is looked at again
   {second_look:.0f} hours after it ended, and what changed at Toast is written into the same files, under their old
-  date. A group that looks back only to its last run may never read them again.
+  date. A group that looks back only to its last run may never read them again. With a longer `TOAST_SECOND_LOOK_HOURS`
+  the look-back has to be longer by as much.
 - **After a backfill**: run the courier group over the days from the oldest backfilled week's end to the newest one's,
   both included. Example: weeks {first} to {last} were backfilled, so their files are dated {first_day} to {last_day};
   run the group for these days. Files may be loaded twice and in any sequence.
@@ -147,7 +147,7 @@ def _parts() -> Iterator[str]:
         last=LAST_WEEK.key,
         last_day=LAST_WEEK.end.date(),
         look_back=LOOK_BACK_DAYS,
-        second_look=SECOND_LOOK_AFTER / timedelta(hours=1),
+        second_look=SensorSettings.parse({}).second_look_hours,
     )
     for feed in FEEDS.values():
         yield from _feed(feed)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
-from typing import Annotated, Literal, Self, get_origin
+from typing import Annotated, Any, Literal, Self, get_origin
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -117,6 +117,16 @@ class RetentionSettings(Settings):
         return self
 
 
+_SETTLING: Any = Field(
+    900.0,
+    alias="TOAST_SETTLING_SECONDS",
+    description="Seconds after a week's end until it may be pulled.",
+    ge=0,
+    le=31 * 86_400,
+    allow_inf_nan=False,
+)
+
+
 class CalendarSettings(Settings):
     """Where weeks begin."""
 
@@ -128,14 +138,7 @@ class CalendarSettings(Settings):
     timezone: str = Field("UTC", alias="TOAST_WEEK_TIMEZONE", description="The IANA time zone in which weeks begin.")
     weekday: int = Field(0, alias="TOAST_WEEK_WEEKDAY", description="The day on which weeks begin, by default Monday.")
     hour: int = Field(4, alias="TOAST_WEEK_HOUR", description="The hour at which weeks begin.", ge=0, le=23)
-    settling_seconds: float = Field(
-        900.0,
-        alias="TOAST_SETTLING_SECONDS",
-        description="Seconds after a week's end until it may be pulled.",
-        ge=0,
-        le=31 * 86_400,
-        allow_inf_nan=False,
-    )
+    settling_seconds: float = _SETTLING
 
     @field_validator("first", mode="before")
     @classmethod
@@ -201,11 +204,19 @@ class SensorSettings(Settings):
     second_look_hours: float = Field(
         72.0,
         alias="TOAST_SECOND_LOOK_HOURS",
-        description="Hours after a week's end when the weekly sensor asks Toast for the week again.",
+        description="Hours after a week's end until the weekly sensor asks Toast for it again.",
         gt=0,
-        le=24 * 31,
+        le=24 * 62,
         allow_inf_nan=False,
     )
+    settling_seconds: float = _SETTLING
+
+    @model_validator(mode="after")
+    def _after_the_first_look(self) -> Self:
+        """A week that is first asked for when its second look is due gets none."""
+        if self.second_look_after <= timedelta(seconds=self.settling_seconds):
+            raise ValueError("TOAST_SECOND_LOOK_HOURS is not longer than TOAST_SETTLING_SECONDS")
+        return self
 
     @property
     def second_look_after(self) -> timedelta:

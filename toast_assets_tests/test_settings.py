@@ -1,10 +1,12 @@
 """Settings: every problem at once, by the variable's name, and never a secret."""
 
+from datetime import timedelta
+
 import pytest
 
 from toast_assets.amperity.settings import AmperitySettings, FeedSettings
 from toast_assets.errors import SettingsError
-from toast_assets.settings import CalendarSettings, NetworkSettings, RetentionSettings, Settings
+from toast_assets.settings import CalendarSettings, NetworkSettings, RetentionSettings, SensorSettings, Settings
 from toast_assets.store.settings import StoreSettings
 from toast_assets.toast.settings import ToastSettings
 from toast_assets.variables import Variables, known_variables
@@ -415,3 +417,15 @@ def test_a_variable_that_is_like_none_is_pointed_out_and_those_of_others_are_not
     assert Variables().misspelt({"S3_ENDPOINT": ""}) == ["S3_ENDPOINT is no variable of this pipeline"]
     others = ["PATH", "AWS_PROFILE", "TOAST_ASSETS_MEMORY", "TOAST_CLIENT_SECRET_FILE", "TOAST_UI_PORT_3000_TCP_ADDR"]
     assert Variables().misspelt(dict.fromkeys([*others, "TOAST_UI_SERVICE_HOST", "TOAST_UI_PORT"], "")) == []
+
+
+def test_a_second_look_comes_after_the_first_one() -> None:
+    assert SensorSettings.parse({}).second_look_after == timedelta(hours=72)
+    assert SensorSettings.parse({"TOAST_SECOND_LOOK_HOURS": "0.5"}).second_look_after == timedelta(minutes=30)
+    for hours, settling in (("0.25", "900"), ("72", "259200"), ("0.2", "")):
+        values = {"TOAST_SECOND_LOOK_HOURS": hours, "TOAST_SETTLING_SECONDS": settling}
+        with pytest.raises(SettingsError) as caught:
+            SensorSettings.parse(values)
+        assert caught.value.problems == ("TOAST_SECOND_LOOK_HOURS is not longer than TOAST_SETTLING_SECONDS",)
+    with pytest.raises(SettingsError, match="TOAST_SECOND_LOOK_HOURS"):
+        SensorSettings.parse({"TOAST_SECOND_LOOK_HOURS": "soon"})

@@ -1,8 +1,8 @@
 """Which weeks to ask for, and why: the weekly sensor's decision as a pure function of clock, cursor and outcomes.
 
 Each week is asked for once it has closed, again (with growing pauses) while something is missing, and a second time
-about three days after its close: totals at Toast creep for 24 to 72 hours, by refunds, voids and devices that were
-offline (Toast: staff in the forum).
+``second_look_after`` its end: totals at Toast creep for 24 to 72 hours, by refunds, voids and devices that were offline
+(Toast: staff in the forum).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import msgspec
 from toast_assets.week import Week, WeekCalendar
 
 REASON_TAG = "toast/reason"
-SECOND_LOOK_AFTER = timedelta(hours=72)
 # A fault that outlasts the retries of a run is given hours, then more than a day, then it is left to people.
 MOST_ATTEMPTS = 6
 _FIRST_PAUSE = timedelta(hours=1)
@@ -62,7 +61,9 @@ class Decision(NamedTuple):
     message: str
 
 
-def recovered_cursor(calendar: WeekCalendar, earlier: Iterable[tuple[str, str, datetime]]) -> Cursor:
+def recovered_cursor(
+    calendar: WeekCalendar, earlier: Iterable[tuple[str, str, datetime]], second_look_after: timedelta
+) -> Cursor:
     """The cursor that led to the runs in the history, each with its partition key, its run key, and when it was asked
     for (aware). Without it, weeks that a down-time has left behind, attempts and second looks would be forgotten."""
     weeks: dict[str, list[tuple[str, datetime]]] = defaultdict(list)
@@ -73,7 +74,7 @@ def recovered_cursor(calendar: WeekCalendar, earlier: Iterable[tuple[str, str, d
     for key, requests in weeks.items():
         run_keys, times = {run_key for run_key, _ in requests}, [at for _, at in requests]
         second = {run_key for run_key in run_keys if _SECOND_LOOK in run_key}
-        late = min(times) >= calendar.week(key).end + SECOND_LOOK_AFTER
+        late = min(times) >= calendar.week(key).end + second_look_after
         tracked[key] = Tracked(len(second or run_keys), max(times), bool(second) or late)
     return Cursor(max(weeks, default=None), tracked)
 
@@ -93,6 +94,7 @@ def decide(
     now: datetime,
     cursor: Cursor,
     outcome_of: Callable[[Week], Outcome],
+    second_look_after: timedelta,
     pull_op: str = "raw_toast_orders",
 ) -> Decision:
     """The runs to start at ``now`` (aware). ``outcome_of`` is asked only for weeks that may be due again; ``pull_op``
@@ -103,7 +105,7 @@ def decide(
     # Weeks before a later TOAST_START_DATE are no partitions any more.
     tracked = {key: state for key, state in cursor.tracked.items() if calendar.is_week(key)}
     notes: list[str] = []
-    requests = list(_due_again(calendar, now, tracked, outcome_of, notes, pull_op))
+    requests = list(_due_again(calendar, now, tracked, outcome_of, second_look_after, notes, pull_op))
     newest = cursor.newest
     # After the newest one that was asked for, oldest first; at the very start the last one only.
     closed: list[Week] = []
@@ -113,14 +115,17 @@ def decide(
         before = calendar.last_closed(before.start + calendar.settling)
     for week in closed[:MOST_WEEKS_PER_TICK]:
         # A week that is caught up on late needs no second look: the first one is late enough.
-        tracked[week.key] = Tracked(1, now, second_look=now >= week.end + SECOND_LOOK_AFTER)
+        tracked[week.key] = Tracked(1, now, second_look=now >= week.end + second_look_after)
         requests.append(_request(week.key, "", "it has closed"))
         newest = week.key
     if newest is not None and newest < last.key:
         notes.append("more weeks follow at the next tick")
     started = [*(f"week {one.partition_key}: {one.tags[REASON_TAG]}" for one in requests), *notes]
     following = calendar.week(f"{date.fromisoformat(last.key) + timedelta(days=7)}")
-    upcoming = [*sorted(_looks(calendar, now, tracked)), (following.end, _closing(calendar, following))]
+    upcoming = [
+        *sorted(_looks(calendar, now, tracked, second_look_after)),
+        (following.end, _closing(calendar, following)),
+    ]
     said = f"{'; '.join(started) or 'Nothing to do'}. Next: {'; '.join(text for _, text in upcoming)}."
     return Decision(requests, Cursor(newest, tracked), said)
 
@@ -129,10 +134,12 @@ def _closing(calendar: WeekCalendar, week: Week) -> str:
     return f"week {week.key} at {_shown(week.end + calendar.settling)}"
 
 
-def _looks(calendar: WeekCalendar, now: datetime, tracked: Mapping[str, Tracked]) -> Iterator[tuple[datetime, str]]:
+def _looks(
+    calendar: WeekCalendar, now: datetime, tracked: Mapping[str, Tracked], second_look_after: timedelta
+) -> Iterator[tuple[datetime, str]]:
     """When tracked weeks are looked at again, each with what it says."""
     for key, state in tracked.items():
-        again, second = _next_attempt(state), calendar.week(key).end + SECOND_LOOK_AFTER
+        again, second = _next_attempt(state), calendar.week(key).end + second_look_after
         if again > now and state.attempts < MOST_ATTEMPTS:
             yield again, f"week {key} again at {_shown(again)} if it is not complete by then"
         if not state.second_look and second > now:
@@ -152,13 +159,14 @@ def _due_again(
     now: datetime,
     tracked: dict[str, Tracked],
     outcome_of: Callable[[Week], Outcome],
+    second_look_after: timedelta,
     notes: list[str],
     pull_op: str,
 ) -> Iterator[dg.RunRequest]:
     """Second looks and further attempts; ``tracked`` is brought up to date, ``notes`` say what was given up."""
     for key, state in sorted(tracked.items()):
         week = calendar.week(key)
-        second_look = not state.second_look and now >= week.end + SECOND_LOOK_AFTER
+        second_look = not state.second_look and now >= week.end + second_look_after
         if not second_look and now < _next_attempt(state):
             continue
         outcome = outcome_of(week)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from typing import NamedTuple
 
 import dagster as dg
 import msgspec
@@ -41,16 +42,16 @@ def build_sensor(brand: Brand, now: Callable[[], datetime] = lambda: datetime.no
         minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=brand.said(
-            "Starts a run when a week has closed, again while restaurants are missing, and once more after three days."
-            " After a down-time it catches up week by week. TOAST_SENSOR switches it off."
+            "Starts a run when a week has closed, again while restaurants are missing, and once more after"
+            " TOAST_SECOND_LOOK_HOURS. After a down-time it catches up week by week. TOAST_SENSOR switches it off."
         ),
         required_resource_keys={store_key},
     )
     def weekly_toast_orders_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        if reason := _idle(brand, context.instance):
-            return dg.SkipReason(brand.said(reason))
+        if waits := idle(brand, context.instance):
+            return dg.SkipReason(brand.said(waits.reason))
         order_store: OrderStoreResource = getattr(context.resources, store_key)
-        calendar = order_store.calendar()
+        calendar, second_look_after = order_store.calendar(), SensorSettings.parse(brand.values()).second_look_after
         problems: dict[str, None] = {}
         with _noting(problems):
             check_boundaries(order_store.store, calendar)
@@ -70,8 +71,9 @@ def build_sensor(brand: Brand, now: Callable[[], datetime] = lambda: datetime.no
             runs = [(record.dagster_run.tags, record.create_timestamp) for record in records]
             wanted = {PARTITION_TAG, _RUN_KEY_TAG}
             earlier = [(tags[PARTITION_TAG], tags[_RUN_KEY_TAG], at) for tags, at in runs if wanted <= tags.keys()]
-            cursor = recovered_cursor(calendar, earlier)
-        decision = decide(calendar, now(), cursor, outcome_of, brand.key(RAW).to_python_identifier())
+            cursor = recovered_cursor(calendar, earlier, second_look_after)
+        pull_op = brand.key(RAW).to_python_identifier()
+        decision = decide(calendar, now(), cursor, outcome_of, second_look_after, pull_op)
         message = brand.said(" ".join([decision.message, *problems]))
         context.log.info(message)
         return dg.SensorResult(
@@ -83,27 +85,36 @@ def build_sensor(brand: Brand, now: Callable[[], datetime] = lambda: datetime.no
     return weekly_toast_orders_sensor
 
 
-def _idle(brand: Brand, instance: dg.DagsterInstance) -> str | None:
-    """Why the sensor starts nothing by its settings, and what to set; None where it works."""
+class Idle(NamedTuple):
+    """Why the sensor starts nothing, and what to set. It is a fault where nobody has chosen so."""
+
+    reason: str
+    is_fault: bool
+
+
+def idle(brand: Brand, instance: dg.DagsterInstance) -> Idle | None:
+    """Why the sensor starts nothing by its settings; None where it works."""
     values = brand.values()
     given = "sensor of the component" if "TOAST_SENSOR" in brand.given else "TOAST_SENSOR"
     kinds: list[type[Settings]] = [*_SETTINGS, *([FeedSettings] if brand.loads_feeds(values) else [])]
     try:
         mode = SensorSettings.parse(values).mode
     except SettingsError as error:
-        return f"Nothing starts by itself: {error.problems[0]}."
+        return Idle(f"Nothing starts by itself: {error.problems[0]}.", is_fault=True)
     if mode == "off":
-        return f"The sensor is off: {given} is off. Set it to on, or leave it out."
+        return Idle(f"The sensor is off: {given} is off. Set it to on, or leave it out.", is_fault=False)
     if mode == "auto" and (instance.is_ephemeral or _TEMPORARY in instance.root_directory):
-        return (
+        reason = (
             "Nothing starts by itself on a temporary Dagster instance, whose history ends with it. Set DAGSTER_HOME to"
             f" a folder that stays, or {given} to on."
         )
+        return Idle(reason, is_fault=False)
     if problems := problems_of(*(partial(kind.parse, values) for kind in kinds)):
-        return (
+        reason = (
             f"Nothing starts by itself before the settings are complete: {'; '.join(problems)}. Set the variables where"
             " this code location runs, then start it again."
         )
+        return Idle(reason, is_fault=True)
     return None
 
 

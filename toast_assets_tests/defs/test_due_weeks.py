@@ -16,7 +16,6 @@ import pytest
 from toast_assets.defs.due_weeks import (
     MOST_ATTEMPTS,
     REASON_TAG,
-    SECOND_LOOK_AFTER,
     Cursor,
     Outcome,
     decide,
@@ -27,6 +26,7 @@ from toast_assets.week import Week, WeekCalendar
 CALENDAR = WeekCalendar()
 NEW_YORK = WeekCalendar(date(2025, 1, 6), "America/New_York", hour=4)
 MONDAY = datetime(2025, 9, 22, 4, 15, tzinfo=UTC)
+SECOND_LOOK_AFTER = timedelta(hours=72)
 
 
 def week_of(request: dg.RunRequest) -> str:
@@ -44,6 +44,7 @@ class Simulation:
     """A year of ticks: runs take an hour; ``fails`` says how often a week's first pulls stay incomplete."""
 
     calendar: WeekCalendar = CALENDAR
+    second_look_after: timedelta = SECOND_LOOK_AFTER
     fails: dict[str, int] = field(default_factory=dict)
     cursor: str | None = None
     used: dict[str, datetime] = field(default_factory=dict)
@@ -62,8 +63,8 @@ class Simulation:
         cursor = Cursor.decode(self.cursor)
         if cursor.newest is None:
             earlier = [(week_of(request), run_key_of(request), at) for at, request in self.requests]
-            cursor = recovered_cursor(self.calendar, earlier)
-        decision = decide(self.calendar, now, cursor, outcome)
+            cursor = recovered_cursor(self.calendar, earlier, self.second_look_after)
+        decision = decide(self.calendar, now, cursor, outcome, self.second_look_after)
         assert decision.message
         self.said.append(decision.message)
         self.cursor = msgspec.json.encode(decision.cursor).decode()
@@ -93,20 +94,23 @@ def weeks_between(first: str, last: str) -> list[str]:
 
 
 def test_the_first_start_asks_for_the_last_closed_week_only() -> None:
-    decision = decide(CALENDAR, MONDAY, Cursor(), lambda _: "complete")
+    decision = decide(CALENDAR, MONDAY, Cursor(), lambda _: "complete", SECOND_LOOK_AFTER)
     assert [(week_of(request), request.tags[REASON_TAG]) for request in decision.requests] == [
         ("2025-09-15", "it has closed")
     ]
 
 
+@pytest.mark.parametrize("after", [timedelta(hours=1), SECOND_LOOK_AFTER, timedelta(hours=160)])
 @pytest.mark.parametrize("calendar", [CALENDAR, NEW_YORK])
-def test_in_a_year_every_week_is_asked_for_once_and_looked_at_twice(calendar: WeekCalendar) -> None:
-    simulation = Simulation(calendar)
+def test_in_a_year_every_week_is_asked_for_once_and_looked_at_twice(calendar: WeekCalendar, after: timedelta) -> None:
+    simulation = Simulation(calendar, after)
     simulation.pass_time(datetime(2025, 1, 14, tzinfo=UTC), datetime(2026, 1, 14, tzinfo=UTC))
     weeks = weeks_between("2025-01-06", "2026-01-05")
     assert simulation.asked("has closed") == weeks
-    assert simulation.asked("second look") == weeks[:-1]
-    assert len(simulation.requests) == 2 * len(weeks) - 1
+    # The first tick comes a day after the first week's end, the last one less than two after the last week's.
+    seconds = weeks[1:] if after < timedelta(days=1) else weeks[:-1]
+    assert simulation.asked("second look") == seconds
+    assert len(simulation.requests) == len(weeks) + len(seconds)
 
 
 def test_a_second_look_comes_three_days_after_the_close_and_asks_toast_again() -> None:
@@ -156,10 +160,10 @@ def test_a_week_that_was_mended_is_not_asked_again_before_its_second_look() -> N
 
 
 def test_a_week_whose_run_is_under_way_is_left_alone() -> None:
-    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown").cursor
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown", SECOND_LOOK_AFTER).cursor
     for hours in (2, 80):
         now = MONDAY + timedelta(hours=hours)
-        decision = decide(CALENDAR, now, cursor, lambda _: "running")
+        decision = decide(CALENDAR, now, cursor, lambda _: "running", SECOND_LOOK_AFTER)
         assert not decision.requests
         # What comes next is never past.
         times = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d", decision.message)
@@ -202,7 +206,7 @@ def test_a_reset_cursor_comes_back_from_the_runs_that_it_led_to() -> None:
     for hours in range(24 * 25):
         now = MONDAY + timedelta(hours=hours)
         earlier = [(week_of(request), run_key_of(request), at) for at, request in simulation.requests]
-        recovered, kept = recovered_cursor(CALENDAR, earlier), Cursor.decode(simulation.cursor)
+        recovered, kept = recovered_cursor(CALENDAR, earlier, SECOND_LOOK_AFTER), Cursor.decode(simulation.cursor)
         assert recovered.newest == kept.newest
         for key, state in kept.tracked.items():
             assert (recovered.tracked[key].attempts, recovered.tracked[key].second_look) == (
@@ -213,22 +217,22 @@ def test_a_reset_cursor_comes_back_from_the_runs_that_it_led_to() -> None:
 
 
 def test_a_history_without_the_sensors_runs_is_a_first_start() -> None:
-    assert recovered_cursor(CALENDAR, []) == Cursor()
+    assert recovered_cursor(CALENDAR, [], SECOND_LOOK_AFTER) == Cursor()
 
 
 def test_a_run_that_failed_after_a_whole_pull_is_asked_for_again_without_asking_toast() -> None:
-    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown").cursor
-    (request,) = decide(CALENDAR, MONDAY + timedelta(hours=1), cursor, lambda _: "failed").requests
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown", SECOND_LOOK_AFTER).cursor
+    (request,) = decide(CALENDAR, MONDAY + timedelta(hours=1), cursor, lambda _: "failed", SECOND_LOOK_AFTER).requests
     assert request.tags[REASON_TAG] == "attempt 2 of 6, the last one failed"
     assert not request.run_config
 
 
 def test_a_pause_begins_when_the_run_has_ended() -> None:
-    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown").cursor
-    cursor = decide(CALENDAR, MONDAY + timedelta(hours=5), cursor, lambda _: "running").cursor
-    soon = decide(CALENDAR, MONDAY + timedelta(hours=5, minutes=5), cursor, lambda _: "incomplete")
+    cursor = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown", SECOND_LOOK_AFTER).cursor
+    cursor = decide(CALENDAR, MONDAY + timedelta(hours=5), cursor, lambda _: "running", SECOND_LOOK_AFTER).cursor
+    soon = decide(CALENDAR, MONDAY + timedelta(hours=5, minutes=5), cursor, lambda _: "incomplete", SECOND_LOOK_AFTER)
     assert not soon.requests
-    later = decide(CALENDAR, MONDAY + timedelta(hours=6), soon.cursor, lambda _: "incomplete")
+    later = decide(CALENDAR, MONDAY + timedelta(hours=6), soon.cursor, lambda _: "incomplete", SECOND_LOOK_AFTER)
     assert [request.run_key for request in later.requests] == ["week-2025-09-15-first-look-attempt-2"]
 
 
@@ -241,17 +245,20 @@ def test_a_week_that_is_given_up_is_named() -> None:
 
 
 def test_a_tick_says_what_it_starts_and_an_idle_one_what_comes_next_and_when() -> None:
-    first = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown")
+    first = decide(CALENDAR, MONDAY, Cursor(), lambda _: "unknown", SECOND_LOOK_AFTER)
     following = (
         " Next: week 2025-09-15 again at 2025-09-22 05:15 UTC if it is not complete by then; second look at week"
         " 2025-09-15 at 2025-09-25 04:00 UTC; week 2025-09-22 at 2025-09-29 04:15 UTC."
     )
     assert first.message == f"week 2025-09-15: it has closed.{following}"
-    assert decide(CALENDAR, MONDAY, first.cursor, lambda _: "complete").message == f"Nothing to do.{following}"
+    assert (
+        decide(CALENDAR, MONDAY, first.cursor, lambda _: "complete", SECOND_LOOK_AFTER).message
+        == f"Nothing to do.{following}"
+    )
 
 
 def test_the_first_week_is_said_to_come_next_before_it_has_closed() -> None:
-    decision = decide(CALENDAR, datetime(2025, 1, 8, tzinfo=UTC), Cursor(), lambda _: "unknown")
+    decision = decide(CALENDAR, datetime(2025, 1, 8, tzinfo=UTC), Cursor(), lambda _: "unknown", SECOND_LOOK_AFTER)
     assert decision == ([], Cursor(), "Nothing to do. Next: week 2025-01-06 at 2025-01-13 04:15 UTC.")
 
 

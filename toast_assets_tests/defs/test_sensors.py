@@ -240,6 +240,19 @@ class TestOnABucket:
         assert request.tags[REASON_TAG] == "second look"
         assert request.run_config == {"ops": {"raw_toast_orders": {"config": {"refresh": True}}}}
 
+    def test_a_setting_moves_the_second_look_also_where_the_cursor_was_reset(
+        self, daemon: Daemon, run_week: RunWeek, switched_on: pytest.MonkeyPatch
+    ) -> None:
+        switched_on.setenv("TOAST_SECOND_LOOK_HOURS", "100.5")
+        daemon.tick(MONDAY)
+        daemon.instance.report_run_canceled(daemon.started[0])
+        run_week("raw_toast_orders")
+        daemon.cursor = None
+        waiting = daemon.tick(MONDAY + timedelta(hours=72))
+        assert "second look at week 2025-09-15 at 2025-09-26 08:30 UTC" in said(waiting)
+        (request,) = daemon.tick(MONDAY + timedelta(hours=101)).run_requests or ()
+        assert request.tags[REASON_TAG] == "second look"
+
     def test_a_second_look_delivers_late_arrivals_and_only_them(
         self, daemon: Daemon, run_week: RunWeek, sandbox: Sandbox
     ) -> None:

@@ -21,7 +21,7 @@ from docs.make_couriers import (
 from toast_assets.amperity.feeds.build import FEEDS
 from toast_assets.amperity.feeds.privacy_requests import PRIVACY_REQUESTS
 from toast_assets.amperity.feeds.schema import LAST_UPDATED, Feed
-from toast_assets.defs.due_weeks import SECOND_LOOK_AFTER
+from toast_assets.settings import SensorSettings
 from toast_assets.store.layout import Layout
 from toast_assets.week import Week, WeekCalendar
 
@@ -88,7 +88,7 @@ def test_privacy_requests_have_amperitys_compliance_tags_and_their_key_is_matche
 
 def test_a_weekly_group_that_looks_back_as_far_as_the_page_says_reads_what_the_second_look_rewrites() -> None:
     week = WeekCalendar().week("2025-09-15")
-    dropped, rewritten = week.end.date(), week.end + SECOND_LOOK_AFTER
+    dropped, rewritten = week.end.date(), week.end + SensorSettings.parse({}).second_look_after
     runs = (week.end + timedelta(weeks=number, hours=2) for number in range(1, 10))
     reads = next(moment for moment in runs if moment > rewritten).date()
     assert dropped in {reads - timedelta(days=back) for back in range(LOOK_BACK_DAYS)}
