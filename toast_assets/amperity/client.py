@@ -156,6 +156,8 @@ class AmperityClient(ServiceClient):
         super().__init__(settings.timeout_seconds, **options)
         self.settings = settings
         self.stats = CallStats()
+        self.is_settled = False
+        """Once it is, a call would wait for ever."""
         rate = settings.requests_per_second
         # Whole calls: 1.5 a second is 1 a second, 0.5 is 1 in two seconds.
         calls, seconds = max(1, int(rate)), max(1.0, 1.0 / rate) * _DRIFT
@@ -229,6 +231,7 @@ class AmperityClient(ServiceClient):
     async def settle(self) -> None:
         """Let no record leave any more, and wait for the answers to those on their way, each a time-out at most. The
         client is at its end then."""
+        self.is_settled = True
         await self._limiter.drain()
 
     async def _deliver(self, url: str, tenant_header: str, request_id: str, body: bytes, success: int) -> Receipt:

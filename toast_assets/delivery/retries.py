@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from toast_assets.concurrency import in_thread
 from toast_assets.delivery.deliver import WeekDelivery, check_delivery, not_delivered
 from toast_assets.delivery.open_rejects import MOST_TRIES, claim, note_rejects, weeks_with_rejects
-from toast_assets.errors import ExportError, StoreError, ToastAssetsError
+from toast_assets.errors import AmperityError, StoreError, ToastAssetsError
 from toast_assets.store.raw_weeks import week_of
 
 MOST_WEEKS = 4
@@ -44,16 +44,15 @@ async def retry_rejects(delivery: WeekDelivery) -> Retries:
     for number, key in enumerate(waiting[:MOST_WEEKS]):
         try:
             await _retry(delivery, key, retries)
-        except (ExportError, StoreError) as error:
-            retries.problems[key] = str(error)
         except Exception as error:
-            # The client may be at its end; the next delivery has another one.
             retries.problems[key] = str(error)
             if not isinstance(error, ToastAssetsError):
-                log.exception("Retries of rejects end with week %s.", key)
+                log.exception("The rejects of week %s could not be retried.", key)
                 retries.problems[key] = type(error).__name__
-            retries.left = waiting[number + 1 :]
-            break
+            # The next delivery has another client.
+            if isinstance(error, AmperityError) or delivery.amperity.is_settled:
+                retries.left = waiting[number + 1 :]
+                break
     try:
         await in_thread(_drop_missing, delivery, [key for key, one in others.items() if one.tries >= MOST_TRIES])
     except StoreError as error:
@@ -89,7 +88,7 @@ async def _retry(delivery: WeekDelivery, key: str, retries: Retries) -> None:
     if problem := not_delivered(report):
         raise problem
     if pending := sum(one.pending for one in counts):
-        retries.problems[key] = f"{pending} records had no answer, last: {report.last_failure}"
+        raise AmperityError(f"{pending} records had no answer, last: {report.last_failure}")
 
 
 def _drop_missing(delivery: WeekDelivery, keys: list[str]) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from toast_assets.delivery.open_rejects import MOST_TRIES, Try, claim, note_rejects
 from toast_assets.delivery.retries import MOST_WEEKS
-from toast_assets.errors import AmperityRefusedError
+from toast_assets.errors import AmperityRefusedError, StoreError
 from toast_assets.http.retry import RetryPolicy
 from toast_assets.sandbox import Kind, Sandbox
 from toast_assets.store.deliveries import load_delivered
+from toast_assets.store.order_store import OrderStore
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.support.data.invented import check, encode, order, selection
 from toast_assets_tests.support.services.clients import order_store
@@ -200,9 +201,9 @@ class TestBounds:
         bad = await refused_week(sandbox, FIRST, times=None)
         stored = {PLACE: orders(2)}
         prepare(sandbox, NEXT, stored)
-        before = sandbox.objects()
+        before = dict(order_store(sandbox).bucket.listed(""))
         assert (await deliver_and_retry(sandbox, NEXT, dry_run=True)).weeks == []
-        assert sandbox.objects() == before
+        assert dict(order_store(sandbox).bucket.listed("")) == before
         refuse(sandbox, guids(stored)[0])
         assert (await deliver_and_retry(sandbox, NEXT)).weeks == []
         assert asked_for(sandbox, bad) == 1
@@ -266,6 +267,24 @@ class TestProblems:
         prepare(sandbox, WEEKS[3], {PLACE: orders(1)})
         assert (await deliver_and_retry(sandbox, WEEKS[3])).accepted == 1
         assert open_rejects(sandbox) == {}
+
+    async def test_a_bucket_that_fails_in_the_same_moment_does_not_hide_that_amperity_takes_no_more(
+        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bad = await refused_week(sandbox, BEFORE, times=2)
+        await refused_week(sandbox, FIRST, times=None)
+        prepare(sandbox, NEXT, {PLACE: orders(1)})
+        sandbox.faults.clear()
+        sandbox.faults.arm(Kind.STATUS, "stream", status=403, containing=bad.encode())
+
+        def failing(store: OrderStore, week_key: str, *arguments: Any) -> Any:
+            if week_key == BEFORE.key:
+                raise StoreError("S3 is overloaded.")
+            return note_rejects(store, week_key, *arguments)
+
+        monkeypatch.setattr("toast_assets.delivery.deliver.note_rejects", failing)
+        retries = await deliver_and_retry(sandbox, NEXT)
+        assert (retries.problems, retries.left) == ({BEFORE.key: "S3 is overloaded."}, [FIRST.key])
 
     async def test_a_record_without_an_answer_is_reported_and_stays_among_the_rejects(self, sandbox: Sandbox) -> None:
         bad = await refused_week(sandbox, FIRST)
