@@ -22,7 +22,7 @@ from toast_assets.tables.schema import STATUS
 # A run takes it last. Nothing that the run makes is above it in the graph but what Amperity holds, an external asset: a
 # step that depends on the delivery would be skipped after a failure, when people look at this page.
 _LAST = {"dagster/priority": "-2"}
-_RESTAURANTS_NAMED = 3
+_RESTAURANTS_NAMED = 2
 
 
 def toast_status(brand: Brand) -> dg.AssetsDefinition:
@@ -53,8 +53,9 @@ def _shown(table: pa.Table, brand: Brand) -> dict[str, Any]:
     """What needs attention first, then the picture, and counts that Dagster plots."""
     found, lines = causes(table), week_lines(table)
     rows = [
-        (one.when, len(one.restaurants), ", ".join(one.named(_RESTAURANTS_NAMED)), one.standing, one.reason, one.next)
+        (one.when, len(one.restaurants), which, one.standing, one.reason, one.next)
         for one in found
+        for which in ["all" if one.everywhere else ", ".join(one.named(_RESTAURANTS_NAMED))]
     ]
     heads = ("weeks", "restaurants", "which", "state", "reason", "next")
     nothing = "Nothing is missing." if lines else "No week is stored yet."

@@ -35,7 +35,7 @@ def steps(result: dg.ExecuteInProcessResult) -> list[str]:
 
 
 def loaded(store: OrderStore, now: Any) -> Status:
-    return Status(store, CalendarSettings(), SensorSettings(), now)
+    return Status(store, CalendarSettings.parse({}), SensorSettings.parse({}), now)
 
 
 def test_a_run_refreshes_it_last(run_week: RunWeek, store: OrderStore, week: Week) -> None:

@@ -323,7 +323,7 @@ class TestRefreshing:
     def test_two_runs_at_once_leave_what_both_have_stored(self, store: OrderStore) -> None:
         store_weeks(store, [FIRST], BOTH)
         slow = status(store)
-        put, others = store.bucket.write, [lambda: status(store).refresh()]
+        put, others = store.bucket.write, [status(store).refresh]
 
         def write(key: str, *arguments: Any, **options: Any) -> str:
             if others and key == store.layout.whole_table("status"):

@@ -100,5 +100,5 @@ def store_weeks(
 ) -> None:
     """Whole and delivered weeks of restaurants (names by GUID), but for the records that are ``changed``."""
     for week in weeks:
-        store_pull(store, week, {guid: pulled(week, name) for guid, name in restaurants.items()} | changed(week))
+        store_pull(store, week, {guid: pulled(week, name) for guid, name in restaurants.items()} | dict(changed(week)))
         store_delivery(store, week, {guid: delivered(week) for guid in restaurants})
