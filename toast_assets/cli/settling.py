@@ -10,12 +10,11 @@ import click
 import msgspec
 
 from toast_assets.cli.stores import command_store
-from toast_assets.markdown import plain
 from toast_assets.settings import CalendarSettings
 from toast_assets.status.settling import LEGEND, SHARES, TOTALS, Settling, settling
 
 _WIDTH = 100
-_NAME, _SHARE = 24, 11
+_SHARE = 11
 _LOG = logging.getLogger(__name__)
 
 
@@ -35,14 +34,10 @@ def in_text(found: Settling) -> list[str]:
     """The lines, of at most 100 columns."""
     if not found.weeks:
         return ["No week has a table of orders yet."]
-    names = [one.name for one in found.restaurants]
     lines = [_line("restaurant", SHARES, "backdated")]
-    for one in found.restaurants:
-        # Restaurants of a brand can share their name.
-        is_shared = names.count(one.name) > 1
-        name = f"{(one.name or '')[:14]} {one.restaurant_guid[:9]}" if is_shared else one.name or one.restaurant_guid
+    for name, one in zip(found.short_names, found.restaurants, strict=True):
         *shares, backdated = one.cells
-        lines.append(_line(plain(name), shares, backdated))
+        lines.append(_line(name, shares, backdated))
     totals = [("all", *TOTALS), *found.total_rows]
     widths = [max(map(len, column)) for column in zip(*totals, strict=True)]
     forms = [f"{align}{width}" for align, width in zip("<>>>>", widths, strict=True)]
@@ -56,4 +51,4 @@ def in_text(found: Settling) -> list[str]:
 def _line(name: str, shares: Sequence[str], backdated: str) -> str:
     # A problem stands in the first cell and may take the others' room.
     cells = "  ".join(f"{one:>{_SHARE}}" for one in shares) if all(shares) else f"{shares[0]:<{4 * _SHARE + 6}}"
-    return f"{name[:_NAME]:<{_NAME}}  {cells}  {backdated}"
+    return f"{name:<24}  {cells}  {backdated}"

@@ -165,13 +165,11 @@ def _settling_metadata(found: Settling) -> Mapping[str, Any]:
         "backdated_orders": found.backdated,
     }
     if found.totals:
-        totals = [(currency, total.money_shares) for currency, total in found.totals.items()]
-        shown = [one for one in found.restaurants if one.followed_problem is None][:_CURVES]
-        curves = [(one.name or one.restaurant_guid, one.followed.money_shares) for one in shown]
+        totals = [(f"all, {currency}", total.money_shares) for currency, total in found.totals.items()]
+        named = zip(found.short_names, found.restaurants, strict=True)
+        curves = [(name, one.followed.money_shares) for name, one in named if one.followed_problem is None]
         metadata["settling_of_all"] = markdown_table(("currency", *TOTALS), found.total_rows)
-        metadata["still_to_come"] = still_to_come(
-            DAYS, [(f"all, {currency}", shares) for currency, shares in totals], curves if len(curves) > 1 else []
-        )
+        metadata["still_to_come"] = still_to_come(DAYS, totals, curves[:_CURVES] if len(curves) > 1 else [])
     return metadata
 
 

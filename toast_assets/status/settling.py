@@ -10,7 +10,7 @@ the newest one, and of these the business days that were followed for ``FOLLOWED
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from toast_assets.markdown import plain
 from toast_assets.orders.raw_file import row_groups
 from toast_assets.orders.times import day_begins, zone
 from toast_assets.scratch import scratch_folder
@@ -114,8 +115,9 @@ class RestaurantSettling(msgspec.Struct, frozen=True, kw_only=True):
         late = [f"{_percent(orders)} / {_percent(money)}" for orders, money in shares]
         if self.followed_problem is not None:
             late = [self.followed_problem, *[""] * (len(DAYS) - 1)]
-        backdated = f"{self.looks.backdated} ({self.looks.net_sales:,.2f} {self.currency or ''}".rstrip() + ")"
-        return (*late, self.looks_problem or backdated)
+        looks = self.looks
+        backdated = f"{looks.backdated:,} ({looks.net_sales:,.2f} {self.currency or ''}".rstrip() + ")"
+        return (*late, self.looks_problem or (backdated if looks.backdated else f"0 of {looks.orders:,}"))
 
 
 class Settling(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +128,17 @@ class Settling(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
     totals: dict[str, Followed] = {}
     restaurants: tuple[RestaurantSettling, ...] = ()
+
+    @property
+    def short_names(self) -> list[str]:
+        """A name of at most 24 characters for each of the restaurants, which can share one at Toast."""
+        counts = Counter(one.name for one in self.restaurants)
+        return [
+            plain(one.name or one.restaurant_guid)[:24]
+            if one.name is None or counts[one.name] == 1
+            else f"{plain(one.name)[:15]} {one.restaurant_guid[:8]}"
+            for one in self.restaurants
+        ]
 
     @property
     def total_rows(self) -> list[tuple[str, ...]]:

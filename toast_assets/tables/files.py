@@ -26,7 +26,7 @@ _STATISTICS = ("restaurant_guid", "order_guid", "business_date", "modified_at", 
 # Text that does not repeat: a dictionary of it costs time and saves nothing.
 _UNIQUE = frozenset({"order_guid", "check_guid", "selection_guid", "parent_selection_guid", "payment_guid"})
 # Entries of the footer of ``orders``.
-_UNREADABLE, _BACKDATED = b"toast_assets.unreadable", b"toast_assets.backdated"
+UNREADABLE, BACKDATED = b"toast_assets.unreadable", b"toast_assets.backdated"
 _Note = TypeVar("_Note")
 
 
@@ -70,7 +70,7 @@ class TableWriter(AbstractContextManager["TableWriter"]):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and self._pending.num_rows:
             self._file.write_table(self._pending, row_group_size=_ROW_GROUP_ROWS)
-        for name, note in ((_UNREADABLE, self.unreadable), (_BACKDATED, self.backdated)):
+        for name, note in ((UNREADABLE, self.unreadable), (BACKDATED, self.backdated)):
             if note:
                 self._file.add_key_value_metadata({name: msgspec.json.encode(note)})
         self._file.close()
@@ -92,18 +92,18 @@ def sha256_of(path: Path) -> str:
 
 def unreadable_in(path: Path) -> Unreadable:
     """``TableWriter.unreadable`` by the footer of a file."""
-    return _note_in(path, _UNREADABLE, Unreadable)
+    return _note_in(path, UNREADABLE, Unreadable)
 
 
 def backdated_in(path: Path) -> dict[str, Backdated]:
     """``TableWriter.backdated`` by the footer of a file."""
-    return _note_in(path, _BACKDATED, dict[str, Backdated])
+    return _note_in(path, BACKDATED, dict[str, Backdated])
 
 
 def notes_in(path: Path) -> dict[bytes, bytes]:
     """What a ``TableWriter`` wrote into the footer of a file beside its rows."""
     found = pq.read_metadata(path).metadata or {}
-    return {name: found[name] for name in (_UNREADABLE, _BACKDATED) if name in found}
+    return {name: found[name] for name in (UNREADABLE, BACKDATED) if name in found}
 
 
 def _note_in(path: Path, name: bytes, kind: type[_Note]) -> _Note:

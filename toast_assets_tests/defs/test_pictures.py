@@ -8,7 +8,14 @@ from decimal import Decimal
 import dagster as dg
 import pytest
 
-from toast_assets.defs.pictures import channel_table, heat_map, sales_by_channel, sales_by_hour, volume
+from toast_assets.defs.pictures import (
+    channel_table,
+    heat_map,
+    sales_by_channel,
+    sales_by_hour,
+    still_to_come,
+    volume,
+)
 from toast_assets.tables.build import SalesPart
 
 SALES = {
@@ -50,6 +57,13 @@ def test_pictures_are_small_pngs_that_say_which_time_they_show() -> None:
         assert base64.b64decode(data.removesuffix(")")).startswith(b"\x89PNG")
         assert len(text) < 60_000
     assert "restaurant-local time" in str(heat_map(BUSY).md_str)
+
+
+def test_what_is_still_to_come_is_one_picture_however_many_restaurants_and_currencies_there_are() -> None:
+    curves = [(f"$Place {number}", (0.3, 0.2, 0.1, 0.0)) for number in range(20)]
+    (title,) = pictures(still_to_come((1, 2, 3, 7), curves[:6], curves))
+    assert title == "Net sales of orders that were modified later"
+    assert pictures(still_to_come((1, 2, 3, 7), [("all, USD", (0.0, 0.0, 0.0, 0.0))], [])) == [title]
 
 
 def test_equal_numbers_give_equal_pictures() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
@@ -16,7 +17,7 @@ from toast_assets.orders.identity import email_key
 from toast_assets.sandbox import Sandbox
 from toast_assets.store.order_store import OrderStore
 from toast_assets.tables.schema import TABLES
-from toast_assets.week import Week
+from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.defs.conftest import RunWeek
 from toast_assets_tests.support.data.invented import check, customer, encode, order
 from toast_assets_tests.support.services.toast_orders import late_arrivals
@@ -57,6 +58,30 @@ def test_the_weekly_run_makes_every_table_of_the_week_and_the_current_orders(
     frame, metadata = store.load_table("current_orders"), metadata_of(result, "toast/current_orders")
     assert metadata["orders"] == raw["orders"] == len(frame)
     assert list(metadata["dagster/column_lineage"].deps_by_column) == list(frame.columns)
+
+
+@pytest.mark.usefixtures("sandbox_environment")
+def test_current_orders_show_how_long_figures_move_or_that_there_are_too_few_weeks(
+    run_week: RunWeek, store: OrderStore
+) -> None:
+    weeks = [WeekCalendar().week(f"{date(2025, 9, 15) + timedelta(days=7 * number)}") for number in range(6)]
+    for week in weeks:
+        day = date.fromisoformat(week.key)
+        made = order(businessDate=int(f"{day:%Y%m%d}"), modifiedDate=f"{day + timedelta(days=5)}T12:00:00.000+0000")
+        bodies = {"here": encode(made)} | ({"late": encode(order())} if week is weeks[0] else {})
+        store_week(store, week, bodies, second_look_at="2025-12-01T00:00:00.000Z", currency="USD")
+    for week in weeks:
+        metadata = metadata_of(run_week(*KEYS, "toast/current_orders", partition=week.key), "toast/current_orders")
+        assert ("still_to_come" in metadata) == (week is weeks[-1])
+    assert metadata["settling"].splitlines()[2:] == [
+        "| Place here (here) | 100% / 100% | 100% / 100% | 100% / 100% | 0.0% / 0.0% | 0 of 6 |",
+        "| Place late (late) | too few weeks (0 of 4) |  |  |  | too few weeks (1 of 4) |",
+    ]
+    assert "| USD | 3 | 4 (100%) | 40.00 (100%) | 0.00 |" in metadata["settling_of_all"]
+    _, _, picture = metadata["still_to_come"].partition("base64,")
+    assert base64.b64decode(picture.removesuffix(")")).startswith(b"\x89PNG")
+    assert metadata["backdated_orders"] == 0
+    assert "known change" in metadata["settling_legend"]
 
 
 @pytest.mark.usefixtures("sandbox_environment")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import gzip
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from toast_assets.store.forgotten import load_forgotten
 from toast_assets.store.order_store import OrderStore
 from toast_assets.store.owner import claim
 from toast_assets.tables.build import build_tables
-from toast_assets.tables.files import Unreadable, unreadable_in
+from toast_assets.tables.files import Backdated, Unreadable, backdated_in, unreadable_in
 from toast_assets.week import Week, WeekCalendar
 from toast_assets_tests.checks.evaluating import evaluate
 from toast_assets_tests.support.data import invented
@@ -42,6 +44,7 @@ from toast_assets_tests.support.stores.guests import (
     EMAIL,
     GUID,
     PHONE,
+    PLACES,
     SECRETS,
     content,
     decompressed,
@@ -530,19 +533,25 @@ def test_what_outlives_the_raw_orders_is_searched_by_itself(
     assert holding(store) == {}
 
 
-def test_a_table_that_outlives_the_raw_orders_still_says_which_cannot_be_read(
+def test_a_table_that_outlives_the_raw_orders_still_says_which_cannot_be_read_and_which_came_late(
     store: OrderStore, week: Week, tmp_path: Path
 ) -> None:
-    def unreadable() -> Unreadable:
+    def notes() -> tuple[Unreadable, Mapping[str, Backdated]]:
         store.bucket.fetch(store.layout.table("orders", week.key), tmp_path / "orders")
-        return unreadable_in(tmp_path / "orders")
+        return unreadable_in(tmp_path / "orders"), backdated_in(tmp_path / "orders")
 
-    fill(store, week, [*namings(), invented.order(businessDate=99)], derived=True)
-    before = unreadable()
+    orders = [*namings(), invented.order(businessDate=99)]
+    fill(store, week, orders, derived=True)
+    late = {orders[-1]["guid"]: week.end + timedelta(days=3)}
+    store_week(store, week, {PLACES[0]: invented.encode(*orders)}, late=late, second_look_at="2025-09-25T04:00:00.000Z")
+    build_tables(week, store, LOG)
+    before = notes()
+    assert before[1] == {PLACES[0]: Backdated(1, Decimal(0))}
     for key in store.bucket.keys(store.layout.raw_folder(week)):
         store.bucket.delete(key)
     assert store.layout.table("orders", week.key) in forget(store, GUID).certificate.objects
-    assert unreadable() == before != {}
+    assert notes() == before
+    assert before[0]
 
 
 def test_a_damaged_object_stops_the_run_and_is_named(store: OrderStore, week: Week) -> None:
