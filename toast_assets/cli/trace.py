@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from functools import partial
 from itertools import groupby
-from textwrap import fill
+from textwrap import TextWrapper
 
 import click
 import msgspec
@@ -26,6 +27,8 @@ from toast_assets.lookup.search import Search
 from toast_assets.lookup.trace import Tracer
 
 _WIDTH = 100
+# GUIDs stay whole, so that they can be copied.
+_WRAPPER = partial(TextWrapper, _WIDTH, break_long_words=False, break_on_hyphens=False)
 _NOT_DELIVERED = "Not complete: see above what is missing, refused or due."
 
 
@@ -111,8 +114,8 @@ def _version(one: TracedVersion) -> Iterator[str]:
     flags = [name for name, is_set in (("deleted", one.deleted), ("voided", one.voided)) if is_set]
     yield f"  Week {one.week}: modified {one.modified_at}{''.join(f', {flag}' for flag in flags)}"
     yield f"    version      {one.version}"
-    if one.expired:
-        yield "    raw orders removed by retention; the order index knows this version"
+    if one.from_index:
+        yield "    The raw orders are gone or cannot be read. The order index knows this version."
         return
     day = f", business day {one.business_date}" if one.business_date else ""
     yield f"    pulled       {one.pulled_at}{day}"
@@ -128,7 +131,7 @@ def _version(one: TracedVersion) -> Iterator[str]:
         fields = ", ".join(f"{change.path} ({change.what})" for change in one.changed)
         yield from _wrapped(fields or "no field, only how the JSON is written", "    changed      ")
     for made in (*((one.export,) if one.export else ()), *one.feed_files):
-        yield f"    {made.feed or 'export':12} {made.state}: {made.key.rpartition('/')[2]}"
+        yield from _wrapped(f"{made.state}: {made.key.rpartition('/')[2]}", f"    {made.feed or 'export':12} ")
     for receipt in one.receipts:
         yield from _receipt(receipt)
     for line in one.rejects:
@@ -183,5 +186,5 @@ def _counted(count: int, noun: str) -> str:
 
 def _wrapped(text: str, label: str) -> list[str]:
     """Text behind a label, in lines that are indented alike."""
-    lines = fill(text, _WIDTH, initial_indent=label, subsequent_indent=" " * max(len(label), 2), break_long_words=False)
-    return lines.splitlines()
+    indent = " " * max(len(label), 2)
+    return _WRAPPER(initial_indent=label, subsequent_indent=indent).wrap(text)

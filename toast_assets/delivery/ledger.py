@@ -260,9 +260,13 @@ class RestaurantLedger:
                 return msgspec.json.decode(self._metadata.get(_RECORDS, ""), type=dict[str, int])
         return None
 
-    def calls_so_far(self) -> dict[str, int | None]:
+    def rows(self) -> pa.Table:
         """Those of the ledger and the leftovers together."""
-        return calls_so_far(fold([self._rows, *self._receipts]) if self._receipts else self._rows)
+        return fold([self._rows, *self._receipts]) if self._receipts else self._rows
+
+    def calls_so_far(self) -> dict[str, int | None]:
+        """Those of ``rows``."""
+        return calls_so_far(self.rows())
 
     async def add(self, entry: LedgerEntry) -> None:
         """A record that had acquired a slot was answered."""

@@ -97,13 +97,13 @@ class Outlook(msgspec.Struct, frozen=True):
 
 class TracedVersion(msgspec.Struct, frozen=True, kw_only=True):
     """An order in one week. ``changed`` are the fields that differ from the version before, None where they cannot be
-    compared. Of an ``expired`` version retention has removed the raw order. ``outlook`` is None where nothing can be
-    said, and ``blocked`` says why."""
+    compared. A version that is ``from_index`` has no raw order any more, or one that cannot be read. ``outlook`` is
+    None where nothing can be said, and ``blocked`` says why."""
 
     week: str
     version: str
     modified_at: str
-    expired: bool = False
+    from_index: bool = False
     business_date: str | None = None
     deleted: bool | None = None
     voided: bool | None = None
@@ -121,7 +121,7 @@ class TracedVersion(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_done(self) -> bool:
         """Whether it is exported, and nothing of it is refused, without an answer or due."""
-        if self.expired:
+        if self.from_index:
             return True
         is_answered = all(one.state not in ("pending", "rejected") for one in self.receipts) and not self.rejects
         is_sent = all(one.outcome == "superseded" for outlook in self.outlook or () for one in outlook.due)

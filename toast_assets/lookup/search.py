@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -60,6 +60,7 @@ class Search:
         """The problems, by week."""
         return tuple(sorted(self.problems))
 
+    @cached_property
     def weeks(self) -> list[str]:
         """The partition keys of the weeks to look into, oldest first."""
         return [key for key in self.store.pulled_weeks() if self.week in (None, key)]
@@ -68,8 +69,8 @@ class Search:
         """By restaurant the weeks that probably hold an order: a raw file that can be read decides."""
         found: dict[str, set[str]] = defaultdict(set)
         with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="trace") as threads:
-            weeks = self.weeks()
-            for week, restaurants in zip(weeks, threads.map(partial(self._indexed, guid), weeks), strict=True):
+            indexed = threads.map(partial(self._indexed, guid), self.weeks)
+            for week, restaurants in zip(self.weeks, indexed, strict=True):
                 for one in self._read_through(guid, week, threads) if restaurants is None else restaurants:
                     found[one].add(week)
         return {one: weeks for one, weeks in found.items() if self.is_wanted(one)}
@@ -78,10 +79,9 @@ class Search:
         """The GUIDs of the restaurant's orders with a display number on a business day: of the weeks around that day,
         or where these have none, of all others."""
         near = [f"{day + timedelta(days=days)}" for days in (-7, _DAYS_AFTER)]
-        weeks = self.weeks()
         for chosen in (
-            [week for week in weeks if near[0] <= week <= near[1]],
-            [week for week in weeks if not near[0] <= week <= near[1]],
+            [week for week in self.weeks if near[0] <= week <= near[1]],
+            [week for week in self.weeks if not near[0] <= week <= near[1]],
         ):
             with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="trace") as threads:
                 found = set[str]().union(*threads.map(partial(self._numbered_in, number, day), chosen))
@@ -112,9 +112,12 @@ class Search:
         except (ExportError, StoreError) as error:
             if isinstance(error, StoreError):
                 self.store.bucket.check()
-            problem = Problem(key, str(error))
-            if problem not in self.problems:
-                self.problems.append(problem)
+            self.note(key, str(error))
+
+    def note(self, key: str, problem: str) -> None:
+        """Something of a week is missing or cannot be read."""
+        if (found := Problem(key, problem)) not in self.problems:
+            self.problems.append(found)
 
     def is_wanted(self, restaurant: str) -> bool:
         """Whether a restaurant is one to look into."""

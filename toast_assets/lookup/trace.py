@@ -25,10 +25,10 @@ from toast_assets.amperity.feeds.customers import CUSTOMERS
 from toast_assets.amperity.records import FEED_METHODS, NOTIFY
 from toast_assets.amperity.settings import AmperitySettings
 from toast_assets.delivery.history import DeliveredWeeks, History
-from toast_assets.delivery.ledger import LEDGER_SCHEMA, calls_so_far, fold, read_ledger, stored_ledgers
+from toast_assets.delivery.ledger import LEDGER_SCHEMA, RestaurantLedger, Slots, fold, read_ledger, stored_ledgers
 from toast_assets.delivery.outgoing import DueRecord, MethodCounts, Outgoing, RestaurantRecords
 from toast_assets.delivery.rejects import RejectLine
-from toast_assets.index.orders import OrderEntry, StoredVersion, decode_month, read_state
+from toast_assets.index.orders import IndexState, OrderEntry, StoredVersion, decode_month, read_state
 from toast_assets.lookup.answers import (
     Arrival,
     CensusVerdict,
@@ -104,7 +104,7 @@ class Tracer:
         found = defaultdict[str, list[UnknownOrder]](list)
         names: dict[str, str | None] = {}
         with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="trace") as threads:
-            weeks = self.search.weeks()
+            weeks = self.search.weeks
             for key, manifest in zip(weeks, threads.map(self.search.manifest, weeks), strict=True):
                 for one, record in (manifest[1].restaurants if manifest else {}).items():
                     looks = record.census.unknown.get(guid.lower()) if record.census else None
@@ -189,8 +189,10 @@ class _Order:
             versions = list(threads.map(self._version, *zip(*stored, strict=True))) if stored else []
         gone = [key for key, some in rows.items() if some is None]
         if self.entry is None or gone:
-            self.entry = self.entry or self._indexed()
-            versions += [version for key in gone if (version := self._expired(key)) is not None]
+            state = read_state(self.store, self.restaurant) or IndexState()
+            self.entry = self.entry or self._indexed(state.months)
+            self._note_missing(set(gone) - set(state.expired))
+            versions += [version for key in gone if (version := self._from_index(key)) is not None]
         if not versions:
             return None
         bodies = {key: row.body for key, row in stored}
@@ -231,22 +233,22 @@ class _Order:
         self._note_name(key, record)
         census, window = _seen(row, record, record.pull)
         export = self._made(self.store.layout.export(week, self.restaurant), "sha256", record.pull)
-        ledgers = [self.store.layout.ledger(week, self.restaurant)]
-        segments = stored_ledgers(self.store.layout.ledger_segments(week), self.store)
-        ledgers += [segment for _, owner, segment in segments if owner == self.restaurant]
-        receipts = self.tracer.receipts(key, ledgers, self._are_its_own)
+        ledger = self.search.tried(key, lambda: self._ledger(week))
         of_files = self.tracer.receipts(key, [self.store.layout.workflow_ledger(week)], lambda rows: [True] * len(rows))
         refused = [line for line in self.tracer.refusals(week) if self._is_its_own(line)]
         outlook, blocked = None, None if export.state == "current" else _EXPORT_FIRST.format(export.state)
-        if receipts is not None:
-            outlook, blocked = self._outlook(week, record, record.pull, row, receipts, blocked)
+        receipts = _NOTHING
+        if ledger is not None:
+            receipts = ledger.rows()
+            receipts = receipts.filter(self._are_its_own(receipts))
+            outlook, blocked = self._outlook(week, record, record.pull, row, ledger, blocked)
         return msgspec.structs.replace(
             version,
             window=window,
             census=census,
             export=export,
             feed_files=tuple(self._feed_files(week, record.pull)),
-            receipts=(*_ledger_rows(receipts or _NOTHING), *_ledger_rows(of_files or _NOTHING)),
+            receipts=(*_ledger_rows(receipts), *_ledger_rows(of_files or _NOTHING)),
             rejects=tuple(map(_refusal, refused)),
             outlook=outlook,
             blocked=blocked,
@@ -260,6 +262,14 @@ class _Order:
         if line.restaurant_guid != self.restaurant:
             return False
         return line.method == NOTIFY or (line.order_guid or "").lower() == self.guid.lower()
+
+    def _ledger(self, week: Week) -> RestaurantLedger:
+        segments = stored_ledgers(self.store.layout.ledger_segments(week), self.store)
+        leftovers = [segment for _, owner, segment in segments if owner == self.restaurant]
+        ledger = RestaurantLedger(self.store, week, self.restaurant, Slots(), leftovers)
+        with scratch_folder() as folder:
+            ledger.fetch(folder)
+        return ledger
 
     def _are_its_own(self, rows: pa.Table) -> pa.Array:
         is_its_own = pc.equal(pc.utf8_lower(rows["order_guid"]), self.guid.lower())
@@ -284,7 +294,7 @@ class _Order:
         record: RestaurantRecord,
         pull: PullRecord,
         row: RawOrder,
-        receipts: pa.Table,
+        ledger: RestaurantLedger,
         blocked: str | None,
     ) -> tuple[tuple[Outlook, ...] | None, str | None]:
         """What the next delivery of the week would do with the order, by its own code, on a file with this order alone;
@@ -301,14 +311,19 @@ class _Order:
             if self.settings is not None and not blocked:
                 outgoing = Outgoing(self.settings, delivered, self.names)
                 counts = defaultdict[str, MethodCounts](MethodCounts)
-                records = RestaurantRecords(outgoing, raw, calls_so_far(receipts), counts)
+                records = RestaurantRecords(outgoing, raw, ledger.calls_so_far(), counts)
                 records.history = history
                 due = defaultdict[str, list[DueNow]](list)
                 for some in records.batches():
                     for one in some:
                         due[one.key.method].append(_due(one, self.settings))
+                if ledger.settled(outgoing.digest(record)) is not None:
+                    # The delivery does not even look.
+                    due.clear()
                 found = tuple(
-                    Outlook(method, counts[method].records, counts[method].unchanged, tuple(due[method]))
+                    Outlook(
+                        method, counts[method].records, counts[method].records - len(due[method]), tuple(due[method])
+                    )
                     for method in outgoing.methods
                     # Guests belong to several orders: ask for them by key.
                     if method != _CUSTOMERS or due[method]
@@ -320,10 +335,15 @@ class _Order:
         for row in fed.rows if fed else ():
             yield KnownRow(row.feed, f"{self.guid}|{plain(row.key)}", row.current)
 
-    def _indexed(self) -> OrderEntry | None:
+    def _note_missing(self, weeks: set[str]) -> None:
+        """Raw files that retention has not removed are missing, unless it is known already that they are damaged."""
+        for key in weeks - {problem.week for problem in self.search.problems}:
+            where = self.store.bucket.uri(self.store.layout.raw(Week(key, _UNKNOWN, _UNKNOWN), self.restaurant))
+            self.search.note(key, f"The raw orders {where} are missing.")
+
+    def _indexed(self, months: Iterable[str]) -> OrderEntry | None:
         """What the order index knows of the order, whatever its month."""
-        state = read_state(self.store, self.restaurant)
-        keys = [self.store.layout.order_index(self.restaurant, month) for month in (state.months if state else ())]
+        keys = [self.store.layout.order_index(self.restaurant, month) for month in months]
         with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="trace") as threads:
             for found in threads.map(self.store.bucket.read, keys):
                 for entry in (decode_month(found[0]) or ()) if found else ():
@@ -332,8 +352,8 @@ class _Order:
                         return entry
         return None
 
-    def _expired(self, key: str) -> TracedVersion | None:
-        """The version of a week whose raw orders are gone, by the order index."""
+    def _from_index(self, key: str) -> TracedVersion | None:
+        """The version of a week whose raw orders are gone, or cannot be read, by the order index."""
         held: StoredVersion | None = next(
             (one for one in (self.entry.stored if self.entry else ()) if one.week == key), None
         )
@@ -341,7 +361,7 @@ class _Order:
             return None
         if (found := self.search.manifest(key)) and (record := found[1].restaurants.get(self.restaurant)):
             self._note_name(key, record)
-        return TracedVersion(week=key, version=held.version, modified_at=_iso(held.modified_ms), expired=True)
+        return TracedVersion(week=key, version=held.version, modified_at=_iso(held.modified_ms), from_index=True)
 
 
 def _seen(row: RawOrder, record: RestaurantRecord, pull: PullRecord) -> tuple[CensusVerdict, ReadWindow | None]:

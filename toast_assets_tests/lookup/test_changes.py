@@ -37,7 +37,10 @@ def differing(change: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
-        (lambda order: order["checks"][0]["payments"][0].update(tipAmount=3), ["checks[].payments[].tipAmount changed"]),
+        (
+            lambda order: order["checks"][0]["payments"][0].update(tipAmount=3),
+            ["checks[].payments[].tipAmount changed"],
+        ),
         (lambda order: order.update(voidDate="2025-01-01"), ["voidDate added"]),
         (lambda order: order.pop("voided"), ["voided removed"]),
         (lambda order: order.pop("voidDate"), []),

@@ -232,7 +232,7 @@ class Diary:
             "week": week.key,
             "version": one.version,
             "modified_at": iso_ms(one.modified),
-            "expired": False,
+            "from_index": False,
             "business_date": one.business_date,
             "deleted": one.order["deleted"],
             "voided": one.order["voided"],
