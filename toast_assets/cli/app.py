@@ -279,17 +279,25 @@ def doctor(said: Callable[[str], str], /, **options: bool) -> None:
 @click.option("--week", "weeks", multiple=True, metavar="DATE", help="Only this week, by its partition key.")
 @click.option("--restaurant", "restaurants", multiple=True, metavar="GUID", help="Only this restaurant.")
 @click.option("--all", "everything", is_flag=True, help="Print every week, and every restaurant with a problem.")
+@click.option("--settling", is_flag=True, help="Show instead how long figures still move after a business day.")
 @click.option("--json", "as_json", is_flag=True, help="Print all rows as JSON.")
 @click.pass_obj
-def status(said: Callable[[str], str], /, **options: Any) -> None:
+def status(said: Callable[[str], str], /, *, settling: bool, as_json: bool, **options: Any) -> None:
     """Show what is stored and delivered, and what is not.
 
     One line for each week, then the restaurants that are not complete or not delivered, each with the reason and what
     happens next. Reads the bucket's variables, changes nothing. The exit code is 1 if anything is missing.
     """
+    if settling:
+        if any(options.values()):
+            raise click.UsageError("--settling covers all restaurants and the newest weeks; give no other option.")
+        from toast_assets.cli.settling import show_settling
+
+        show_settling(as_json=as_json)
+        return
     from toast_assets.cli.status import status as show_status
 
-    raise SystemExit(0 if show_status(**options, said=said) else 1)
+    raise SystemExit(0 if show_status(**options, as_json=as_json, said=said) else 1)
 
 
 @main.command()

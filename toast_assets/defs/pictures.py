@@ -64,7 +64,7 @@ def status_map(table: pa.Table) -> dg.MarkdownMetadataValue:
     every = sorted(set(map(str, table["week"].unique().to_pylist())))
     weeks = every[-_MOST_WEEKS:]
     for day, guid, name, state, delivery in zip(*columns, strict=True):
-        names[guid] = _label(plain(name or guid))
+        names[guid] = _shortened(plain(name or guid))
         if (week := str(day)) >= (weeks[0] if weeks else ""):
             cells[guid, week] = standing(state, delivery)
             problems[guid] += cells[guid, week] not in (COMPLETE, EXPIRED)
@@ -100,7 +100,7 @@ def _with_note(picture: dg.MarkdownMetadataValue, note: str) -> dg.MarkdownMetad
     return dg.MetadataValue.md(f"{picture.md_str}\n\n{note}")
 
 
-def _label(name: str) -> str:
+def _shortened(name: str) -> str:
     """A name that fits beside a picture: of a brand's restaurants the ends differ."""
     return name if len(name) <= _LONGEST_LABEL else f"{name[:8].rstrip()}…{name[9 - _LONGEST_LABEL :]}"
 

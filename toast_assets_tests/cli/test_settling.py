@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
-import pytest
+from click.testing import CliRunner
 
-from toast_assets.cli.settling import in_text, show_settling
+from toast_assets.cli.app import main
+from toast_assets.cli.settling import in_text
 from toast_assets.sandbox import Sandbox
 from toast_assets.status.settling import DAYS, Followed, Late, RestaurantSettling, SecondLooks, Settling
 from toast_assets.store.order_store import OrderStore
@@ -64,19 +65,21 @@ def test_without_weeks_it_says_so() -> None:
     assert in_text(Settling()) == ["No week has a table of orders yet."]
 
 
-def test_the_bucket_of_the_environment_is_read_and_shown_as_text_or_json(
-    sandbox: Sandbox,
-    store: OrderStore,
-    week: Week,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_the_option_of_status_reads_the_bucket_and_shows_it_as_text_or_json(
+    sandbox: Sandbox, store: OrderStore, week: Week
 ) -> None:
-    for name, value in sandbox.environment().items():
-        monkeypatch.setenv(name, value)
     store_week(store, week, {"restaurant-a": encode(order())})
     build_tables(week, store, LOG)
-    show_settling(as_json=False)
-    assert "Place restaurant-a        too few weeks (0 of 4)" in capsys.readouterr().out
-    show_settling(as_json=True)
-    (found,) = json.loads(capsys.readouterr().out)["restaurants"]
-    assert (found["restaurant_guid"], found["followed_problem"]) == ("restaurant-a", "too few weeks (0 of 4)")
+    runner = CliRunner(env=dict(sandbox.environment()))
+    shown = runner.invoke(main, ["status", "--settling"])
+    assert (shown.exit_code, "Place restaurant-a        too few weeks (0 of 4)" in shown.output) == (0, True)
+    found = json.loads(runner.invoke(main, ["status", "--settling", "--json"]).stdout)["restaurants"]
+    assert [(one["restaurant_guid"], one["followed_problem"]) for one in found] == [
+        ("restaurant-a", "too few weeks (0 of 4)")
+    ]
+
+
+def test_settling_is_over_all_restaurants_and_takes_no_choice() -> None:
+    refused = CliRunner().invoke(main, ["status", "--settling", "--week", "2025-09-15"])
+    assert refused.exit_code == 2
+    assert "--settling covers all restaurants" in refused.output

@@ -90,7 +90,7 @@ def test_three_hundred_restaurants_with_long_names_fit_on_a_screen_of_100_column
     store: OrderStore, weeks: list[Week]
 ) -> None:
     known = names(300)
-    down = f"Toast answered 503 {'again and again ' * 12}[TOAST-UNAVAILABLE]"
+    down = f"Toast answered 503{' again' * 11} [TOAST-UNAVAILABLE]"
 
     def changed(week: Week) -> dict[str, RestaurantRecord]:
         if week != weeks[-2]:
