@@ -54,7 +54,7 @@ def test_a_failure_is_the_first_reason_and_is_shown_where_it_happened(tmp_path: 
         console = Console(file=file, width=120)
     with entered_sandbox(tmp_path, restaurants=1, orders=1) as sandbox:
         refuse_login(sandbox)
-        with pytest.raises(ToastAssetsError, match=r"(?s)raw_toast_orders failed: .*TOAST_CLIENT_ID.* \[SETTINGS\]$"):
+        with pytest.raises(ToastAssetsError, match=r"^raw_toast_orders failed: .*TOAST_CLIENT_ID.* \[TOAST-LOGIN\]$"):
             run_week(Display(console))
     assert "✗ raw_toast_orders" in file.getvalue()
 
