@@ -118,14 +118,10 @@ def _after(
     """A problem after an evaluation, the restaurants for which it is news, and the places where it is over."""
     places, is_crowd = dict(problem.places), len(seen) > MOST_RESTAURANTS
     was_crowd, still = _CROWD in places, {_CROWD} if is_crowd else seen
-    if is_crowd and not was_crowd and places:
+    if is_crowd and places:
         weeks = {week for place in places.values() for week in place.weeks}
         places = {_CROWD: Place(min(place.since for place in places.values()), sorted(weeks))}
-        new = seen
-    elif was_crowd:
-        new = set()
-    else:
-        new = seen - places.keys()
+    new = set() if was_crowd else seen - places.keys()
     quiet_since = problem.quiet_since
     if is_weekly and quiet_since is not None and at - quiet_since > _QUIET_SECONDS:
         new = new | {each for each in still & places.keys() if one.week not in places[each].weeks}
@@ -133,7 +129,7 @@ def _after(
         place = places.get(each, Place(at, ()))
         places[each] = Place(place.since, sorted({*place.weeks, one.week})[-_MOST_WEEKS:])
     over: dict[str, Place] = {}
-    if one.conclusive and not is_crowd:
+    if one.conclusive:
         for each in places.keys() - still:
             left = Place(places[each].since, [week for week in places[each].weeks if week != one.week])
             if is_weekly and left.weeks:

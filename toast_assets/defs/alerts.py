@@ -312,7 +312,8 @@ def _text(brand: Brand, head: str, broken: Sequence[Broken], recovered: Sequence
     """A message of bounded length: what happened, a line for what broke at each step or check, and for what is over."""
     lines = []
     for news in broken:
-        text = plain(" ".join(news.text.split()), _LONGEST_CAUSE)
+        # The line begins with the code.
+        text = plain(" ".join(news.text.split()).removesuffix(f" [{news.codes[0]}]"), _LONGEST_CAUSE)
         about = f" ({_listed(news.restaurants)})" if news.restaurants else ""
         lines.append(f"• {news.subject}: [{_listed(news.codes)}] {text}{about}")
     if recovered:

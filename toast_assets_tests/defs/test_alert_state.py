@@ -112,6 +112,15 @@ def test_a_week_that_breaks_long_after_others_worked_is_another_incident_althoug
     assert runs.messages == ["+DAMAGED", "+DAMAGED"]
 
 
+def test_a_week_that_breaks_while_an_old_one_still_does_is_the_same_incident() -> None:
+    runs = Runs()
+    runs.end(step(W1, "DAMAGED"))
+    runs.end(step(W2), after=7 * DAY)
+    runs.end(step(W1, "DAMAGED"), after=7 * DAY)
+    runs.end(step(W3, "DAMAGED"))
+    assert runs.messages == ["+DAMAGED"]
+
+
 def test_weeks_that_all_break_one_after_the_other_are_one_incident() -> None:
     runs = Runs()
     for week in (W1, W2, W3, W4, W5):

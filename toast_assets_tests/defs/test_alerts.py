@@ -213,7 +213,7 @@ def test_a_check_that_blocks_is_one_line_by_its_own_causes(ticks: Ticks, webhook
         @dg.asset_check(asset=orders, blocking=True)
         def complete() -> dg.AssetCheckResult:
             metadata: dict[str, Any] = {"causes": list(causes), "week": PARTITION}
-            return dg.AssetCheckResult(passed=not causes, description="the reasons", metadata=metadata)
+            return dg.AssetCheckResult(passed=not causes, description="the reasons [DAMAGED]", metadata=metadata)
 
         dg.materialize([orders, complete], instance=ticks.instance, raise_on_error=False)
         ticks.tick(webhook.url)
@@ -222,7 +222,7 @@ def test_a_check_that_blocks_is_one_line_by_its_own_causes(ticks: Ticks, webhook
     ticks.tick(webhook.url)
     assert checked("DAMAGED r-2", "DAMAGED r-1") == "• orders / complete: [DAMAGED] the reasons (r-1, r-2)"
     broken, title, over = checked("DAMAGED r-2", "REFUSED r-3").splitlines()
-    assert (broken, title) == ("• orders / complete: [REFUSED] the reasons (r-3)", "Recovered:")
+    assert (broken, title) == ("• orders / complete: [REFUSED] the reasons [DAMAGED] (r-3)", "Recovered:")
     assert over.startswith("• orders / complete: [DAMAGED] r-1, broken since ")
     assert over.endswith(" UTC. Restaurants that still fail by it: 1.")
     assert checked().count("\n") == 2

@@ -200,13 +200,14 @@ def test_with_down_times_failures_and_cursor_resets_no_week_is_missed_and_none_a
         assert max(needed, 1 + looks[key]) <= simulation.runs[key] <= needed + looks[key]
 
 
-def test_a_reset_cursor_comes_back_from_the_runs_that_it_led_to() -> None:
-    simulation = Simulation(fails={"2025-09-15": 1000, "2025-09-22": 2, "2025-10-06": 2})
+@pytest.mark.parametrize("after", [timedelta(hours=30), SECOND_LOOK_AFTER, timedelta(hours=200)])
+def test_a_reset_cursor_comes_back_from_the_runs_that_it_led_to(after: timedelta) -> None:
+    simulation = Simulation(second_look_after=after, fails={"2025-09-15": 1000, "2025-09-22": 2, "2025-10-06": 2})
     simulation.tick(MONDAY)
     for hours in range(24 * 25):
         now = MONDAY + timedelta(hours=hours)
         earlier = [(week_of(request), run_key_of(request), at) for at, request in simulation.requests]
-        recovered, kept = recovered_cursor(CALENDAR, earlier, SECOND_LOOK_AFTER), Cursor.decode(simulation.cursor)
+        recovered, kept = recovered_cursor(CALENDAR, earlier, after), Cursor.decode(simulation.cursor)
         assert recovered.newest == kept.newest
         for key, state in kept.tracked.items():
             assert (recovered.tracked[key].attempts, recovered.tracked[key].second_look) == (
