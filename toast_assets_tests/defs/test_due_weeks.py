@@ -217,6 +217,15 @@ def test_a_reset_cursor_comes_back_from_the_runs_that_it_led_to(after: timedelta
         simulation.tick(now)
 
 
+@pytest.mark.parametrize(("hours", "is_late"), [(30, True), (60, False)])
+def test_a_week_of_the_history_that_was_asked_for_after_the_second_look_was_due_gets_none(
+    hours: int, *, is_late: bool
+) -> None:
+    asked = CALENDAR.week("2025-09-15").end + timedelta(hours=50)
+    recovered = recovered_cursor(CALENDAR, [("2025-09-15", "week-2025-09-15", asked)], timedelta(hours=hours))
+    assert recovered.tracked["2025-09-15"].second_look is is_late
+
+
 def test_a_history_without_the_sensors_runs_is_a_first_start() -> None:
     assert recovered_cursor(CALENDAR, [], SECOND_LOOK_AFTER) == Cursor()
 
