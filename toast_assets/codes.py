@@ -340,6 +340,13 @@ AREAS: Mapping[str, Sequence[Code]] = {
             "week",
         ),
         Code(
+            "RUN",
+            "A run ended before any of its steps or checks failed, such as one whose process was killed.",
+            "Read the run's page and the log of its process or container. Materialize the week again; it goes on where"
+            " the run ended.",
+            "week",
+        ),
+        Code(
             "SEVERAL-CAUSES",
             "Several restaurants failed, and not all by the same cause.",
             "Look up the code at the end of each restaurant's line.",

@@ -18,13 +18,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from toast_assets.codes import CODES, Code
 from toast_assets.defs import resources
 from toast_assets.defs.alerts import AlertCursor, build_alert_sensor
 from toast_assets.defs.brand import Brand
 from toast_assets.defs.build import build_defs
 from toast_assets.defs.resources import AlertsResource
-from toast_assets.errors import AlertError, SettingsError, ToastLoginError
+from toast_assets.errors import AlertError, SettingsError
 from toast_assets.http import webhooks
 from toast_assets.sandbox import Sandbox
 from toast_assets.variables import Variables
@@ -135,10 +134,8 @@ def end_a_run(instance: dg.DagsterInstance, cause: str = "no way", job: str = "w
 @pytest.mark.usefixtures("sandbox_environment")
 class TestTheWeeklyJob:
     def test_a_failure_that_lasts_five_runs_is_exactly_two_messages(
-        self, run_week: RunWeek, sandbox: Sandbox, ticks: Ticks, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+        self, run_week: RunWeek, sandbox: Sandbox, ticks: Ticks, webhook: Webhook
     ) -> None:
-        monkeypatch.setattr(ToastLoginError, "code", "TOAST-LOGIN")
-        monkeypatch.setitem(CODES, "TOAST-LOGIN", Code("TOAST-LOGIN", "", "", "everything"))
         sandbox.faults.arm("status", "login", status=401, last=None)
         ticks.tick(webhook.url)
         first = run_week("raw_toast_orders")
@@ -369,7 +366,7 @@ class TestNothingIsLost:
         end_a_run(ticks.instance)
         assert ticks.tick(down.url, good.url) == [
             None,
-            "The alert webhook (127.0.0.1) answered 404. Check ALERT_WEBHOOK_URL.",
+            "The alert webhook (127.0.0.1) answered 404. Check ALERT_WEBHOOK_URL. [ALERT]",
         ]
         for cause in ("no way", ""):
             end_a_run(ticks.instance, cause)
