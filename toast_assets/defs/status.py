@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from toast_assets.defs.brand import DESTINATION, Brand
+from toast_assets.defs.brand import SOURCE, Brand
 from toast_assets.defs.metadata import markdown_table
 from toast_assets.defs.pictures import status_map
 from toast_assets.defs.preflight import prepared
@@ -19,8 +19,8 @@ from toast_assets.status.summary import causes, week_lines
 from toast_assets.status.table import Status
 from toast_assets.tables.schema import STATUS
 
-# A run takes it last. Nothing that the run makes is above it in the graph but what Amperity holds, an external asset: a
-# step that depends on the delivery would be skipped after a failure, when people look at this page.
+# A run takes it last. It depends on nothing that the run makes: a step that depends on the delivery would be skipped
+# after a failure, when people look at this page.
 _LAST = {"dagster/priority": "-2"}
 _RESTAURANTS_NAMED = 2
 
@@ -30,7 +30,7 @@ def toast_status(brand: Brand) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=brand.table(STATUS.name),
-        deps=[brand.key(DESTINATION)],
+        deps=[brand.key(SOURCE)],
         kinds={"parquet", "s3"},
         op_tags=_LAST,
         metadata={"dagster/column_schema": column_schema(STATUS)},

@@ -81,7 +81,7 @@ def test_each_brand_is_seen_materialized_and_switched_off_by_itself(brands: Bran
 def see_the_graph(ui: Ui, brand: str) -> None:
     """A node has an asset's name without the brand's; its link leads to the brand's own."""
     page = ui.page
-    ui.see(f"{ui.location}/asset-groups/{brand}/lineage", "Materialize all (14)…")
+    ui.see(f"{ui.location}/asset-groups/{brand}/lineage", "Materialize all (15)…")
     for asset in GRAPH:
         expect(page.locator("svg foreignObject").get_by_text(asset, exact=True).first).to_be_in_viewport()
     ui.picture(f"{brand}-graph")

@@ -84,10 +84,10 @@ def test_before_anything_is_stored_it_writes_nothing_and_says_so(
     assert list(store.bucket.keys(store.layout.tables)) == []
 
 
-def test_it_is_below_what_amperity_holds_in_the_graph_and_no_step_waits_for_it() -> None:
+def test_it_depends_on_no_step_of_the_run_and_no_step_waits_for_it() -> None:
     graph = build_defs().get_repository_def().asset_graph
     node = graph.get(dg.AssetKey(["toast", "status"]))
-    assert (node.parent_keys, node.partitions_def) == ({dg.AssetKey("amperity")}, None)
+    assert (node.parent_keys, node.partitions_def) == ({dg.AssetKey("toast")}, None)
     assert node.metadata["dagster/column_schema"]
 
 

@@ -284,7 +284,7 @@ class TestProblems:
 
         monkeypatch.setattr("toast_assets.delivery.deliver.note_rejects", failing)
         retries = await deliver_and_retry(sandbox, NEXT)
-        assert (retries.problems, retries.left) == ({BEFORE.key: "S3 is overloaded."}, [FIRST.key])
+        assert (retries.problems, retries.left) == ({BEFORE.key: "S3 is overloaded. [STORE]"}, [FIRST.key])
 
     async def test_a_record_without_an_answer_is_reported_and_stays_among_the_rejects(self, sandbox: Sandbox) -> None:
         bad = await refused_week(sandbox, FIRST)
