@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from toast_assets.concurrency import in_thread
-from toast_assets.delivery.deliver import WeekDelivery, check_delivery, not_delivered
+from toast_assets.delivery.deliver import WeekDelivery, not_delivered
 from toast_assets.delivery.open_rejects import MOST_TRIES, claim, note_rejects, weeks_with_rejects
 from toast_assets.errors import AmperityError, StoreError, ToastAssetsError
 from toast_assets.store.raw_weeks import week_of
@@ -31,10 +31,11 @@ class Retries:
 
 
 async def retry_rejects(delivery: WeekDelivery) -> Retries:
-    """Retry what is due after a ``delivery`` that ended well; any other, a dry run or a replay retries nothing. What
-    fails here is logged and reported, and fails nothing else."""
+    """Retry what is due after a ``delivery`` whose records were all answered; any other, a dry run or a replay retries
+    nothing. What fails here is logged and reported, and fails nothing else."""
     retries, log, of = Retries(), delivery.log, delivery.as_try
-    if delivery.dry_run or delivery.replay or not _ended_well(delivery):
+    unanswered = any(counts.pending for counts in delivery.report.methods.values())
+    if delivery.dry_run or delivery.replay or unanswered:
         return retries
     others = {key: found for key, found in delivery.open_rejects.items() if key != delivery.week.key}
     # Those with the fewest tries first, so that weeks that stay refused do not keep the others waiting.
@@ -65,14 +66,6 @@ async def retry_rejects(delivery: WeekDelivery) -> Retries:
     if retries.left:
         log.info("The next delivery retries rejects of %s.", ", ".join(retries.left))
     return retries
-
-
-def _ended_well(delivery: WeekDelivery) -> bool:
-    try:
-        check_delivery(delivery.report, delivery.amperity.settings.max_reject_share)
-    except ToastAssetsError:
-        return False
-    return True
 
 
 async def _retry(delivery: WeekDelivery, key: str, retries: Retries) -> None:

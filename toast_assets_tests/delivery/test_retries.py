@@ -51,11 +51,11 @@ def refuse(sandbox: Sandbox, *guids: str, times: int | None = 1) -> None:
 
 
 async def refused_week(sandbox: Sandbox, week: Week, *, times: int | None = 1) -> str:
-    """Delivers a week of four orders, one of which is refused; that one."""
+    """Delivers a week of four orders, one of which is refused, and retries no other week's; that one."""
     stored = {PLACE: orders(4)}
     prepare(sandbox, week, stored)
     refuse(sandbox, guids(stored)[0], times=times)
-    await deliver_and_retry(sandbox, week, now=NOW)
+    await deliver(sandbox, week, now=NOW)
     assert len(rejects(sandbox, week)) == 1
     return guids(stored)[0]
 
@@ -185,8 +185,7 @@ class TestBounds:
             stored = {PLACE: orders(1)}
             prepare(sandbox, week, stored)
             refuse(sandbox, *guids(stored), times=None)
-            # Too much is refused, so these retry nothing.
-            await deliver_and_retry(sandbox, week, now=NOW)
+            await deliver(sandbox, week, now=NOW)
         prepare(sandbox, WEEKS[7], {PLACE: orders(1)})
         caplog.set_level("INFO")
         first = await deliver_and_retry(sandbox, WEEKS[7], now=NOW)
@@ -197,14 +196,24 @@ class TestBounds:
         # All are due again; those that have waited go first.
         assert (sorted(second.weeks), second.left) == (sorted([*keys[4:], *keys[:2]]), keys[2:4])
 
-    async def test_a_dry_run_and_a_delivery_that_failed_retry_nothing(self, sandbox: Sandbox) -> None:
+    async def test_a_delivery_of_which_records_are_refused_retries_those_of_other_weeks_all_the_same(
+        self, sandbox: Sandbox
+    ) -> None:
+        await refused_week(sandbox, FIRST)
+        stored = {PLACE: orders(2)}
+        prepare(sandbox, NEXT, stored)
+        refuse(sandbox, guids(stored)[0])
+        assert (await deliver_and_retry(sandbox, NEXT)).accepted == 1
+        assert (rejects(sandbox, FIRST), len(rejects(sandbox, NEXT))) == ([], 1)
+
+    async def test_a_dry_run_and_a_delivery_without_all_answers_retry_nothing(self, sandbox: Sandbox) -> None:
         bad = await refused_week(sandbox, FIRST, times=None)
         stored = {PLACE: orders(2)}
         prepare(sandbox, NEXT, stored)
         before = dict(order_store(sandbox).bucket.listed(""))
         assert (await deliver_and_retry(sandbox, NEXT, dry_run=True)).weeks == []
         assert dict(order_store(sandbox).bucket.listed("")) == before
-        refuse(sandbox, guids(stored)[0])
+        sandbox.faults.arm(Kind.STATUS, "stream", status=503, containing=guids(stored)[0].encode(), last=None)
         assert (await deliver_and_retry(sandbox, NEXT)).weeks == []
         assert asked_for(sandbox, bad) == 1
 

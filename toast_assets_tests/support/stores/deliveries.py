@@ -76,11 +76,14 @@ async def deliver(
     replay: bool = False,
     retry: RetryPolicy = QUICK,
     skipped: SkippedTime | None = None,
+    now: datetime | None = None,
     **changes: str,
 ) -> DeliveryReport:
-    """One run's delivery; ``changes`` are environment variables."""
+    """One run's delivery at ``now``; ``changes`` are environment variables."""
     async with amperity_client(sandbox, retry=retry, skipped=skipped, **changes) as client:
-        return await WeekDelivery(week, client, order_store(sandbox), dry_run, replay, LOG).run()
+        delivery = WeekDelivery(week, client, order_store(sandbox), dry_run, replay, LOG)
+        delivery.now = lambda: now or datetime.now(UTC)
+        return await delivery.run()
 
 
 async def deliver_and_retry(
