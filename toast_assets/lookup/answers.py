@@ -146,7 +146,7 @@ class Arrival(msgspec.Struct, frozen=True):
 
 
 class UnknownOrder(msgspec.Struct, frozen=True):
-    """A week's census listed the order, and could not fetch it in so many looks."""
+    """A week's census listed the order; ``looks`` are the attempts to fetch it, which all failed."""
 
     week: str
     looks: int

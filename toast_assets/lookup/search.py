@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -95,7 +96,7 @@ class Search:
 
     def rows(self, key: str, restaurant: str, guid: str) -> list[RawOrder] | None:
         """What a restaurant's raw file has of an order; None where there is no file, or it is damaged."""
-        return self._raw(key, restaurant, lambda order: order.guid.lower() == guid.lower())
+        return self._orders(key, restaurant, lambda order: order.guid.lower() == guid.lower())
 
     def tried(self, key: str, read: Callable[[], _Found]) -> _Found | None:
         """What ``read`` finds of a week; None where it fails, which is a problem then."""
@@ -145,26 +146,27 @@ class Search:
         return [one for one, is_held in zip(restaurants, held, strict=True) if is_held]
 
     def _is_held(self, guid: str, key: str, restaurant: str) -> bool:
-        week, is_held = Week(key, _UNKNOWN, _UNKNOWN), True
-        with self.noting(key), scratch_folder() as folder:
-            if self.store.bucket.fetch(self.store.layout.raw(week, restaurant), folder / "raw.parquet"):
-                with reading_raw(week, restaurant, self.store):
-                    is_held = guid.lower() in map(str.lower, order_guids(folder / "raw.parquet"))
-        return is_held
+        held = self._raw(key, restaurant, lambda path: guid.lower() in map(str.lower, order_guids(path)))
+        return held is not False
 
     def _numbered_in(self, number: str, day: date, key: str) -> set[str]:
         def is_wanted(order: RawOrder) -> bool:
             return order.business_date == day and _number_of(order.body) == number
 
-        found = (self._raw(key, one, is_wanted) or () for one in self._wanted_of(key))
+        found = (self._orders(key, one, is_wanted) or () for one in self._wanted_of(key))
         return {order.guid for some in found for order in some}
 
-    def _raw(self, key: str, restaurant: str, is_wanted: Callable[[RawOrder], bool]) -> list[RawOrder] | None:
+    def _orders(self, key: str, restaurant: str, is_wanted: Callable[[RawOrder], bool]) -> list[RawOrder] | None:
+        return self._raw(key, restaurant, lambda path: list(filter(is_wanted, read_raw(path))))
+
+    def _raw(self, key: str, restaurant: str, read: Callable[[Path], _Found]) -> _Found | None:
+        """What ``read`` finds in a restaurant's raw file; None where there is no file, or it is damaged."""
         week, found = Week(key, _UNKNOWN, _UNKNOWN), None
         with self.noting(key), scratch_folder() as folder:
-            if self.store.bucket.fetch(self.store.layout.raw(week, restaurant), folder / "raw.parquet"):
+            path = folder / "raw.parquet"
+            if self.store.bucket.fetch(self.store.layout.raw(week, restaurant), path):
                 with reading_raw(week, restaurant, self.store):
-                    found = [order for order in read_raw(folder / "raw.parquet") if is_wanted(order)]
+                    found = read(path)
         return found
 
 

@@ -53,8 +53,8 @@ def test_help_needs_neither_dagster_nor_the_sandbox(tmp_path: Path) -> None:
 
 
 def test_an_error_of_this_package_is_one_sentence_and_a_1() -> None:
-    reply = CliRunner().invoke(failing(ToastAssetsError("It broke.", hint="Mend it.")), ["fail"])
-    assert (reply.exit_code, reply.output) == (1, "Error: It broke. Mend it. [TOAST-ASSETS]\n")
+    reply = CliRunner().invoke(failing(ToastAssetsError("It broke.", hint="Fix it.")), ["fail"])
+    assert (reply.exit_code, reply.output) == (1, "Error: It broke. Fix it. [TOAST-ASSETS]\n")
 
 
 def test_a_missing_extra_is_named_with_the_way_to_install_it() -> None:
