@@ -138,7 +138,8 @@ class TestFaults:
             pytest.param(Kind.RESET_AFTER, {"last": None, "every": 5}, id="resets after acceptance"),
             pytest.param(Kind.CUT_TRANSFER, {"last": None, "every": 7}, id="answers cut off"),
             pytest.param(Kind.HTML, {"last": 10}, id="200 from a gateway"),
-            pytest.param(Kind.REVOKE, {"first": 30, "last": None, "every": 60}, id="tokens that end"),
+            # Apart by more than one revocation can cost: a rejected call and its repetition for each connection.
+            pytest.param(Kind.REVOKE, {"first": 30, "last": None, "every": 2 * CONNECTIONS + 10}, id="tokens that end"),
         ],
     )
     async def test_all_that_can_be_accepted_is_and_a_resend_has_the_same_id_and_body(
